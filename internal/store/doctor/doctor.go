@@ -1,0 +1,123 @@
+// Package doctor finds out whether a store keeps the rules that Fustor is built on, by trying them, races included.
+//
+// Probe tries them all under a prefix of its own and removes what it wrote; `fustor doctor` prints its Report. Require is
+// for writers: it refuses a store that breaks a required rule, by that rule's name, and is one GET when the store was
+// probed before. Some servers ignore conditions altogether; nothing but a try tells.
+package doctor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/internal/store"
+)
+
+// ErrUnfit is the error of a store that breaks a required rule.
+var ErrUnfit = errors.New("store is unfit for writing")
+
+// Rule is one rule and how the store kept it.
+type Rule struct {
+	Name     string        `json:"name"`
+	Required bool          `json:"required"` // without it nothing may be written to the store
+	OK       bool          `json:"ok"`
+	Detail   string        `json:"detail,omitempty"` // what was seen
+	Hint     string        `json:"hint,omitempty"`   // what to do; empty where OK
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// Report is the outcome of a probe, the required rules first.
+type Report struct {
+	Store    string        `json:"store"` // its URL
+	Rules    []Rule        `json:"rules"`
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// OK reports whether all required rules hold.
+func (r Report) OK() bool { return r.Err() == nil }
+
+// Err is nil, or an ErrUnfit that names the required rules that do not hold, and what to do about the first.
+func (r Report) Err() error {
+	var names, hint string
+	for _, rule := range r.Rules {
+		if !rule.Required || rule.OK {
+			continue
+		}
+		if names == "" {
+			names, hint = fmt.Sprintf("%q (%s)", rule.Name, rule.Detail), rule.Hint
+		} else {
+			names += fmt.Sprintf(", %q", rule.Name)
+		}
+	}
+	if names == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s breaks the rule %s; %s", ErrUnfit, r.Store, names, hint)
+}
+
+// cleanLimit bounds how long a probe cleans up after its context has ended.
+const cleanLimit = 30 * time.Second
+
+// Probe tries every rule on s, in a few hundred small requests, and removes what it wrote. The error says that the
+// store could not be probed: it cannot be reached, refuses the caller, or has no such bucket; rules that do not hold
+// are in the Report.
+func Probe(ctx context.Context, s store.Store) (Report, error) {
+	begun := time.Now()
+	p := &probe{store: s, prefix: "doctor/" + rand.Text() + "/"}
+	report := Report{Store: s.String()}
+	defer p.clean(ctx)
+	if err := p.reach(ctx); err != nil {
+		return report, fmt.Errorf("probe %s: %w", s, err)
+	}
+	for _, check := range checks {
+		rule := Rule{Name: check.name, Required: check.required}
+		start := time.Now()
+		detail, err := check.try(ctx, p)
+		rule.Duration, rule.Detail, rule.OK = time.Since(start), detail, err == nil
+		if err != nil {
+			rule.Detail, rule.Hint = err.Error(), check.hint
+		}
+		if ctx.Err() != nil {
+			return report, fmt.Errorf("probe %s: %w", s, ctx.Err())
+		}
+		report.Rules = append(report.Rules, rule)
+	}
+	report.Duration = time.Since(begun)
+	return report, nil
+}
+
+// probe is one run of Probe.
+type probe struct {
+	store  store.Store
+	prefix string
+}
+
+// key is a key of this probe only.
+func (p *probe) key(name string) string { return p.prefix + name }
+
+// reach does the first write and read. What fails here is no rule that the server breaks.
+func (p *probe) reach(ctx context.Context) error {
+	if _, err := p.store.Put(ctx, p.key("reach"), []byte("fustor")); err != nil {
+		return err
+	}
+	_, err := p.store.Get(ctx, p.key("reach"))
+	return err
+}
+
+// clean removes what the probe has written, as far as that goes: a probe leaves nothing that anybody reads.
+func (p *probe) clean(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
+	defer cancel()
+	for {
+		page, err := p.store.List(ctx, p.prefix, "", 0)
+		if err != nil || len(page.Items) == 0 {
+			return
+		}
+		err = parallel(len(page.Items), func(i int) error { return p.store.Delete(ctx, page.Items[i].Key) })
+		if err != nil {
+			return
+		}
+	}
+}

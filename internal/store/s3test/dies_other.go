@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package s3test
+
+import "syscall"
+
+// diesWithUs: other systems have no such means; the server outlives a test process that is killed.
+func diesWithUs() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/store"
+)
+
+// ETag is the entity tag of an answer without its quotes.
+func ETag(h http.Header) string { return strings.Trim(h.Get("ETag"), `"`) }
+
+func metaOf(h http.Header, size int) store.Meta {
+	modified, _ := http.ParseTime(h.Get("Last-Modified"))
+	return store.Meta{ETag: ETag(h), Size: int64(size), LastModified: modified, Date: Date(h)}
+}
+
+// Date is the store's clock, or zero if the answer has none.
+func Date(h http.Header) time.Time {
+	date, _ := http.ParseTime(h.Get("Date"))
+	return date
+}
+
+// headerOf is the header of the answer that err tells of, or nil.
+func headerOf(err error) http.Header {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.Header
+	}
+	return nil
+}
+
+// explain gives a Failure the name that callers know. missing and failed are what 404 and 412 mean for this request.
+// What has no name stays as it is: the caller does not know what became of its request.
+func explain(err error, missing, failed error) error {
+	var f *Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	if name := nameOf(f, missing, failed); name != nil {
+		return fmt.Errorf("%w: %w", name, err)
+	}
+	return err
+}
+
+func nameOf(f *Failure, missing, failed error) error {
+	switch f.Code {
+	case "NoSuchBucket":
+		return store.ErrNoBucket
+	case "ExpiredToken", "InvalidToken", "ExpiredTokenException":
+		return store.ErrDenied // 400 on AWS
+	case "ObjectParentIsFile", "ExistingObjectIsDirectory", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory",
+		"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName":
+		return store.ErrKey
+	}
+	switch f.Status {
+	case http.StatusNotModified:
+		return store.ErrNotModified
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return store.ErrDenied
+	case http.StatusNotFound:
+		return missing
+	case http.StatusConflict:
+		return store.ErrConflict
+	case http.StatusPreconditionFailed:
+		return failed
+	case http.StatusNotImplemented:
+		return store.ErrUnsupported
+	}
+	return nil
+}
