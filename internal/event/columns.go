@@ -1,0 +1,164 @@
+package event
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fustor/fustor/internal/event/segmentpb"
+)
+
+// The two compound columns of a block, both ways: front-coded texts, and runs of entries.
+
+// entriesEncoder fills the columns of a run of entries.
+type entriesEncoder struct {
+	pb       segmentpb.Entries
+	mtimeNs  int64
+	atimeDay int32
+	targets  textEncoder
+}
+
+func (x *entriesEncoder) reset() {
+	x.mtimeNs, x.atimeDay = 0, 0
+	x.pb.Attributes = x.pb.Attributes[:0]
+	x.pb.Sizes = x.pb.Sizes[:0]
+	x.pb.MtimeNsDeltas = x.pb.MtimeNsDeltas[:0]
+	x.pb.AtimeDayDeltas = x.pb.AtimeDayDeltas[:0]
+	x.targets.reset()
+}
+
+func (x *entriesEncoder) add(e *Entry, attributes uint32) {
+	x.pb.Attributes = append(x.pb.Attributes, attributes)
+	x.pb.Sizes = append(x.pb.Sizes, uint64(e.Size))
+	x.pb.MtimeNsDeltas = append(x.pb.MtimeNsDeltas, e.MtimeNs-x.mtimeNs)
+	x.pb.AtimeDayDeltas = append(x.pb.AtimeDayDeltas, e.AtimeDay-x.atimeDay)
+	x.mtimeNs, x.atimeDay = e.MtimeNs, e.AtimeDay
+	if e.Type == Symlink {
+		x.targets.add(e.Target)
+	}
+}
+
+// textEncoder fills a front-coded column.
+type textEncoder struct {
+	pb       segmentpb.Texts
+	previous string
+}
+
+func (t *textEncoder) reset() {
+	t.previous = ""
+	t.pb.PrefixLengths = t.pb.PrefixLengths[:0]
+	t.pb.SuffixLengths = t.pb.SuffixLengths[:0]
+	t.pb.Suffixes = t.pb.Suffixes[:0]
+}
+
+func (t *textEncoder) add(s string) {
+	n := 0
+	for limit := min(len(s), len(t.previous)); n < limit && s[n] == t.previous[n]; {
+		n++
+	}
+	t.pb.PrefixLengths = append(t.pb.PrefixLengths, uint32(n))
+	t.pb.SuffixLengths = append(t.pb.SuffixLengths, uint32(len(s)-n))
+	t.pb.Suffixes = append(t.pb.Suffixes, s[n:]...)
+	t.previous = s
+}
+
+// restore undoes the front-coding of a column. The strings go into into, which is emptied first.
+func (d *blockDecoder) restore(into []string, column *segmentpb.Texts) ([]string, error) {
+	into = into[:0]
+	prefixes, suffixes, rest := column.GetPrefixLengths(), column.GetSuffixLengths(), column.GetSuffixes()
+	if len(prefixes) != len(suffixes) {
+		return into, fmt.Errorf("%d lengths of prefixes, %d of suffixes", len(prefixes), len(suffixes))
+	}
+	var total, own uint64
+	for i, n := range suffixes {
+		own += uint64(n)
+		total += uint64(n) + uint64(prefixes[i])
+	}
+	if own != uint64(len(rest)) {
+		return into, fmt.Errorf("%d bytes of suffixes where their lengths say %d", len(rest), own)
+	}
+	if total > uint64(d.maxText-d.restored) {
+		return into, fmt.Errorf("more text than a block may have, once its prefixes are restored")
+	}
+	d.restored += int(total)
+	var all strings.Builder
+	all.Grow(int(total)) // so that the strings cut from it below stay valid and none is copied
+	previous := ""
+	for i, n := range suffixes {
+		if int(prefixes[i]) > len(previous) {
+			return into, fmt.Errorf("text %d shares %d bytes with one of %d", i, prefixes[i], len(previous))
+		}
+		start := all.Len()
+		all.WriteString(previous[:prefixes[i]])
+		all.Write(rest[:n])
+		rest = rest[n:]
+		previous = all.String()[start:]
+		into = append(into, previous)
+	}
+	return into, nil
+}
+
+// entries makes entries, without names, of their columns. They go into into, which is emptied first.
+func (d *blockDecoder) entries(into []Entry, column *segmentpb.Entries) ([]Entry, error) {
+	into = into[:0]
+	var err error
+	if d.targets, err = d.restore(d.targets, column.GetTargets()); err != nil {
+		return into, fmt.Errorf("targets: %w", err)
+	}
+	a := d.block.GetAttributes()
+	types, modes, uids, gids := a.GetTypes(), a.GetModes(), a.GetUids(), a.GetGids()
+	if len(modes) != len(types) || len(uids) != len(types) || len(gids) != len(types) {
+		return into, fmt.Errorf("%d types, %d modes, %d uids, %d gids in the attributes", len(types), len(modes), len(uids), len(gids))
+	}
+	indexes, sizes := column.GetAttributes(), column.GetSizes()
+	mtimes, atimes := column.GetMtimeNsDeltas(), column.GetAtimeDayDeltas()
+	n := len(indexes)
+	if len(sizes) != n || len(mtimes) != n || len(atimes) != n {
+		return into, fmt.Errorf("%d attributes, %d sizes, %d mtimes, %d atimes", n, len(sizes), len(mtimes), len(atimes))
+	}
+	targets := d.targets
+	var mtimeNs int64
+	var atimeDay int32
+	for i, index := range indexes {
+		if uint64(index) >= uint64(len(types)) {
+			return into, fmt.Errorf("entry %d has attributes %d of %d", i, index, len(types))
+		}
+		mtimeNs += mtimes[i]
+		atimeDay += atimes[i]
+		into = append(into, Entry{
+			Type: entryType(types[index]), Mode: modes[index], UID: uids[index], GID: gids[index],
+			Size: int64(sizes[i]), MtimeNs: mtimeNs, AtimeDay: atimeDay,
+		})
+		if types[index] == segmentpb.Type_TYPE_SYMLINK {
+			if len(targets) == 0 {
+				return into, fmt.Errorf("more symlinks than targets")
+			}
+			into[i].Target, targets = targets[0], targets[1:]
+		}
+	}
+	if len(targets) > 0 {
+		return into, fmt.Errorf("more targets than symlinks")
+	}
+	return into, nil
+}
+
+// entryType is the type, or 0 where there is no such: check refuses that.
+func entryType(t segmentpb.Type) Type {
+	if t < 0 || t > segmentpb.Type_TYPE_OTHER {
+		return 0
+	}
+	return Type(t)
+}
+
+func resetTexts(t *segmentpb.Texts) {
+	if t != nil {
+		t.PrefixLengths, t.SuffixLengths, t.Suffixes = t.PrefixLengths[:0], t.SuffixLengths[:0], nil
+	}
+}
+
+func resetEntries(e *segmentpb.Entries) {
+	if e != nil {
+		e.Attributes, e.Sizes = e.Attributes[:0], e.Sizes[:0]
+		e.MtimeNsDeltas, e.AtimeDayDeltas = e.MtimeNsDeltas[:0], e.AtimeDayDeltas[:0]
+		resetTexts(e.Targets)
+	}
+}
