@@ -1,0 +1,93 @@
+package evidence
+
+import (
+	"github.com/fustor/fustor/internal/event"
+)
+
+// Row is the resolved state of one path in a view: what all evidence so far says of it.
+//
+// Rows are keyed by (Parent, Name) and sorted by it as plain bytes: Parent ends with a slash ("/", "/a/b/"), Name has
+// none. The root's own row is ("", ""), the first of any view.
+type Row struct {
+	Parent, Name string
+
+	Type     event.Type
+	Mode     uint32 // st_mode & 07777
+	UID, GID uint32
+	AtimeDay int32 // days since 1970
+	Size     int64 // bytes
+	MtimeNs  int64
+	Target   string // of a symlink
+
+	// Removed rows are tombstones: the path is gone, and ObservedAt says since when that is known.
+	Removed bool
+	// ObservedAt is when the evidence that this row rests on was seen, ns in the store's time. 0 is a directory that
+	// nobody has seen yet, assumed because something in it was.
+	ObservedAt int64
+	Evidence   event.Evidence
+	// AgentMissing marks a blind spot: found by looking, never reported by an agent's kernel. On a removed row it
+	// marks a blind-spot deletion.
+	AgentMissing bool
+	// SuspectUntil is when the entry stops being suspect of being written to, ns in the store's time; 0 never was.
+	SuspectUntil int64
+	// Watermark, of a tombstone, is the deletion's time as the file server's clock had it, ns.
+	Watermark int64
+	// Agent and Source name who saw it: the agent's id and its source URI.
+	Agent, Source string
+
+	// Sub, of a directory, sums up everything at and below it, itself included.
+	Sub Totals
+}
+
+// Path is the row's path: "/" for the root.
+func (r *Row) Path() string {
+	if r.Parent == "" {
+		return "/"
+	}
+	return r.Parent + r.Name
+}
+
+// ChildParent is what Parent is in the rows of a directory's entries: the directory's path with a final slash.
+func (r *Row) ChildParent() string {
+	if r.Parent == "" {
+		return "/"
+	}
+	return r.Parent + r.Name + "/"
+}
+
+// Totals are sums over a subtree, the subtree's root included: what `find PATH` would print. Bytes and the latest mtime
+// are those of regular files; symlinks, sockets and the rest count as Others only.
+type Totals struct {
+	Files       int64
+	Directories int64
+	Others      int64
+	Bytes       int64
+	// LatestMtimeNs is the newest mtime of a regular file; NoMtime where there is none.
+	LatestMtimeNs int64
+}
+
+// NoMtime is the latest mtime of a subtree without regular files. It is below every real time.
+const NoMtime = -1 << 63
+
+// Own are the totals of the row's entry alone.
+func (r *Row) Own() Totals {
+	t := Totals{LatestMtimeNs: NoMtime}
+	switch {
+	case r.Removed:
+	case r.Type == event.Directory:
+		t.Directories = 1
+	case r.Type == event.File:
+		t.Files, t.Bytes, t.LatestMtimeNs = 1, r.Size, r.MtimeNs
+	default:
+		t.Others = 1
+	}
+	return t
+}
+
+// Plus adds up two disjoint subtrees.
+func (t Totals) Plus(o Totals) Totals {
+	return Totals{
+		Files: t.Files + o.Files, Directories: t.Directories + o.Directories, Others: t.Others + o.Others,
+		Bytes: t.Bytes + o.Bytes, LatestMtimeNs: max(t.LatestMtimeNs, o.LatestMtimeNs),
+	}
+}

@@ -1,0 +1,331 @@
+package layer
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+)
+
+// Block is a decoded row group: its keys, and the other columns once they are asked for. It never changes and is safe
+// for concurrent use. Strings share the block's memory, so that keeping one keeps the block.
+type Block struct {
+	object string
+	raw    []byte
+	group  Group
+	chunks *[columns]chunk
+
+	parents  []string // the distinct ones, in order
+	starts   []uint32 // the first row of each
+	parentOf []uint16 // per row, into parents
+	names    string   // all of them, one after the other
+	offsets  []uint32 // where each begins, and the end
+
+	mu      sync.Mutex // held while a column is decoded
+	numbers [columns]atomic.Pointer[Numbers]
+	texts   [columns]atomic.Pointer[Text]
+	full    atomic.Pointer[blockRows]
+	size    atomic.Int64 // bytes in memory
+	grown   func(*Block) // told of a new size; may be nil
+}
+
+// blockRows is every column that is no key, for Row and AppendBlock.
+type blockRows struct {
+	numbers               [columns]*Numbers // nil where the column has no numbers
+	target, agent, source *Text
+}
+
+// decodeBlock decodes a row group's keys.
+func decodeBlock(raw RawGroup) (*Block, error) {
+	chunks, err := raw.chunks()
+	if err != nil {
+		return nil, err
+	}
+	b := &Block{object: raw.object, raw: raw.Data, group: raw.Group, chunks: chunks}
+	if err := b.decodeKeys(); err != nil {
+		return nil, b.fault(ColumnParent, err)
+	}
+	b.size.Store(int64(len(b.raw)+len(b.names)+4*len(b.offsets)+2*len(b.parentOf)+20*len(b.parents)) + 1024)
+	return b, nil
+}
+
+func (b *Block) fault(c Column, err error) error {
+	return &FormatError{Object: b.object, Reason: fmt.Sprintf("column %s of the row group at %d+%d: %v", specs[c].name, b.group.Offset, b.group.Bytes, err)}
+}
+
+func (b *Block) decodeKeys() error {
+	parents, err := textOf(b.raw, &b.chunks[ColumnParent])
+	if err != nil {
+		return err
+	}
+	names, offsets, err := namesOf(b.raw, &b.chunks[ColumnName])
+	if err != nil {
+		return err
+	}
+	b.names, b.offsets = textIn(names), offsets
+	b.size.Store(int64(parents.held))
+	if b.group.NotUTF8 {
+		if parents, err = b.decodeRawKeys(parents); err != nil {
+			return err
+		}
+	}
+	b.parents, b.parentOf = parents.dict, parents.codes
+	if b.parentOf == nil {
+		b.parentOf = make([]uint16, b.group.Rows)
+	}
+	return b.findRuns()
+}
+
+// findRuns finds where each parent's rows begin, and checks that parents come one after the other.
+func (b *Block) findRuns() error {
+	b.starts = make([]uint32, 0, len(b.parents))
+	for i, run := range b.parentOf {
+		if i == 0 || run != b.parentOf[i-1] {
+			if int(run) != len(b.starts) {
+				return errChunk
+			}
+			b.starts = append(b.starts, uint32(i))
+		}
+	}
+	if len(b.starts) != len(b.parents) || b.Key(0) != b.group.First || b.Key(b.Len()-1) != b.group.Last {
+		return errChunk
+	}
+	return nil
+}
+
+// decodeRawKeys puts the exact bytes of names and parents in place of the readable ones.
+func (b *Block) decodeRawKeys(shown *Text) (*Text, error) {
+	rawParents, err := textOf(b.raw, &b.chunks[columnParentRaw])
+	if err != nil {
+		return nil, err
+	}
+	rawNames, err := textOf(b.raw, &b.chunks[columnNameRaw])
+	if err != nil {
+		return nil, err
+	}
+	parents := &Text{held: shown.held + rawParents.held, codes: make([]uint16, b.group.Rows)}
+	var names strings.Builder
+	offsets := make([]uint32, 1, len(b.offsets))
+	for i := range b.group.Rows {
+		parent, name := rawParents.At(i), rawNames.At(i)
+		if parent == "" {
+			parent = shown.At(i)
+		}
+		if name == "" {
+			name = b.names[b.offsets[i]:b.offsets[i+1]]
+		}
+		if n := len(parents.dict); n == 0 || parents.dict[n-1] != parent {
+			parents.dict = append(parents.dict, parent)
+		}
+		parents.codes[i] = uint16(len(parents.dict) - 1)
+		names.WriteString(name)
+		offsets = append(offsets, uint32(names.Len()))
+	}
+	b.names, b.offsets = names.String(), offsets
+	return parents, nil
+}
+
+// Len is the number of rows.
+func (b *Block) Len() int { return b.group.Rows }
+
+// Group is what the index says of it.
+func (b *Block) Group() Group { return b.group }
+
+// Parent is row i's parent.
+func (b *Block) Parent(i int) string { return b.parents[b.parentOf[i]] }
+
+// Name is row i's name.
+func (b *Block) Name(i int) string { return b.names[b.offsets[i]:b.offsets[i+1]] }
+
+// Key is row i's key.
+func (b *Block) Key(i int) Key { return Key{b.Parent(i), b.Name(i)} }
+
+// Names are all names, one after the other, and where each begins: name i is text[offsets[i]:offsets[i+1]].
+func (b *Block) Names() (text string, offsets []uint32) { return b.names, b.offsets }
+
+// Parents are the distinct parents in key order, and the first row of each.
+func (b *Block) Parents() (parents []string, starts []uint32) { return b.parents, b.starts }
+
+// runEnd is the row after the last of a parent.
+func (b *Block) runEnd(run int) int {
+	if run+1 < len(b.starts) {
+		return int(b.starts[run+1])
+	}
+	return b.Len()
+}
+
+// ParentEnd is the first row at or after i+1 that has another parent than row i, or Len.
+func (b *Block) ParentEnd(i int) int { return b.runEnd(int(b.parentOf[i])) }
+
+// Search is the first row whose key is k or comes after it; Len if there is none.
+func (b *Block) Search(k Key) int { return b.SearchFrom(0, k) }
+
+// SearchFrom is Search among the rows from i on. It is fast where the answer is near.
+func (b *Block) SearchFrom(i int, k Key) int {
+	if i >= b.Len() {
+		return i
+	}
+	run := int(b.parentOf[i])
+	if c := strings.Compare(b.parents[run], k.Parent); c > 0 {
+		return i
+	} else if c < 0 {
+		step := 1
+		low := run + 1 // all before come before k.Parent
+		for low+step < len(b.parents) && b.parents[low+step] < k.Parent {
+			low, step = low+step, 2*step
+		}
+		high := min(len(b.parents), low+step+1)
+		run = low + sort.Search(high-low, func(j int) bool { return b.parents[low+j] >= k.Parent })
+		if run == len(b.parents) {
+			return b.Len()
+		}
+		i = int(b.starts[run])
+		if b.parents[run] != k.Parent {
+			return i
+		}
+	}
+	end := b.runEnd(run)
+	low, step := i, 1
+	for low+step < end && b.Name(low+step) < k.Name {
+		low, step = low+step, 2*step
+	}
+	high := min(end, low+step+1)
+	return low + sort.Search(high-low, func(j int) bool { return b.Name(low+j) >= k.Name })
+}
+
+// Numbers is a column of numbers: types and evidence as their values in package event, flags as 0 and 1. A column
+// that has none is an error.
+func (b *Block) Numbers(c Column) (*Numbers, error) {
+	if n := b.numbers[c].Load(); n != nil {
+		return n, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.numbers[c].Load(); n != nil {
+		return n, nil
+	}
+	if f := specs[c].form; f == formKey || f == formText {
+		return nil, fmt.Errorf("column %s has no numbers", specs[c].name)
+	}
+	n, err := numbersOf(b.raw, &b.chunks[c], &specs[c])
+	if err != nil {
+		return nil, b.fault(c, err)
+	}
+	b.numbers[c].Store(n)
+	b.grow(n.bytes())
+	return n, nil
+}
+
+// Text is one of the columns target, agent and source.
+func (b *Block) Text(c Column) (*Text, error) {
+	if t := b.texts[c].Load(); t != nil {
+		return t, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.texts[c].Load(); t != nil {
+		return t, nil
+	}
+	if specs[c].form != formText {
+		return nil, fmt.Errorf("column %s has no texts", specs[c].name)
+	}
+	t, err := textOf(b.raw, &b.chunks[c])
+	if err == nil && b.group.NotUTF8 && (c == ColumnTarget || c == ColumnSource) {
+		t, err = b.exact(t, c)
+	}
+	if err != nil {
+		return nil, b.fault(c, err)
+	}
+	b.texts[c].Store(t)
+	b.grow(t.bytes())
+	return t, nil
+}
+
+// exact puts the exact bytes in place of the readable ones.
+func (b *Block) exact(shown *Text, c Column) (*Text, error) {
+	rawColumn := columnTargetRaw
+	if c == ColumnSource {
+		rawColumn = columnSourceRaw
+	}
+	raw, err := textOf(b.raw, &b.chunks[rawColumn])
+	if err != nil {
+		return nil, err
+	}
+	exact := textBuilder{}
+	for i := range b.group.Rows {
+		v := raw.At(i)
+		if v == "" {
+			v = shown.At(i)
+		}
+		exact.add(v)
+	}
+	return &Text{dict: exact.dict, codes: exact.codes, held: shown.held + raw.held}, nil
+}
+
+func (b *Block) grow(n int64) {
+	b.size.Add(n)
+	if b.grown != nil {
+		b.grown(b)
+	}
+}
+
+// all decodes every column.
+func (b *Block) all() (*blockRows, error) {
+	if f := b.full.Load(); f != nil {
+		return f, nil
+	}
+	f, err := &blockRows{}, error(nil)
+	for c := range specs {
+		if form := specs[c].form; form == formKey || form == formText {
+			continue
+		}
+		if f.numbers[c], err = b.Numbers(Column(c)); err != nil {
+			return nil, err
+		}
+	}
+	if f.target, err = b.Text(ColumnTarget); err != nil {
+		return nil, err
+	}
+	if f.agent, err = b.Text(ColumnAgent); err != nil {
+		return nil, err
+	}
+	if f.source, err = b.Text(ColumnSource); err != nil {
+		return nil, err
+	}
+	b.full.Store(f)
+	return f, nil
+}
+
+// Row sets r to row i. Its strings share the block's memory.
+func (b *Block) Row(i int, r *evidence.Row) error {
+	f := b.full.Load()
+	if f == nil {
+		var err error
+		if f, err = b.all(); err != nil {
+			return err
+		}
+	}
+	n := &f.numbers
+	*r = evidence.Row{
+		Parent: b.Parent(i), Name: b.Name(i),
+		Type: event.Type(n[ColumnType].At(i)), Mode: uint32(n[ColumnMode].At(i)),
+		UID: uint32(n[ColumnUID].At(i)), GID: uint32(n[ColumnGID].At(i)),
+		AtimeDay: int32(n[ColumnAtimeDay].At(i)), Size: n[ColumnSize].At(i), MtimeNs: n[ColumnMtimeNs].At(i),
+		Target: f.target.At(i), Removed: n[ColumnRemoved].At(i) != 0,
+		ObservedAt: n[ColumnObservedAtNs].At(i), Evidence: event.Evidence(n[ColumnEvidence].At(i)),
+		AgentMissing: n[ColumnAgentMissing].At(i) != 0,
+		SuspectUntil: n[ColumnSuspectUntilNs].At(i), Watermark: n[ColumnWatermarkNs].At(i),
+		Agent: f.agent.At(i), Source: f.source.At(i),
+	}
+	if r.Type == event.Directory {
+		r.Sub = evidence.Totals{
+			Files: n[ColumnSubFiles].At(i), Directories: n[ColumnSubDirectories].At(i), Others: n[ColumnSubOthers].At(i),
+			Bytes: n[ColumnSubBytes].At(i), LatestMtimeNs: n[ColumnSubLatestMtimeNs].At(i),
+		}
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package layer
+
+import (
+	"context"
+	"math"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Cache keeps indexes and decoded row groups of any number of layers, up to a budget. Readers of the same thing at the
+// same time wait for one read. It is safe for concurrent use; one Cache belongs to one store.
+type Cache struct {
+	entries *otter.Cache[cacheKey, cached]
+}
+
+type cacheKey struct {
+	view, id string
+	group    int // -1 is the index
+}
+
+// cached is one of both.
+type cached struct {
+	index *index
+	block *Block
+}
+
+// NewCache makes a cache of about that many bytes. What a row group weighs follows the columns that were decoded.
+func NewCache(budgetBytes int64) *Cache {
+	return &Cache{entries: otter.Must(&otter.Options[cacheKey, cached]{
+		MaximumWeight: uint64(max(1, budgetBytes)),
+		Weigher:       func(_ cacheKey, v cached) uint32 { return uint32(min(v.bytes(), math.MaxUint32)) },
+	})}
+}
+
+// Bytes is how much the cache holds.
+func (c *Cache) Bytes() int64 { return int64(c.entries.WeightedSize()) }
+
+func (v cached) bytes() int64 {
+	if v.block != nil {
+		return v.block.size.Load()
+	}
+	n := int64(256)
+	for i := range v.index.groups {
+		g := &v.index.groups[i]
+		n += 192 + int64(len(g.First.Parent)+len(g.First.Name)+len(g.Last.Parent)+len(g.Last.Name))
+	}
+	return n
+}
+
+func (c *Cache) load(ctx context.Context, k cacheKey, load func(context.Context) (cached, error)) (cached, error) {
+	if v, ok := c.entries.GetIfPresent(k); ok {
+		return v, nil
+	}
+	return c.entries.Get(ctx, k, otter.LoaderFunc[cacheKey, cached](func(ctx context.Context, _ cacheKey) (cached, error) {
+		v, err := load(ctx)
+		if err == nil && v.block != nil {
+			v.block.grown = func(b *Block) { c.reweigh(k, b) }
+		}
+		return v, err
+	}))
+}
+
+// reweigh notes that a block has grown, if it is still here.
+func (c *Cache) reweigh(k cacheKey, b *Block) {
+	c.entries.Compute(k, func(old cached, found bool) (cached, otter.ComputeOp) {
+		if !found || old.block != b {
+			return old, otter.CancelOp
+		}
+		return old, otter.WriteOp
+	})
+}
+
+// block is a block if it is here.
+func (c *Cache) block(k cacheKey) *Block {
+	v, _ := c.entries.GetIfPresent(k)
+	return v.block
+}

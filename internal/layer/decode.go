@@ -1,0 +1,366 @@
+package layer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"sync"
+	"unsafe"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding/delta"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+var errChunk = errors.New("a column that fustor does not write")
+
+// decompressor is shared: DecodeAll keeps no state and is safe for concurrent use.
+var decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPageBytes))
+})
+
+// payload is a page before compression.
+func payload(raw []byte, p *page) ([]byte, error) {
+	z, err := decompressor()
+	if err != nil {
+		return nil, fmt.Errorf("set up zstd: %w", err)
+	}
+	b, err := z.DecodeAll(raw[:p.compressed], make([]byte, 0, min(p.plain, 64*p.compressed+4096)))
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	if len(b) != p.plain {
+		return nil, fmt.Errorf("a page of %d bytes where its header says %d", len(b), p.plain)
+	}
+	return b, nil
+}
+
+// Numbers are a column of numbers, flags as 0 and 1.
+type Numbers struct {
+	dict   []int64
+	codes  []uint16 // into dict; nil where all rows have dict[0]
+	values []int64  // instead of both
+}
+
+// At is row i's value.
+func (n *Numbers) At(i int) int64 {
+	if n.values != nil {
+		return n.values[i]
+	}
+	if n.codes == nil {
+		return n.dict[0]
+	}
+	return n.dict[n.codes[i]]
+}
+
+// Constant reports whether all rows have the same value, as far as is known without looking at each.
+func (n *Numbers) Constant() (v int64, ok bool) {
+	if n.values == nil && n.codes == nil {
+		return n.dict[0], true
+	}
+	return 0, false
+}
+
+// AppendTo appends the values of rows from to to-1.
+func (n *Numbers) AppendTo(dst []int64, from, to int) []int64 {
+	if n.values != nil {
+		return append(dst, n.values[from:to]...)
+	}
+	if n.codes == nil {
+		for range to - from {
+			dst = append(dst, n.dict[0])
+		}
+		return dst
+	}
+	for _, c := range n.codes[from:to] {
+		dst = append(dst, n.dict[c])
+	}
+	return dst
+}
+
+func (n *Numbers) bytes() int64 { return int64(8*len(n.dict) + 2*len(n.codes) + 8*len(n.values)) }
+
+// Text is a column of strings with few distinct values.
+type Text struct {
+	dict  []string
+	codes []uint16 // nil where all rows have dict[0]
+	held  int      // bytes of the strings
+}
+
+// At is row i's value.
+func (t *Text) At(i int) string {
+	if t.codes == nil {
+		return t.dict[0]
+	}
+	return t.dict[t.codes[i]]
+}
+
+func (t *Text) bytes() int64 { return int64(16*len(t.dict) + 2*len(t.codes) + t.held) }
+
+// numbersOf decodes a column of numbers.
+func numbersOf(raw []byte, c *chunk, s *columnSpec) (*Numbers, error) {
+	data, err := payload(raw[c.data:], &c.dataSize)
+	if err != nil {
+		return nil, err
+	}
+	n, values := c.dataSize.values, []int64(nil)
+	switch c.dataSize.encoding {
+	case format.RLEDictionary:
+		dict, err := dictionaryOf(raw, c)
+		if err != nil {
+			return nil, err
+		}
+		out := &Numbers{}
+		if out.dict, err = s.entries(dict, c.dictionarySize.values); err == nil {
+			out.codes, err = codesOf(data, n, len(out.dict))
+		}
+		return out, err
+	case format.DeltaBinaryPacked:
+		if s.physical != format.Int64 || deltaCount(data) != n {
+			return nil, errChunk
+		}
+		var encoding delta.BinaryPackedEncoding
+		if values, err = encoding.DecodeInt64(make([]int64, 0, n), data); err != nil {
+			return nil, err
+		}
+	case format.Plain:
+		if s.physical == format.Boolean {
+			return flagsOf(data, n)
+		}
+		if s.physical != format.Int64 || len(data) != 8*n {
+			return nil, errChunk
+		}
+		values = make([]int64, n)
+		for i := range values {
+			values[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
+		}
+	}
+	if len(values) != n {
+		return nil, errChunk
+	}
+	return &Numbers{values: values}, nil
+}
+
+// flagsOf unpacks bits.
+func flagsOf(data []byte, n int) (*Numbers, error) {
+	if len(data) != (n+7)/8 {
+		return nil, errChunk
+	}
+	out, set := &Numbers{dict: []int64{0, 1}, codes: make([]uint16, n)}, 0
+	for i := range out.codes {
+		out.codes[i] = uint16(data[i/8] >> (i % 8) & 1)
+		set += int(out.codes[i])
+	}
+	if set == 0 || set == n {
+		out.dict, out.codes = []int64{int64(min(set, 1))}, nil
+	}
+	return out, nil
+}
+
+// textOf decodes a column of strings in a dictionary.
+func textOf(raw []byte, c *chunk) (*Text, error) {
+	if c.dataSize.encoding != format.RLEDictionary {
+		return nil, errChunk
+	}
+	dict, err := dictionaryOf(raw, c)
+	if err != nil {
+		return nil, err
+	}
+	data, err := payload(raw[c.data:], &c.dataSize)
+	if err != nil {
+		return nil, err
+	}
+	out := &Text{held: len(dict)}
+	if out.dict, err = stringsOf(dict, c.dictionarySize.values); err != nil {
+		return nil, err
+	}
+	out.codes, err = codesOf(data, c.dataSize.values, len(out.dict))
+	return out, err
+}
+
+func dictionaryOf(raw []byte, c *chunk) ([]byte, error) {
+	if c.dictionary == 0 || c.dictionarySize.encoding != format.Plain || c.dictionarySize.values == 0 {
+		return nil, errChunk
+	}
+	return payload(raw[c.dictionary:], &c.dictionarySize)
+}
+
+// stringsOf cuts a dictionary up without copying.
+func stringsOf(dict []byte, n int) ([]string, error) {
+	if n > len(dict)/4 {
+		return nil, errChunk
+	}
+	out := make([]string, n)
+	for i := range out {
+		if len(dict) < 4 {
+			return nil, errChunk
+		}
+		size := binary.LittleEndian.Uint32(dict)
+		if dict = dict[4:]; uint64(size) > uint64(len(dict)) {
+			return nil, errChunk
+		}
+		out[i] = textIn(dict[:size])
+		dict = dict[size:]
+	}
+	if len(dict) != 0 {
+		return nil, errChunk
+	}
+	return out, nil
+}
+
+// textIn is b as a string that shares its memory; b must never change.
+func textIn(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// entries decodes the dictionary of a column of numbers.
+func (s *columnSpec) entries(dict []byte, n int) ([]int64, error) {
+	if s.form == formEnum {
+		names, err := stringsOf(dict, n)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]int64, n)
+		for i, name := range names {
+			if out[i] = s.number(name); out[i] < 0 {
+				return nil, fmt.Errorf("unknown value %q", name)
+			}
+		}
+		return out, nil
+	}
+	size := 8
+	if s.physical == format.Int32 {
+		size = 4
+	}
+	if len(dict) != n*size {
+		return nil, errChunk
+	}
+	out := make([]int64, n)
+	for i := range out {
+		if size == 4 {
+			out[i] = int64(int32(binary.LittleEndian.Uint32(dict[4*i:])))
+		} else {
+			out[i] = int64(binary.LittleEndian.Uint64(dict[8*i:]))
+		}
+	}
+	return out, nil
+}
+
+// number is which value of an enumeration has that name; -1 is none.
+func (s *columnSpec) number(name string) int64 {
+	for i, n := range s.names {
+		if n == name {
+			return int64(i)
+		}
+	}
+	return -1
+}
+
+// codesOf undoes appendCodes and appendConstant: n codes below limit. It returns nil if all are 0.
+func codesOf(data []byte, n, limit int) ([]uint16, error) {
+	if len(data) == 0 || data[0] == 0 || data[0] > 16 || limit > 1<<16 {
+		return nil, errChunk
+	}
+	width := int(data[0])
+	data = data[1:]
+	if size := binary.PutUvarint(make([]byte, binary.MaxVarintLen64), uint64(n)<<1); width == 1 && len(data) == size+1 && data[size] == 0 {
+		if v, k := binary.Uvarint(data); k == size && v == uint64(n)<<1 {
+			return nil, nil
+		}
+	}
+	out := make([]uint16, 0, n+7)
+	for len(out) < n {
+		head, k := binary.Uvarint(data)
+		if k <= 0 {
+			return nil, errChunk
+		}
+		data = data[k:]
+		count := head >> 1
+		if head&1 == 1 {
+			if count > uint64(n-len(out)+7)/8 || count*uint64(width) > uint64(len(data)) {
+				return nil, errChunk
+			}
+			out = appendUnpacked(out, data[:int(count)*width], width, int(count)*8)
+			data = data[int(count)*width:]
+			continue
+		}
+		size := (width + 7) / 8
+		if count == 0 || count > uint64(n-len(out)) || len(data) < size {
+			return nil, errChunk
+		}
+		v := uint16(data[0])
+		if size == 2 {
+			v |= uint16(data[1]) << 8
+		}
+		for range count {
+			out = append(out, v)
+		}
+		data = data[size:]
+	}
+	if len(data) != 0 {
+		return nil, errChunk
+	}
+	out = out[:n]
+	top := uint16(0)
+	for _, c := range out {
+		top = max(top, c)
+	}
+	if int(top) >= limit {
+		return nil, errChunk
+	}
+	return out, nil
+}
+
+func appendUnpacked(out []uint16, data []byte, width, n int) []uint16 {
+	mask := uint64(1)<<width - 1
+	buffer, have, at := uint64(0), 0, 0
+	for range n {
+		for have < width {
+			if at+4 <= len(data) {
+				buffer |= uint64(binary.LittleEndian.Uint32(data[at:])) << have
+				at, have = at+4, have+32
+			} else {
+				buffer |= uint64(data[at]) << have
+				at, have = at+1, have+8
+			}
+		}
+		out = append(out, uint16(buffer&mask))
+		buffer, have = buffer>>width, have-width
+	}
+	return out
+}
+
+// deltaCount is how many values a DELTA_BINARY_PACKED sequence claims to have; -1 where it has no header.
+// Its layout is checked too, as the decoder's work depends on it: blocks of 128 values in 4 miniblocks.
+func deltaCount(data []byte) int {
+	block, a := binary.Uvarint(data)
+	if a <= 0 || block == 0 || block > 4096 || block%128 != 0 {
+		return -1
+	}
+	miniblocks, b := binary.Uvarint(data[a:])
+	if b <= 0 || miniblocks == 0 || bits.OnesCount64(miniblocks) != 1 || block/miniblocks%32 != 0 {
+		return -1
+	}
+	n, c := binary.Uvarint(data[a+b:])
+	if c <= 0 || n > 1<<20 {
+		return -1
+	}
+	return int(n)
+}
+
+// namesOf decodes the name column: all names one after the other, and where each begins.
+func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
+	n := c.dataSize.values
+	data, err := payload(raw[c.data:], &c.dataSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.dataSize.encoding != format.DeltaLengthByteArray || deltaCount(data) != n {
+		return nil, nil, errChunk
+	}
+	var encoding delta.LengthByteArrayEncoding
+	names, offsets, err = encoding.DecodeByteArray(make([]byte, 0, len(data)), data, make([]uint32, 0, n+1))
+	if err == nil && (len(offsets) != n+1 || int(offsets[n]) != len(names)) {
+		err = errChunk
+	}
+	return names, offsets, err
+}

@@ -1,0 +1,279 @@
+package layer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Group is what a layer's index says of one row group.
+type Group struct {
+	First, Last   Key
+	Offset, Bytes int64 // where it is in the layer's Parquet object
+	Rows          int
+	Removed       int // tombstones
+	AgentMissing  int // rows with the mark, removed ones included
+	// SuspectUntilNs is the latest of its rows; 0 if none ever was suspect.
+	SuspectUntilNs int64
+	// MinMtimeSec <= mtime <= MaxMtimeSec in seconds, and MinSize <= size <= MaxSize, of all rows that are not
+	// removed. The bounds are rounded outwards. A group of tombstones has minima above its maxima.
+	MinMtimeSec, MaxMtimeSec int64
+	MinSize, MaxSize         int64
+	// NotUTF8: some text in it is not UTF-8.
+	NotUTF8 bool
+	// Hash is the xxHash64 of the row group's bytes.
+	Hash uint64
+}
+
+// Covers reports whether k lies between the group's first and last key.
+func (g *Group) Covers(k Key) bool { return g.First.Compare(k) <= 0 && k.Compare(g.Last) <= 0 }
+
+// index is a layer's index. docs/formats-layer.md has its encoding.
+type index struct {
+	id     string
+	bytes  int64 // of the Parquet object
+	rows   int64
+	groups []Group
+}
+
+const (
+	indexMagic   = "FXLI"
+	indexVersion = 1
+	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
+	schemaVersion = 1
+	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
+	MaxInlineIndex = 2 << 10
+	// maxIndexBytes bounds an index before compression.
+	maxIndexBytes = 256 << 20
+)
+
+const (
+	groupNotUTF8 = 1 << iota
+	groupAllRemoved
+)
+
+// encode writes the index: magic, version, xxHash64 of the rest, and the rest with zstd.
+func (x *index) encode() ([]byte, error) {
+	b := binary.AppendUvarint(nil, schemaVersion)
+	b = appendString(b, x.id)
+	b = binary.AppendUvarint(b, uint64(x.bytes))
+	b = binary.AppendUvarint(b, uint64(len(x.groups)))
+	// By column, as like things compress better together.
+	for _, field := range groupFields {
+		for i := range x.groups {
+			b = binary.AppendUvarint(b, field.get(&x.groups[i]))
+		}
+	}
+	last := Key{}
+	for i := range x.groups {
+		g := &x.groups[i]
+		b = appendKey(b, last, g.First)
+		b = appendKey(b, g.First, g.Last)
+		last = g.Last
+	}
+	for i := range x.groups {
+		b = binary.LittleEndian.AppendUint64(b, x.groups[i].Hash)
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+	if err != nil {
+		return nil, fmt.Errorf("set up zstd: %w", err)
+	}
+	packed := z.EncodeAll(b, nil)
+	out := append([]byte(indexMagic), indexVersion)
+	out = binary.LittleEndian.AppendUint64(out, xxhash.Sum64(packed))
+	return append(out, packed...), nil
+}
+
+// groupFields are the numbers of a group, as they are written.
+var groupFields = []struct {
+	get func(*Group) uint64
+	set func(*Group, uint64)
+}{
+	{func(g *Group) uint64 { return uint64(g.Bytes) }, func(g *Group, v uint64) { g.Bytes = int64(v) }},
+	{func(g *Group) uint64 { return uint64(g.Rows) }, func(g *Group, v uint64) { g.Rows = int(v) }},
+	{func(g *Group) uint64 { return uint64(g.Removed) }, func(g *Group, v uint64) { g.Removed = int(v) }},
+	{func(g *Group) uint64 { return uint64(g.AgentMissing) }, func(g *Group, v uint64) { g.AgentMissing = int(v) }},
+	{(*Group).flags, func(g *Group, v uint64) { g.NotUTF8 = v&groupNotUTF8 != 0 }},
+	{func(g *Group) uint64 { return zigzag(g.SuspectUntilNs) }, func(g *Group, v uint64) { g.SuspectUntilNs = unzigzag(v) }},
+	{func(g *Group) uint64 { return zigzag(g.MinMtimeSec) }, func(g *Group, v uint64) { g.MinMtimeSec = unzigzag(v) }},
+	{func(g *Group) uint64 { return zigzag(g.MaxMtimeSec) }, func(g *Group, v uint64) { g.MaxMtimeSec = unzigzag(v) }},
+	{func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MinSize))) }, func(g *Group, v uint64) { g.MinSize = int64(uint64(1) << v >> 1) }},
+	{func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MaxSize))) }, func(g *Group, v uint64) { g.MaxSize = 1<<v - 1 }},
+}
+
+func (g *Group) flags() (f uint64) {
+	if g.NotUTF8 {
+		f |= groupNotUTF8
+	}
+	if g.Removed == g.Rows {
+		f |= groupAllRemoved
+	}
+	return f
+}
+
+// round makes the bounds what the index can carry, so that a group is the same before and after it.
+func (g *Group) round() {
+	if g.Removed == g.Rows {
+		g.MinMtimeSec, g.MaxMtimeSec, g.MinSize, g.MaxSize = math.MaxInt64, math.MinInt64, math.MaxInt64, 0
+		return
+	}
+	g.MinSize = int64(uint64(1) << bits.Len64(uint64(g.MinSize)) >> 1)
+	g.MaxSize = 1<<bits.Len64(uint64(g.MaxSize)) - 1
+}
+
+func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
+func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// appendKey writes k as what it shares with the key before it and the rest, parent and name each.
+func appendKey(b []byte, before, k Key) []byte {
+	for _, s := range [2][2]string{{before.Parent, k.Parent}, {before.Name, k.Name}} {
+		n := 0
+		for n < len(s[0]) && n < len(s[1]) && s[0][n] == s[1][n] {
+			n++
+		}
+		b = appendString(binary.AppendUvarint(b, uint64(n)), s[1][n:])
+	}
+	return b
+}
+
+var errIndex = errors.New("malformed")
+
+// decodeIndex undoes encode and checks that the index is in itself right and that it is info's.
+func decodeIndex(b []byte, info *Info) (*index, error) {
+	head := len(indexMagic) + 1 + 8
+	if len(b) < head || string(b[:len(indexMagic)]) != indexMagic {
+		return nil, errors.New("not the index of a layer")
+	}
+	if v := b[len(indexMagic)]; v != indexVersion {
+		return nil, fmt.Errorf("an index of version %d, this is %d", v, indexVersion)
+	}
+	if xxhash.Sum64(b[head:]) != binary.LittleEndian.Uint64(b[head-8:]) {
+		return nil, errors.New("the index is damaged: its checksum differs")
+	}
+	z, err := decompressor()
+	if err != nil {
+		return nil, fmt.Errorf("set up zstd: %w", err)
+	}
+	var frame zstd.Header
+	if err := frame.Decode(b[head:]); err != nil || frame.FrameContentSize > maxIndexBytes {
+		return nil, errIndex
+	}
+	plain, err := z.DecodeAll(b[head:], nil)
+	if err != nil {
+		return nil, fmt.Errorf("decompress the index: %w", err)
+	}
+	x, err := parseIndex(plain)
+	if err != nil {
+		return nil, err
+	}
+	return x, x.check(info)
+}
+
+// indexReader reads the index's body. After the first fault it only reports that.
+type indexReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *indexReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *indexReader) string() string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.bad, n = true, 0
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *indexReader) after(before string) string {
+	n := r.uvarint()
+	if n > uint64(len(before)) {
+		r.bad, n = true, 0
+	}
+	return before[:n] + r.string()
+}
+
+func (r *indexReader) key(before Key) Key {
+	return Key{Parent: r.after(before.Parent), Name: r.after(before.Name)}
+}
+
+func parseIndex(plain []byte) (*index, error) {
+	r := &indexReader{b: plain}
+	if v := r.uvarint(); v != schemaVersion {
+		return nil, fmt.Errorf("a layer of schema version %d, this is %d", v, schemaVersion)
+	}
+	x := &index{id: r.string(), bytes: int64(r.uvarint())}
+	n := r.uvarint()
+	if n > uint64(len(r.b))/8 { // each has a hash at least
+		return nil, errIndex
+	}
+	x.groups = make([]Group, n)
+	for _, field := range groupFields {
+		for i := range x.groups {
+			field.set(&x.groups[i], r.uvarint())
+		}
+	}
+	last := Key{}
+	for i := range x.groups {
+		g := &x.groups[i]
+		g.First = r.key(last)
+		g.Last = r.key(g.First)
+		last = g.Last
+	}
+	if r.bad || uint64(len(r.b)) != 8*n {
+		return nil, errIndex
+	}
+	offset := int64(len(parquetMagic))
+	for i := range x.groups {
+		g := &x.groups[i]
+		g.Hash = binary.LittleEndian.Uint64(r.b[8*i:])
+		g.round()
+		if g.Bytes <= 0 || g.Rows <= 0 || g.Rows > MaxRowsPerGroup || g.Removed > g.Rows || g.Bytes > x.bytes-offset {
+			return nil, errIndex
+		}
+		g.Offset = offset
+		offset += g.Bytes
+		x.rows += int64(g.Rows)
+	}
+	return x, nil
+}
+
+// check compares the index with what the manifest says of the layer.
+func (x *index) check(info *Info) error {
+	if x.id != info.ID {
+		return fmt.Errorf("the index of another layer, %q", strings.ToValidUTF8(x.id, "?"))
+	}
+	removed := int64(0)
+	for i := range x.groups {
+		g := &x.groups[i]
+		removed += int64(g.Removed)
+		if g.First.Compare(g.Last) > 0 || i > 0 && x.groups[i-1].Last.Compare(g.First) >= 0 {
+			return errors.New("the index is out of order")
+		}
+	}
+	if len(x.groups) == 0 || x.rows != info.Rows || removed != info.Removed || x.bytes != info.Bytes ||
+		x.groups[0].First != info.First || x.groups[len(x.groups)-1].Last != info.Last {
+		return errors.New("the index does not fit what the manifest says of the layer")
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package layer
+
+import (
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// Column is a column of a layer, in the order of the file.
+type Column int
+
+// The columns. docs/formats-layer.md says what is in them.
+const (
+	ColumnParent Column = iota
+	ColumnName
+	ColumnType // event.Type
+	ColumnMode
+	ColumnUID
+	ColumnGID
+	ColumnAtimeDay
+	ColumnSize
+	ColumnMtimeNs
+	ColumnTarget
+	ColumnRemoved // 0 or 1
+	ColumnObservedAtNs
+	ColumnEvidence     // event.Evidence
+	ColumnAgentMissing // 0 or 1
+	ColumnSuspectUntilNs
+	ColumnWatermarkNs
+	ColumnAgent
+	ColumnSource
+	ColumnSubFiles
+	ColumnSubDirectories
+	ColumnSubOthers
+	ColumnSubBytes
+	ColumnSubLatestMtimeNs
+	columnParentRaw
+	columnNameRaw
+	columnTargetRaw
+	columnSourceRaw
+	columns // how many
+)
+
+// form is how a column's values are held and written.
+type form uint8
+
+const (
+	formKey   form = iota // parent and name, which Block holds in ways of their own
+	formText              // strings in a dictionary
+	formEnum              // numbers here, their names in the file's dictionary
+	formDict              // numbers in a dictionary
+	formDelta             // numbers as differences
+	formPlain             // numbers as they are
+	formFlag              // bits
+)
+
+// columnSpec is a column in the file.
+type columnSpec struct {
+	name     string
+	form     form
+	physical format.Type
+	logical  format.LogicalTypeValue
+	names    []string // formEnum: of the numbers 0, 1, …
+	bounds   bool     // whether the file has its minimum and maximum
+}
+
+var utf8Type = &format.StringType{}
+
+var specs = [columns]columnSpec{
+	ColumnParent:           {name: "parent", form: formKey, physical: format.ByteArray, logical: utf8Type, bounds: true},
+	ColumnName:             {name: "name", form: formKey, physical: format.ByteArray, logical: utf8Type, bounds: true},
+	ColumnType:             {name: "type", form: formEnum, physical: format.ByteArray, logical: utf8Type, names: typeNames(), bounds: true},
+	ColumnMode:             {name: "mode", form: formDict, physical: format.Int32, bounds: true},
+	ColumnUID:              {name: "uid", form: formDict, physical: format.Int64, bounds: true},
+	ColumnGID:              {name: "gid", form: formDict, physical: format.Int64, bounds: true},
+	ColumnAtimeDay:         {name: "atime_day", form: formDict, physical: format.Int32, logical: &format.DateType{}, bounds: true},
+	ColumnSize:             {name: "size", form: formPlain, physical: format.Int64, bounds: true},
+	ColumnMtimeNs:          {name: "mtime_ns", form: formDelta, physical: format.Int64, bounds: true},
+	ColumnTarget:           {name: "target", form: formText, physical: format.ByteArray, logical: utf8Type},
+	ColumnRemoved:          {name: "removed", form: formFlag, physical: format.Boolean, bounds: true},
+	ColumnObservedAtNs:     {name: "observed_at_ns", form: formDelta, physical: format.Int64, bounds: true},
+	ColumnEvidence:         {name: "evidence", form: formEnum, physical: format.ByteArray, logical: utf8Type, names: evidenceNames(), bounds: true},
+	ColumnAgentMissing:     {name: "agent_missing", form: formFlag, physical: format.Boolean, bounds: true},
+	ColumnSuspectUntilNs:   {name: "suspect_until_ns", form: formDelta, physical: format.Int64, bounds: true},
+	ColumnWatermarkNs:      {name: "watermark_ns", form: formDelta, physical: format.Int64},
+	ColumnAgent:            {name: "agent", form: formText, physical: format.ByteArray, logical: utf8Type, bounds: true},
+	ColumnSource:           {name: "source", form: formText, physical: format.ByteArray, logical: utf8Type},
+	ColumnSubFiles:         {name: "sub_files", form: formDict, physical: format.Int64, bounds: true},
+	ColumnSubDirectories:   {name: "sub_directories", form: formDict, physical: format.Int64, bounds: true},
+	ColumnSubOthers:        {name: "sub_others", form: formDict, physical: format.Int64},
+	ColumnSubBytes:         {name: "sub_bytes", form: formDict, physical: format.Int64, bounds: true},
+	ColumnSubLatestMtimeNs: {name: "sub_latest_mtime_ns", form: formDict, physical: format.Int64, bounds: true},
+	columnParentRaw:        {name: "parent_raw", form: formText, physical: format.ByteArray},
+	columnNameRaw:          {name: "name_raw", form: formText, physical: format.ByteArray},
+	columnTargetRaw:        {name: "target_raw", form: formText, physical: format.ByteArray},
+	columnSourceRaw:        {name: "source_raw", form: formText, physical: format.ByteArray},
+}
+
+// typeNames are those of event.Type; a tombstone of a path that was never seen has none.
+func typeNames() []string {
+	names := []string{"unknown"}
+	for t := event.File; t <= event.Other; t++ {
+		names = append(names, t.String())
+	}
+	return names
+}
+
+// evidenceNames are those of event.Evidence; a directory that nobody has seen yet is assumed.
+func evidenceNames() []string {
+	names := []string{"assumed"}
+	for e := event.Realtime; e <= event.OnDemand; e++ {
+		names = append(names, e.String())
+	}
+	return names
+}
+
+// schema is the tree that Parquet readers see: flat, all columns required.
+func schema() thrift.Slice[format.SchemaElement] {
+	root := format.SchemaElement{Name: "fustor", NumChildren: thrift.New(int32(columns))}
+	elements := thrift.Slice[format.SchemaElement]{root}
+	for i := range specs {
+		s := &specs[i]
+		e := format.SchemaElement{Name: s.name, Type: thrift.New(s.physical), RepetitionType: thrift.New(format.Required)}
+		switch s.logical.(type) {
+		case *format.StringType:
+			e.ConvertedType = thrift.New(deprecated.UTF8)
+			e.LogicalType.Value = s.logical
+		case *format.DateType:
+			e.ConvertedType = thrift.New(deprecated.Date)
+			e.LogicalType.Value = s.logical
+		}
+		elements = append(elements, e)
+	}
+	return elements
+}

@@ -1,0 +1,268 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+)
+
+const (
+	// RowsPerGroup is the usual size of a row group: about 130 KB, the unit of a cold read.
+	RowsPerGroup = 8 << 10
+	// MaxRowsPerGroup bounds WriterOptions.RowsPerGroup.
+	MaxRowsPerGroup = 64 << 10
+	// maxGroupText ends a row group early, bytes of distinct parents, names and targets.
+	maxGroupText = 4 << 20
+)
+
+// WriterOptions say how a layer is written.
+type WriterOptions struct {
+	// ID names the layer, a ULID.
+	ID string
+	// RowsPerGroup; 0 is RowsPerGroup. Smaller groups make cold reads cheaper and the layer larger.
+	RowsPerGroup int
+	// SizeHint is how long Data may become, bytes; it saves copying.
+	SizeHint int64
+}
+
+// Writer makes one layer of rows that come in key order. It holds the encoded layer and one row group.
+type Writer struct {
+	o       WriterOptions
+	encoder *encoder
+	pending builder
+	data    []byte
+	groups  []Group
+	footer  []format.RowGroup
+	rows    int64 // in groups
+	removed int64
+	last    Key // of everything appended
+	any     bool
+	err     error
+}
+
+// NewWriter begins a layer.
+func NewWriter(o WriterOptions) *Writer {
+	if o.RowsPerGroup <= 0 {
+		o.RowsPerGroup = RowsPerGroup
+	}
+	o.RowsPerGroup = min(o.RowsPerGroup, MaxRowsPerGroup)
+	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
+	w.data = append(w.data, parquetMagic...)
+	w.encoder, w.err = newEncoder()
+	w.pending.reset()
+	return w
+}
+
+// Rows is how many rows were appended.
+func (w *Writer) Rows() int64 { return w.rows + int64(w.pending.rows) }
+
+// Bytes is how long the layer is so far, without the row group being gathered and without the footer.
+func (w *Writer) Bytes() int64 { return int64(len(w.data)) }
+
+// Append adds a row, which must come after all before it. The row's strings are kept for a while: they must not
+// change. Sub is written for directories only and reads as zero otherwise.
+func (w *Writer) Append(r *evidence.Row) error {
+	k := Key{r.Parent, r.Name}
+	if err := w.after(k); err != nil {
+		return err
+	}
+	if err := check(r); err != nil {
+		w.err = fmt.Errorf("row %q: %w", k.Path(), err)
+		return w.err
+	}
+	w.pending.add(r)
+	w.last, w.any = k, true
+	if w.full() {
+		return w.flush()
+	}
+	return nil
+}
+
+// check says what of a row a layer cannot hold.
+func check(r *evidence.Row) error {
+	switch {
+	case r.Type > event.Other:
+		return fmt.Errorf("unknown type %d", r.Type)
+	case r.Evidence > event.OnDemand:
+		return fmt.Errorf("unknown evidence %d", r.Evidence)
+	case r.Mode > math.MaxInt32:
+		return fmt.Errorf("mode %#o", r.Mode)
+	case r.Size < 0:
+		return fmt.Errorf("negative size %d", r.Size)
+	case !utf8.ValidString(r.Agent):
+		return errors.New("the agent's id is not UTF-8")
+	case len(r.Parent) > 1<<16 || len(r.Name) > 1<<16 || len(r.Target) > 1<<16:
+		return errors.New("a text of more than 64 KiB")
+	}
+	return nil
+}
+
+// after checks that k comes after everything appended.
+func (w *Writer) after(k Key) error {
+	if w.err == nil && w.any && k.Compare(w.last) <= 0 {
+		w.err = fmt.Errorf("%w: %q after %q", ErrOrder, k.Path(), w.last.Path())
+	}
+	return w.err
+}
+
+func (w *Writer) full() bool {
+	return w.pending.rows >= w.o.RowsPerGroup || w.pending.text >= maxGroupText
+}
+
+// AppendBlock adds rows from to to-1 of a block as Append would, much faster.
+func (w *Writer) AppendBlock(b *Block, from, to int) error {
+	if from < 0 || from > to || to > b.Len() {
+		return fmt.Errorf("rows %d to %d of a row group of %d", from, to, b.Len())
+	}
+	if from == to {
+		return w.err
+	}
+	if err := w.after(b.Key(from)); err != nil {
+		return err
+	}
+	for from < to {
+		end := min(to, from+w.o.RowsPerGroup-w.pending.rows)
+		if err := w.pending.addBlock(b, from, end); err != nil {
+			w.err = err
+			return err
+		}
+		from = end
+		w.last, w.any = b.Key(end-1), true
+		if w.full() {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// RawGroup is a row group as its layer's object has it.
+type RawGroup struct {
+	Group
+	Data   []byte
+	object string // where it comes from
+}
+
+// AppendGroup adds another layer's row group without decoding it. Rows gathered before become a group of their own,
+// however few they are.
+func (w *Writer) AppendGroup(raw RawGroup) error {
+	if err := w.after(raw.First); err != nil {
+		return err
+	}
+	chunks, err := raw.chunks()
+	if err != nil {
+		w.err = err
+		return err
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	w.data = append(w.data, raw.Data...)
+	w.last, w.any = raw.Last, true
+	w.add(raw.Group, chunks)
+	return w.err
+}
+
+// chunks checks the bytes and finds the columns in them.
+func (raw *RawGroup) chunks() (*[columns]chunk, error) {
+	if int64(len(raw.Data)) != raw.Bytes || xxhash.Sum64(raw.Data) != raw.Hash {
+		return nil, &FormatError{Object: raw.object, Reason: fmt.Sprintf("the row group at %d+%d is damaged: its checksum differs", raw.Offset, raw.Bytes)}
+	}
+	chunks, err := parseGroup(raw.Data, raw.Rows)
+	if err != nil {
+		return nil, &FormatError{Object: raw.object, Reason: fmt.Sprintf("the row group at %d+%d: %v", raw.Offset, raw.Bytes, err)}
+	}
+	return chunks, nil
+}
+
+// flush makes a row group of what was gathered.
+func (w *Writer) flush() error {
+	if w.err != nil || w.pending.rows == 0 {
+		return w.err
+	}
+	start := len(w.data)
+	data, g := w.pending.encode(w.encoder, w.data)
+	w.data = data
+	chunks, err := parseGroup(w.data[start:], g.Rows)
+	if err != nil {
+		w.err = fmt.Errorf("encode a row group: %w", err)
+		return w.err
+	}
+	w.pending.reset()
+	w.add(g, chunks)
+	return w.err
+}
+
+// add takes in a row group whose bytes are the last of data.
+func (w *Writer) add(g Group, chunks *[columns]chunk) {
+	if len(w.groups) == maxGroups {
+		w.err = fmt.Errorf("more than %d row groups in a layer", maxGroups)
+		return
+	}
+	g.Offset = int64(len(w.data)) - g.Bytes
+	w.footer = append(w.footer, rowGroup(chunks, &g, len(w.groups)))
+	w.groups = append(w.groups, g)
+	w.rows += int64(g.Rows)
+	w.removed += int64(g.Removed)
+}
+
+// Built is a finished layer.
+type Built struct {
+	Info  Info
+	Data  []byte // the Parquet object
+	Index []byte // the index object; empty where it is in Info
+}
+
+// Finish ends the layer, which must have a row. The writer is of no more use.
+func (w *Writer) Finish() (Built, error) {
+	if err := w.flush(); err != nil {
+		return Built{}, err
+	}
+	if len(w.groups) == 0 {
+		return Built{}, errors.New("a layer without rows")
+	}
+	data, err := appendFooter(w.data, w.footer, w.rows, w.o.ID)
+	if err != nil {
+		return Built{}, err
+	}
+	out := Built{Data: data, Info: Info{
+		ID: w.o.ID, First: w.groups[0].First, Last: w.groups[len(w.groups)-1].Last,
+		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)),
+	}}
+	x := index{id: w.o.ID, bytes: out.Info.Bytes, rows: w.rows, groups: w.groups}
+	encoded, err := x.encode()
+	if err != nil {
+		return Built{}, fmt.Errorf("encode the index: %w", err)
+	}
+	if len(encoded) <= MaxInlineIndex {
+		out.Info.Index = encoded
+	} else {
+		out.Index, out.Info.IndexBytes = encoded, int64(len(encoded))
+	}
+	w.err = errors.New("the layer is finished")
+	return out, nil
+}
+
+// Publish writes a layer's objects. Nothing refers to them before a manifest does.
+func Publish(ctx context.Context, st store.Store, view string, b Built) error {
+	if len(b.Index) > 0 {
+		if _, err := st.Put(ctx, layout.LayerIndex(view, b.Info.ID), b.Index); err != nil {
+			return fmt.Errorf("publish layer %s: write its index: %w", b.Info.ID, err)
+		}
+	}
+	if _, err := st.Put(ctx, layout.Layer(view, b.Info.ID), b.Data); err != nil {
+		return fmt.Errorf("publish layer %s: %w", b.Info.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package manifest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// ErrNoHead: the view has no version yet, or there is no such view.
+var ErrNoHead = errors.New("the view has no version yet")
+
+// Load reads a view's current version and the ETag by which it may be replaced.
+func Load(ctx context.Context, st store.Store, view string) (*Manifest, string, error) {
+	return LoadIfChanged(ctx, st, view, "")
+}
+
+// LoadIfChanged is Load, or store.ErrNotModified when head still has this ETag.
+func LoadIfChanged(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
+	key := layout.Head(view)
+	var o store.Object
+	var err error
+	if etag == "" {
+		o, err = st.Get(ctx, key)
+	} else {
+		o, err = st.GetIfChanged(ctx, key, etag)
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, "", ErrNoHead
+	case err != nil:
+		return nil, "", fmt.Errorf("read %s: %w", key, err)
+	}
+	m, err := decodeOf(view, key, o.Body)
+	if err != nil {
+		return nil, "", err
+	}
+	return m, o.ETag, nil
+}
+
+// LoadKey reads one version by the key of its manifest. store.ErrNotFound where retention has removed it.
+func LoadKey(ctx context.Context, st store.Store, view, key string) (*Manifest, error) {
+	o, err := st.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return decodeOf(view, key, o.Body)
+}
+
+func decodeOf(view, key string, body []byte) (*Manifest, error) {
+	m, err := Decode(key, body)
+	if err != nil {
+		return nil, err
+	}
+	if m.View != view {
+		return nil, fmt.Errorf("%s: %w: it is of view %q, not %q", key, ErrFormat, m.View, view)
+	}
+	return m, nil
+}
+
+// Key is the name under which this version is kept.
+func (m *Manifest) Key() string { return layout.Manifest(m.View, m.Version, m.Nonce) }
+
+// Commit publishes next as the view's new version. next was made from the version that Load answered with etag (empty
+// with the first), has that version's number plus one, and a nonce of its own. Its layers must be written already.
+//
+// store.ErrLost means that another writer published first; nothing was harmed, and the caller starts again from the
+// new head. The layers and the manifest that were written in vain are left to retention.
+func Commit(ctx context.Context, st store.Store, next *Manifest, etag string) (string, error) {
+	body, err := next.Encode()
+	if err != nil {
+		return "", fmt.Errorf("encode version %d of view %s: %w", next.Version, next.View, err)
+	}
+	if _, err := st.Put(ctx, next.Key(), body); err != nil {
+		return "", fmt.Errorf("write %s: %w", next.Key(), err)
+	}
+	meta, err := store.Swap(ctx, st, layout.Head(next.View), body, etag)
+	if err != nil {
+		return "", fmt.Errorf("publish version %d of view %s: %w", next.Version, next.View, err)
+	}
+	return meta.ETag, nil
+}

@@ -1,0 +1,128 @@
+// Package manifest is a view's versions: what each is made of, and the one protocol that publishes a new one.
+//
+// A version is a manifest: its layers, how far each session is folded, its clock and counts. It is written under a
+// unique name, then as the body of head by one conditional write; whoever loses that starts again from the new head.
+// History is the chain of parents from head; a manifest outside it is an orphan of a lost race. The compactor commits,
+// the query handler and the admin read.
+package manifest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// Format is the version of the manifest's own format. Readers refuse a newer one.
+const Format = 1
+
+// Manifest is one version of a view.
+type Manifest struct {
+	Format  int    `json:"format"`
+	View    string `json:"view"`
+	Version uint64 `json:"version"` // 1, 2, …; 0 is a view without any
+	Nonce   string `json:"nonce"`
+	// Parent is the key of the manifest that this one was made from; empty for the first.
+	Parent string `json:"parent,omitempty"`
+	// FoldedAt is the store's time when the version was made, ns; Reason says what made it: fold, merge, reset.
+	FoldedAt int64  `json:"folded_at_ns"`
+	Reason   string `json:"reason"`
+
+	// Base are the base partitions, in key order, disjoint. Deltas lie over them, the newest first; the newest wins.
+	Base   []layer.Info `json:"base,omitempty"`
+	Deltas []layer.Info `json:"deltas,omitempty"`
+
+	// Sessions says per session how far it is folded. Sessions that ended and are folded to their end drop out.
+	Sessions map[string]Progress `json:"sessions,omitempty"`
+
+	// Term is the newest term seen in a segment; listings of an older one are fenced off.
+	Term uint64 `json:"term"`
+	// Clock puts the store's time into the file server's.
+	Clock evidence.Clock `json:"clock"`
+	// ObservedAt is the newest observation folded, ns: what the view is current as of.
+	ObservedAt int64 `json:"observed_at_ns"`
+
+	Totals  evidence.Totals `json:"totals"` // of the whole view
+	Scan    Scan            `json:"scan"`
+	Counted Counted         `json:"counted"`
+}
+
+// Progress is how far one session is folded.
+type Progress struct {
+	Next  uint64 `json:"next_seq"` // the first segment not yet folded
+	Agent string `json:"agent,omitempty"`
+	// Broken: segment Next cannot be read. The session was ended for it, and nothing more of it counts.
+	Broken bool `json:"broken,omitempty"`
+}
+
+// Scan is what the view knows of its leaders' scans.
+type Scan struct {
+	// SnapshotTerm is the term of the snapshot under way or done; SnapshotDone the term of the last complete one.
+	SnapshotTerm       uint64 `json:"snapshot_term,omitempty"`
+	SnapshotDone       uint64 `json:"snapshot_done_term,omitempty"`
+	SnapshotStartedAt  int64  `json:"snapshot_started_at_ns,omitempty"`
+	SnapshotFinishedAt int64  `json:"snapshot_finished_at_ns,omitempty"`
+	AuditStartedAt     int64  `json:"audit_started_at_ns,omitempty"`
+	AuditFinishedAt    int64  `json:"audit_finished_at_ns,omitempty"`
+	Audits             uint64 `json:"audits,omitempty"`
+	// Errors are directories that the last scans could not read, at most MaxScanErrors of them, and how many in all.
+	Errors     []ScanError `json:"errors,omitempty"`
+	ErrorCount uint64      `json:"error_count,omitempty"`
+}
+
+// MaxScanErrors bounds Scan.Errors.
+const MaxScanErrors = 100
+
+// ScanError is a directory that could not be read; what the view knew of it stands.
+type ScanError struct {
+	Path       []byte `json:"path"` // base64 in JSON, as names are bytes
+	Message    string `json:"message"`
+	ObservedAt int64  `json:"observed_at_ns"`
+}
+
+// Counted are sums since the view began, for its owners to look at.
+type Counted struct {
+	Segments  uint64 `json:"segments"`
+	Events    uint64 `json:"events"`
+	Entries   uint64 `json:"entries"`          // listed
+	Fenced    uint64 `json:"fenced,omitempty"` // listings of an older term
+	Stale     uint64 `json:"stale,omitempty"`  // listings older than what the view knew
+	Overflows uint64 `json:"overflows,omitempty"`
+}
+
+// Ready reports whether a first snapshot is folded, so that the view can be read.
+func (m *Manifest) Ready() bool { return m.Scan.SnapshotDone > 0 }
+
+// Rows is how many rows the layers hold, superseded and removed ones included.
+func (m *Manifest) Rows() (n int64) {
+	for _, l := range m.Base {
+		n += l.Rows
+	}
+	for _, l := range m.Deltas {
+		n += l.Rows
+	}
+	return n
+}
+
+// ErrFormat: the object is no manifest, or one of a newer Fustor.
+var ErrFormat = errors.New("not a manifest this version of fustor can read")
+
+// Decode reads a manifest; object is the name that errors give.
+func Decode(object string, body []byte) (*Manifest, error) {
+	m := &Manifest{}
+	if err := json.Unmarshal(body, m); err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
+	}
+	if m.Format != Format {
+		return nil, fmt.Errorf("%s: %w: its format is %d, this is %d", object, ErrFormat, m.Format, Format)
+	}
+	if m.View == "" || m.Version == 0 || m.Nonce == "" {
+		return nil, fmt.Errorf("%s: %w: view, version or nonce is missing", object, ErrFormat)
+	}
+	return m, nil
+}
+
+// Encode writes a manifest as Decode reads it.
+func (m *Manifest) Encode() ([]byte, error) { return json.Marshal(m) }
