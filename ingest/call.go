@@ -1,0 +1,106 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// call is one request of an agent: its view is known, and its key is one for that view.
+type call struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	ctx  context.Context
+	view string
+	i    *Ingest
+}
+
+// viewHeader names the view where the key is for several; the parameter `view` does the same.
+const viewHeader = "X-Fustor-View"
+
+func (i *Ingest) call(f func(*call) error) http.Handler {
+	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		params := httpapi.Query(r)
+		asked := params.String("view", "")
+		if err := params.Err(); err != nil {
+			return err
+		}
+		view, err := viewOf(r, asked)
+		if err != nil {
+			return err
+		}
+		return explain(f(&call{w: w, r: r, ctx: r.Context(), view: view, i: i}))
+	})
+}
+
+// viewOf is the view that a request is about: the one it names, or the only one that its key is for.
+func viewOf(r *http.Request, asked string) (string, error) {
+	named := r.Header.Get(viewHeader)
+	if named != "" && asked != "" && named != asked {
+		return "", httpapi.BadRequest("the header "+viewHeader+" and the parameter view name different views", "give one of them")
+	}
+	if named == "" {
+		named = asked
+	}
+	if named == "" {
+		record, _ := access.FromContext(r.Context())
+		single, ok := record.Views.Single()
+		if !ok {
+			return "", httpapi.BadRequest("this API key is for several views and the request names none",
+				"name one with ?view=VIEW or the header "+viewHeader)
+		}
+		named = single
+	}
+	return named, access.CheckView(r.Context(), named)
+}
+
+// timed is what every answer begins with.
+type timed struct {
+	// ServerTime is the store's time, ns since 1970.
+	ServerTime int64 `json:"server_time_ns"`
+}
+
+func (c *call) timed() timed { return timed{c.i.clock.Now()} }
+
+// ok answers 200.
+func (c *call) ok(v any) error {
+	httpapi.WriteJSON(c.w, c.r, http.StatusOK, v)
+	return nil
+}
+
+// session is the id of the path. One that is no session's is as good as gone.
+func (c *call) session() string { return c.r.PathValue("id") }
+
+// explain says to agents what the errors of the lower packages mean.
+func explain(err error) error {
+	var wanted *httpapi.Error
+	var taken *session.TakenError
+	switch {
+	case err == nil, errors.As(err, &wanted), isBodyError(err):
+		return err
+	case errors.Is(err, session.ErrGone):
+		return &httpapi.Error{Status: httpapi.StatusSessionGone, Cause: err,
+			Detail: "the session has ended, timed out, or never was", Hint: "create a new session"}
+	case errors.As(err, &taken):
+		return &httpapi.Error{Status: http.StatusConflict, Cause: err, Detail: taken.Error(),
+			Hint: "close that session, or wait until it times out"}
+	case errors.Is(err, session.ErrFull):
+		return &httpapi.Error{Status: http.StatusServiceUnavailable, Cause: err, RetryAfter: 30 * time.Second,
+			Detail: "the view has too many sessions that are not folded to their end", Hint: "look whether its compactor runs"}
+	case errors.Is(err, session.ErrDamaged), errors.Is(err, viewconfig.ErrInvalid):
+		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "an object of this view in the store cannot be read",
+			Hint: "the server's log names it and says what is wrong"}
+	}
+	return httpapi.StoreFailure(err)
+}
+
+func isBodyError(err error) bool {
+	var tooLarge *http.MaxBytesError
+	return errors.As(err, &tooLarge)
+}

@@ -1,0 +1,138 @@
+// Package ingest is the pipe side of Fustor's HTTP API: what agents speak. It registers their sessions, elects one
+// leader for each view, keeps both alive by heartbeats, and takes in or grants the upload of segments.
+//
+// It keeps no state: everything is in the object store (internal/session), and any number of ingest processes on one
+// store give the same answers. What a process remembers saves reads and decides nothing. Every answer carries
+// server_time_ns, the store's time, by which agents set their clocks. cmd/ serves the Handler.
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// requestTimeout bounds everything that a request asks of the store, and the reading of its body.
+const requestTimeout = 60 * time.Second
+
+// Options of an Ingest. Store and Authenticator must be given.
+type Options struct {
+	Store         store.Store
+	Authenticator *access.Authenticator
+	Logger        *slog.Logger         // nil: no log
+	Registry      *prometheus.Registry // for metrics, shown at /metrics; nil: one of its own
+	Now           func() time.Time     // nil: time.Now
+	Rand          io.Reader            // of ids and nonces; nil: crypto/rand
+	// OnSegment, if set, hears of every segment that came through this process. It must not block.
+	OnSegment func(view, session string, seq uint64)
+}
+
+// Ingest answers the pipe side. It is safe for concurrent use.
+type Ingest struct {
+	store     store.Store
+	counted   *store.Counted
+	clock     *session.StoreClock
+	ledger    *session.Ledger
+	views     *viewconfig.Loader
+	keys      *access.Authenticator
+	logger    *slog.Logger
+	now       func() time.Time
+	onSegment func(view, session string, seq uint64)
+	uploads   *semaphore.Weighted // bytes of bodies in memory
+	metrics   *metrics
+	mux       *httpapi.Mux
+	handler   http.Handler
+}
+
+// New returns an Ingest. It asks nothing of the store yet.
+func New(o Options) (*Ingest, error) {
+	if o.Store == nil || o.Authenticator == nil {
+		return nil, errors.New("ingest needs a store and an authenticator")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	i := &Ingest{clock: session.NewStoreClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
+		onSegment: o.OnSegment, uploads: semaphore.NewWeighted(maxUploadMemory)}
+	i.store = i.clock.Watch(i.counted)
+	i.views = viewconfig.NewLoader(i.store, o.Now)
+	var err error
+	if i.ledger, err = session.NewLedger(i.store, i.clock, o.Rand); err != nil {
+		return nil, err
+	}
+	requests, err := httpapi.NewMetrics(o.Registry, "ingest")
+	if err == nil {
+		err = httpapi.RegisterStoreCounts(o.Registry, "ingest", i.counted)
+	}
+	if err == nil {
+		i.metrics, err = newMetrics(o.Registry)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	i.mux = i.routes(o.Registry)
+	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Now}
+	i.handler = frame.Wrap(i.mux)
+	return i, nil
+}
+
+// Handler serves the pipe side and the probes.
+func (i *Ingest) Handler() http.Handler { return i.handler }
+
+// StoreCounts is what this process has asked of the store.
+func (i *Ingest) StoreCounts() store.Counts { return i.counted.Counts() }
+
+func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
+	mux := httpapi.NewMux()
+	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: openAPI, Protect: func(h http.Handler) http.Handler {
+		return i.keys.Require(h, access.Ingest, access.Query)
+	}}.Register(mux)
+	handle := func(method, pattern string, f func(*call) error) {
+		mux.Handle(method, "/api/v1/pipe"+pattern, i.keys.Require(i.call(f), access.Ingest))
+	}
+	handle("GET", "/session", i.authorized)
+	handle("POST", "/session", i.createSession)
+	handle("DELETE", "/session/{id}", i.endSession)
+	handle("POST", "/session/{id}/heartbeat", i.heartbeat)
+	handle("POST", "/session/{id}/uploads", i.grantUploads)
+	handle("PUT", "/session/{id}/segments/{seq}", i.putSegment)
+	handle("POST", "/consistency/audit/start", i.auditMark)
+	handle("POST", "/consistency/audit/end", i.auditMark)
+	handle("GET", "/pipes", i.listPipes)
+	handle("GET", "/pipes/{id}", i.showPipe)
+	handle("GET", "/stats", i.stats)
+	return mux
+}
+
+// ready asks the store for something small, whether or not it is there.
+func (i *Ingest) ready(ctx context.Context) error {
+	_, err := i.store.Get(ctx, layout.ViewConfig("default"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}

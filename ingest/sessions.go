@@ -1,0 +1,192 @@
+package ingest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+const (
+	maxTask        = 256       // bytes of a task id, an agent id
+	maxSource      = 4096      // bytes of a source URI
+	maxInfo        = 16 << 10  // bytes of client_info, and of an agent_status that is kept
+	maxSessionBody = 256 << 10 // bytes of a session's request
+)
+
+// authorized tells an agent which view its key is for.
+func (i *Ingest) authorized(c *call) error {
+	return c.ok(struct {
+		View   string `json:"view_id"`
+		Status string `json:"status"`
+		timed
+	}{c.view, "authorized", c.timed()})
+}
+
+type createRequest struct {
+	Task    string         `json:"task_id"`
+	Info    map[string]any `json:"client_info"`
+	Timeout *float64       `json:"session_timeout_seconds"`
+}
+
+// standing is what an agent learns of its role, at creation and with every heartbeat.
+type standing struct {
+	Role     string `json:"role"` // leader or follower
+	IsLeader bool   `json:"is_leader"`
+	Term     uint64 `json:"term"` // the view's newest; of the leader, its fencing token
+	// LeaseTTL is how long a renewal holds; LeaseRenewed says that this answer is one, so that two thirds of the TTL
+	// from the start of the request are the leader's.
+	LeaseTTL     float64 `json:"lease_ttl_s"`
+	LeaseRenewed bool    `json:"lease_renewed"`
+	Heartbeat    float64 `json:"heartbeat_interval_seconds"`
+}
+
+type createAnswer struct {
+	Session string `json:"session_id"`
+	View    string `json:"view_id"`
+	standing
+	Timeout  float64 `json:"session_timeout_seconds"`
+	Audit    float64 `json:"audit_interval_sec"`
+	Sentinel float64 `json:"sentinel_interval_sec"`
+	NextSeq  uint64  `json:"next_seq"` // of the first segment
+	Message  string  `json:"message"`
+	timed
+}
+
+func (i *Ingest) createSession(c *call) error {
+	var q createRequest
+	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
+		return err
+	}
+	config, err := i.views.Load(c.ctx, c.view)
+	if err != nil {
+		return err
+	}
+	application, err := apply(q, config)
+	if err != nil {
+		return err
+	}
+	application.ClientIP = httpapi.ClientIP(c.r)
+	state, err := i.ledger.Create(c.ctx, application)
+	if err != nil {
+		return err
+	}
+	i.metrics.created.Inc()
+	i.metrics.lead(state)
+	return c.ok(createAnswer{
+		Session: state.Record.ID, View: c.view, standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
+		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), timed: c.timed(),
+	})
+}
+
+// apply turns a request into an application, or says what is wrong with it.
+func apply(q createRequest, config viewconfig.Config) (session.Application, error) {
+	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.Info, TimeoutSeconds: config.SessionTimeoutSeconds,
+		Exclusive: !config.AllowConcurrentPush}
+	if err := checkText("task_id", q.Task, maxTask); err != nil {
+		return a, err
+	}
+	if q.Task == "" {
+		return a, httpapi.BadRequest("task_id is missing", "a stable name of the agent's pipe, such as AGENT:PIPE")
+	}
+	if q.Timeout != nil {
+		if !(*q.Timeout > 0 && *q.Timeout <= viewconfig.MaxSeconds) {
+			return a, httpapi.BadRequest("session_timeout_seconds is out of range", fmt.Sprintf("above 0, at most %d", viewconfig.MaxSeconds))
+		}
+		a.TimeoutSeconds = max(a.TimeoutSeconds, *q.Timeout)
+	}
+	if encoded, err := json.Marshal(q.Info); err != nil || len(encoded) > maxInfo {
+		return a, httpapi.BadRequest(fmt.Sprintf("client_info is larger than %d bytes", maxInfo), "")
+	}
+	var err error
+	if a.Agent, err = infoText(q.Info, "agent_id", maxTask); err != nil {
+		return a, err
+	}
+	if a.Agent == "" { // existing agents name their task AGENT:PIPE
+		a.Agent, _, _ = strings.Cut(q.Task, ":")
+	}
+	a.Source, err = infoText(q.Info, "source_uri", maxSource)
+	return a, err
+}
+
+func infoText(info map[string]any, name string, limit int) (string, error) {
+	v, given := info[name]
+	if !given || v == nil {
+		return "", nil
+	}
+	s, ok := v.(string)
+	if !ok {
+		return "", httpapi.BadRequest("client_info."+name+" is not a string", "")
+	}
+	return s, checkText("client_info."+name, s, limit)
+}
+
+func checkText(name, s string, limit int) error {
+	if len(s) > limit || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return httpapi.BadRequest(fmt.Sprintf("%s is not a text of at most %d bytes without control characters", name, limit), "")
+	}
+	return nil
+}
+
+type heartbeatRequest struct {
+	CanRealtime *bool          `json:"can_realtime"`
+	AgentStatus map[string]any `json:"agent_status"`
+}
+
+type heartbeatAnswer struct {
+	Status string `json:"status"`
+	standing
+	CanRealtime bool   `json:"can_realtime"`
+	Message     string `json:"message"`
+	Commands    []any  `json:"commands"`
+	timed
+}
+
+func (i *Ingest) heartbeat(c *call) error {
+	var q heartbeatRequest
+	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
+		return err
+	}
+	// A status that is too large must not cost an agent its session.
+	if encoded, err := json.Marshal(q.AgentStatus); err != nil || len(encoded) > maxInfo {
+		q.AgentStatus = map[string]any{"omitted": fmt.Sprintf("larger than %d bytes", maxInfo)}
+	}
+	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: q.AgentStatus})
+	if err != nil {
+		return err
+	}
+	i.metrics.lead(state)
+	return c.ok(heartbeatAnswer{Status: "ok", standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
+		Message: message(c.view, state), Commands: []any{}, timed: c.timed()})
+}
+
+func (i *Ingest) endSession(c *call) error {
+	if err := i.ledger.End(c.ctx, c.view, c.session(), session.Closed); err != nil {
+		return err
+	}
+	return c.ok(struct {
+		Status  string `json:"status"`
+		Session string `json:"session_id"`
+		timed
+	}{"terminated", c.session(), c.timed()})
+}
+
+func standingOf(s session.State) standing {
+	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Record.TimeoutSeconds / 3}
+	if s.Leads {
+		st.Role, st.IsLeader = "leader", true
+	}
+	return st
+}
+
+func message(view string, s session.State) string {
+	if s.Leads {
+		return fmt.Sprintf("session %s leads view %s in term %d", s.Record.ID, view, s.Term)
+	}
+	return fmt.Sprintf("session %s follows in view %s, whose term is %d", s.Record.ID, view, s.Term)
+}

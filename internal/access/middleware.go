@@ -1,0 +1,88 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/layout"
+)
+
+type recordKey struct{}
+
+// FromContext is the record of the key that a request came with.
+func FromContext(ctx context.Context) (Record, bool) {
+	r, ok := ctx.Value(recordKey{}).(Record)
+	return r, ok
+}
+
+// Require lets requests through to next whose key may act in one of the roles, with its record in their context.
+func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
+	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		key, err := keyOf(r)
+		if err != nil {
+			return err
+		}
+		record, err := a.Authenticate(r.Context(), key)
+		switch {
+		case errors.Is(err, ErrUnknownKey):
+			return &httpapi.Error{Status: http.StatusUnauthorized, Detail: "unknown or expired API key",
+				Hint: "ask the administrator of this Fustor for a key"}
+		case errors.Is(err, ErrRecord):
+			return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "the record of this API key is damaged",
+				Hint: "the server's log says what is wrong with it"}
+		case err != nil:
+			return httpapi.StoreFailure(err)
+		}
+		allowed := false
+		for _, role := range roles {
+			allowed = allowed || record.Allows(role)
+		}
+		if !allowed {
+			return &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key may not do that",
+				Hint: fmt.Sprintf("it needs the role %q", roles[0])}
+		}
+		// Replacing *r keeps r the same request, on which the mux has named the route.
+		*r = *r.WithContext(context.WithValue(r.Context(), recordKey{}, record))
+		next.ServeHTTP(w, r)
+		return nil
+	})
+}
+
+// keyOf reads the key of a request. Two different ones are a mistake that nobody should have to guess about.
+func keyOf(r *http.Request) (string, error) {
+	key := r.Header.Get("X-API-Key")
+	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		bearer = ""
+	}
+	bearer = strings.TrimSpace(bearer)
+	switch {
+	case key == "" && bearer == "":
+		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "this needs an API key",
+			Hint: "send it as X-API-Key: KEY or Authorization: Bearer KEY"}
+	case key != "" && bearer != "" && key != bearer:
+		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "X-API-Key and Authorization carry different keys",
+			Hint: "send one of them"}
+	case key == "":
+		return bearer, nil
+	}
+	return key, nil
+}
+
+// CheckView says whether the key of a request is for view: an *httpapi.Error 400 where it is no view's name, 403 where
+// the key is not for it.
+func CheckView(ctx context.Context, view string) error {
+	if !layout.ValidView(view) {
+		return httpapi.BadRequest("that is not a view's name", "1 to 63 of a-z 0-9 - _, beginning with a letter or digit")
+	}
+	record, ok := FromContext(ctx)
+	if !ok || !record.Views.Has(view) {
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key is not for view %q", view),
+			Hint: "ask the administrator of this Fustor for a key that is"}
+	}
+	return nil
+}

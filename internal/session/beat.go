@@ -1,0 +1,183 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+)
+
+// Beat is what an agent says with a heartbeat.
+type Beat struct {
+	CanRealtime *bool          // nil: as before
+	AgentStatus map[string]any // nil: as before; kept with the next write of the record
+}
+
+// Beat renews a session's proof of life and takes the lease over where it is free or expired. A session that does not
+// live any more gets ErrGone.
+//
+// It writes once: the leader its lease, any other session its record. It writes nothing where the last proof is younger
+// than a sixth of the time-out; State.Renewed tells. It writes more only where something changes, and the status of
+// the leader's agent every ten minutes.
+func (l *Ledger) Beat(ctx context.Context, view, id string, b Beat) (State, error) {
+	if !ValidID(id) {
+		return State{}, ErrGone
+	}
+	var state State
+	err := again(ctx, func() (err error) {
+		state, err = l.beat(ctx, view, id, b)
+		return err
+	})
+	if err != nil {
+		return State{}, fmt.Errorf("heartbeat of session %s: %w", id, err)
+	}
+	return state, nil
+}
+
+func (l *Ledger) beat(ctx context.Context, view, id string, b Beat) (State, error) {
+	record, fresh, err := l.record(ctx, view, id)
+	if err != nil {
+		return State{}, err
+	}
+	if !record.exists() || record.value.Ended {
+		return State{}, ErrGone
+	}
+	if lease, ok := l.remembersLease(view, id); ok && !nearly(l.since(lease.meta), lease.value.TTLSeconds) &&
+		!young(l.since(lease.meta), lease.value.TTLSeconds) {
+		return l.beatLeader(ctx, record, lease, b)
+	}
+	lease, err := l.readLease(ctx, view)
+	if err != nil {
+		return State{}, err
+	}
+	if lease.value.Session != id {
+		return l.beatFollower(ctx, record, fresh, lease, b)
+	}
+	if !liveLease(lease) {
+		return State{}, l.expire(ctx, view, id)
+	}
+	return l.beatLeader(ctx, record, lease, b)
+}
+
+// record is the session's record, as remembered or read.
+func (l *Ledger) record(ctx context.Context, view, id string) (record held[Record], fresh bool, err error) {
+	record, ok := l.records.GetIfPresent(layout.Session(view, id))
+	if ok && !record.value.Ended {
+		return record, false, nil
+	}
+	record, err = l.readRecord(ctx, view, id)
+	return record, true, err
+}
+
+// remembersLease returns the remembered lease if it is the session's.
+func (l *Ledger) remembersLease(view, id string) (held[Lease], bool) {
+	lease, ok := l.leases.GetIfPresent(layout.Lease(view))
+	return lease, ok && lease.value.Session == id
+}
+
+// young reports whether a proof of life of this age is too young to be worth a write. A sixth keeps even those safe who
+// count two thirds of the TTL from an answer that renewed nothing.
+func young(age time.Duration, timeoutSeconds float64) bool { return Live(age, timeoutSeconds/6) }
+
+// statusEvery is how old the status of a leader's agent may become in the record, which it has no other reason to write.
+const statusEvery = 10 * time.Minute
+
+// beatLeader renews the lease, which proves by itself that nobody has ended the session: they would have taken it away.
+func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held[Lease], b Beat) (State, error) {
+	state := State{Record: record.value, Term: lease.value.Term, Leads: true}
+	next, changed := b.apply(record.value)
+	if changed || b.AgentStatus != nil && l.since(record.meta) > statusEvery {
+		written, err := l.writeRecord(ctx, next, record.meta)
+		if err != nil {
+			return State{}, err
+		}
+		state.Record = written.value
+	} else {
+		l.remember(next, record)
+	}
+	if young(l.since(lease.meta), lease.value.TTLSeconds) {
+		return state, nil
+	}
+	if _, err := l.writeLease(ctx, record.value.View, lease.value, lease.meta); err != nil {
+		return State{}, err
+	}
+	state.Renewed = true
+	return state, nil
+}
+
+// beatFollower renews the record and, where the lease is free or expired, takes it.
+func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bool, lease held[Lease], b Beat) (State, error) {
+	view, id, timeout := record.value.View, record.value.ID, record.value.TimeoutSeconds
+	free := !liveLease(lease)
+	next, changed := b.apply(record.value)
+	if !fresh && (nearly(l.since(record.meta), timeout) || young(l.since(record.meta), timeout) && !free && !changed) {
+		// Whether it died, or was ended where nothing is to be written that would tell, must be read.
+		var err error
+		if record, err = l.readRecord(ctx, view, id); err != nil {
+			return State{}, err
+		}
+		if !record.exists() || record.value.Ended {
+			return State{}, ErrGone
+		}
+		next, changed = b.apply(record.value)
+		fresh = true
+	}
+	if fresh && !Live(Age(record.meta), timeout) {
+		return State{}, l.expire(ctx, view, id)
+	}
+	state := State{Record: record.value, Term: lease.value.Term}
+	if free || changed || !young(l.since(record.meta), timeout) {
+		written, err := l.writeRecord(ctx, next, record.meta)
+		if err != nil {
+			return State{}, err
+		}
+		state.Record = written.value
+	} else {
+		l.remember(next, record)
+	}
+	if !free {
+		return state, nil
+	}
+	return l.takeOver(ctx, state.Record, lease)
+}
+
+// takeOver gives the lease, free or expired, to a session that has just renewed its record.
+func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State, error) {
+	next := Lease{Term: old.value.Term + 1, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
+	lease, err := l.writeLease(ctx, r.View, next, old.meta)
+	if err != nil {
+		return State{}, err
+	}
+	record, err := l.readRecord(ctx, r.View, r.ID)
+	if err != nil {
+		return State{}, err
+	}
+	if !record.exists() || record.value.Ended { // between the renewal of the record and the taking of the lease
+		if err := l.release(ctx, r.View, r.ID, lease); err != nil {
+			return State{}, err
+		}
+		return State{}, ErrGone
+	}
+	if old.value.Session != "" {
+		// The end of the old leader is noticed here, or by the next one who looks.
+		_, _ = l.sweep(ctx, r.View, old.value.Session)
+	}
+	return State{Record: record.value, Term: lease.value.Term, Leads: true, Renewed: true}, nil
+}
+
+// apply is the record with what the heartbeat says, and whether that is worth a write of its own.
+func (b Beat) apply(r Record) (next Record, changed bool) {
+	if b.AgentStatus != nil {
+		r.AgentStatus = b.AgentStatus
+	}
+	if b.CanRealtime != nil && *b.CanRealtime != r.CanRealtime {
+		r.CanRealtime, changed = *b.CanRealtime, true
+	}
+	return r, changed
+}
+
+// remember keeps what is to be written with the next write of the record.
+func (l *Ledger) remember(next Record, written held[Record]) {
+	l.records.Set(layout.Session(next.View, next.ID), held[Record]{next, written.meta})
+}

@@ -1,0 +1,66 @@
+// Package session is the records by which a view's sessions and its leader are known: the session records, the roster
+// that names them, and the lease. Ingest writes them, the query handler and the compactor read them.
+//
+// All three are small objects that are replaced by compare-and-swap and carry a nonce. Ages are the store's Date minus
+// the object's Last-Modified, so no machine's clock is trusted. The leader proves that it lives by renewing the lease,
+// every other session by renewing its record: one write per session and third of its time-out.
+package session
+
+import (
+	"time"
+
+	"github.com/fustor/fustor/internal/store"
+)
+
+// Record is one session: views/<view>/sessions/<session>.json.
+type Record struct {
+	ID             string         `json:"session_id"`
+	View           string         `json:"view_id"`
+	Task           string         `json:"task_id"`
+	Agent          string         `json:"agent_id"`
+	Source         string         `json:"source_uri"`
+	ClientIP       string         `json:"client_ip"`
+	TimeoutSeconds float64        `json:"session_timeout_seconds"`
+	CanRealtime    bool           `json:"can_realtime"`
+	ClientInfo     map[string]any `json:"client_info,omitempty"`
+	AgentStatus    map[string]any `json:"agent_status,omitempty"`
+	CreatedAt      int64          `json:"created_at_ns"` // the store's time
+	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
+	Ended       bool   `json:"ended,omitempty"`
+	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
+	Nonce       string `json:"nonce"`
+}
+
+// Lease is who leads: views/<view>/lease.json. Session is empty after a release.
+type Lease struct {
+	Term       uint64  `json:"term"`
+	Session    string  `json:"session_id"`
+	Nonce      string  `json:"nonce"`
+	TTLSeconds float64 `json:"ttl_s"`
+}
+
+// Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays
+// until it has ended and the compactor has folded it to its end.
+type Roster struct {
+	Sessions map[string]RosterEntry `json:"sessions"`
+	Nonce    string                 `json:"nonce"`
+}
+
+// RosterEntry is the part of a session that never changes, but for its end.
+type RosterEntry struct {
+	Task           string  `json:"task_id"`
+	Agent          string  `json:"agent_id"`
+	TimeoutSeconds float64 `json:"session_timeout_seconds"`
+	CreatedAt      int64   `json:"created_at_ns"`
+	// Ended is set, at the latest, by the next session that is created after this one ended. It saves a look at the
+	// record: an entry without it may have ended all the same.
+	Ended bool `json:"ended,omitempty"`
+}
+
+// Age is how long ago an object was written, by the store's clock.
+func Age(m store.Meta) time.Duration { return m.Date.Sub(m.LastModified) }
+
+// Live reports whether a session of this time-out, whose proof of life is of this age, still lives.
+func Live(age time.Duration, timeoutSeconds float64) bool {
+	return age <= time.Duration(timeoutSeconds*float64(time.Second))
+}

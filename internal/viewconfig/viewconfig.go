@@ -1,0 +1,107 @@
+// Package viewconfig is the settings of a view: config/views/<view>.json, and what holds where there is none.
+//
+// It owns the format and the defaults. Invariants: decoding is strict, so that a mistyped name is an error and not a
+// default; a view without the object has exactly Default. Ingest, compactor and query load it through a Loader, which
+// asks the store at most once a minute for each view.
+package viewconfig
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+)
+
+// Config is the settings of one view. Fields that the object leaves out have their defaults.
+type Config struct {
+	View string `json:"view_id"`
+	// SessionTimeoutSeconds is the least time-out of a session; an agent may ask for more.
+	SessionTimeoutSeconds float64 `json:"session_timeout_seconds"`
+	// AllowConcurrentPush lets several sessions feed the view at once, one of them as its leader.
+	AllowConcurrentPush bool `json:"allow_concurrent_push"`
+	// AuditIntervalSeconds is how often the leader audits the tree, SentinelIntervalSeconds how often agents look at
+	// suspect files; 0 is never.
+	AuditIntervalSeconds    float64 `json:"audit_interval_sec"`
+	SentinelIntervalSeconds float64 `json:"sentinel_interval_sec"`
+	HotSeconds              float64 `json:"hot_s"`           // how long a file counts as being written after a change
+	StalenessSeconds        float64 `json:"staleness_s"`     // how old what a network file system shows may be
+	TombstoneTTLSeconds     float64 `json:"tombstone_ttl_s"` // how long a deletion is remembered
+	// Live marks a view that is only answered while a session feeds it.
+	Live bool `json:"live"`
+}
+
+// Default is the configuration of a view that has none.
+func Default(view string) Config {
+	return Config{
+		View: view, SessionTimeoutSeconds: 30, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
+		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
+	}
+}
+
+// MaxSeconds bounds every duration of a view, and the time-out that a session may ask for: a week.
+const MaxSeconds = 7 * 24 * 3600
+
+// SessionTimeout, Hot, Staleness and TombstoneTTL are the settings as durations.
+func (c Config) SessionTimeout() time.Duration { return seconds(c.SessionTimeoutSeconds) }
+func (c Config) Hot() time.Duration            { return seconds(c.HotSeconds) }
+func (c Config) Staleness() time.Duration      { return seconds(c.StalenessSeconds) }
+func (c Config) TombstoneTTL() time.Duration   { return seconds(c.TombstoneTTLSeconds) }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// Check says what is wrong with a configuration.
+func (c Config) Check() error {
+	if !layout.ValidView(c.View) {
+		return fmt.Errorf("view_id %q is not a view's name", c.View)
+	}
+	for _, d := range []struct {
+		name            string
+		value, atLeast  float64
+		zeroIsDifferent bool
+	}{
+		{"session_timeout_seconds", c.SessionTimeoutSeconds, 1, false},
+		{"audit_interval_sec", c.AuditIntervalSeconds, 1, true},
+		{"sentinel_interval_sec", c.SentinelIntervalSeconds, 1, true},
+		{"hot_s", c.HotSeconds, 0, false},
+		{"staleness_s", c.StalenessSeconds, 0, false},
+		{"tombstone_ttl_s", c.TombstoneTTLSeconds, 0, false},
+	} {
+		if d.zeroIsDifferent && d.value == 0 {
+			continue
+		}
+		if !(d.value >= d.atLeast && d.value <= MaxSeconds) {
+			return fmt.Errorf("%s must be from %g to %d seconds", d.name, d.atLeast, MaxSeconds)
+		}
+	}
+	return nil
+}
+
+// ErrInvalid: the object is not the configuration of that view.
+var ErrInvalid = errors.New("invalid view configuration")
+
+// Decode reads the configuration of view strictly; object is the name that errors give.
+func Decode(object, view string, body []byte) (Config, error) {
+	c := Default(view)
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&c)
+	if err == nil {
+		if _, tail := decoder.Token(); !errors.Is(tail, io.EOF) {
+			err = errors.New("something follows the configuration")
+		}
+	}
+	if err == nil && c.View != view {
+		err = fmt.Errorf("its view_id is %q, not %q", c.View, view)
+	}
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w: %v", object, ErrInvalid, err)
+	}
+	return c, nil
+}

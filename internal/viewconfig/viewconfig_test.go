@@ -1,0 +1,83 @@
+package viewconfig
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/local"
+)
+
+func TestDefaults(t *testing.T) {
+	c := Default("research")
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if c.SessionTimeout() != 30*time.Second || !c.AllowConcurrentPush || c.Hot() != time.Minute || c.Staleness() != 2*time.Minute || c.TombstoneTTL() != time.Hour || c.Live {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestDecode(t *testing.T) {
+	c, err := Decode("x", "research", []byte(`{"view_id":"research","hot_s":1.5,"allow_concurrent_push":false,"audit_interval_sec":0}`))
+	if err != nil || c.Hot() != 1500*time.Millisecond || c.AllowConcurrentPush || c.AuditIntervalSeconds != 0 || c.SessionTimeoutSeconds != 30 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for body, says := range map[string]string{
+		``: "EOF", `{`: "EOF", `[]`: "array", `{"hots":1}`: "hots", `{"hot_s":"1"}`: "string", `{"hot_s":-1}`: "hot_s", `{"hot_s":1e9}`: "hot_s",
+		`{"session_timeout_seconds":0}`: "session_timeout_seconds", `{"audit_interval_sec":0.1}`: "audit_interval_sec", `{"view_id":"other"}`: "other", `{}{}`: "follows",
+	} {
+		if _, err := Decode("config/x", "research", []byte(body)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "config/x") {
+			t.Errorf("%s: %v; want a word on %q", body, err, says)
+		}
+	}
+}
+
+func TestLoaderFollowsTheStore(t *testing.T) {
+	ctx := context.Background()
+	dir, err := local.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := store.Count(dir)
+	now := time.Unix(0, 0)
+	l := NewLoader(counted, func() time.Time { return now })
+	want := func(timeout float64, reads uint64) {
+		t.Helper()
+		before := counted.Counts().Get
+		for range 3 {
+			if c, err := l.Load(ctx, "research"); err != nil || c.SessionTimeoutSeconds != timeout || c.View != "research" {
+				t.Fatalf("%+v, %v", c, err)
+			}
+		}
+		if n := counted.Counts().Get - before; n != reads {
+			t.Errorf("%d reads, want %d", n, reads)
+		}
+	}
+	want(30, 1)
+	c := Default("research")
+	c.SessionTimeoutSeconds = 7
+	if err := Save(ctx, counted, c); err != nil {
+		t.Fatal(err)
+	}
+	want(30, 0)
+	now = now.Add(cacheFor)
+	want(7, 1)
+	now = now.Add(cacheFor)
+	want(7, 1) // unchanged
+	if _, err := dir.Put(ctx, layout.ViewConfig("research"), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(cacheFor)
+	if _, err := l.Load(ctx, "research"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a damaged configuration: %v", err)
+	}
+	c.View = "../x"
+	if err := Save(ctx, counted, c); err == nil {
+		t.Error("a view with an impossible name was saved")
+	}
+}
