@@ -32,6 +32,9 @@ type Row struct {
 	SuspectUntil int64
 	// Watermark, of a tombstone, is the deletion's time as the file server's clock had it, ns.
 	Watermark int64
+	// EndedAt is when something at this path was last known to end, ns in the store's time; 0 never. What was observed
+	// below the path before that is void, though a directory may be there again.
+	EndedAt int64
 	// Agent and Source name who saw it: the agent's id and its source URI.
 	Agent, Source string
 

@@ -70,11 +70,15 @@ func (r Rules) exists(row *Row, known bool, c Claim) bool {
 
 // gone: the kernel reported the deletion, or the directory above has proved to be gone.
 func (r Rules) gone(row *Row, known bool, c Claim) bool {
-	if known && row.ObservedAt > c.ObservedAt {
-		return false
-	}
 	if c.Verb == Swept && (!known || row.Removed) {
 		return false
+	}
+	if known && row.ObservedAt > c.ObservedAt {
+		ended := c.Verb == Gone && c.ObservedAt > row.EndedAt
+		if ended {
+			row.EndedAt = c.ObservedAt
+		}
+		return ended
 	}
 	r.bury(row, c)
 	row.AgentMissing = c.Evidence != event.Realtime
@@ -164,6 +168,9 @@ func (r Rules) Trust(dir *Row, known bool, mtimeNs, observedAt int64) Trust {
 // set makes row the entry that the claim has.
 func (row *Row) set(c Claim) {
 	e := c.Entry
+	if row.Type == event.Directory && e.Type != event.Directory {
+		row.EndedAt = max(row.EndedAt, c.ObservedAt)
+	}
 	row.Type, row.Mode, row.UID, row.GID, row.AtimeDay = e.Type, e.Mode, e.UID, e.GID, e.AtimeDay
 	row.Size, row.MtimeNs, row.Target = e.Size, e.MtimeNs, e.Target
 	row.Removed, row.Watermark = false, 0
@@ -177,6 +184,7 @@ func (row *Row) set(c Claim) {
 func (r Rules) bury(row *Row, c Claim) {
 	row.Removed, row.SuspectUntil, row.Sub = true, 0, Totals{}
 	row.Watermark = c.ObservedAt - r.Skew
+	row.EndedAt = max(row.EndedAt, c.ObservedAt)
 	row.ObservedAt, row.Evidence, row.Agent, row.Source = c.ObservedAt, c.Evidence, c.Agent, c.Source
 }
 

@@ -34,7 +34,7 @@ func benchView(b *testing.B, st store.Store, rows, deltas int) (base, over []Inf
 		base = append(base, publish(b, st, w))
 	}
 	for d := range deltas {
-		w := NewWriter(WriterOptions{ID: id(1000 + d), RowsPerGroup: 2 << 10})
+		w := NewWriter(WriterOptions{ID: id(1000 + d), RowsPerGroup: DeltaRowsPerGroup})
 		for r := range tree.Changes(uint64(d), 100) {
 			if err := w.Append(r); err != nil {
 				b.Fatal(err)
@@ -229,17 +229,19 @@ func BenchmarkGet(b *testing.B) {
 		keys := sampleKeys(b, benchOpen(b, st, base, nil, NewCache(1<<30)), 2000)
 		for _, n := range []int{0, 8} {
 			b.Run(fmt.Sprintf("cold-%d-rows-%d-deltas", rows, n), func(b *testing.B) {
-				most, i := Cost{}, 0
+				most, sum, i := Cost{}, int64(0), 0
 				for b.Loop() {
 					var m Meter
 					v := benchOpen(b, st, base, deltas[:n], NewCache(64<<20))
 					get(b, WithMeter(b.Context(), &m), v, keys[i%len(keys)])
 					i++
+					sum += m.Cost().Bytes
 					c := m.Cost()
 					most = Cost{max(most.Gets, c.Gets), max(most.Bytes, c.Bytes), max(most.Groups, c.Groups)}
 				}
 				b.ReportMetric(float64(most.Gets), "max-GETs")
 				b.ReportMetric(float64(most.Bytes), "max-bytes")
+				b.ReportMetric(float64(sum)/float64(b.N), "mean-bytes")
 			})
 			b.Run(fmt.Sprintf("warm-%d-rows-%d-deltas", rows, n), func(b *testing.B) {
 				v := benchOpen(b, st, base, deltas[:n], NewCache(4<<30))

@@ -319,7 +319,8 @@ func (b *Block) Row(i int, r *evidence.Row) error {
 		ObservedAt: n[ColumnObservedAtNs].At(i), Evidence: event.Evidence(n[ColumnEvidence].At(i)),
 		AgentMissing: n[ColumnAgentMissing].At(i) != 0,
 		SuspectUntil: n[ColumnSuspectUntilNs].At(i), Watermark: n[ColumnWatermarkNs].At(i),
-		Agent: f.agent.At(i), Source: f.source.At(i),
+		EndedAt: n[ColumnEndedAtNs].At(i),
+		Agent:   f.agent.At(i), Source: f.source.At(i),
 	}
 	if r.Type == event.Directory {
 		r.Sub = evidence.Totals{

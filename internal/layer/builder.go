@@ -111,6 +111,7 @@ func (b *builder) add(r *evidence.Row) {
 	b.put(ColumnAgentMissing, flag(r.AgentMissing))
 	b.put(ColumnSuspectUntilNs, r.SuspectUntil)
 	b.put(ColumnWatermarkNs, r.Watermark)
+	b.put(ColumnEndedAtNs, r.EndedAt)
 	sub := evidence.Totals{}
 	if r.Type == event.Directory {
 		sub = r.Sub

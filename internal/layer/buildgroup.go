@@ -76,7 +76,7 @@ func (b *builder) encodeRaw(e *encoder, to []byte, s *columnSpec, value func(int
 func (b *builder) encodeNames(e *encoder, to []byte) []byte {
 	if !b.notUTF8 {
 		low, high := b.nameBounds()
-		return e.namesChunk(to, b.names, b.offsets, low, high)
+		return e.namesChunk(to, &specs[ColumnName], b.names, b.offsets, low, high)
 	}
 	var names []byte
 	offsets := []uint32{0}
@@ -87,7 +87,7 @@ func (b *builder) encodeNames(e *encoder, to []byte) []byte {
 		names = append(names, shown...)
 		offsets = append(offsets, uint32(len(names)))
 	}
-	return e.namesChunk(to, names, offsets, low, high)
+	return e.namesChunk(to, &specs[ColumnName], names, offsets, low, high)
 }
 
 // nameBounds are the smallest and the largest name. Names are in order where the parent is the same.

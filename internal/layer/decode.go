@@ -128,12 +128,8 @@ func numbersOf(raw []byte, c *chunk, s *columnSpec) (*Numbers, error) {
 		if s.physical == format.Boolean {
 			return flagsOf(data, n)
 		}
-		if s.physical != format.Int64 || len(data) != 8*n {
-			return nil, errChunk
-		}
-		values = make([]int64, n)
-		for i := range values {
-			values[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
+		if values, err = s.plain(data, n); err != nil {
+			return nil, err
 		}
 	}
 	if len(values) != n {
@@ -227,20 +223,23 @@ func (s *columnSpec) entries(dict []byte, n int) ([]int64, error) {
 		}
 		return out, nil
 	}
-	size := 8
-	if s.physical == format.Int32 {
-		size = 4
-	}
-	if len(dict) != n*size {
-		return nil, errChunk
-	}
+	return s.plain(dict, n)
+}
+
+// plain decodes n numbers of 4 or 8 bytes.
+func (s *columnSpec) plain(data []byte, n int) ([]int64, error) {
 	out := make([]int64, n)
-	for i := range out {
-		if size == 4 {
-			out[i] = int64(int32(binary.LittleEndian.Uint32(dict[4*i:])))
-		} else {
-			out[i] = int64(binary.LittleEndian.Uint64(dict[8*i:]))
+	switch {
+	case s.physical == format.Int32 && len(data) == 4*n:
+		for i := range out {
+			out[i] = int64(int32(binary.LittleEndian.Uint32(data[4*i:])))
 		}
+	case s.physical == format.Int64 && len(data) == 8*n:
+		for i := range out {
+			out[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
+		}
+	default:
+		return nil, errChunk
 	}
 	return out, nil
 }
@@ -337,7 +336,7 @@ func deltaCount(data []byte) int {
 		return -1
 	}
 	miniblocks, b := binary.Uvarint(data[a:])
-	if b <= 0 || miniblocks == 0 || bits.OnesCount64(miniblocks) != 1 || block/miniblocks%32 != 0 {
+	if b <= 0 || miniblocks == 0 || bits.OnesCount64(miniblocks) != 1 || block/miniblocks < 32 {
 		return -1
 	}
 	n, c := binary.Uvarint(data[a+b:])
@@ -354,11 +353,11 @@ func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.dataSize.encoding != format.DeltaLengthByteArray || deltaCount(data) != n {
+	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
 		return nil, nil, errChunk
 	}
-	var encoding delta.LengthByteArrayEncoding
-	names, offsets, err = encoding.DecodeByteArray(make([]byte, 0, len(data)), data, make([]uint32, 0, n+1))
+	var encoding delta.ByteArrayEncoding
+	names, offsets, err = encoding.DecodeByteArray(nil, data, make([]uint32, 0, n+1))
 	if err == nil && (len(offsets) != n+1 || int(offsets[n]) != len(names)) {
 		err = errChunk
 	}

@@ -15,7 +15,7 @@ import (
 
 // encoder writes chunks. Its buffers are reused from one to the next.
 type encoder struct {
-	zstd           *zstd.Encoder
+	zstd, fastest  *zstd.Encoder
 	dict, data     []byte // payloads before compression
 	packed         []byte // one of them after
 	codes          []uint16
@@ -25,24 +25,31 @@ type encoder struct {
 
 func newEncoder() (*encoder, error) {
 	// No checksum: the index has one of the row group as a whole.
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		return nil, fmt.Errorf("set up zstd: %w", err)
+	e := &encoder{}
+	for level, z := range map[zstd.EncoderLevel]**zstd.Encoder{zstd.SpeedDefault: &e.zstd, zstd.SpeedFastest: &e.fastest} {
+		var err error
+		if *z, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(level)); err != nil {
+			return nil, fmt.Errorf("set up zstd: %w", err)
+		}
 	}
-	return &encoder{zstd: z}, nil
+	return e, nil
 }
 
 // chunk appends e.dict, if it holds values, and e.data as one chunk.
-func (e *encoder) chunk(to []byte, dictValues, values int, encoding format.Encoding, bounds bool) []byte {
+func (e *encoder) chunk(to []byte, s *columnSpec, dictValues, values int, encoding format.Encoding) []byte {
+	z := e.zstd
+	if s.noise {
+		z = e.fastest
+	}
 	if dictValues > 0 {
-		e.packed = e.zstd.EncodeAll(e.dict, e.packed[:0])
+		e.packed = z.EncodeAll(e.dict, e.packed[:0])
 		p := page{dictionary: true, plain: len(e.dict), compressed: len(e.packed), values: dictValues, encoding: format.Plain}
 		to = append(p.appendHeader(to), e.packed...)
 	}
-	e.packed = e.zstd.EncodeAll(e.data, e.packed[:0])
+	e.packed = z.EncodeAll(e.data, e.packed[:0])
 	p := page{
 		plain: len(e.data), compressed: len(e.packed), values: values, encoding: encoding,
-		hasBounds: bounds && len(e.minVal) <= maxBound && len(e.maxVal) <= maxBound, minValue: e.minVal, maxValue: e.maxVal,
+		hasBounds: s.bounds && len(e.minVal) <= maxBound && len(e.maxVal) <= maxBound, minValue: e.minVal, maxValue: e.maxVal,
 	}
 	return append(p.appendHeader(to), e.packed...)
 }
@@ -63,21 +70,21 @@ func (e *encoder) numbersChunk(to []byte, s *columnSpec, values []int64) []byte 
 	switch {
 	case s.form == formFlag:
 		e.data = appendBits(e.data[:0], values)
-		return e.chunk(to, 0, len(values), format.Plain, s.bounds)
+		return e.chunk(to, s, 0, len(values), format.Plain)
 	case low == high:
 		e.dict = s.appendEntry(e.dict[:0], low)
 		e.data = appendConstant(e.data[:0], len(values))
-		return e.chunk(to, 1, len(values), format.RLEDictionary, s.bounds)
+		return e.chunk(to, s, 1, len(values), format.RLEDictionary)
 	case s.form == formDelta:
 		var encoding delta.BinaryPackedEncoding
 		e.data, _ = encoding.EncodeInt64(e.data[:0], values) // cannot fail on a slice of int64
-		return e.chunk(to, 0, len(values), format.DeltaBinaryPacked, s.bounds)
+		return e.chunk(to, s, 0, len(values), format.DeltaBinaryPacked)
 	case s.form == formPlain:
 		e.data = e.data[:0]
 		for _, v := range values {
-			e.data = binary.LittleEndian.AppendUint64(e.data, uint64(v))
+			e.data = s.appendPlain(e.data, v)
 		}
-		return e.chunk(to, 0, len(values), format.Plain, s.bounds)
+		return e.chunk(to, s, 0, len(values), format.Plain)
 	}
 	e.numbers.reset(len(values))
 	e.codes = e.codes[:0]
@@ -90,7 +97,7 @@ func (e *encoder) numbersChunk(to []byte, s *columnSpec, values []int64) []byte 
 	}
 	n := len(e.numbers.values)
 	e.data = appendCodes(e.data[:0], e.codes, n)
-	return e.chunk(to, n, len(values), format.RLEDictionary, s.bounds)
+	return e.chunk(to, s, n, len(values), format.RLEDictionary)
 }
 
 // enumBounds sets the bounds as the file has them: by name.
@@ -151,15 +158,15 @@ func (e *encoder) textChunk(to []byte, s *columnSpec, dict []string, codes []uin
 	} else {
 		e.data = appendCodes(e.data[:0], codes, len(dict))
 	}
-	return e.chunk(to, len(dict), len(codes), format.RLEDictionary, s.bounds)
+	return e.chunk(to, s, len(dict), len(codes), format.RLEDictionary)
 }
 
 // namesChunk appends the name column; bounds are its smallest and largest value.
-func (e *encoder) namesChunk(to []byte, names []byte, offsets []uint32, low, high string) []byte {
-	var encoding delta.LengthByteArrayEncoding
+func (e *encoder) namesChunk(to []byte, s *columnSpec, names []byte, offsets []uint32, low, high string) []byte {
+	var encoding delta.ByteArrayEncoding
 	e.data, _ = encoding.EncodeByteArray(e.data[:0], names, offsets) // cannot fail on increasing offsets
 	e.minVal, e.maxVal = append(e.minVal[:0], low...), append(e.maxVal[:0], high...)
-	return e.chunk(to, 0, len(offsets)-1, format.DeltaLengthByteArray, true)
+	return e.chunk(to, s, 0, len(offsets)-1, format.DeltaByteArray)
 }
 
 // appendConstant writes n times code 0.

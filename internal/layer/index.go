@@ -58,8 +58,8 @@ const (
 	groupAllRemoved
 )
 
-// encode writes the index: magic, version, xxHash64 of the rest, and the rest with zstd.
-func (x *index) encode() ([]byte, error) {
+// body is the index before compression.
+func (x *index) body() []byte {
 	b := binary.AppendUvarint(nil, schemaVersion)
 	b = appendString(b, x.id)
 	b = binary.AppendUvarint(b, uint64(x.bytes))
@@ -80,11 +80,16 @@ func (x *index) encode() ([]byte, error) {
 	for i := range x.groups {
 		b = binary.LittleEndian.AppendUint64(b, x.groups[i].Hash)
 	}
+	return b
+}
+
+// encode writes the index: magic, version, xxHash64 of the rest, and the rest with zstd.
+func (x *index) encode() ([]byte, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
-	packed := z.EncodeAll(b, nil)
+	packed := z.EncodeAll(x.body(), nil)
 	out := append([]byte(indexMagic), indexVersion)
 	out = binary.LittleEndian.AppendUint64(out, xxhash.Sum64(packed))
 	return append(out, packed...), nil

@@ -29,6 +29,7 @@ const (
 	ColumnAgentMissing // 0 or 1
 	ColumnSuspectUntilNs
 	ColumnWatermarkNs
+	ColumnEndedAtNs
 	ColumnAgent
 	ColumnSource
 	ColumnSubFiles
@@ -64,6 +65,7 @@ type columnSpec struct {
 	logical  format.LogicalTypeValue
 	names    []string // formEnum: of the numbers 0, 1, …
 	bounds   bool     // whether the file has its minimum and maximum
+	noise    bool     // zstd's fastest level does as well or better
 }
 
 var utf8Type = &format.StringType{}
@@ -72,26 +74,27 @@ var specs = [columns]columnSpec{
 	ColumnParent:           {name: "parent", form: formKey, physical: format.ByteArray, logical: utf8Type, bounds: true},
 	ColumnName:             {name: "name", form: formKey, physical: format.ByteArray, logical: utf8Type, bounds: true},
 	ColumnType:             {name: "type", form: formEnum, physical: format.ByteArray, logical: utf8Type, names: typeNames(), bounds: true},
-	ColumnMode:             {name: "mode", form: formDict, physical: format.Int32, bounds: true},
+	ColumnMode:             {name: "mode", form: formDict, physical: format.Int32},
 	ColumnUID:              {name: "uid", form: formDict, physical: format.Int64, bounds: true},
 	ColumnGID:              {name: "gid", form: formDict, physical: format.Int64, bounds: true},
-	ColumnAtimeDay:         {name: "atime_day", form: formDict, physical: format.Int32, logical: &format.DateType{}, bounds: true},
-	ColumnSize:             {name: "size", form: formPlain, physical: format.Int64, bounds: true},
-	ColumnMtimeNs:          {name: "mtime_ns", form: formDelta, physical: format.Int64, bounds: true},
+	ColumnAtimeDay:         {name: "atime_day", form: formPlain, physical: format.Int32, logical: &format.DateType{}, bounds: true},
+	ColumnSize:             {name: "size", form: formPlain, physical: format.Int64, bounds: true, noise: true},
+	ColumnMtimeNs:          {name: "mtime_ns", form: formPlain, physical: format.Int64, bounds: true},
 	ColumnTarget:           {name: "target", form: formText, physical: format.ByteArray, logical: utf8Type},
 	ColumnRemoved:          {name: "removed", form: formFlag, physical: format.Boolean, bounds: true},
 	ColumnObservedAtNs:     {name: "observed_at_ns", form: formDelta, physical: format.Int64, bounds: true},
-	ColumnEvidence:         {name: "evidence", form: formEnum, physical: format.ByteArray, logical: utf8Type, names: evidenceNames(), bounds: true},
+	ColumnEvidence:         {name: "evidence", form: formEnum, physical: format.ByteArray, logical: utf8Type, names: evidenceNames()},
 	ColumnAgentMissing:     {name: "agent_missing", form: formFlag, physical: format.Boolean, bounds: true},
 	ColumnSuspectUntilNs:   {name: "suspect_until_ns", form: formDelta, physical: format.Int64, bounds: true},
 	ColumnWatermarkNs:      {name: "watermark_ns", form: formDelta, physical: format.Int64},
+	ColumnEndedAtNs:        {name: "ended_at_ns", form: formDelta, physical: format.Int64},
 	ColumnAgent:            {name: "agent", form: formText, physical: format.ByteArray, logical: utf8Type, bounds: true},
 	ColumnSource:           {name: "source", form: formText, physical: format.ByteArray, logical: utf8Type},
 	ColumnSubFiles:         {name: "sub_files", form: formDict, physical: format.Int64, bounds: true},
-	ColumnSubDirectories:   {name: "sub_directories", form: formDict, physical: format.Int64, bounds: true},
+	ColumnSubDirectories:   {name: "sub_directories", form: formDict, physical: format.Int64},
 	ColumnSubOthers:        {name: "sub_others", form: formDict, physical: format.Int64},
 	ColumnSubBytes:         {name: "sub_bytes", form: formDict, physical: format.Int64, bounds: true},
-	ColumnSubLatestMtimeNs: {name: "sub_latest_mtime_ns", form: formDict, physical: format.Int64, bounds: true},
+	ColumnSubLatestMtimeNs: {name: "sub_latest_mtime_ns", form: formDict, physical: format.Int64},
 	columnParentRaw:        {name: "parent_raw", form: formText, physical: format.ByteArray},
 	columnNameRaw:          {name: "name_raw", form: formText, physical: format.ByteArray},
 	columnTargetRaw:        {name: "target_raw", form: formText, physical: format.ByteArray},

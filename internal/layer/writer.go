@@ -19,6 +19,9 @@ import (
 const (
 	// RowsPerGroup is the usual size of a row group: about 130 KB, the unit of a cold read.
 	RowsPerGroup = 8 << 10
+	// DeltaRowsPerGroup is better for deltas: a cold lookup reads a row group of each, and their rows, which have
+	// little in common, take two to three times the space.
+	DeltaRowsPerGroup = 1 << 10
 	// MaxRowsPerGroup bounds WriterOptions.RowsPerGroup.
 	MaxRowsPerGroup = 64 << 10
 	// maxGroupText ends a row group early, bytes of distinct parents, names and targets.

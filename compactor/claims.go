@@ -1,0 +1,178 @@
+package compactor
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/manifest"
+)
+
+// speaker is the session whose segment an event stands in.
+type speaker struct {
+	session, agent, source string
+	term                   uint64
+}
+
+// listing is a directory, or a range of its names, as one event has it.
+type listing struct {
+	by         *speaker
+	evidence   event.Evidence
+	observedAt int64
+	from, to   string
+	entries    []event.Entry
+	next       int            // the first entry that the walk has not passed
+	trust      evidence.Trust // set when the walk comes to the directory's own row, which stands before its entries
+}
+
+func (l *listing) covers(name string) bool { return name >= l.from && (l.to == "" || name < l.to) }
+
+// point is what one event says of one name. A listing speaks of its directory's own row too; about is then the listing.
+// A point without a verb says nothing: it makes the walk look the row up.
+type point struct {
+	name  string
+	claim evidence.Claim
+	about *listing
+}
+
+// group is all that a batch says of the entries of one directory.
+type group struct {
+	parent   string // as in rows: with a final slash
+	points   []point
+	listings []*listing
+}
+
+// batch is the events of some segments, taken apart by the directories they speak of.
+type batch struct {
+	groups  map[string]*group
+	samples []evidence.Sample
+	marks   []spokenMark
+	touched map[string]bool // directories, as Parent, whose rows the walk will look up
+	size    int             // claims so far, the measure of the batch's memory
+
+	term       uint64 // the newest of the segments and of the view before
+	observedAt int64
+	counted    manifest.Counted // of this batch alone
+}
+
+// spokenMark is a mark, who made it, and when.
+type spokenMark struct {
+	by         *speaker
+	path       string
+	observedAt int64
+	mark       event.Mark
+}
+
+// newBatch starts a batch upon a view that has seen this term.
+func newBatch(term uint64) *batch {
+	return &batch{groups: map[string]*group{}, touched: map[string]bool{}, term: term}
+}
+
+func (b *batch) group(parent string) *group {
+	g := b.groups[parent]
+	if g == nil {
+		g = &group{parent: parent}
+		b.groups[parent] = g
+	}
+	return g
+}
+
+// add takes in one event. What the event refers to is kept.
+func (b *batch) add(ev *event.Event, by *speaker) {
+	b.counted.Events++
+	b.observedAt = max(b.observedAt, ev.ObservedAt)
+	switch ev.Kind {
+	case event.Put:
+		entry := ev.Entry
+		b.point(ev, by, evidence.Exists, &entry, nil)
+		if entry.Type == event.File && ev.Evidence == event.Realtime {
+			b.samples = append(b.samples, evidence.Sample{ObservedAt: ev.ObservedAt, MtimeNs: entry.MtimeNs})
+		}
+	case event.Delete:
+		b.point(ev, by, evidence.Gone, nil, nil)
+	case event.Listing:
+		b.list(ev, by)
+	case event.Marked:
+		b.marks = append(b.marks, spokenMark{by, ev.Path, ev.ObservedAt, ev.Mark})
+	}
+}
+
+func (b *batch) point(ev *event.Event, by *speaker, verb evidence.Verb, entry *event.Entry, about *listing) {
+	parent, name := event.Split(ev.Path)
+	g := b.group(parent)
+	g.points = append(g.points, point{name: name, about: about, claim: evidence.Claim{
+		Verb: verb, Evidence: ev.Evidence, ObservedAt: ev.ObservedAt, Atomic: ev.Atomic, Entry: entry,
+		Agent: by.agent, Source: by.source,
+	}})
+	b.size++
+}
+
+func (b *batch) list(ev *event.Event, by *speaker) {
+	l := &listing{
+		by: by, evidence: ev.Evidence, observedAt: ev.ObservedAt, from: ev.From, to: ev.To,
+		entries: ev.Entries,
+	}
+	b.counted.Entries += uint64(len(l.entries))
+	b.size += len(l.entries)
+	self := ev.Entry
+	b.point(ev, by, evidence.Listed, &self, l)
+	g := b.group(childParent(ev.Path))
+	g.listings = append(g.listings, l)
+}
+
+// childParent is the Parent of the rows of a directory's entries.
+func childParent(dir string) string {
+	if dir == "/" {
+		return dir
+	}
+	return dir + "/"
+}
+
+// finish brings the batch into the form that the walk needs: fenced listings are out, points are in the order of names
+// and observations, and every directory above one that is spoken of is looked up.
+func (b *batch) finish() {
+	b.fence()
+	for _, parent := range b.parents() {
+		b.touchAbove(parent)
+	}
+	for _, g := range b.groups {
+		slices.SortStableFunc(g.points, func(x, y point) int {
+			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.claim.ObservedAt, y.claim.ObservedAt))
+		})
+	}
+	sort.SliceStable(b.samples, func(i, j int) bool { return b.samples[i].ObservedAt < b.samples[j].ObservedAt })
+	slices.SortStableFunc(b.marks, func(x, y spokenMark) int { return cmp.Compare(x.observedAt, y.observedAt) })
+}
+
+// fence drops the listings, and what they say of their directories, of leaders whose term is over.
+func (b *batch) fence() {
+	old := func(l *listing) bool { return l != nil && l.by.term < b.term }
+	for _, g := range b.groups {
+		before := len(g.listings)
+		g.listings = slices.DeleteFunc(g.listings, old)
+		b.counted.Fenced += uint64(before - len(g.listings))
+		g.points = slices.DeleteFunc(g.points, func(p point) bool { return old(p.about) })
+	}
+}
+
+func (b *batch) parents() []string {
+	parents := make([]string, 0, len(b.groups))
+	for p := range b.groups {
+		parents = append(parents, p)
+	}
+	sort.Strings(parents)
+	return parents
+}
+
+// touchAbove makes the walk look up the row of the directory whose entries have this parent, and of all above it.
+func (b *batch) touchAbove(parent string) {
+	for parent != "" && !b.touched[parent] {
+		b.touched[parent] = true
+		up, name := event.Split(parent[:len(parent)-1])
+		g := b.group(up)
+		g.points = append(g.points, point{name: name})
+		parent = up
+	}
+}

@@ -1,0 +1,91 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// version is a manifest and the ETag by which its head may be replaced; of a view without any, an empty one.
+type version struct {
+	*manifest.Manifest
+	etag string
+}
+
+// current reads the view's version.
+func (c *Compactor) current(ctx context.Context, view string) (version, error) {
+	m, etag, err := manifest.Load(ctx, c.o.Store, view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		return version{Manifest: &manifest.Manifest{Format: manifest.Format, View: view}}, nil
+	}
+	return version{m, etag}, err
+}
+
+// next is the draft of the version after v, for now with all that v has.
+func (c *Compactor) next(v version, reason string) (*manifest.Manifest, error) {
+	nonce, err := c.newNonce()
+	if err != nil {
+		return nil, err
+	}
+	m := *v.Manifest
+	m.Parent = ""
+	if v.Version > 0 {
+		m.Parent = v.Key()
+	}
+	m.Version, m.Nonce, m.Reason = v.Version+1, nonce, reason
+	m.FoldedAt = c.clock.Now()
+	m.Sessions = maps.Clone(v.Sessions)
+	m.Base, m.Deltas = slices.Clone(v.Base), slices.Clone(v.Deltas)
+	m.Scan.Errors = slices.Clone(v.Scan.Errors)
+	return &m, nil
+}
+
+// errOvertaken: another writer changed what a job had built upon.
+var errOvertaken = fmt.Errorf("another compactor was faster: %w", store.ErrLost)
+
+// publish commits what change makes of the current version. It begins with from; where another writer publishes first,
+// change is asked again about that version, and answers errOvertaken if its work does not fit there.
+func (c *Compactor) publish(ctx context.Context, from version, reason string, change func(*manifest.Manifest) error) (*manifest.Manifest, error) {
+	for {
+		m, err := c.next(from, reason)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(m); err != nil {
+			return nil, err
+		}
+		_, err = manifest.Commit(ctx, c.o.Store, m, from.etag)
+		if err == nil {
+			c.o.OnCommit(m)
+			return m, nil
+		}
+		if !errors.Is(err, store.ErrLost) {
+			return nil, err
+		}
+		c.metrics.lost.Inc()
+		if from, err = c.current(ctx, m.View); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// sameFold reports whether two versions are of the same events, however their layers are laid.
+func sameFold(a, b *manifest.Manifest) bool {
+	return maps.Equal(a.Sessions, b.Sessions) && a.Term == b.Term && a.Counted == b.Counted
+}
+
+// indexOf finds the run of layers in all, by id; -1 if they do not stand there, together and in this order.
+func indexOf(all, run []layer.Info) int {
+	for i := 0; i+len(run) <= len(all); i++ {
+		if slices.EqualFunc(all[i:i+len(run)], run, func(x, y layer.Info) bool { return x.ID == y.ID }) {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,161 @@
+// Package compactor turns segments into versions of a view: it folds new segments into delta layers, merges layers
+// into base partitions, and removes what no version needs any more.
+//
+// Invariants: a segment's events count exactly once, as every version records how far each session is folded and only
+// the next contiguous segments are folded upon it. A version is published by one conditional write of head; whoever
+// loses it starts again, so any number of compactors may work on a view, and one that is killed at any point has left
+// nothing but objects that retention will find. Memory depends on the batch, not on the view.
+package compactor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// Options are what a compactor works with. Store is required; everything else has a default.
+type Options struct {
+	Store  store.Store
+	Logger *slog.Logger
+	// Now and Random are the outer world: the machine's clock, for ages of the store's objects only where the store
+	// gives none, and the source of nonces and layer names.
+	Now    func() time.Time
+	Random io.Reader
+	// OnCommit is told of every version this compactor published. It must return soon.
+	OnCommit func(*manifest.Manifest)
+	// CacheBytes bounds the decoded row groups kept between folds.
+	CacheBytes int64
+	// BatchClaims is about how many names one fold takes in; the fold's memory follows from it.
+	BatchClaims int
+	// PartitionRows is about how many rows a base partition has.
+	PartitionRows int64
+	// MaxDeltas is how many delta layers a view may have before they are merged.
+	MaxDeltas int
+	// PollMax is the longest pause between two looks for new segments where nothing tells of them.
+	PollMax time.Duration
+	// History is for how long superseded versions stay readable, Grace how old an object must be to be removed.
+	History, Grace time.Duration
+}
+
+// The defaults of Options.
+const (
+	DefaultCacheBytes    = 64 << 20
+	DefaultBatchClaims   = 192 << 10
+	DefaultPartitionRows = 1 << 20
+	DefaultMaxDeltas     = 8
+	DefaultPollMax       = time.Second
+	DefaultHistory       = time.Hour
+	DefaultGrace         = time.Hour
+)
+
+// jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention
+// never removes what a job still writes.
+const jobLimit = 15 * time.Minute
+
+// Compactor works on the views of one store. It is safe for concurrent use.
+type Compactor struct {
+	o       Options
+	clock   *session.StoreClock
+	cache   *layer.Cache
+	configs *viewconfig.Loader
+	ledger  *session.Ledger
+	metrics *metrics
+
+	mu    sync.Mutex
+	views map[string]*viewWorker
+}
+
+// New makes a compactor.
+func New(o Options) (*Compactor, error) {
+	if o.Store == nil {
+		return nil, errors.New("compactor: no store")
+	}
+	o.setDefaults()
+	clock := session.NewStoreClock(o.Now)
+	o.Store = clock.Watch(o.Store)
+	ledger, err := session.NewLedger(o.Store, clock, o.Random)
+	if err != nil {
+		return nil, fmt.Errorf("compactor: %w", err)
+	}
+	return &Compactor{
+		o: o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
+		metrics: newMetrics(), views: map[string]*viewWorker{},
+	}, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.OnCommit == nil {
+		o.OnCommit = func(*manifest.Manifest) {}
+	}
+	def(&o.CacheBytes, DefaultCacheBytes)
+	def(&o.BatchClaims, DefaultBatchClaims)
+	def(&o.PartitionRows, DefaultPartitionRows)
+	def(&o.MaxDeltas, DefaultMaxDeltas)
+	def(&o.PollMax, DefaultPollMax)
+	def(&o.History, DefaultHistory)
+	def(&o.Grace, DefaultGrace)
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// newID names a layer: a ULID, so that names sort by age.
+func (c *Compactor) newID() (string, error) {
+	id, err := ulid.New(ulid.Timestamp(c.o.Now()), c.o.Random)
+	if err != nil {
+		return "", fmt.Errorf("name a layer: %w", err)
+	}
+	return id.String(), nil
+}
+
+func (c *Compactor) newNonce() (string, error) {
+	var b [10]byte
+	if _, err := io.ReadFull(c.o.Random, b[:]); err != nil {
+		return "", fmt.Errorf("make a nonce: %w", err)
+	}
+	return fmt.Sprintf("%x", b), nil
+}
+
+// Once folds and merges until nothing is left to do, and reports how many segments it folded.
+func (c *Compactor) Once(ctx context.Context, view string) (segments int, err error) {
+	for {
+		n, err := c.Fold(ctx, view)
+		if err != nil {
+			return segments, err
+		}
+		segments += n
+		merged, err := c.Merge(ctx, view)
+		if err != nil {
+			return segments, err
+		}
+		if n == 0 && !merged {
+			return segments, nil
+		}
+	}
+}

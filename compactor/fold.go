@@ -1,0 +1,210 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// Fold folds the next batch of a view's segments and publishes the version that follows. It returns how many segments
+// were folded; 0 means that there are none. What another compactor folded meanwhile is left to it.
+func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	defer cancel()
+	n, err := c.fold(ctx, view)
+	if errors.Is(err, store.ErrLost) {
+		return 0, nil // the winner's version is the one to go on from
+	}
+	if err != nil {
+		c.metrics.failures.WithLabelValues("fold").Inc()
+		return n, fmt.Errorf("fold view %s: %w", view, err)
+	}
+	return n, nil
+}
+
+func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
+	began := time.Now()
+	head, err := c.current(ctx, view)
+	if err != nil {
+		return 0, err
+	}
+	taken, err := c.take(ctx, head.Manifest)
+	if err != nil || taken.segments == 0 && !taken.dropped {
+		return 0, err
+	}
+	w, err := c.resolve(ctx, head.Manifest, taken.batch)
+	if err != nil {
+		return 0, err
+	}
+	layers, err := c.writeDelta(ctx, view, w)
+	if err != nil {
+		return 0, err
+	}
+	_, err = c.publish(ctx, head, "fold", func(m *manifest.Manifest) error {
+		if !sameFold(m, head.Manifest) {
+			return errOvertaken
+		}
+		taken.advance(m)
+		m.Counted.Stale += w.stale
+		m.Deltas = append(slices.Clone(layers), m.Deltas...)
+		if root := w.dirs["/"]; root != nil && isDir(&root.row, root.known) {
+			m.Totals = root.row.Sub
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	c.metrics.folded(taken, time.Since(began))
+	return taken.segments, nil
+}
+
+// advance takes in that the batch is folded.
+func (t *taken) advance(m *manifest.Manifest) {
+	m.Sessions = maps.Clone(t.progress)
+	m.Term = max(m.Term, t.batch.term)
+	m.ObservedAt = max(m.ObservedAt, t.batch.observedAt)
+	m.Clock = m.Clock.Add(t.batch.samples)
+	m.Counted.Segments += uint64(t.segments)
+	m.Counted.Events += t.batch.counted.Events
+	m.Counted.Entries += t.batch.counted.Entries
+	m.Counted.Fenced += t.batch.counted.Fenced
+	for _, mark := range t.batch.marks {
+		note(m, mark)
+	}
+}
+
+// note takes in a mark. What a leader of an older term says of its scan is fenced off like its listings.
+func note(m *manifest.Manifest, s spokenMark) {
+	fenced := s.by.term < m.Term
+	switch s.mark.Kind {
+	case event.Overflow:
+		m.Counted.Overflows++
+	case event.SubtreeError:
+		if m.Scan.ErrorCount++; len(m.Scan.Errors) < manifest.MaxScanErrors {
+			m.Scan.Errors = append(m.Scan.Errors, manifest.ScanError{Path: []byte(s.path), Message: s.mark.Message, ObservedAt: s.observedAt})
+		}
+	case event.SnapshotBegin:
+		if !fenced {
+			m.Scan.SnapshotTerm, m.Scan.SnapshotStartedAt = s.by.term, s.observedAt
+			m.Scan.Errors, m.Scan.ErrorCount = nil, 0
+		}
+	case event.SnapshotEnd:
+		if !fenced && m.Scan.SnapshotTerm == s.by.term {
+			m.Scan.SnapshotDone, m.Scan.SnapshotFinishedAt = s.by.term, s.observedAt
+		}
+	case event.AuditBegin:
+		if !fenced {
+			m.Scan.AuditStartedAt = s.observedAt
+			m.Scan.Errors, m.Scan.ErrorCount = nil, 0
+		}
+	case event.AuditEnd:
+		if !fenced && m.Scan.AuditStartedAt > m.Scan.AuditFinishedAt {
+			m.Scan.AuditFinishedAt = s.observedAt
+			m.Scan.Audits++
+		}
+	}
+}
+
+// resolve holds a batch against the view.
+func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, b *batch) (*walk, error) {
+	config, err := c.configs.Load(ctx, m.View)
+	if err != nil {
+		return nil, err
+	}
+	b.finish()
+	view, err := layer.OpenView(c.o.Store, m.View, m.Base, m.Deltas, c.cache)
+	if err != nil {
+		return nil, err
+	}
+	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: m.Clock.Skew()}
+	w := newWalk(rules, b, view.Cursor(ctx), view.Cursor(ctx))
+	if err := w.run(); err != nil {
+		return nil, err
+	}
+	if err := w.sum(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// writeDelta publishes the layers of a walk's changes, mostly one; none where nothing changed.
+func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
+	out := c.newOutput(ctx, view, c.o.PartitionRows)
+	if err := w.changes(out.append); err != nil {
+		return nil, err
+	}
+	return out.finish()
+}
+
+// output writes rows in key order into layers of a bounded size.
+type output struct {
+	c      *Compactor
+	ctx    context.Context
+	view   string
+	rows   int64 // of one layer, at most
+	writer *layer.Writer
+	done   []layer.Info
+}
+
+func (c *Compactor) newOutput(ctx context.Context, view string, rows int64) *output {
+	return &output{c: c, ctx: ctx, view: view, rows: rows}
+}
+
+// open returns the writer that the next row goes to.
+func (o *output) open() (*layer.Writer, error) {
+	if o.writer != nil && o.writer.Rows() >= o.rows {
+		if err := o.cut(); err != nil {
+			return nil, err
+		}
+	}
+	if o.writer == nil {
+		id, err := o.c.newID()
+		if err != nil {
+			return nil, err
+		}
+		o.writer = layer.NewWriter(layer.WriterOptions{ID: id})
+	}
+	return o.writer, nil
+}
+
+func (o *output) append(row *evidence.Row) error {
+	w, err := o.open()
+	if err != nil {
+		return err
+	}
+	return w.Append(row)
+}
+
+// cut finishes the layer under way and publishes it.
+func (o *output) cut() error {
+	if o.writer == nil || o.writer.Rows() == 0 {
+		return nil
+	}
+	built, err := o.writer.Finish()
+	if err != nil {
+		return err
+	}
+	o.writer = nil
+	if err := layer.Publish(o.ctx, o.c.o.Store, o.view, built); err != nil {
+		return err
+	}
+	o.done = append(o.done, built.Info)
+	return nil
+}
+
+func (o *output) finish() ([]layer.Info, error) {
+	if err := o.cut(); err != nil {
+		return nil, err
+	}
+	return o.done, nil
+}

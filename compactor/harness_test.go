@@ -1,0 +1,213 @@
+package compactor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// tb is what the harness needs of *testing.T and *rapid.T alike.
+type tb interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+const viewName = "v"
+
+// harness is one view in a real store, with sessions that write segments and a compactor.
+type harness struct {
+	tb
+	ctx      context.Context
+	store    store.Store
+	c        *Compactor
+	sessions []*teller
+}
+
+// teller is a session under test: it queues events and sends them as segments.
+type teller struct {
+	h      *harness
+	id     string
+	agent  string
+	term   uint64
+	seq    uint64
+	queued []event.Event
+}
+
+func newHarness(t tb, dir string, staleness time.Duration, o Options) *harness {
+	t.Helper()
+	st, err := local.Open(dir)
+	if err != nil {
+		t.Fatalf("open store: %v", err)
+	}
+	h := &harness{tb: t, ctx: context.Background(), store: st}
+	config := viewconfig.Default(viewName)
+	config.StalenessSeconds = staleness.Seconds()
+	if err := viewconfig.Save(h.ctx, st, config); err != nil {
+		t.Fatalf("save config: %v", err)
+	}
+	o.Store = st
+	h.c = h.compactor(o)
+	return h
+}
+
+func (h *harness) compactor(o Options) *Compactor {
+	h.Helper()
+	o.Store = h.store
+	c, err := New(o)
+	if err != nil {
+		h.Fatalf("new compactor: %v", err)
+	}
+	return c
+}
+
+func (h *harness) teller(name string) *teller {
+	h.Helper()
+	state, err := h.c.ledger.Create(h.ctx, session.Application{
+		View: viewName, Task: name, Agent: name, Source: "fs://" + name + "/data", TimeoutSeconds: 3600})
+	if err != nil {
+		h.Fatalf("create session: %v", err)
+	}
+	s := &teller{h: h, id: state.Record.ID, agent: name, term: state.Term}
+	h.sessions = append(h.sessions, s)
+	return s
+}
+
+func (s *teller) tell(events ...event.Event) { s.queued = append(s.queued, events...) }
+
+// send makes one segment of what is queued.
+func (s *teller) send() {
+	s.h.Helper()
+	if len(s.queued) == 0 {
+		return
+	}
+	var b bytes.Buffer
+	w, err := event.NewWriter(&b, event.Header{View: viewName, Session: s.id, Agent: s.agent, Source: "fs://" + s.agent + "/data",
+		Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq)})
+	if err != nil {
+		s.h.Fatalf("new segment: %v", err)
+	}
+	for i := range s.queued {
+		if err := w.Add(&s.queued[i]); err != nil {
+			s.h.Fatalf("add %+v: %v", s.queued[i], err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		s.h.Fatalf("close segment: %v", err)
+	}
+	if _, err := s.h.store.Create(s.h.ctx, layout.Segment(viewName, s.id, s.seq), b.Bytes()); err != nil {
+		s.h.Fatalf("write segment: %v", err)
+	}
+	s.seq++
+	s.queued = nil
+}
+
+func (h *harness) fold() int {
+	h.Helper()
+	n, err := h.c.Fold(h.ctx, viewName)
+	if err != nil {
+		h.Fatalf("%v", err)
+	}
+	return n
+}
+
+func (h *harness) merge() bool {
+	h.Helper()
+	merged, err := h.c.Merge(h.ctx, viewName)
+	if err != nil {
+		h.Fatalf("%v", err)
+	}
+	return merged
+}
+
+func (h *harness) once() {
+	h.Helper()
+	if _, err := h.c.Once(h.ctx, viewName); err != nil {
+		h.Fatalf("%v", err)
+	}
+}
+
+func (h *harness) head() version {
+	h.Helper()
+	m, err := h.c.current(h.ctx, viewName)
+	if err != nil {
+		h.Fatalf("%v", err)
+	}
+	return m
+}
+
+// rows reads the whole view with a cache of its own, tombstones included.
+func (h *harness) rows() map[string]evidence.Row {
+	h.Helper()
+	m := h.head()
+	v, err := layer.OpenView(h.store, viewName, m.Base, m.Deltas, layer.NewCache(8<<20))
+	if err != nil {
+		h.Fatalf("%v", err)
+	}
+	rows := map[string]evidence.Row{}
+	c := v.Cursor(h.ctx)
+	for ok := c.Seek(layer.Key{}); ok; ok = c.Next() {
+		var r evidence.Row
+		if err := c.Row(&r); err != nil {
+			h.Fatalf("%v", err)
+		}
+		r.Parent, r.Name = strings.Clone(r.Parent), strings.Clone(r.Name)
+		rows[r.Path()] = r
+	}
+	if c.Err() != nil {
+		h.Fatalf("%v", c.Err())
+	}
+	return rows
+}
+
+// present reads the view without tombstones, and checks that every directory's totals are the sums over its rows and
+// that every row's parent is a directory.
+func (h *harness) present() map[string]evidence.Row {
+	h.Helper()
+	rows := h.rows()
+	maps.DeleteFunc(rows, func(_ string, r evidence.Row) bool { return r.Removed })
+	sums := map[string]evidence.Totals{}
+	for path, r := range rows {
+		for p := path; ; p = up(p) {
+			if parent, ok := rows[p]; !ok || p != path && parent.Type != event.Directory {
+				h.Fatalf("%s has no directory %s above it", path, p)
+			}
+			if sum, ok := sums[p]; ok {
+				sums[p] = sum.Plus(r.Own())
+			} else {
+				sums[p] = r.Own()
+			}
+			if p == "/" {
+				break
+			}
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(rows)) {
+		if r := rows[path]; r.Type == event.Directory && r.Sub != sums[path] {
+			h.Fatalf("totals of %s are %+v, the sums over its rows are %+v", path, r.Sub, sums[path])
+		}
+	}
+	if root, ok := rows["/"]; ok && root.Sub != h.head().Totals {
+		h.Fatalf("totals of the manifest are %+v, of the root %+v", h.head().Totals, root.Sub)
+	}
+	return rows
+}
+
+func up(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i > 0 {
+		return path[:i]
+	}
+	return "/"
+}

@@ -1,0 +1,185 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// tend looks after a view that is at rest: sessions that have ended and are folded to their end leave the roster, and
+// objects that no version needs are removed.
+func (c *Compactor) tend(ctx context.Context, view string) error {
+	head, err := c.current(ctx, view)
+	if err != nil || head.Version == 0 {
+		return err
+	}
+	if err := c.ledger.Forget(ctx, view, c.o.Grace, func(id string) bool { return c.foldedToEnd(ctx, view, id) }); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	w := c.views[view]
+	due := w != nil && w.retained != head.Version && c.o.Now().Sub(w.retainedAt) > c.o.Grace/4
+	if due {
+		w.retained, w.retainedAt = head.Version, c.o.Now()
+	}
+	c.mu.Unlock()
+	if !due {
+		return nil
+	}
+	_, err = c.Retain(ctx, view)
+	return err
+}
+
+// foldedToEnd reports whether all segments of a session that has ended are folded. What cannot be told is no.
+func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
+	m, _, err := manifest.Load(ctx, c.o.Store, view)
+	if err != nil {
+		return false
+	}
+	p := m.Sessions[id]
+	if p.Broken {
+		return true
+	}
+	page, err := c.o.Store.List(ctx, layout.Segments(view, id), "", 1000)
+	if err != nil || page.More {
+		return false
+	}
+	for _, item := range page.Items {
+		if _, _, seq, ok := layout.SplitSegment(item.Key); ok && seq >= p.Next {
+			return false
+		}
+	}
+	return true
+}
+
+// Retain removes what no version of the history needs and is older than the grace by the store's clock: superseded
+// versions and their layers, folded segments, and what lost races and killed processes have left. It returns how many
+// objects it removed.
+func (c *Compactor) Retain(ctx context.Context, view string) (int, error) {
+	r := &retention{c: c, ctx: ctx, view: view}
+	for _, step := range []func() error{r.versions, r.layers, r.segments} {
+		if err := step(); err != nil {
+			return r.removed, fmt.Errorf("retention of view %s: %w", view, err)
+		}
+	}
+	return r.removed, nil
+}
+
+type retention struct {
+	c       *Compactor
+	ctx     context.Context
+	view    string
+	head    version
+	oldest  *manifest.Manifest // the version that history begins with
+	removed int
+}
+
+// versions finds the newest version that is older than the history, and removes all before it. The listing comes before
+// head is read, so that head is at least as new as everything listed.
+func (r *retention) versions() error {
+	var old []string
+	err := r.each(layout.Manifests(r.view), func(i store.Item, age time.Duration) error {
+		if age > r.c.o.History {
+			old = append(old, i.Key) // in the order of versions
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if r.head, err = r.c.current(r.ctx, r.view); err != nil {
+		return err
+	}
+	r.oldest = r.head.Manifest
+	if len(old) == 0 {
+		return nil
+	}
+	if r.oldest, err = manifest.LoadKey(r.ctx, r.c.o.Store, r.view, old[len(old)-1]); err != nil {
+		return err
+	}
+	for _, key := range old[:len(old)-1] {
+		if key == r.head.Key() {
+			continue
+		}
+		if err := r.remove(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layers removes layers that neither the first nor the last version of the history has. A layer in a version between
+// them only is as young as the history, and the grace spares it.
+func (r *retention) layers() error {
+	keep := map[string]bool{}
+	for _, m := range []*manifest.Manifest{r.head.Manifest, r.oldest} {
+		for _, infos := range [][]layer.Info{m.Base, m.Deltas} {
+			for _, i := range infos {
+				keep[i.ID] = true
+			}
+		}
+	}
+	spare := r.c.o.History + r.c.o.Grace
+	return r.each(layout.Layers(r.view), func(i store.Item, age time.Duration) error {
+		name := path.Base(i.Key)
+		if age <= spare || keep[strings.TrimSuffix(name, path.Ext(name))] {
+			return nil
+		}
+		return r.remove(i.Key)
+	})
+}
+
+// segments removes what is folded, and what is left of sessions that are over.
+func (r *retention) segments() error {
+	roster, err := r.c.roster(r.ctx, r.view)
+	if err != nil {
+		return err
+	}
+	return r.each(layout.AllSegments(r.view), func(i store.Item, age time.Duration) error {
+		_, id, seq, ok := layout.SplitSegment(i.Key)
+		if !ok || age <= r.c.o.Grace {
+			return nil
+		}
+		_, listed := roster.Sessions[id]
+		progress, known := r.head.Sessions[id]
+		if known && seq >= progress.Next && !progress.Broken || !known && listed {
+			return nil
+		}
+		return r.remove(i.Key)
+	})
+}
+
+// each calls f with every object under prefix and its age by the store's clock.
+func (r *retention) each(prefix string, f func(store.Item, time.Duration) error) error {
+	for after := ""; ; {
+		page, err := r.c.o.Store.List(r.ctx, prefix, after, 0)
+		if err != nil {
+			return fmt.Errorf("list %s: %w", prefix, err)
+		}
+		for _, item := range page.Items {
+			if err := f(item, page.Date.Sub(item.LastModified)); err != nil {
+				return err
+			}
+			after = item.Key
+		}
+		if !page.More || len(page.Items) == 0 {
+			return nil
+		}
+	}
+}
+
+func (r *retention) remove(key string) error {
+	if err := r.c.o.Store.Delete(r.ctx, key); err != nil {
+		return fmt.Errorf("remove %s: %w", key, err)
+	}
+	r.removed++
+	r.c.metrics.removed.Inc()
+	return nil
+}

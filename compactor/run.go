@@ -1,0 +1,211 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+)
+
+const (
+	pollMin     = 20 * time.Millisecond // the first pause after work; it doubles up to PollMax
+	failMax     = 30 * time.Second      // the longest pause after failures
+	findViews   = time.Minute           // how often new views are looked for
+	resubscribe = 10 * time.Second      // how long after a lost subscription the next is tried
+	tendEvery   = time.Minute           // how often ended sessions are looked for in a view
+)
+
+// viewWorker keeps one view folded.
+type viewWorker struct {
+	c      *Compactor
+	view   string
+	wake   chan struct{}
+	merges chan struct{} // holds a token while a merge is under way
+
+	retained   uint64 // the version that retention last saw, and when
+	retainedAt time.Time
+}
+
+// Run keeps views folded until ctx ends: those named, or, where none is, all that the store has. It wakes for what Wake
+// and the store's notifications tell, and polls besides. A view that fails is tried again; the others do not notice.
+func (c *Compactor) Run(ctx context.Context, views ...string) error {
+	notified := make(chan string, 256)
+	go c.listen(ctx, notified)
+	all := len(views) == 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for _, v := range views {
+		c.worker(ctx, v)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case key := <-notified:
+			if view, _, _, ok := layout.SplitSegment(key); ok {
+				if all {
+					c.worker(ctx, view)
+				}
+				c.Wake(view)
+			}
+		case <-timer.C:
+			if !all {
+				continue
+			}
+			found, err := c.Views(ctx)
+			if err != nil && ctx.Err() == nil {
+				c.o.Logger.Error("cannot look for views", "error", err)
+			}
+			for _, v := range found {
+				c.worker(ctx, v)
+			}
+			timer.Reset(findViews)
+		}
+	}
+}
+
+// Views finds the views that the store has objects of, by one request a view.
+func (c *Compactor) Views(ctx context.Context) ([]string, error) {
+	const prefix = "views/"
+	var views []string
+	for after := ""; ; {
+		page, err := c.o.Store.List(ctx, prefix, after, 1)
+		if err != nil {
+			return views, fmt.Errorf("list views: %w", err)
+		}
+		if len(page.Items) == 0 {
+			return views, nil
+		}
+		view, _, _ := strings.Cut(strings.TrimPrefix(page.Items[0].Key, prefix), "/")
+		if layout.ValidView(view) {
+			views = append(views, view)
+		}
+		after = prefix + view + "0" // the first key after all of "view/"
+	}
+}
+
+// Wake says that a view may have new segments.
+func (c *Compactor) Wake(view string) {
+	c.mu.Lock()
+	w := c.views[view]
+	c.mu.Unlock()
+	if w == nil {
+		return
+	}
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// worker starts the view's worker if it does not run yet.
+func (c *Compactor) worker(ctx context.Context, view string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.views[view] != nil {
+		return
+	}
+	w := &viewWorker{c: c, view: view, wake: make(chan struct{}, 1), merges: make(chan struct{}, 1)}
+	c.views[view] = w
+	go func() {
+		w.run(ctx)
+		c.mu.Lock()
+		delete(c.views, view)
+		c.mu.Unlock()
+	}()
+}
+
+// listen passes on the store's notifications, where it has any.
+func (c *Compactor) listen(ctx context.Context, out chan<- string) {
+	n, ok := store.AsNotifier(c.o.Store)
+	if !ok {
+		return
+	}
+	for ctx.Err() == nil {
+		keys, err := n.Notify(ctx, "views/")
+		if err == nil {
+			for key := range keys {
+				select {
+				case out <- key:
+				case <-ctx.Done():
+				}
+			}
+		} else if !errors.Is(err, store.ErrUnsupported) {
+			c.o.Logger.Warn("the store sends no notifications; new segments are found by polling", "error", err)
+		}
+		sleep(ctx, resubscribe)
+	}
+}
+
+// run folds whenever there is something, and merges beside.
+func (w *viewWorker) run(ctx context.Context) {
+	pause, tended := pollMin, time.Time{}
+	for ctx.Err() == nil {
+		n, err := w.c.Fold(ctx, w.view)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			w.c.o.Logger.Error("fold failed; it will be tried again", "view", w.view, "error", err, "after", pause)
+			sleep(ctx, pause)
+			pause = min(2*max(pause, w.c.o.PollMax/4), failMax)
+			continue
+		case n > 0:
+			pause = pollMin
+			w.mergeBeside(ctx)
+			continue
+		}
+		if now := w.c.o.Now(); now.Sub(tended) > tendEvery {
+			tended = now
+			if err := w.c.tend(ctx, w.view); err != nil && ctx.Err() == nil {
+				w.c.o.Logger.Warn("cannot tend the view's ended sessions", "view", w.view, "error", err)
+			}
+		}
+		w.wait(ctx, pause)
+		pause = min(2*pause, w.c.o.PollMax)
+	}
+	w.merges <- struct{}{} // a merge that is under way ends with ctx
+}
+
+// wait ends early when there is news.
+func (w *viewWorker) wait(ctx context.Context, pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.wake:
+	case <-ctx.Done():
+	}
+}
+
+// mergeBeside merges while folds go on; one merge at a time.
+func (w *viewWorker) mergeBeside(ctx context.Context) {
+	select {
+	case w.merges <- struct{}{}:
+	default:
+		return
+	}
+	go func() {
+		defer func() { <-w.merges }()
+		for ctx.Err() == nil {
+			merged, err := w.c.Merge(ctx, w.view)
+			if err != nil && ctx.Err() == nil {
+				w.c.o.Logger.Error("merge failed; it will be tried again", "view", w.view, "error", err)
+			}
+			if err != nil || !merged {
+				return
+			}
+		}
+	}()
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

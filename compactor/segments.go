@@ -1,0 +1,176 @@
+package compactor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// taken is what one fold takes in.
+type taken struct {
+	batch    *batch
+	segments int
+	progress map[string]manifest.Progress
+	dropped  bool // a session left progress, or broke
+}
+
+// take reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
+// segment each, so that a scan does not hold up what other hosts report.
+func (c *Compactor) take(ctx context.Context, m *manifest.Manifest) (*taken, error) {
+	t := &taken{batch: newBatch(m.Term), progress: maps.Clone(m.Sessions)}
+	if t.progress == nil {
+		t.progress = map[string]manifest.Progress{}
+	}
+	open, err := c.sessions(ctx, m, t)
+	if err != nil {
+		return nil, err
+	}
+	for len(open) > 0 && t.batch.size < c.o.BatchClaims {
+		bodies, err := c.readNext(ctx, m.View, open, t.progress)
+		if err != nil {
+			return nil, err
+		}
+		var still []string
+		for i, id := range open {
+			if bodies[i] == nil || t.batch.size >= c.o.BatchClaims {
+				continue
+			}
+			ok, err := c.takeSegment(ctx, m.View, id, bodies[i], t)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				still = append(still, id)
+			}
+		}
+		open = still
+	}
+	return t, nil
+}
+
+// sessions are those that may have segments, in order. Sessions that have left the roster have none: they drop out.
+func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *taken) ([]string, error) {
+	roster, err := c.roster(ctx, m.View)
+	if err != nil {
+		return nil, err
+	}
+	for id := range t.progress {
+		if _, listed := roster.Sessions[id]; !listed {
+			delete(t.progress, id)
+			t.dropped = true
+		}
+	}
+	for id, entry := range roster.Sessions {
+		if _, known := t.progress[id]; !known {
+			t.progress[id] = manifest.Progress{Agent: entry.Agent}
+		}
+	}
+	ids := slices.Sorted(maps.Keys(roster.Sessions))
+	return slices.DeleteFunc(ids, func(id string) bool { return t.progress[id].Broken }), nil
+}
+
+func (c *Compactor) roster(ctx context.Context, view string) (*session.Roster, error) {
+	key := layout.Roster(view)
+	o, err := c.o.Store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return &session.Roster{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	r := &session.Roster{}
+	if err := json.Unmarshal(o.Body, r); err != nil {
+		return nil, fmt.Errorf("read %s: damaged object: %w", key, err)
+	}
+	return r, nil
+}
+
+// readNext reads the next segment of each session, nil where there is none yet.
+func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at map[string]manifest.Progress) ([][]byte, error) {
+	bodies := make([][]byte, len(ids))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, id := range ids {
+		key := layout.Segment(view, id, at[id].Next)
+		g.Go(func() error {
+			o, err := c.o.Store.Get(ctx, key)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("read segment %s: %w", key, err)
+			}
+			bodies[i] = o.Body
+			return nil
+		})
+	}
+	return bodies, g.Wait()
+}
+
+// takeSegment adds one segment to the batch. A segment that cannot be read, or is another's, ends its session: the
+// agent then begins a new one and scans again, and what came before the segment stands. It reports whether the session
+// goes on.
+func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byte, t *taken) (bool, error) {
+	p := t.progress[id]
+	key := layout.Segment(view, id, p.Next)
+	events, by, err := decode(key, body, view, id, p.Next)
+	var damaged *event.FormatError
+	if errors.As(err, &damaged) {
+		c.o.Logger.Error("a segment is damaged; its session is ended, and its agent will scan again", "segment", key, "error", err)
+		c.metrics.damaged.Inc()
+		p.Broken, t.dropped = true, true
+		t.progress[id] = p
+		return false, c.ledger.End(ctx, view, id, "damaged segment")
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, ev := range events {
+		t.batch.add(&ev, by)
+	}
+	t.batch.term = max(t.batch.term, by.term)
+	p.Next, p.Agent = p.Next+1, by.agent
+	t.progress[id] = p
+	t.segments++
+	return true, nil
+}
+
+// decode reads a whole segment before any of it counts.
+func decode(key string, body []byte, view, id string, seq uint64) ([]event.Event, *speaker, error) {
+	r, err := event.NewReader(key, bytes.NewReader(body), event.Limits{})
+	if err != nil {
+		return nil, nil, err
+	}
+	h := r.Header()
+	if h.View != view || h.Session != id || h.Seq != seq {
+		return nil, nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
+			"it is segment %d of session %s of view %s, not what its name says", h.Seq, h.Session, h.View)}
+	}
+	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term}
+	var events []event.Event
+	for {
+		ev, err := r.Next()
+		if err == io.EOF {
+			return events, by, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		kept := *ev
+		kept.Entries = slices.Clone(ev.Entries)
+		events = append(events, kept)
+	}
+}

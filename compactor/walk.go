@@ -1,0 +1,396 @@
+package compactor
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+	"strings"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// walk folds one batch upon a view: it goes through the directories that the batch speaks of, in key order, holds what
+// is said of each name against the name's row, and keeps the rows that change. A directory's row comes before the rows
+// in it, so what becomes of the directory is known when its entries are reached.
+type walk struct {
+	rules evidence.Rules
+	batch *batch
+	old   *layer.Cursor // only ever moves forward
+	probe *layer.Cursor // moves freely
+
+	at     layer.Key // where old stands
+	placed bool      // old was moved at all
+	valid  bool      // old stands at a row
+
+	pending parents          // directories still to be visited
+	dirs    map[string]*node // every directory looked up, by the Parent of its entries
+	out     []evidence.Row   // changed rows that neither are nor were directories, in key order
+	stale   uint64
+}
+
+// node is a directory, or what was one, in the part of the view that a batch touches.
+type node struct {
+	row     evidence.Row
+	known   bool
+	changed bool
+	// before is what the row added to its parent's totals before the batch; wasDir says that it was there as a directory.
+	before evidence.Totals
+	wasDir bool
+	// direct sums up the changes of its entries, live says that one of them is there.
+	direct change
+	live   bool
+	// whole says that all entries were seen. latest is the newest mtime at or below those seen that are no nodes, and,
+	// once sum has passed them, below those that are.
+	whole  bool
+	latest int64
+	// sweeps end every row in the directory that was observed before them. What the batch says of something in it that
+	// was observed before floor is void.
+	sweeps []evidence.Claim
+	floor  int64
+}
+
+// change is a change of totals. The sums are signed; added and lost are the newest mtimes that came and that went.
+type change struct {
+	sums        evidence.Totals
+	added, lost int64
+}
+
+func noChange() change { return change{added: evidence.NoMtime, lost: evidence.NoMtime} }
+
+// turn takes in that something counted as before now counts as after.
+func (c *change) turn(before, after evidence.Totals) {
+	c.sums.Files += after.Files - before.Files
+	c.sums.Directories += after.Directories - before.Directories
+	c.sums.Others += after.Others - before.Others
+	c.sums.Bytes += after.Bytes - before.Bytes
+	if after.LatestMtimeNs != before.LatestMtimeNs {
+		c.added = max(c.added, after.LatestMtimeNs)
+		c.lost = max(c.lost, before.LatestMtimeNs)
+	}
+}
+
+func newWalk(rules evidence.Rules, b *batch, old, probe *layer.Cursor) *walk {
+	return &walk{rules: rules, batch: b, old: old, probe: probe, dirs: map[string]*node{}}
+}
+
+// run visits every directory that the batch, or the end of a directory above, speaks of.
+func (w *walk) run() error {
+	w.pending = parents(w.batch.parents())
+	heap.Init(&w.pending)
+	last := ""
+	for first := true; w.pending.Len() > 0; first = false {
+		parent := heap.Pop(&w.pending).(string)
+		if parent == last && !first {
+			continue
+		}
+		last = parent
+		if err := w.visit(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit goes through the names of one directory: all of its rows where a listing or a sweep speaks of every name, else
+// only those that the batch names.
+func (w *walk) visit(parent string) error {
+	g := w.batch.groups[parent]
+	if g == nil {
+		g = &group{parent: parent}
+	}
+	v := visit{walk: w, group: g, home: w.dirs[parent]}
+	v.open()
+	for {
+		name, ok := v.nextName()
+		if err := w.old.Err(); err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if err := v.resolve(name); err != nil {
+			return err
+		}
+	}
+	if v.home != nil && v.all && v.lo == "" && v.hi == "" {
+		v.home.whole, v.home.latest = true, v.latest
+	}
+	return w.old.Err()
+}
+
+// visit is the walk's passage through one directory.
+type visit struct {
+	*walk
+	group    *group
+	home     *node // the directory itself; nil above the root
+	sweeps   []evidence.Claim
+	floor    int64
+	listings []*listing // those that are not stale
+	all      bool       // every row between lo and hi is visited
+	lo, hi   string
+	points   int // index of the first point not passed
+	last     string
+	started  bool
+	latest   int64
+	claims   []point // of the name at hand
+}
+
+func (v *visit) open() {
+	v.latest = evidence.NoMtime
+	if v.home != nil {
+		v.sweeps, v.floor = v.home.sweeps, v.home.floor
+	}
+	for _, l := range v.group.listings {
+		if l.trust == evidence.Stale {
+			v.stale++
+			continue
+		}
+		if len(v.listings) == 0 {
+			v.lo, v.hi = l.from, l.to
+		}
+		v.lo = min(v.lo, l.from)
+		if l.to == "" || v.hi != "" && l.to > v.hi {
+			v.hi = l.to
+		}
+		v.listings = append(v.listings, l)
+	}
+	if len(v.sweeps) > 0 {
+		v.lo, v.hi = "", ""
+	}
+	v.all = len(v.listings) > 0 || len(v.sweeps) > 0
+}
+
+// nextName is the next name to resolve: the smallest that a point, a listing or a row has.
+func (v *visit) nextName() (string, bool) {
+	name, ok := "", false
+	take := func(n string) {
+		if !ok || n < name {
+			name, ok = n, true
+		}
+	}
+	if v.points < len(v.group.points) {
+		take(v.group.points[v.points].name)
+	}
+	for _, l := range v.listings {
+		if l.next < len(l.entries) {
+			take(l.entries[l.next].Name)
+		}
+	}
+	if v.all && (!ok || name > v.lo) {
+		if n, found := v.nextRow(); found && (!ok || n < name) {
+			return n, true
+		}
+	}
+	return name, ok
+}
+
+// nextRow is the name of the next row of this directory that a listing or a sweep speaks of.
+func (v *visit) nextRow() (string, bool) {
+	from := layer.Key{Parent: v.group.parent, Name: v.lo}
+	if v.started && v.last >= v.lo {
+		from.Name = v.last + "\x00"
+	}
+	if !v.reach(from) {
+		return "", false
+	}
+	k := v.at
+	if k.Parent != v.group.parent || v.hi != "" && k.Name >= v.hi {
+		return "", false
+	}
+	return k.Name, true
+}
+
+// reach moves old forward to the first row at or after key, which is not before any key that was reached before.
+func (w *walk) reach(key layer.Key) bool {
+	switch {
+	case !w.placed:
+		w.placed, w.valid = true, w.old.Seek(key)
+	case !w.valid || w.at.Compare(key) >= 0:
+		return w.valid
+	default:
+		if w.valid = w.old.Next(); w.valid && w.old.Key().Compare(key) < 0 {
+			w.valid = w.old.Seek(key)
+		}
+	}
+	if w.valid {
+		w.at = w.old.Key()
+	}
+	return w.valid
+}
+
+// resolve decides what becomes of one name, and passes it.
+func (v *visit) resolve(name string) error {
+	v.last, v.started = name, true
+	key := layer.Key{Parent: v.group.parent, Name: name}
+	row := evidence.Row{Parent: key.Parent, Name: name}
+	known := v.reach(key) && v.at == key
+	if err := v.old.Err(); err != nil {
+		return err
+	}
+	if known {
+		if err := v.old.Row(&row); err != nil {
+			return err
+		}
+	}
+	r := resolution{row: row, known: known, was: row, wasKnown: known}
+	v.gather(name, known)
+	for i := range v.claims {
+		r.apply(v.walk, &v.claims[i], v.floor)
+	}
+	return v.settle(&r)
+}
+
+// gather collects what is said of name into v.claims, in the order of observation, and passes the name.
+func (v *visit) gather(name string, known bool) {
+	v.claims = v.claims[:0]
+	for ; v.points < len(v.group.points) && v.group.points[v.points].name == name; v.points++ {
+		v.claims = append(v.claims, v.group.points[v.points])
+	}
+	spoken, listed := len(v.claims), 0
+	for _, l := range v.listings {
+		if l.next < len(l.entries) && l.entries[l.next].Name == name {
+			v.claims = append(v.claims, l.claim(name, evidence.Listed, &l.entries[l.next]))
+			l.next++
+			listed++
+		}
+	}
+	for _, l := range v.listings {
+		passed := l.next > 0 && l.entries[l.next-1].Name == name
+		if !passed && l.covers(name) && (known || spoken+listed > 0) {
+			v.claims = append(v.claims, l.claim(name, evidence.Unlisted, nil))
+		}
+	}
+	for _, s := range v.sweeps {
+		v.claims = append(v.claims, point{name: name, claim: s})
+	}
+	if len(v.claims) > 1 && len(v.claims) != spoken {
+		slices.SortStableFunc(v.claims, func(x, y point) int {
+			return cmp.Compare(x.claim.ObservedAt, y.claim.ObservedAt)
+		})
+	}
+}
+
+func (l *listing) claim(name string, verb evidence.Verb, entry *event.Entry) point {
+	return point{name: name, claim: evidence.Claim{
+		Verb: verb, Evidence: l.evidence, ObservedAt: l.observedAt, Entry: entry, Agent: l.by.agent, Source: l.by.source,
+		Doubtful: l.trust == evidence.Doubtful,
+	}}
+}
+
+// resolution is what becomes of one name.
+type resolution struct {
+	row, was        evidence.Row
+	known, wasKnown bool
+	changed         bool
+	sawDir          bool // it was a directory, or was said to be one, at some time
+	sweeps          []evidence.Claim
+}
+
+func (r *resolution) apply(w *walk, p *point, floor int64) {
+	c := p.claim
+	if c.Verb == 0 || c.ObservedAt < floor {
+		return
+	}
+	if p.about != nil {
+		p.about.trust = w.rules.Trust(&r.row, r.known, c.Entry.MtimeNs, c.ObservedAt)
+		if p.about.trust == evidence.Stale {
+			return
+		}
+	}
+	wasDir := r.known && !r.row.Removed && r.row.Type == event.Directory
+	changed := w.rules.Apply(&r.row, r.known, c)
+	r.changed = r.changed || changed
+	r.known = r.known || changed
+	r.sawDir = r.sawDir || wasDir
+	over := changed && wasDir && (r.row.Removed || r.row.Type != event.Directory)
+	if c.Verb == evidence.Gone || over {
+		c.Verb, c.Entry = evidence.Swept, nil
+		r.sweeps = append(r.sweeps, c)
+	}
+}
+
+func present(row *evidence.Row, known bool) bool { return known && !row.Removed }
+
+func isDir(row *evidence.Row, known bool) bool {
+	return present(row, known) && row.Type == event.Directory
+}
+
+// settle puts the result where it belongs, and adds up what it changes in the directory.
+func (v *visit) settle(r *resolution) error {
+	dir := r.row.ChildParent()
+	spokenOf := v.batch.touched[dir] || len(v.sweeps) > 0 && (isDir(&r.was, r.wasKnown) || isDir(&r.row, r.known))
+	if !spokenOf && !(r.changed && (r.sawDir || isDir(&r.row, r.known) || isDir(&r.was, r.wasKnown))) {
+		v.settleEntry(r)
+		return nil
+	}
+	n := &node{row: r.row, known: r.known, changed: r.changed, wasDir: isDir(&r.was, r.wasKnown), direct: noChange()}
+	n.before.LatestMtimeNs, n.latest = evidence.NoMtime, evidence.NoMtime
+	if n.wasDir {
+		n.before = r.was.Sub
+	} else if present(&r.was, r.wasKnown) {
+		n.before = r.was.Own()
+	}
+	n.sweeps = append(slices.Clip(v.sweeps), r.sweeps...)
+	n.floor = max(v.floor, r.row.EndedAt)
+	if r.known && !isDir(&r.row, true) {
+		n.floor = max(n.floor, r.row.ObservedAt)
+	}
+	v.dirs[dir] = n
+	if len(r.sweeps) > 0 && n.wasDir { // whatever has a row is in a directory that has one
+		return v.visitAllBelow(dir)
+	}
+	return nil
+}
+
+// visitAllBelow makes the walk visit every directory that has rows under prefix.
+func (w *walk) visitAllBelow(prefix string) error {
+	from := layer.Key{Parent: prefix}
+	for w.probe.Seek(from) && strings.HasPrefix(w.probe.Key().Parent, prefix) {
+		parent := w.probe.Key().Parent
+		heap.Push(&w.pending, parent)
+		from.Parent = parent + "\x00"
+	}
+	return w.probe.Err()
+}
+
+// settleEntry is settle for a row that stays out of the directories.
+func (v *visit) settleEntry(r *resolution) {
+	before, after := evidence.Totals{LatestMtimeNs: evidence.NoMtime}, evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+	dir := isDir(&r.row, r.known)
+	switch {
+	case dir:
+		after = r.row.Sub // unchanged, or it would be a node
+		before = after
+	default:
+		if present(&r.was, r.wasKnown) {
+			before = r.was.Own()
+		}
+		if present(&r.row, r.known) {
+			after = r.row.Own()
+		}
+	}
+	if v.home != nil {
+		v.home.direct.turn(before, after)
+		v.home.live = v.home.live || present(&r.row, r.known)
+	}
+	v.latest = max(v.latest, after.LatestMtimeNs)
+	if r.changed {
+		v.out = append(v.out, r.row)
+	}
+}
+
+// parents is a heap of directories to visit.
+type parents []string
+
+func (p parents) Len() int           { return len(p) }
+func (p parents) Less(i, j int) bool { return p[i] < p[j] }
+func (p parents) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
+func (p *parents) Push(x any)        { *p = append(*p, x.(string)) }
+func (p *parents) Pop() any {
+	old := *p
+	x := old[len(old)-1]
+	*p = old[:len(old)-1]
+	return x
+}
