@@ -1,0 +1,331 @@
+// Package pipe turns the events of a source into the numbered segments of a session.
+//
+// It owns the stream's order and its memory: events are encoded as they come, under one lock, into the open segment;
+// segments are numbered without gaps and handed out strictly in order, the next one only after the last is durable.
+// Scans wait while too much is unsent; realtime events never wait, and past the hard bound they are refused, so that
+// the watcher goes into overflow. A segment has one term: a listing is refused unless its term is the newest known.
+// Package agent drives it: scan and watch fill it, the uploader empties it.
+package pipe
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// What emitters decide on.
+var (
+	// ErrTerm refuses a scan's event: the term it was looked at under is not, or no longer, the newest one.
+	ErrTerm = errors.New("the term is over")
+	// ErrNoSession refuses everything before the first session.
+	ErrNoSession = errors.New("no session yet")
+)
+
+// Segment is a sealed segment: the bytes of one object.
+type Segment struct {
+	View, Session string
+	Seq           uint64
+	Term          uint64
+	Body          []byte
+	Events        int
+	Entries       int // of listings
+}
+
+// Config is what a stream is made for.
+type Config struct {
+	View, Agent, Source string
+	Now                 func() int64  // the store's time, ns
+	MaxAge              time.Duration // between segments while events keep coming; default 1 s
+	MaxRows             int           // events and listed entries of a segment; default 64 Ki
+	MaxBytes            int           // of an encoded segment, about; default 4 MiB
+	ScanBacklog         int           // bytes unsent at which scans wait; default 8 MiB
+	MaxBacklog          int           // bytes unsent at which realtime events are refused; default 64 MiB
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		at    *int
+		value int
+	}{{&c.MaxRows, 64 << 10}, {&c.MaxBytes, 4 << 20}, {&c.ScanBacklog, 8 << 20}, {&c.MaxBacklog, 64 << 20}} {
+		if *d.at <= 0 {
+			*d.at = d.value
+		}
+	}
+	if c.MaxAge <= 0 {
+		c.MaxAge = time.Second
+	}
+	return c
+}
+
+// Stream is the events of one session after the other. It is safe for concurrent use.
+type Stream struct {
+	cfg Config
+
+	mu      sync.Mutex
+	room    *sync.Cond    // broadcast when the backlog shrinks, or a waiter's context ends
+	ready   chan struct{} // a token when Next may have something to do
+	session string
+	term    uint64 // the newest known
+	seq     uint64 // of the next segment to be opened
+	writer  *event.Writer
+	open    *openSegment // nil: nothing to send
+	sealed  []Segment    // not yet durable, in order
+	unsent  int          // bytes of sealed
+	closing bool
+	pace    pace
+}
+
+type openSegment struct {
+	body bytes.Buffer
+	seq  uint64
+	term uint64
+}
+
+// New makes a stream that has no session yet.
+func New(cfg Config) *Stream {
+	s := &Stream{cfg: cfg.withDefaults(), ready: make(chan struct{}, 1)}
+	s.room = sync.NewCond(&s.mu)
+	s.pace.gap = s.cfg.MaxAge
+	return s
+}
+
+// SetTerm tells the newest term. Listings that were looked at under an older one are refused from now on.
+func (s *Stream) SetTerm(term uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = max(s.term, term)
+	s.room.Broadcast()
+}
+
+// Backlog is how many bytes and segments are sealed and not yet durable.
+func (s *Stream) Backlog() (bytes, segments int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsent, len(s.sealed)
+}
+
+// Realtime adds events of the kernel, all of them or none: false means that too much is unsent. It does not wait.
+// The events may be reused afterwards.
+func (s *Stream) Realtime(events []event.Event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session == "" || s.unsent >= s.cfg.MaxBacklog {
+		return false
+	}
+	for i := range events {
+		// An event that the format cannot carry, such as a path of more than 64 KiB, is not worth the others.
+		_ = s.add(&events[i])
+	}
+	s.wake()
+	return true
+}
+
+// HasRoom reports whether Realtime would take events now.
+func (s *Stream) HasRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session != "" && s.unsent < s.cfg.MaxBacklog
+}
+
+// Scan adds an event of a scan under term. It waits while too much is unsent. Once it is the event's turn, and nothing
+// else can get in between, it calls check (unless nil), whose events go first and whose error keeps this one out.
+func (s *Stream) Scan(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
+	stop := context.AfterFunc(ctx, s.room.Broadcast)
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.unsent >= s.cfg.ScanBacklog && ctx.Err() == nil && s.term == term {
+		s.room.Wait()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.session == "":
+		return ErrNoSession
+	case s.term != term:
+		return ErrTerm
+	}
+	if check != nil {
+		first, err := check()
+		if err != nil {
+			return err
+		}
+		if first != nil {
+			if err := s.add(first); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.add(ev); err != nil {
+		return err
+	}
+	s.wake()
+	return nil
+}
+
+// Cut ends the open segment, so that what follows is in another one and what is in it goes out at once.
+func (s *Stream) Cut() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.wake()
+	return s.seal()
+}
+
+// add encodes one event into the open segment and seals that once it is large enough.
+func (s *Stream) add(ev *event.Event) error {
+	if s.open != nil && s.open.term != s.term {
+		if err := s.seal(); err != nil {
+			return err
+		}
+	}
+	if err := s.ensureOpen(); err != nil {
+		return err
+	}
+	err := s.writer.Add(ev)
+	if errors.Is(err, event.ErrFull) {
+		if err := s.seal(); err != nil {
+			return err
+		}
+		if err := s.ensureOpen(); err != nil {
+			return err
+		}
+		err = s.writer.Add(ev)
+	}
+	if err != nil {
+		return err
+	}
+	if s.writer.Events()+s.writer.Entries() >= s.cfg.MaxRows || s.writer.Size() >= s.cfg.MaxBytes {
+		return s.seal()
+	}
+	return nil
+}
+
+func (s *Stream) ensureOpen() error {
+	if s.open != nil {
+		return nil
+	}
+	o := &openSegment{seq: s.seq, term: s.term}
+	h := event.Header{
+		View: s.cfg.View, Session: s.session, Agent: s.cfg.Agent, Source: s.cfg.Source,
+		Seq: o.seq, Term: o.term, CreatedAt: s.cfg.Now(), Nonce: rand.Text(),
+	}
+	var err error
+	if s.writer == nil {
+		s.writer, err = event.NewWriter(&o.body, h)
+	} else {
+		err = s.writer.Reset(&o.body, h)
+	}
+	if err != nil {
+		return fmt.Errorf("begin segment %d: %w", o.seq, err)
+	}
+	s.open = o
+	return nil
+}
+
+// seal closes the open segment, if there is one with events, and queues it.
+func (s *Stream) seal() error {
+	if s.open == nil || s.writer.Events() == 0 {
+		return nil
+	}
+	if err := s.writer.Close(); err != nil {
+		return fmt.Errorf("end segment %d: %w", s.open.seq, err)
+	}
+	seg := Segment{
+		View: s.cfg.View, Session: s.session, Seq: s.open.seq, Term: s.open.term, Body: s.open.body.Bytes(),
+		Events: s.writer.Events(), Entries: s.writer.Entries(),
+	}
+	s.open = nil
+	s.seq++
+	s.sealed = append(s.sealed, seg)
+	s.unsent += len(seg.Body)
+	s.pace.spend(time.Now())
+	return nil
+}
+
+func (s *Stream) wake() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Next waits for the first segment that is not yet durable; it is the same one until Sent is told. Only one goroutine
+// may call it. After Close it returns io.EOF once everything is sent.
+func (s *Stream) Next(ctx context.Context) (Segment, error) {
+	for {
+		seg, wait, err := s.poll()
+		if err != nil || seg != nil {
+			if err != nil {
+				return Segment{}, err
+			}
+			return *seg, nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return Segment{}, ctx.Err()
+		case <-s.ready:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// poll returns the first segment, or how long to wait for it.
+func (s *Stream) poll() (*Segment, time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const idle = time.Hour
+	if len(s.sealed) > 0 {
+		return &s.sealed[0], 0, nil
+	}
+	if s.open == nil || s.writer.Events() == 0 {
+		if s.closing {
+			return nil, 0, io.EOF
+		}
+		return nil, idle, nil
+	}
+	if wait := s.pace.wait(time.Now()); wait > 0 && !s.closing {
+		return nil, wait, nil
+	}
+	if err := s.seal(); err != nil {
+		return nil, 0, err
+	}
+	return &s.sealed[0], 0, nil
+}
+
+// Sent tells that a segment from Next is durable.
+func (s *Stream) Sent(seg Segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sealed) == 0 || s.sealed[0].Session != seg.Session || s.sealed[0].Seq != seg.Seq {
+		return // of a session that has ended; its events were carried over
+	}
+	s.unsent -= len(seg.Body)
+	s.sealed[0] = Segment{}
+	s.sealed = s.sealed[1:]
+	s.room.Broadcast()
+}
+
+// Close says that no more events will come.
+func (s *Stream) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	s.wake()
+}
+
+// Session is the session that segments are made for now.
+func (s *Stream) Session() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session
+}

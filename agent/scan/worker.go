@@ -1,0 +1,302 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/event"
+)
+
+const (
+	chunk    = 32 << 10 // entries of a listing; more become several listings, by name range
+	maxHoles = 64       // names of a directory that may fail before the whole directory counts as unreadable
+	rereads  = 3        // of a directory that changes while it is read
+	retries  = 2        // of a look that fails
+)
+
+// worker reads one directory after the other and keeps its buffers.
+type worker struct {
+	cfg      *Config
+	queue    *queue
+	names    tree.Names
+	entries  []event.Entry
+	holes    []string
+	children []task
+	event    event.Event
+}
+
+func (w *worker) run(ctx context.Context) error {
+	for {
+		t, ok := w.queue.pop()
+		if !ok {
+			return ctx.Err()
+		}
+		w.children = w.children[:0]
+		err := w.directory(ctx, t.path())
+		w.queue.push(w.children)
+		w.queue.done()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// directory reads one directory. It fails only where the scan cannot go on.
+func (w *worker) directory(ctx context.Context, path string) error {
+	failure := w.persist(ctx, path)
+	if failure != nil {
+		w.children = w.children[:0]
+	}
+	var fatal fatalError
+	switch {
+	case failure == nil, tree.Gone(failure), errors.Is(failure, ErrMoved):
+		return nil
+	case errors.As(failure, &fatal):
+		return fatal.error
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return w.report(ctx, path, failure)
+}
+
+// persist reads a directory again if it changed meanwhile, or failed for a reason that may pass.
+func (w *worker) persist(ctx context.Context, path string) error {
+	changes, failures := 0, 0
+	for {
+		w.children = w.children[:0]
+		changed, err := w.attempt(ctx, path, changes < rereads)
+		var fatal fatalError
+		switch {
+		case changed:
+			changes++
+		case err == nil, tree.Gone(err), errors.Is(err, ErrMoved), errors.Is(err, fs.ErrPermission), errors.As(err, &fatal):
+			return err
+		default:
+			if failures++; failures > retries || ctx.Err() != nil {
+				return err
+			}
+		}
+	}
+}
+
+// fatalError is one of the receiving side: the scan is over.
+type fatalError struct{ error }
+
+// report tells of a path that cannot be read.
+func (w *worker) report(ctx context.Context, path string, failure error) error {
+	w.cfg.Counts.Errors.Add(1)
+	if w.cfg.OnError != nil {
+		w.cfg.OnError(path, failure)
+	}
+	if w.cfg.Emit == nil || !event.ValidPath(path) {
+		return nil
+	}
+	mark := event.Event{
+		Kind: event.Marked, Evidence: w.cfg.Evidence, ObservedAt: w.cfg.Now(), Path: path,
+		Mark: event.Mark{Kind: event.SubtreeError, Errors: 1, Message: reason(failure)},
+	}
+	return w.cfg.Emit(ctx, &mark, nil)
+}
+
+func reason(err error) string {
+	s := err.Error()
+	return strings.ToValidUTF8(s[:min(len(s), 1000)], "?")
+}
+
+// attempt opens, covers, reads and emits a directory. If picky, it emits nothing of one that changed meanwhile.
+func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed bool, err error) {
+	observed := w.cfg.Now()
+	d, err := w.cfg.Root.OpenDir(path)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	before, err := d.Info()
+	if err != nil {
+		return false, err
+	}
+	if before.ID.Dev != w.cfg.Root.Info().ID.Dev && !w.cfg.CrossFilesystems {
+		return false, nil
+	}
+	var place Place
+	if w.cfg.Cover != nil {
+		if place, err = w.cfg.Cover(w.cfg.Root, d, path); err != nil {
+			return false, err
+		}
+		defer place.Done()
+		if before, err = d.Info(); err != nil { // as it is now that it is watched
+			return false, err
+		}
+	}
+	w.names.Reset()
+	if err := d.Read(&w.names); err != nil {
+		return false, err
+	}
+	w.names.Keep(func(name string) bool { return !w.cfg.Excludes.Match(path, name) })
+	if w.cfg.Emit == nil {
+		w.coverChildren(path)
+		return false, nil
+	}
+	_, before.Entry.Name = event.Split(path)
+	w.event = event.Event{
+		Kind: event.Listing, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry,
+	}
+	return w.list(ctx, d, place, picky)
+}
+
+// coverChildren pushes the subdirectories without looking at anything.
+func (w *worker) coverChildren(path string) {
+	w.cfg.Counts.Directories.Add(1)
+	for i := range w.names.Len() {
+		if w.names.MayBeDirectory(i) {
+			w.children = append(w.children, task{path, strings.Clone(w.names.At(i))})
+		}
+	}
+}
+
+// list looks at every name and emits the listing, in chunks if it is long.
+func (w *worker) list(ctx context.Context, d *tree.Dir, place Place, picky bool) (changed bool, err error) {
+	w.holes = w.holes[:0]
+	var sum sums
+	n := w.names.Len()
+	for first := 0; first == 0 || first < n; first += chunk {
+		last := min(n, first+chunk)
+		if err := w.look(d, first, last, &sum); err != nil {
+			return false, err
+		}
+		if picky && n <= chunk { // a longer one is never at rest while others write to it
+			after, err := d.Info()
+			if err != nil || after.Entry.MtimeNs != w.event.Entry.MtimeNs {
+				return err == nil, err
+			}
+		}
+		w.event.From, w.event.To = "", ""
+		if first > 0 {
+			w.event.From = w.names.At(first)
+		}
+		if last < n {
+			w.event.To = w.names.At(last)
+		}
+		if err := w.emit(ctx, place); err != nil {
+			return false, err
+		}
+	}
+	sum.addTo(w.cfg.Counts)
+	return false, w.reportHoles(ctx)
+}
+
+// sums are the counts of one directory.
+type sums struct{ files, others, bytes uint64 }
+
+func (s *sums) addTo(c *Counts) {
+	c.Directories.Add(1)
+	c.Files.Add(s.files)
+	c.Others.Add(s.others)
+	c.Bytes.Add(s.bytes)
+}
+
+// look fills w.entries with the names from first to before last, and notes the subdirectories.
+func (w *worker) look(d *tree.Dir, first, last int, sum *sums) error {
+	w.entries = w.entries[:0]
+	holes := len(w.holes)
+	for i := first; i < last; i++ {
+		info, err := d.Lstat(&w.names, i)
+		for try := 0; err != nil && !tree.Gone(err) && try < retries; try++ {
+			info, err = d.Lstat(&w.names, i)
+		}
+		name := w.names.At(i)
+		switch {
+		case err != nil && tree.Gone(err):
+			continue
+		case err == nil && len(w.event.Path)+1+len(name) > event.MaxText:
+			err = fmt.Errorf("a path of more than %d bytes", event.MaxText)
+			fallthrough
+		case err != nil:
+			if w.holes = append(w.holes, name); len(w.holes) > maxHoles {
+				return fmt.Errorf("lstat fails for more than %d names: %w", maxHoles, err)
+			}
+			if w.cfg.OnError != nil && len(w.holes) > holes {
+				w.cfg.OnError(event.Join(w.event.Path, name), err)
+			}
+			continue
+		}
+		info.Entry.Name = name
+		w.entries = append(w.entries, info.Entry)
+		w.count(&info, sum)
+	}
+	return nil
+}
+
+func (w *worker) count(info *tree.Info, sum *sums) {
+	switch info.Entry.Type {
+	case event.Directory:
+		if info.ID.Dev == w.cfg.Root.Info().ID.Dev || w.cfg.CrossFilesystems {
+			w.children = append(w.children, task{w.event.Path, strings.Clone(info.Entry.Name)})
+		}
+	case event.File:
+		sum.files++
+		sum.bytes += uint64(info.Entry.Size)
+	default:
+		sum.others++
+	}
+}
+
+// emit emits w.entries as the listing of the range in w.event, with a gap for every hole.
+func (w *worker) emit(ctx context.Context, place Place) error {
+	rest, end := w.entries, w.event.To
+	for _, hole := range w.holes {
+		if hole < w.event.From {
+			continue // of an earlier chunk
+		}
+		n := 0
+		for n < len(rest) && rest[n].Name < hole {
+			n++
+		}
+		w.event.To = hole
+		if err := w.emitRange(ctx, place, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+		w.event.From = hole + "\x01" // no name lies between: NUL is in none
+	}
+	w.event.To = end
+	return w.emitRange(ctx, place, rest)
+}
+
+func (w *worker) emitRange(ctx context.Context, place Place, entries []event.Entry) error {
+	if w.event.To != "" && w.event.From >= w.event.To {
+		return nil
+	}
+	w.event.Entries = entries
+	for piece := range event.SplitListing(&w.event, 0) {
+		if err := w.cfg.Emit(ctx, piece, place); err != nil {
+			if errors.Is(err, ErrMoved) {
+				return err
+			}
+			return fatalError{err}
+		}
+	}
+	return nil
+}
+
+func (w *worker) reportHoles(ctx context.Context) error {
+	for _, name := range w.holes {
+		w.cfg.Counts.Errors.Add(1)
+		path := event.Join(w.event.Path, name)
+		if !event.ValidPath(path) || len(path) > event.MaxText {
+			continue
+		}
+		mark := event.Event{
+			Kind: event.Marked, Evidence: w.cfg.Evidence, ObservedAt: w.cfg.Now(), Path: path,
+			Mark: event.Mark{Kind: event.SubtreeError, Errors: 1, Message: "lstat failed"},
+		}
+		if err := w.cfg.Emit(ctx, &mark, nil); err != nil {
+			return fatalError{err}
+		}
+	}
+	return nil
+}

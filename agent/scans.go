@@ -1,0 +1,225 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/agent/scan"
+	"github.com/fustor/fustor/internal/event"
+)
+
+// scans is what was scanned, and what has to be.
+type scans struct {
+	covered  bool      // every directory is watched, as far as the system allows
+	rescan   bool      // something was lost
+	snapshot scanKey   // the last complete one
+	auditAt  time.Time // when the next is due; zero: not known
+	settleAt time.Time // when to scan again after an overflow; zero: no need
+	failed   backoff
+	running  string
+}
+
+// scanKey is the leadership that a snapshot was made in.
+type scanKey struct {
+	session string
+	term    uint64
+}
+
+// job is one scan of the whole tree.
+type job struct {
+	name     string
+	key      scanKey
+	evidence event.Evidence
+	begin    event.MarkKind // 0: no marks
+	end      event.MarkKind
+	list     bool // emit listings; otherwise only cover
+	snapshot bool
+	settle   bool
+}
+
+// runScans does what has to be scanned, one scan at a time, until ctx ends.
+func (a *Agent) runScans(ctx context.Context) error {
+	for ctx.Err() == nil {
+		j, wait := a.nextJob(time.Now())
+		if j == nil {
+			timer := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+			case <-a.wake:
+			case <-timer.C:
+			}
+			timer.Stop()
+			continue
+		}
+		if err := a.runJob(ctx, *j); err != nil && ctx.Err() == nil {
+			a.scanFailed(ctx, *j, err)
+		}
+	}
+	return ctx.Err()
+}
+
+// nextJob is the scan that is due, or how long to wait for one.
+func (a *Agent) nextJob(now time.Time) (*job, time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	const idle = time.Hour
+	st, sc := &a.stand, &a.scans
+	if st.session == "" || a.lost != nil {
+		return nil, idle
+	}
+	key := scanKey{st.session, st.term}
+	if sc.auditAt.IsZero() && st.audit > 0 {
+		sc.auditAt = now.Add(st.audit)
+	}
+	settle := !sc.settleAt.IsZero() && !now.Before(sc.settleAt)
+	switch {
+	case st.leader && sc.snapshot != key:
+		return &job{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan}, 0
+	case sc.rescan || settle:
+		j := &job{name: "rescan", key: key, evidence: event.Audit, list: true, settle: sc.rescan}
+		if st.leader {
+			j.begin, j.end = event.AuditBegin, event.AuditEnd
+		}
+		return j, 0
+	case !sc.covered:
+		return &job{name: "cover", key: key}, 0
+	case st.leader && st.audit > 0 && !now.Before(sc.auditAt):
+		return &job{name: "audit", key: key, evidence: event.Audit, begin: event.AuditBegin, end: event.AuditEnd, list: true}, 0
+	}
+	wait := idle
+	if st.leader && st.audit > 0 {
+		wait = min(wait, sc.auditAt.Sub(now))
+	}
+	if !sc.settleAt.IsZero() {
+		wait = min(wait, sc.settleAt.Sub(now))
+	}
+	return nil, wait
+}
+
+// runJob scans. It ends early, with ctx's error, when the role or the term changes.
+func (a *Agent) runJob(ctx context.Context, j job) error {
+	jobCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	if (scanKey{a.stand.session, a.stand.term}) != j.key || a.lost != nil {
+		a.mu.Unlock()
+		return nil // decide again
+	}
+	a.cancel = cancel
+	a.counts = &scan.Counts{}
+	counts := a.counts
+	a.scans.running = j.name
+	a.scans.rescan, a.scans.settleAt = false, time.Time{} // what is lost from now on is lost again
+	a.mu.Unlock()
+	a.o.Logger.Info("scan started", "scan", j.name, "term", j.key.term)
+	start := time.Now()
+	stopProgress := a.progress()
+	err := a.scanAll(jobCtx, j, counts)
+	a.scanEnded(j, err)
+	stopProgress()
+	level, text := a.o.Logger.Info, "scan complete"
+	if err != nil {
+		text = "scan stopped"
+	}
+	level(text, "scan", j.name, "term", j.key.term, "seconds", time.Since(start).Seconds(), "directories", counts.Directories.Load(),
+		"files", counts.Files.Load(), "errors", counts.Errors.Load())
+	if err != nil && jobCtx.Err() != nil && ctx.Err() == nil {
+		return nil // told to stop; decide again
+	}
+	return err
+}
+
+func (a *Agent) scanEnded(j job, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	sc := &a.scans
+	sc.running = ""
+	if err != nil {
+		sc.rescan = sc.rescan || j.settle
+		if j.name == "rescan" && !j.settle {
+			sc.settleAt = time.Now()
+		}
+		return
+	}
+	sc.failed = backoff{}
+	sc.covered = true
+	if j.snapshot {
+		sc.snapshot = j.key
+	}
+	if a.stand.audit > 0 {
+		sc.auditAt = time.Now().Add(a.stand.audit)
+	}
+	if j.settle {
+		// For as long as a file server's clients may show an old state, the view trusts what the kernel said before
+		// the overflow more than this scan; so look once more.
+		sc.settleAt = time.Now().Add(a.o.Tuning.SettleAfter)
+	}
+}
+
+// scanFailed waits before the next try.
+func (a *Agent) scanFailed(ctx context.Context, j job, err error) {
+	if errors.Is(err, pipe.ErrTerm) {
+		sleep(ctx, 50*time.Millisecond) // the new one is being taken in
+		return
+	}
+	a.mu.Lock()
+	wait := a.scans.failed.next(err)
+	a.mu.Unlock()
+	a.o.Logger.Error("scan failed", "scan", j.name, "error", err, "again_in", wait.Round(time.Millisecond))
+	sleep(ctx, wait)
+}
+
+// scanAll scans the whole tree, with the marks around it.
+func (a *Agent) scanAll(ctx context.Context, j job, counts *scan.Counts) error {
+	w := a.watcher.Load()
+	root, err := w.OpenRoot()
+	if err != nil {
+		return fmt.Errorf("open root: %w", err)
+	}
+	defer root.Close()
+	if j.begin != 0 {
+		if err := a.mark(ctx, j, event.Mark{Kind: j.begin}); err != nil {
+			return err
+		}
+	}
+	gen := w.BeginCoverage()
+	cfg := scan.Config{
+		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
+		Evidence: j.evidence, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
+		OnError: func(path string, err error) {
+			a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
+		},
+	}
+	if j.list {
+		cfg.Emit = func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) }
+	}
+	err = scan.Run(ctx, cfg, "/")
+	w.EndCoverage(gen, err == nil)
+	if err != nil || j.end == 0 {
+		return err
+	}
+	return a.mark(ctx, j, counts.Mark(j.end))
+}
+
+// emit sends one event of a scan.
+func (a *Agent) emit(ctx context.Context, j job, ev *event.Event, p scan.Place) error {
+	if p == nil {
+		return a.stream.Scan(ctx, j.key.term, ev, nil)
+	}
+	return a.stream.Scan(ctx, j.key.term, ev, func() (*event.Event, error) { return p.Check(ev) })
+}
+
+// mark sends a mark in a segment that goes out at once.
+func (a *Agent) mark(ctx context.Context, j job, m event.Mark) error {
+	if err := a.stream.Cut(); err != nil {
+		return err
+	}
+	ev := event.Event{Kind: event.Marked, Evidence: j.evidence, ObservedAt: a.clock.Now(), Path: "/", Mark: m}
+	if err := a.stream.Scan(ctx, j.key.term, &ev, nil); err != nil {
+		return err
+	}
+	return a.stream.Cut()
+}

@@ -1,0 +1,238 @@
+// Package send carries segments to where they are kept, and speaks the pipe side of the HTTP API for the agent.
+//
+// A Sender returns nil only once the segment is durable; sending one again is harmless. Store writes to an object store
+// the agent has credentials for, Ingest uploads through ingest, or to what ingest presigns. Client is the other calls:
+// sessions and heartbeats. Nothing here retries for long or keeps state beyond a request: package agent decides.
+package send
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What the agent decides on.
+var (
+	// ErrSessionGone: the session has ended (419), or was never known.
+	ErrSessionGone = errors.New("the session is gone")
+	// ErrTaken: the task has a live session, or the view takes one session only and has it (409).
+	ErrTaken = errors.New("another session is in the way")
+	// ErrRefused: the key, or the view, is wrong (401, 403). It needs a person.
+	ErrRefused = errors.New("ingest refuses this key or view")
+)
+
+// Client calls the pipe side of an ingest.
+type Client struct {
+	base *url.URL
+	key  string
+	view string
+	http *http.Client
+	mark Clock
+}
+
+// Clock takes in the server's time of every answer.
+type Clock interface {
+	Reading() int64
+	Measure(sent, server int64)
+}
+
+// NewClient makes a client of the ingest at base, such as "http://127.0.0.1:8080", for one view. A nil client is
+// http.DefaultClient; Handler makes one that calls a handler in this process. The clock may be nil.
+func NewClient(base, key, view string, client *http.Client, clock Clock) (*Client, error) {
+	u, err := url.Parse(strings.TrimSuffix(base, "/"))
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("ingest URL %q is not http(s)://host[:port][/path]", base)
+	}
+	if client == nil {
+		client = http.DefaultClient
+	}
+	return &Client{base: u, key: key, view: view, http: client, mark: clock}, nil
+}
+
+// Standing is what every answer about a session says of its role.
+type Standing struct {
+	IsLeader bool   `json:"is_leader"`
+	Term     uint64 `json:"term"` // the view's newest
+	// LeaseTTLSeconds is how long a renewal holds, and LeaseRenewed that this answer is one.
+	LeaseTTLSeconds float64 `json:"lease_ttl_seconds"`
+	LeaseRenewed    bool    `json:"lease_renewed"`
+	Message         string  `json:"message"`
+}
+
+// Session is the answer to a registration.
+type Session struct {
+	ID string `json:"session_id"`
+	Standing
+	TimeoutSeconds   float64 `json:"session_timeout_seconds"`
+	HeartbeatSeconds float64 `json:"heartbeat_interval_seconds"`
+	AuditIntervalSec float64 `json:"audit_interval_sec"`
+}
+
+// Registration is what a new session says of itself.
+type Registration struct {
+	Task           string         `json:"task_id"`
+	ClientInfo     map[string]any `json:"client_info,omitempty"`
+	TimeoutSeconds float64        `json:"session_timeout_seconds,omitempty"`
+}
+
+// Beat is the answer to a heartbeat.
+type Beat struct {
+	Status string `json:"status"`
+	Standing
+	Commands []json.RawMessage `json:"commands"`
+}
+
+// Pulse is what a heartbeat says.
+type Pulse struct {
+	CanRealtime bool           `json:"can_realtime"`
+	AgentStatus map[string]any `json:"agent_status,omitempty"`
+}
+
+// CreateSession registers the agent with the view.
+func (c *Client) CreateSession(ctx context.Context, r Registration) (Session, error) {
+	var s Session
+	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/", r, &s)
+	if err == nil && s.ID == "" {
+		err = fmt.Errorf("the answer has no session_id: is this a Fustor ingest?")
+	}
+	if err != nil {
+		return Session{}, fmt.Errorf("create session: %w", err)
+	}
+	return s, nil
+}
+
+// Heartbeat proves that the session lives, and renews its lease if it leads.
+func (c *Client) Heartbeat(ctx context.Context, session string, p Pulse) (Beat, error) {
+	var b Beat
+	if err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/heartbeat", p, &b); err != nil {
+		return Beat{}, fmt.Errorf("heartbeat: %w", err)
+	}
+	return b, nil
+}
+
+// CloseSession ends the session and releases its lease. It is idempotent.
+func (c *Client) CloseSession(ctx context.Context, session string) error {
+	err := c.call(ctx, http.MethodDelete, "/api/v1/pipe/session/"+url.PathEscape(session), nil, nil)
+	if err != nil && !errors.Is(err, ErrSessionGone) {
+		return fmt.Errorf("close session: %w", err)
+	}
+	return nil
+}
+
+// call sends one JSON request and decodes its answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	answer, err := c.do(ctx, method, path, "application/json", body)
+	if err != nil || out == nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
+}
+
+// do sends one request and returns the body of a 2xx answer.
+func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
+	u := *c.base
+	u.Path = strings.TrimSuffix(u.Path, "/") + path
+	if c.view != "" {
+		u.RawQuery = url.Values{"view": {c.view}}.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if c.key != "" {
+		req.Header.Set("X-API-Key", c.key)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	var sent int64
+	if c.mark != nil {
+		sent = c.mark.Reading()
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	const limit = 4 << 20
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	c.measure(sent, answer)
+	if resp.StatusCode/100 != 2 {
+		return nil, problemOf(resp, answer)
+	}
+	return answer, nil
+}
+
+func (c *Client) measure(sent int64, answer []byte) {
+	var stamp struct {
+		ServerTime int64 `json:"server_time_ns"`
+	}
+	if c.mark != nil && json.Unmarshal(answer, &stamp) == nil && stamp.ServerTime > 0 {
+		c.mark.Measure(sent, stamp.ServerTime)
+	}
+}
+
+// StatusError is an answer outside 2xx.
+type StatusError struct {
+	Status     int
+	Detail     string        // the server's words
+	RetryAfter time.Duration // as the server asks; 0 if it does not
+}
+
+func (e *StatusError) Error() string {
+	if e.Detail == "" {
+		return fmt.Sprintf("ingest answers %d %s", e.Status, http.StatusText(e.Status))
+	}
+	return fmt.Sprintf("ingest answers %d: %s", e.Status, e.Detail)
+}
+
+// Is makes errors.Is know the answers that the agent decides on.
+func (e *StatusError) Is(target error) bool {
+	switch target {
+	case ErrSessionGone:
+		return e.Status == 419
+	case ErrTaken:
+		return e.Status == http.StatusConflict
+	case ErrRefused:
+		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+	}
+	return false
+}
+
+func problemOf(resp *http.Response, answer []byte) error {
+	var p struct {
+		Detail string `json:"detail"`
+		Hint   string `json:"hint"`
+	}
+	_ = json.Unmarshal(answer, &p) // a proxy's page is no JSON; the status says enough
+	e := &StatusError{Status: resp.StatusCode, Detail: p.Detail}
+	if p.Hint != "" {
+		e.Detail += " (" + p.Hint + ")"
+	}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return e
+}

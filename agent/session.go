@@ -1,0 +1,292 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fustor/fustor/agent/send"
+)
+
+// standing is what the agent knows of its session.
+type standing struct {
+	session string // empty: none
+	term    uint64 // the newest of the view
+	leader  bool
+	timeout time.Duration
+	beat    time.Duration // between heartbeats
+	ttl     time.Duration // of the lease
+	audit   time.Duration // 0: never
+	renewed instant       // start of the last request that renewed the lease
+	alive   instant       // start of the last request that found the session alive
+}
+
+// instant is a time by both of the host's clocks: the monotonic one may stand still while the host sleeps, and the wall
+// clock may be set.
+type instant struct{ mono, wall time.Time }
+
+func now() instant {
+	t := time.Now()
+	return instant{mono: t, wall: t.Round(0)}
+}
+
+// age is how long ago it was, by the clock that says it was longer.
+func (i instant) age() time.Duration {
+	t := time.Now()
+	return max(t.Sub(i.mono), t.Round(0).Sub(i.wall))
+}
+
+// leaseLeft is for how long the leader may go on. Others may take the lease once it has run out; this is earlier.
+func (s *standing) leaseLeft() time.Duration { return s.ttl*2/3 - s.renewed.age() }
+
+// keepSession has a session, whatever happens, until ctx ends.
+func (a *Agent) keepSession(ctx context.Context) error {
+	a.closeRemembered(ctx)
+	for retry := (backoff{}); ctx.Err() == nil; {
+		start := now()
+		s, err := a.create(ctx)
+		if err != nil {
+			wait := retry.next(err)
+			a.o.Logger.Warn("no session yet", "error", err, "again_in", wait.Round(time.Millisecond))
+			sleep(ctx, wait)
+			continue
+		}
+		retry = backoff{}
+		a.begin(s, start)
+		err = a.heartbeats(ctx, s.ID)
+		a.end()
+		if ctx.Err() == nil {
+			a.o.Logger.Warn("the session has ended; starting another", "session", s.ID, "reason", err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (a *Agent) create(ctx context.Context) (send.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return a.client.CreateSession(ctx, send.Registration{
+		Task: a.o.TaskID, TimeoutSeconds: a.o.SessionTimeout.Seconds(),
+		ClientInfo: map[string]any{"agent_id": a.o.AgentID, "source_uri": a.o.SourceURI},
+	})
+}
+
+// begin takes up a new session.
+func (a *Agent) begin(s send.Session, start instant) {
+	a.remember(s.ID)
+	dropped, err := a.stream.Begin(s.ID, s.Term)
+	if err != nil {
+		a.o.Logger.Error("events could not be carried over to the new session", "error", err)
+	}
+	st := standing{
+		session: s.ID, term: s.Term, timeout: seconds(s.TimeoutSeconds), beat: seconds(s.HeartbeatSeconds),
+		audit: seconds(s.AuditIntervalSec), alive: start,
+	}
+	if st.timeout <= 0 {
+		st.timeout = 30 * time.Second
+	}
+	if st.beat <= 0 || st.beat > st.timeout/3 {
+		st.beat = st.timeout / 3
+	}
+	if a.o.Tuning.AuditInterval > 0 {
+		st.audit = a.o.Tuning.AuditInterval
+	}
+	a.mu.Lock()
+	a.stand = st
+	a.scans.rescan = a.scans.rescan || dropped
+	a.mu.Unlock()
+	a.o.Logger.Info("session started", "session", s.ID, "leader", s.IsLeader, "term", s.Term)
+	a.stands(s.Standing, start)
+	a.poke()
+}
+
+// end gives up the session; its leader work stops.
+func (a *Agent) end() {
+	a.mu.Lock()
+	a.stand.session, a.stand.leader = "", false
+	a.cancel()
+	a.mu.Unlock()
+}
+
+// stands takes in what an answer says of the role. start is when its request was sent.
+func (a *Agent) stands(s send.Standing, start instant) {
+	a.mu.Lock()
+	st := &a.stand
+	before := *st
+	st.alive, st.term = start, max(st.term, s.Term)
+	if st.ttl = seconds(s.LeaseTTLSeconds); st.ttl <= 0 {
+		st.ttl = st.timeout
+	}
+	if s.IsLeader && s.LeaseRenewed {
+		st.renewed = start
+	}
+	st.leader = s.IsLeader && st.leaseLeft() > 0
+	changed := st.leader != before.leader || st.term != before.term
+	if changed {
+		a.cancel() // what was looked at in another role, or under another term, is not to be sent
+	}
+	after := *st
+	a.mu.Unlock()
+	if changed {
+		a.stream.SetTerm(after.term)
+		a.o.Logger.Info("role", "session", after.session, "leader", after.leader, "term", after.term)
+		a.poke()
+	}
+}
+
+// heartbeats proves the session alive until it is gone or ctx ends. Nothing else is done on this goroutine.
+func (a *Agent) heartbeats(ctx context.Context, session string) error {
+	retry := backoff{}
+	a.mu.Lock()
+	every := a.stand.beat
+	a.mu.Unlock()
+	wait := every
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case id := <-a.gone:
+			if id == session {
+				return send.ErrSessionGone
+			}
+			continue
+		case <-time.After(wait):
+		}
+		start := now()
+		beat, err := a.heartbeat(ctx, session, every)
+		switch {
+		case errors.Is(err, send.ErrSessionGone):
+			return err
+		case err != nil && ctx.Err() == nil:
+			wait = min(retry.next(err), every)
+			a.o.Logger.Warn("heartbeat failed", "error", err, "again_in", wait.Round(time.Millisecond))
+			continue
+		case err == nil:
+			retry = backoff{}
+			a.stands(beat.Standing, start)
+		}
+		wait = max(0, every-time.Since(start.mono))
+	}
+}
+
+func (a *Agent) heartbeat(ctx context.Context, session string, limit time.Duration) (send.Beat, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: true, AgentStatus: a.Status().report()})
+}
+
+// guardLease stops the leader's work in time, whether or not a heartbeat hangs.
+func (a *Agent) guardLease(ctx context.Context) error {
+	const every = 100 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		a.mu.Lock()
+		over := a.stand.leader && a.stand.leaseLeft() <= every
+		if over {
+			a.stand.leader = false
+			a.cancel()
+		}
+		a.mu.Unlock()
+		if over {
+			a.o.Logger.Warn("the lease was not renewed in time; leader work stops")
+		}
+	}
+}
+
+// closeSession ends the session cleanly, so that its lease is free at once.
+func (a *Agent) closeSession(ctx context.Context) {
+	id := a.stream.Session()
+	if id == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := a.client.CloseSession(ctx, id); err != nil {
+		a.o.Logger.Warn("the session could not be closed; it will time out", "error", err)
+		return
+	}
+	a.remember("")
+}
+
+type remembered struct {
+	Session string `json:"session_id"`
+}
+
+// remember notes the session that this agent has.
+func (a *Agent) remember(session string) {
+	if a.o.StateFile == "" {
+		return
+	}
+	b, err := json.Marshal(remembered{session})
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(a.o.StateFile), 0o700)
+	}
+	if err == nil {
+		temporary := a.o.StateFile + ".new"
+		if err = os.WriteFile(temporary, b, 0o600); err == nil {
+			err = os.Rename(temporary, a.o.StateFile)
+		}
+	}
+	if err != nil {
+		a.o.Logger.Warn("the session could not be remembered", "error", err)
+	}
+}
+
+// closeRemembered ends the session of an agent that was killed.
+func (a *Agent) closeRemembered(ctx context.Context) {
+	if a.o.StateFile == "" {
+		return
+	}
+	var last remembered
+	b, err := os.ReadFile(a.o.StateFile)
+	if err != nil || json.Unmarshal(b, &last) != nil || last.Session == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := a.client.CloseSession(ctx, last.Session); err != nil {
+		a.o.Logger.Info("the session before this one could not be closed", "error", err)
+	}
+}
+
+// backoff is growing, jittered pauses between tries.
+type backoff struct{ tries int }
+
+// next is how long to wait after a try failed with err.
+func (b *backoff) next(err error) time.Duration {
+	limit := 200 * time.Millisecond << min(b.tries, 7) // up to 25 s
+	b.tries++
+	if errors.Is(err, send.ErrRefused) {
+		limit = 30 * time.Second
+	}
+	if errors.Is(err, send.ErrTaken) {
+		limit = min(limit, 2*time.Second) // it ends within its time-out
+	}
+	wait := limit/2 + rand.N(limit/2)
+	var status *send.StatusError
+	if errors.As(err, &status) {
+		wait = max(wait, min(status.RetryAfter, time.Minute))
+	}
+	return wait
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

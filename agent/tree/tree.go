@@ -1,0 +1,176 @@
+// Package tree looks at a file tree: lstat and directory reading below a root, with names as bytes.
+//
+// Paths are those of events: relative to the root, with a leading slash. On Linux every look goes through directory
+// descriptors and never follows a symbolic link below the root, so paths of any depth work and a directory that is
+// swapped for a link leads nowhere. Elsewhere package os does the looking. Nothing here opens a file or writes.
+// agent/scan and agent/watch are the callers.
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// ID tells files apart, as long as they exist.
+type ID struct{ Dev, Ino uint64 }
+
+// Info is what one look at an entry shows. Entry.Name is left to the caller.
+type Info struct {
+	Entry event.Entry
+	ID    ID
+	Links uint64 // hard links
+}
+
+// Resolve gives the directory that users mean by dir: absolute, and with every symbolic link in it followed once.
+func Resolve(dir string) (string, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find directory %q: %w", dir, err)
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", fmt.Errorf("find directory %q: %w", dir, err)
+	}
+	return path, nil
+}
+
+// Gone reports whether a look that failed with err proves that nothing has the path: it, or a directory above it, does
+// not exist, or is no directory any more.
+func Gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
+}
+
+// relative turns an event's path into one that openat(2) takes.
+func relative(path string) string {
+	if path == "/" || path == "" {
+		return "."
+	}
+	return path[1:]
+}
+
+// Names are the names in a directory, in byte order once Sort was called. It is made to be reused.
+type Names struct {
+	text []byte // each name, and a NUL
+	refs []nameRef
+	all  string // text, once it is complete
+}
+
+type nameRef struct {
+	key         uint64 // the first eight bytes, as a big-endian number
+	start, size uint32
+	dir         dirHint
+}
+
+// dirHint is what the directory itself says about an entry being a directory.
+type dirHint uint8
+
+const (
+	unknownType dirHint = iota
+	isDirectory
+	isNoDirectory
+)
+
+// Reset empties n.
+func (n *Names) Reset() {
+	const keep = 1 << 20 // one huge directory must not hold its memory for ever
+	if cap(n.text) > keep || cap(n.refs) > keep/16 {
+		*n = Names{}
+	}
+	n.text, n.refs, n.all = n.text[:0], n.refs[:0], ""
+}
+
+func (n *Names) add(name []byte, hint dirHint) {
+	start := len(n.text)
+	n.text = append(append(n.text, name...), 0)
+	var key uint64
+	for i := range 8 {
+		key <<= 8
+		if i < len(name) {
+			key |= uint64(name[i])
+		}
+	}
+	n.refs = append(n.refs, nameRef{key, uint32(start), uint32(len(name)), hint})
+}
+
+// Len is the number of names.
+func (n *Names) Len() int { return len(n.refs) }
+
+// Sort puts the names in byte order, and drops doubles: a directory that is changed while it is read may repeat a name.
+func (n *Names) Sort() {
+	n.all = string(n.text)
+	slices.SortFunc(n.refs, func(a, b nameRef) int {
+		switch {
+		case a.key < b.key:
+			return -1
+		case a.key > b.key:
+			return 1
+		}
+		x, y := n.all[a.start:a.start+a.size], n.all[b.start:b.start+b.size]
+		switch {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	n.refs = slices.CompactFunc(n.refs, func(a, b nameRef) bool {
+		return a.key == b.key && n.all[a.start:a.start+a.size] == n.all[b.start:b.start+b.size]
+	})
+}
+
+// At is the i-th name. Names of one directory share memory.
+func (n *Names) At(i int) string {
+	r := n.refs[i]
+	return n.all[r.start : r.start+r.size]
+}
+
+// MayBeDirectory reports false where the directory itself says that the i-th entry is something else.
+func (n *Names) MayBeDirectory(i int) bool { return n.refs[i].dir != isNoDirectory }
+
+// Keep drops the names for which keep says false.
+func (n *Names) Keep(keep func(name string) bool) {
+	n.refs = slices.DeleteFunc(n.refs, func(r nameRef) bool { return !keep(n.all[r.start : r.start+r.size]) })
+}
+
+// Check says what keeps dir from being a view's source, in words for its user.
+func Check(dir string) error {
+	path, err := Resolve(dir)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("look at directory %q: %w", dir, err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%q is not a directory", dir)
+	}
+	root, err := OpenRoot(path)
+	if err != nil {
+		return fmt.Errorf("open directory %q: %w", dir, err)
+	}
+	defer root.Close()
+	d, err := root.OpenDir("/")
+	if err != nil {
+		return fmt.Errorf("open directory %q: %w", dir, err)
+	}
+	defer d.Close()
+	var names Names
+	if err := d.Read(&names); err != nil {
+		return fmt.Errorf("read directory %q: %w", dir, err)
+	}
+	if names.Len() == 0 {
+		return nil
+	}
+	if _, err := d.Lstat(&names, 0); err != nil && !Gone(err) {
+		return fmt.Errorf("look into directory %q: %w", dir, err)
+	}
+	return nil
+}

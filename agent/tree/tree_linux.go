@@ -1,0 +1,331 @@
+package tree
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// Root is an open root directory. It keeps its file system from being unmounted: close it soon.
+type Root struct {
+	fd   int
+	info Info
+}
+
+// OpenRoot opens the directory with the absolute path.
+func OpenRoot(path string) (*Root, error) {
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	r := &Root{fd: fd}
+	if r.info, err = fdInfo(fd); err != nil {
+		_ = unix.Close(fd)
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return r, nil
+}
+
+// Info is the root itself as it was when it was opened.
+func (r *Root) Info() Info { return r.info }
+
+// Close gives the descriptor back.
+func (r *Root) Close() { _ = unix.Close(r.fd) }
+
+// Dir is an open directory.
+type Dir struct {
+	fd   int
+	path string
+}
+
+// OpenDir opens the directory at path, for reading.
+func (r *Root) OpenDir(path string) (*Dir, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
+	fd, err := r.open(relative(path), flags|unix.O_NOATIME)
+	if err == unix.EPERM { // only an owner may leave the access time alone
+		fd, err = r.open(relative(path), flags)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &Dir{fd: fd, path: path}, nil
+}
+
+// FD is the descriptor.
+func (d *Dir) FD() int { return d.fd }
+
+// Close gives the descriptor back.
+func (d *Dir) Close() { _ = unix.Close(d.fd) }
+
+// Info is the directory itself as it is now.
+func (d *Dir) Info() (Info, error) {
+	info, err := fdInfo(d.fd)
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	return info, nil
+}
+
+// Read adds the directory's names to n and sorts them. "." and ".." are not among them.
+func (d *Dir) Read(n *Names) error {
+	buffer := direntBuffers.Get().(*[direntBytes]byte)
+	defer direntBuffers.Put(buffer)
+	for {
+		got, err := retry(func() (int, error) { return unix.Getdents(d.fd, buffer[:]) })
+		if err == unix.ENOENT { // removed while it was open
+			break
+		}
+		if err != nil {
+			return &fs.PathError{Op: "read", Path: d.path, Err: err}
+		}
+		if got <= 0 {
+			break
+		}
+		n.addDirents(buffer[:got])
+	}
+	n.Sort()
+	return nil
+}
+
+// addDirents takes in a buffer of struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
+func (n *Names) addDirents(b []byte) {
+	for len(b) >= 19 {
+		size := int(binary.NativeEndian.Uint16(b[16:]))
+		if size < 19 || size > len(b) {
+			return
+		}
+		name := b[19:size]
+		for i, c := range name {
+			if c == 0 {
+				name = name[:i]
+				break
+			}
+		}
+		if s := string(name); s != "." && s != ".." && s != "" {
+			n.add(name, direntHint(b[18]))
+		}
+		b = b[size:]
+	}
+}
+
+func direntHint(t byte) dirHint {
+	switch t {
+	case unix.DT_DIR:
+		return isDirectory
+	case unix.DT_UNKNOWN:
+		return unknownType
+	}
+	return isNoDirectory
+}
+
+// Lstat looks at the i-th name.
+func (d *Dir) Lstat(n *Names, i int) (Info, error) {
+	var st unix.Stat_t
+	r := n.refs[i]
+	if err := fstatat(d.fd, n.text[r.start:r.start+r.size+1], &st); err != nil {
+		return Info{}, &fs.PathError{Op: "lstat", Path: event.Join(d.path, n.At(i)), Err: err}
+	}
+	return d.info(n.At(i), &st)
+}
+
+func (d *Dir) info(name string, st *unix.Stat_t) (Info, error) {
+	info := fromStat(st)
+	if info.Entry.Type == event.Symlink {
+		target, err := readlink(d.fd, name)
+		if err != nil {
+			return Info{}, &fs.PathError{Op: "readlink", Path: event.Join(d.path, name), Err: err}
+		}
+		info.Entry.Target = target
+	}
+	return info, nil
+}
+
+// Looker looks at single paths. It keeps the last parent directory open, so give it paths of one directory in a row.
+type Looker struct {
+	root   *Root
+	parent string
+	dir    Dir
+}
+
+// Looker returns one; close it.
+func (r *Root) Looker() *Looker { return &Looker{root: r, dir: Dir{fd: -1}} }
+
+// Close gives the descriptor back.
+func (l *Looker) Close() {
+	if l.dir.fd >= 0 {
+		l.dir.Close()
+		l.dir.fd = -1
+	}
+}
+
+// Forget closes the parent directory that is held open, so that the next look resolves its path anew.
+func (l *Looker) Forget() { l.Close() }
+
+// Lstat looks at path now.
+func (l *Looker) Lstat(path string) (Info, error) {
+	if path == "/" {
+		info, err := fdInfo(l.root.fd)
+		if err != nil {
+			return Info{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+		}
+		return info, nil
+	}
+	parent, name := event.Split(path)
+	if l.dir.fd < 0 || l.parent != parent {
+		l.Close()
+		fd, err := l.root.open(relative(strings.TrimSuffix(parent, "/")), unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return Info{}, &fs.PathError{Op: "open", Path: parent, Err: err}
+		}
+		l.parent, l.dir = parent, Dir{fd: fd, path: strings.TrimSuffix(parent, "/")}
+	}
+	var st unix.Stat_t
+	if err := fstatat(l.dir.fd, append([]byte(name), 0), &st); err != nil {
+		return Info{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return l.dir.info(name, &st)
+}
+
+// pathStep is how many bytes of a path go to the kernel at once; PATH_MAX is 4096.
+const pathStep = 4000
+
+// open opens a path below the root without following any symbolic link.
+func (r *Root) open(rel string, flags int) (int, error) {
+	dir, owned := r.fd, false
+	for {
+		part, rest := rel, ""
+		if len(rel) > pathStep {
+			cut := strings.LastIndexByte(rel[:pathStep], '/')
+			part, rest = rel[:cut], rel[cut+1:]
+		}
+		how := flags
+		if rest != "" {
+			how = unix.O_PATH | unix.O_DIRECTORY
+		}
+		fd, err := openBeneath(dir, part, how)
+		if owned {
+			_ = unix.Close(dir)
+		}
+		if err != nil || rest == "" {
+			return fd, err
+		}
+		dir, owned, rel = fd, true, rest
+	}
+}
+
+// noOpenat2 is set where the kernel, or its seccomp filter, has no openat2(2).
+var noOpenat2 atomic.Bool
+
+func openBeneath(dir int, rel string, flags int) (int, error) {
+	if !noOpenat2.Load() {
+		how := unix.OpenHow{
+			Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
+			Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
+		}
+		for {
+			fd, err := unix.Openat2(dir, rel, &how)
+			switch err {
+			case unix.EINTR, unix.EAGAIN: // EAGAIN: a rename raced with the resolution
+				continue
+			case unix.ENOSYS:
+				noOpenat2.Store(true)
+				return openStepwise(dir, rel, flags)
+			}
+			return fd, err
+		}
+	}
+	return openStepwise(dir, rel, flags)
+}
+
+// openStepwise is openBeneath for kernels before 5.6: one component at a time.
+func openStepwise(dir int, rel string, flags int) (int, error) {
+	owned := false
+	for {
+		part, rest, more := strings.Cut(rel, "/")
+		how := flags
+		if more {
+			how = unix.O_PATH | unix.O_DIRECTORY
+		}
+		at := dir
+		fd, err := retry(func() (int, error) {
+			return unix.Openat(at, part, how|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		})
+		if owned {
+			_ = unix.Close(dir)
+		}
+		if err != nil || !more {
+			return fd, err
+		}
+		dir, owned, rel = fd, true, rest
+	}
+}
+
+func readlink(dir int, name string) (string, error) {
+	for size := 256; ; size *= 4 {
+		buffer := make([]byte, size)
+		n, err := retry(func() (int, error) { return unix.Readlinkat(dir, name, buffer) })
+		if err == unix.EINVAL { // replaced meanwhile by something that is no link
+			err = unix.ENOENT
+		}
+		if err != nil {
+			return "", err
+		}
+		if n < size {
+			return string(buffer[:n]), nil
+		}
+		if size > event.MaxText {
+			return "", fmt.Errorf("link target of more than %d bytes", event.MaxText)
+		}
+	}
+}
+
+func fdInfo(fd int) (Info, error) {
+	var st unix.Stat_t
+	if _, err := retry(func() (int, error) { return 0, unix.Fstat(fd, &st) }); err != nil {
+		return Info{}, err
+	}
+	return fromStat(&st), nil
+}
+
+func fromStat(st *unix.Stat_t) Info {
+	const day = 24 * 60 * 60
+	atime := int64(st.Atim.Sec)
+	days := atime / day
+	if atime%day < 0 {
+		days--
+	}
+	e := event.Entry{
+		Type: event.Other,
+		Mode: uint32(st.Mode) & 0o7777,
+		UID:  st.Uid, GID: st.Gid,
+		AtimeDay: int32(days),
+		Size:     max(0, st.Size),
+		MtimeNs:  int64(st.Mtim.Sec)*1e9 + int64(st.Mtim.Nsec),
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		e.Type = event.File
+	case unix.S_IFDIR:
+		e.Type = event.Directory
+	case unix.S_IFLNK:
+		e.Type = event.Symlink
+	}
+	return Info{Entry: e, ID: ID{Dev: uint64(st.Dev), Ino: st.Ino}, Links: uint64(st.Nlink)}
+}
+
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// upload sends the segments, one after the other, until all are sent after the stream was closed, or ctx ends.
+func (a *Agent) upload(ctx context.Context) error {
+	retry := backoff{}
+	for {
+		seg, err := a.stream.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return errAllSent
+		}
+		if err != nil {
+			return err
+		}
+		if !a.trusts(seg) {
+			sleep(ctx, 50*time.Millisecond)
+			continue
+		}
+		err = a.send(ctx, seg)
+		if err == nil {
+			retry = backoff{}
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		wait := retry.next(err)
+		a.o.Logger.Warn("segment not sent", "seq", seg.Seq, "error", err, "again_in", wait.Round(time.Millisecond))
+		sleep(ctx, wait)
+	}
+}
+
+// trusts reports whether the segment's session is known to be alive. What is sent for one that has timed out may never
+// be folded.
+func (a *Agent) trusts(seg pipe.Segment) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stand.session == seg.Session && a.stand.alive.age() < a.stand.timeout
+}
+
+func (a *Agent) send(ctx context.Context, seg pipe.Segment) error {
+	sendCtx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err := a.sender.Send(sendCtx, seg)
+	a.mu.Lock()
+	if err == nil {
+		a.sent.segments++
+		a.sent.bytes += uint64(len(seg.Body))
+	} else {
+		a.sent.failures++
+	}
+	a.mu.Unlock()
+	switch {
+	case err == nil:
+		a.stream.Sent(seg)
+	case errors.Is(err, send.ErrSessionGone), errors.Is(err, send.ErrTaken), errors.Is(err, store.ErrLost):
+		// Gone, or somebody else wrote this session's segment: go on with another session.
+		select {
+		case a.gone <- seg.Session:
+		default:
+		}
+	}
+	return err
+}

@@ -1,0 +1,107 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// hint is what is known of a path before the look.
+type hint uint8
+
+const (
+	// hintRemoved: a directory was here and went away, so everything that was below it is gone, even if there is
+	// another one here now.
+	hintRemoved hint = 1 << iota
+	// hintEnter: something appeared; if it is a directory, it is to be covered and read.
+	hintEnter
+	// hintNew: a file was created here, so somebody has it open.
+	hintNew
+	// hintWriting: it was written to and not closed since.
+	hintWriting
+	// hintClosed: it was closed after writing.
+	hintClosed
+)
+
+// hints are the paths to be looked at.
+type hints struct {
+	paths map[string]hint
+	// writes are the files that are written to without anything else happening to them, and when they were last:
+	// they are looked at less often.
+	writes map[string]time.Time
+	marks  []event.Mark
+}
+
+func (h *hints) reset() {
+	h.paths, h.writes = map[string]hint{}, map[string]time.Time{}
+}
+
+// look asks for a look at path.
+func (h *hints) look(path string) {
+	h.paths[path] |= 0
+}
+
+// appeared: path was created, or moved here.
+func (h *hints) appeared(path string, created bool) {
+	delete(h.writes, path)
+	was := h.paths[path] & hintRemoved
+	if created {
+		h.paths[path] = was | hintEnter | hintNew
+	} else {
+		h.paths[path] = was | hintEnter | hintClosed
+	}
+}
+
+// vanished: path was deleted, or moved away.
+func (h *hints) vanished(path string, directory bool) {
+	delete(h.writes, path)
+	h.paths[path] &= hintRemoved
+	if directory {
+		h.paths[path] |= hintRemoved
+	}
+}
+
+// written: path was written to.
+func (h *hints) written(path string, now time.Time) {
+	if was, ok := h.paths[path]; ok {
+		h.paths[path] = was&^hintClosed | hintWriting
+		return
+	}
+	h.writes[path] = now
+}
+
+// closed: path was closed by someone who may have written to it.
+func (h *hints) closed(path string) {
+	delete(h.writes, path)
+	h.paths[path] = h.paths[path]&^hintWriting | hintClosed
+}
+
+// overflowed notes that notices were lost.
+func (h *hints) overflowed() {
+	for _, m := range h.marks {
+		if m.Kind == event.Overflow {
+			return
+		}
+	}
+	h.marks = append(h.marks, event.Mark{Kind: event.Overflow})
+}
+
+// quiet is how long a file must not be written to until it counts as closed, where closing is not told.
+const quiet = 2 * time.Second
+
+// releaseWrites asks for looks at the files that are being written to. Where closing is told they are still being
+// written to then, otherwise once they are quiet they are not.
+func (h *hints) releaseWrites(closes bool, now time.Time) {
+	for path, at := range h.writes {
+		switch {
+		case closes:
+			h.paths[path] |= hintWriting
+			delete(h.writes, path)
+		case now.Sub(at) >= quiet:
+			h.paths[path] |= hintClosed
+			delete(h.writes, path)
+		default:
+			h.paths[path] |= hintWriting
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/fustor/fustor/agent/scan"
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/event"
+)
+
+// model is the directories that are known, as a tree, with their watches. It lags behind the file system by the notices
+// that were not handled yet, and no more.
+type model struct {
+	root        *node
+	byWatch     map[watchID]*node
+	orphans     map[*node]time.Time // detached since then
+	directories int
+	moves       uint64 // counts everything that may have changed which directory a path leads to
+}
+
+// node is one directory.
+type node struct {
+	parent   *node // nil: the root, or an orphan
+	name     string
+	children map[string]*node
+	watch    watchID
+	gen      uint64 // of the coverage that saw it last
+	movedAt  uint64 // model.moves when it was last detached or put elsewhere
+	reading  int    // scans that are reading it
+	put      bool   // a realtime put of it was made, with
+	putMtime int64  // this mtime
+}
+
+// orphanTTL is how long a directory that was moved away keeps its watches, in case it turns up elsewhere in the tree.
+const orphanTTL = 5 * time.Second
+
+func (m *model) reset() {
+	*m = model{
+		root:    &node{watch: noWatch},
+		byWatch: map[watchID]*node{}, orphans: map[*node]time.Time{},
+		directories: 1, moves: m.moves + 1,
+	}
+}
+
+// path is where a directory is; false if it is nowhere below the root.
+func (m *model) path(n *node) (string, bool) {
+	size := 0
+	for at := n; at != m.root; at = at.parent {
+		if at.parent == nil {
+			return "", false
+		}
+		size += 1 + len(at.name)
+	}
+	if size == 0 {
+		return "/", true
+	}
+	b := make([]byte, size)
+	for at := n; at != m.root; at = at.parent {
+		size -= len(at.name)
+		copy(b[size:], at.name)
+		size--
+		b[size] = '/'
+	}
+	return string(b), true
+}
+
+// lookup finds the directory at path, or nil.
+func (m *model) lookup(path string) *node {
+	n := m.root
+	for rest := path[1:]; rest != "" && n != nil; {
+		name := rest
+		for i := 0; i < len(rest); i++ {
+			if rest[i] == '/' {
+				name = rest[:i]
+				break
+			}
+		}
+		rest = rest[min(len(rest), len(name)+1):]
+		n = n.children[name]
+	}
+	return n
+}
+
+// attach records that the directory with this watch (or noWatch) is at path. It fails where the model does not know
+// the directory above, or takes it for one below: then notices that tell more are on their way.
+func (m *model) attach(path string, id watchID, gen uint64) (*node, error) {
+	n := m.byWatch[id]
+	if path == "/" {
+		return m.attachRoot(n, id, gen)
+	}
+	dir, name := event.Split(path)
+	if dir != "/" {
+		dir = dir[:len(dir)-1]
+	}
+	parent := m.lookup(dir)
+	if parent == nil {
+		return nil, scan.ErrMoved
+	}
+	for at := parent; n != nil && at != nil; at = at.parent {
+		if at == n {
+			return nil, scan.ErrMoved
+		}
+	}
+	occupant := parent.children[name]
+	if n == nil && id == noWatch && occupant != nil && occupant.watch == noWatch {
+		n = occupant
+	}
+	if n == nil {
+		n = &node{watch: id}
+		m.directories++
+		if id != noWatch {
+			m.byWatch[id] = n
+		}
+	}
+	if occupant != n {
+		if occupant != nil {
+			m.orphan(occupant)
+		}
+		if n.parent != nil {
+			m.detach(n)
+		}
+		delete(m.orphans, n)
+		n.parent, n.name = parent, name
+		if parent.children == nil {
+			parent.children = map[string]*node{}
+		}
+		parent.children[name] = n
+	}
+	n.gen = gen
+	return n, nil
+}
+
+func (m *model) attachRoot(n *node, id watchID, gen uint64) (*node, error) {
+	if n != nil && n != m.root {
+		return nil, scan.ErrMoved
+	}
+	if m.root.watch != id {
+		delete(m.byWatch, m.root.watch)
+		m.root.watch = id
+		if id != noWatch {
+			m.byWatch[id] = m.root
+		}
+	}
+	m.root.gen = gen
+	return m.root, nil
+}
+
+// detach takes a directory, with everything below it, out of the tree.
+func (m *model) detach(n *node) {
+	m.moves++
+	n.movedAt = m.moves
+	if n.parent != nil && n.parent.children[n.name] == n {
+		delete(n.parent.children, n.name)
+	}
+	n.parent = nil
+}
+
+// orphan detaches a directory and keeps its watches for a while.
+func (m *model) orphan(n *node) {
+	if n == m.root {
+		return
+	}
+	m.detach(n)
+	m.orphans[n] = time.Now()
+}
+
+// forgetWatch is called when the system dropped a watch.
+func (m *model) forgetWatch(n *node) {
+	delete(m.byWatch, n.watch)
+	n.watch = noWatch
+	if _, orphaned := m.orphans[n]; orphaned && len(n.children) == 0 {
+		delete(m.orphans, n)
+		m.directories--
+	}
+}
+
+// reap drops the orphans whose time is over.
+func (m *model) reap(now time.Time, to notifier) {
+	for n, since := range m.orphans {
+		if now.Sub(since) >= orphanTTL {
+			delete(m.orphans, n)
+			m.drop(n, to)
+		}
+	}
+}
+
+// drop removes the watches of a detached directory and everything below it.
+func (m *model) drop(n *node, from notifier) {
+	stack := []*node{n}
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		m.directories--
+		if n.watch != noWatch {
+			delete(m.byWatch, n.watch)
+			from.remove(n.watch)
+			n.watch = noWatch
+		}
+		for _, c := range n.children {
+			c.parent = nil
+			stack = append(stack, c)
+		}
+		n.children = nil
+	}
+}
+
+// prune drops every directory that no coverage since gen has seen.
+func (m *model) prune(gen uint64, from notifier) {
+	stack := []*node{m.root}
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		for _, c := range n.children {
+			if c.gen < gen {
+				m.detach(c)
+				m.drop(c, from)
+				continue
+			}
+			stack = append(stack, c)
+		}
+	}
+}
+
+// stays reports whether the directory has been where it is, and everything above it too, since moves was at since.
+func (m *model) stays(n *node, since uint64) bool {
+	for at := n; at != m.root; at = at.parent {
+		if at.parent == nil || at.movedAt > since {
+			return false
+		}
+	}
+	return true
+}
+
+// verify reports whether path leads to the directory d now.
+func verify(root *tree.Root, d *tree.Dir, path string) (bool, error) {
+	have, err := d.Info()
+	if err != nil {
+		return false, err
+	}
+	look := root.Looker()
+	defer look.Close()
+	want, err := look.Lstat(path)
+	if err != nil {
+		return false, err
+	}
+	return have.ID == want.ID, nil
+}

@@ -1,0 +1,282 @@
+// Package watch turns what the kernel says of a tree into realtime events.
+//
+// Notices are hints: they say where to look, and what is there now decides what is emitted. A Watcher keeps a model of
+// the watched directories, in which a watch belongs to a directory and not to a path, so that a renamed directory keeps
+// its watches and its events never carry a stale path. Every notice that a name appeared makes the watcher cover and
+// read the whole subtree there; together with watch-before-read that makes the model and the events converge whatever
+// the races (docs/decisions.md has the argument). Memory is bounded: past the bounds it goes into overflow, and asks
+// for a rescan. Scans call Cover for every directory they read; package agent runs Run and the scans.
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/event"
+)
+
+// Config is what to watch, and whom to tell.
+type Config struct {
+	Root             string // resolved, absolute
+	Excludes         *tree.Excludes
+	CrossFilesystems bool
+	Now              func() int64 // the store's time, strictly growing, ns
+	// Emit takes events, all or none; false means that there is no room for now. It must not wait. HasRoom tells
+	// beforehand.
+	Emit    func([]event.Event) bool
+	HasRoom func() bool
+	// Overflow says that notices were lost: everything must be scanned again.
+	Overflow func()
+	// RootLost says that the root is gone, or not the directory that it was; RootBack that it is there, perhaps new,
+	// and must be covered again.
+	RootLost func(error)
+	RootBack func()
+	Logger   *slog.Logger
+
+	Window     time.Duration // how long hints are gathered before the look; default 100 ms
+	WriteEvery time.Duration // between looks at a file that is being written; default 1 s
+	RootEvery  time.Duration // between looks at the root itself; default 5 s
+	MaxPending int           // notices, and paths, that may wait; default 256 Ki each
+
+	addError func(path string) error // for tests: what adding a watch answers
+	gate     func()                  // for tests: called before notices are read
+}
+
+// Status is what the watcher is doing.
+type Status struct {
+	Directories int    // known
+	Watches     int    // held
+	Unwatched   int    // directories that the kernel's limit keeps unwatched
+	Pending     int    // paths to be looked at
+	Overflows   uint64 // since the start
+	Errors      uint64 // looks that failed
+}
+
+// Watcher watches one tree.
+type Watcher struct {
+	cfg      Config
+	notifier notifier
+	queue    queue
+	identity rootIdentity
+
+	mu    sync.Mutex
+	model model
+	gen   uint64 // of the coverage that runs, or ran last
+	cover int    // coverages that run
+	limit limitState
+	stats Status
+	lost  error // why the root is lost, nil if it is not
+	hints hints
+
+	// The loop's own.
+	out     []event.Event
+	gone    map[string]bool // directories that this flush found gone
+	retries map[string]int
+	doubt   bool // something happened to the root
+}
+
+// New prepares a watcher. It watches nothing until directories are covered.
+func New(cfg Config) (*Watcher, error) {
+	for _, d := range []struct {
+		at    *time.Duration
+		value time.Duration
+	}{{&cfg.Window, 100 * time.Millisecond}, {&cfg.WriteEvery, time.Second}, {&cfg.RootEvery, 5 * time.Second}} {
+		if *d.at <= 0 {
+			*d.at = d.value
+		}
+	}
+	if cfg.MaxPending <= 0 {
+		cfg.MaxPending = 256 << 10
+	}
+	if cfg.gate == nil {
+		cfg.gate = func() {}
+	}
+	identity, err := identify(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNotifier(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}}
+	w.queue = queue{max: cfg.MaxPending, ready: make(chan struct{}, 1)}
+	w.model.reset()
+	w.hints.reset()
+	return w, nil
+}
+
+// Run watches until ctx ends. Hints that were not looked at by then are looked at in the end, for at most a few seconds.
+func (w *Watcher) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, w.notifier.close)
+	defer stop()
+	group.Go(func() error { return w.read(ctx) })
+	group.Go(func() error { return w.loop(ctx) })
+	return group.Wait()
+}
+
+// read moves notices out of the kernel's small queue, whatever the loop is doing.
+func (w *Watcher) read(ctx context.Context) error {
+	for {
+		w.cfg.gate()
+		notices, err := w.notifier.read()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w.queue.add(notices)
+	}
+}
+
+// loop is the only one to handle notices, and to look.
+func (w *Watcher) loop(ctx context.Context) error {
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	t := times{root: time.Now(), writes: time.Now()}
+	for {
+		select {
+		case <-ctx.Done():
+			w.last()
+			return nil
+		case <-w.queue.ready:
+			w.handleAll()
+		case <-tick.C:
+		}
+		if err := w.turn(ctx, &t); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if t.hint.IsZero() {
+			tick.Reset(min(w.cfg.RootEvery, w.cfg.WriteEvery))
+		} else {
+			tick.Reset(w.cfg.Window / 4)
+		}
+	}
+}
+
+// times are when the loop last did what it does now and then.
+type times struct{ root, writes, hint time.Time }
+
+// turn does what is due.
+func (w *Watcher) turn(ctx context.Context, t *times) error {
+	now := time.Now()
+	if now.Sub(t.root) >= w.cfg.RootEvery || w.isLost() && now.Sub(t.root) >= w.cfg.RootEvery/5 || w.doubt && !w.isLost() {
+		t.root = now
+		w.checkRoot()
+	}
+	w.mu.Lock()
+	if now.Sub(t.writes) >= w.cfg.WriteEvery {
+		t.writes = now
+		w.hints.releaseWrites(w.notifier.closes(), now)
+		w.model.reap(now, w.notifier)
+	}
+	w.reportLimit()
+	lost, pending := w.lost != nil, len(w.hints.paths)+len(w.hints.marks)
+	w.mu.Unlock()
+	switch {
+	case lost || pending == 0:
+		t.hint = time.Time{}
+		return nil
+	case t.hint.IsZero():
+		t.hint = now
+		return nil
+	case now.Sub(t.hint) < w.cfg.Window || !w.cfg.HasRoom():
+		return nil
+	}
+	t.hint = time.Time{}
+	return w.flush(ctx)
+}
+
+// last looks at what is left when the watcher ends.
+func (w *Watcher) last() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	w.handleAll()
+	w.mu.Lock()
+	w.hints.releaseWrites(true, time.Now())
+	w.mu.Unlock()
+	if !w.isLost() && w.cfg.HasRoom() {
+		_ = w.flush(ctx) // what cannot be sent now, the next session's scan finds
+	}
+}
+
+// Status is what the watcher is doing now.
+func (w *Watcher) Status() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stats
+	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), int(w.limit.unwatched)
+	s.Pending = len(w.hints.paths)
+	return s
+}
+
+func (w *Watcher) isLost() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost != nil
+}
+
+// handleAll takes all notices that have come into the model and the hints.
+func (w *Watcher) handleAll() {
+	notices, overflow := w.queue.take()
+	w.mu.Lock()
+	for i := range notices {
+		if notices[i].op&opOverflow != 0 {
+			overflow = true
+			continue
+		}
+		w.handle(&notices[i])
+	}
+	if len(w.hints.paths) > w.cfg.MaxPending {
+		w.hints.reset()
+		overflow = true
+	}
+	lost := w.lost != nil
+	if overflow && !lost {
+		w.stats.Overflows++
+		w.hints.overflowed()
+	}
+	w.mu.Unlock()
+	if overflow && !lost {
+		w.cfg.Logger.Warn("the kernel's queue of notices ran over; the tree is scanned again")
+		w.cfg.Overflow()
+	}
+}
+
+// queue is the notices that wait for the loop.
+type queue struct {
+	mu       sync.Mutex
+	max      int
+	notices  []notice
+	overflow bool
+	ready    chan struct{}
+}
+
+func (q *queue) add(notices []notice) {
+	q.mu.Lock()
+	if len(q.notices)+len(notices) > q.max {
+		q.notices, q.overflow = nil, true
+	} else {
+		q.notices = append(q.notices, notices...)
+	}
+	q.mu.Unlock()
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) take() ([]notice, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	notices, overflow := q.notices, q.overflow
+	q.notices, q.overflow = nil, false
+	return notices, overflow
+}
