@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/send"
+)
+
+type agentCmd struct {
+	Dir              string   `arg:"" help:"Directory to watch and scan."`
+	Ingest           string   `required:"" placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with."`
+	Store            string   `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly; without it they go through the ingest."`
+	View             string   `default:"default" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: default)."`
+	APIKey           string   `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
+	AgentID          string   `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
+	State            string   `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"Where the agent remembers its session (default: in ~/.local/state/fustor)."`
+	Exclude          []string `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
+	CrossFileSystems bool     `help:"Also index other file systems that are mounted below DIR."`
+}
+
+// Help implements kong.HelpProvider.
+func (agentCmd) Help() string {
+	return `Several agents may feed one view: one leads and scans, all of them report what
+their kernels see.
+
+Examples:
+
+    fustor agent /mnt/data --ingest http://ingest:8081 --view research
+    FUSTOR_API_KEY=… fustor agent /mnt/data --ingest https://ingest.example.org --agent-id nfs07`
+}
+
+func (c *agentCmd) Run(ctx context.Context, a *app) error {
+	if err := checkDir(c.Dir); err != nil {
+		return err
+	}
+	if err := checkView(c.View); err != nil {
+		return err
+	}
+	if u, err := url.Parse(c.Ingest); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return &cliError{msg: fmt.Sprintf("%q is not the URL of an ingest", c.Ingest), hint: "write http://HOST:PORT", code: exitUsage}
+	}
+	log := a.logger()
+	o := agent.Options{
+		Root: c.Dir, View: c.View, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
+		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log,
+	}
+	if c.Store != "" {
+		st, err := openForWriting(ctx, c.Store)
+		if err != nil {
+			return err
+		}
+		o.Sender = &send.Store{Store: st}
+	}
+	var err error
+	if o.StateFile, err = c.stateFile(a); err != nil {
+		return err
+	}
+	ag, err := agent.New(o)
+	if err != nil {
+		return err
+	}
+	log.Info("agent is ready", "dir", c.Dir, "view", c.View, "ingest", c.Ingest)
+	if err := ag.Run(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// stateFile is where the agent of this tree, view and id remembers its session.
+func (c *agentCmd) stateFile(a *app) (string, error) {
+	if c.State != "" {
+		return c.State, nil
+	}
+	dir := a.xdg("XDG_STATE_HOME", ".local/state")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", &cliError{
+			msg:  fmt.Sprintf("state directory %s cannot be made: %v", dir, plain(err)),
+			hint: "choose a file elsewhere with --state", code: exitFailure, err: err,
+		}
+	}
+	root, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return "", err
+	}
+	of := sha256.Sum256([]byte(c.AgentID + "\x00" + c.View + "\x00" + root))
+	return filepath.Join(dir, fmt.Sprintf("agent-%s-%x.json", c.View, of[:6])), nil
+}

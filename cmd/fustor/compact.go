@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/fustor/fustor/compactor"
+)
+
+type compactCmd struct {
+	Store  string   `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	View   []string `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
+	Follow bool     `short:"f" help:"Go on as segments come, instead of ending once all are folded."`
+	JSON   bool     `name:"json" help:"Print what was done as one JSON object a view."`
+}
+
+// Help implements kong.HelpProvider.
+func (compactCmd) Help() string {
+	return `Two at once are safe, merely wasteful.
+
+Examples:
+
+    fustor compact --store file:///srv/fustor
+    fustor compact --store 's3://bucket/fustor?region=eu-central-1' --view research --follow`
+}
+
+func (c *compactCmd) Run(ctx context.Context, a *app) error {
+	for _, v := range c.View {
+		if err := checkView(v); err != nil {
+			return err
+		}
+	}
+	st, err := openForWriting(ctx, c.Store)
+	if err != nil {
+		return err
+	}
+	log := a.logger()
+	compact, err := compactor.New(compactor.Options{Store: st, Logger: log})
+	if err != nil {
+		return err
+	}
+	if !c.Follow {
+		return c.once(ctx, a, compact)
+	}
+	log.Info("compactor is ready", "store", st.String())
+	if err := compact.Run(ctx, c.View...); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// once folds what there is. A view that fails does not keep the others from it.
+func (c *compactCmd) once(ctx context.Context, a *app, compact *compactor.Compactor) error {
+	views, err := c.View, error(nil)
+	if len(views) == 0 {
+		if views, err = compact.Views(ctx); err != nil {
+			return storeFailure(err)
+		}
+	}
+	var failed error
+	for _, view := range views {
+		segments, err := compact.Once(ctx, view)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		if c.JSON {
+			err = json.NewEncoder(a.stdout).Encode(map[string]any{"view": view, "segments": segments})
+		} else {
+			_, err = fmt.Fprintf(a.stdout, "%s: %d segments folded\n", view, segments)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return storeFailure(failed)
+	}
+	return nil
+}

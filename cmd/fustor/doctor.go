@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/store/doctor"
+)
+
+type doctorCmd struct {
+	StoreURL string `arg:"" name:"store-url" help:"Store to probe: file:///dir, s3://bucket/prefix?… or minio://host:port/bucket/prefix?…"`
+	JSON     bool   `name:"json" help:"Print a JSON object."`
+}
+
+// Help implements kong.HelpProvider.
+func (doctorCmd) Help() string {
+	return `Writes small objects under a fresh name, races included, reads them back and
+removes them. Ends with exit code 1 if a rule fails that writers need.
+
+Examples:
+
+    fustor doctor file:///srv/fustor
+    fustor doctor 's3://bucket/fustor?region=eu-central-1'
+    fustor doctor 'minio://127.0.0.1:9000/fustor?tls=false' --json`
+}
+
+func (c *doctorCmd) Run(ctx context.Context, a *app) error {
+	s, err := openStore(ctx, c.StoreURL)
+	if err != nil {
+		return err
+	}
+	report, err := doctor.Probe(ctx, s)
+	if err != nil {
+		return storeFailure(err)
+	}
+	out := a.out()
+	if c.JSON {
+		err = json.NewEncoder(out).Encode(struct {
+			doctor.Report
+			OK bool `json:"ok"`
+		}{report, report.OK()})
+	} else {
+		printReport(out, report)
+	}
+	if err != nil {
+		return err
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return storeFailure(report.Err())
+}
+
+// printReport prints a rule a line, with what to do below those that do not hold.
+func printReport(out *show.Output, report doctor.Report) {
+	width := 0
+	for _, r := range report.Rules {
+		width = max(width, len(r.Name))
+	}
+	for _, r := range report.Rules {
+		verdict := "ok  "
+		switch {
+		case !r.OK && r.Required:
+			verdict = out.Bold("FAIL")
+		case !r.OK:
+			verdict = "no  "
+		}
+		fmt.Fprintln(out, strings.TrimRight(fmt.Sprint(verdict, "  ", show.Left(r.Name, width), "  ", out.Dim(r.Detail)), " "))
+		if r.Hint != "" {
+			fmt.Fprintf(out, "      hint: %s\n", r.Hint)
+		}
+	}
+	verdict := "fit: every rule that fustor needs holds"
+	if !report.OK() {
+		verdict = "UNFIT: fustor writes nothing to it"
+	}
+	fmt.Fprintf(out, "%s is %s (%s)\n", report.Store, verdict, report.Duration.Round(time.Millisecond))
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+type duCmd struct {
+	Path  string `arg:"" optional:"" default:"/" help:"Directory to sum up, from the view's root."`
+	Depth int    `short:"d" placeholder:"N" help:"Sum up the directories down to N levels below PATH, too."`
+	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Bytes bool   `short:"b" xor:"form" help:"Print sizes in bytes."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (duCmd) Help() string {
+	return `The numbers are the sums over what fustor find PATH prints: bytes and the latest
+time are those of regular files, and PATH itself is one of the directories. On a
+terminal a table; otherwise a line each, with tabs between files, directories,
+bytes, latest time (RFC 3339, - where there is none) and path.
+
+Examples:
+
+    fustor du
+    fustor du /projects --depth 1
+    fustor du /projects --json | jq .bytes`
+}
+
+func (c *duCmd) Run(ctx context.Context, a *app) error {
+	if c.Depth < 0 {
+		return usageError("--depth must not be negative")
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	out := a.out()
+	print := c.line
+	if out.Terminal && !c.JSON {
+		print = c.row
+		fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "LATEST"))+"  "+out.Bold("PATH"))
+	}
+	path := viewPath(c.Path)
+	if c.Depth == 0 {
+		n, err := server.Metadata(ctx, path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(print(out, n), out.Flush())
+	}
+	err = server.Tree(ctx, path, c.Depth, false, func(n *client.Node) error {
+		if n.Letter() != 'd' && n.Path != path {
+			return nil
+		}
+		return print(out, n)
+	})
+	return errors.Join(out.Flush(), err)
+}
+
+// line is for programs.
+func (c *duCmd) line(out *show.Output, n *client.Node) error {
+	sums := sumsOf(n)
+	if c.JSON {
+		b := show.AppendName([]byte("{"), "path", n.Path)
+		b = show.AppendSubtree(append(b, ','), &sums)
+		_, err := out.Write(append(b, "}\n"...))
+		return err
+	}
+	latest := "-"
+	if sums.HasMtime {
+		latest = time.Unix(0, sums.LatestMtimeNs).UTC().Format(time.RFC3339Nano)
+	}
+	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, latest, out.Name(n.Path))
+	return err
+}
+
+// row is for eyes.
+func (c *duCmd) row(out *show.Output, n *client.Node) error {
+	sums := sumsOf(n)
+	latest := "-"
+	if sums.HasMtime {
+		latest = show.Time(sums.LatestMtimeNs, time.Local)
+	}
+	_, err := fmt.Fprintf(out, "%12s %12s %14s  %-16s  %s\n", show.Count(sums.Files), show.Count(sums.Directories),
+		sizeText(sums.Bytes, c.Bytes), latest, out.Colored(n, n.Path))
+	return err
+}
+
+// sumsOf are an entry's sums: a directory's over its subtree, a regular file's its own, and none of anything else.
+func sumsOf(n *client.Node) client.Subtree {
+	switch {
+	case n.Subtree != nil:
+		return *n.Subtree
+	case n.Letter() == 'f':
+		return client.Subtree{Files: 1, Bytes: n.Size, LatestMtimeNs: n.MtimeNs, HasMtime: true}
+	}
+	return client.Subtree{}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+type findCmd struct {
+	Path string `arg:"" optional:"" default:"/" help:"Where to start, from the view's root."`
+	Name string `placeholder:"GLOB" group:"filter" help:"The name matches this glob: *, ?, [a-z]."`
+	filterFlags
+	entryFlags
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (findCmd) Help() string {
+	return `Prints PATH itself and everything below it, one path a line, from the view's
+root. In a pipe names come byte for byte; on a terminal what cannot be printed
+is quoted.
+
+Examples:
+
+    fustor find
+    fustor find /projects --name '*.bam' --min-size 1G --type f
+    fustor find --newer-than 2h --json | jq .path
+    fustor find /old --older-than 2020-01-01 --print0 | xargs -0 ls -ld`
+}
+
+func (c *findCmd) Run(ctx context.Context, a *app) error {
+	filter, err := c.filter(time.Now())
+	if err != nil {
+		return err
+	}
+	filter.Name = c.Name
+	if err := filter.Check(); err != nil {
+		return usageError("--name: %v", err)
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	p := c.printer(a)
+	namesOnly := !c.JSON && filter.OnlyNames() && !p.out.Color
+	err = server.Tree(ctx, viewPath(c.Path), -1, namesOnly, func(n *client.Node) error {
+		if !filter.Match(n) {
+			return nil
+		}
+		return p.print(n)
+	})
+	return errors.Join(p.out.Flush(), err)
+}
+
+// entryFlags say how entries are printed.
+type entryFlags struct {
+	JSON   bool `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
+}
+
+// printer prints entries in the form that was asked for.
+func (f *entryFlags) printer(a *app) *entryPrinter {
+	return &entryPrinter{out: a.out(), entryFlags: *f}
+}
+
+type entryPrinter struct {
+	entryFlags
+	out *show.Output
+	buf []byte
+}
+
+func (p *entryPrinter) print(n *client.Node) error {
+	p.buf = p.buf[:0]
+	switch {
+	case p.JSON:
+		p.buf = append(show.AppendEntry(p.buf, n), '\n')
+	case p.Print0:
+		p.buf = append(append(p.buf, n.Path...), 0)
+	default:
+		p.buf = append(append(p.buf, p.out.Colored(n, n.Path)...), '\n')
+	}
+	_, err := p.out.Write(p.buf)
+	return err
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+)
+
+// helpWidth is the screen that help is made for, in columns.
+const helpWidth = 80
+
+// help prints the overview, which fits a screen, or a command's own help.
+func help(_ kong.HelpOptions, ctx *kong.Context) error {
+	if n := ctx.Selected(); n != nil {
+		printCommandHelp(ctx.Stdout, n)
+	} else {
+		printOverview(ctx.Stdout, ctx.Model)
+	}
+	return nil
+}
+
+// printOverview names every command under the heading of its group.
+func printOverview(w io.Writer, model *kong.Application) {
+	fmt.Fprintf(w, "%s\nusage: fustor <command> [flags]; fustor <command> --help has examples\n", about)
+	heading := ""
+	for _, command := range model.Leaves(true) {
+		if title := command.ClosestGroup().Title; title != heading {
+			heading = title
+			fmt.Fprintf(w, "\n%s\n", title)
+		}
+		fmt.Fprintf(w, "  %s %s\n", show.Left(command.Path(), 12), command.Help)
+	}
+}
+
+// printCommandHelp prints what a command is for, its arguments and flags, and examples.
+func printCommandHelp(w io.Writer, n *kong.Node) {
+	detail, examples, _ := strings.Cut(n.Detail, "Examples:\n")
+	fmt.Fprintf(w, "usage: %s\n\n%s\n", usageLine(n), n.Help)
+	if detail = strings.TrimSpace(detail); detail != "" {
+		fmt.Fprintf(w, "\n%s\n", detail)
+	}
+	rows := [][2]string{}
+	for _, child := range n.Children {
+		rows = append(rows, [2]string{child.Name, child.Help})
+	}
+	section(w, "Commands:", rows)
+	rows = nil
+	for _, p := range n.Positional {
+		rows = append(rows, [2]string{argumentName(p), p.Help})
+	}
+	section(w, "Arguments:", rows)
+	section(w, "Flags:", flagRows(n, ""))
+	for _, group := range groups {
+		section(w, group.Title, flagRows(n, group.Key))
+	}
+	if examples = strings.Trim(examples, "\n"); examples != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", strings.ReplaceAll(examples, "    ", "  "))
+	}
+}
+
+func usageLine(n *kong.Node) string {
+	words := []string{n.FullPath()}
+	if len(n.Children) > 0 {
+		words = append(words, "<command>")
+	}
+	for _, p := range n.Positional {
+		word := argumentName(p)
+		if !p.Required {
+			word = "[" + word + "]"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(append(words, "[flags]"), " ")
+}
+
+func argumentName(p *kong.Positional) string {
+	return strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_"))
+}
+
+// flagRows are the flags of a group that a command takes; no group has those of the command alone.
+func flagRows(n *kong.Node, group string) (rows [][2]string) {
+	for _, f := range slices.Concat(n.AllFlags(true)...) {
+		key := ""
+		if f.Group != nil {
+			key = f.Group.Key
+		}
+		if key != group || f.Name == "help" {
+			continue
+		}
+		name := "    --" + f.Name
+		if f.Short != 0 {
+			name = "-" + string(f.Short) + ", --" + f.Name
+		}
+		if !f.IsBool() {
+			name += "=" + f.PlaceHolder
+		}
+		help := f.Help
+		for _, variable := range f.Envs {
+			help = strings.TrimSuffix(help, ".") + " ($" + variable + ")."
+		}
+		rows = append(rows, [2]string{name, help})
+	}
+	return rows
+}
+
+// section prints rows of two columns under a title, the second column wrapped.
+func section(w io.Writer, title string, rows [][2]string) {
+	if len(rows) == 0 {
+		return
+	}
+	width := 0
+	for _, row := range rows {
+		width = max(width, len(row[0]))
+	}
+	fmt.Fprintf(w, "\n%s\n", title)
+	for _, row := range rows {
+		for i, line := range wrap(row[1], helpWidth-width-4) {
+			if i > 0 {
+				row[0] = ""
+			}
+			fmt.Fprintf(w, "  %s  %s\n", show.Left(row[0], width), line)
+		}
+	}
+}
+
+// wrap breaks a text into lines of at most width columns, longer words apart.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}

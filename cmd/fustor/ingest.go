@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fustor/fustor/ingest"
+)
+
+type ingestCmd struct {
+	Store  string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	Listen string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
+	APIKey string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, besides those kept in the store."`
+}
+
+// Help implements kong.HelpProvider.
+func (ingestCmd) Help() string {
+	return `It keeps no state of its own: any number of them may run.
+
+Examples:
+
+    fustor ingest --store file:///srv/fustor
+    fustor ingest --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8081`
+}
+
+func (c *ingestCmd) Run(ctx context.Context, a *app) error {
+	st, err := openForWriting(ctx, c.Store)
+	if err != nil {
+		return err
+	}
+	keys, err := authenticator(st, c.APIKey)
+	if err != nil {
+		return err
+	}
+	log := a.logger()
+	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry()})
+	if err != nil {
+		return err
+	}
+	l, err := listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	log.Info("ingest is ready", "url", "http://"+l.Addr().String(), "store", st.String())
+	return serve(ctx, l, i.Handler(), log)
+}

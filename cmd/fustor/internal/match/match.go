@@ -1,0 +1,72 @@
+// Package match is how the reading commands let users say which entries they want: sizes, times, globs and types as
+// words on a command line, and the filter that they make together.
+//
+// It follows find(1) where find has an answer: globs match the base name, sizes and times compare the entry's own
+// st_size and st_mtim whatever its type, and "newer" and "older" are strict.
+package match
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/fustor/fustor/internal/client"
+)
+
+// Filter is what an entry must be. The zero Filter matches everything; every field that is set must hold.
+type Filter struct {
+	Name      string // a glob on the base name; empty: any
+	Types     string // letters of f, d, l, o; empty: any
+	MinSize   *Size  // size >= MinSize
+	MaxSize   *Size  // size <= MaxSize
+	NewerThan *Time  // mtime > NewerThan
+	OlderThan *Time  // mtime < OlderThan
+	Owner     *uint32
+}
+
+// Check reports a filter that can never work, such as a broken glob.
+func (f *Filter) Check() error {
+	if !doublestar.ValidatePattern(glob(f.Name)) {
+		return fmt.Errorf("%q is not a valid glob", f.Name)
+	}
+	return nil
+}
+
+// braces are plain characters in find's globs, and alternatives in the library's.
+var braces = strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`)
+
+// glob is find's glob in the library's words.
+func glob(name string) string {
+	if !strings.ContainsAny(name, "{}") {
+		return name
+	}
+	return braces.Replace(name)
+}
+
+// OnlyNames reports whether the filter looks at nothing but names and types.
+func (f *Filter) OnlyNames() bool {
+	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == nil
+}
+
+// Match reports whether the entry is wanted.
+func (f *Filter) Match(n *client.Node) bool {
+	switch {
+	case f.Types != "" && strings.IndexByte(f.Types, n.Letter()) < 0,
+		f.MinSize != nil && n.Size < f.MinSize.Bytes,
+		f.MaxSize != nil && n.Size > f.MaxSize.Bytes,
+		f.NewerThan != nil && n.MtimeNs <= f.NewerThan.Ns,
+		f.OlderThan != nil && n.MtimeNs >= f.OlderThan.Ns,
+		f.Owner != nil && n.UID != *f.Owner:
+		return false
+	}
+	return f.Name == "" || doublestar.MatchUnvalidated(glob(f.Name), Base(n.Path))
+}
+
+// Base is the last part of a path, and "/" for the root, as find -name has it.
+func Base(path string) string {
+	if path == "/" {
+		return path
+	}
+	return path[strings.LastIndexByte(path, '/')+1:]
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+type lsCmd struct {
+	Path  string `arg:"" optional:"" default:"/" help:"Directory to list, or any other path."`
+	Long  bool   `short:"l" xor:"form" help:"Print the table even where no terminal is."`
+	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Bytes bool   `short:"b" help:"Print sizes in bytes."`
+	Sort  string `enum:"name,size,mtime" default:"name" placeholder:"BY" help:"Order: name, size or mtime, the largest and newest first."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (lsCmd) Help() string {
+	return `On a terminal a table, otherwise one name a line. SIZE and FILES of a directory
+are those of everything in it.
+
+Examples:
+
+    fustor ls
+    fustor ls /projects --sort size
+    fustor ls /projects --json`
+}
+
+func (c *lsCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	path := viewPath(c.Path)
+	self, err := server.Metadata(ctx, path)
+	if err != nil {
+		return err
+	}
+	out := a.out()
+	l := lister{out: out, json: c.JSON, table: !c.JSON && (c.Long || out.Terminal), bytes: c.Bytes}
+	l.header()
+	if self.Letter() == 'd' {
+		err = server.List(ctx, path, c.Sort, l.print)
+	} else {
+		err = l.print(self)
+	}
+	return errors.Join(out.Flush(), err)
+}
+
+// lister prints entries as ls does, line by line: a directory may have millions.
+type lister struct {
+	out                *show.Output
+	json, table, bytes bool
+}
+
+func (l *lister) header() {
+	if l.table {
+		l.row(l.out.Bold, "MODE", "UID", "GID", "FILES", "SIZE", "MODIFIED", l.out.Bold("NAME"))
+	}
+}
+
+func (l *lister) print(n *client.Node) error {
+	name := match.Base(n.Path)
+	switch {
+	case l.json:
+		b := show.AppendEntry(nil, n)
+		if n.Subtree != nil {
+			b = append(b[:len(b)-1], `,"subtree":{`...)
+			b = append(show.AppendSubtree(b, n.Subtree), "}}"...)
+		}
+		_, err := l.out.Write(append(b, '\n'))
+		return err
+	case !l.table:
+		_, err := l.out.WriteString(l.out.Name(name) + "\n")
+		return err
+	}
+	files, size := "", n.Size
+	if n.Subtree != nil {
+		files, size = show.Count(n.Subtree.Files), n.Subtree.Bytes
+	}
+	shown := l.out.Colored(n, name)
+	if n.Letter() == 'd' {
+		shown += "/"
+	}
+	if n.Letter() == 'l' {
+		shown += " -> " + l.out.Name(n.Target)
+	}
+	return l.row(plainText, show.Mode(n.Letter(), n.Mode), strconv.Itoa(int(n.UID)), strconv.Itoa(int(n.GID)),
+		files, sizeText(size, l.bytes), show.Time(n.MtimeNs, time.Local), shown)
+}
+
+func (l *lister) row(paint func(string) string, mode, uid, gid, files, size, modified, name string) error {
+	line := show.Left(mode, 10) + " " + show.Right(uid, 6) + " " + show.Right(gid, 6) + " " + show.Right(files, 11) + " " +
+		show.Right(size, 10) + "  " + show.Left(modified, 16)
+	_, err := l.out.WriteString(paint(line) + "  " + name + "\n")
+	return err
+}
+
+func plainText(s string) string { return s }
+
+func sizeText(bytes int64, exact bool) string {
+	if exact {
+		return strconv.FormatInt(bytes, 10)
+	}
+	return show.Size(bytes)
+}

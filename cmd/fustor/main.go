@@ -1,0 +1,85 @@
+// Fustor keeps a queryable, always current index of huge file trees, with object storage as its only server.
+//
+// This is the one binary: up, agent, ingest, compact and query run the parts, the other commands read. The package
+// turns flags and the environment into calls; each command has its own file.
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"reflect"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+// run is main with an exit code: 0 done, 1 failed, 2 the command line is wrong, 3 no such path, 130 interrupted.
+func run() int {
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	var c cli
+	parser := newParser(&c, a)
+	a.model = parser.Model
+	if len(os.Args) == 1 {
+		printOverview(a.stderr, parser.Model)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		return a.report(usageFailure(err))
+	}
+	a.globals = c.globals
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return a.report(parsed.Run(a))
+}
+
+// newParser makes kong's parser of c. A cli that kong cannot read is a mistake in this package.
+func newParser(c *cli, a *app) *kong.Kong {
+	parser, err := kong.New(c,
+		kong.Name("fustor"),
+		kong.Description(about),
+		kong.Help(help),
+		kong.Writers(a.stdout, a.stderr),
+		kong.ExplicitGroups(groups),
+		kong.KindMapper(reflect.String, kong.MapperFunc(bytewise)),
+	)
+	if err != nil {
+		panic(err)
+	}
+	return parser
+}
+
+// bytewise takes a word as it is: kong's own mapper sends it through JSON, which spoils names that are not UTF-8.
+func bytewise(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	target.SetString(token.String())
+	return nil
+}
+
+// usageFailure is what a command line that kong does not accept is reported as.
+func usageFailure(err error) error {
+	command := "fustor"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
+		command = parse.Context.Selected().FullPath()
+	}
+	hint := "`" + command + " --help` shows how it is used"
+	for _, arg := range os.Args[1:] {
+		if len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && arg[1] > '9' {
+			hint = "long flags have two dashes: -" + arg
+		}
+	}
+	return &cliError{msg: err.Error(), hint: hint, code: exitUsage}
+}

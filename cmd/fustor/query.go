@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fustor/fustor/query"
+)
+
+type queryCmd struct {
+	Store  string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
+	APIKey string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, besides those kept in the store."`
+}
+
+// Help implements kong.HelpProvider.
+func (queryCmd) Help() string {
+	return `It keeps no state of its own: any number of them may run.
+
+Examples:
+
+    fustor query --store file:///srv/fustor
+    fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080`
+}
+
+func (c *queryCmd) Run(ctx context.Context, a *app) error {
+	st, err := openStore(ctx, c.Store)
+	if err != nil {
+		return err
+	}
+	keys, err := authenticator(st, c.APIKey)
+	if err != nil {
+		return err
+	}
+	log := a.logger()
+	q, err := query.New(query.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry()})
+	if err != nil {
+		return err
+	}
+	l, err := listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	log.Info("query is ready", "url", "http://"+l.Addr().String(), "store", st.String())
+	return serve(ctx, l, q.Handler(), log)
+}

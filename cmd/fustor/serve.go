@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/doctor"
+)
+
+// drainTime is how long requests that are under way may go on once the process is asked to end.
+const drainTime = 5 * time.Second
+
+// serve answers on l until ctx ends, and lets what is under way finish.
+func serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		server.Close()
+	}
+	return nil
+}
+
+// authenticator knows the keys in the store, and the one that the process was given for everything.
+func authenticator(st store.Store, key string) (*access.Authenticator, error) {
+	o := access.Options{Store: st}
+	if key != "" {
+		o.Static = []access.Static{{Key: key, Record: access.Record{
+			Name: "given at start", Roles: []access.Role{access.Ingest, access.Query, access.Admin}, Views: access.Views{All: true}}}}
+	}
+	return access.New(o)
+}
+
+// openForWriting opens a store and refuses one that does not keep the rules that writers rely on.
+func openForWriting(ctx context.Context, url string) (store.Store, error) {
+	st, err := openStore(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	err = doctor.Require(ctx, st)
+	switch {
+	case errors.Is(err, doctor.ErrUnfit):
+		return nil, &cliError{
+			msg:  err.Error(),
+			hint: fmt.Sprintf("`fustor doctor '%s'` shows every rule; docs/operations.md names stores that keep them", st), code: exitFailure, err: err,
+		}
+	case err != nil:
+		return nil, storeFailure(err)
+	}
+	return st, nil
+}

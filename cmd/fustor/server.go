@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os/user"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/settings"
+	"github.com/fustor/fustor/internal/client"
+)
+
+// serverFlags say which server a reading command asks.
+type serverFlags struct {
+	URL    string `name:"url" placeholder:"URL" group:"server" help:"Server to ask ($$FUSTOR_URL)."`
+	APIKey string `name:"api-key" placeholder:"KEY" group:"server" help:"Its key ($$FUSTOR_API_KEY)."`
+	View   string `placeholder:"VIEW" group:"server" help:"View to ask, default if nothing names one ($$FUSTOR_VIEW)."`
+	Data   string `placeholder:"DIR" group:"server" help:"Data directory of the fustor up to ask ($$FUSTOR_DATA)."`
+}
+
+// connect finds the server. It sends nothing.
+func (f *serverFlags) connect(a *app) (*client.Client, error) {
+	server, err := settings.Find(settings.Given{
+		URL: f.URL, Key: f.APIKey, View: f.View, Data: f.Data,
+		EnvURL: a.getenv("FUSTOR_URL"), EnvKey: a.getenv("FUSTOR_API_KEY"),
+		EnvView: a.getenv("FUSTOR_VIEW"), EnvData: a.getenv("FUSTOR_DATA"),
+		ConfigFile: a.configFile(), DefaultData: a.defaultDataDir(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkView(server.View); err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Options{
+		URL: server.URL, Key: server.Key, View: server.View, UserAgent: "fustor/" + buildVersion().Version,
+	})
+	if err != nil {
+		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}
+	}
+	return c, nil
+}
+
+// viewPath is a PATH argument as the view has it: from its root, cleaned, byte for byte.
+func viewPath(arg string) string { return path.Clean("/" + arg) }
+
+// filterFlags say which entries a command prints.
+type filterFlags struct {
+	Type      []string    `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; several with commas."`
+	MinSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At least this size: 512, 10M, 1GiB."`
+	MaxSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At most this size."`
+	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 7d or 2h ago, 2024-05-01, RFC 3339, @unix-seconds."`
+	OlderThan string      `placeholder:"TIME" group:"filter" help:"Modified before."`
+	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a name of this machine, or a number."`
+}
+
+// filter reads the flags.
+func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
+	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize}
+	var err error
+	if m.NewerThan, err = timeFlag("--newer-than", f.NewerThan, now); err != nil {
+		return m, err
+	}
+	if m.OlderThan, err = timeFlag("--older-than", f.OlderThan, now); err != nil {
+		return m, err
+	}
+	m.Owner, err = ownerFlag(f.Owner)
+	return m, err
+}
+
+func timeFlag(flag, word string, now time.Time) (*match.Time, error) {
+	if word == "" {
+		return nil, nil
+	}
+	t, err := match.ParseTime(word, now)
+	if err != nil {
+		return nil, usageError("%s: %v", flag, err)
+	}
+	return &t, nil
+}
+
+func ownerFlag(owner string) (*uint32, error) {
+	if owner == "" {
+		return nil, nil
+	}
+	number := owner
+	if known, err := user.Lookup(owner); err == nil {
+		number = known.Uid
+	}
+	uid, err := strconv.ParseUint(number, 10, 32)
+	if err != nil {
+		return nil, usageError("--owner: this machine knows no user %q; a number works everywhere", owner)
+	}
+	v := uint32(uid)
+	return &v, nil
+}

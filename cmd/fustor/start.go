@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/doctor"
+)
+
+// What can be wrong when a part starts, in the user's words.
+
+// checkDir refuses what an agent cannot scan: a DIR that is missing, no directory, or not to be read.
+func checkDir(dir string) error {
+	err := tree.Check(dir)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return &cliError{
+			msg:  fmt.Sprintf("directory %q does not exist", dir),
+			hint: "name a directory that is there, such as `fustor up /usr`", code: exitFailure, err: err,
+		}
+	case errors.Is(err, fs.ErrPermission):
+		return &cliError{
+			msg:  fmt.Sprintf("directory %q cannot be read: permission denied", dir),
+			hint: "run fustor as a user who may read it", code: exitFailure, err: err,
+		}
+	}
+	return &cliError{msg: err.Error(), hint: "name a directory that can be read", code: exitFailure, err: err}
+}
+
+// checkView refuses what is no view's name.
+func checkView(view string) error {
+	if layout.ValidView(view) {
+		return nil
+	}
+	return &cliError{
+		msg:  fmt.Sprintf("%q is not a view's name", view),
+		hint: "a name has 1 to 63 of a-z 0-9 - _ and starts with a letter or digit", code: exitUsage,
+	}
+}
+
+// listen opens the address to serve on, or says why not and what else to try.
+func listen(address string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+		return nil, &cliError{
+			msg:  fmt.Sprintf("%q is not an address to listen on", address),
+			hint: "write HOST:PORT, such as --listen 127.0.0.1:8080", code: exitUsage, err: err,
+		}
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	e := &cliError{code: exitFailure, err: err}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		e.msg = fmt.Sprintf("port %s on %s is in use already", port, hostName(host))
+		e.hint = fmt.Sprintf("stop what listens there, or choose another port: --listen %s takes any that is free", net.JoinHostPort(host, "0"))
+	case errors.Is(err, syscall.EACCES):
+		e.msg = fmt.Sprintf("port %s on %s may not be used: permission denied", port, hostName(host))
+		e.hint = "choose a port from 1024 on with --listen"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		e.msg = fmt.Sprintf("%s is not an address of this machine", host)
+		e.hint = "choose one of its own with --listen, such as 127.0.0.1:8080"
+	default:
+		e.msg = fmt.Sprintf("cannot listen on %s: %v", address, err)
+	}
+	return nil, e
+}
+
+func hostName(host string) string {
+	if host == "" {
+		return "this machine"
+	}
+	return host
+}
+
+// makeDataDir makes the data directory, which only its owner may enter.
+func makeDataDir(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		return nil
+	}
+	return &cliError{
+		msg:  fmt.Sprintf("data directory %s cannot be made: %v", dir, plain(err)),
+		hint: "choose another with --data or FUSTOR_DATA", code: exitFailure, err: err,
+	}
+}
+
+// storeFailure is a store that did not do what was asked of it. It keeps the store's own words and adds what to do.
+// Nil stays nil.
+func storeFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &cliError{msg: err.Error(), code: exitFailure, err: err}
+	var network *net.OpError
+	switch {
+	case errors.Is(err, doctor.ErrUnfit):
+		e.hint = "`fustor doctor URL` tries every rule and says what to do"
+	case errors.Is(err, store.ErrNotFound):
+		e.code = exitNotFound
+	case errors.Is(err, store.ErrDenied):
+		e.hint = "check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) and what they may do there"
+	case errors.Is(err, store.ErrNoBucket):
+		e.hint = "make the bucket first; fustor makes none"
+	case errors.As(err, &network):
+		e.hint = "is the store running, and are its host and port right?"
+	}
+	return e
+}
+
+// plain strips the path from a file error, where the message has it already.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

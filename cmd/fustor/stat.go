@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+type statCmd struct {
+	Path string `arg:"" help:"Path to show, from the view's root."`
+	JSON bool   `name:"json" help:"Print a JSON object."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (statCmd) Help() string {
+	return `Examples:
+
+    fustor stat /projects/alpha/reads.bam
+    fustor stat / --json`
+}
+
+func (c *statCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	n, err := server.Metadata(ctx, viewPath(c.Path))
+	if err != nil {
+		return err
+	}
+	out := a.out()
+	if c.JSON {
+		out.Write(append(show.AppendDetails(nil, n), '\n'))
+		return out.Flush()
+	}
+	for _, f := range statFields(out, n) {
+		fmt.Fprintf(out, "%s %s\n", out.Bold(show.Right(f[0], 12)+":"), f[1])
+	}
+	return out.Flush()
+}
+
+// statFields are all that is known of the entry, as label and value.
+func statFields(out *show.Output, n *client.Node) [][2]string {
+	fields := [][2]string{
+		{"path", out.Colored(n, n.Path)},
+		{"type", n.Type},
+	}
+	add := func(label, format string, args ...any) {
+		fields = append(fields, [2]string{label, fmt.Sprintf(format, args...)})
+	}
+	if n.Letter() == 'l' {
+		add("target", "%s", out.Name(n.Target))
+	}
+	add("size", "%d", n.Size)
+	add("modified", "%s", show.ExactTime(n.MtimeNs, time.Local))
+	add("mode", "%04o %s", n.Mode, show.Mode(n.Letter(), n.Mode))
+	add("owner", "%d:%d", n.UID, n.GID)
+	if s := n.Subtree; s != nil {
+		add("files", "%d", s.Files)
+		add("directories", "%d", s.Directories)
+		add("bytes", "%d", s.Bytes)
+		if s.HasMtime {
+			add("latest", "%s", show.ExactTime(s.LatestMtimeNs, time.Local))
+		}
+	}
+	add("agent", "%s", out.Name(n.LastAgent))
+	add("source", "%s", out.Name(n.Source))
+	add("suspect", "%s", yes(n.Suspect, "it may still be being written"))
+	add("blind spot", "%s", yes(n.AgentMissing, "found by looking; no agent reported it"))
+	return fields
+}
+
+func yes(is bool, why string) string {
+	if is {
+		return "yes: " + why
+	}
+	return "no"
+}

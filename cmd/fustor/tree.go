@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+type treeCmd struct {
+	Path  string `arg:"" optional:"" default:"/" help:"Where to start, from the view's root."`
+	Depth depth  `short:"d" default:"3" placeholder:"N" help:"Levels to draw, or all (default 3)."`
+	JSON  bool   `name:"json" help:"Print nested JSON objects."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (treeCmd) Help() string {
+	return `All that is drawn is held in memory: for a large view use fustor find.
+
+Examples:
+
+    fustor tree
+    fustor tree /projects --depth 1
+    fustor tree /projects/alpha --depth all --json`
+}
+
+// depth is a number of levels; negative is all.
+type depth int
+
+// UnmarshalText reads a number, or all.
+func (d *depth) UnmarshalText(text []byte) error {
+	if string(text) == "all" {
+		*d = -1
+		return nil
+	}
+	n, err := strconv.ParseUint(string(text), 10, 31)
+	if err != nil {
+		return fmt.Errorf("%q is neither a number of levels nor 'all'", text)
+	}
+	*d = depth(n)
+	return nil
+}
+
+func (c *treeCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	var b treeBuilder
+	if err := server.Tree(ctx, viewPath(c.Path), int(c.Depth), false, b.add); err != nil {
+		return err
+	}
+	out := a.out()
+	if c.JSON {
+		return errors.Join(b.json(out), out.Flush())
+	}
+	fmt.Fprintln(out, out.Colored(&b.root.node, b.root.node.Path))
+	b.draw(out, b.root, "")
+	fmt.Fprintf(out, "\n%s, %s\n", plural(b.directories, "directory", "directories"), plural(b.others, "file", "files"))
+	return out.Flush()
+}
+
+// treeBuilder hangs the entries of a stream, in which a directory comes before what is in it, into a tree.
+type treeBuilder struct {
+	root                *branch
+	at                  map[string]*branch // directories by path
+	directories, others int64              // the root apart, as tree(1) counts
+}
+
+type branch struct {
+	node     client.Node
+	children []*branch
+}
+
+func (b *treeBuilder) add(n *client.Node) error {
+	x := &branch{node: *n}
+	switch {
+	case b.root == nil:
+		b.root, b.at = x, map[string]*branch{}
+	default:
+		parent := b.at[n.Path[:max(1, strings.LastIndexByte(n.Path, '/'))]]
+		if parent == nil {
+			return fmt.Errorf("the server sent %q before its directory", n.Path)
+		}
+		parent.children = append(parent.children, x)
+		if n.Letter() == 'd' {
+			b.directories++
+		} else {
+			b.others++
+		}
+	}
+	if n.Letter() == 'd' {
+		b.at[n.Path] = x
+	}
+	return nil
+}
+
+func (b *treeBuilder) draw(out *show.Output, x *branch, indent string) {
+	for i, child := range x.children {
+		stem, under := "├── ", "│   "
+		if i == len(x.children)-1 {
+			stem, under = "└── ", "    "
+		}
+		line := out.Colored(&child.node, match.Base(child.node.Path))
+		if child.node.Letter() == 'l' {
+			line += " -> " + out.Name(child.node.Target)
+		}
+		if s := child.node.Subtree; s != nil {
+			line += "/" + out.Dim(fmt.Sprintf("  %s, %s", plural(s.Files, "file", "files"), show.Size(s.Bytes)))
+		}
+		fmt.Fprintln(out, indent+stem+line)
+		b.draw(out, child, indent+under)
+	}
+}
+
+func (b *treeBuilder) json(out *show.Output) error {
+	appendBranch(out, b.root)
+	return out.WriteByte('\n')
+}
+
+func appendBranch(out *show.Output, x *branch) {
+	entry := show.AppendEntry(nil, &x.node)
+	if x.node.Letter() != 'd' {
+		out.Write(entry)
+		return
+	}
+	out.Write(append(entry[:len(entry)-1], `,"children":[`...))
+	for i, child := range x.children {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		appendBranch(out, child)
+	}
+	out.WriteString("]}")
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return show.Count(n) + " " + many
+}

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/cmd/fustor/internal/settings"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/compactor"
+	"github.com/fustor/fustor/ingest"
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/flock"
+	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/query"
+)
+
+// up is `fustor up`: the four parts in one process, wired to each other without a network.
+type up struct {
+	*upCmd
+	app *app
+
+	root, data string // absolute
+	key, url   string
+	log        *slog.Logger
+	store      store.Store
+	listener   net.Listener
+	unlock     func()
+
+	agent   *agent.Agent
+	compact *compactor.Compactor
+	handler http.Handler
+
+	before  *manifest.Manifest      // what earlier runs left; nil: nothing
+	scanned uint64                  // the term of the last snapshot of earlier runs
+	first   chan *manifest.Manifest // takes the version with this run's first snapshot
+}
+
+// prepare does all that can fail for a reason the user can mend, before anything starts.
+func (u *up) prepare(ctx context.Context) (err error) {
+	u.log, u.first = u.app.logger(), make(chan *manifest.Manifest, 1)
+	if err := errors.Join(checkView(u.View), checkDir(u.Dir)); err != nil {
+		return err
+	}
+	if u.root, err = tree.Resolve(u.Dir); err != nil {
+		return err
+	}
+	if u.data, err = filepath.Abs(u.app.dataDir(u.Data)); err != nil {
+		return err
+	}
+	if err := makeDataDir(u.data); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			u.close()
+		}
+	}()
+	if err := u.lock(ctx); err != nil {
+		return err
+	}
+	if u.store, err = local.Open(filepath.Join(u.data, "store")); err != nil {
+		return storeFailure(err)
+	}
+	if u.listener, err = listen(u.Listen); err != nil {
+		return err
+	}
+	u.url = "http://" + reachable(u.listener.Addr())
+	if u.key, err = settings.KeepKey(u.data, u.APIKey, access.GenerateKey); err != nil {
+		return &cliError{msg: err.Error(), hint: "check the data directory, or choose another with --data", code: exitFailure, err: err}
+	}
+	if err := u.prepareView(ctx); err != nil {
+		return storeFailure(err)
+	}
+	u.before, _, err = manifest.Load(ctx, u.store, u.View)
+	switch {
+	case err == nil:
+		u.scanned = u.before.Scan.SnapshotDone
+	case !errors.Is(err, manifest.ErrNoHead):
+		return &cliError{
+			msg:  err.Error(),
+			hint: "the index can be made anew: move the data directory away, or choose another with --data", code: exitFailure, err: err,
+		}
+	}
+	return u.wire()
+}
+
+// lock keeps a second `fustor up` off the data directory.
+func (u *up) lock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	unlock, err := flock.Lock(ctx, filepath.Join(u.data, "up.lock"))
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &cliError{
+			msg:  fmt.Sprintf("another `fustor up` works on the data directory %s", u.data),
+			hint: "stop it first, or choose another directory with --data", code: exitFailure, err: err,
+		}
+	}
+	if err != nil {
+		return &cliError{msg: fmt.Sprintf("data directory %s: %v", u.data, err), hint: "choose another with --data", code: exitFailure, err: err}
+	}
+	u.unlock = unlock
+	return nil
+}
+
+// reachable is the address by which this machine reaches the listener.
+func reachable(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return a.String()
+	}
+	return fmt.Sprintf("127.0.0.1:%d", t.Port)
+}
+
+// prepareView makes the view's configuration once, and starts the view over where it was an index of another directory.
+func (u *up) prepareView(ctx context.Context) error {
+	marker := filepath.Join(u.data, "dir-of-"+u.View)
+	before, err := os.ReadFile(marker)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && string(before) != u.root {
+		fmt.Fprintf(u.app.stderr, "view %q was an index of %s; it starts over (--view NAME keeps both)\n", u.View, show.Quote(string(before)))
+		if err := u.forget(ctx); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(marker, []byte(u.root), 0o600); err != nil {
+		return err
+	}
+	if _, err := u.store.Get(ctx, layout.ViewConfig(u.View)); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	config := viewconfig.Default(u.View)
+	if !tree.Remote(u.root) {
+		config.StalenessSeconds = 0 // no cache stands between the agent and the file system
+	}
+	return viewconfig.Save(ctx, u.store, config)
+}
+
+// forget removes a view. Its head goes first: without one there is no view.
+func (u *up) forget(ctx context.Context) error {
+	if err := u.store.Delete(ctx, layout.Head(u.View)); err != nil {
+		return err
+	}
+	for {
+		page, err := u.store.List(ctx, layout.View(u.View), "", 0)
+		if err != nil || len(page.Items) == 0 {
+			break
+		}
+		for _, item := range page.Items {
+			if err := u.store.Delete(ctx, item.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(u.store.Delete(ctx, layout.ViewConfig(u.View)), removeIfThere(u.sessionFile()))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (u *up) sessionFile() string { return filepath.Join(u.data, "session-of-"+u.View+".json") }
+
+// wire makes the parts and ties them: what the agent sends wakes the compactor, what the compactor publishes is news to
+// the query handler.
+func (u *up) wire() error {
+	keys, err := authenticator(u.store, u.key)
+	if err != nil {
+		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
+	}
+	registry := prometheus.NewRegistry()
+	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet(), Registry: registry})
+	if err != nil {
+		return err
+	}
+	u.compact, err = compactor.New(compactor.Options{Store: u.store, Logger: u.log, OnCommit: func(m *manifest.Manifest) {
+		q.Invalidate(m.View)
+		u.published(m)
+	}})
+	if err != nil {
+		return err
+	}
+	if err := u.compact.Register(registry); err != nil {
+		return err
+	}
+	wake := func(view, _ string, _ uint64) { u.compact.Wake(view) }
+	i, err := ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet(), Registry: registry, OnSegment: wake})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/pipe/", i.Handler())
+	mux.Handle("/", q.Handler())
+	u.handler = mux
+	u.agent, err = agent.New(agent.Options{
+		Root: u.root, View: u.View, IngestURL: "http://ingest", IngestHTTP: send.Handler(i.Handler()), APIKey: u.key,
+		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
+		Excludes:  append(u.Exclude, u.ownData()...),
+		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Logger: u.quiet(), Registry: registry,
+	})
+	return err
+}
+
+// quiet is the log of the parts whose every step is of no news to the user of `up`: warnings and errors only, unless
+// the user asked for more.
+func (u *up) quiet() *slog.Logger {
+	if u.app.LogLevel != "info" {
+		return u.log
+	}
+	g := u.app.globals
+	g.LogLevel = "warn"
+	quiet := *u.app
+	quiet.globals = g
+	return quiet.logger()
+}
+
+// ownData excludes the data directory where it lies in the tree: what Fustor writes must not be news to it.
+func (u *up) ownData() []string {
+	data, err := filepath.EvalSymlinks(u.data)
+	if err != nil {
+		return nil
+	}
+	below, err := filepath.Rel(u.root, data)
+	if err != nil || below == "." || below == ".." || strings.HasPrefix(below, "../") {
+		return nil
+	}
+	return []string{"/" + escapeGlob(below)}
+}
+
+// escapeGlob makes a path a glob that matches it alone.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `{`, `\{`, `}`, `\}`).Replace(path)
+}
+
+// published hears of every version.
+func (u *up) published(m *manifest.Manifest) {
+	if m.View != u.View || m.Scan.SnapshotDone <= u.scanned {
+		return
+	}
+	select {
+	case u.first <- m:
+	default:
+	}
+}
+
+// run starts the parts and ends them in the order in which the last change still finds its way: agent, compactor, server.
+func (u *up) run(ctx context.Context) error {
+	if err := settings.WriteUp(u.data, settings.Up{URL: u.url, View: u.View, PID: os.Getpid()}); err != nil {
+		return &cliError{msg: fmt.Sprintf("data directory %s cannot be written: %v", u.data, plain(err)), hint: "choose another with --data", code: exitFailure, err: err}
+	}
+	defer settings.RemoveUp(u.data, os.Getpid())
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serve(serving, u.listener, u.handler, u.log) })
+	if err := u.greet(); err != nil {
+		stopServing()
+		return errors.Join(err, g.Wait())
+	}
+	folding, stopFolding := context.WithCancel(serving)
+	g.Go(func() error { return ignoreEnd(folding, u.compact.Run(folding, u.View)) })
+	g.Go(func() error {
+		defer stopServing()
+		err := ignoreEnd(ctx, u.agent.Run(ctx))
+		stopFolding()
+		last, cancel := context.WithTimeout(serving, drainTime)
+		defer cancel()
+		if _, foldErr := u.compact.Once(last, u.View); foldErr != nil && err == nil {
+			u.log.Warn("what was seen last is folded at the next start", "error", foldErr)
+		}
+		return err
+	})
+	g.Go(func() error { u.show(ctx); return nil })
+	return g.Wait()
+}
+
+// ignoreEnd takes an error for none where it only says that ctx ended.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// greet says where to look, and with which key.
+func (u *up) greet() error {
+	page := u.url + "/?" + url.Values{"key": {u.key}}.Encode()
+	if u.JSON {
+		return json.NewEncoder(u.app.stdout).Encode(map[string]any{
+			"url": u.url, "open": page, "api_key": u.key, "view": u.View, "dir": u.root, "data": u.data, "pid": os.Getpid()})
+	}
+	_, err := fmt.Fprintf(u.app.stdout, "fustor indexes %s as view %q\n  open  %s\n  url   %s\n  key   %s\n  data  %s\n",
+		show.Quote(u.root), u.View, page, u.url, u.key, show.Quote(u.data))
+	return err
+}
+
+// show tells of the first scan while it runs, and of what it found.
+func (u *up) show(ctx context.Context) {
+	began := time.Now()
+	if m := u.before; m != nil && m.Ready() {
+		fmt.Fprintf(u.app.stderr, "the index of %s answers already; scanning again\n", time.Unix(0, m.FoldedAt).Format(time.DateTime))
+	}
+	scanning, done := context.WithCancel(ctx)
+	go func() {
+		select {
+		case m := <-u.first:
+			done()
+			u.announce(m, time.Since(began))
+		case <-ctx.Done():
+			done()
+		}
+	}()
+	newProgress(u.app.stderr).follow(scanning, "scanning "+u.root, func() scanCounts {
+		s := u.agent.Status()
+		return scanCounts{Files: int64(s.Files + s.Others), Directories: int64(s.Directories), Bytes: int64(s.Bytes)}
+	})
+}
+
+// announce says what the view holds once the scan is folded.
+func (u *up) announce(m *manifest.Manifest, took time.Duration) {
+	t := m.Totals
+	fmt.Fprintf(u.app.stderr, "ready after %s: %s files, %s directories, %s; it is kept current while fustor runs (try `fustor du /`)\n",
+		took.Round(100*time.Millisecond), show.Count(t.Files), show.Count(t.Directories), show.Size(t.Bytes))
+	if n := m.Scan.ErrorCount; n > 0 {
+		fmt.Fprintf(u.app.stderr, "%d directories could not be read; what is known of them stands (first: %s: %s)\n",
+			n, show.Quote(string(m.Scan.Errors[0].Path)), m.Scan.Errors[0].Message)
+	}
+}
+
+// close gives back what prepare took.
+func (u *up) close() {
+	if u.listener != nil {
+		u.listener.Close()
+	}
+	if u.unlock != nil {
+		u.unlock()
+	}
+}

@@ -1,0 +1,203 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Each is called for every entry of an answer, in the answer's order. The node is its own until it returns; an error
+// ends the call and is returned as it is.
+type Each func(n *Node) error
+
+// Tree streams the entry at path and, below it, everything down to depth levels (negative: all). A directory comes
+// before everything in it. With onlyPath the nodes have path and type alone.
+func (c *Client) Tree(ctx context.Context, path string, depth int, onlyPath bool, each Each) error {
+	q := url.Values{"recursive": {"true"}}
+	setPath(q, path)
+	if depth >= 0 {
+		q.Set("max_depth", strconv.Itoa(depth))
+	}
+	if onlyPath {
+		q.Set("only_path", "true")
+	}
+	return c.stream(ctx, "/tree", q, each)
+}
+
+// Metadata reads the one entry at path.
+func (c *Client) Metadata(ctx context.Context, path string) (*Node, error) {
+	q := url.Values{}
+	setPath(q, path)
+	var raw json.RawMessage
+	if err := c.getJSON(ctx, "/metadata", q, &raw); err != nil {
+		return nil, err
+	}
+	n := &Node{}
+	d := decoder{}
+	if err := d.node(raw, n); err != nil {
+		return nil, fmt.Errorf("the answer to /metadata is not what a fustor server sends: %w", err)
+	}
+	return n, nil
+}
+
+// List calls each for the entries of the directory at path, in the order of sort: name, size or mtime.
+func (c *Client) List(ctx context.Context, path, sort string, each Each) error {
+	q := url.Values{}
+	setPath(q, path)
+	if sort != "" {
+		q.Set("sort", sort)
+	}
+	return c.pages(ctx, "/list", q, 0, each)
+}
+
+// Query is what Search looks for. Zero fields ask for nothing.
+type Query struct {
+	Pattern     string // a glob or a part of the name or path, see docs/api.md
+	Path        string // look below this directory only
+	Types       string // letters of f, d, l, o
+	MinSize     *int64 // bytes
+	MaxSize     *int64
+	NewerThanNs *int64 // ns since 1970
+	OlderThanNs *int64
+	Owner       *uint32
+	Limit       int // entries; 0: all
+}
+
+// Search calls each for every entry that the query asks for.
+func (c *Client) Search(ctx context.Context, query Query, each Each) error {
+	q := url.Values{"pattern": {query.Pattern}}
+	if query.Path != "" {
+		setPath(q, query.Path)
+	}
+	if query.Types != "" {
+		q.Set("type", strings.Join(strings.Split(query.Types, ""), ","))
+	}
+	setInt(q, "min_size", query.MinSize)
+	setInt(q, "max_size", query.MaxSize)
+	setSeconds(q, "newer_than", query.NewerThanNs)
+	setSeconds(q, "older_than", query.OlderThanNs)
+	if query.Owner != nil {
+		q.Set("owner", strconv.FormatUint(uint64(*query.Owner), 10))
+	}
+	return c.pages(ctx, "/search", q, query.Limit, each)
+}
+
+func setInt(q url.Values, name string, v *int64) {
+	if v != nil {
+		q.Set(name, strconv.FormatInt(*v, 10))
+	}
+}
+
+// setSeconds sends ns since 1970 as exact decimal Unix seconds.
+func setSeconds(q url.Values, name string, ns *int64) {
+	if ns == nil {
+		return
+	}
+	sign, v := "", uint64(*ns)
+	if *ns < 0 {
+		sign, v = "-", -v
+	}
+	q.Set(name, fmt.Sprintf("%s%d.%09d", sign, v/1e9, v%1e9))
+}
+
+// stream reads an answer in NDJSON: one node a line.
+func (c *Client) stream(ctx context.Context, call string, q url.Values, each Each) error {
+	body, err := c.get(ctx, call, q, "application/x-ndjson")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	r := bufio.NewReaderSize(body, 256<<10)
+	var d decoder
+	var n Node
+	for count := 0; ; count++ {
+		line, err := readLine(r)
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			return nil
+		}
+		if err != nil {
+			return broken(ctx, call, count, err)
+		}
+		if err := d.node(line, &n); err != nil {
+			return broken(ctx, call, count, err)
+		}
+		if err := each(&n); err != nil {
+			return err
+		}
+	}
+}
+
+// broken says that a stream ended too early; count entries had come.
+func broken(ctx context.Context, call string, count int, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("the answer to %s broke off after %d entries: %w", call, count, err)
+}
+
+// maxLine bounds a line: the longest path and target, every byte of them escaped, are far below it.
+const maxLine = 4 << 20
+
+// readLine reads up to a newline, which it leaves out. The line is good until the next read.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		long := append([]byte(nil), line...)
+		for errors.Is(err, bufio.ErrBufferFull) && len(long) < maxLine {
+			line, err = r.ReadSlice('\n')
+			long = append(long, line...)
+		}
+		line = long
+	}
+	if err != nil {
+		return line, err
+	}
+	return line[:len(line)-1], nil
+}
+
+// pages reads an answer page by page, all of one version, until limit entries came (0: all).
+func (c *Client) pages(ctx context.Context, call string, q url.Values, limit int, each Each) error {
+	var d decoder
+	var n Node
+	for left := limit; ; {
+		q.Set("limit", strconv.Itoa(pageSize))
+		if limit > 0 && left < pageSize {
+			q.Set("limit", strconv.Itoa(left))
+		}
+		var page page
+		if err := c.getJSON(ctx, call, q, &page); err != nil {
+			return err
+		}
+		for _, raw := range page.Entries {
+			if err := d.node(raw, &n); err != nil {
+				return fmt.Errorf("the answer to %s is not what a fustor server sends: %w", call, err)
+			}
+			if err := each(&n); err != nil {
+				return err
+			}
+		}
+		left -= len(page.Entries)
+		if page.NextCursor == "" || limit > 0 && left <= 0 {
+			return nil
+		}
+		q.Set("cursor", page.NextCursor)
+	}
+}
+
+// pageSize is how many entries a page is asked for: the most that the API gives.
+const pageSize = 10000
+
+// page is one page of nodes. The next is asked for with its cursor, and is of the same version.
+type page struct {
+	Entries    []json.RawMessage `json:"entries"`
+	NextCursor string            `json:"next_cursor"`
+}

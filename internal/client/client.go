@@ -1,0 +1,117 @@
+// Package client is the Go client of Fustor's reading HTTP API, by which the reading commands ask a query handler.
+//
+// Paths are bytes: any path that is not UTF-8 travels as path_b64, in both directions, and a Node has it as it is on
+// disk. Long answers are streams: they call back per entry and hold one line in memory. An answer that stops before its
+// end is an error, never a short answer. A Client is safe for concurrent use.
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// Options are what a Client needs to know.
+type Options struct {
+	URL       string       // of the server: http://host:port, with or without a path below it
+	Key       string       // sent as X-API-Key; empty: none
+	View      string       // the view that is asked
+	UserAgent string       // optional
+	HTTP      *http.Client // optional; nil: one without a time limit, as streams may take long
+}
+
+// Client asks one view of one server.
+type Client struct {
+	base      string
+	key       string
+	userAgent string
+	http      *http.Client
+}
+
+// New makes a Client. It sends nothing.
+func New(o Options) (*Client, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%q is not the URL of a server, such as http://127.0.0.1:8080", o.URL)
+	}
+	if strings.ContainsAny(o.Key, "\r\n") {
+		return nil, fmt.Errorf("the API key has a line break in it")
+	}
+	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP}
+	c.base = strings.TrimRight(o.URL, "/") + "/api/v1/views/" + url.PathEscape(o.View)
+	if c.http == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		// On this machine compression costs more than it saves.
+		transport.DisableCompression = loopback(u.Hostname())
+		c.http = &http.Client{Transport: transport}
+	}
+	return c, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// setPath puts a path into the query as the API wants it.
+func setPath(q url.Values, path string) {
+	if utf8.ValidString(path) {
+		q.Set("path", path)
+		return
+	}
+	q.Set("path_b64", base64.RawURLEncoding.EncodeToString([]byte(path)))
+}
+
+// get sends one request and returns the body of a 200; the caller closes it.
+func (c *Client) get(ctx context.Context, call string, q url.Values, accept string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+call+"?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	if c.key != "" {
+		req.Header.Set("X-API-Key", c.key)
+	}
+	if c.userAgent != "" {
+		req.Header.Set("User-Agent", c.userAgent)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, unreachable(ctx, req.URL, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, problem(resp)
+	}
+	return resp.Body, nil
+}
+
+// getJSON reads a whole answer of at most maxAnswer bytes into v.
+func (c *Client) getJSON(ctx context.Context, call string, q url.Values, v any) error {
+	body, err := c.get(ctx, call, q, "application/json")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
+	if err != nil {
+		return fmt.Errorf("read the answer to %s: %w", call, err)
+	}
+	if len(raw) > maxAnswer {
+		return fmt.Errorf("the answer to %s is larger than %d bytes", call, maxAnswer)
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("the answer to %s is not what a fustor server sends: %w", call, err)
+	}
+	return nil
+}
+
+// maxAnswer bounds an answer that is held in memory; pages are far below it.
+const maxAnswer = 256 << 20

@@ -1,0 +1,45 @@
+package client
+
+// Node is one entry of a view, as the API has it.
+type Node struct {
+	Path    string // from the view's root, with a leading slash; bytes
+	Type    string // file, directory, symlink, other
+	Size    int64  // st_size, bytes
+	MtimeNs int64  // ns since 1970
+	Mode    uint32 // st_mode & 07777
+	UID     uint32
+	GID     uint32
+	Target  string // of a symlink; bytes
+
+	Suspect      bool   // perhaps still being written
+	AgentMissing bool   // found by looking; no agent reported it
+	AuditSkipped bool   // the last audit did not look at it
+	LastAgent    string // the agent that saw it last
+	Source       string // what that agent reads
+	// Subtree sums up a directory; nil for everything else.
+	Subtree *Subtree
+}
+
+// Subtree is the sums over a directory and everything below it, the directory itself included. Bytes and LatestMtimeNs
+// are those of regular files.
+type Subtree struct {
+	Files       int64
+	Directories int64
+	Bytes       int64
+	// LatestMtimeNs is the newest mtime of a regular file; HasMtime is false where there is none.
+	LatestMtimeNs int64
+	HasMtime      bool
+}
+
+// Letter is the type as find has it: f, d, l or o.
+func (n *Node) Letter() byte {
+	switch n.Type {
+	case "file":
+		return 'f'
+	case "directory":
+		return 'd'
+	case "symlink":
+		return 'l'
+	}
+	return 'o'
+}

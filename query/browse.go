@@ -1,0 +1,290 @@
+package query
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+)
+
+// pageEntries is how many entries a page for people shows.
+const pageEntries = 500
+
+// pageFrame is what the pages of a view have in common.
+type pageFrame struct {
+	Title, View, ViewURL string
+	Here                 string // the directory that a search is below
+	Query                string
+	Cookie               bool
+	Entries              []pageEntry
+	NextURL              string
+	Footer               pageFooter
+}
+
+type pageFooter struct {
+	Version              uint64
+	Folded, FoldedAt     string
+	Observed, ObservedAt string
+	ScanErrors           string
+	JSON                 string
+}
+
+type directoryPage struct {
+	pageFrame
+	Crumbs  []crumb
+	Totals  *pageTotals
+	Columns []pageColumn
+	Empty   string
+}
+
+type foundPage struct {
+	pageFrame
+	Where   []textPart
+	Summary string
+}
+
+type crumb struct {
+	Name []textPart
+	URL  string
+}
+
+type pageTotals struct{ Size, Bytes, Files, Directories, Others, Latest string }
+
+type pageColumn struct{ Label, Class, URL, Sorted, Arrow string }
+
+type pageEntry struct {
+	Kind                   string
+	Name, Target, Parent   []textPart
+	URL, ParentURL         string
+	Size, Bytes, Files     string
+	Modified, Exact, Owner string
+	Suspect, AgentMissing  bool
+}
+
+// browsePage shows a directory, or what a search below it finds.
+func (s *Server) browsePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+	view := r.PathValue("view_id")
+	if !key.Views.Has(view) {
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key is not for view %q", view),
+			Hint: "ask the administrator of this Fustor for a key that is"}
+	}
+	path, err := httpapi.CleanPath("/" + r.PathValue("path"))
+	if err != nil {
+		return httpapi.BadRequest("the path "+err.Error(), "")
+	}
+	q := httpapi.Query(r)
+	if q.Has("q") {
+		return s.foundPage(w, r, q, view, path)
+	}
+	return s.directoryPage(w, r, q, view, path)
+}
+
+func (s *Server) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+	order := q.Enum("sort", byNameOrder, byNameOrder, bySizeOrder, byMtimeOrder)
+	v, p, err := s.openPage(r, q, view, pageEntries, maxLimit, "page", path, order)
+	if err != nil {
+		return err
+	}
+	dir, err := v.lookup(r.Context(), path)
+	if err != nil {
+		return err
+	}
+	now := s.clock.nowNs()
+	page := directoryPage{pageFrame: frameOf(v, r, now, path, "/list?"), Crumbs: crumbs(view, path), Columns: columns(view, path, order), Empty: "This directory is empty."}
+	if dir.Type != event.Directory {
+		page.Entries = []pageEntry{entryOf(view, dir, now)}
+		render(w, http.StatusOK, "directory", page)
+		return nil
+	}
+	page.Totals = totalsOf(dir.Sub)
+	at, err := v.list(r.Context(), dir, order, p.after, p.limit, func(row *evidence.Row) error {
+		page.Entries = append(page.Entries, entryOf(view, row, now))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if next := p.next(v, at); next != "" {
+		page.NextURL = pageURL(view, path, "sort", order, "cursor", next)
+	}
+	render(w, http.StatusOK, "directory", page)
+	return nil
+}
+
+func (s *Server) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+	text := q.String("q", "")
+	look, err := wantedNames(text, path)
+	if err != nil {
+		return err
+	}
+	v, p, err := s.openPage(r, q, view, pageEntries, maxLimit, "found", path, text)
+	if err != nil {
+		return err
+	}
+	root, err := v.lookup(r.Context(), path)
+	if err != nil {
+		return err
+	}
+	now := s.clock.nowNs()
+	page := foundPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
+	page.Title, page.Query = "“"+text+"”", text
+	if path != "/" {
+		page.Where = parts(path)
+	}
+	at, err := v.search(r.Context(), root, look, p.after, p.limit, func(row *evidence.Row) error {
+		e := entryOf(view, row, now)
+		parent := strings.TrimSuffix(row.Parent, "/")
+		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(view, parent)
+		page.Entries = append(page.Entries, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	page.Summary = summary(len(page.Entries), at != nil, p.after != nil)
+	if next := p.next(v, at); next != "" {
+		page.NextURL = pageURL(view, path, "q", text, "cursor", next)
+	}
+	render(w, http.StatusOK, "found", page)
+	return nil
+}
+
+func summary(n int, more, continued bool) string {
+	switch {
+	case n == 0 && !continued:
+		return "Nothing has such a name."
+	case more || continued:
+		return plural(int64(n), "match", "matches") + " on this page."
+	}
+	return plural(int64(n), "match", "matches") + "."
+}
+
+func frameOf(v *version, r *http.Request, now int64, path, call string) pageFrame {
+	view := v.m.View
+	param := "path=" + url.QueryEscape(path)
+	if _, b64 := httpapi.PathFields(path); b64 != "" {
+		param = "path_b64=" + b64
+	}
+	_, err := r.Cookie(keyCookie)
+	f := pageFrame{
+		Title: readable(path), View: view, ViewURL: browseURL(view, "/"), Here: browseURL(view, path), Cookie: err == nil,
+		Footer: pageFooter{
+			Version: v.m.Version, JSON: "/api/v1/views/" + view + call + param,
+			Folded: ago(now, v.m.FoldedAt), FoldedAt: exact(v.m.FoldedAt), Observed: ago(now, v.m.ObservedAt), ObservedAt: exact(v.m.ObservedAt),
+		},
+	}
+	if path == "/" {
+		f.Title = view
+	}
+	if n := v.m.Scan.ErrorCount; n > 0 {
+		f.Footer.ScanErrors = plural(int64(n), "directory", "directories")
+	}
+	return f
+}
+
+func crumbs(view, path string) []crumb {
+	out := []crumb{{parts(view), browseURL(view, "/")}}
+	for i := 1; i < len(path); {
+		end := i + strings.IndexByte(path[i:]+"/", '/')
+		out = append(out, crumb{parts(path[i:end]), browseURL(view, path[:end])})
+		i = end + 1
+	}
+	out[len(out)-1].URL = ""
+	return out
+}
+
+func columns(view, path, order string) []pageColumn {
+	column := func(label, class, sort, direction, arrow string) pageColumn {
+		c := pageColumn{Label: label, Class: class, URL: pageURL(view, path, "sort", sort)}
+		if sort == order {
+			c.Class, c.Sorted, c.Arrow, c.URL = class+" sorted", direction, arrow, ""
+		}
+		return c
+	}
+	return []pageColumn{
+		column("Name", "name", byNameOrder, "ascending", "↑"), column("Size", "number", bySizeOrder, "descending", "↓"),
+		{Label: "Files below", Class: "number optional"}, column("Modified (UTC)", "when", byMtimeOrder, "descending", "↓"),
+		{Label: "Owner (uid)", Class: "when optional"},
+	}
+}
+
+func totalsOf(t evidence.Totals) *pageTotals {
+	p := &pageTotals{Size: size(t.Bytes), Bytes: count(t.Bytes), Files: plural(t.Files, "file", "files")}
+	if below := t.Directories - 1; below > 0 {
+		p.Directories = plural(below, "directory below", "directories below")
+	}
+	if t.Others > 0 {
+		p.Others = plural(t.Others, "link or special file", "links and special files")
+	}
+	if t.LatestMtimeNs != evidence.NoMtime {
+		p.Latest = minute(t.LatestMtimeNs)
+	}
+	return p
+}
+
+func entryOf(view string, r *evidence.Row, now int64) pageEntry {
+	e := pageEntry{
+		Kind: r.Type.String(), Name: parts(r.Name), Size: size(r.Size), Bytes: count(r.Size),
+		Modified: minute(r.MtimeNs), Exact: exact(r.MtimeNs),
+		Owner: strconv.FormatUint(uint64(r.UID), 10), Suspect: r.SuspectUntil > now, AgentMissing: r.AgentMissing,
+	}
+	switch r.Type {
+	case event.Directory:
+		e.URL = browseURL(view, r.Path())
+		e.Size, e.Bytes, e.Files = size(r.Sub.Bytes), count(r.Sub.Bytes), count(r.Sub.Files)
+	case event.Symlink:
+		e.Target, e.Size = parts(r.Target), ""
+	case event.Other:
+		e.Size = ""
+	}
+	return e
+}
+
+// browseURL is the page of a path.
+func browseURL(view, path string) string {
+	var b strings.Builder
+	b.WriteString("/browse/" + view)
+	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if segment != "" {
+			b.WriteString("/" + url.PathEscape(segment))
+		}
+	}
+	return b.String()
+}
+
+// pageURL is the page of a path with parameters name, value, …
+func pageURL(view, path string, params ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(params); i += 2 {
+		q.Set(params[i], params[i+1])
+	}
+	return browseURL(view, path) + "?" + q.Encode()
+}
+
+func size(n int64) string  { return humanize.IBytes(uint64(max(0, n))) }
+func count(n int64) string { return humanize.Comma(n) }
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return count(n) + " " + many
+}
+
+func minute(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04") }
+func exact(ns int64) string {
+	return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05.999999999 UTC")
+}
+
+func ago(now, then int64) string {
+	return humanize.RelTime(time.Unix(0, then), time.Unix(0, max(now, then)), "ago", "")
+}

@@ -1,0 +1,115 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// heads knows each view's current version. A head that was looked at within ttl is taken as it is; an older one is
+// revalidated by its ETag, by one request however many calls wait for it.
+type heads struct {
+	store   store.Store
+	ttl     time.Duration
+	now     func() time.Time
+	flights singleflight.Group
+
+	mu    sync.Mutex
+	known map[string]headState
+	// invalidated counts the calls of invalidate: a request that began before one of them proves nothing.
+	invalidated uint64
+}
+
+type headState struct {
+	manifest *manifest.Manifest
+	etag     string
+	checked  time.Time
+}
+
+// maxHeads bounds how many heads are kept; beyond it any one goes.
+const maxHeads = 4096
+
+func newHeads(st store.Store, ttl time.Duration, now func() time.Time) *heads {
+	return &heads{store: st, ttl: ttl, now: now, known: map[string]headState{}}
+}
+
+// current is the view's newest version. manifest.ErrNoHead where it has none.
+func (h *heads) current(ctx context.Context, view string) (*manifest.Manifest, error) {
+	if s, ok := h.get(view); ok && h.now().Sub(s.checked) < h.ttl {
+		return s.manifest, nil
+	}
+	flight := h.flights.DoChan(view, func() (any, error) {
+		// The request serves all who wait, so it does not end with the call that began it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), headTimeout)
+		defer cancel()
+		return h.revalidate(ctx, view)
+	})
+	select {
+	case r := <-flight:
+		m, _ := r.Val.(*manifest.Manifest)
+		return m, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+const headTimeout = 30 * time.Second
+
+func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest, error) {
+	h.mu.Lock()
+	old, invalidated := h.known[view], h.invalidated
+	h.mu.Unlock()
+	checked := h.now() // before the request: what it answers may be older than its end
+	m, etag, err := manifest.LoadIfChanged(ctx, h.store, view, old.etag)
+	switch {
+	case errors.Is(err, store.ErrNotModified):
+		m, etag = old.manifest, old.etag
+	case err != nil:
+		h.drop(view)
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.known[view]; !ok && len(h.known) >= maxHeads {
+		for v := range h.known {
+			delete(h.known, v)
+			break
+		}
+	}
+	if h.invalidated != invalidated {
+		checked = time.Time{}
+	}
+	h.known[view] = headState{m, etag, checked}
+	return m, nil
+}
+
+func (h *heads) get(view string) (headState, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.known[view]
+	return s, ok
+}
+
+func (h *heads) drop(view string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.known, view)
+}
+
+// invalidate has the next call look at the store.
+func (h *heads) invalidate(view string) {
+	h.flights.Forget(view)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.invalidated++
+	if s, ok := h.known[view]; ok {
+		s.checked = time.Time{}
+		h.known[view] = s
+	}
+}

@@ -1,0 +1,85 @@
+package query
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/fault"
+)
+
+// TestHeads: a head is believed for its time, then asked for by its ETag, once for all who wait; Invalidate ends that.
+func TestHeads(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	counted := store.Count(f.st)
+	now := time.Now()
+	h := newHeads(counted, 250*time.Millisecond, func() time.Time { return now })
+	version := func(want uint64, gets uint64, what string) {
+		t.Helper()
+		before := counted.Counts().Get
+		m, err := h.current(context.Background(), testView)
+		if err != nil || m.Version != want || counted.Counts().Get-before != gets {
+			t.Fatalf("%s: version %v, %v, %d requests; not %d, %d", what, m, err, counted.Counts().Get-before, want, gets)
+		}
+	}
+	version(1, 1, "first")
+	version(1, 0, "at once")
+	f.base(testView, sample())
+	now = now.Add(249 * time.Millisecond)
+	version(1, 0, "within its time")
+	now = now.Add(time.Millisecond)
+	version(2, 1, "after its time")
+	now = now.Add(time.Second)
+	before := counted.Counts().BytesIn
+	version(2, 1, "unchanged")
+	if n := counted.Counts().BytesIn - before; n != 0 {
+		t.Errorf("an unchanged head cost %d bytes", n)
+	}
+	f.base(testView, sample())
+	h.invalidate(testView)
+	version(3, 1, "invalidated")
+}
+
+// TestHeadsShare: many who ask at once cause one request, and one who goes away takes nobody along.
+func TestHeadsShare(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	counted := store.Count(fault.New(f.st, func(fault.Call) fault.Fault { return fault.Fault{Delay: 50 * time.Millisecond} }))
+	h := newHeads(counted, time.Hour, time.Now)
+	gone, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	first := make(chan error, 1)
+	go func() {
+		_, err := h.current(gone, testView)
+		first <- err
+	}()
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			if m, err := h.current(context.Background(), testView); err != nil || m.Version != 1 {
+				t.Errorf("%v, %v", m, err)
+			}
+		})
+	}
+	cancel()
+	wg.Wait()
+	<-first // answered, or gone: which of them is a matter of time
+	if n := counted.Counts().Get; n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestStoreClock: this machine's clock is put right by the store's, but not by what a Date cannot tell.
+func TestStoreClock(t *testing.T) {
+	at := time.Unix(1000, 0)
+	c := &storeClock{now: func() time.Time { return at }}
+	for date, want := range map[int64]int64{999: 1000, 1002: 1000, 1003: 1003, 400: 400, 1000: 1000} {
+		c.learn(time.Unix(date, 0))
+		if got := c.nowNs(); got != want*1e9 {
+			t.Errorf("Date %d: now is %d, not %d", date, got, want*1e9)
+		}
+	}
+}

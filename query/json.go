@@ -1,0 +1,83 @@
+package query
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+// appendString appends s as a JSON string. Bytes that are not UTF-8 come out as one U+FFFD for each run of them, as
+// httpapi.PathFields has it; the exact bytes stand in the field's base64url twin.
+func appendString(b []byte, s string) []byte {
+	return append(appendText(append(b, '"'), s), '"')
+}
+
+// appendText is appendString without the quotes.
+func appendText(b []byte, s string) []byte {
+	plain := 0
+	for plain < len(s) && isPlain[s[plain]] {
+		plain++
+	}
+	b = append(b, s[:plain]...)
+	if plain == len(s) {
+		return b
+	}
+	return appendEscaped(b, s[plain:])
+}
+
+// isPlain are the bytes that stand for themselves in JSON.
+var isPlain = func() (plain [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
+func appendEscaped(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	wasBad := false
+	for i := 0; i < len(s); {
+		c, bad := s[i], false
+		switch {
+		case isPlain[c]:
+			b = append(b, c)
+			i++
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			i++
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if bad = r == utf8.RuneError && n == 1; !bad || !wasBad {
+				b = utf8.AppendRune(b, r)
+			}
+			i += n
+		}
+		wasBad = bad
+	}
+	return b
+}
+
+// appendSeconds appends ns since 1970 as Unix seconds, an exact decimal number as httpapi.Seconds has it, without its
+// allocations: 1700001234500000000 is 1700001234.5.
+func appendSeconds(b []byte, ns int64) []byte {
+	magnitude := uint64(ns)
+	if ns < 0 {
+		b = append(b, '-')
+		magnitude = -magnitude
+	}
+	b = strconv.AppendUint(b, magnitude/1e9, 10)
+	b = append(b, '.')
+	fraction := magnitude % 1e9
+	digits := [9]byte{}
+	for i := 8; i >= 0; i-- {
+		digits[i] = '0' + byte(fraction%10)
+		fraction /= 10
+	}
+	n := 9
+	for n > 1 && digits[n-1] == '0' {
+		n--
+	}
+	return append(b, digits[:n]...)
+}

@@ -1,0 +1,31 @@
+package query
+
+import (
+	"net/http"
+
+	"github.com/fustor/fustor/internal/httpapi"
+)
+
+// metadata answers one node.
+func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) error {
+	q := httpapi.Query(r)
+	path := q.Path("/")
+	if err := q.Err(); err != nil {
+		return err
+	}
+	v, err := s.current(r.Context(), view)
+	if err != nil {
+		return err
+	}
+	if s.notModified(w, r, v.m) {
+		return nil
+	}
+	row, err := v.lookup(r.Context(), path)
+	if err != nil {
+		return err
+	}
+	valid := validity{now: s.clock.nowNs()}
+	valid.add(row)
+	writeBody(w, v.m, valid.until, nodeWriter{now: valid.now}.node(nil, row))
+	return nil
+}

@@ -1,0 +1,104 @@
+package query
+
+import (
+	"encoding/base64"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+)
+
+// nodeWriter writes rows as the nodes of docs/api.md. It is the only place that knows their fields.
+type nodeWriter struct {
+	now      int64 // ns, the store's time: what is suspect is decided when it is read
+	onlyPath bool  // name, path and content_type alone
+}
+
+// open appends the row's node without its closing brace, so that children may follow.
+func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
+	b = append(b, `{"name":`...)
+	b = appendString(b, r.Name)
+	b = append(b, `,"path":"`...)
+	if r.Parent == "" {
+		b = append(b, '/')
+	}
+	b = appendText(appendText(b, r.Parent), r.Name)
+	b = append(b, '"')
+	if !utf8.ValidString(r.Name) || !utf8.ValidString(r.Parent) {
+		b = appendBase64(b, `,"path_b64":"`, r.Path())
+	}
+	b = append(b, `,"content_type":"`...)
+	b = append(b, r.Type.String()...)
+	b = append(b, '"')
+	if w.onlyPath {
+		return b
+	}
+	b = w.attributes(b, r)
+	if r.Type == event.Directory {
+		b = append(b, `,"subtree":`...)
+		b = appendTotals(b, r.Sub)
+	}
+	return b
+}
+
+// node appends the row's whole node.
+func (w nodeWriter) node(b []byte, r *evidence.Row) []byte { return append(w.open(b, r), '}') }
+
+func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
+	b = append(b, `,"type":"`...)
+	b = append(b, r.Type.Letter()...)
+	b = append(b, `","size":`...)
+	b = strconv.AppendInt(b, r.Size, 10)
+	b = append(b, `,"modified_time":`...)
+	b = appendSeconds(b, r.MtimeNs)
+	b = append(b, `,"mtime_ns":`...)
+	b = strconv.AppendInt(b, r.MtimeNs, 10)
+	b = append(b, `,"created_time":null,"integrity_suspect":`...) // no agent reports a birth time
+	b = strconv.AppendBool(b, r.SuspectUntil > w.now)
+	b = append(b, `,"agent_missing":`...)
+	b = strconv.AppendBool(b, r.AgentMissing)
+	b = append(b, `,"audit_skipped":false,"last_agent_id":`...) // an audit here confirms every directory it passes
+	b = appendString(b, r.Agent)
+	b = append(b, `,"source_uri":`...)
+	b = appendString(b, r.Source)
+	b = append(b, `,"mode":`...)
+	b = strconv.AppendUint(b, uint64(r.Mode), 10)
+	b = append(b, `,"uid":`...)
+	b = strconv.AppendUint(b, uint64(r.UID), 10)
+	b = append(b, `,"gid":`...)
+	b = strconv.AppendUint(b, uint64(r.GID), 10)
+	if r.Type == event.Symlink {
+		b = append(b, `,"target":`...)
+		b = appendString(b, r.Target)
+		if !utf8.ValidString(r.Target) {
+			b = appendBase64(b, `,"target_b64":"`, r.Target)
+		}
+	}
+	return b
+}
+
+func appendTotals(b []byte, t evidence.Totals) []byte {
+	b = append(b, `{"files":`...)
+	b = strconv.AppendInt(b, t.Files, 10)
+	b = append(b, `,"directories":`...)
+	b = strconv.AppendInt(b, t.Directories, 10)
+	b = append(b, `,"others":`...)
+	b = strconv.AppendInt(b, t.Others, 10)
+	b = append(b, `,"bytes":`...)
+	b = strconv.AppendInt(b, t.Bytes, 10)
+	b = append(b, `,"latest_mtime":`...)
+	if t.LatestMtimeNs == evidence.NoMtime {
+		return append(b, `null,"latest_mtime_ns":null}`...)
+	}
+	b = appendSeconds(b, t.LatestMtimeNs)
+	b = append(b, `,"latest_mtime_ns":`...)
+	b = strconv.AppendInt(b, t.LatestMtimeNs, 10)
+	return append(b, '}')
+}
+
+func appendBase64(b []byte, field, s string) []byte {
+	b = append(b, field...)
+	b = base64.RawURLEncoding.AppendEncode(b, []byte(s))
+	return append(b, '"')
+}

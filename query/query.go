@@ -1,0 +1,139 @@
+// Package query is the reading side: it answers over HTTP what a view holds, at one version, from the view's head and
+// its layers alone, and shows it on a page for people. docs/api.md has every call.
+//
+// It writes nothing to the store. Invariants: an answer is of exactly one version, pages that follow it too; removed
+// rows are never shown; what takes long streams or is bounded by a page; a damaged object fails the calls that need it
+// and names itself, other views go on. `fustor query`, `fustor up` and the Lambda serve a Server.
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// Options are what a Server needs. Store and Authenticator are required.
+type Options struct {
+	Store         store.Store
+	Authenticator *access.Authenticator
+	// CacheBytes bounds what is kept of layers in memory; 0: 256 MiB.
+	CacheBytes int64
+	// HeadTTL is how long a view's current version is believed before the store is asked again; 0: 250 ms, negative: not
+	// at all.
+	HeadTTL time.Duration
+	Logger  *slog.Logger // nil: none
+	// Registry takes the metrics, /metrics shows it; nil: one of its own.
+	Registry *prometheus.Registry
+	Now      func() time.Time // nil: time.Now
+}
+
+// Server answers the reading calls. It is safe for concurrent use.
+type Server struct {
+	store    store.Store // metered
+	keys     *access.Authenticator
+	clock    *storeClock
+	heads    *heads
+	versions *versions
+	mux      *httpapi.Mux
+	handler  http.Handler
+}
+
+const (
+	defaultCacheBytes = 256 << 20
+	defaultHeadTTL    = 250 * time.Millisecond
+)
+
+// New returns a Server. It reads nothing yet.
+func New(o Options) (*Server, error) {
+	if o.Store == nil || o.Authenticator == nil {
+		return nil, errors.New("query: Options.Store and Options.Authenticator are required")
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCacheBytes
+	}
+	if o.HeadTTL == 0 {
+		o.HeadTTL = defaultHeadTTL
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	metrics, err := httpapi.NewMetrics(o.Registry, "query")
+	if err != nil {
+		return nil, fmt.Errorf("register query metrics: %w", err)
+	}
+	clock := &storeClock{now: o.Now}
+	st := metered{o.Store, clock}
+	s := &Server{
+		store: st, keys: o.Authenticator, clock: clock,
+		heads:    newHeads(st, o.HeadTTL, o.Now),
+		versions: newVersions(st, layer.NewCache(o.CacheBytes)),
+		mux:      httpapi.NewMux(),
+	}
+	s.routes(o.Registry)
+	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.mux)
+	return s, nil
+}
+
+// Handler serves the reading calls, the probes and the pages.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Routes are the calls that Handler serves.
+func (s *Server) Routes() []httpapi.Route { return s.mux.Routes() }
+
+// Invalidate has the next call on a view look at the store, for a compactor in the same process that has just published.
+func (s *Server) Invalidate(view string) { s.heads.invalidate(view) }
+
+func (s *Server) routes(registry *prometheus.Registry) {
+	protect := func(h http.Handler) http.Handler { return withCookie(s.keys.Require(h, access.Query)) }
+	view := func(call string, f viewHandler) {
+		s.mux.Handle(http.MethodGet, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+			return s.serveView(w, r, f)
+		})))
+	}
+	view("tree", s.tree)
+	view("list", s.list)
+	view("metadata", s.metadata)
+	view("search", s.search)
+	view("stats", s.stats)
+	view("sessions", s.sessions)
+	httpapi.Probes{Ready: s.ready, Gatherer: registry, OpenAPI: OpenAPI(), Protect: protect}.Register(s.mux)
+	s.pageRoutes()
+}
+
+// callTimeout bounds the answers that are not streams.
+const callTimeout = time.Minute
+
+// viewHandler answers one call on a view that the caller's key is for.
+type viewHandler func(w http.ResponseWriter, r *http.Request, view string) error
+
+func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler) error {
+	view := r.PathValue("view_id")
+	if err := access.CheckView(r.Context(), view); err != nil {
+		return err
+	}
+	ctx, c := withCost(r.Context(), s.clock.now())
+	return f(&costWriter{ResponseWriter: w, cost: c, now: s.clock.now}, r.WithContext(ctx), view)
+}
+
+// ready asks the store for something small; that it is not there is an answer too.
+func (s *Server) ready(ctx context.Context) error {
+	_, err := s.store.Get(ctx, layout.ViewConfig("ready"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,173 @@
+package query
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+)
+
+const (
+	defaultTreeLimit = 10_000
+	maxTreeLimit     = 100_000
+)
+
+// tree answers a node with what is below it: nested, in pages, or as a stream of all of it.
+func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error {
+	q := httpapi.Query(r)
+	path := q.Path("/")
+	depth := q.Int("max_depth", math.MaxInt32, 0, math.MaxInt32)
+	onlyPath := q.Bool("only_path", false)
+	if !q.Bool("recursive", true) {
+		depth = 0
+	}
+	if q.Bool("on_demand_scan", false) {
+		return &httpapi.Error{Status: http.StatusNotImplemented, Detail: "on-demand scans are not served yet",
+			Hint: "leave on_demand_scan out; the answer is what the agents have seen"}
+	}
+	v, p, err := s.openPage(r, q, view, 0, maxTreeLimit, "tree", path, strconv.FormatInt(depth, 10), strconv.FormatBool(onlyPath))
+	if err != nil {
+		return err
+	}
+	if s.notModified(w, r, v.m) {
+		return nil
+	}
+	root, err := v.lookup(r.Context(), path)
+	if err != nil {
+		return err
+	}
+	nodes := nodeWriter{now: s.clock.nowNs(), onlyPath: onlyPath}
+	if wantsLines(r) {
+		return treeLines(w, r, v, p, root, int(depth), nodes)
+	}
+	if p.limit == 0 {
+		p.limit = defaultTreeLimit
+	}
+	t := newForest(root, nodes, int(depth))
+	at, err := v.below(r.Context(), root, t.depth, p.after, p.limit, t.add)
+	if err != nil {
+		return err
+	}
+	writeBody(w, v.m, t.valid.until, t.finish(v, at, p.next(v, at)))
+	return nil
+}
+
+// treeLines streams the node, on the first page, and everything below it in the order of the rows.
+func treeLines(w http.ResponseWriter, r *http.Request, v *version, p page, root *evidence.Row, depth int, nodes nodeWriter) error {
+	out := &lines{w: w, m: v.m}
+	line := func(row *evidence.Row) error {
+		out.b = nodes.node(out.b, row)
+		return out.end()
+	}
+	var err error
+	if p.after == nil {
+		err = line(root)
+	}
+	var at *position
+	if err == nil {
+		at, err = v.below(r.Context(), root, depth, p.after, p.limit, line)
+	}
+	return out.finish(r.Context(), p.next(v, at), err)
+}
+
+// below emits what is below a directory, depth levels of it, in the order of the rows: after a position, up to limit.
+func (v *version) below(ctx context.Context, root *evidence.Row, depth int, after *position, limit int, out emit) (*position, error) {
+	if root.Type != event.Directory || depth == 0 {
+		return nil, nil
+	}
+	page := limited{limit: limit, emit: out}
+	if depth == 1 {
+		return page.end(v.children(ctx, root.ChildParent(), after, limit, page.take))
+	}
+	return page.end(v.subtree(ctx, root.ChildParent(), depth, after, limit, page.take))
+}
+
+// forest nests the rows of one page. Rows come in key order, so that a directory's own row precedes all that is in it;
+// directories that stood on an earlier page are repeated, bare.
+type forest struct {
+	nodes nodeWriter
+	valid validity
+	depth int
+	root  *branch
+	// directories by what is Parent in their entries' rows.
+	directories map[string]*branch
+}
+
+// branch is a node whose object is not closed, and its children.
+type branch struct {
+	open     []byte
+	inside   string // of a directory: what is Parent in its entries' rows
+	level    int    // below the root
+	children []*branch
+}
+
+func newForest(root *evidence.Row, nodes nodeWriter, depth int) *forest {
+	t := &forest{nodes: nodes, valid: validity{now: nodes.now}, depth: depth, directories: map[string]*branch{}}
+	t.root = t.branch(root, 0)
+	return t
+}
+
+func (t *forest) branch(r *evidence.Row, level int) *branch {
+	t.valid.add(r)
+	b := &branch{open: t.nodes.open(nil, r), level: level}
+	if r.Type == event.Directory {
+		b.inside = r.ChildParent()
+		t.directories[b.inside] = b
+	}
+	return b
+}
+
+func (t *forest) add(r *evidence.Row) error {
+	parent := t.parent(r.Parent)
+	parent.children = append(parent.children, t.branch(r, parent.level+1))
+	return nil
+}
+
+// parent is the directory whose entries have that Parent.
+func (t *forest) parent(inside string) *branch {
+	if b, ok := t.directories[inside]; ok {
+		return b
+	}
+	row := evidence.Row{Type: event.Directory}
+	row.Parent, row.Name = event.Split(inside[:len(inside)-1])
+	above := t.parent(row.Parent)
+	b := &branch{open: nodeWriter{onlyPath: true}.open(nil, &row), inside: strings.Clone(inside), level: above.level + 1}
+	b.open = append(b.open, `,"continued":true`...)
+	t.directories[b.inside] = b
+	above.children = append(above.children, b)
+	return b
+}
+
+// finish writes the whole, with what only the outermost node has.
+func (t *forest) finish(v *version, at *position, next string) []byte {
+	t.root.open = append(t.root.open, `,"version":`...)
+	t.root.open = strconv.AppendUint(t.root.open, v.m.Version, 10)
+	if next != "" {
+		t.root.open = append(t.root.open, `,"next_cursor":`...)
+		t.root.open = appendString(t.root.open, next)
+	}
+	return t.append(nil, t.root, at)
+}
+
+// append writes a branch. A directory without children has an empty list of them only where it is known to be empty:
+// within the depth asked for, and not beyond the page's end.
+func (t *forest) append(b []byte, n *branch, at *position) []byte {
+	b = append(b, n.open...)
+	seen := n.level < t.depth && (at == nil || n.inside <= at.key.Parent)
+	if len(n.children) > 0 || n.inside != "" && seen {
+		b = append(b, `,"children":[`...)
+		for i, child := range n.children {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = t.append(b, child, at)
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}

@@ -1,0 +1,120 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// version is one version of a view, open for reading. It never changes.
+type version struct {
+	m      *manifest.Manifest
+	view   *layer.View
+	pinned bool // it is a cursor's, not the current one
+
+	mu    sync.Mutex
+	found *marks // of the whole view, once they were asked for
+}
+
+// versions keeps the versions that are being read open.
+type versions struct {
+	store store.Store
+	cache *layer.Cache
+	open  *otter.Cache[string, *version] // by the manifest's key
+}
+
+// maxOpen bounds the versions that are kept open; what they are made of is in the layers' cache.
+const maxOpen = 256
+
+func newVersions(st store.Store, cache *layer.Cache) *versions {
+	return &versions{st, cache, otter.Must(&otter.Options[string, *version]{MaximumSize: maxOpen})}
+}
+
+// of opens a manifest's version.
+func (s *versions) of(m *manifest.Manifest, pinned bool) (*version, error) {
+	key := m.Key()
+	if v, ok := s.open.GetIfPresent(key); ok && v.pinned == pinned {
+		return v, nil
+	}
+	view, err := layer.OpenView(s.store, m.View, m.Base, m.Deltas, s.cache)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
+	}
+	v := &version{m: m, view: view, pinned: pinned}
+	s.open.Set(key, v)
+	return v, nil
+}
+
+// current is the view's newest version, ready to be read.
+func (s *Server) current(ctx context.Context, view string) (*version, error) {
+	m, err := s.heads.current(ctx, view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		err = s.absent(ctx, view)
+	}
+	if err != nil {
+		return nil, explain(view, err)
+	}
+	if !m.Ready() {
+		return nil, errNotReady(view, m)
+	}
+	v, err := s.versions.of(m, false)
+	return v, explain(view, err)
+}
+
+// pinned is the version that a cursor continues on.
+func (s *Server) pinned(ctx context.Context, view string, number uint64, nonce string) (*version, error) {
+	m, err := s.heads.current(ctx, view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		err = s.absent(ctx, view)
+	}
+	if err != nil {
+		return nil, explain(view, err)
+	}
+	if m.Version == number && m.Nonce == nonce {
+		v, err := s.versions.of(m, false)
+		return v, explain(view, err)
+	}
+	key := layout.Manifest(view, number, nonce)
+	if v, ok := s.versions.open.GetIfPresent(key); ok {
+		return v, nil
+	}
+	m, err = manifest.LoadKey(ctx, s.store, view, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errGone(number)
+	}
+	if err != nil {
+		return nil, explain(view, err)
+	}
+	v, err := s.versions.of(m, true)
+	return v, explain(view, err)
+}
+
+// fail explains what reading the version failed with. Objects of an old version may be gone by retention.
+func (v *version) fail(err error) error {
+	if v.pinned && errors.Is(err, store.ErrNotFound) {
+		return errGone(v.m.Version)
+	}
+	return explain(v.m.View, err)
+}
+
+// lookup is the row of a path; an error 404 where there is none.
+func (v *version) lookup(ctx context.Context, path string) (*evidence.Row, error) {
+	r := &evidence.Row{}
+	found, err := v.view.Get(ctx, layer.KeyOf(path), r)
+	if err != nil {
+		return nil, v.fail(err)
+	}
+	if !found || r.Removed {
+		return nil, errNoPath(path)
+	}
+	return r, nil
+}

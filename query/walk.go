@@ -1,0 +1,128 @@
+package query
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// Walks go through the rows of a directory or a subtree in key order and leave out what is removed. No name and no
+// parent has a NUL, and a parent ends in a slash, so that the key ranges below hold exactly what they are meant to.
+
+const (
+	// streamAhead is how many bytes of a layer a long walk reads at once.
+	streamAhead = 4 << 20
+	// longWalk is from how many rows on a walk is long; row groups have about so many.
+	longWalk = 8 << 10
+	// checkEvery is after how many rows a walk looks whether anybody still waits for it.
+	checkEvery = 1 << 12
+)
+
+// keyAfter is the first key after k.
+func keyAfter(k layer.Key) layer.Key { return layer.Key{Parent: k.Parent, Name: k.Name + "\x00"} }
+
+// childrenEnd is the first key after the entries with that parent.
+func childrenEnd(parent string) layer.Key { return layer.Key{Parent: parent + "\x00"} }
+
+// subtreeEnd is the first key after everything below the directory with that parent: '0' comes after '/'.
+func subtreeEnd(parent string) layer.Key {
+	return layer.Key{Parent: parent[:len(parent)-1] + "0"}
+}
+
+// walk is one pass over a range of rows.
+type walk struct {
+	ctx    context.Context
+	v      *version
+	cursor *layer.Cursor
+	row    evidence.Row
+	n      int
+}
+
+// walk makes a pass up to a key; limit is how many rows are expected at most, 0 any number.
+func (v *version) walk(ctx context.Context, until layer.Key, limit int) *walk {
+	c := v.view.Cursor(ctx).Until(until)
+	if limit == 0 || limit > longWalk {
+		c.ReadAhead(streamAhead)
+	}
+	return &walk{ctx: ctx, v: v, cursor: c}
+}
+
+// seek goes to the first row of the range that comes after the position, or at or after from where there is none.
+func (w *walk) seek(from layer.Key, after *position) bool {
+	if after != nil {
+		if next := keyAfter(after.key); next.Compare(from) > 0 {
+			from = next
+		}
+	}
+	return w.cursor.Seek(from)
+}
+
+// emit passes the row at the place on, unless it is removed.
+func (w *walk) emit(out emit) error {
+	if w.n++; w.n%checkEvery == 0 {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if err := w.cursor.Row(&w.row); err != nil {
+		return w.v.fail(err)
+	}
+	if w.row.Removed {
+		return nil
+	}
+	return out(&w.row)
+}
+
+// end is what ended the pass early, if anything did.
+func (w *walk) end() error {
+	if err := w.cursor.Err(); err != nil {
+		return w.v.fail(err)
+	}
+	return nil
+}
+
+// children emits the entries of a directory after a position.
+func (v *version) children(ctx context.Context, parent string, after *position, limit int, out emit) error {
+	w := v.walk(ctx, childrenEnd(parent), limit)
+	for ok := w.seek(layer.Key{Parent: parent}, after); ok; ok = w.cursor.Next() {
+		if err := w.emit(out); err != nil {
+			return err
+		}
+	}
+	return w.end()
+}
+
+// subtree emits what is below a directory, depth levels of it, after a position. What lies deeper is jumped over.
+func (v *version) subtree(ctx context.Context, parent string, depth int, after *position, limit int, out emit) error {
+	w := v.walk(ctx, subtreeEnd(parent), limit)
+	slashes := strings.Count(parent, "/") + depth // as many in a parent are too deep
+	inside, deep := "", 0
+	for ok := w.seek(layer.Key{Parent: parent}, after); ok; {
+		if p := w.cursor.Key().Parent; p != inside {
+			inside, deep = p, endOfSlash(p, slashes)
+		}
+		if deep > 0 {
+			ok = w.cursor.Seek(subtreeEnd(inside[:deep]))
+			continue
+		}
+		if err := w.emit(out); err != nil {
+			return err
+		}
+		ok = w.cursor.Next()
+	}
+	return w.end()
+}
+
+// endOfSlash is where the nth slash of s ends; 0 if it has fewer.
+func endOfSlash(s string, n int) int {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '/' {
+			if n--; n == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}

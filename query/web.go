@@ -1,0 +1,267 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/layout"
+)
+
+// The pages for people: HTML rendered here, one style sheet, no script. A browser keeps the API key in a cookie that
+// scripts and other sites cannot use; /?key=KEY sets it, so that `fustor up` can print one link.
+
+//go:embed web
+var webFiles embed.FS
+
+var pages = template.Must(template.ParseFS(webFiles, "web/pages.html"))
+
+const (
+	keyCookie    = "fustor_key"
+	cookieMaxAge = 30 * 24 * time.Hour
+	// pageCSP allows our style sheet and our forms, and nothing else.
+	pageCSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+func (s *Server) pageRoutes() {
+	s.mux.Handle(http.MethodGet, "/", s.page(s.indexPage))
+	s.mux.Handle(http.MethodGet, "/browse/{view_id}", s.page(s.browsePage))
+	s.mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.page(s.browsePage))
+	samesite := http.NewCrossOriginProtection()
+	s.mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
+	s.mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
+	for _, name := range []string{"style.css", "icon.svg"} {
+		s.mux.Handle(http.MethodGet, "/web/"+name, staticFile(name))
+	}
+}
+
+// staticFile serves a file of ours. It holds nothing of anyone, so it needs no key.
+func staticFile(name string) http.Handler {
+	body, err := webFiles.ReadFile("web/" + name)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	sum := sha256.Sum256(body)
+	tag := fmt.Sprintf(`"%x"`, sum[:8])
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", tag)
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+	})
+}
+
+// pageHandler writes a page for the holder of a key.
+type pageHandler func(w http.ResponseWriter, r *http.Request, key access.Record) error
+
+// page lets those with a key through and shows the others where to give one. What fails becomes a page too.
+func (s *Server) page(f pageHandler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if key := r.URL.Query().Get("key"); key != "" {
+			s.enter(w, r, key, withoutKey(r.URL))
+			return
+		}
+		key := pageKey(r)
+		if key == "" {
+			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: here(r)})
+			return
+		}
+		record, err := s.keys.Authenticate(r.Context(), key)
+		switch {
+		case errors.Is(err, access.ErrUnknownKey):
+			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key is not known, or its time is over."})
+		case err != nil:
+			problemPage(w, r, httpapi.StoreFailure(err))
+		case !record.Allows(access.Query):
+			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key may not read views."})
+		default:
+			if err := f(w, r, record); err != nil {
+				problemPage(w, r, err)
+			}
+		}
+	})
+}
+
+// enter takes a key: it sets the cookie and goes on to next, or asks again.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, key, next string) {
+	record, err := s.keys.Authenticate(r.Context(), key)
+	switch {
+	case err != nil && !errors.Is(err, access.ErrUnknownKey):
+		problemPage(w, r, httpapi.StoreFailure(err))
+	case err != nil || !record.Allows(access.Query):
+		render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: next, Problem: "This key is not known here, or may not read views."})
+	default:
+		setKey(w, r, base64.RawURLEncoding.EncodeToString([]byte(key)), int(cookieMaxAge/time.Second))
+		w.Header().Set("Referrer-Policy", "no-referrer") // the key may stand in this URL
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, next, http.StatusSeeOther)
+	}
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	s.enter(w, r, strings.TrimSpace(r.PostFormValue("key")), ownPath(r.PostFormValue("next")))
+}
+
+func logout(w http.ResponseWriter, r *http.Request) {
+	setKey(w, r, "", -1)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func setKey(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{Name: keyCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"})
+}
+
+// pageKey is the key of a browser's request: its cookie, or the header that programs send.
+func pageKey(r *http.Request) string {
+	if key := r.Header.Get("X-API-Key"); key != "" {
+		return key
+	}
+	c, err := r.Cookie(keyCookie)
+	if err != nil {
+		return ""
+	}
+	key, _ := base64.RawURLEncoding.DecodeString(c.Value)
+	return string(key)
+}
+
+// withCookie lets browsers, which have the cookie, read the API. The API only reads, and the cookie comes from no other site.
+func withCookie(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-API-Key") == "" && r.Header.Get("Authorization") == "" {
+			if key := pageKey(r); key != "" {
+				r.Header.Set("X-API-Key", key)
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func withoutKey(u *url.URL) string {
+	q := u.Query()
+	q.Del("key")
+	return ownPath((&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: q.Encode()}).String())
+}
+
+func here(r *http.Request) string { return ownPath(r.URL.RequestURI()) }
+
+// ownPath is a place of this server to go to, and nowhere else.
+func ownPath(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || next != "/" && !strings.HasPrefix(next, "/browse/") {
+		return "/"
+	}
+	return next
+}
+
+type loginPage struct{ Title, Next, Problem string }
+
+// render writes a page.
+func render(w http.ResponseWriter, status int, name string, data any) {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", pageCSP)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // a client that went away is no error of ours
+}
+
+// problemPage shows an error; that a first scan is under way is shown as its progress, and again and again.
+func problemPage(w http.ResponseWriter, r *http.Request, err error) {
+	e := httpapi.Explain(r.Context(), err)
+	if e.RetryAfter > 0 {
+		seconds := int(e.RetryAfter / time.Second)
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		w.Header().Set("Refresh", strconv.Itoa(seconds))
+		if p, ok := e.Extra["progress"].(notReady); ok {
+			view := r.PathValue("view_id")
+			render(w, e.Status, "wait", waitPage{"First scan of " + view, view, count(p.Files), count(p.Directories), size(p.Bytes), p != notReady{}, seconds})
+			return
+		}
+	}
+	page := errorPage{Title: http.StatusText(e.Status), Detail: e.Detail, Hint: e.Hint, Back: "/", BackLabel: "All views"}
+	if view := r.PathValue("view_id"); layout.ValidView(view) && e.Status != http.StatusForbidden {
+		page.Back, page.BackLabel = browseURL(view, "/"), "Root of "+view
+	}
+	render(w, e.Status, "problem", page)
+}
+
+type waitPage struct {
+	Title, View, Files, Directories, Size string
+	Begun                                 bool
+	Seconds                               int
+}
+
+type errorPage struct{ Title, Detail, Hint, Back, BackLabel string }
+
+// indexPage shows the views that the key may read, or the one there is.
+func (s *Server) indexPage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+	names := key.Views.Names
+	if key.Views.All {
+		var err error
+		if names, err = s.viewNames(r.Context()); err != nil {
+			return httpapi.StoreFailure(err)
+		}
+	}
+	if len(names) == 1 {
+		http.Redirect(w, r, browseURL(names[0], "/"), http.StatusSeeOther)
+		return nil
+	}
+	page := viewsPage{Title: "Views"}
+	for _, name := range names {
+		page.Views = append(page.Views, viewLink{name, browseURL(name, "/")})
+	}
+	render(w, http.StatusOK, "views", page)
+	return nil
+}
+
+type viewsPage struct {
+	Title string
+	Views []viewLink
+}
+
+type viewLink struct{ Name, URL string }
+
+// maxViews bounds the views that the index page looks for.
+const maxViews = 200
+
+// viewNames finds the views that have objects, with one LIST for each.
+func (s *Server) viewNames(ctx context.Context) (names []string, err error) {
+	const all = "views/"
+	for after := ""; len(names) < maxViews; {
+		page, err := s.store.List(ctx, all, after, 1)
+		if err != nil {
+			return nil, fmt.Errorf("list views: %w", err)
+		}
+		if len(page.Items) == 0 {
+			return names, nil
+		}
+		name, _, ok := strings.Cut(strings.TrimPrefix(page.Items[0].Key, all), "/")
+		if ok && layout.ValidView(name) {
+			names = append(names, name)
+		}
+		after = all + name + "0" // past everything that the view has: '0' comes after '/'
+	}
+	return names, nil
+}

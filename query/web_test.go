@@ -1,0 +1,197 @@
+package query
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+)
+
+// TestKeyCookie: a key in the URL, or in the form, becomes a cookie that opens the pages; nothing else does.
+func TestKeyCookie(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	for target, next := range map[string]string{
+		"/?key=" + queryKey: "/",
+		"/browse/research/docs?sort=size&key=" + queryKey: "/browse/research/docs?sort=size",
+		"/browse/research/b%FF?key=" + queryKey:           "/browse/research/b%FF",
+	} {
+		a := f.do("GET", target, "").is(303)
+		if a.header.Get("Location") != next {
+			t.Errorf("%s goes on to %s", target, a.header.Get("Location"))
+		}
+		checkCookie(t, f, a)
+	}
+	form := func(key, next string) *answer {
+		return f.do("POST", "/login", url.Values{"key": {key}, "next": {next}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	}
+	for next, want := range map[string]string{
+		"/browse/research/docs": "/browse/research/docs", "": "/", "https://elsewhere/browse/": "/", "//elsewhere/browse/": "/",
+		"/browse/research/x%0d%0aSet-Cookie:a": "/browse/research/x%0d%0aSet-Cookie:a", "/login": "/", `\\elsewhere`: "/",
+	} {
+		a := form(" "+queryKey+"\n", next).is(303)
+		if a.header.Get("Location") != want {
+			t.Errorf("next %q leads to %q, not %q", next, a.header.Get("Location"), want)
+		}
+		checkCookie(t, f, a)
+	}
+	for _, key := range []string{"", "wrong", ingestKey} {
+		if a := form(key, "/").is(401); a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "not known here") {
+			t.Errorf("key %q: %v", key, a.header)
+		}
+	}
+	f.do("POST", "/login", "key="+queryKey, "Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site").is(403)
+	out := f.do("POST", "/logout", "").is(303).header.Get("Set-Cookie")
+	if !strings.Contains(out, "fustor_key=;") || !strings.Contains(out, "Max-Age=0") {
+		t.Errorf("logging out: %s", out)
+	}
+	secure := f.do("GET", "/?key="+queryKey, "", "X-Forwarded-Proto", "https").header.Get("Set-Cookie")
+	if !strings.Contains(secure, "; Secure") {
+		t.Errorf("over TLS: %s", secure)
+	}
+}
+
+func checkCookie(t *testing.T, f *fixture, a *answer) {
+	t.Helper()
+	set := a.header.Get("Set-Cookie")
+	if !strings.Contains(set, "; HttpOnly") || !strings.Contains(set, "; SameSite=Strict") || strings.Contains(set, queryKey) {
+		t.Errorf("cookie: %s", set)
+	}
+	cookie, _, _ := strings.Cut(set, ";")
+	f.do("GET", "/browse/research", "", "Cookie", cookie).is(200)
+	f.do("GET", viewURL("tree"), "", "Cookie", cookie).is(200)
+	f.do("GET", viewURL("tree"), "", "Cookie", cookie, "X-API-Key", "wrong").is(401)
+}
+
+// TestBrowse: every link on every page leads to a page, whatever the names are.
+func TestBrowse(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	seen, todo := map[string]bool{}, []string{"/browse/research", "/browse/research/data?q=a", "/browse/research?q=*&limit=2", "/browse/research/data?limit=2&sort=mtime"}
+	for len(todo) > 0 {
+		target := todo[0]
+		todo = todo[1:]
+		if seen[target] {
+			continue
+		}
+		seen[target] = true
+		a := f.get(target).is(200)
+		if strings.HasPrefix(target, "/browse/") {
+			if a.header.Get("Content-Security-Policy") != pageCSP || a.header.Get("Content-Type") != "text/html; charset=utf-8" {
+				t.Fatalf("%s: %v", target, a.header)
+			}
+			if strings.Contains(string(a.body), "<b>'") || strings.Contains(string(a.body), "\xff") || strings.Contains(string(a.body), "ZgotmplZ") {
+				t.Fatalf("%s: not escaped: %s", target, a.body)
+			}
+			for _, m := range regexp.MustCompile(`(?:href|action)="([^"]*)"`).FindAllStringSubmatch(string(a.body), -1) {
+				if link := strings.ReplaceAll(m[1], "&amp;", "&"); link != "/" && link != "/logout" {
+					todo = append(todo, link)
+				}
+			}
+		}
+	}
+	for _, want := range []string{"/browse/research/data/x", "/browse/research/data-2", "/browse/research/empty"} {
+		if !seen[want] {
+			t.Errorf("no link leads to %s: %v", want, seen)
+		}
+	}
+	page := string(f.get("/browse/research/data").body)
+	for _, want := range []string{`b<span class="raw" title="bytes that are not text">\xff</span>`, `x y&amp;&lt;b&gt;&#39;&#34;`, `\n</span>line`, "1.0 TiB"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if file := string(f.get("/browse/research/readme.txt").is(200).body); !strings.Contains(file, "10 B") {
+		t.Errorf("the page of a file: %s", file)
+	}
+	f.get("/browse/research/nothing").is(404)
+	f.get("/browse/nothing").is(404)
+	f.get("/browse/research?q=[").is(400)
+	f.get("/browse/research?sort=age").is(400)
+	f.get("/browse/research?unknown=1").is(400)
+	f.do("GET", "/browse/research", "", "X-API-Key", otherKey).is(403)
+}
+
+// TestBrowsePages: the page's pages are those of the list.
+func TestBrowsePages(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	var got []string
+	name := regexp.MustCompile(`(?s)<td class="name">.*?</td>`)
+	tags := regexp.MustCompile(`<[^>]*>|being written\?|blind spot`)
+	for target := "/browse/research?limit=2&sort=size"; target != ""; {
+		page := string(f.get(target).is(200).body)
+		for _, m := range name.FindAllString(page, -1) {
+			got = append(got, "/"+strings.TrimSpace(tags.ReplaceAllString(m, "")))
+		}
+		target = ""
+		if m := regexp.MustCompile(`<p class="next"><a href="([^"]*)"`).FindStringSubmatch(page); m != nil {
+			target = strings.ReplaceAll(m[1], "&amp;", "&") + "&limit=2"
+		}
+	}
+	equal(t, "pages", got, model(sample()).list("/", bySizeOrder))
+}
+
+func TestIndexPage(t *testing.T) {
+	f := newFixture(t)
+	if page := string(f.get("/").is(200).body); !strings.Contains(page, "no view here yet") {
+		t.Errorf("without views: %s", page)
+	}
+	f.base(testView, sample())
+	if to := f.get("/").is(303).header.Get("Location"); to != "/browse/research" {
+		t.Errorf("with one view it leads to %s", to)
+	}
+	for _, view := range []string{"research-2", "research0", "a"} {
+		f.putJSON(layout.Roster(view), `{"sessions":{},"nonce":"n"}`)
+	}
+	page := string(f.get("/").is(200).body)
+	for _, view := range []string{"research", "research-2", "research0", "a"} {
+		if !strings.Contains(page, `href="/browse/`+view+`"`) {
+			t.Errorf("no link to %s: %s", view, page)
+		}
+	}
+	if to := f.do("GET", "/", "", "X-API-Key", otherKey).is(303).header.Get("Location"); to != "/browse/other" {
+		t.Errorf("a key for one view leads to %s", to)
+	}
+}
+
+// TestWaitPage: while the first scan is under way there is a page that says so and looks again.
+func TestWaitPage(t *testing.T) {
+	f := newFixture(t)
+	f.putJSON(layout.Roster("new"), `{"sessions":{},"nonce":"n"}`)
+	a := f.get("/browse/new").is(http.StatusServiceUnavailable)
+	if a.header.Get("Refresh") != "2" || a.header.Get("Retry-After") != "2" || !strings.Contains(string(a.body), "Nothing has come in yet") {
+		t.Errorf("before anything came: %v %s", a.header, a.body)
+	}
+	f.commit("new", func(m *manifest.Manifest) {
+		m.Scan.SnapshotDone, m.Totals = 0, evidence.Totals{Files: 1234567, Directories: 89, Bytes: 5 << 40}
+	})
+	a = f.get("/browse/new/some/path").is(http.StatusServiceUnavailable)
+	for _, want := range []string{"1,234,567", "89", "5.0 TiB"} {
+		if !strings.Contains(string(a.body), want) {
+			t.Errorf("the page lacks %s: %s", want, a.body)
+		}
+	}
+	info := f.layer("new", sample())
+	f.commit("new", func(m *manifest.Manifest) { m.Base = append(m.Base, info) })
+	f.get("/browse/new").is(200)
+	if _, err := f.st.Get(context.Background(), layout.Head("new")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestParts(t *testing.T) {
+	for name, want := range map[string]string{
+		"plain é 日": "plain é 日", "a\nb\t": `a\nb\t`, "\xff\xfe": `\xff\xfe`, "a\u202eb": `a\u202eb`, "\u00a0": `\u00a0`, "\ufffd": "\ufffd", "\x1b[31m": `\x1b[31m`, "": "",
+	} {
+		if got := readable(name); got != want {
+			t.Errorf("%q: %q, not %q", name, got, want)
+		}
+	}
+}
