@@ -250,7 +250,7 @@ func clock(ctx context.Context, p *probe) (string, error) {
 	if age := object.Date.Sub(object.LastModified); age < -clockSlack || age > took+clockSlack {
 		return "", fmt.Errorf("an object written %v ago was %v old by the store's clock", took, age)
 	}
-	return fmt.Sprintf("the store's clock is %v from this machine's", object.Date.Sub(time.Now()).Round(time.Second)), nil
+	return fmt.Sprintf("the store's clock is %v from this machine's", time.Until(object.Date).Round(time.Second)), nil
 }
 
 func presign(ctx context.Context, p *probe) (string, error) {

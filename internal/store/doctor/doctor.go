@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
@@ -57,6 +58,9 @@ func (r Report) Err() error {
 	return fmt.Errorf("%w: %s breaks the rule %s; %s", ErrUnfit, r.Store, names, hint)
 }
 
+// root is the prefix of all probes.
+const root = "doctor/"
+
 // cleanLimit bounds how long a probe cleans up after its context has ended.
 const cleanLimit = 30 * time.Second
 
@@ -65,7 +69,7 @@ const cleanLimit = 30 * time.Second
 // are in the Report.
 func Probe(ctx context.Context, s store.Store) (Report, error) {
 	begun := time.Now()
-	p := &probe{store: s, prefix: "doctor/" + rand.Text() + "/"}
+	p := &probe{store: s, prefix: root + rand.Text() + "/"}
 	report := Report{Store: s.String()}
 	defer p.clean(ctx)
 	if err := p.reach(ctx); err != nil {
@@ -106,18 +110,28 @@ func (p *probe) reach(ctx context.Context) error {
 	return err
 }
 
-// clean removes what the probe has written, as far as that goes: a probe leaves nothing that anybody reads.
+// leftoverAge is how old the objects of a probe must be that died before it cleaned up.
+const leftoverAge = 24 * time.Hour
+
+// clean removes what this probe has written, and old leftovers of others, as far as that goes: nobody reads them.
 func (p *probe) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
 	defer cancel()
-	for {
-		page, err := p.store.List(ctx, p.prefix, "", 0)
+	for after, more := "", true; more; {
+		page, err := p.store.List(ctx, root, after, 0)
 		if err != nil || len(page.Items) == 0 {
 			return
 		}
-		err = parallel(len(page.Items), func(i int) error { return p.store.Delete(ctx, page.Items[i].Key) })
+		err = parallel(len(page.Items), func(i int) error {
+			item := page.Items[i]
+			if !strings.HasPrefix(item.Key, p.prefix) && page.Date.Sub(item.LastModified) < leftoverAge {
+				return nil
+			}
+			return p.store.Delete(ctx, item.Key)
+		})
 		if err != nil {
 			return
 		}
+		after, more = page.Items[len(page.Items)-1].Key, page.More
 	}
 }

@@ -21,7 +21,7 @@ const sweepAge = time.Hour
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, key string, body []byte) (store.Meta, error) {
-	return s.write(ctx, "put", key, body, func(temp string) error {
+	return s.write(ctx, "put", key, body, func() error { return nil }, func(temp string) error {
 		unlock, err := s.lock(ctx, key)
 		if err != nil {
 			return err
@@ -33,17 +33,18 @@ func (s *Store) Put(ctx context.Context, key string, body []byte) (store.Meta, e
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
-	return s.write(ctx, "create", key, body, func(temp string) error { return s.place(os.Link, temp, key) })
+	absent := func() error { // spares a loser the disk's time; link decides
+		if info, err := os.Lstat(s.path(key)); err == nil && info.Mode().IsRegular() {
+			return store.ErrExists
+		}
+		return nil
+	}
+	return s.write(ctx, "create", key, body, absent, func(temp string) error { return s.place(os.Link, temp, key) })
 }
 
 // Replace implements store.Store.
 func (s *Store) Replace(ctx context.Context, key string, body []byte, etag string) (store.Meta, error) {
-	return s.write(ctx, "replace", key, body, func(temp string) error {
-		unlock, err := s.lock(ctx, key)
-		if err != nil {
-			return err
-		}
-		defer unlock()
+	unchanged := func() error {
 		switch present, err := s.read(ctx, key); {
 		case errors.Is(err, store.ErrNotFound):
 			return fmt.Errorf("%w: there is none", store.ErrChanged)
@@ -52,16 +53,31 @@ func (s *Store) Replace(ctx context.Context, key string, body []byte, etag strin
 		case present.ETag != etag:
 			return store.ErrChanged
 		}
+		return nil
+	}
+	// Asked twice: first to spare a loser the disk's time, then under the lock, where it counts.
+	return s.write(ctx, "replace", key, body, unchanged, func(temp string) error {
+		unlock, err := s.lock(ctx, key)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		if err := unchanged(); err != nil {
+			return err
+		}
 		return s.place(os.Rename, temp, key)
 	})
 }
 
-// write brings body to the disk under a temporary name, has place give it its own, and syncs the directory.
-func (s *Store) write(ctx context.Context, op, key string, body []byte, place func(temp string) error) (store.Meta, error) {
+// write asks may, brings body to the disk under a temporary name, has place give it its own, and syncs the directory.
+func (s *Store) write(ctx context.Context, op, key string, body []byte, may func() error, place func(temp string) error) (store.Meta, error) {
 	fail := func(err error) (store.Meta, error) {
 		return store.Meta{Date: time.Now()}, wrap(op, key, explain(err))
 	}
 	if err := errors.Join(ctx.Err(), store.CheckKey(key)); err != nil {
+		return fail(err)
+	}
+	if err := may(); err != nil {
 		return fail(err)
 	}
 	temp, info, err := s.writeTemp(body)

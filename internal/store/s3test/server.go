@@ -63,7 +63,6 @@ type process struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
-	log  *bytes.Buffer
 }
 
 // MinIO starts a MinIO server that ends with the test.
@@ -188,7 +187,14 @@ func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 func (p *process) Kill() { p.end(syscall.SIGKILL) }
 
 // Pause stops the server in its tracks (SIGSTOP), so that it answers nothing until Continue.
-func (p *process) Pause() { p.signal(syscall.SIGSTOP) }
+func (p *process) Pause() {
+	p.signal(syscall.SIGSTOP)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		awaitStopped(p.cmd.Process.Pid)
+	}
+}
 
 // Continue undoes Pause.
 func (p *process) Continue() { p.signal(syscall.SIGCONT) }
@@ -247,7 +253,7 @@ func (p *process) startProcess() error {
 		<-done
 		return fmt.Errorf("%w; it said: %s", err, log)
 	}
-	p.cmd, p.done, p.log = cmd, done, log
+	p.cmd, p.done = cmd, done
 	return nil
 }
 

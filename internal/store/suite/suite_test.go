@@ -64,3 +64,65 @@ func TestVersitygw(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkStores measures one client's small writes and reads, and a round of a contended counter: its report says
+// what the pace of commits, leases and segments is on each store.
+func BenchmarkStores(b *testing.B) {
+	b.Run("local", func(b *testing.B) { benchmark(b, openLocal) })
+	for _, start := range []func(testing.TB) *s3test.Server{s3test.MinIO, s3test.Versitygw} {
+		server := start(b)
+		for _, sdk := range []string{"s3", "minio"} {
+			b.Run(server.Name+" through "+sdk, func(b *testing.B) { benchmark(b, fresh(server, sdk)) })
+		}
+	}
+}
+
+func benchmark(b *testing.B, open func(testing.TB) store.Store) {
+	for _, size := range []int{4 << 10, 1 << 20} {
+		body := make([]byte, size)
+		b.Run(fmt.Sprintf("create %d", size), func(b *testing.B) {
+			s := open(b)
+			b.SetBytes(int64(size))
+			for n := 0; b.Loop(); n++ {
+				if _, err := s.Create(b.Context(), fmt.Sprintf("a/%d", n), body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("get %d", size), func(b *testing.B) {
+			s := open(b)
+			b.SetBytes(int64(size))
+			if _, err := s.Create(b.Context(), "a/b", body); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := s.Get(b.Context(), "a/b"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("replace", func(b *testing.B) {
+		s := open(b)
+		meta, err := s.Create(b.Context(), "head", []byte("0"))
+		for n := 0; b.Loop() && err == nil; n++ {
+			meta, err = s.Replace(b.Context(), "head", fmt.Append(nil, n), meta.ETag)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	})
+	b.Run("list 1000 of 3000", func(b *testing.B) {
+		s := open(b)
+		for n := range 3000 {
+			if _, err := s.Create(b.Context(), fmt.Sprintf("a/%02d/%04d", n%10, n), nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for b.Loop() {
+			if page, err := s.List(b.Context(), "a/", "a/05/1000", 1000); err != nil || len(page.Items) < 999 {
+				b.Fatal(len(page.Items), err)
+			}
+		}
+	})
+}

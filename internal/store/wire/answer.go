@@ -50,8 +50,8 @@ func nameOf(f *Failure, missing, failed error) error {
 	switch f.Code {
 	case "NoSuchBucket":
 		return store.ErrNoBucket
-	case "ExpiredToken", "InvalidToken", "ExpiredTokenException":
-		return store.ErrDenied // 400 on AWS
+	case "ExpiredToken", "InvalidToken", "ExpiredTokenException", "XAdminUserNotFound":
+		return store.ErrDenied // 400 on AWS; 404 on versitygw
 	case "ObjectParentIsFile", "ExistingObjectIsDirectory", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory",
 		"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName":
 		return store.ErrKey
@@ -62,7 +62,11 @@ func nameOf(f *Failure, missing, failed error) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return store.ErrDenied
 	case http.StatusNotFound:
-		return missing
+		switch f.Code {
+		case "NoSuchKey", "NotFound", "NoSuchVersion", "":
+			return missing
+		}
+		return nil // something else is not there, and the object may be
 	case http.StatusConflict:
 		return store.ErrConflict
 	case http.StatusPreconditionFailed:

@@ -1,0 +1,236 @@
+//go:build unix
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/store/s3test"
+)
+
+// leaseTime is how long a lease lasts in these tests.
+const leaseTime = 3 * time.Second
+
+func TestFollowerTakesOver(t *testing.T) {
+	url := "file://" + t.TempDir()
+	setSessionTimeout(t, url, patience(leaseTime))
+	p := startParts(t, url)
+	dir := t.TempDir()
+	work(t, dir, 30, operationsOf(2_000), nil)
+
+	first := p.startAgent(dir, "first", "")
+	led := p.awaitRole("first", "leader", 1, patience(10*time.Second))
+	p.startAgent(dir, "second", "")
+	p.awaitRole("second", "follower", 0, patience(10*time.Second))
+	p.equal(t, dir, time.Now(), patience(10*time.Second))
+
+	worked := make(chan struct{})
+	w := newWorkload(t, filepath.Join(dir, "meanwhile"), 31)
+	go func() {
+		defer close(worked)
+		w.run(operationsOf(2_000))
+	}()
+	first.Kill()
+	began := time.Now()
+	now := p.awaitRole("second", "leader", *led.Term+1, patience(3*leaseTime))
+	t.Logf("taken over after %v", time.Since(began).Round(time.Millisecond))
+	if now.ID == led.ID {
+		t.Errorf("leader before and after is session %s", led.ID)
+	}
+	<-worked
+	p.equal(t, dir, time.Now(), patience(10*time.Second))
+
+	// The first comes back and finds that it is not asked to lead.
+	first.Restart()
+	p.awaitRole("first", "follower", 0, patience(10*time.Second))
+	p.awaitRole("second", "leader", *led.Term+1, patience(time.Second))
+	work(t, dir, 32, operationsOf(1_000), nil)
+	p.equal(t, dir, time.Now(), patience(settle))
+}
+
+// TestStoppedLeaderIsFenced freezes a leader in the middle of its snapshot, with listings on their way, until another
+// leads. The tree loses files meanwhile that the second leader's view has never heard of, and the directory's mtime is
+// put back, so that nothing but the term keeps the late listings from bringing those files into the view.
+func TestStoppedLeaderIsFenced(t *testing.T) {
+	minio := s3test.MinIO(t)
+	direct := minio.URL("minio", "fenced")
+	setSessionTimeout(t, direct, patience(leaseTime))
+	dir := t.TempDir()
+	doomed := largeTree(t, dir)
+
+	late := newLateStore(t, minio.Endpoint())
+	p := startParts(t, direct)
+	first := p.startAgent(dir, "first", late.over(direct))
+	old := p.awaitRole("first", "leader", 1, patience(10*time.Second))
+	held := late.awaitHeld(t, patience(20 * time.Second))
+	first.Pause()
+
+	removeUnnoticed(t, doomed)
+	p.startAgent(dir, "second", direct)
+	p.awaitRole("second", "leader", 2, patience(4*leaseTime))
+	p.equal(t, dir, time.Now(), patience(20*time.Second))
+	before := p.head().Counted
+
+	late.release()
+	first.Resume()
+	p.listsAll(old.ID, doomed, dir)
+	eventually(t, patience(10*time.Second), "the late listings are folded and fenced", func() bool {
+		return p.head().Counted.Fenced > before.Fenced
+	})
+	again := p.awaitRole("first", "follower", 0, patience(10*time.Second))
+	if again.ID == old.ID {
+		t.Errorf("the session %s that had timed out lives again", old.ID)
+	}
+	p.equal(t, dir, time.Now(), patience(settle))
+	p.awaitRole("second", "leader", 2, 0)
+	work(t, dir, 40, operationsOf(1_000), nil)
+	p.equal(t, dir, time.Now(), patience(settle))
+	t.Logf("%s was held; %d listings were fenced", held, p.head().Counted.Fenced)
+}
+
+// largeTree makes a tree with a directory of files that will be removed, and returns that directory.
+func largeTree(t testing.TB, dir string) string {
+	t.Helper()
+	for i := range 300 {
+		sub := filepath.Join(dir, fmt.Sprintf("d%03d", i))
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for j := range 30 {
+			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint("f", j)), []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return filepath.Join(dir, "d150")
+}
+
+// removeUnnoticed empties a directory whose mtime stays what it was.
+func removeUnnoticed(t testing.TB, dir string) {
+	t.Helper()
+	info, err := os.Lstat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(dir, time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listsAll waits until a session's segments in the store have a listing of the directory with all its files: the
+// listing that must have no effect did come.
+func (p *parts) listsAll(session, gone, root string) {
+	p.t.Helper()
+	path := strings.TrimPrefix(gone, root)
+	eventually(p.t, patience(10*time.Second), "the late listing is in the store", func() bool {
+		for _, key := range p.segments() {
+			if !strings.Contains(key, session) {
+				continue
+			}
+			for _, e := range p.events(key) {
+				if e.Kind == event.Listing && e.Path == path && len(e.Entries) == 30 {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// lateStore stands before an S3 server and holds back segments, all but each session's first, as a network would that
+// delivers late: whoever sent them may be gone or frozen when they arrive.
+type lateStore struct {
+	*httptest.Server
+	server   string
+	released chan struct{}
+	release  func()
+
+	mu   sync.Mutex
+	held []string
+}
+
+func newLateStore(t testing.TB, server string) *lateStore {
+	l := &lateStore{server: server, released: make(chan struct{})}
+	l.release = sync.OnceFunc(func() { close(l.released) })
+	l.Server = httptest.NewServer(l)
+	t.Cleanup(l.Server.Close)
+	t.Cleanup(l.release)
+	return l
+}
+
+// over is a minio:// store URL that goes through here.
+func (l *lateStore) over(storeURL string) string {
+	u, err := url.Parse(storeURL)
+	if err != nil {
+		panic(err)
+	}
+	u.Host = l.Listener.Addr().String()
+	return u.String()
+}
+
+// awaitHeld waits until something is held back, and returns the first of it.
+func (l *lateStore) awaitHeld(t testing.TB, within time.Duration) (path string) {
+	t.Helper()
+	eventually(t, within, "a segment is held back", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.held) > 0 {
+			path = l.held[0]
+		}
+		return path != ""
+	})
+	return path
+}
+
+func (l *lateStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/segments/") && !strings.HasSuffix(r.URL.Path, "/00000000000000000000.zst") {
+		l.mu.Lock()
+		l.held = append(l.held, r.URL.Path)
+		l.mu.Unlock()
+		<-l.released
+	}
+	// The sender may have given up; what it sent is under way all the same. Host and headers are signed.
+	forward, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, l.server+r.URL.RequestURI(), bytes.NewReader(body))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	forward.Host, forward.Header = r.Host, r.Header
+	answer, err := http.DefaultTransport.RoundTrip(forward)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer answer.Body.Close()
+	for name, values := range answer.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(answer.StatusCode)
+	_, _ = io.Copy(w, answer.Body)
+}

@@ -1,0 +1,66 @@
+//go:build unix
+
+// Package e2e tests the real binary: processes that are started, stopped, killed and frozen as in the field, on real
+// trees and real stores, and asked through the reading commands as by a user.
+//
+// The truth is always the tree itself, read here with lstat, so with other code than the agent's. A test may end with
+// more than one process running: they end with the test, and on Linux even when the test's own process is killed.
+// A race that the race detector finds in a process fails the test that started it.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// fustor is the binary under test; it is built once, with the race detector where the test itself is.
+var fustor string
+
+// patience is by how much longer everything may take under the race detector.
+func patience(d time.Duration) time.Duration {
+	if raceDetector {
+		return 5 * d
+	}
+	return d
+}
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "fustor-e2e-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	// A process that has given up its rights must be able to reach the binary.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 0, err
+	}
+	fustor = filepath.Join(dir, "fustor")
+	args := []string{"build", "-o", fustor}
+	if raceDetector {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, "github.com/fustor/fustor/cmd/fustor")...).CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build fustor: %w\n%s", err, out)
+	}
+	// What the developer has set up for the own use must not reach the processes.
+	for _, name := range []string{"FUSTOR_URL", "FUSTOR_API_KEY", "FUSTOR_VIEW", "FUSTOR_DATA", "FUSTOR_STORE", "FUSTOR_INGEST", "FUSTOR_AGENT_ID", "FUSTOR_AGENT_STATE"} {
+		os.Unsetenv(name)
+	}
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
+		os.Setenv(name, filepath.Join(dir, name))
+	}
+	return m.Run(), nil
+}

@@ -1,0 +1,238 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/open"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// up is a running `fustor up` and what it works on.
+type up struct {
+	*process
+	dir, data string
+	server
+}
+
+// startUp runs `fustor up dir` on a data directory and waits until it serves.
+func startUp(t testing.TB, dir, data string) *up {
+	t.Helper()
+	u := &up{dir: dir, data: data, server: server{"--data", data}}
+	u.process = start(t, nil, "up", dir, "--data", data, "--listen", "127.0.0.1:0")
+	u.serves()
+	return u
+}
+
+// serves waits until this very process says where it is.
+func (u *up) serves() {
+	u.t.Helper()
+	u.await("to write up.json", func() bool {
+		var said struct {
+			PID int    `json:"pid"`
+			URL string `json:"url"`
+		}
+		b, err := os.ReadFile(filepath.Join(u.data, "up.json"))
+		return err == nil && json.Unmarshal(b, &said) == nil && said.PID == u.cmd.Process.Pid && answers(said.URL)
+	})
+}
+
+// answers reports whether a server is there and ready.
+func answers(url string) bool {
+	response, err := http.Get(url + "/readyz")
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+const (
+	viewID = "e2e"
+	apiKey = "fustor_e2e-test-key-0123456789"
+)
+
+// parts is what four processes share: a store, a view, a key.
+type parts struct {
+	t     testing.TB
+	store string   // its URL
+	env   []string // credentials and the key
+
+	ingest, compact, query *process
+	ingestURL, queryURL    string
+	server
+}
+
+var readyURL = regexp.MustCompile(`msg="\w+ is ready".* url="?([^ "]+)`)
+
+// startParts starts an ingest, a compactor and a query handler on a store, and waits until they serve.
+func startParts(t testing.TB, storeURL string) *parts {
+	t.Helper()
+	p := &parts{t: t, store: storeURL, env: []string{"FUSTOR_API_KEY=" + apiKey}}
+	p.ingest, p.ingestURL = p.startServer("ingest")
+	p.query, p.queryURL = p.startServer("query")
+	p.compact = p.startCompact()
+	p.server = server{"--url", p.queryURL, "--api-key", apiKey, "--view", viewID}
+	return p
+}
+
+// startServer starts a server on a free port, which it keeps when it is restarted.
+func (p *parts) startServer(name string) (*process, string) {
+	p.t.Helper()
+	s := start(p.t, p.env, name, "--store", p.store, "--listen", "127.0.0.1:0")
+	address := s.says(readyURL, 0)
+	u, err := url.Parse(address)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	s.args[len(s.args)-1] = u.Host
+	return s, address
+}
+
+func (p *parts) startCompact() *process {
+	p.t.Helper()
+	c := start(p.t, p.env, "compact", "--follow", "--store", p.store, "--view", viewID)
+	c.says(regexp.MustCompile("compactor is ready"), 0)
+	return c
+}
+
+// startAgent starts an agent that puts segments into the store itself, or through ingest if that is empty.
+func (p *parts) startAgent(dir, id, store string) *process {
+	p.t.Helper()
+	args := []string{"agent", dir, "--ingest", p.ingestURL, "--view", viewID, "--agent-id", id,
+		"--state", filepath.Join(p.t.TempDir(), "session.json")}
+	if store != "" {
+		args = append(args, "--store", store)
+	}
+	return start(p.t, p.env, args...)
+}
+
+// objects opens the store as the tests' own. It is not counted or cached.
+func (p *parts) objects() store.Store {
+	p.t.Helper()
+	return openStore(p.t, p.store)
+}
+
+func openStore(t testing.TB, url string) store.Store {
+	t.Helper()
+	s, err := open.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// setSessionTimeout has the view's sessions time out earlier than by default, so that a test need not wait. It must be
+// called before anything runs.
+func setSessionTimeout(t testing.TB, storeURL string, timeout time.Duration) {
+	t.Helper()
+	c := viewconfig.Default(viewID)
+	c.SessionTimeoutSeconds = timeout.Seconds()
+	if err := viewconfig.Save(t.Context(), openStore(t, storeURL), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// head is the view's current version.
+func (p *parts) head() *manifest.Manifest {
+	p.t.Helper()
+	m, _, err := manifest.Load(p.t.Context(), p.objects(), viewID)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return m
+}
+
+// segments are the keys of all segments of the view.
+func (p *parts) segments() []string {
+	p.t.Helper()
+	return keysOf(p.t, p.objects(), layout.AllSegments(viewID))
+}
+
+func keysOf(t testing.TB, s store.Store, prefix string) []string {
+	t.Helper()
+	var keys []string
+	for after := ""; ; {
+		page, err := s.List(t.Context(), prefix, after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range page.Items {
+			keys = append(keys, item.Key)
+		}
+		if len(page.Items) == 0 || !page.More {
+			return keys
+		}
+		after = keys[len(keys)-1]
+	}
+}
+
+// session is a live session as the reading side tells of it.
+type session struct {
+	ID    string  `json:"session_id"`
+	Agent string  `json:"agent_id"`
+	Role  string  `json:"role"`
+	Term  *uint64 `json:"term"`
+}
+
+// sessions asks for the view's sessions, by agent.
+func (p *parts) sessions() map[string]session {
+	p.t.Helper()
+	var answer struct {
+		Active []session `json:"active_sessions"`
+	}
+	if err := getJSON(p.t.Context(), p.queryURL+"/api/v1/views/"+viewID+"/sessions", &answer); err != nil {
+		p.t.Fatal(err)
+	}
+	byAgent := map[string]session{}
+	for _, s := range answer.Active {
+		byAgent[s.Agent] = s
+	}
+	return byAgent
+}
+
+func getJSON(ctx context.Context, url string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("X-API-Key", apiKey)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s: %s", url, response.Status, body)
+	}
+	return json.Unmarshal(body, into)
+}
+
+// awaitRole waits until the agent's session has this role, and the term if it leads.
+func (p *parts) awaitRole(agent, role string, term uint64, within time.Duration) session {
+	p.t.Helper()
+	var s session
+	eventually(p.t, within, fmt.Sprintf("agent %s is %s (term %d)", agent, role, term), func() bool {
+		s = p.sessions()[agent]
+		return s.Role == role && (role != "leader" || s.Term != nil && *s.Term == term)
+	})
+	return s
+}
