@@ -50,7 +50,8 @@ type batch struct {
 	samples []evidence.Sample
 	marks   []spokenMark
 	touched map[string]bool // directories, as Parent, whose rows the walk will look up
-	size    int             // claims so far, the measure of the batch's memory
+	size    int             // claims so far, and what the groups weigh: the measure of the batch's memory
+	rows    int             // names spoken of, at most
 
 	term       uint64 // the newest of the segments and of the view before
 	observedAt int64
@@ -65,6 +66,9 @@ type spokenMark struct {
 	mark       event.Mark
 }
 
+// claimsPerGroup is how many claims a directory of its own weighs, in memory.
+const claimsPerGroup = 4
+
 // newBatch starts a batch upon a view that has seen this term.
 func newBatch(term uint64) *batch {
 	return &batch{groups: map[string]*group{}, touched: map[string]bool{}, term: term}
@@ -75,6 +79,7 @@ func (b *batch) group(parent string) *group {
 	if g == nil {
 		g = &group{parent: parent}
 		b.groups[parent] = g
+		b.size += claimsPerGroup
 	}
 	return g
 }
@@ -107,6 +112,7 @@ func (b *batch) point(ev *event.Event, by *speaker, verb evidence.Verb, entry *e
 		Agent: by.agent, Source: by.source,
 	}})
 	b.size++
+	b.rows++
 }
 
 func (b *batch) list(ev *event.Event, by *speaker) {
@@ -116,6 +122,7 @@ func (b *batch) list(ev *event.Event, by *speaker) {
 	}
 	b.counted.Entries += uint64(len(l.entries))
 	b.size += len(l.entries)
+	b.rows += len(l.entries)
 	self := ev.Entry
 	b.point(ev, by, evidence.Listed, &self, l)
 	g := b.group(childParent(ev.Path))

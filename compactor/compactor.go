@@ -52,8 +52,8 @@ type Options struct {
 
 // The defaults of Options.
 const (
-	DefaultCacheBytes    = 64 << 20
-	DefaultBatchClaims   = 192 << 10
+	DefaultCacheBytes    = 32 << 20
+	DefaultBatchClaims   = 128 << 10
 	DefaultPartitionRows = 1 << 20
 	DefaultMaxDeltas     = 8
 	DefaultPollMax       = time.Second

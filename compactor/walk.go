@@ -78,6 +78,7 @@ func newWalk(rules evidence.Rules, b *batch, old, probe *layer.Cursor) *walk {
 // run visits every directory that the batch, or the end of a directory above, speaks of.
 func (w *walk) run() error {
 	w.pending = parents(w.batch.parents())
+	w.out = make([]evidence.Row, 0, w.batch.rows)
 	heap.Init(&w.pending)
 	last := ""
 	for first := true; w.pending.Len() > 0; first = false {
@@ -224,17 +225,19 @@ func (w *walk) reach(key layer.Key) bool {
 func (v *visit) resolve(name string) error {
 	v.last, v.started = name, true
 	key := layer.Key{Parent: v.group.parent, Name: name}
-	row := evidence.Row{Parent: key.Parent, Name: name}
 	known := v.reach(key) && v.at == key
 	if err := v.old.Err(); err != nil {
 		return err
 	}
+	r := resolution{known: known, wasKnown: known}
 	if known {
-		if err := v.old.Row(&row); err != nil {
+		if err := v.old.Row(&r.row); err != nil {
 			return err
 		}
+		r.was = r.row
+	} else {
+		r.row.Parent, r.row.Name = key.Parent, name
 	}
-	r := resolution{row: row, known: known, was: row, wasKnown: known}
 	v.gather(name, known)
 	for i := range v.claims {
 		r.apply(v.walk, &v.claims[i], v.floor)
@@ -284,12 +287,14 @@ type resolution struct {
 	row, was        evidence.Row
 	known, wasKnown bool
 	changed         bool
+	touched         bool // something is said of what is in it
 	sawDir          bool // it was a directory, or was said to be one, at some time
 	sweeps          []evidence.Claim
 }
 
 func (r *resolution) apply(w *walk, p *point, floor int64) {
 	c := p.claim
+	r.touched = r.touched || c.Verb == 0
 	if c.Verb == 0 || c.ObservedAt < floor {
 		return
 	}
@@ -319,12 +324,12 @@ func isDir(row *evidence.Row, known bool) bool {
 
 // settle puts the result where it belongs, and adds up what it changes in the directory.
 func (v *visit) settle(r *resolution) error {
-	dir := r.row.ChildParent()
-	spokenOf := v.batch.touched[dir] || len(v.sweeps) > 0 && (isDir(&r.was, r.wasKnown) || isDir(&r.row, r.known))
+	spokenOf := r.touched || len(v.sweeps) > 0 && (isDir(&r.was, r.wasKnown) || isDir(&r.row, r.known))
 	if !spokenOf && !(r.changed && (r.sawDir || isDir(&r.row, r.known) || isDir(&r.was, r.wasKnown))) {
 		v.settleEntry(r)
 		return nil
 	}
+	dir := r.row.ChildParent()
 	n := &node{row: r.row, known: r.known, changed: r.changed, wasDir: isDir(&r.was, r.wasKnown), direct: noChange()}
 	n.before.LatestMtimeNs, n.latest = evidence.NoMtime, evidence.NoMtime
 	if n.wasDir {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/fustor/fustor/compactor"
 )
@@ -36,6 +37,10 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	// What lives is about half of this; without the limit the collector would let garbage grow as large again.
+	if a.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(compactMemory)
+	}
 	log := a.logger()
 	compact, err := compactor.New(compactor.Options{Store: st, Logger: log})
 	if err != nil {
@@ -50,6 +55,9 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	}
 	return nil
 }
+
+// compactMemory is the memory that the compactor's process keeps to, bytes.
+const compactMemory = 200 << 20
 
 // once folds what there is. A view that fails does not keep the others from it.
 func (c *compactCmd) once(ctx context.Context, a *app, compact *compactor.Compactor) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/doctor"
 	"github.com/fustor/fustor/internal/store/open"
 )
 
@@ -16,18 +15,6 @@ func openStore(ctx context.Context, url string) (store.Store, error) {
 	case errors.Is(err, open.ErrURL):
 		return nil, &cliError{msg: err.Error(), hint: "`fustor doctor URL` tells whether a store will do", code: exitUsage, err: err}
 	case err != nil:
-		return nil, storeFailure(err)
-	}
-	return s, nil
-}
-
-// openWritersStore is openStore for the parts that write: it refuses a store that breaks a rule they need.
-func openWritersStore(ctx context.Context, url string) (store.Store, error) {
-	s, err := openStore(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	if err := doctor.Require(ctx, s); err != nil {
 		return nil, storeFailure(err)
 	}
 	return s, nil

@@ -326,19 +326,21 @@ func (u *up) show(ctx context.Context) {
 		fmt.Fprintf(u.app.stderr, "the index of %s answers already; scanning again\n", time.Unix(0, m.FoldedAt).Format(time.DateTime))
 	}
 	scanning, done := context.WithCancel(ctx)
+	var first *manifest.Manifest
 	go func() {
+		defer done()
 		select {
-		case m := <-u.first:
-			done()
-			u.announce(m, time.Since(began))
+		case first = <-u.first:
 		case <-ctx.Done():
-			done()
 		}
 	}()
 	newProgress(u.app.stderr).follow(scanning, "scanning "+u.root, func() scanCounts {
 		s := u.agent.Status()
 		return scanCounts{Files: int64(s.Files + s.Others), Directories: int64(s.Directories), Bytes: int64(s.Bytes)}
 	})
+	if first != nil { // follow has returned, so done was called after it was set
+		u.announce(first, time.Since(began))
+	}
 }
 
 // announce says what the view holds once the scan is folded.

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/store/doctor"
+)
+
+func TestPrintReport(t *testing.T) {
+	var b bytes.Buffer
+	out := show.NewOutput(&b, false, false)
+	printReport(out, doctor.Report{Store: "s3://b", Duration: 1500 * time.Microsecond, Rules: []doctor.Rule{
+		{Name: "create once", Required: true, OK: true},
+		{Name: "replace", Required: true, Detail: "2 of 500 lost", Hint: "use another"},
+		{Name: "announce", Detail: "none"},
+	}})
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `ok    create once
+FAIL  replace      2 of 500 lost
+      hint: use another
+no    announce     none
+s3://b is UNFIT: fustor writes nothing to it (2ms)
+`
+	if b.String() != want {
+		t.Errorf("got\n%s", b.String())
+	}
+}

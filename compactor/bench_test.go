@@ -1,0 +1,229 @@
+package compactor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// benchRows is how large the views of the benchmarks are: FUSTOR_BENCH_ROWS, or a million.
+func benchRows(b *testing.B) int {
+	rows := 1_000_000
+	if s := os.Getenv("FUSTOR_BENCH_ROWS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			b.Fatalf("FUSTOR_BENCH_ROWS: %v", err)
+		}
+		rows = n
+	}
+	return rows
+}
+
+// tellTree sends a generated tree as the listings of a snapshot, in segments as an agent cuts them.
+func tellTree(s *teller, rows int) {
+	const perSegment = 64 << 10
+	entries := 0
+	observed := int64(gentree.ScanStart)
+	dirs := map[string]event.Entry{}
+	var listing event.Event
+	flush := func() {
+		if listing.Kind == 0 {
+			return
+		}
+		s.tell(listing)
+		if entries += len(listing.Entries); entries >= perSegment {
+			s.send()
+			entries = 0
+		}
+	}
+	for r := range gentree.New(gentree.Options{Seed: 1, Rows: rows}).Rows() {
+		e := event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, AtimeDay: r.AtimeDay, Size: r.Size, MtimeNs: r.MtimeNs, Target: r.Target}
+		if r.Type == event.Directory {
+			dirs[r.ChildParent()] = e
+		}
+		if r.Parent == "" {
+			continue
+		}
+		if listing.Kind == 0 || childParent(listing.Path) != r.Parent || len(listing.Entries) == event.MaxListingEntries {
+			more := listing.Kind != 0 && childParent(listing.Path) == r.Parent
+			if more {
+				listing.To = r.Name
+			}
+			flush()
+			observed++
+			path := strings.TrimSuffix(r.Parent, "/")
+			if path == "" {
+				path = "/"
+			}
+			listing = event.Event{Kind: event.Listing, Evidence: event.Snapshot, ObservedAt: observed, Path: path, Entry: dirs[r.Parent]}
+			if more {
+				listing.From = r.Name
+			}
+		}
+		listing.Entries = append(listing.Entries, e)
+	}
+	flush()
+	s.tell(event.Event{Kind: event.Marked, Evidence: event.Snapshot, ObservedAt: observed + 1, Path: "/", Mark: event.Mark{Kind: event.SnapshotEnd}})
+	s.send()
+}
+
+// tellChanges sends realtime puts of every so-many-th file of the tree.
+func tellChanges(s *teller, rows, every int) int {
+	n, i := 0, 0
+	observed := int64(gentree.ScanStart) + 3600e9
+	for r := range gentree.New(gentree.Options{Seed: 1, Rows: rows}).Rows() {
+		if i++; i%every != 0 || r.Type != event.File {
+			continue
+		}
+		observed += 1e6
+		s.tell(event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: observed, Path: r.Path(), Atomic: true,
+			Entry: event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size + 1, MtimeNs: observed}})
+		if n++; n%10_000 == 0 {
+			s.send()
+		}
+	}
+	s.send()
+	return n
+}
+
+// resident resets and reads the peak of the process's resident memory, bytes; 0 where the system does not tell.
+func resident() int64 {
+	body, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(body)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
+			kb, _ := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// cpuTime is what the process has used of its processors, user and system.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func resetResident() {
+	debug.FreeOSMemory()
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+}
+
+// BenchmarkFoldAndMerge folds a whole snapshot from its segments, merges included, then realtime changes upon it, then
+// merges those. Rates are by processor time, so that they hold on a busy machine. Run it with FUSTOR_BENCH_ROWS=10000000 for the large view.
+func BenchmarkFoldAndMerge(b *testing.B) {
+	rows := benchRows(b)
+	for range b.N {
+		b.StopTimer()
+		dir := b.TempDir()
+		h := newHarness(b, dir, 0, Options{})
+		s := h.teller("bench")
+		tellTree(s, rows)
+		s.h.c = h.compactor(Options{CacheBytes: 32 << 20})
+		runtime.GC()
+		resetResident()
+		b.StartTimer()
+
+		began := cpuTime()
+		h.once()
+		for h.c.plan(h.head().Manifest).deltas != nil {
+			h.once()
+		}
+		b.ReportMetric(float64(rows)/(cpuTime()-began).Seconds(), "listed/cpu-s")
+		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB")
+		b.StopTimer()
+		if got := h.head().Totals; got.Files+got.Directories+got.Others != int64(rows) {
+			b.Fatalf("%d rows in the view, %d were sent", got.Files+got.Directories+got.Others, rows)
+		}
+		events := tellChanges(s, rows, 5)
+		runtime.GC()
+		resetResident()
+		b.StartTimer()
+
+		began = cpuTime()
+		for h.fold() > 0 {
+		}
+		b.ReportMetric(float64(events)/(cpuTime()-began).Seconds(), "events/cpu-s")
+		b.StartTimer()
+		began = cpuTime()
+		merged := h.head().Rows()
+		if err := h.c.merge(h.ctx, h.head(), plan{deltas: h.head().Deltas, toBase: true, rows: int64(events)}); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(merged)/(cpuTime()-began).Seconds(), "merged-rows/cpu-s")
+		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-changes")
+		b.StopTimer()
+		b.ReportMetric(bytesPerRow(h), "B/row")
+		b.StartTimer()
+	}
+}
+
+// bytesPerRow is what the base layers of the view take, indexes included.
+func bytesPerRow(h *harness) float64 {
+	var bytes, rows int64
+	for _, l := range h.head().Base {
+		bytes += l.Bytes + l.IndexBytes + int64(len(l.Index))
+		rows += l.Rows
+	}
+	return float64(bytes) / float64(max(1, rows))
+}
+
+// BenchmarkFoldOneChange is a single file that changes in a large view: what it costs must not depend on the view.
+func BenchmarkFoldOneChange(b *testing.B) {
+	rows := benchRows(b)
+	h := newHarness(b, b.TempDir(), 0, Options{})
+	s := h.teller("bench")
+	tellTree(s, rows)
+	h.once()
+	if m := h.head(); len(m.Deltas) > 0 {
+		if err := h.c.merge(h.ctx, m, plan{deltas: m.Deltas, toBase: true, rows: m.Rows()}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	path := someFile(h)
+	b.ResetTimer()
+	observed := int64(gentree.ScanStart) + 7200e9
+	for range b.N {
+		observed += 1e9
+		s.tell(event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: observed, Path: path, Atomic: true,
+			Entry: event.Entry{Name: filepath.Base(path), Type: event.File, Size: observed % 1000, MtimeNs: observed}})
+		s.send()
+		h.once()
+	}
+}
+
+// someFile is the path of a file about the middle of the view.
+func someFile(h *harness) string {
+	m := h.head()
+	v, err := layer.OpenView(h.store, viewName, m.Base, m.Deltas, layer.NewCache(1<<20))
+	if err != nil {
+		h.Fatalf("%v", err)
+	}
+	c := v.Cursor(h.ctx)
+	var row evidence.Row
+	for ok := c.Seek(m.Base[len(m.Base)/2].First); ok; ok = c.Next() {
+		if err := c.Row(&row); err != nil {
+			h.Fatalf("%v", err)
+		}
+		if row.Type == event.File {
+			return row.Path()
+		}
+	}
+	h.Fatalf("no file: %v", fmt.Sprint(c.Err()))
+	return ""
+}
