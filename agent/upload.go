@@ -14,7 +14,7 @@ import (
 // upload sends the segments, one after the other, until all are sent after the stream was closed, or ctx ends.
 func (a *Agent) upload(ctx context.Context) error {
 	retry := backoff{}
-	for {
+	for ctx.Err() == nil {
 		seg, err := a.stream.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return errAllSent
@@ -38,6 +38,7 @@ func (a *Agent) upload(ctx context.Context) error {
 		a.o.Logger.Warn("segment not sent", "seq", seg.Seq, "error", err, "again_in", wait.Round(time.Millisecond))
 		sleep(ctx, wait)
 	}
+	return ctx.Err()
 }
 
 // trusts reports whether the segment's session is known to be alive. What is sent for one that has timed out may never

@@ -33,8 +33,8 @@ type view struct {
 	texts []string
 	stale int // listings with an older mtime than the view knew
 	terms []uint64
-	last  int64
-	err   error
+	// onEvent, unless nil, sees every event before it is applied.
+	onEvent func(*event.Event)
 }
 
 func newView() *view { return &view{rows: map[string]row{}, marks: map[event.MarkKind]int{}} }
@@ -61,6 +61,9 @@ func (v *view) applySegment(seg pipe.Segment) error {
 }
 
 func (v *view) apply(ev *event.Event) {
+	if v.onEvent != nil {
+		v.onEvent(ev)
+	}
 	switch ev.Kind {
 	case event.Put:
 		v.set(strings.Clone(ev.Path), ev.Entry, ev.ObservedAt, ev.Atomic)
@@ -78,7 +81,27 @@ func (v *view) set(path string, e event.Entry, at int64, atomic bool) {
 	if r, ok := v.rows[path]; ok && r.observed > at {
 		return
 	}
+	if old, ok := v.rows[path]; ok && !old.gone && old.entry.Type == event.Directory && e.Type != event.Directory {
+		v.sweep(path, at) // another entry in a directory's place
+	}
 	v.rows[path] = row{entry: e, observed: at, atomic: atomic}
+	v.assume(path)
+}
+
+// assume makes directories of what is above a path, as the fold does: something in them was seen.
+func (v *view) assume(path string) {
+	for path != "/" {
+		path, _ = event.Split(path)
+		if path = strings.TrimSuffix(path, "/"); path == "" {
+			path = "/"
+		}
+		r, ok := v.rows[path]
+		if ok && !r.gone && r.entry.Type == event.Directory {
+			return
+		}
+		_, name := event.Split(path)
+		v.rows[path] = row{entry: event.Entry{Name: name, Type: event.Directory}, observed: r.observed}
+	}
 }
 
 func (v *view) remove(path string, at int64) {
@@ -86,6 +109,13 @@ func (v *view) remove(path string, at int64) {
 		v.rows[path] = row{observed: at, gone: true}
 	}
 	v.sweep(path, at)
+}
+
+// forget drops what is known of a path.
+func (v *view) forget(path string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.rows, path)
 }
 
 func (v *view) sweep(path string, at int64) {

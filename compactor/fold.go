@@ -140,6 +140,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, b *batch)
 // writeDelta publishes the layers of a walk's changes, mostly one; none where nothing changed.
 func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
 	out := c.newOutput(ctx, view, c.o.PartitionRows)
+	out.group = layer.DeltaRowsPerGroup
 	if err := w.changes(out.append); err != nil {
 		return nil, err
 	}
@@ -152,6 +153,7 @@ type output struct {
 	ctx    context.Context
 	view   string
 	rows   int64 // of one layer, at most
+	group  int   // rows of a row group; 0: the layer's own choice
 	writer *layer.Writer
 	done   []layer.Info
 }
@@ -172,7 +174,7 @@ func (o *output) open() (*layer.Writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.writer = layer.NewWriter(layer.WriterOptions{ID: id})
+		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group})
 	}
 	return o.writer, nil
 }

@@ -120,6 +120,7 @@ func (g *merger) intoDelta(head version, p plan) error {
 		return err
 	}
 	out := g.c.newOutput(g.ctx, g.view, g.partition)
+	out.group = layer.DeltaRowsPerGroup
 	var row evidence.Row
 	for ok := cursor.Seek(layer.Key{}); ok; ok = cursor.Next() {
 		if err := cursor.Row(&row); err != nil {

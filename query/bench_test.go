@@ -20,7 +20,10 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-var benchRows = flag.Int("rows", 1_000_000, "rows of the benchmarks' view")
+var (
+	benchRows      = flag.Int("rows", 1_000_000, "rows of the benchmarks' view")
+	benchDeltaRows = flag.Int("delta-group", 0, "rows of a row group of the benchmarks' deltas; 0: the usual")
+)
 
 // benchView is a view of generated rows in base partitions of a million, with two small deltas over them.
 func benchView(b *testing.B) (f *fixture, files, dirs []string) {
@@ -42,8 +45,10 @@ func benchView(b *testing.B) (f *fixture, files, dirs []string) {
 		*to = append(*to, built.Info)
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	writer := func() *layer.Writer { return layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String()}) }
-	w := writer()
+	writer := func(perGroup int) *layer.Writer {
+		return layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: perGroup})
+	}
+	w := writer(0)
 	for r := range tree.Rows() {
 		if err := w.Append(r); err != nil {
 			b.Fatal(err)
@@ -57,12 +62,12 @@ func benchView(b *testing.B) (f *fixture, files, dirs []string) {
 		}
 		if w.Rows() == 1_000_000 {
 			flush(w, &m.Base)
-			w = writer()
+			w = writer(0)
 		}
 	}
 	flush(w, &m.Base)
 	for seed := range uint64(2) {
-		w := writer()
+		w := writer(*benchDeltaRows)
 		for r := range tree.Changes(seed, 1000) {
 			if err := w.Append(r); err != nil {
 				b.Fatal(err)

@@ -2,7 +2,10 @@ package query
 
 import (
 	"errors"
+	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/fustor/fustor/internal/event"
 )
@@ -66,4 +69,47 @@ func TestPatternRefused(t *testing.T) {
 			t.Errorf("%.20q: %v, not %v", pattern, err, want)
 		}
 	}
+}
+
+// TestLiteral: a name that matches has the pattern's literal, and next finds the literal wherever it is.
+func TestLiteral(t *testing.T) {
+	for glob, want := range map[string]string{
+		"*.log": ".log", "ab*cde?f": "cde", "[abc]*x": "x", `a\*bc*`: "bc", `[\]abc]y*`: "y", "x[!a]": "x",
+	} {
+		if l := literalOf(glob); l == nil || l.part != want {
+			t.Errorf("%s: %v, not %q", glob, l, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		glob := rapid.StringOfN(rapid.SampledFrom([]rune(`aabb*?[]!^-\`)), 1, 8, -1).Draw(t, "glob")
+		name := rapid.StringOfN(rapid.SampledFrom([]rune(`aabb]!^-[\`)), 1, 6, -1).Draw(t, "name")
+		p, err := compilePattern("*" + glob)
+		if err != nil || !p.name(name) {
+			return
+		}
+		if l := p.literal(); l != nil && !strings.Contains(name, l.part) {
+			t.Fatalf("%q matches %q, which lacks %q", "*"+glob, name, l.part)
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		letters := rapid.SampledFrom([]rune("aAbBzZ0._"))
+		text := rapid.StringOfN(letters, 0, 60, -1).Draw(t, "text")
+		part := strings.ToLower(rapid.StringOfN(letters, 1, 4, -1).Draw(t, "part"))
+		for _, fold := range []bool{true, false} {
+			in := text
+			if fold {
+				in = strings.ToLower(text)
+			}
+			p := newLiteral(part, fold).probe(text)
+			for at := 0; at < len(text); at++ {
+				want := strings.Index(in[at:], part) + at
+				if want < at {
+					want = len(text)
+				}
+				if got := p.next(at); got != want {
+					t.Fatalf("%q in %q from %d: %d, not %d (fold %v)", part, text, at, got, want, fold)
+				}
+			}
+		}
+	})
 }

@@ -7,7 +7,7 @@ import "strings"
 type literal struct {
 	part string // not empty; lower case if fold
 	fold bool   // in any case; part is ASCII
-	rare int    // of part: the byte to look for first where fold
+	rare int    // where in part the byte is that is looked for first
 }
 
 // rarity are bytes of file names, the common ones first; those that are not here are rare.
@@ -81,19 +81,15 @@ type probe struct {
 	lower, upper int
 }
 
-func (l *literal) probe(text string) *probe { return &probe{literal: l, text: text, lower: -1, upper: -1} }
+func (l *literal) probe(text string) *probe {
+	return &probe{literal: l, text: text, lower: -1, upper: -1}
+}
 
 // next is where the literal comes next, at or after a place; len(text) if it does not.
 func (p *probe) next(at int) int {
 	l := p.literal
-	if !l.fold {
-		if i := strings.Index(p.text[at:], l.part); i >= 0 {
-			return at + i
-		}
-		return len(p.text)
-	}
-	whole, c := folded{part: l.part}, l.part[l.rare]
-	hasUpper := c >= 'a' && c <= 'z'
+	c := l.part[l.rare]
+	hasUpper := l.fold && c >= 'a' && c <= 'z'
 	for from := at + l.rare; ; {
 		if p.lower < from {
 			p.lower = indexFrom(p.text, from, c)
@@ -108,11 +104,19 @@ func (p *probe) next(at int) int {
 		if first >= len(p.text) {
 			return len(p.text)
 		}
-		if whole.startOf(p.text[first-l.rare:]) {
-			return first - l.rare
+		if start := first - l.rare; l.at(p.text[start:]) {
+			return start
 		}
 		from = first + 1
 	}
+}
+
+// at reports whether s begins with the literal.
+func (l *literal) at(s string) bool {
+	if l.fold {
+		return folded{part: l.part}.startOf(s)
+	}
+	return strings.HasPrefix(s, l.part)
 }
 
 // indexFrom is where c comes next at or after a place; len(s) if it does not.

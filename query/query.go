@@ -114,9 +114,6 @@ func (s *Server) routes(registry *prometheus.Registry) {
 	s.pageRoutes()
 }
 
-// callTimeout bounds the answers that are not streams.
-const callTimeout = time.Minute
-
 // viewHandler answers one call on a view that the caller's key is for.
 type viewHandler func(w http.ResponseWriter, r *http.Request, view string) error
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -483,4 +484,22 @@ func TestStoreFails(t *testing.T) {
 	broken.Partition(false)
 	f.call("tree").is(200)
 	f.get("/readyz").is(200)
+}
+
+// TestClientGoes: whoever goes away ends what is done for him, and nothing else.
+func TestClientGoes(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, randomTree(rand.New(rand.NewPCG(3, 3)), 300))
+	for _, call := range []string{"tree", "search?pattern=*", "stats", "list"} {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		req := httptest.NewRequest("GET", "/api/v1/views/"+testView+"/"+call, nil).WithContext(ctx)
+		req.Header.Set("X-API-Key", queryKey)
+		rec := httptest.NewRecorder()
+		f.server.Handler().ServeHTTP(rec, req)
+		if rec.Code != 499 {
+			t.Errorf("%s: %d %s", call, rec.Code, rec.Body)
+		}
+		f.get("/api/v1/views/" + testView + "/" + call).is(200)
+	}
 }

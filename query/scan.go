@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"sort"
 
 	"golang.org/x/sync/errgroup"
 
@@ -167,29 +168,50 @@ func (w *wanted) span(hits []hit, b *layer.Block, from, to int) ([]hit, error) {
 	}
 	text, offsets := b.Names()
 	var columns *attributes
-	for i := w.candidate(b, from, to); i < to; i = w.candidate(b, i, to) {
-		end := min(to, b.ParentEnd(i))
-		verdict := w.pattern.directory(b.Parent(i))
+	rows := candidates{offsets: offsets, to: to}
+	if w.literal != nil {
+		rows.probe = w.literal.probe(text[:offsets[to]])
+	}
+	parentEnd, verdict := 0, none
+	for i := rows.next(from); i < to; i = rows.next(i + 1) {
+		if i >= parentEnd {
+			parentEnd, verdict = b.ParentEnd(i), w.pattern.directory(b.Parent(i))
+		}
 		if verdict == none {
-			i = end
+			i = parentEnd - 1
 			continue
 		}
-		for ; i < end; i++ {
-			if verdict == byName && !w.pattern.name(text[offsets[i]:offsets[i+1]]) {
-				continue
+		if verdict == byName && !w.pattern.name(text[offsets[i]:offsets[i+1]]) {
+			continue
+		}
+		if columns == nil {
+			var err error
+			if columns, err = attributesOf(b); err != nil {
+				return nil, err
 			}
-			if columns == nil {
-				var err error
-				if columns, err = attributesOf(b); err != nil {
-					return nil, err
-				}
-			}
-			if columns.wanted(w, i) {
-				hits = append(hits, hit{b, i})
-			}
+		}
+		if columns.wanted(w, i) {
+			hits = append(hits, hit{b, i})
 		}
 	}
 	return hits, nil
+}
+
+// candidates are the rows of a span that may match by their names.
+type candidates struct {
+	probe   *probe // nil: all
+	offsets []uint32
+	to      int
+}
+
+// next is the first candidate at or after row i; to or beyond it if there is none.
+func (c *candidates) next(i int) int {
+	if c.probe == nil || i >= c.to {
+		return i
+	}
+	at := c.probe.next(int(c.offsets[i]))
+	// The row that has this byte: the last that begins at or before it.
+	return i + sort.Search(c.to-i, func(j int) bool { return int(c.offsets[i+j+1]) > at })
 }
 
 // attributes are the columns that a search looks at beside the names.

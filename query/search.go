@@ -49,6 +49,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 type wanted struct {
 	path               string
 	pattern            pattern
+	literal            *literal // of the pattern
 	types              [event.Other + 1]bool
 	minSize, maxSize   int64 // bytes
 	minMtime, maxMtime int64 // ns
@@ -64,6 +65,7 @@ func wantedNames(text, path string) (*wanted, error) {
 	if w.pattern, err = compilePattern(text); err != nil {
 		return nil, httpapi.BadRequest(fmt.Sprintf("the pattern: %v", err), `\ takes the next character as it is`)
 	}
+	w.literal = w.pattern.literal()
 	w.readTypes(allTypes)
 	return w, nil
 }

@@ -190,6 +190,7 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 // problemPage shows an error; that a first scan is under way is shown as its progress, and again and again.
 func problemPage(w http.ResponseWriter, r *http.Request, err error) {
 	e := httpapi.Explain(r.Context(), err)
+	httpapi.Note(w, err)
 	if e.RetryAfter > 0 {
 		seconds := int(e.RetryAfter / time.Second)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))

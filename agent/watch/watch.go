@@ -280,3 +280,6 @@ func (q *queue) take() ([]notice, bool) {
 	q.notices, q.overflow = nil, false
 	return notices, overflow
 }
+
+// Close gives the watches back where Run was not called.
+func (w *Watcher) Close() { w.notifier.close() }

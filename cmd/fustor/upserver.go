@@ -336,7 +336,7 @@ func (u *up) show(ctx context.Context) {
 	}()
 	newProgress(u.app.stderr).follow(scanning, "scanning "+u.root, func() scanCounts {
 		s := u.agent.Status()
-		return scanCounts{Files: int64(s.Files + s.Others), Directories: int64(s.Directories), Bytes: int64(s.Bytes)}
+		return scanCounts{Files: int64(s.Files), Directories: int64(s.Directories), Bytes: int64(s.Bytes)}
 	})
 	if first != nil { // follow has returned, so done was called after it was set
 		u.announce(first, time.Since(began))

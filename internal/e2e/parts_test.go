@@ -51,9 +51,9 @@ func (u *up) serves() {
 	})
 }
 
-// answers reports whether a server is there and ready.
+// answers reports whether a server is there.
 func answers(url string) bool {
-	response, err := http.Get(url + "/readyz")
+	response, err := http.Get(url + "/healthz")
 	if err != nil {
 		return false
 	}
@@ -142,6 +142,7 @@ func setSessionTimeout(t testing.TB, storeURL string, timeout time.Duration) {
 	t.Helper()
 	c := viewconfig.Default(viewID)
 	c.SessionTimeoutSeconds = timeout.Seconds()
+	c.StalenessSeconds = 0 // the trees are local: no cache stands between the agents and them
 	if err := viewconfig.Save(t.Context(), openStore(t, storeURL), c); err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func (w *workload) newName(dir string) string {
 	if w.rnd.IntN(3) == 0 {
 		name = awkward[w.rnd.IntN(len(awkward))]
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			name = fmt.Sprintf("%.*s%d", 240, name, w.made)
+			name = fmt.Sprint(name[:min(len(name), 240)], w.made)
 		}
 	}
 	return dir + "/" + name
@@ -141,14 +141,26 @@ func (w *workload) dir() string {
 	return w.root
 }
 
-// file chooses a regular file, made first if there is none.
+// file chooses a regular file, made first if there is none. It has one name only: what is done to a file by one of its
+// names no kernel reports of the others.
 func (w *workload) file() string {
-	f, ok := w.pick(&w.files, os.FileMode.IsRegular)
-	if !ok {
-		w.create()
-		return w.files[len(w.files)-1]
+	for range 10 {
+		f, ok := w.pick(&w.files, os.FileMode.IsRegular)
+		var st syscall.Stat_t
+		if ok && syscall.Lstat(f, &st) == nil && st.Nlink == 1 {
+			return f
+		}
 	}
-	return f
+	w.create()
+	return w.files[len(w.files)-1]
+}
+
+// name chooses a regular file that may have other names besides.
+func (w *workload) name() string {
+	if f, ok := w.pick(&w.files, os.FileMode.IsRegular); ok {
+		return f
+	}
+	return w.file()
 }
 
 // any chooses a file or a directory.
@@ -211,9 +223,9 @@ func (w *workload) replace() {
 
 // renameFile moves a file into another directory, in a quarter over an existing file.
 func (w *workload) renameFile() {
-	from, to := w.file(), w.newName(w.dir())
+	from, to := w.name(), w.newName(w.dir())
 	if w.rnd.IntN(4) == 0 {
-		to = w.file()
+		to = w.name()
 	}
 	w.must(os.Rename(from, to))
 	w.files = append(w.files, to)
@@ -252,7 +264,7 @@ func (w *workload) deepest(dir string) int {
 	return longest
 }
 
-func (w *workload) deleteFile() { w.must(os.Remove(w.file())) }
+func (w *workload) deleteFile() { w.must(os.Remove(w.name())) }
 
 // deleteTree deletes a directory that is not most of what there is.
 func (w *workload) deleteTree() {
@@ -302,7 +314,7 @@ func (w *workload) symlink() {
 
 func (w *workload) link() {
 	to := w.newName(w.dir())
-	w.must(os.Link(w.file(), to))
+	w.must(os.Link(w.name(), to))
 	w.files = append(w.files, to)
 }
 

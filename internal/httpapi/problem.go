@@ -113,6 +113,9 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 // Explain is what Fail answers for err, for those who answer in another form, such as a page for people.
 func Explain(ctx context.Context, err error) *Error { return answerTo(ctx, err) }
 
+// Note leaves err to the frame to log, for those who answer in another form.
+func Note(w http.ResponseWriter, err error) { note(w, err) }
+
 // Abort gives up on an answer that has begun and cannot be completed: it leaves err to the frame to log and cuts the
 // connection, lest the client take a part for the whole. It does not return.
 func Abort(w http.ResponseWriter, err error) {

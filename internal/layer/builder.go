@@ -105,10 +105,10 @@ func (b *builder) add(r *evidence.Row) {
 	b.put(ColumnAtimeDay, int64(r.AtimeDay))
 	b.put(ColumnSize, r.Size)
 	b.put(ColumnMtimeNs, r.MtimeNs)
-	b.put(ColumnRemoved, flag(r.Removed))
+	b.put(ColumnRemoved, asNumber(r.Removed))
 	b.put(ColumnObservedAtNs, r.ObservedAt)
 	b.put(ColumnEvidence, int64(r.Evidence))
-	b.put(ColumnAgentMissing, flag(r.AgentMissing))
+	b.put(ColumnAgentMissing, asNumber(r.AgentMissing))
 	b.put(ColumnSuspectUntilNs, r.SuspectUntil)
 	b.put(ColumnWatermarkNs, r.Watermark)
 	b.put(ColumnEndedAtNs, r.EndedAt)
@@ -125,7 +125,7 @@ func (b *builder) add(r *evidence.Row) {
 
 func (b *builder) put(c Column, v int64) { b.numbers[c] = append(b.numbers[c], v) }
 
-func flag(v bool) int64 {
+func asNumber(v bool) int64 {
 	if v {
 		return 1
 	}

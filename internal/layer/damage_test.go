@@ -87,7 +87,7 @@ func TestFlippedBytesAreNoticed(t *testing.T) {
 		body []byte
 		most int // bytes that matter
 	}{{data, b.Data, len(b.Data) - 12}, {index, b.Index, len(b.Index)}} {
-		for range 300 {
+		for range 150 {
 			body := slices.Clone(object.body)
 			at := rng.IntN(object.most)
 			body[at] ^= 1 << rng.IntN(8)

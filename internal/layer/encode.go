@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -27,8 +26,11 @@ func newEncoder() (*encoder, error) {
 	// No checksum: the index has one of the row group as a whole.
 	e := &encoder{}
 	for level, z := range map[zstd.EncoderLevel]**zstd.Encoder{zstd.SpeedDefault: &e.zstd, zstd.SpeedFastest: &e.fastest} {
+		options := []zstd.EOption{
+			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true),
+		}
 		var err error
-		if *z, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(level)); err != nil {
+		if *z, err = zstd.NewWriter(nil, options...); err != nil {
 			return nil, fmt.Errorf("set up zstd: %w", err)
 		}
 	}
@@ -241,17 +243,6 @@ func appendPacked(b []byte, codes []uint16, width int) []byte {
 // readable is what the text columns have for a string that is not UTF-8; the column of the same name with _raw has
 // its bytes.
 func readable(s string) string { return strings.ToValidUTF8(s, string(utf8.RuneError)) }
-
-// isASCII reports whether all bytes are below 0x80.
-func isASCII(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	return !bytes.ContainsFunc(b, func(r rune) bool { return r >= utf8.RuneSelf })
-}
 
 // numberSet gives distinct numbers codes in the order of their first appearance.
 type numberSet struct {

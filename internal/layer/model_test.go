@@ -156,6 +156,7 @@ func rowGen(t *rapid.T, k Key) evidence.Row {
 	}
 	if rapid.IntRange(0, 3).Draw(t, "marks") == 0 {
 		r.AgentMissing, r.SuspectUntil, r.Watermark = true, number("suspect"), number("watermark")
+		r.EndedAt = number("ended")
 	}
 	switch r.Type {
 	case event.Symlink:

@@ -21,7 +21,7 @@ const (
 	RowsPerGroup = 8 << 10
 	// DeltaRowsPerGroup is better for deltas: a cold lookup reads a row group of each, and their rows, which have
 	// little in common, take two to three times the space.
-	DeltaRowsPerGroup = 1 << 10
+	DeltaRowsPerGroup = 512
 	// MaxRowsPerGroup bounds WriterOptions.RowsPerGroup.
 	MaxRowsPerGroup = 64 << 10
 	// maxGroupText ends a row group early, bytes of distinct parents, names and targets.

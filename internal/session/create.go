@@ -68,9 +68,9 @@ func (l *Ledger) Create(ctx context.Context, a Application) (State, error) {
 		e.undo(ctx)
 		return State{}, fmt.Errorf("create session in view %s: %w", a.View, err)
 	}
-	state := State{Record: e.written.value}
+	var state State
 	err = again(ctx, func() (err error) {
-		state, err = l.lead(ctx, state.Record)
+		state, err = l.lead(ctx, e.written.value)
 		return err
 	})
 	if err != nil {
@@ -112,6 +112,9 @@ func (e *enrolment) try(ctx context.Context) error {
 	roster, err := read[Roster](ctx, l.store, layout.Roster(view))
 	if err != nil {
 		return err
+	}
+	if _, e.entered = roster.value.Sessions[e.record.ID]; e.entered {
+		return nil // an attempt that looked lost had landed, and others have built on it
 	}
 	if err := e.look(ctx, roster.value); err != nil {
 		return err

@@ -102,3 +102,40 @@ func TestAliveEndsWhatIsSilent(t *testing.T) {
 		t.Fatalf("a silent leader: %v", err)
 	}
 }
+
+// unanswered does the first Create of key, runs hook, and then loses the answer.
+type unanswered struct {
+	store.Store
+	key  string
+	hook func()
+}
+
+func (u *unanswered) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
+	meta, err := u.Store.Create(ctx, key, body)
+	if key == u.key && u.hook != nil && err == nil {
+		hook := u.hook
+		u.hook = nil
+		hook()
+		return store.Meta{}, errors.New("connection reset")
+	}
+	return meta, err
+}
+
+// The roster's first write lands, its answer is lost, and another session has entered before it is read back.
+func TestEnteredWithoutKnowing(t *testing.T) {
+	w := newWorld(t, 1, time.Second)
+	var second session.State
+	lossy := &unanswered{Store: w.store, key: layout.Roster(view)}
+	lossy.hook = func() { second = w.create(w.ledgers[0], "b") }
+	first := w.create(ledgerOn(t, lossy, w.clock), "a")
+	if lossy.hook != nil {
+		t.Fatal("no answer was lost")
+	}
+	want(t, "second", second, true, 1)
+	want(t, "first", first, false, 1)
+	want(t, "first, later", w.beat(w.ledgers[0], first.Record.ID), false, 1)
+	o, err := session.List(w.ctx, w.store, view)
+	if err != nil || len(o.Sessions) != 2 {
+		t.Errorf("%+v, %v", o, err)
+	}
+}

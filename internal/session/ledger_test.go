@@ -307,6 +307,25 @@ func TestRaceForOneTask(t *testing.T) {
 	}
 }
 
+// Sessions that come into an empty view at once: one leads, in the first term.
+func TestRaceForTheFirstTerm(t *testing.T) {
+	w := newWorld(t, 4, time.Second)
+	var leaders atomic.Int32
+	parallel(32, func(i int) {
+		st, err := w.ledgers[i%4].Create(w.ctx, session.Application{View: view, Task: fmt.Sprint(i), TimeoutSeconds: 30})
+		if err != nil || st.Term != 1 || st.Record.Task != fmt.Sprint(i) {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if st.Leads {
+			leaders.Add(1)
+		}
+	})
+	if leaders.Load() != 1 {
+		t.Errorf("%d leaders", leaders.Load())
+	}
+	w.terms.verify(t)
+}
+
 // 32 sessions through four processes race for an expired lease, round after round.
 func TestRaceForTheLease(t *testing.T) {
 	w := newWorld(t, 4, time.Second)

@@ -15,6 +15,7 @@ import (
 // TestLeaseLaws plays random histories of sessions on several processes, one step at a time, against what a session
 // may expect: its life is over only after its silence or its end, and the leader is the one that holds the newest term.
 func TestLeaseLaws(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, 3, rapid.SampledFrom([]time.Duration{1, time.Second}).Draw(rt, "resolution"))
 		type member struct {
@@ -95,6 +96,8 @@ func TestLeaseLaws(t *testing.T) {
 
 // TestLawsHoldOnABadStore races heartbeats, ends and creates while requests and answers get lost.
 func TestLawsHoldOnABadStore(t *testing.T) {
+	t.Parallel()
+	terms := 0
 	for seed := range uint64(4) {
 		w := newWorld(t, 0, time.Second)
 		bad := fault.New(w.store, fault.Seeded(seed, fault.Rates{Lost: .03, LostBack: .1, Error: .03, Conflict: .1}))
@@ -104,16 +107,16 @@ func TestLawsHoldOnABadStore(t *testing.T) {
 		}
 		parallel(8, func(i int) {
 			id := ""
-			for step := range 40 {
+			for step := range 30 {
 				l := ledgers[(i+step)%4]
+				if i == 0 {
+					w.clock.Advance(9 * time.Second)
+				}
 				if id == "" {
 					if st, err := l.Create(w.ctx, session.Application{View: view, Task: fmt.Sprint(i, step), TimeoutSeconds: 30}); err == nil {
 						id = st.Record.ID
 					}
 					continue
-				}
-				if i == 0 {
-					w.clock.Advance(9 * time.Second)
 				}
 				if step%5 == i%5 {
 					_ = l.End(w.ctx, view, id, session.Closed) // may fail, as the store does
@@ -124,8 +127,10 @@ func TestLawsHoldOnABadStore(t *testing.T) {
 			}
 		})
 		w.terms.verify(t)
-		if len(w.terms.holders) < 2 {
-			t.Errorf("seed %d: only %d terms; the test tests nothing", seed, len(w.terms.holders))
-		}
+		t.Logf("seed %d: %d terms", seed, len(w.terms.holders))
+		terms += len(w.terms.holders)
+	}
+	if terms < 12 {
+		t.Errorf("only %d terms under all seeds; the test tests nothing", terms)
 	}
 }

@@ -37,7 +37,7 @@ type Config struct {
 // Default is the configuration of a view that has none.
 func Default(view string) Config {
 	return Config{
-		View: view, SessionTimeoutSeconds: 30, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
+		View: view, SessionTimeoutSeconds: 45, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
 		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
 	}
 }

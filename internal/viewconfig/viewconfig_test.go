@@ -17,14 +17,14 @@ func TestDefaults(t *testing.T) {
 	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if c.SessionTimeout() != 30*time.Second || !c.AllowConcurrentPush || c.Hot() != time.Minute || c.Staleness() != 2*time.Minute || c.TombstoneTTL() != time.Hour || c.Live {
+	if c.SessionTimeout() != 45*time.Second || !c.AllowConcurrentPush || c.Hot() != time.Minute || c.Staleness() != 2*time.Minute || c.TombstoneTTL() != time.Hour || c.Live {
 		t.Errorf("%+v", c)
 	}
 }
 
 func TestDecode(t *testing.T) {
 	c, err := Decode("x", "research", []byte(`{"view_id":"research","hot_s":1.5,"allow_concurrent_push":false,"audit_interval_sec":0}`))
-	if err != nil || c.Hot() != 1500*time.Millisecond || c.AllowConcurrentPush || c.AuditIntervalSeconds != 0 || c.SessionTimeoutSeconds != 30 {
+	if err != nil || c.Hot() != 1500*time.Millisecond || c.AllowConcurrentPush || c.AuditIntervalSeconds != 0 || c.SessionTimeoutSeconds != 45 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for body, says := range map[string]string{
@@ -58,7 +58,7 @@ func TestLoaderFollowsTheStore(t *testing.T) {
 			t.Errorf("%d reads, want %d", n, reads)
 		}
 	}
-	want(30, 1)
+	want(45, 1)
 	c := Default("research")
 	c.SessionTimeoutSeconds = 7
 	if err := Save(ctx, counted, c); err != nil {

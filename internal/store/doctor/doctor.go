@@ -68,6 +68,11 @@ const cleanLimit = 30 * time.Second
 // store could not be probed: it cannot be reached, refuses the caller, or has no such bucket; rules that do not hold
 // are in the Report.
 func Probe(ctx context.Context, s store.Store) (Report, error) {
+	return try(ctx, s, func(Rule) bool { return true })
+}
+
+// try goes through the rules as long as more says so.
+func try(ctx context.Context, s store.Store, more func(Rule) bool) (Report, error) {
 	begun := time.Now()
 	p := &probe{store: s, prefix: root + rand.Text() + "/"}
 	report := Report{Store: s.String()}
@@ -87,6 +92,9 @@ func Probe(ctx context.Context, s store.Store) (Report, error) {
 			return report, fmt.Errorf("probe %s: %w", s, ctx.Err())
 		}
 		report.Rules = append(report.Rules, rule)
+		if !more(rule) {
+			break
+		}
 	}
 	report.Duration = time.Since(begun)
 	return report, nil

@@ -31,7 +31,8 @@ type pass struct {
 }
 
 // Require returns nil if s is known to keep the required rules: from the marker object, or, if its URL is not in there,
-// was probed more than 30 days ago or by an older version of the checks, from a probe now, which is then remembered.
+// was probed more than 30 days ago or by an older version of the checks, from a probe now, which is then remembered. A
+// probe ends at the first required rule that does not hold.
 // Otherwise the error is an ErrUnfit that names the rule, or says why the store could not be probed.
 func Require(ctx context.Context, s store.Store) error {
 	known, etag, now, err := readMarker(ctx, s)
@@ -41,7 +42,7 @@ func Require(ctx context.Context, s store.Store) error {
 	if p, ok := known.Passed[s.String()]; ok && p.Version >= version && now.Sub(p.At) < markerAge {
 		return nil
 	}
-	report, err := Probe(ctx, s)
+	report, err := try(ctx, s, func(r Rule) bool { return r.OK || !r.Required })
 	if err == nil {
 		err = report.Err()
 	}

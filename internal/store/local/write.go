@@ -33,13 +33,13 @@ func (s *Store) Put(ctx context.Context, key string, body []byte) (store.Meta, e
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
-	absent := func() error { // spares a loser the disk's time; link decides
+	free := func() error { // spares a loser the disk's time; link decides
 		if info, err := os.Lstat(s.path(key)); err == nil && info.Mode().IsRegular() {
 			return store.ErrExists
 		}
 		return nil
 	}
-	return s.write(ctx, "create", key, body, absent, func(temp string) error { return s.place(os.Link, temp, key) })
+	return s.write(ctx, "create", key, body, free, func(temp string) error { return s.place(os.Link, temp, key) })
 }
 
 // Replace implements store.Store.

@@ -1,7 +1,7 @@
 // Package s3 is object storage on Amazon S3, and on servers that speak its protocol, through aws-sdk-go-v2.
 //
 // It finds credentials as every AWS tool does: environment, shared files, container and instance roles, Lambda. Each
-// object is one PUT; a conditional write is sent once, everything else up to three times. What answers mean is decided
+// object is one PUT; a conditional write is tried once, everything else up to three times. What answers mean is decided
 // in store/wire. Callers open it through store/open.
 package s3
 

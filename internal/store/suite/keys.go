@@ -210,8 +210,8 @@ func (r *run) keyBelowKey(t *testing.T) {
 	wantBody(t, s, "a", []byte("above"), "")
 	wantBody(t, s, "d/e", []byte("below"), "")
 	for _, err := range []error{below, above} {
-		if err != nil {
-			wantErr(t, "such a key", err, store.ErrKey)
+		if err != nil && !errors.Is(err, store.ErrKey) && !errors.Is(err, store.ErrConflict) {
+			t.Errorf("such a key: error %v, want %v or %v", err, store.ErrKey, store.ErrConflict)
 		}
 	}
 }

@@ -27,6 +27,9 @@ const (
 	// MixedReads: while an object is being overwritten, a GET may carry one version's body and another's ETag. The
 	// backend has to read again, which the suite counts.
 	MixedReads Deviation = "GET under overwrite mixes versions"
+	// FalseDenial: a create may be answered "access denied" because a delete beside it empties their directory. The
+	// backend has to send it again, which the suite counts.
+	FalseDenial Deviation = "a create beside a delete is denied"
 	// KeyBelowKey: a and a/b cannot both be keys.
 	KeyBelowKey Deviation = "a key below another key is refused"
 	// NoPresign: uploads cannot be granted by a signed URL.

@@ -49,7 +49,9 @@ func TestWrapped(t *testing.T) {
 
 func TestMinIO(t *testing.T) {
 	server := s3test.MinIO(t)
-	for sdk, known := range map[string][]suite.Deviation{"s3": {suite.NoNotify}, "minio": {suite.LateNotify}} {
+	for sdk, known := range map[string][]suite.Deviation{
+		"s3": {suite.FalseDenial, suite.NoNotify}, "minio": {suite.FalseDenial, suite.LateNotify},
+	} {
 		open := fresh(server, sdk)
 		t.Run(sdk, func(t *testing.T) { suite.Run(t, func(t *testing.T) store.Store { return open(t) }, known...) })
 	}

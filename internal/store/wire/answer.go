@@ -52,8 +52,7 @@ func nameOf(f *Failure, missing, failed error) error {
 		return store.ErrNoBucket
 	case "ExpiredToken", "InvalidToken", "ExpiredTokenException", "XAdminUserNotFound":
 		return store.ErrDenied // 400 on AWS; 404 on versitygw
-	case "ObjectParentIsFile", "ExistingObjectIsDirectory", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory",
-		"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName":
+	case "KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName":
 		return store.ErrKey
 	}
 	switch f.Status {
@@ -68,6 +67,7 @@ func nameOf(f *Failure, missing, failed error) error {
 		}
 		return nil // something else is not there, and the object may be
 	case http.StatusConflict:
+		// Also where versitygw says that there is a directory in the way: a delete beside it makes it say so in error.
 		return store.ErrConflict
 	case http.StatusPreconditionFailed:
 		return failed

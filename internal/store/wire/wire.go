@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -66,7 +67,11 @@ type Store struct {
 	prefix string
 	url    string
 	mixed  atomic.Uint64
+	denied atomic.Uint64
 }
+
+// FalseDenials is how often a write was denied first and taken when it was sent again.
+func (s *Store) FalseDenials() uint64 { return s.denied.Load() }
 
 // MixedReads is how often a whole object had to be read again because the server had answered with one version's body
 // and another's ETag.
@@ -196,7 +201,7 @@ func (s *Store) put(ctx context.Context, op, key string, body []byte, when Condi
 	if err != nil {
 		return store.Meta{}, err
 	}
-	answer, err := s.client.Put(ctx, full, body, when)
+	answer, err := s.putDespiteDenial(ctx, full, body, when)
 	if err != nil {
 		err = fmt.Errorf("%s %s: %w", op, key, explain(err, missing, failed))
 		return store.Meta{Date: Date(headerOf(err))}, err
@@ -204,6 +209,35 @@ func (s *Store) put(ctx context.Context, op, key string, body []byte, when Condi
 	meta := metaOf(answer.Header, len(body))
 	meta.LastModified = meta.Date
 	return meta, nil
+}
+
+// denials is how often a write is sent that is answered "access denied", and denialPause the pause after the first
+// denial, which doubles twice each time: a permission that is missing stays so.
+const (
+	denials     = 4
+	denialPause = 10 * time.Millisecond
+)
+
+// putDespiteDenial sends a write again that is answered 403 AccessDenied, and so was not done. MinIO answers that in
+// error to a write beside a delete that takes the last object out of their common directory.
+func (s *Store) putDespiteDenial(ctx context.Context, key string, body []byte, when Condition) (Answer, error) {
+	for try, pause := 1, denialPause; ; try, pause = try+1, pause*4 {
+		answer, err := s.client.Put(ctx, key, body, when)
+		var f *Failure
+		if !errors.As(err, &f) || f.Status != http.StatusForbidden || f.Code != "AccessDenied" || try == denials {
+			if try > 1 && err == nil {
+				s.denied.Add(1)
+			}
+			return answer, err
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return Answer{}, ctx.Err()
+		}
+	}
 }
 
 // maxPage is how many keys S3 puts on a page at most. minPage is how many are asked for at least: MinIO takes a page of

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
@@ -75,6 +76,45 @@ func TestMixedVersionsAreReadAgain(t *testing.T) {
 	})
 }
 
+// denier denies the first writes, with this code, and takes the rest.
+type denier struct {
+	Client
+	code        string
+	times, puts int
+}
+
+func (d *denier) Put(context.Context, string, []byte, Condition) (Answer, error) {
+	if d.puts++; d.puts <= d.times {
+		return Answer{}, &Failure{Status: http.StatusForbidden, Code: d.code, Err: errors.New("denied")}
+	}
+	return answer("", sum("x")), nil
+}
+
+// TestFalseDenials: MinIO denies a create beside a delete, and takes it a moment later.
+func TestFalseDenials(t *testing.T) {
+	for name, test := range map[string]struct {
+		code        string
+		times, puts int
+		want        error
+		counted     uint64
+	}{
+		"denied once":          {"AccessDenied", 1, 2, nil, 1},
+		"denied for ever":      {"AccessDenied", 1000, denials, store.ErrDenied, 0},
+		"a wrong secret is no": {"SignatureDoesNotMatch", 1000, 1, store.ErrDenied, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := &denier{code: test.code, times: test.times}
+				s := New(client, "", "")
+				_, err := s.Create(t.Context(), "k", []byte("x"))
+				if !errors.Is(err, test.want) || client.puts != test.puts || s.FalseDenials() != test.counted {
+					t.Errorf("after %d PUTs: %v, %d counted", client.puts, err, s.FalseDenials())
+				}
+			})
+		})
+	}
+}
+
 func TestRangesOfTheWrongLength(t *testing.T) {
 	s := New(&script{gets: []Answer{answer("four", "x")}}, "", "")
 	if _, err := s.GetRange(t.Context(), "k", 0, 5); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -100,7 +140,7 @@ func TestNamesOfFailures(t *testing.T) {
 		{412, "PreconditionFailed", store.ErrChanged, store.ErrChanged, store.ErrChanged},
 		{412, "PreconditionFailed", nil, store.ErrExists, store.ErrExists},
 		{409, "ConditionalRequestConflict", nil, store.ErrExists, store.ErrConflict},
-		{409, "ObjectParentIsFile", nil, store.ErrExists, store.ErrKey},
+		{409, "ExistingObjectIsDirectory", nil, store.ErrExists, store.ErrConflict},
 		{403, "AccessDenied", nil, nil, store.ErrDenied},
 		{401, "", nil, nil, store.ErrDenied},
 		{400, "ExpiredToken", nil, nil, store.ErrDenied},

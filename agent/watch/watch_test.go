@@ -1,0 +1,394 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/fustor/fustor/agent/scan"
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/event"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a watcher at work, and what it emitted.
+type rig struct {
+	*Watcher
+	root string
+	mu   sync.Mutex
+	evs  []event.Event
+	over atomic.Int32
+	full atomic.Bool // Emit has no room
+	lost atomic.Int32
+	back atomic.Int32
+}
+
+func newRig(t *testing.T, change func(*Config)) *rig {
+	t.Helper()
+	r := &rig{root: filepath.Join(t.TempDir(), "root")}
+	must(t, os.Mkdir(r.root, 0o755))
+	x, err := tree.NewExcludes([]string{".zfs", "*.tmp"})
+	must(t, err)
+	var clock atomic.Int64
+	cfg := Config{
+		Root: r.root, Excludes: x, Now: func() int64 { return clock.Add(1) }, Logger: slog.New(slog.DiscardHandler),
+		Window: 20 * time.Millisecond, WriteEvery: 100 * time.Millisecond, RootEvery: 100 * time.Millisecond,
+		HasRoom: func() bool { return !r.full.Load() }, Overflow: func() { r.over.Add(1) },
+		RootLost: func(error) { r.lost.Add(1) }, RootBack: func() { r.back.Add(1) },
+	}
+	cfg.Emit = func(evs []event.Event) bool {
+		if r.full.Load() {
+			return false
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.evs = append(r.evs, evs...)
+		return true
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	r.Watcher, err = New(cfg)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("watcher: %v", err)
+		}
+	})
+	return r
+}
+
+// coverAll does what a follower's first scan does.
+func (r *rig) coverAll(t *testing.T) {
+	t.Helper()
+	root, err := r.OpenRoot()
+	must(t, err)
+	defer root.Close()
+	gen := r.BeginCoverage()
+	err = scan.Run(t.Context(), scan.Config{Root: root, Excludes: r.cfg.Excludes, Now: r.cfg.Now, Cover: r.Cover, Counts: &scan.Counts{}}, "/")
+	must(t, err)
+	r.EndCoverage(gen, true)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) events() []event.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]event.Event(nil), r.evs...)
+}
+
+// sees waits for an event.
+func (r *rig) sees(t *testing.T, what string, ok func(event.Event) bool) event.Event {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, ev := range r.events() {
+			if ok(ev) {
+				return ev
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("never seen: %s; events: %s", what, r.text())
+		}
+		<-tick.C
+	}
+}
+
+func (r *rig) text() string {
+	var b strings.Builder
+	for _, ev := range r.events() {
+		fmt.Fprintf(&b, "\n%d %s %q atomic=%v %s", ev.ObservedAt, ev.Kind, ev.Path, ev.Atomic, ev.Mark.Message)
+	}
+	return b.String()
+}
+
+func isPut(path string, atomic bool) func(event.Event) bool {
+	return func(ev event.Event) bool { return ev.Kind == event.Put && ev.Path == path && ev.Atomic == atomic }
+}
+
+func isDelete(path string) func(event.Event) bool {
+	return func(ev event.Event) bool { return ev.Kind == event.Delete && ev.Path == path }
+}
+
+func isMark(kind event.MarkKind) func(event.Event) bool {
+	return func(ev event.Event) bool { return ev.Kind == event.Marked && ev.Mark.Kind == kind }
+}
+
+func TestFileIsAtomicOnceItIsClosed(t *testing.T) {
+	r := newRig(t, nil)
+	r.coverAll(t)
+	f, err := os.Create(filepath.Join(r.root, "f"))
+	must(t, err)
+	_, err = f.WriteString("some")
+	must(t, err)
+	r.sees(t, "a put while it is open", isPut("/f", false))
+	for _, ev := range r.events() {
+		if isPut("/f", true)(ev) {
+			t.Error("atomic while it is being written")
+		}
+	}
+	_, err = f.WriteString(" more")
+	must(t, err)
+	must(t, f.Close())
+	ev := r.sees(t, "a put after it was closed", isPut("/f", true))
+	if ev.Entry.Size != 9 || ev.Entry.Name != "f" {
+		t.Errorf("entry %+v", ev.Entry)
+	}
+	must(t, os.Rename(filepath.Join(r.root, "f"), filepath.Join(r.root, "g")))
+	r.sees(t, "the new name", isPut("/g", true))
+	r.sees(t, "the end of the old name", isDelete("/f"))
+	r.sees(t, "the directory's new mtime", isPut("/", true))
+}
+
+func TestObservationTimesGrow(t *testing.T) {
+	r := newRig(t, nil)
+	r.coverAll(t)
+	for i := range 200 {
+		must(t, os.MkdirAll(filepath.Join(r.root, fmt.Sprint(i), "a"), 0o755))
+	}
+	r.sees(t, "the last directory", isPut("/199/a", true))
+	last := int64(0)
+	for _, ev := range r.events() {
+		if ev.ObservedAt <= last {
+			t.Fatalf("%d after %d: %s", ev.ObservedAt, last, r.text())
+		}
+		last = ev.ObservedAt
+	}
+}
+
+func TestAttributesOfDirectoriesAndFiles(t *testing.T) {
+	r := newRig(t, nil)
+	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
+	must(t, os.WriteFile(filepath.Join(r.root, "d/f"), nil, 0o644))
+	r.coverAll(t)
+	old := time.Unix(1_000_000_000, 5)
+	must(t, os.Chtimes(filepath.Join(r.root, "d/f"), old, old))
+	must(t, os.Chtimes(filepath.Join(r.root, "d"), old, old))
+	for _, p := range []string{"/d", "/d/f"} {
+		r.sees(t, p, func(ev event.Event) bool { return isPut(p, true)(ev) && ev.Entry.MtimeNs == old.UnixNano() })
+	}
+}
+
+// TestReplacedDirectoryTakesItsContentAlong: nothing of the old directory may survive under the new one's name.
+func TestReplacedDirectoryTakesItsContentAlong(t *testing.T) {
+	r := newRig(t, nil)
+	must(t, os.MkdirAll(filepath.Join(r.root, "d/old"), 0o755))
+	r.coverAll(t)
+	must(t, os.Rename(filepath.Join(r.root, "d"), filepath.Join(filepath.Dir(r.root), "away")))
+	must(t, os.MkdirAll(filepath.Join(r.root, "d/new"), 0o755))
+	gone := r.sees(t, "the deletion", isDelete("/d"))
+	here := r.sees(t, "what is new", isPut("/d/new", true))
+	if gone.ObservedAt >= here.ObservedAt {
+		t.Errorf("deleted at %d, put at %d", gone.ObservedAt, here.ObservedAt)
+	}
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(r.root), "away/old/f"), nil, 0o644))
+	must(t, os.WriteFile(filepath.Join(r.root, "d/new/f"), nil, 0o644))
+	r.sees(t, "a file in the new one", isPut("/d/new/f", true))
+	for _, ev := range r.events() {
+		if strings.HasPrefix(ev.Path, "/d/old/") {
+			t.Errorf("an event of the directory that was moved away: %s", r.text())
+		}
+	}
+}
+
+// TestKernelQueueOverflow fills the kernel's own queue while nobody reads it.
+func TestKernelQueueOverflow(t *testing.T) {
+	b, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Skip("no inotify here")
+	}
+	limit := 0
+	_, err = fmt.Sscan(string(b), &limit)
+	must(t, err)
+	if limit > 100_000 {
+		t.Skipf("max_queued_events is %d", limit)
+	}
+	open := make(chan struct{})
+	r := newRig(t, func(c *Config) { c.gate = func() { <-open } })
+	r.coverAll(t)
+	for i := range limit/2 + 1000 {
+		f, err := os.Create(filepath.Join(r.root, fmt.Sprint(i)))
+		must(t, err)
+		must(t, f.Close())
+	}
+	close(open)
+	r.sees(t, "the mark", isMark(event.Overflow))
+	if r.over.Load() == 0 || r.Status().Overflows == 0 {
+		t.Error("nobody was told")
+	}
+	must(t, os.WriteFile(filepath.Join(r.root, "after"), nil, 0o644))
+	r.sees(t, "what comes after", isPut("/after", true))
+}
+
+func TestOwnQueueIsBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxPending = 50 })
+	r.coverAll(t)
+	r.full.Store(true)
+	for i := range 500 {
+		must(t, os.WriteFile(filepath.Join(r.root, fmt.Sprint(i)), nil, 0o644))
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for r.over.Load() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("no overflow")
+		}
+		must(t, os.WriteFile(filepath.Join(r.root, fmt.Sprint(time.Now().UnixNano())), nil, 0o644))
+	}
+	if n := r.Status().Pending; n > 50 {
+		t.Errorf("%d paths pending", n)
+	}
+	r.full.Store(false)
+	r.sees(t, "the mark", isMark(event.Overflow))
+}
+
+func TestWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.addError = func(path string) error {
+			if strings.HasPrefix(path, "/no") {
+				return fmt.Errorf("%w: %w", errLimit, syscall.ENOSPC)
+			}
+			return nil
+		}
+	})
+	for _, d := range []string{"yes", "no1/below", "no2"} {
+		must(t, os.MkdirAll(filepath.Join(r.root, d), 0o755))
+	}
+	r.coverAll(t)
+	mark := r.sees(t, "the mark", isMark(event.CoverageLimited))
+	if mark.Mark.Directories != 3 || !strings.Contains(mark.Mark.Message, "max_user_watches") {
+		t.Errorf("mark %+v", mark.Mark)
+	}
+	r.coverAll(t)
+	must(t, os.WriteFile(filepath.Join(r.root, "yes/f"), nil, 0o644))
+	r.sees(t, "a file where there is a watch", isPut("/yes/f", true))
+	n := 0
+	for _, ev := range r.events() {
+		if isMark(event.CoverageLimited)(ev) {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("reported %d times", n)
+	}
+	if s := r.Status(); s.Unwatched != 3 || s.Watches != 2 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestVanishedRootDeletesNothing(t *testing.T) {
+	r := newRig(t, nil)
+	must(t, os.MkdirAll(filepath.Join(r.root, "d"), 0o755))
+	r.coverAll(t)
+	away := filepath.Join(filepath.Dir(r.root), "away")
+	must(t, os.Rename(r.root, away))
+	waitFor(t, "the loss", func() bool { return r.lost.Load() > 0 })
+	must(t, os.RemoveAll(filepath.Join(away, "d")))
+	must(t, os.Rename(away, r.root))
+	waitFor(t, "the return", func() bool { return r.back.Load() > 0 })
+	for _, ev := range r.events() {
+		if ev.Kind == event.Delete {
+			t.Errorf("a deletion: %s", r.text())
+		}
+	}
+	r.coverAll(t)
+	must(t, os.WriteFile(filepath.Join(r.root, "f"), nil, 0o644))
+	r.sees(t, "what comes after", isPut("/f", true))
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+func TestExcludedIsNotHeardOf(t *testing.T) {
+	r := newRig(t, nil)
+	must(t, os.Mkdir(filepath.Join(r.root, ".zfs"), 0o755))
+	r.coverAll(t)
+	must(t, os.WriteFile(filepath.Join(r.root, ".zfs/f"), nil, 0o644))
+	must(t, os.WriteFile(filepath.Join(r.root, "x.tmp"), nil, 0o644))
+	must(t, os.MkdirAll(filepath.Join(r.root, "d/.zfs/e"), 0o755))
+	must(t, os.Rename(filepath.Join(r.root, "x.tmp"), filepath.Join(r.root, "x")))
+	r.sees(t, "the name that is not excluded", isPut("/x", true))
+	r.sees(t, "the directory", isPut("/d", true))
+	for _, ev := range r.events() {
+		if strings.Contains(ev.Path, ".zfs") || strings.HasSuffix(ev.Path, ".tmp") {
+			t.Errorf("event of %q", ev.Path)
+		}
+	}
+}
+
+// TestListingComesBeforeAPutOfItsDirectory: while a scan reads a directory, no put with a later mtime gets in between.
+func TestListingComesBeforeAPutOfItsDirectory(t *testing.T) {
+	r := newRig(t, nil)
+	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
+	r.coverAll(t)
+	root, err := r.OpenRoot()
+	must(t, err)
+	defer root.Close()
+	d, err := root.OpenDir("/d")
+	must(t, err)
+	defer d.Close()
+	p, err := r.Cover(root, d, "/d")
+	must(t, err)
+	before, err := d.Info()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(r.root, "d/f"), nil, 0o644))
+	r.sees(t, "the file", isPut("/d/f", true))
+	list := event.Event{Kind: event.Listing, Path: "/d", ObservedAt: r.cfg.Now(), Entry: before.Entry}
+	if first, err := p.Check(&list); err != nil || first != nil {
+		t.Errorf("check: %+v, %v", first, err)
+	}
+	for _, ev := range r.events() {
+		if ev.Path == "/d" {
+			t.Error("a put while it is read")
+		}
+	}
+	p.Done()
+	r.sees(t, "the directory", isPut("/d", true))
+	// Its mtime is set back: the next listing brings that along.
+	p, err = r.Cover(root, d, "/d")
+	must(t, err)
+	defer p.Done()
+	list.Entry.MtimeNs = 1
+	if first, err := p.Check(&list); err != nil || first == nil || first.Entry.MtimeNs != 1 {
+		t.Errorf("check: %+v, %v", first, err)
+	}
+	// It moves away.
+	must(t, os.Rename(filepath.Join(r.root, "d"), filepath.Join(r.root, "e")))
+	r.sees(t, "the new name", isPut("/e", true))
+	if _, err := p.Check(&list); !errors.Is(err, scan.ErrMoved) {
+		t.Errorf("check after a move: %v", err)
+	}
+}
