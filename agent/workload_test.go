@@ -220,7 +220,7 @@ func TestViewFollowsRandomWorkload(t *testing.T) {
 			if n := r.view.staleListings(); n != "" {
 				t.Errorf("stale listings: %s", n)
 			}
-			t.Logf("%d paths, %d rows, %d segments, %d audits", len(onDisk(t, root, nil)), len(r.view.rows), len(r.rec.segs), r.view.count("audit-end"))
+			t.Logf("%d paths, %d rows present, %d segments, %d audits", len(onDisk(t, root, nil)), len(r.view.present()), len(r.rec.all()), r.view.count("audit-end"))
 		})
 	}
 }

@@ -3,6 +3,7 @@ package compactor
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,12 @@ import (
 
 // told is a view of two sessions with segments enough for several folds and a merge.
 func told(t *testing.T) (*harness, *world) {
-	h := newHarness(t, t.TempDir(), 0, Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20})
+	dir, err := os.MkdirTemp(fastTemp(), "fustor-told-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := newHarness(t, dir, 0, Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20})
 	w := newWorld()
 	one, two := h.teller("one"), h.teller("two")
 	one.tell(w.listEvent("/", event.Snapshot))
@@ -94,7 +100,7 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 				}
 				break
 			}
-			n += n / 8 // every request at first, then wider steps
+			n += n / 6 // every request at first, then wider steps
 		}
 	}
 }

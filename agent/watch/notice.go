@@ -1,6 +1,12 @@
 package watch
 
-import "github.com/fustor/fustor/agent/tree"
+import (
+	"errors"
+
+	"github.com/fustor/fustor/agent/tree"
+)
+
+var errFinished = errors.New("no more notices")
 
 // op is what a notice says.
 type op uint16
@@ -37,8 +43,9 @@ type notifier interface {
 	// comes of the system's limit.
 	add(root string, d *tree.Dir, path string) (watchID, error)
 	remove(watchID)
-	// read waits for notices. After close it fails.
+	// read waits for notices. After finish it returns what has come, and then errFinished.
 	read() ([]notice, error)
+	finish()
 	close()
 	// closes reports whether opCloseWrite is ever told.
 	closes() bool

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,8 +58,15 @@ func (n *inotify) closes() bool { return true }
 
 func (n *inotify) close() { n.once.Do(func() { _ = n.file.Close() }) }
 
+func (n *inotify) finish() { _ = n.file.SetReadDeadline(time.Unix(1, 0)) }
+
 func (n *inotify) read() ([]notice, error) {
 	got, err := n.file.Read(n.buffer[:])
+	if errors.Is(err, os.ErrDeadlineExceeded) { // there may be more, which the file does not give out any more
+		if got, err = unix.Read(n.fd, n.buffer[:]); errors.Is(err, unix.EAGAIN) {
+			return nil, errFinished
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read notices of the kernel: %w", err)
 	}

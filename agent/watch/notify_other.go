@@ -17,7 +17,9 @@ import (
 // portable is fsnotify. It knows paths, not directories, so a directory that is renamed is watched anew at its new
 // place, and it does not tell when a file is closed.
 type portable struct {
-	watcher *fsnotify.Watcher
+	watcher  *fsnotify.Watcher
+	finished chan struct{}
+	once     sync.Once
 
 	mu     sync.Mutex
 	byPath map[string]watchID
@@ -30,7 +32,7 @@ func newNotifier(string) (notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start watching: %w", err)
 	}
-	return &portable{watcher: w, byPath: map[string]watchID{}, byID: map[watchID]string{}}, nil
+	return &portable{watcher: w, finished: make(chan struct{}), byPath: map[string]watchID{}, byID: map[watchID]string{}}, nil
 }
 
 func (n *portable) add(root string, _ *tree.Dir, path string) (watchID, error) {
@@ -65,8 +67,19 @@ func (n *portable) closes() bool { return false }
 
 func (n *portable) close() { _ = n.watcher.Close() }
 
+func (n *portable) finish() { n.once.Do(func() { close(n.finished) }) }
+
 func (n *portable) read() ([]notice, error) {
 	select {
+	case <-n.finished:
+		select {
+		case ev, ok := <-n.watcher.Events:
+			if ok {
+				return n.translate(ev), nil
+			}
+		default:
+		}
+		return nil, errFinished
 	case err, ok := <-n.watcher.Errors:
 		switch {
 		case !ok:

@@ -10,6 +10,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -111,22 +112,32 @@ func New(cfg Config) (*Watcher, error) {
 	return w, nil
 }
 
-// Run watches until ctx ends. Hints that were not looked at by then are looked at in the end, for at most a few seconds.
+// Run watches until ctx ends. What the kernel told by then is still looked at, for at most a few seconds.
 func (w *Watcher) Run(ctx context.Context) error {
+	defer w.notifier.close()
 	group, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, w.notifier.close)
+	stop := context.AfterFunc(ctx, w.notifier.finish)
 	defer stop()
-	group.Go(func() error { return w.read(ctx) })
-	group.Go(func() error { return w.loop(ctx) })
+	drained := make(chan struct{})
+	group.Go(func() error {
+		defer close(drained)
+		return w.read()
+	})
+	group.Go(func() error {
+		err := w.loop(ctx)
+		<-drained
+		w.last()
+		return err
+	})
 	return group.Wait()
 }
 
 // read moves notices out of the kernel's small queue, whatever the loop is doing.
-func (w *Watcher) read(ctx context.Context) error {
+func (w *Watcher) read() error {
 	for {
 		w.cfg.gate()
 		notices, err := w.notifier.read()
-		if ctx.Err() != nil {
+		if errors.Is(err, errFinished) {
 			return nil
 		}
 		if err != nil {
@@ -144,7 +155,6 @@ func (w *Watcher) loop(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			w.last()
 			return nil
 		case <-w.queue.ready:
 			w.handleAll()

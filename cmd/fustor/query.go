@@ -25,7 +25,7 @@ Examples:
 }
 
 func (c *queryCmd) Run(ctx context.Context, a *app) error {
-	st, err := openStore(ctx, c.Store)
+	st, err := openForReading(ctx, c.Store)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,18 @@ func authenticator(st store.Store, key string) (*access.Authenticator, error) {
 	return access.New(o)
 }
 
+// openForReading opens a store and asks it one thing, so that a wrong URL or key is found now, not by the first reader.
+func openForReading(ctx context.Context, url string) (store.Store, error) {
+	st, err := openStore(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := st.Get(ctx, doctor.Marker); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, storeFailure(fmt.Errorf("read store %s: %w", st, err))
+	}
+	return st, nil
+}
+
 // openForWriting opens a store and refuses one that does not keep the rules that writers rely on.
 func openForWriting(ctx context.Context, url string) (store.Store, error) {
 	st, err := openStore(ctx, url)

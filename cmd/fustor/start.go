@@ -105,6 +105,7 @@ func storeFailure(err error) error {
 	}
 	e := &cliError{msg: err.Error(), code: exitFailure, err: err}
 	var network *net.OpError
+	var file *fs.PathError
 	switch {
 	case errors.Is(err, doctor.ErrUnfit):
 		e.hint = "`fustor doctor URL` tries every rule and says what to do"
@@ -116,6 +117,8 @@ func storeFailure(err error) error {
 		e.hint = "make the bucket first; fustor makes none"
 	case errors.As(err, &network):
 		e.hint = "is the store running, and are its host and port right?"
+	case errors.As(err, &file):
+		e.hint = "name a directory that fustor may make, read and write"
 	}
 	return e
 }

@@ -64,7 +64,7 @@ func TestLoaderFollowsTheStore(t *testing.T) {
 	if err := Save(ctx, counted, c); err != nil {
 		t.Fatal(err)
 	}
-	want(30, 0)
+	want(45, 0)
 	now = now.Add(cacheFor)
 	want(7, 1)
 	now = now.Add(cacheFor)

@@ -1,0 +1,164 @@
+package send
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/local"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"))
+}
+
+// bucket is an object store that takes presigned uploads, create-only.
+type bucket struct {
+	mu      sync.Mutex
+	objects map[string]string
+	status  int // answered instead, if not 0
+}
+
+func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
+	switch {
+	case b.status != 0:
+		w.WriteHeader(b.status)
+	case r.Header.Get("If-None-Match") != "*":
+		w.WriteHeader(http.StatusBadRequest)
+	case b.objects[r.URL.Path] != "":
+		w.WriteHeader(http.StatusPreconditionFailed)
+	default:
+		b.objects[r.URL.Path] = string(body)
+	}
+}
+
+func newClient(t *testing.T, h http.Handler) *Client {
+	t.Helper()
+	c, err := NewClient("http://ingest/base", "key", "v", Handler(h), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestPresignedUploads(t *testing.T) {
+	b := &bucket{objects: map[string]string{}}
+	srv := httptest.NewServer(b)
+	defer srv.Close()
+	asked := 0
+	s := NewIngest(newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.URL.Path != "/base/api/v1/pipe/session/s1/uploads" || r.Header.Get("X-API-Key") != "key" || r.URL.Query().Get("view") != "v" {
+			t.Errorf("request %s %v", r.URL, r.Header)
+		}
+		var q struct {
+			From  uint64 `json:"from_seq"`
+			Count int    `json:"count"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			t.Error(err)
+		}
+		var grants []grant
+		for i := range uint64(q.Count) {
+			grants = append(grants, grant{q.From + i, store.Upload{Method: "PUT", URL: srv.URL + "/seg/" + string('a'+rune(q.From+i)),
+				Header: http.Header{"If-None-Match": {"*"}}, Expires: time.Now().Add(time.Hour)}})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"uploads": grants})
+	})), srv.Client())
+	for seq := range uint64(3) {
+		if err := s.Send(t.Context(), pipe.Segment{View: "v", Session: "s1", Seq: seq, Body: []byte("body")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The answer to an upload was lost: it is sent again.
+	if err := s.Send(t.Context(), pipe.Segment{View: "v", Session: "s1", Seq: 2, Body: []byte("body")}); err != nil {
+		t.Error(err)
+	}
+	if len(b.objects) != 3 || b.objects["/seg/c"] != "body" || asked != 1 {
+		t.Errorf("objects %v, asked %d times", b.objects, asked)
+	}
+	b.status = http.StatusForbidden // the grant has expired by the store's clock: ask for another
+	if err := s.Send(t.Context(), pipe.Segment{View: "v", Session: "s1", Seq: 3, Body: []byte("x")}); err == nil || strings.Contains(err.Error(), srv.URL) {
+		t.Errorf("error %v", err)
+	}
+	b.status = 0
+	if err := s.Send(t.Context(), pipe.Segment{View: "v", Session: "s1", Seq: 3, Body: []byte("x")}); err != nil || asked != 2 {
+		t.Errorf("error %v, asked %d times", err, asked)
+	}
+	srv.Close()
+	if err := s.Send(t.Context(), pipe.Segment{View: "v", Session: "s1", Seq: 4, Body: []byte("x")}); err == nil || strings.Contains(err.Error(), "/seg/") {
+		t.Errorf("the presigned URL, which is a credential, shows: %v", err)
+	}
+}
+
+func TestThroughIngestWhereNothingIsPresigned(t *testing.T) {
+	var got []string
+	s := NewIngest(newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.HasSuffix(r.URL.Path, "/uploads") {
+			got = append(got, "ask")
+			w.WriteHeader(http.StatusNotImplemented)
+			return
+		}
+		got = append(got, r.Method+" "+r.URL.Path+" "+string(body))
+		if string(body) == "dead" {
+			w.WriteHeader(419)
+			_, _ = w.Write([]byte(`{"detail":"the session has ended","hint":"create a new session"}`))
+		}
+	})), nil)
+	for seq, body := range []string{"one", "two"} {
+		if err := s.Send(t.Context(), pipe.Segment{Session: "s1", Seq: uint64(seq), Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "ask;PUT /base/api/v1/pipe/session/s1/segments/0 one;PUT /base/api/v1/pipe/session/s1/segments/1 two"
+	if strings.Join(got, ";") != want {
+		t.Errorf("requests %q", got)
+	}
+	err := s.Send(t.Context(), pipe.Segment{Session: "s1", Seq: 2, Body: []byte("dead")})
+	if !errors.Is(err, ErrSessionGone) || !strings.Contains(err.Error(), "create a new session") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStoreTakesARepeatedSegmentForTheFirst(t *testing.T) {
+	st, err := local.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	s := &Store{Store: st, OnSegment: func(key string) { keys = append(keys, key) }}
+	seg := pipe.Segment{View: "v", Session: "s1", Seq: 7, Body: []byte("body")}
+	for range 2 {
+		if err := s.Send(t.Context(), seg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(keys) != 2 || keys[0] != "views/v/segments/s1/00000000000000000007.zst" {
+		t.Errorf("keys %q", keys)
+	}
+	seg.Body = []byte("another's")
+	if err := s.Send(t.Context(), seg); !errors.Is(err, store.ErrLost) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestHandlerThatPanicsIsAnError(t *testing.T) {
+	c := newClient(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	if _, err := c.Heartbeat(t.Context(), "s1", Pulse{}); err == nil {
+		t.Error("no error")
+	}
+}
