@@ -15,7 +15,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 .PHONY: help run build test servers lint bench generate clean
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 run: ## builds fustor and indexes DIR (make run DIR=/usr)
 	@go build -ldflags "-X main.version=$(VERSION)" -o bin/fustor ./cmd/fustor
@@ -49,8 +49,14 @@ lint: ## gofmt, go vet, staticcheck, govulncheck, buf lint, go mod tidy -diff
 	go mod tidy -diff
 	@echo "lint: clean"
 
-bench: ## runs the benchmarks of docs/benchmarks.md
-	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+ROWS ?= 1000000
+TREE ?= /usr
+
+bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for large views, TREE=DIR for the side by side)
+	FUSTOR_BENCH_ROWS=$(ROWS) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./compactor
+	go test -run '^$$' -bench Read -timeout 60m ./query -rows $(ROWS)
+	go test -run '^$$' -bench . -benchmem -timeout 60m ./internal/layer ./internal/event ./agent ./internal/client ./internal/store/suite
+	go run ./internal/cmd/sidebyside bin/fustor "$(TREE)"
 
 generate: ## regenerates segment.pb.go and the command reference in docs/cli.md
 	$(BUF) generate
