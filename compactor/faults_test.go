@@ -100,7 +100,9 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 				}
 				break
 			}
-			n += n / 6 // every request at first, then wider steps
+			if n >= 8 { // every request at first, then wider steps
+				n += n / 3
+			}
 		}
 	}
 }

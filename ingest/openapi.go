@@ -1,8 +1,12 @@
 package ingest
 
-import _ "embed"
+import (
+	_ "embed"
+	"slices"
+)
 
-// openAPI is the document of the pipe side, served at /openapi.json.
-//
 //go:embed openapi.json
 var openAPI []byte
+
+// OpenAPI is the document of the pipe side and of the probes (OpenAPI 3.1, JSON).
+func OpenAPI() []byte { return slices.Clone(openAPI) }

@@ -35,7 +35,9 @@ type Options struct {
 	Logger  *slog.Logger // nil: none
 	// Registry takes the metrics, /metrics shows it; nil: one of its own.
 	Registry *prometheus.Registry
-	Now      func() time.Time // nil: time.Now
+	// OpenAPI is what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI().
+	OpenAPI []byte
+	Now     func() time.Time // nil: time.Now
 }
 
 // Server answers the reading calls. It is safe for concurrent use.
@@ -68,6 +70,9 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.OpenAPI == nil {
+		o.OpenAPI = OpenAPI()
+	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -83,7 +88,7 @@ func New(o Options) (*Server, error) {
 		versions: newVersions(st, layer.NewCache(o.CacheBytes)),
 		mux:      httpapi.NewMux(),
 	}
-	s.routes(o.Registry)
+	s.routes(o.Registry, o.OpenAPI)
 	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.mux)
 	return s, nil
 }
@@ -97,7 +102,7 @@ func (s *Server) Routes() []httpapi.Route { return s.mux.Routes() }
 // Invalidate has the next call on a view look at the store, for a compactor in the same process that has just published.
 func (s *Server) Invalidate(view string) { s.heads.invalidate(view) }
 
-func (s *Server) routes(registry *prometheus.Registry) {
+func (s *Server) routes(registry *prometheus.Registry, document []byte) {
 	protect := func(h http.Handler) http.Handler { return withCookie(s.keys.Require(h, access.Query)) }
 	view := func(call string, f viewHandler) {
 		s.mux.Handle(http.MethodGet, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -110,7 +115,7 @@ func (s *Server) routes(registry *prometheus.Registry) {
 	view("search", s.search)
 	view("stats", s.stats)
 	view("sessions", s.sessions)
-	httpapi.Probes{Ready: s.ready, Gatherer: registry, OpenAPI: OpenAPI(), Protect: protect}.Register(s.mux)
+	httpapi.Probes{Ready: s.ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
 	s.pageRoutes()
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
@@ -194,7 +195,11 @@ func (u *up) wire() error {
 		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
 	}
 	registry := prometheus.NewRegistry()
-	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet(), Registry: registry})
+	document, err := httpapi.MergeOpenAPI(query.OpenAPI(), ingest.OpenAPI(), "Pipe")
+	if err != nil {
+		return err
+	}
+	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet(), Registry: registry, OpenAPI: document})
 	if err != nil {
 		return err
 	}
