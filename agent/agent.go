@@ -66,7 +66,7 @@ func New(o Options) (*Agent, error) {
 		a.sender = send.NewIngest(a.client, nil)
 	}
 	a.stream = pipe.New(pipe.Config{
-		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Now: a.clock.Now,
+		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !tree.Remote(o.Root), Now: a.clock.Now,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
 	})
 	return a, a.register(o.Registry)

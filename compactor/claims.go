@@ -14,6 +14,7 @@ import (
 type speaker struct {
 	session, agent, source string
 	term                   uint64
+	local                  bool
 }
 
 // listing is a directory, or a range of its names, as one event has it.
@@ -109,7 +110,7 @@ func (b *batch) point(ev *event.Event, by *speaker, verb evidence.Verb, entry *e
 	g := b.group(parent)
 	g.points = append(g.points, point{name: name, about: about, claim: evidence.Claim{
 		Verb: verb, Evidence: ev.Evidence, ObservedAt: ev.ObservedAt, Atomic: ev.Atomic, Entry: entry,
-		Agent: by.agent, Source: by.source,
+		Agent: by.agent, Source: by.source, Local: by.local,
 	}})
 	b.size++
 	b.rows++

@@ -329,3 +329,24 @@ func TestUnreportedDirectoryIsAssumed(t *testing.T) {
 		t.Fatalf("/x/y/f is %+v", r)
 	}
 }
+
+// While an agent was down, a file was replaced by an older one. On a network file system the kernel's word holds for as
+// long as a cache may lag; an agent on a local one is believed at once.
+func TestLocalAgentsAreBelievedAtOnce(t *testing.T) {
+	for _, local := range []bool{true, false} {
+		h := newHarness(t, t.TempDir(), 120e9, Options{})
+		w := newWorld()
+		s := h.teller("one")
+		s.local = local
+		w.put("/f", event.Entry{Type: event.File, MtimeNs: w.tick(), Size: 1})
+		s.tell(w.listEvent("/", event.Snapshot), w.putEvent("/f"))
+		s.send()
+		w.put("/f", event.Entry{Type: event.File, MtimeNs: 5, Size: 2})
+		s.tell(w.listEvent("/", event.Snapshot))
+		s.send()
+		h.once()
+		if got := h.present()["/f"].Size; local && got != 2 || !local && got != 1 {
+			t.Errorf("local %v: the size is %d", local, got)
+		}
+	}
+}

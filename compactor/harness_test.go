@@ -42,6 +42,7 @@ type teller struct {
 	id     string
 	agent  string
 	term   uint64
+	local  bool
 	seq    uint64
 	queued []event.Event
 }
@@ -95,7 +96,7 @@ func (s *teller) send() {
 	}
 	var b bytes.Buffer
 	w, err := event.NewWriter(&b, event.Header{View: viewName, Session: s.id, Agent: s.agent, Source: "fs://" + s.agent + "/data",
-		Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq)})
+		Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), Local: s.local})
 	if err != nil {
 		s.h.Fatalf("new segment: %v", err)
 	}

@@ -159,7 +159,7 @@ func decode(key string, body []byte, view, id string, seq uint64) ([]event.Event
 		return nil, nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
 			"it is segment %d of session %s of view %s, not what its name says", h.Seq, h.Session, h.View)}
 	}
-	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term}
+	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term, local: h.Local}
 	var events []event.Event
 	for {
 		ev, err := r.Next()

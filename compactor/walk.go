@@ -278,7 +278,7 @@ func (v *visit) gather(name string, known bool) {
 func (l *listing) claim(name string, verb evidence.Verb, entry *event.Entry) point {
 	return point{name: name, claim: evidence.Claim{
 		Verb: verb, Evidence: l.evidence, ObservedAt: l.observedAt, Entry: entry, Agent: l.by.agent, Source: l.by.source,
-		Doubtful: l.trust == evidence.Doubtful,
+		Doubtful: l.trust == evidence.Doubtful, Local: l.by.local,
 	}}
 }
 
@@ -299,7 +299,7 @@ func (r *resolution) apply(w *walk, p *point, floor int64) {
 		return
 	}
 	if p.about != nil {
-		p.about.trust = w.rules.Trust(&r.row, r.known, c.Entry.MtimeNs, c.ObservedAt)
+		p.about.trust = w.rules.Trust(&r.row, r.known, c)
 		if p.about.trust == evidence.Stale {
 			return
 		}

@@ -22,7 +22,7 @@ import (
 
 var (
 	benchRows      = flag.Int("rows", 1_000_000, "rows of the benchmarks' view")
-	benchDeltaRows = flag.Int("delta-group", 0, "rows of a row group of the benchmarks' deltas; 0: the usual")
+	benchDeltaRows = flag.Int("delta-group", layer.DeltaRowsPerGroup, "rows of a row group of the benchmarks' deltas")
 )
 
 // benchView is a view of generated rows in base partitions of a million, with two small deltas over them.

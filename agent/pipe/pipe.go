@@ -41,6 +41,7 @@ type Segment struct {
 // Config is what a stream is made for.
 type Config struct {
 	View, Agent, Source string
+	Local               bool          // the source is a file system of this host
 	Now                 func() int64  // the store's time, ns
 	MaxAge              time.Duration // between segments while events keep coming; default 1 s
 	MaxRows             int           // events and listed entries of a segment; default 64 Ki
@@ -214,7 +215,7 @@ func (s *Stream) ensureOpen() error {
 	o := &openSegment{seq: s.seq, term: s.term}
 	h := event.Header{
 		View: s.cfg.View, Session: s.session, Agent: s.cfg.Agent, Source: s.cfg.Source,
-		Seq: o.seq, Term: o.term, CreatedAt: s.cfg.Now(), Nonce: rand.Text(),
+		Seq: o.seq, Term: o.term, CreatedAt: s.cfg.Now(), Nonce: rand.Text(), Local: s.cfg.Local,
 	}
 	var err error
 	if s.writer == nil {

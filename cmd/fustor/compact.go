@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/fustor/fustor/compactor"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
 )
 
 type compactCmd struct {
@@ -47,7 +51,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if !c.Follow {
-		return c.once(ctx, a, compact)
+		return c.once(ctx, a, st, compact)
 	}
 	log.Info("compactor is ready", "store", st.String())
 	if err := compact.Run(ctx, c.View...); !errors.Is(err, context.Canceled) {
@@ -60,7 +64,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 const compactMemory = 200 << 20
 
 // once folds what there is. A view that fails does not keep the others from it.
-func (c *compactCmd) once(ctx context.Context, a *app, compact *compactor.Compactor) error {
+func (c *compactCmd) once(ctx context.Context, a *app, st store.Store, compact *compactor.Compactor) error {
 	views, err := c.View, error(nil)
 	if len(views) == 0 {
 		if views, err = compact.Views(ctx); err != nil {
@@ -68,11 +72,18 @@ func (c *compactCmd) once(ctx context.Context, a *app, compact *compactor.Compac
 		}
 	}
 	var failed error
+	var damaged []string
 	for _, view := range views {
+		before := broken(ctx, st, view)
 		segments, err := compact.Once(ctx, view)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
+		}
+		for id, key := range broken(ctx, st, view) {
+			if before[id] == "" {
+				damaged = append(damaged, key)
+			}
 		}
 		if c.JSON {
 			err = json.NewEncoder(a.stdout).Encode(map[string]any{"view": view, "segments": segments})
@@ -86,5 +97,26 @@ func (c *compactCmd) once(ctx context.Context, a *app, compact *compactor.Compac
 	if failed != nil {
 		return storeFailure(failed)
 	}
+	if len(damaged) > 0 {
+		return &cliError{
+			msg:  "cannot read " + strings.Join(damaged, ", "),
+			hint: "everything else is folded; each session was ended, and its agent begins a new one and scans again", code: exitFailure,
+		}
+	}
 	return nil
+}
+
+// broken are the segments at which sessions of the view are broken, by session.
+func broken(ctx context.Context, st store.Store, view string) map[string]string {
+	found := map[string]string{}
+	m, _, err := manifest.Load(ctx, st, view)
+	if err != nil {
+		return found // Once has said so, or there is no version yet
+	}
+	for id, p := range m.Sessions {
+		if p.Broken {
+			found[id] = layout.Segment(view, id, p.Next)
+		}
+	}
+	return found
 }

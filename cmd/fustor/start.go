@@ -10,7 +10,9 @@ import (
 	"syscall"
 
 	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
 )
@@ -106,9 +108,12 @@ func storeFailure(err error) error {
 	e := &cliError{msg: err.Error(), code: exitFailure, err: err}
 	var network *net.OpError
 	var file *fs.PathError
+	var layerObject *layer.FormatError
 	switch {
 	case errors.Is(err, doctor.ErrUnfit):
 		e.hint = "`fustor doctor URL` tries every rule and says what to do"
+	case errors.Is(err, manifest.ErrFormat), errors.As(err, &layerObject):
+		e.hint = "restore the object from a backup of the store, or run the version of fustor that wrote it; other views are not affected"
 	case errors.Is(err, store.ErrNotFound):
 		e.code = exitNotFound
 	case errors.Is(err, store.ErrDenied):
@@ -119,6 +124,8 @@ func storeFailure(err error) error {
 		e.hint = "is the store running, and are its host and port right?"
 	case errors.As(err, &file):
 		e.hint = "name a directory that fustor may make, read and write"
+	default:
+		e.hint = "is that the address of an object store? `fustor doctor URL` tries every rule"
 	}
 	return e
 }

@@ -32,7 +32,6 @@ import (
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/flock"
 	"github.com/fustor/fustor/internal/store/local"
-	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/query"
 )
 
@@ -133,7 +132,7 @@ func reachable(a net.Addr) string {
 	return fmt.Sprintf("127.0.0.1:%d", t.Port)
 }
 
-// prepareView makes the view's configuration once, and starts the view over where it was an index of another directory.
+// prepareView starts the view over where it was an index of another directory.
 func (u *up) prepareView(ctx context.Context) error {
 	marker := filepath.Join(u.data, "dir-of-"+u.View)
 	before, err := os.ReadFile(marker)
@@ -146,17 +145,7 @@ func (u *up) prepareView(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(marker, []byte(u.root), 0o600); err != nil {
-		return err
-	}
-	if _, err := u.store.Get(ctx, layout.ViewConfig(u.View)); !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	config := viewconfig.Default(u.View)
-	if !tree.Remote(u.root) {
-		config.StalenessSeconds = 0 // no cache stands between the agent and the file system
-	}
-	return viewconfig.Save(ctx, u.store, config)
+	return os.WriteFile(marker, []byte(u.root), 0o600)
 }
 
 // forget removes a view. Its head goes first: without one there is no view.
@@ -175,7 +164,7 @@ func (u *up) forget(ctx context.Context) error {
 			}
 		}
 	}
-	return errors.Join(u.store.Delete(ctx, layout.ViewConfig(u.View)), removeIfThere(u.sessionFile()))
+	return removeIfThere(u.sessionFile())
 }
 
 func removeIfThere(path string) error {

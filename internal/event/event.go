@@ -174,6 +174,7 @@ type Header struct {
 	Term      uint64 // the newest term the session knew when it looked; the fencing token of its listings
 	CreatedAt int64  // ns, the store's time
 	Nonce     string // random: no two segments have equal bytes
+	Local     bool   // the file system is the agent's own: what it shows is never old, as a network's may be
 }
 
 // Join is the path of name in directory dir ("/" or "/a/b").

@@ -117,6 +117,7 @@ type headerJSON struct {
 	Term      uint64 `json:"term"`
 	CreatedAt int64  `json:"created_at_ns"`
 	Nonce     string `json:"nonce"`
+	Local     bool   `json:"local,omitempty"`
 }
 
 type trailerJSON struct {
@@ -133,7 +134,7 @@ func Cat(w io.Writer, r *Reader) error {
 	h := r.Header()
 	head := headerJSON{
 		Kind: "header", View: h.View, Session: h.Session, Agent: h.Agent,
-		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAt, Nonce: h.Nonce,
+		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAt, Nonce: h.Nonce, Local: h.Local,
 	}
 	head.Source, head.SourceB64 = readable(h.Source)
 	if err := writeLine(w, &head); err != nil {

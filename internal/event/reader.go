@@ -208,7 +208,7 @@ func (s *Reader) takeHeader(payload []byte) error {
 	}
 	s.header = Header{
 		View: h.View, Session: h.Session, Agent: h.Agent, Source: string(h.Source),
-		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAtNs, Nonce: h.Nonce,
+		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAtNs, Nonce: h.Nonce, Local: h.Local,
 	}
 	return checkHeader(&s.header)
 }

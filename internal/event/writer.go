@@ -77,6 +77,7 @@ func (s *Writer) Reset(w io.Writer, h Header) error {
 		Term:        h.Term,
 		CreatedAtNs: h.CreatedAt,
 		Nonce:       h.Nonce,
+		Local:       h.Local,
 	}}})
 }
 

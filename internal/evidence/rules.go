@@ -30,6 +30,7 @@ type Claim struct {
 	ObservedAt int64 // of the event
 	Atomic     bool  // Exists: the file is not being written
 	Doubtful   bool  // Unlisted: by a listing that is Doubtful
+	Local      bool  // Listed, Unlisted: seen on a file system that never shows an old state
 	Entry      *event.Entry
 	// Agent and Source are the session's.
 	Agent, Source string
@@ -92,10 +93,10 @@ func (r Rules) listed(row *Row, known bool, c Claim) bool {
 	case row.ObservedAt > c.ObservedAt:
 		return false
 	case row.Removed:
-		if row.Evidence == event.Realtime && c.Entry.MtimeNs <= row.Watermark && c.ObservedAt-row.ObservedAt <= r.Staleness {
+		if row.Evidence == event.Realtime && c.Entry.MtimeNs <= row.Watermark && r.mayLag(c, row.ObservedAt) {
 			return false
 		}
-	case row.Evidence == event.Realtime && row.MtimeNs > c.Entry.MtimeNs && c.ObservedAt-row.ObservedAt <= r.Staleness:
+	case row.Evidence == event.Realtime && row.MtimeNs > c.Entry.MtimeNs && r.mayLag(c, row.ObservedAt):
 		return false
 	case row.same(c.Entry):
 		return false
@@ -108,6 +109,11 @@ func (r Rules) listed(row *Row, known bool, c Claim) bool {
 	row.AgentMissing = marked || looked && (isNew || c.Entry.Type != event.Directory)
 	row.SuspectUntil = r.suspectUntil(c)
 	return true
+}
+
+// mayLag reports whether what a look saw may be from before something that was known at the time since.
+func (r Rules) mayLag(c Claim, since int64) bool {
+	return !c.Local && c.ObservedAt-since <= r.Staleness
 }
 
 // suspectUntil is when watermark - mtime reaches hot, as the store's time, for an entry seen by looking. An mtime in the
@@ -128,7 +134,7 @@ func (r Rules) unlisted(row *Row, known bool, c Claim) bool {
 	if !known || row.Removed || row.ObservedAt >= c.ObservedAt {
 		return false
 	}
-	if c.Doubtful && row.Evidence == event.Realtime && c.ObservedAt-row.ObservedAt <= r.Staleness {
+	if c.Doubtful && row.Evidence == event.Realtime && r.mayLag(c, row.ObservedAt) {
 		return false
 	}
 	r.bury(row, c)
@@ -148,18 +154,17 @@ const (
 	Stale
 )
 
-// Trust is how far a listing of the directory dir may be believed that was made at observedAt, and that saw the
-// directory's own mtime as mtimeNs.
+// Trust is how far a listing of the directory dir may be believed whose claim about the directory itself is c.
 //
 // A known mtime that no look has confirmed for longer than any cache may lag does not count: directory mtimes do move
 // backwards (rsync -a, cp -a, tar set them last), and a missed event must not make a directory stale for ever.
-func (r Rules) Trust(dir *Row, known bool, mtimeNs, observedAt int64) Trust {
+func (r Rules) Trust(dir *Row, known bool, c Claim) Trust {
 	switch {
-	case !known || dir.Removed || dir.Type != event.Directory || dir.MtimeNs <= mtimeNs:
+	case !known || dir.Removed || dir.Type != event.Directory || dir.MtimeNs <= c.Entry.MtimeNs:
 		return Fresh
-	case dir.ObservedAt > observedAt:
+	case dir.ObservedAt > c.ObservedAt:
 		return Doubtful
-	case observedAt-dir.ObservedAt <= r.Staleness:
+	case r.mayLag(c, dir.ObservedAt):
 		return Stale
 	}
 	return Fresh

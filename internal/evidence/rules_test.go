@@ -74,6 +74,11 @@ func TestRules(t *testing.T) {
 			missing(&Row{Removed: true, Type: event.File, Size: 1, MtimeNs: 5, ObservedAt: 100, Watermark: 90, EndedAt: 100, Evidence: event.Audit})},
 		{"not listed by a doubtful listing, known by realtime within staleness", row(99, 5, event.Realtime),
 			Claim{Verb: Unlisted, Evidence: event.Audit, ObservedAt: 100, Doubtful: true}, nil},
+		{"listed on a local file system, row with a later mtime", row(100, 99, event.Realtime),
+			Claim{Verb: Listed, Evidence: event.Snapshot, ObservedAt: 101, Entry: file(9), Local: true}, row(101, 9, event.Snapshot)},
+		{"listed on a local file system, tombstone", grave(100, 90, event.Realtime),
+			Claim{Verb: Listed, Evidence: event.Snapshot, ObservedAt: 101, Entry: file(3), Local: true},
+			suspect(&Row{Type: event.File, Size: 1, MtimeNs: 3, ObservedAt: 101, Evidence: event.Snapshot, EndedAt: 100}, 0)},
 		{"not listed, nothing known", nil, unlisted(100), nil},
 		{"swept with its directory", row(99, 5, event.Realtime), Claim{Verb: Swept, Evidence: event.Realtime, ObservedAt: 100},
 			&Row{Removed: true, Type: event.File, Size: 1, MtimeNs: 5, ObservedAt: 100, Watermark: 90, EndedAt: 100, Evidence: event.Realtime}},
@@ -105,21 +110,23 @@ func TestTrust(t *testing.T) {
 		name            string
 		dir             *Row
 		mtime, observed int64
+		local           bool
 		want            Trust
 	}{
-		{"nothing known", nil, 5, 100, Fresh},
-		{"as known", dir(50, 5), 5, 100, Fresh},
-		{"later than known", dir(50, 5), 6, 100, Fresh},
-		{"known to be later when it looked", dir(50, 6), 5, 100, Stale},
-		{"known to be later, beyond any cache", dir(50, 6), 5, 171, Fresh},
-		{"known to be later, since it looked", dir(101, 6), 5, 100, Doubtful},
-		{"a tombstone", &Row{Type: event.Directory, Removed: true, ObservedAt: 50, MtimeNs: 6}, 5, 100, Fresh},
+		{"known to be later, on a local file system", dir(50, 6), 5, 100, true, Fresh},
+		{"nothing known", nil, 5, 100, false, Fresh},
+		{"as known", dir(50, 5), 5, 100, false, Fresh},
+		{"later than known", dir(50, 5), 6, 100, false, Fresh},
+		{"known to be later when it looked", dir(50, 6), 5, 100, false, Stale},
+		{"known to be later, beyond any cache", dir(50, 6), 5, 171, false, Fresh},
+		{"known to be later, since it looked", dir(101, 6), 5, 100, false, Doubtful},
+		{"a tombstone", &Row{Type: event.Directory, Removed: true, ObservedAt: 50, MtimeNs: 6}, 5, 100, false, Fresh},
 	} {
 		var row Row
 		if c.dir != nil {
 			row = *c.dir
 		}
-		if got := tableRules.Trust(&row, c.dir != nil, c.mtime, c.observed); got != c.want {
+		if got := tableRules.Trust(&row, c.dir != nil, Claim{Entry: &event.Entry{MtimeNs: c.mtime}, ObservedAt: c.observed, Local: c.local}); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}

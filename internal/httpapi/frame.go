@@ -77,6 +77,7 @@ func (f Frame) recovered(rec *recorder, r *http.Request, v any) {
 func (f Frame) log(r *http.Request, rec *recorder, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
+	case rec.code() == http.StatusNotImplemented: // the caller has another way
 	case rec.code() >= 500 || rec.abort:
 		level = slog.LevelError
 	case isProbe(r.URL.Path):

@@ -402,7 +402,9 @@ type Header struct {
 	// Nanoseconds since 1970, the store's time.
 	CreatedAtNs int64 `protobuf:"varint,9,opt,name=created_at_ns,json=createdAtNs,proto3" json:"created_at_ns,omitempty"`
 	// Random, so that no two segments have equal bytes.
-	Nonce         string `protobuf:"bytes,10,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Nonce string `protobuf:"bytes,10,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// The agent reads a file system of its own host, which shows its state at once; a network file system may show an old one.
+	Local         bool `protobuf:"varint,11,opt,name=local,proto3" json:"local,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -505,6 +507,13 @@ func (x *Header) GetNonce() string {
 		return x.Nonce
 	}
 	return ""
+}
+
+func (x *Header) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
 }
 
 // Trailer is the last record.
@@ -1096,7 +1105,7 @@ const file_segment_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x19.fustor.segment.v1.HeaderH\x00R\x06header\x120\n" +
 	"\x05block\x18\x02 \x01(\v2\x18.fustor.segment.v1.BlockH\x00R\x05block\x126\n" +
 	"\atrailer\x18\x03 \x01(\v2\x1a.fustor.segment.v1.TrailerH\x00R\atrailerB\b\n" +
-	"\x06record\"\xf6\x01\n" +
+	"\x06record\"\x8c\x02\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x12\n" +
@@ -1108,7 +1117,8 @@ const file_segment_proto_rawDesc = "" +
 	"\x04term\x18\b \x01(\x04R\x04term\x12\"\n" +
 	"\rcreated_at_ns\x18\t \x01(\x03R\vcreatedAtNs\x12\x14\n" +
 	"\x05nonce\x18\n" +
-	" \x01(\tR\x05nonce\"|\n" +
+	" \x01(\tR\x05nonce\x12\x14\n" +
+	"\x05local\x18\v \x01(\bR\x05local\"|\n" +
 	"\aTrailer\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12%\n" +
 	"\x0elisted_entries\x18\x02 \x01(\x04R\rlistedEntries\x12\x16\n" +
