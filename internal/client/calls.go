@@ -85,6 +85,9 @@ func (c *Client) Search(ctx context.Context, query Query, each Each) error {
 	if query.Owner != nil {
 		q.Set("owner", strconv.FormatUint(uint64(*query.Owner), 10))
 	}
+	if query.Limit == 0 {
+		return c.stream(ctx, "/search", q, each)
+	}
 	return c.pages(ctx, "/search", q, query.Limit, each)
 }
 

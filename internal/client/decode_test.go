@@ -130,7 +130,7 @@ func TestPagesFollowTheCursor(t *testing.T) {
 		}
 		fmt.Fprint(w, `{"entries":[{"path":"/3","content_type":"file"}]}`)
 	})
-	for limit, want := range map[int]string{0: "/1/2/3 [10000  10000 c]", 3: "/1/2/3 [3  1 c]", 2: "/1/2 [2 ]"} {
+	for limit, want := range map[int]string{20000: "/1/2/3 [10000  10000 c]", 3: "/1/2/3 [3  1 c]", 2: "/1/2 [2 ]"} {
 		got := ""
 		asked = nil
 		err := c.Search(context.Background(), Query{Pattern: "x", Limit: limit}, func(n *Node) error {
@@ -140,6 +140,23 @@ func TestPagesFollowTheCursor(t *testing.T) {
 		if got = fmt.Sprintf("%s %v", got, asked); err != nil || got != want {
 			t.Errorf("limit %d: %s, %v; want %s", limit, got, err, want)
 		}
+	}
+}
+
+// Without a limit a search comes as one stream.
+func TestSearchWithoutALimitIsAStream(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") != "application/x-ndjson" || r.URL.Query().Has("limit") {
+			http.Error(w, "not asked for as a stream", http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, `{"path":"/1","content_type":"file"}`)
+		fmt.Fprintln(w, `{"path":"/2","content_type":"file"}`)
+	})
+	got := ""
+	err := c.Search(context.Background(), Query{Pattern: "x"}, func(n *Node) error { got += n.Path; return nil })
+	if err != nil || got != "/1/2" {
+		t.Fatalf("%s, %v", got, err)
 	}
 }
 
