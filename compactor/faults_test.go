@@ -64,7 +64,7 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := int64(1); ; n++ {
 			h, w := told(t)
-			requests, died := int64(0), atomic.Bool{}
+			requests, died, death := int64(0), atomic.Bool{}, make(chan struct{})
 			dead := fmt.Errorf("the process is dead")
 			h.c.o.Store = fault.New(h.store, func(fault.Call) fault.Fault {
 				if died.Load() {
@@ -73,7 +73,9 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 				if atomic.AddInt64(&requests, 1) < n {
 					return fault.Fault{}
 				}
-				died.Store(true)
+				if died.CompareAndSwap(false, true) {
+					close(death)
+				}
 				if after {
 					return fault.Fault{LostBack: dead}
 				}
@@ -81,8 +83,9 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 			})
 			ctx, cancel := context.WithCancel(h.ctx)
 			go func() { // Swap would go on asking a dead store
-				for !died.Load() && ctx.Err() == nil {
-					time.Sleep(time.Millisecond)
+				select {
+				case <-death:
+				case <-ctx.Done():
 				}
 				cancel()
 			}()

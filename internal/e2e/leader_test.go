@@ -7,8 +7,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,6 +20,8 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store/s3test"
 )
 
@@ -25,6 +29,7 @@ import (
 const leaseTime = 3 * time.Second
 
 func TestFollowerTakesOver(t *testing.T) {
+	t.Parallel()
 	url := "file://" + t.TempDir()
 	setSessionTimeout(t, url, patience(leaseTime))
 	p := startParts(t, url)
@@ -58,13 +63,14 @@ func TestFollowerTakesOver(t *testing.T) {
 	p.awaitRole("first", "follower", 0, patience(10*time.Second))
 	p.awaitRole("second", "leader", *led.Term+1, patience(time.Second))
 	work(t, dir, 32, operationsOf(1_000), nil)
-	p.equal(t, dir, time.Now(), patience(settle))
+	p.equal(t, dir, time.Now(), patience(10*time.Second))
 }
 
 // TestStoppedLeaderIsFenced freezes a leader in the middle of its snapshot, with listings on their way, until another
 // leads. The tree loses files meanwhile that the second leader's view has never heard of, and the directory's mtime is
 // put back, so that nothing but the term keeps the late listings from bringing those files into the view.
 func TestStoppedLeaderIsFenced(t *testing.T) {
+	t.Parallel()
 	minio := s3test.MinIO(t)
 	direct := minio.URL("minio", "fenced")
 	setSessionTimeout(t, direct, patience(leaseTime))
@@ -74,8 +80,8 @@ func TestStoppedLeaderIsFenced(t *testing.T) {
 	late := newLateStore(t, minio.Endpoint())
 	p := startParts(t, direct)
 	first := p.startAgent(dir, "first", late.over(direct))
-	old := p.awaitRole("first", "leader", 1, patience(10*time.Second))
-	held := late.awaitHeld(t, patience(20 * time.Second))
+	old := p.awaitRole("first", "leader", 1, patience(30*time.Second)) // it probes the store first
+	held := late.awaitHeld(t, patience(20*time.Second))
 	first.Pause()
 
 	removeUnnoticed(t, doomed)
@@ -87,17 +93,22 @@ func TestStoppedLeaderIsFenced(t *testing.T) {
 	late.release()
 	first.Resume()
 	p.listsAll(old.ID, doomed, dir)
-	eventually(t, patience(10*time.Second), "the late listings are folded and fenced", func() bool {
-		return p.head().Counted.Fenced > before.Fenced
-	})
+	fenced := p.foldedTo(old.ID, 2).Counted.Fenced
+	if fenced <= before.Fenced {
+		t.Errorf("%d listings were fenced, %d before the late ones", fenced, before.Fenced)
+	}
+	p.speakAs(old, doomed, dir)
+	if n := p.foldedTo(old.ID, 3).Counted.Fenced; n != fenced+1 {
+		t.Errorf("%d listings were fenced, and %d before one more came", n, fenced)
+	}
 	again := p.awaitRole("first", "follower", 0, patience(10*time.Second))
 	if again.ID == old.ID {
 		t.Errorf("the session %s that had timed out lives again", old.ID)
 	}
-	p.equal(t, dir, time.Now(), patience(settle))
+	p.equal(t, dir, time.Now(), patience(10*time.Second))
 	p.awaitRole("second", "leader", 2, 0)
 	work(t, dir, 40, operationsOf(1_000), nil)
-	p.equal(t, dir, time.Now(), patience(settle))
+	p.equal(t, dir, time.Now(), patience(10*time.Second))
 	t.Logf("%s was held; %d listings were fenced", held, p.head().Counted.Fenced)
 }
 
@@ -159,11 +170,52 @@ func (p *parts) listsAll(session, gone, root string) {
 	})
 }
 
+// foldedTo waits until a session is folded up to the segment next, and returns the version in which it is.
+func (p *parts) foldedTo(session string, next uint64) (head *manifest.Manifest) {
+	p.t.Helper()
+	eventually(p.t, patience(10*time.Second), fmt.Sprintf("session %s is folded up to segment %d", session, next), func() bool {
+		head = p.head()
+		progress, known := head.Sessions[session]
+		return !known || progress.Next >= next // one that is folded to its end may have dropped out
+	})
+	return head
+}
+
+// speakAs writes the third segment of a session whose time is over, as if its agent had looked at a directory just now,
+// seen a file that nobody else sees, and not noticed that another leads. Only its term tells.
+func (p *parts) speakAs(s session, dir, root string) {
+	p.t.Helper()
+	own, err := lstat(dir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var body bytes.Buffer
+	now := time.Now().UnixNano()
+	w, err := event.NewWriter(&body, event.Header{
+		View: viewID, Session: s.ID, Agent: s.Agent, Source: "fs://host/", Seq: 2, Term: *s.Term, CreatedAt: now, Nonce: "forged", Local: true})
+	if err == nil {
+		err = w.Add(&event.Event{
+			Kind: event.Listing, Evidence: event.Snapshot, ObservedAt: now, Path: strings.TrimPrefix(dir, root),
+			Entry:   event.Entry{Name: filepath.Base(dir), Type: event.Directory, Mode: own.mode, Size: own.size, MtimeNs: own.mtimeNs},
+			Entries: []event.Entry{{Name: "ghost", Type: event.File, Mode: 0o644, Size: 1, MtimeNs: now}},
+		})
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		_, err = p.objects().Create(p.t.Context(), layout.Segment(viewID, s.ID, 2), body.Bytes())
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // lateStore stands before an S3 server and holds back segments, all but each session's first, as a network would that
 // delivers late: whoever sent them may be gone or frozen when they arrive.
 type lateStore struct {
 	*httptest.Server
-	server   string
+	forward  *httputil.ReverseProxy
 	released chan struct{}
 	release  func()
 
@@ -172,11 +224,22 @@ type lateStore struct {
 }
 
 func newLateStore(t testing.TB, server string) *lateStore {
-	l := &lateStore{server: server, released: make(chan struct{})}
+	target, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lateStore{released: make(chan struct{})}
+	l.forward = &httputil.ReverseProxy{FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // it is signed
+	}}
 	l.release = sync.OnceFunc(func() { close(l.released) })
 	l.Server = httptest.NewServer(l)
-	t.Cleanup(l.Server.Close)
-	t.Cleanup(l.release)
+	t.Cleanup(func() {
+		l.release()
+		l.CloseClientConnections()
+		l.Close()
+	})
 	return l
 }
 
@@ -205,32 +268,20 @@ func (l *lateStore) awaitHeld(t testing.TB, within time.Duration) (path string) 
 }
 
 func (l *lateStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/segments/") || strings.HasSuffix(r.URL.Path, "/00000000000000000000.zst") {
+		l.forward.ServeHTTP(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
 	}
-	if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/segments/") && !strings.HasSuffix(r.URL.Path, "/00000000000000000000.zst") {
-		l.mu.Lock()
-		l.held = append(l.held, r.URL.Path)
-		l.mu.Unlock()
-		<-l.released
-	}
-	// The sender may have given up; what it sent is under way all the same. Host and headers are signed.
-	forward, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, l.server+r.URL.RequestURI(), bytes.NewReader(body))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	forward.Host, forward.Header = r.Host, r.Header
-	answer, err := http.DefaultTransport.RoundTrip(forward)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	defer answer.Body.Close()
-	for name, values := range answer.Header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(answer.StatusCode)
-	_, _ = io.Copy(w, answer.Body)
+	l.mu.Lock()
+	l.held = append(l.held, r.URL.Path)
+	l.mu.Unlock()
+	<-l.released
+	// The sender may have given up since; what it sent is under way all the same.
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	l.forward.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
 }

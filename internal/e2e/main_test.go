@@ -62,5 +62,6 @@ func run(m *testing.M) (int, error) {
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
 		os.Setenv(name, filepath.Join(dir, name))
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would have every process end a second later
 	return m.Run(), nil
 }

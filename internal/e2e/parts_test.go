@@ -142,7 +142,6 @@ func setSessionTimeout(t testing.TB, storeURL string, timeout time.Duration) {
 	t.Helper()
 	c := viewconfig.Default(viewID)
 	c.SessionTimeoutSeconds = timeout.Seconds()
-	c.StalenessSeconds = 0 // the trees are local: no cache stands between the agents and them
 	if err := viewconfig.Save(t.Context(), openStore(t, storeURL), c); err != nil {
 		t.Fatal(err)
 	}

@@ -175,6 +175,7 @@ func TestUpFollowsWorkload(t *testing.T) {
 
 // TestUpKilledAnywhere kills the process again and again while the tree changes, and starts it on the same data.
 func TestUpKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
 	rnd := rand.New(rand.NewPCG(3, 3))
 	u := startUp(t, dir, data)
@@ -205,4 +206,3 @@ func TestUpKilledAnywhere(t *testing.T) {
 
 // awaitPause lets a random time pass: nothing is waited for, the moment itself is the test.
 func awaitPause(d time.Duration) { <-time.After(d) }
-

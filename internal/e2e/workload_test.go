@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -105,15 +106,21 @@ var awkward = []string{
 
 // newName is a path below dir that nothing has.
 func (w *workload) newName(dir string) string {
-	w.made++
-	name := fmt.Sprintf("f%d", w.made)
+	name := ""
 	if w.rnd.IntN(3) == 0 {
 		name = awkward[w.rnd.IntN(len(awkward))]
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			name = fmt.Sprint(name[:min(len(name), 240)], w.made)
-		}
 	}
-	return dir + "/" + name
+	for {
+		path := dir + "/" + name
+		if _, err := os.Lstat(path); name != "" && errors.Is(err, os.ErrNotExist) {
+			return path
+		}
+		w.made++
+		if name == "" {
+			name = "f"
+		}
+		name = fmt.Sprint(name[:min(len(name), 240)], w.made)
+	}
 }
 
 // pick chooses one of the paths that is still of this type, and forgets those that are not.
