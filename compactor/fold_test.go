@@ -123,8 +123,14 @@ func (w *world) step(t *rapid.T) []event.Event {
 		old.MtimeNs = w.now - int64(rapid.IntRange(-100, 1000).Draw(t, "age"))*1e9
 		w.entries[path] = old
 		return []event.Event{w.putEvent(path)}
-	case exists && old.Type == event.Directory:
+	case exists && old.Type == event.Directory && what == "dir":
 		return nil
+	case exists && old.Type == event.Directory: // something else takes its place
+		w.remove(path)
+		evs = append(evs, w.deleteEvent(path))
+		w.tick()
+		w.put(path, event.Entry{Type: event.File, MtimeNs: w.now, Size: 1})
+		evs = append(evs, w.putEvent(path))
 	case what == "dir":
 		w.put(path, event.Entry{Type: event.Directory, Mode: 0o700, MtimeNs: w.now, Size: 4096})
 		evs = append(evs, w.putEvent(path))
@@ -328,6 +334,28 @@ func TestUnreportedDirectoryIsAssumed(t *testing.T) {
 	if r := h.rows()["/x/y/f"]; !r.Removed || r.Sub != none {
 		t.Fatalf("/x/y/f is %+v", r)
 	}
+}
+
+// A directory goes away, and a file comes in its place before the next fold: nothing that was in it may stay.
+func TestFileWhereADirectoryWas(t *testing.T) {
+	h := newHarness(t, t.TempDir(), 0, Options{})
+	w := newWorld()
+	s := h.teller("one")
+	for _, dir := range []string{"/d", "/d/e"} {
+		w.put(dir, event.Entry{Type: event.Directory, MtimeNs: w.tick()})
+	}
+	w.put("/d/e/f", event.Entry{Type: event.File, MtimeNs: w.tick(), Size: 7})
+	s.tell(w.listEvent("/", event.Snapshot), w.listEvent("/d", event.Snapshot), w.listEvent("/d/e", event.Snapshot))
+	s.send()
+	h.once()
+	compare(h, w)
+	w.remove("/d")
+	s.tell(w.deleteEvent("/d"))
+	w.put("/d", event.Entry{Type: event.File, MtimeNs: w.tick(), Size: 1})
+	s.tell(w.putEvent("/d"), w.putEvent("/"))
+	s.send()
+	h.once()
+	compare(h, w)
 }
 
 // While an agent was down, a file was replaced by an older one. On a network file system the kernel's word holds for as

@@ -46,7 +46,7 @@ func (n *node) assume() {
 	old := n.row
 	n.row = evidence.Row{
 		Parent: old.Parent, Name: old.Name, Type: event.Directory, Evidence: event.Realtime,
-		ObservedAt: old.ObservedAt, Agent: old.Agent, Source: old.Source,
+		ObservedAt: old.ObservedAt, EndedAt: old.EndedAt, Agent: old.Agent, Source: old.Source,
 	}
 	n.known, n.changed = true, true
 }

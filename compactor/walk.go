@@ -295,7 +295,7 @@ type resolution struct {
 func (r *resolution) apply(w *walk, p *point, floor int64) {
 	c := p.claim
 	r.touched = r.touched || c.Verb == 0
-	if c.Verb == 0 || c.ObservedAt < floor {
+	if c.Verb == 0 || c.Verb != evidence.Swept && c.ObservedAt < floor {
 		return
 	}
 	if p.about != nil {
@@ -309,7 +309,8 @@ func (r *resolution) apply(w *walk, p *point, floor int64) {
 	r.changed = r.changed || changed
 	r.known = r.known || changed
 	r.sawDir = r.sawDir || wasDir
-	over := changed && wasDir && (r.row.Removed || r.row.Type != event.Directory)
+	// A file that comes where a directory was, however long ago, ends what is left in it: between the two it was gone.
+	over := changed && r.sawDir && (r.row.Removed || r.row.Type != event.Directory)
 	if c.Verb == evidence.Gone || over {
 		c.Verb, c.Entry = evidence.Swept, nil
 		r.sweeps = append(r.sweeps, c)
@@ -337,11 +338,11 @@ func (v *visit) settle(r *resolution) error {
 	} else if present(&r.was, r.wasKnown) {
 		n.before = r.was.Own()
 	}
-	n.sweeps = append(slices.Clip(v.sweeps), r.sweeps...)
 	n.floor = max(v.floor, r.row.EndedAt)
 	if r.known && !isDir(&r.row, true) {
 		n.floor = max(n.floor, r.row.ObservedAt)
 	}
+	n.sweeps = append(slices.Clip(v.sweeps), r.sweeps...)
 	v.dirs[dir] = n
 	if len(r.sweeps) > 0 && n.wasDir { // whatever has a row is in a directory that has one
 		return v.visitAllBelow(dir)
