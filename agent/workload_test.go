@@ -193,7 +193,7 @@ func TestViewFollowsRandomWorkload(t *testing.T) {
 		{name: "one hand", hands: 1, pause: true},
 		{name: "three hands", hands: 3, pause: true},
 		{name: "during the snapshot", hands: 2, early: true},
-		{name: "during audits", hands: 2, early: true, audit: 100 * time.Millisecond},
+		{name: "during audits", hands: 2, early: true, audit: 500 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root, outside := twoDirs(t)
