@@ -29,7 +29,7 @@ func told(t *testing.T) (*harness, *world) {
 	one, two := h.teller("one"), h.teller("two")
 	one.tell(w.listEvent("/", event.Snapshot))
 	one.send()
-	for i := range 40 {
+	for i := range 24 {
 		dir := fmt.Sprintf("/d%d", i%4)
 		if i < 4 {
 			w.put(dir, event.Entry{Type: event.Directory, MtimeNs: w.now})
@@ -104,7 +104,7 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 				break
 			}
 			if n >= 8 { // every request at first, then wider steps
-				n += n / 3
+				n += n / 2
 			}
 		}
 	}

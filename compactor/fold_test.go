@@ -165,7 +165,7 @@ func TestFoldedViewEqualsTree(t *testing.T) {
 			}
 		}
 		list(event.Snapshot)
-		for range rapid.IntRange(0, 60).Draw(t, "steps") {
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			evs := w.step(t)
 			switch rapid.IntRange(0, 9).Draw(t, "then") {
 			case 0: // nobody saw it; whoever looks afterwards does

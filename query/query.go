@@ -127,6 +127,9 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
 	}
+	if err := r.Context().Err(); err != nil { // what is cached would be answered to nobody
+		return err
+	}
 	ctx, c := withCost(r.Context(), s.clock.now())
 	return f(&costWriter{ResponseWriter: w, cost: c, now: s.clock.now}, r.WithContext(ctx), view)
 }
