@@ -175,6 +175,12 @@ type Header struct {
 	CreatedAt int64  // ns, the store's time
 	Nonce     string // random: no two segments have equal bytes
 	Local     bool   // the file system is the agent's own: what it shows is never old, as a network's may be
+	// LeaseUntil is until when the session holds its view's lease for certain, ns, the store's time. Listings of snapshots
+	// and audits that were observed later do not count. 0: it does not lead, or does not say.
+	LeaseUntil int64
+	// Skew is the store's time minus the file server's, ns, as far as the session knows; it counts if SkewKnown.
+	Skew      int64
+	SkewKnown bool
 }
 
 // Join is the path of name in directory dir ("/" or "/a/b").

@@ -58,9 +58,16 @@ func goldenEvents() []*Event {
 	}
 }
 
+// goldenHeader has none of the fields that came later.
+func goldenHeader() Header {
+	h := testHeader
+	h.LeaseUntil, h.Skew, h.SkewKnown = 0, 0, false
+	return h
+}
+
 // The format does not drift: what was written once is read the same for ever, and is still written the same.
 func TestGolden(t *testing.T) {
-	now := encode(t, testHeader, goldenEvents())
+	now := encode(t, goldenHeader(), goldenEvents())
 	if *update {
 		var lines bytes.Buffer
 		r, err := NewReader(goldenSegment, bytes.NewReader(now), Limits{})
@@ -85,7 +92,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h != testHeader || !same(events, goldenEvents()) {
+	if h != goldenHeader() || !same(events, goldenEvents()) {
 		t.Fatalf("the golden segment reads as %+v, %+v", h, events)
 	}
 	// How zstd compresses may change with its version; what is compressed may not.

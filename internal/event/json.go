@@ -107,17 +107,19 @@ func readable(s string) (text, encoded string) {
 
 // headerJSON and trailerJSON are the first and the last line of what Cat writes.
 type headerJSON struct {
-	Kind      string `json:"kind"`
-	View      string `json:"view"`
-	Session   string `json:"session"`
-	Agent     string `json:"agent"`
-	Source    string `json:"source"`
-	SourceB64 string `json:"source_b64,omitempty"`
-	Seq       uint64 `json:"seq"`
-	Term      uint64 `json:"term"`
-	CreatedAt int64  `json:"created_at_ns"`
-	Nonce     string `json:"nonce"`
-	Local     bool   `json:"local,omitempty"`
+	Kind       string `json:"kind"`
+	View       string `json:"view"`
+	Session    string `json:"session"`
+	Agent      string `json:"agent"`
+	Source     string `json:"source"`
+	SourceB64  string `json:"source_b64,omitempty"`
+	Seq        uint64 `json:"seq"`
+	Term       uint64 `json:"term"`
+	CreatedAt  int64  `json:"created_at_ns"`
+	Nonce      string `json:"nonce"`
+	Local      bool   `json:"local,omitempty"`
+	LeaseUntil int64  `json:"lease_until_ns,omitempty"`
+	Skew       *int64 `json:"skew_ns,omitempty"`
 }
 
 type trailerJSON struct {
@@ -134,7 +136,10 @@ func Cat(w io.Writer, r *Reader) error {
 	h := r.Header()
 	head := headerJSON{
 		Kind: "header", View: h.View, Session: h.Session, Agent: h.Agent,
-		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAt, Nonce: h.Nonce, Local: h.Local,
+		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAt, Nonce: h.Nonce, Local: h.Local, LeaseUntil: h.LeaseUntil,
+	}
+	if h.SkewKnown {
+		head.Skew = &h.Skew
 	}
 	head.Source, head.SourceB64 = readable(h.Source)
 	if err := writeLine(w, &head); err != nil {

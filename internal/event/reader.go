@@ -209,6 +209,7 @@ func (s *Reader) takeHeader(payload []byte) error {
 	s.header = Header{
 		View: h.View, Session: h.Session, Agent: h.Agent, Source: string(h.Source),
 		Seq: h.Seq, Term: h.Term, CreatedAt: h.CreatedAtNs, Nonce: h.Nonce, Local: h.Local,
+		LeaseUntil: h.LeaseUntilNs, Skew: h.GetSkewNs(), SkewKnown: h.SkewNs != nil,
 	}
 	return checkHeader(&s.header)
 }

@@ -20,6 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var testHeader = Header{
 	View: "research", Session: "01JD0000000000000000000000", Agent: "host-a", Source: "fs://host-a/mnt/\xffdata",
 	Seq: 7, Term: 3, CreatedAt: 1_700_000_000_123_456_789, Nonce: "f00d", Local: true,
+	LeaseUntil: 1_700_000_030_000_000_000, Skew: -7_200_000_000_000, SkewKnown: true,
 }
 
 // encode makes a segment of the events.

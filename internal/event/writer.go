@@ -66,6 +66,10 @@ func (s *Writer) Reset(w io.Writer, h Header) error {
 	s.hash.Reset()
 	s.block.reset()
 	s.raw, s.text, s.events, s.entries, s.blocks, s.err = 0, 0, 0, 0, 0, nil
+	var skew *int64
+	if h.SkewKnown {
+		skew = &h.Skew
+	}
 	return s.writeRecord(&segmentpb.Record{Record: &segmentpb.Record_Header{Header: &segmentpb.Header{
 		Format:      formatName,
 		Version:     formatVersion,
@@ -78,6 +82,9 @@ func (s *Writer) Reset(w io.Writer, h Header) error {
 		CreatedAtNs: h.CreatedAt,
 		Nonce:       h.Nonce,
 		Local:       h.Local,
+
+		LeaseUntilNs: h.LeaseUntil,
+		SkewNs:       skew,
 	}}})
 }
 

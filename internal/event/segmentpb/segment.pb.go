@@ -404,7 +404,13 @@ type Header struct {
 	// Random, so that no two segments have equal bytes.
 	Nonce string `protobuf:"bytes,10,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// The agent reads a file system of its own host, which shows its state at once; a network file system may show an old one.
-	Local         bool `protobuf:"varint,11,opt,name=local,proto3" json:"local,omitempty"`
+	Local bool `protobuf:"varint,11,opt,name=local,proto3" json:"local,omitempty"`
+	// Until when, in the store's time, the session holds its view's lease for certain. Listings of snapshots and audits
+	// that were observed later do not count. 0: the session does not lead, or does not say.
+	LeaseUntilNs int64 `protobuf:"varint,12,opt,name=lease_until_ns,json=leaseUntilNs,proto3" json:"lease_until_ns,omitempty"`
+	// The store's time minus the file server's, in nanoseconds, as far as the session knows: the mode, in whole seconds, of
+	// observed_at - mtime over its last 10,000 realtime puts. Without it the view's own clock counts.
+	SkewNs        *int64 `protobuf:"varint,13,opt,name=skew_ns,json=skewNs,proto3,oneof" json:"skew_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,6 +520,20 @@ func (x *Header) GetLocal() bool {
 		return x.Local
 	}
 	return false
+}
+
+func (x *Header) GetLeaseUntilNs() int64 {
+	if x != nil {
+		return x.LeaseUntilNs
+	}
+	return 0
+}
+
+func (x *Header) GetSkewNs() int64 {
+	if x != nil && x.SkewNs != nil {
+		return *x.SkewNs
+	}
+	return 0
 }
 
 // Trailer is the last record.
@@ -1105,7 +1125,7 @@ const file_segment_proto_rawDesc = "" +
 	"\x06header\x18\x01 \x01(\v2\x19.fustor.segment.v1.HeaderH\x00R\x06header\x120\n" +
 	"\x05block\x18\x02 \x01(\v2\x18.fustor.segment.v1.BlockH\x00R\x05block\x126\n" +
 	"\atrailer\x18\x03 \x01(\v2\x1a.fustor.segment.v1.TrailerH\x00R\atrailerB\b\n" +
-	"\x06record\"\x8c\x02\n" +
+	"\x06record\"\xdc\x02\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x12\n" +
@@ -1118,7 +1138,11 @@ const file_segment_proto_rawDesc = "" +
 	"\rcreated_at_ns\x18\t \x01(\x03R\vcreatedAtNs\x12\x14\n" +
 	"\x05nonce\x18\n" +
 	" \x01(\tR\x05nonce\x12\x14\n" +
-	"\x05local\x18\v \x01(\bR\x05local\"|\n" +
+	"\x05local\x18\v \x01(\bR\x05local\x12$\n" +
+	"\x0elease_until_ns\x18\f \x01(\x03R\fleaseUntilNs\x12\x1c\n" +
+	"\askew_ns\x18\r \x01(\x03H\x00R\x06skewNs\x88\x01\x01B\n" +
+	"\n" +
+	"\b_skew_ns\"|\n" +
 	"\aTrailer\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12%\n" +
 	"\x0elisted_entries\x18\x02 \x01(\x04R\rlistedEntries\x12\x16\n" +
@@ -1265,6 +1289,7 @@ func file_segment_proto_init() {
 		(*Record_Block)(nil),
 		(*Record_Trailer)(nil),
 	}
+	file_segment_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
