@@ -47,6 +47,19 @@ type Manifest struct {
 	Totals  evidence.Totals `json:"totals"` // of the whole view
 	Scan    Scan            `json:"scan"`
 	Counted Counted         `json:"counted"`
+
+	// Suspects are the files that may still be written to, the newest first, at most MaxSuspects of them: what a sentinel
+	// looks at. Those whose time is over may still be among them.
+	Suspects []Suspect `json:"suspects,omitempty"`
+}
+
+// MaxSuspects bounds Manifest.Suspects.
+const MaxSuspects = 200
+
+// Suspect is a file that may still be written to.
+type Suspect struct {
+	Path  []byte `json:"path"`     // base64 in JSON, as names are bytes
+	Until int64  `json:"until_ns"` // the store's time
 }
 
 // Progress is how far one session is folded.
