@@ -14,28 +14,33 @@ import (
 type speaker struct {
 	session, agent, source string
 	term                   uint64
-	local                  bool
+	leaseUntil             int64 // 0: it does not say
+	lag, skew              int64 // of a look: evidence.Sight
+}
+
+func (s *speaker) sight(ev *event.Event) evidence.Sight {
+	by := evidence.Sight{At: ev.ObservedAt, Evidence: ev.Evidence, Skew: s.skew, Agent: s.agent, Source: s.source}
+	if ev.Evidence != event.Realtime {
+		by.Lag = s.lag
+	}
+	return by
 }
 
 // listing is a directory, or a range of its names, as one event has it.
 type listing struct {
-	by         *speaker
-	evidence   event.Evidence
-	observedAt int64
-	from, to   string
-	entries    []event.Entry
-	next       int            // the first entry that the walk has not passed
-	trust      evidence.Trust // set when the walk comes to the directory's own row, which stands before its entries
+	evidence.Listing
+	by      *speaker
+	entries []event.Entry
+	next    int // the first entry that the walk has not passed
 }
 
-func (l *listing) covers(name string) bool { return name >= l.from && (l.to == "" || name < l.to) }
+func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }
 
-// point is what one event says of one name. A listing speaks of its directory's own row too; about is then the listing.
-// A point without a verb says nothing: it makes the walk look the row up.
+// point is what one event says of one name. One without a verb says nothing: it makes the walk look the row up.
 type point struct {
 	name  string
 	claim evidence.Claim
-	about *listing
+	about *listing // of the name as a directory, which the claim is part of
 }
 
 // group is all that a batch says of the entries of one directory.
@@ -51,8 +56,9 @@ type batch struct {
 	samples []evidence.Sample
 	marks   []spokenMark
 	touched map[string]bool // directories, as Parent, whose rows the walk will look up
-	size    int             // claims so far, and what the groups weigh: the measure of the batch's memory
-	rows    int             // names spoken of, at most
+	reading reading
+	size    int // claims so far, and what the groups weigh: the measure of the batch's memory
+	rows    int // names spoken of, at most
 
 	term       uint64 // the newest of the segments and of the view before
 	observedAt int64
@@ -67,12 +73,15 @@ type spokenMark struct {
 	mark       event.Mark
 }
 
+// reading is how the looks of a batch are to be taken: the view's settings, and its clock before the batch.
+type reading struct{ staleness, skew int64 }
+
 // claimsPerGroup is how many claims a directory of its own weighs, in memory.
 const claimsPerGroup = 4
 
 // newBatch starts a batch upon a view that has seen this term.
-func newBatch(term uint64) *batch {
-	return &batch{groups: map[string]*group{}, touched: map[string]bool{}, term: term}
+func newBatch(term uint64, r reading) *batch {
+	return &batch{reading: r, groups: map[string]*group{}, touched: map[string]bool{}, term: term}
 }
 
 func (b *batch) group(parent string) *group {
@@ -92,12 +101,18 @@ func (b *batch) add(ev *event.Event, by *speaker) {
 	switch ev.Kind {
 	case event.Put:
 		entry := ev.Entry
-		b.point(ev, by, evidence.Exists, &entry, nil)
-		if entry.Type == event.File && ev.Evidence == event.Realtime {
-			b.samples = append(b.samples, evidence.Sample{ObservedAt: ev.ObservedAt, MtimeNs: entry.MtimeNs})
+		verb := evidence.Listed
+		if ev.Evidence == event.Realtime {
+			verb = evidence.Exists
+			if entry.Type == event.File {
+				b.samples = append(b.samples, evidence.Sample{ObservedAt: ev.ObservedAt, MtimeNs: entry.MtimeNs})
+			}
 		}
+		b.point(ev.Path, evidence.Claim{Sight: by.sight(ev), Verb: verb, Atomic: ev.Atomic, Entry: &entry}, nil)
 	case event.Delete:
-		b.point(ev, by, evidence.Gone, nil, nil)
+		gone := by.sight(ev)
+		gone.Evidence, gone.Lag = event.Realtime, 0
+		b.point(ev.Path, evidence.Claim{Sight: gone, Verb: evidence.Gone}, nil)
 	case event.Listing:
 		b.list(ev, by)
 	case event.Marked:
@@ -105,27 +120,26 @@ func (b *batch) add(ev *event.Event, by *speaker) {
 	}
 }
 
-func (b *batch) point(ev *event.Event, by *speaker, verb evidence.Verb, entry *event.Entry, about *listing) {
-	parent, name := event.Split(ev.Path)
+func (b *batch) point(path string, c evidence.Claim, about *listing) {
+	parent, name := event.Split(path)
 	g := b.group(parent)
-	g.points = append(g.points, point{name: name, about: about, claim: evidence.Claim{
-		Verb: verb, Evidence: ev.Evidence, ObservedAt: ev.ObservedAt, Atomic: ev.Atomic, Entry: entry,
-		Agent: by.agent, Source: by.source, Local: by.local,
-	}})
+	g.points = append(g.points, point{name: name, claim: c, about: about})
 	b.size++
 	b.rows++
 }
 
 func (b *batch) list(ev *event.Event, by *speaker) {
-	l := &listing{
-		by: by, evidence: ev.Evidence, observedAt: ev.ObservedAt, from: ev.From, to: ev.To,
-		entries: ev.Entries,
+	if ev.Evidence != event.OnDemand && by.leaseUntil != 0 && ev.ObservedAt > by.leaseUntil {
+		b.counted.Fenced++ // its maker no longer led
+		return
 	}
+	self := ev.Entry
+	l := &listing{by: by, entries: ev.Entries}
+	l.Listing = evidence.Listing{Sight: by.sight(ev), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
 	b.counted.Entries += uint64(len(l.entries))
 	b.size += len(l.entries)
 	b.rows += len(l.entries)
-	self := ev.Entry
-	b.point(ev, by, evidence.Listed, &self, l)
+	b.point(ev.Path, evidence.Claim{Sight: l.Sight, Verb: evidence.Listed, Entry: &self, Listing: &l.Listing}, l)
 	g := b.group(childParent(ev.Path))
 	g.listings = append(g.listings, l)
 }
@@ -147,16 +161,19 @@ func (b *batch) finish() {
 	}
 	for _, g := range b.groups {
 		slices.SortStableFunc(g.points, func(x, y point) int {
-			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.claim.ObservedAt, y.claim.ObservedAt))
+			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.claim.At, y.claim.At))
 		})
 	}
 	sort.SliceStable(b.samples, func(i, j int) bool { return b.samples[i].ObservedAt < b.samples[j].ObservedAt })
 	slices.SortStableFunc(b.marks, func(x, y spokenMark) int { return cmp.Compare(x.observedAt, y.observedAt) })
 }
 
-// fence drops the listings, and what they say of their directories, of leaders whose term is over.
+// fence drops the listings, and what they say of their directories, of leaders whose term is over, where they do not say
+// until when they led.
 func (b *batch) fence() {
-	old := func(l *listing) bool { return l != nil && l.by.term < b.term }
+	old := func(l *listing) bool {
+		return l != nil && l.by.leaseUntil == 0 && l.Evidence != event.OnDemand && l.by.term < b.term
+	}
 	for _, g := range b.groups {
 		before := len(g.listings)
 		g.listings = slices.DeleteFunc(g.listings, old)

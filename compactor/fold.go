@@ -37,11 +37,16 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	taken, err := c.take(ctx, head.Manifest)
+	config, err := c.configs.Load(ctx, view)
+	if err != nil {
+		return 0, err
+	}
+	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: head.Clock.Skew()}
+	taken, err := c.take(ctx, head.Manifest, rules)
 	if err != nil || taken.segments == 0 && !taken.dropped {
 		return 0, err
 	}
-	w, err := c.resolve(ctx, head.Manifest, taken.batch)
+	w, err := c.resolve(ctx, head.Manifest, rules, taken.batch)
 	if err != nil {
 		return 0, err
 	}
@@ -116,17 +121,12 @@ func note(m *manifest.Manifest, s spokenMark) {
 }
 
 // resolve holds a batch against the view.
-func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, b *batch) (*walk, error) {
-	config, err := c.configs.Load(ctx, m.View)
-	if err != nil {
-		return nil, err
-	}
+func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch) (*walk, error) {
 	b.finish()
 	view, err := layer.OpenView(c.o.Store, m.View, m.Base, m.Deltas, c.cache)
 	if err != nil {
 		return nil, err
 	}
-	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: m.Clock.Skew()}
 	w := newWalk(rules, b, view.Cursor(ctx), view.Cursor(ctx))
 	if err := w.run(); err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ type teller struct {
 	agent  string
 	term   uint64
 	local  bool
+	leads  int64 // until when, ns; 0 does not say
 	seq    uint64
 	queued []event.Event
 }
@@ -96,7 +97,7 @@ func (s *teller) send() {
 	}
 	var b bytes.Buffer
 	w, err := event.NewWriter(&b, event.Header{View: viewName, Session: s.id, Agent: s.agent, Source: "fs://" + s.agent + "/data",
-		Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), Local: s.local})
+		Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), Local: s.local, LeaseUntil: s.leads, SkewKnown: s.leads != 0})
 	if err != nil {
 		s.h.Fatalf("new segment: %v", err)
 	}

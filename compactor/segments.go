@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
@@ -29,8 +30,8 @@ type taken struct {
 
 // take reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
 // segment each, so that a scan does not hold up what other hosts report.
-func (c *Compactor) take(ctx context.Context, m *manifest.Manifest) (*taken, error) {
-	t := &taken{batch: newBatch(m.Term), progress: maps.Clone(m.Sessions)}
+func (c *Compactor) take(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*taken, error) {
+	t := &taken{batch: newBatch(m.Term, reading{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
 	if t.progress == nil {
 		t.progress = map[string]manifest.Progress{}
 	}
@@ -126,7 +127,7 @@ func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at 
 func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byte, t *taken) (bool, error) {
 	p := t.progress[id]
 	key := layout.Segment(view, id, p.Next)
-	events, by, err := decode(key, body, view, id, p.Next)
+	events, by, err := decode(key, body, view, id, p.Next, t.batch.reading)
 	var damaged *event.FormatError
 	if errors.As(err, &damaged) {
 		c.o.Logger.Error("a segment is damaged; its session is ended, and its agent will scan again", "segment", key, "error", err)
@@ -149,7 +150,7 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 }
 
 // decode reads a whole segment before any of it counts.
-func decode(key string, body []byte, view, id string, seq uint64) ([]event.Event, *speaker, error) {
+func decode(key string, body []byte, view, id string, seq uint64, reading reading) ([]event.Event, *speaker, error) {
 	r, err := event.NewReader(key, bytes.NewReader(body), event.Limits{})
 	if err != nil {
 		return nil, nil, err
@@ -159,7 +160,13 @@ func decode(key string, body []byte, view, id string, seq uint64) ([]event.Event
 		return nil, nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
 			"it is segment %d of session %s of view %s, not what its name says", h.Seq, h.Session, h.View)}
 	}
-	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term, local: h.Local}
+	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: reading.skew}
+	if h.SkewKnown {
+		by.skew = h.Skew
+	}
+	if !h.Local {
+		by.lag = reading.staleness
+	}
 	var events []event.Event
 	for {
 		ev, err := r.Next()

@@ -21,34 +21,41 @@ func (w *walk) sum() error {
 	sort.Sort(sort.Reverse(sort.StringSlice(keys)))
 	for _, k := range keys {
 		n := w.dirs[k]
-		if n.live && !isDir(&n.row, n.known) {
-			n.assume()
+		if n.holdsSomething() && !isDir(&n.row, n.known) {
+			w.rules.Assume(&n.row, n.known, w.placeOf(n))
+			n.known = true
 		}
 		after, err := w.after(n, k)
 		if err != nil {
 			return err
 		}
-		if isDir(&n.row, n.known) && n.row.Sub != after {
-			n.row.Sub, n.changed = after, true
+		if isDir(&n.row, n.known) {
+			n.row.Sub = after
 		}
 		if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
 			up.direct.turn(n.before, after)
-			up.live = up.live || present(&n.row, n.known)
 			up.latest = max(up.latest, after.LatestMtimeNs)
 		}
 	}
 	return nil
 }
 
-// assume makes the node a directory that nobody has seen, because something in it was. Whatever is seen of it later
-// replaces the assumption; what ended it before keeps its time.
-func (n *node) assume() {
-	old := n.row
-	n.row = evidence.Row{
-		Parent: old.Parent, Name: old.Name, Type: event.Directory, Evidence: event.Realtime,
-		ObservedAt: old.ObservedAt, EndedAt: old.EndedAt, Agent: old.Agent, Source: old.Source,
+// placeOf is the directory that the node is in.
+func (w *walk) placeOf(n *node) *evidence.Place {
+	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
+		return &up.place
 	}
-	n.known, n.changed = true, true
+	return &evidence.Place{}
+}
+
+// holdsSomething reports whether, after the batch, there is something in it.
+func (n *node) holdsSomething() bool {
+	d := n.direct.sums
+	if n.wasDir {
+		d = d.Plus(n.before)
+		d.Directories--
+	}
+	return d.Files > 0 || d.Directories > 0 || d.Others > 0
 }
 
 // after is what the node adds to its parent's totals after the batch.
@@ -123,7 +130,7 @@ func (w *walk) latestIn(parent string) (int64, error) {
 func (w *walk) changes(yield func(*evidence.Row) error) error {
 	var dirs []*evidence.Row
 	for _, n := range w.dirs {
-		if n.changed {
+		if n.changed() {
 			dirs = append(dirs, &n.row)
 		}
 	}

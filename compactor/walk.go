@@ -1,9 +1,7 @@
 package compactor
 
 import (
-	"cmp"
 	"container/heap"
-	"slices"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -15,10 +13,11 @@ import (
 // is said of each name against the name's row, and keeps the rows that change. A directory's row comes before the rows
 // in it, so what becomes of the directory is known when its entries are reached.
 type walk struct {
-	rules evidence.Rules
-	batch *batch
-	old   *layer.Cursor // only ever moves forward
-	probe *layer.Cursor // moves freely
+	rules  evidence.Rules
+	batch  *batch
+	claims []evidence.Claim // of the name at hand
+	old    *layer.Cursor    // only ever moves forward
+	probe  *layer.Cursor    // moves freely
 
 	at     layer.Key // where old stands
 	placed bool      // old was moved at all
@@ -32,24 +31,24 @@ type walk struct {
 
 // node is a directory, or what was one, in the part of the view that a batch touches.
 type node struct {
-	row     evidence.Row
-	known   bool
-	changed bool
+	row, was evidence.Row
+	known    bool
 	// before is what the row added to its parent's totals before the batch; wasDir says that it was there as a directory.
 	before evidence.Totals
 	wasDir bool
-	// direct sums up the changes of its entries, live says that one of them is there.
+	// direct sums up the changes of its entries.
 	direct change
-	live   bool
 	// whole says that all entries were seen. latest is the newest mtime at or below those seen that are no nodes, and,
 	// once sum has passed them, below those that are.
 	whole  bool
 	latest int64
-	// sweeps end every row in the directory that was observed before them. What the batch says of something in it that
-	// was observed before floor is void.
-	sweeps []evidence.Claim
-	floor  int64
+	// place is what the directory's own evidence means for its entries. raised says that they are all to be held against
+	// its floor.
+	place  evidence.Place
+	raised bool
 }
+
+func (n *node) changed() bool { return n.row != n.was }
 
 // change is a change of totals. The sums are signed; added and lost are the newest mtimes that came and that went.
 type change struct {
@@ -126,41 +125,36 @@ type visit struct {
 	*walk
 	group    *group
 	home     *node // the directory itself; nil above the root
-	sweeps   []evidence.Claim
-	floor    int64
-	listings []*listing // those that are not stale
-	all      bool       // every row between lo and hi is visited
+	place    *evidence.Place
+	raised   bool
+	listings []*listing
+	all      bool // every row between lo and hi is visited
 	lo, hi   string
 	points   int // index of the first point not passed
 	last     string
 	started  bool
 	latest   int64
-	claims   []point // of the name at hand
 }
 
 func (v *visit) open() {
-	v.latest = evidence.NoMtime
+	v.latest, v.place = evidence.NoMtime, &evidence.Place{}
 	if v.home != nil {
-		v.sweeps, v.floor = v.home.sweeps, v.home.floor
+		v.place, v.raised = &v.home.place, v.home.raised
 	}
-	for _, l := range v.group.listings {
-		if l.trust == evidence.Stale {
-			v.stale++
-			continue
+	v.listings = v.group.listings
+	for i, l := range v.listings {
+		if i == 0 {
+			v.lo, v.hi = l.From, l.To
 		}
-		if len(v.listings) == 0 {
-			v.lo, v.hi = l.from, l.to
+		v.lo = min(v.lo, l.From)
+		if l.To == "" || v.hi != "" && l.To > v.hi {
+			v.hi = l.To
 		}
-		v.lo = min(v.lo, l.from)
-		if l.to == "" || v.hi != "" && l.to > v.hi {
-			v.hi = l.to
-		}
-		v.listings = append(v.listings, l)
 	}
-	if len(v.sweeps) > 0 {
+	if v.raised {
 		v.lo, v.hi = "", ""
 	}
-	v.all = len(v.listings) > 0 || len(v.sweeps) > 0
+	v.all = len(v.listings) > 0 || v.raised
 }
 
 // nextName is the next name to resolve: the smallest that a point, a listing or a row has.
@@ -238,83 +232,58 @@ func (v *visit) resolve(name string) error {
 	} else {
 		r.row.Parent, r.row.Name = key.Parent, name
 	}
-	v.gather(name, known)
-	for i := range v.claims {
-		r.apply(v.walk, &v.claims[i], v.floor)
-	}
+	r.touched = v.gather(name, known)
+	v.countStale(&r)
+	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.place)
+	r.known = known || r.Changed
 	return v.settle(&r)
 }
 
-// gather collects what is said of name into v.claims, in the order of observation, and passes the name.
-func (v *visit) gather(name string, known bool) {
+// gather collects what is said of name, and passes the name. It reports whether something is said of what is in it.
+func (v *visit) gather(name string, known bool) (touched bool) {
 	v.claims = v.claims[:0]
+	spoken := false
 	for ; v.points < len(v.group.points) && v.group.points[v.points].name == name; v.points++ {
-		v.claims = append(v.claims, v.group.points[v.points])
+		p := &v.group.points[v.points]
+		if p.claim.Verb == 0 {
+			touched = true
+			continue
+		}
+		spoken = true
+		v.claims = append(v.claims, p.claim)
 	}
-	spoken, listed := len(v.claims), 0
 	for _, l := range v.listings {
-		if l.next < len(l.entries) && l.entries[l.next].Name == name {
-			v.claims = append(v.claims, l.claim(name, evidence.Listed, &l.entries[l.next]))
+		spoken = spoken || l.next < len(l.entries) && l.entries[l.next].Name == name
+	}
+	for _, l := range v.listings {
+		switch {
+		case l.next < len(l.entries) && l.entries[l.next].Name == name:
+			v.claims = append(v.claims, evidence.Claim{Sight: l.Sight, Verb: evidence.Listed, Entry: &l.entries[l.next]})
 			l.next++
-			listed++
+		case l.covers(name) && (known || spoken || touched):
+			v.claims = append(v.claims, evidence.Claim{Sight: l.Sight, Verb: evidence.Unlisted, DirMtimeNs: l.MtimeNs})
 		}
 	}
-	for _, l := range v.listings {
-		passed := l.next > 0 && l.entries[l.next-1].Name == name
-		if !passed && l.covers(name) && (known || spoken+listed > 0) {
-			v.claims = append(v.claims, l.claim(name, evidence.Unlisted, nil))
-		}
-	}
-	for _, s := range v.sweeps {
-		v.claims = append(v.claims, point{name: name, claim: s})
-	}
-	if len(v.claims) > 1 && len(v.claims) != spoken {
-		slices.SortStableFunc(v.claims, func(x, y point) int {
-			return cmp.Compare(x.claim.ObservedAt, y.claim.ObservedAt)
-		})
-	}
+	return touched
 }
 
-func (l *listing) claim(name string, verb evidence.Verb, entry *event.Entry) point {
-	return point{name: name, claim: evidence.Claim{
-		Verb: verb, Evidence: l.evidence, ObservedAt: l.observedAt, Entry: entry, Agent: l.by.agent, Source: l.by.source,
-		Doubtful: l.trust == evidence.Doubtful, Local: l.by.local,
-	}}
+// countStale counts listings that showed an older state of their directory than the view knew when they were made.
+func (v *visit) countStale(r *resolution) {
+	for i := range v.claims {
+		c := &v.claims[i]
+		if c.Listing != nil && isDir(&r.was, r.wasKnown) && r.was.MtimeNs > c.Listing.MtimeNs && c.At > r.was.ObservedAt &&
+			c.At-r.was.ObservedAt <= c.Lag {
+			v.stale++
+		}
+	}
 }
 
 // resolution is what becomes of one name.
 type resolution struct {
+	evidence.Outcome
 	row, was        evidence.Row
 	known, wasKnown bool
-	changed         bool
 	touched         bool // something is said of what is in it
-	sawDir          bool // it was a directory, or was said to be one, at some time
-	sweeps          []evidence.Claim
-}
-
-func (r *resolution) apply(w *walk, p *point, floor int64) {
-	c := p.claim
-	r.touched = r.touched || c.Verb == 0
-	if c.Verb == 0 || c.Verb != evidence.Swept && c.ObservedAt < floor {
-		return
-	}
-	if p.about != nil {
-		p.about.trust = w.rules.Trust(&r.row, r.known, c)
-		if p.about.trust == evidence.Stale {
-			return
-		}
-	}
-	wasDir := r.known && !r.row.Removed && r.row.Type == event.Directory
-	changed := w.rules.Apply(&r.row, r.known, c)
-	r.changed = r.changed || changed
-	r.known = r.known || changed
-	r.sawDir = r.sawDir || wasDir
-	// A file that comes where a directory was, however long ago, ends what is left in it: between the two it was gone.
-	over := changed && r.sawDir && (r.row.Removed || r.row.Type != event.Directory)
-	if c.Verb == evidence.Gone || over {
-		c.Verb, c.Entry = evidence.Swept, nil
-		r.sweeps = append(r.sweeps, c)
-	}
 }
 
 func present(row *evidence.Row, known bool) bool { return known && !row.Removed }
@@ -325,26 +294,26 @@ func isDir(row *evidence.Row, known bool) bool {
 
 // settle puts the result where it belongs, and adds up what it changes in the directory.
 func (v *visit) settle(r *resolution) error {
-	spokenOf := r.touched || len(v.sweeps) > 0 && (isDir(&r.was, r.wasKnown) || isDir(&r.row, r.known))
-	if !spokenOf && !(r.changed && (r.sawDir || isDir(&r.row, r.known) || isDir(&r.was, r.wasKnown))) {
+	wasDir := isDir(&r.was, r.wasKnown)
+	if !r.touched && !((r.Changed || v.raised) && (wasDir || isDir(&r.row, r.known))) {
 		v.settleEntry(r)
 		return nil
 	}
 	dir := r.row.ChildParent()
-	n := &node{row: r.row, known: r.known, changed: r.changed, wasDir: isDir(&r.was, r.wasKnown), direct: noChange()}
+	n := &node{row: r.row, was: r.was, known: r.known, wasDir: wasDir, direct: noChange()}
+	if !r.wasKnown {
+		n.was.Parent, n.was.Name = r.row.Parent, r.row.Name
+	}
 	n.before.LatestMtimeNs, n.latest = evidence.NoMtime, evidence.NoMtime
 	if n.wasDir {
 		n.before = r.was.Sub
 	} else if present(&r.was, r.wasKnown) {
 		n.before = r.was.Own()
 	}
-	n.floor = max(v.floor, r.row.EndedAt)
-	if r.known && !isDir(&r.row, true) {
-		n.floor = max(n.floor, r.row.ObservedAt)
-	}
-	n.sweeps = append(slices.Clip(v.sweeps), r.sweeps...)
+	n.place = evidence.Place{Before: r.Before, After: r.After, Floor: r.Ends}
+	n.raised = (v.raised || r.Raised) && wasDir
 	v.dirs[dir] = n
-	if len(r.sweeps) > 0 && n.wasDir { // whatever has a row is in a directory that has one
+	if n.raised { // whatever has a row is in a directory that has one
 		return v.visitAllBelow(dir)
 	}
 	return nil
@@ -379,10 +348,9 @@ func (v *visit) settleEntry(r *resolution) {
 	}
 	if v.home != nil {
 		v.home.direct.turn(before, after)
-		v.home.live = v.home.live || present(&r.row, r.known)
 	}
 	v.latest = max(v.latest, after.LatestMtimeNs)
-	if r.changed {
+	if r.Changed {
 		v.out = append(v.out, r.row)
 	}
 }

@@ -38,6 +38,10 @@ type Row struct {
 	// Agent and Source name who saw it: the agent's id and its source URI.
 	Agent, Source string
 
+	// History is what the row remembers beside what it shows: evidence that may still matter for what comes late, and a
+	// directory's journal of listings. It is opaque; mostly it is empty.
+	History string
+
 	// Sub, of a directory, sums up everything at and below it, itself included.
 	Sub Totals
 }

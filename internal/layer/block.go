@@ -35,8 +35,8 @@ type Block struct {
 
 // blockRows is every column that is no key, for Row and AppendBlock.
 type blockRows struct {
-	numbers               [columns]*Numbers // nil where the column has no numbers
-	target, agent, source *Text
+	numbers                        [columns]*Numbers // nil where the column has no numbers
+	target, agent, source, history *Text
 }
 
 // decodeBlock decodes a row group's keys.
@@ -296,6 +296,9 @@ func (b *Block) all() (*blockRows, error) {
 	if f.source, err = b.Text(ColumnSource); err != nil {
 		return nil, err
 	}
+	if f.history, err = b.Text(ColumnHistory); err != nil {
+		return nil, err
+	}
 	b.full.Store(f)
 	return f, nil
 }
@@ -321,6 +324,7 @@ func (b *Block) Row(i int, r *evidence.Row) error {
 		SuspectUntil: n[ColumnSuspectUntilNs].At(i), Watermark: n[ColumnWatermarkNs].At(i),
 		EndedAt: n[ColumnEndedAtNs].At(i),
 		Agent:   f.agent.At(i), Source: f.source.At(i),
+		History: f.history.At(i),
 	}
 	if r.Type == event.Directory {
 		r.Sub = evidence.Totals{

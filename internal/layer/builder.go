@@ -18,11 +18,12 @@ type builder struct {
 	target  textBuilder
 	agent   textBuilder
 	source  textBuilder
+	history textBuilder
 	notUTF8 bool // some parent, name, target or source is not
 	// copied remembers how the dictionaries of the last block map to those here.
 	copied struct {
-		from                  *Block
-		target, agent, source textMap
+		from                           *Block
+		target, agent, source, history textMap
 	}
 }
 
@@ -71,6 +72,7 @@ func (b *builder) reset() {
 	b.target.reset()
 	b.agent.reset()
 	b.source.reset()
+	b.history.reset()
 	b.names, b.offsets = b.names[:0], append(b.offsets[:0], 0)
 	for i := range b.numbers {
 		b.numbers[i] = b.numbers[i][:0]
@@ -94,6 +96,9 @@ func (b *builder) add(r *evidence.Row) {
 	b.agent.add(r.Agent)
 	if b.source.add(r.Source) {
 		b.notUTF8 = b.notUTF8 || !utf8.ValidString(r.Source)
+	}
+	if b.history.add(r.History) {
+		b.text += len(r.History)
 	}
 	b.text += len(r.Name)
 	b.rows++
@@ -140,7 +145,7 @@ func (b *builder) addBlock(block *Block, from, to int) error {
 	}
 	if b.copied.from != block {
 		b.copied.from = block
-		for _, m := range []*textMap{&b.copied.target, &b.copied.agent, &b.copied.source} {
+		for _, m := range []*textMap{&b.copied.target, &b.copied.agent, &b.copied.source, &b.copied.history} {
 			clear(*m)
 		}
 	}
@@ -164,6 +169,7 @@ func (b *builder) addBlock(block *Block, from, to int) error {
 	b.text += b.target.addFrom(all.target, &b.copied.target, from, to)
 	b.agent.addFrom(all.agent, &b.copied.agent, from, to)
 	b.source.addFrom(all.source, &b.copied.source, from, to)
+	b.text += b.history.addFrom(all.history, &b.copied.history, from, to)
 	b.notUTF8 = b.notUTF8 || block.group.NotUTF8
 	for c, n := range all.numbers {
 		if n != nil {

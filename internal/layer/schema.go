@@ -32,6 +32,7 @@ const (
 	ColumnEndedAtNs
 	ColumnAgent
 	ColumnSource
+	ColumnHistory
 	ColumnSubFiles
 	ColumnSubDirectories
 	ColumnSubOthers
@@ -90,6 +91,7 @@ var specs = [columns]columnSpec{
 	ColumnEndedAtNs:        {name: "ended_at_ns", form: formDelta, physical: format.Int64},
 	ColumnAgent:            {name: "agent", form: formText, physical: format.ByteArray, logical: utf8Type, bounds: true},
 	ColumnSource:           {name: "source", form: formText, physical: format.ByteArray, logical: utf8Type},
+	ColumnHistory:          {name: "history", form: formText, physical: format.ByteArray},
 	ColumnSubFiles:         {name: "sub_files", form: formDict, physical: format.Int64, bounds: true},
 	ColumnSubDirectories:   {name: "sub_directories", form: formDict, physical: format.Int64},
 	ColumnSubOthers:        {name: "sub_others", form: formDict, physical: format.Int64},

@@ -1,0 +1,347 @@
+package evidence
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// What a history holds, by the bits of its first byte. A row whose history is empty rests on one piece of evidence, which
+// its columns tell all of.
+const (
+	historyListed   = 1 << iota // the journal is one listing, by the same agent and with the mtime that the row shows
+	historyJournal              // the journal in full
+	historyElements             // all the evidence; the columns only show what it comes to
+	historyLooked               // Ends.Looked
+	historyAssumed              // the row is an assumed directory
+)
+
+// encode writes into the row's history what its columns do not tell.
+func (s *state) encode(row *Row, place *Place) {
+	w := writer{row: row}
+	var flags byte
+	plain := s.plain(row, place)
+	listed := s.listed(row)
+	set := func(bit byte, on bool) {
+		if on {
+			flags |= bit
+		}
+	}
+	set(historyListed, listed)
+	set(historyJournal, !listed && len(s.journal) > 0)
+	set(historyElements, !plain)
+	set(historyLooked, s.ends.Looked != 0)
+	set(historyAssumed, s.assumed)
+	if flags == 0 {
+		row.History = ""
+		return
+	}
+	w.b = append(w.b, flags)
+	if listed {
+		w.int(s.journal[0].Lag)
+		w.int(s.journal[0].Skew)
+		w.int(s.journal[0].At - row.ObservedAt)
+	}
+	if flags&historyJournal != 0 {
+		w.int(int64(len(s.journal)))
+		for i := range s.journal {
+			l := &s.journal[i]
+			w.sight(&l.Sight)
+			w.int(l.MtimeNs)
+			w.text(l.From)
+			w.text(l.To)
+		}
+	}
+	if flags&historyElements != 0 {
+		w.elements(s)
+	}
+	if flags&historyLooked != 0 {
+		w.int(s.ends.Looked)
+	}
+	row.History = string(w.b)
+}
+
+// listed reports whether the journal is one listing with what the row shows, the time apart.
+func (s *state) listed(row *Row) bool {
+	if len(s.journal) != 1 || s.assumed {
+		return false
+	}
+	l := &s.journal[0]
+	return l.From == "" && l.To == "" && l.Evidence == row.Evidence && l.Agent == row.Agent &&
+		l.Source == row.Source && l.MtimeNs == row.MtimeNs
+}
+
+// plain reports whether decode finds all the evidence in the row's columns.
+func (s *state) plain(row *Row, place *Place) bool {
+	switch {
+	case s.assumed:
+		return false
+	case s.told == nil && len(s.looks) == 0:
+		return true
+	case len(s.looks) == 0:
+		return s.base == nothing
+	case s.told != nil || len(s.looks) > 1:
+		return false
+	}
+	l := &s.looks[0]
+	if l.Gone && l.Entry.Type == 0 {
+		return false
+	}
+	if !journaled(place.After, row.Name, l.At) && !journaledOwn(s.journal, l.At) {
+		return false // decode would not know how old a state the look may show
+	}
+	return l.Gone && s.base == nothing || !l.Gone && s.base == baseOf(row)
+}
+
+func journaled(listings []Listing, name string, at int64) bool {
+	return find(listings, name, at) != nil
+}
+
+func find(listings []Listing, name string, at int64) *Listing {
+	for i := range listings {
+		if l := &listings[i]; l.At == at && l.covers(name) {
+			return l
+		}
+	}
+	return nil
+}
+
+func journaledOwn(listings []Listing, at int64) bool { return findOwn(listings, at) != nil }
+
+func findOwn(listings []Listing, at int64) *Listing {
+	for i := range listings {
+		if listings[i].At == at {
+			return &listings[i]
+		}
+	}
+	return nil
+}
+
+// baseOf is what must have been known before the one look that a row rests on, for the row to have its mark.
+func baseOf(row *Row) base {
+	looked := row.Evidence == event.Audit || row.Evidence == event.OnDemand
+	switch {
+	case row.AgentMissing == looked:
+		return nothing
+	case row.AgentMissing:
+		return marked
+	}
+	return unmarked
+}
+
+// decode is the evidence that a row rests on. A history that is damaged counts as none: layers have checksums.
+func (r Rules) decode(row *Row, known bool, place *Place) state {
+	s := state{}
+	if !known {
+		return s
+	}
+	s.ends.Told = row.EndedAt
+	in := reader{b: row.History, row: row}
+	flags := in.byte()
+	if flags&historyListed != 0 {
+		by := Sight{Evidence: row.Evidence, Lag: in.int(), Skew: in.int(), Agent: row.Agent, Source: row.Source}
+		by.At = row.ObservedAt + in.int()
+		s.journal = []Listing{{Sight: by, MtimeNs: row.MtimeNs}}
+	}
+	if flags&historyJournal != 0 {
+		for n := in.int(); n > 0 && in.err == nil; n-- {
+			s.journal = append(s.journal, Listing{Sight: in.sight(), MtimeNs: in.int(), From: in.text(), To: in.text()})
+		}
+	}
+	if flags&historyElements != 0 {
+		in.elements(&s)
+	} else {
+		s.fromColumns(r, row, place)
+	}
+	if flags&historyLooked != 0 {
+		s.ends.Looked = in.int()
+	}
+	s.assumed = flags&historyAssumed != 0
+	return s
+}
+
+// fromColumns is the evidence of a row that rests on one piece of it.
+func (s *state) fromColumns(r Rules, row *Row, place *Place) {
+	if row.Evidence == 0 {
+		return // nothing was ever known of it
+	}
+	e := element{
+		Sight: Sight{At: row.ObservedAt, Evidence: row.Evidence, Lag: r.Staleness, Skew: r.Skew, Agent: row.Agent, Source: row.Source},
+		Gone:  row.Removed, Entry: row.entry(), SuspectUntil: row.SuspectUntil,
+	}
+	if row.Removed {
+		e.Skew = row.ObservedAt - row.Watermark
+	}
+	if row.Evidence == event.Realtime {
+		e.Lag, e.Since = 0, e.At
+		s.told = &e
+		return
+	}
+	mtime := row.MtimeNs
+	if l := find(place.Before, row.Name, e.At); l != nil {
+		e.Lag, e.Skew = l.Lag, l.Skew
+		if e.Gone {
+			mtime = l.MtimeNs
+		}
+	} else if l := findOwn(s.journal, e.At); l != nil {
+		e.Lag, e.Skew = l.Lag, l.Skew
+	} else if e.Gone {
+		mtime = noTime / 2
+	}
+	e.Since = e.since(mtime)
+	e.Swept = e.Gone && !row.AgentMissing
+	s.looks = append(s.looks, e)
+	if !e.Gone {
+		s.base = baseOf(row)
+	}
+}
+
+// writer and reader are the coding of a history: numbers as varints, text with its length before it. Agent and source are
+// mostly those of the row.
+type writer struct {
+	b   []byte
+	row *Row
+}
+
+func (w *writer) int(v int64) { w.b = binary.AppendVarint(w.b, v) }
+
+func (w *writer) text(s string) {
+	w.b = append(binary.AppendUvarint(w.b, uint64(len(s))), s...)
+}
+
+func (w *writer) sight(s *Sight) {
+	same := s.Agent == w.row.Agent && s.Source == w.row.Source
+	kind := byte(s.Evidence)
+	if same {
+		kind |= 1 << 7
+	}
+	w.b = append(w.b, kind)
+	w.int(s.At - w.row.ObservedAt)
+	w.int(s.Lag)
+	w.int(s.Skew)
+	if !same {
+		w.text(s.Agent)
+		w.text(s.Source)
+	}
+}
+
+const (
+	elementGone = 1 << iota
+	elementSwept
+)
+
+func (w *writer) elements(s *state) {
+	told := 0
+	if s.told != nil {
+		told = 1
+	}
+	w.b = append(w.b, byte(s.base), byte(told))
+	w.int(int64(len(s.looks)))
+	if s.told != nil {
+		w.element(s.told)
+	}
+	for i := range s.looks {
+		w.element(&s.looks[i])
+	}
+}
+
+func (w *writer) element(e *element) {
+	w.sight(&e.Sight)
+	var flags byte
+	if e.Gone {
+		flags |= elementGone
+	}
+	if e.Swept {
+		flags |= elementSwept
+	}
+	w.b = append(w.b, flags, byte(e.Entry.Type))
+	w.int(e.At - e.Since)
+	w.int(e.SuspectUntil)
+	for _, v := range [...]int64{
+		int64(e.Entry.Mode), int64(e.Entry.UID), int64(e.Entry.GID), int64(e.Entry.AtimeDay), e.Entry.Size, e.Entry.MtimeNs,
+	} {
+		w.int(v)
+	}
+	w.text(e.Entry.Target)
+}
+
+type reader struct {
+	b   string
+	row *Row
+	err error
+}
+
+var errHistory = errors.New("damaged history")
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.err = errHistory
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *reader) int() int64 {
+	v := r.uint()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
+func (r *reader) uint() (v uint64) {
+	for shift := 0; shift < 64; shift += 7 {
+		c := r.byte()
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			break
+		}
+	}
+	return v
+}
+
+func (r *reader) text() string {
+	n := r.uint()
+	if n > uint64(len(r.b)) {
+		r.b, r.err = "", errHistory
+		return ""
+	}
+	s := r.b[:n]
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) sight() Sight {
+	kind := r.byte()
+	s := Sight{Evidence: event.Evidence(kind & 0x7f), At: r.row.ObservedAt + r.int(), Lag: r.int(), Skew: r.int()}
+	s.Agent, s.Source = r.row.Agent, r.row.Source
+	if kind&(1<<7) == 0 {
+		s.Agent, s.Source = r.text(), r.text()
+	}
+	return s
+}
+
+func (r *reader) elements(s *state) {
+	s.base = base(r.byte())
+	told := r.byte() != 0
+	n := r.int()
+	if told {
+		e := r.element()
+		s.told = &e
+	}
+	for ; n > 0 && r.err == nil; n-- {
+		s.looks = append(s.looks, r.element())
+	}
+}
+
+func (r *reader) element() element {
+	e := element{Sight: r.sight()}
+	flags := r.byte()
+	e.Gone, e.Swept = flags&elementGone != 0, flags&elementSwept != 0
+	e.Entry.Type = event.Type(r.byte())
+	e.Since, e.SuspectUntil = e.At-r.int(), r.int()
+	e.Entry.Mode, e.Entry.UID, e.Entry.GID = uint32(r.int()), uint32(r.int()), uint32(r.int())
+	e.Entry.AtimeDay, e.Entry.Size, e.Entry.MtimeNs = int32(r.int()), r.int(), r.int()
+	e.Entry.Target = r.text()
+	return e
+}

@@ -1,0 +1,220 @@
+package evidence
+
+import "github.com/fustor/fustor/internal/event"
+
+// Outcome is what becomes of a path, beside its row.
+type Outcome struct {
+	Changed bool
+	// Raised says that something at the path ended later than was known: everything below is to be held against it.
+	Raised bool
+	// Ends are the latest times at which something at the path, or above it, ended: what is known below has to be held
+	// against them.
+	Ends Ends
+	// Before and After are the journal of listings of the path itself.
+	Before, After []Listing
+}
+
+// Resolve changes row as claims demand; their order does not matter. known is whether there is a row: where there is
+// none, row has its key alone, and becomes one if Changed. Subtree totals are not touched; the caller sums.
+//
+// inside says that there are claims about paths below it, too; only then, and for directories, the outcome tells more than
+// whether the row changed.
+func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place *Place) Outcome {
+	if !inside {
+		if changed, done := r.resolveSimply(row, known, claims, place); done {
+			return Outcome{Changed: changed}
+		}
+	}
+	was := *row
+	s := r.decode(row, known, place)
+	o := Outcome{Before: s.journal}
+	s.recall(r, row.Name, place.Before, false)
+	s.recall(r, "", s.journal, true)
+	before := s.implied()
+	if len(claims) == 0 && !s.assumed && !s.cuts(place.Floor) {
+		return Outcome{Ends: before.Max(place.Floor), Before: s.journal, After: s.journal}
+	}
+	s.assumed = false
+	for i := range claims {
+		s.take(r, &claims[i])
+	}
+	s.cut(row, known, place.Floor)
+	v := s.judge()
+	own := s.implied()
+	o.Ends, o.Raised = own.Max(place.Floor), before.Max(own) != before
+	s.trimJournal(own)
+	s.settle(row.Name, place)
+	s.liftFloor(&v)
+	if known || v.known && !v.by.floor {
+		s.show(row, &v)
+		s.encode(row, place)
+	}
+	o.After = s.journal
+	o.Changed = *row != was
+	return o
+}
+
+// resolveSimply decides what nearly all claims are: the first about a path, or one that is later than everything known.
+// It comes to what Resolve does otherwise.
+func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place) (changed, done bool) {
+	if len(claims) != 1 || row.History != "" || place.Floor != (Ends{}) {
+		return false, false
+	}
+	c := &claims[0]
+	if c.At <= place.newest() || known && (c.At <= row.ObservedAt || row.Type == event.Directory || row.EndedAt != 0) ||
+		c.Entry != nil && c.Entry.Type == event.Directory {
+		return false, false
+	}
+	var e element
+	switch c.Verb {
+	case Exists:
+		e = r.told(c)
+	case Listed:
+		if !journaled(place.After, row.Name, c.At) {
+			return false, false
+		}
+		if known {
+			return false, !row.Removed && row.shows(c.Entry)
+		}
+		e = r.seen(c.Sight, c.Entry)
+	default:
+		return false, false
+	}
+	s := state{}
+	if c.Verb == Exists {
+		s.told = &e
+	} else {
+		s.looks = append(s.looks, e)
+	}
+	v := s.judge()
+	s.show(row, &v)
+	return true, true
+}
+
+// take joins a claim.
+func (s *state) take(r Rules, c *Claim) {
+	switch c.Verb {
+	case Exists, Gone:
+		s.tell(r.told(c))
+	case Listed:
+		s.look(r.seen(c.Sight, c.Entry))
+		if c.Listing != nil {
+			s.enter(*c.Listing)
+		}
+	case Unlisted:
+		s.look(element{Sight: c.Sight, Since: c.since(c.DirMtimeNs), Gone: true})
+	}
+}
+
+// cut holds the evidence against the end of the directories above: what is older is over.
+func (s *state) cut(row *Row, known bool, floor Ends) {
+	if !s.cuts(floor) {
+		return
+	}
+	if s.told != nil && floor.endsTold(s.told.At) {
+		s.supersede(s.told)
+		s.told = nil
+	}
+	looks := s.looks[:0]
+	for _, l := range s.looks {
+		if floor.endsLook(l.At, l.Since) {
+			if !l.directory() {
+				s.ends = s.ends.Max(endOf(&l))
+			}
+			continue
+		}
+		looks = append(looks, l)
+	}
+	s.looks, s.base = looks, nothing
+	was := event.Entry{}
+	if known {
+		was = row.entry()
+	}
+	if floor.Told > 0 && s.told == nil {
+		at := Sight{At: floor.Told, Evidence: event.Realtime}
+		s.told = &element{Sight: at, Since: floor.Told, Gone: true, Swept: true, floor: true}
+	}
+	if floor.Looked > 0 {
+		at := Sight{At: floor.Looked, Evidence: event.Audit}
+		s.look(element{Sight: at, Since: floor.Looked, Gone: true, Swept: true, Entry: was, floor: true})
+	}
+}
+
+// cuts reports whether something is over with floor.
+func (s *state) cuts(floor Ends) bool {
+	if floor == (Ends{}) {
+		return false
+	}
+	if s.told != nil && floor.endsTold(s.told.At) {
+		return true
+	}
+	for i := range s.looks {
+		if l := &s.looks[i]; !l.Gone && floor.endsLook(l.At, l.Since) {
+			return true
+		}
+	}
+	return false
+}
+
+// liftFloor takes out again what cut put in, unless the path rests on it: then it is the path's own.
+func (s *state) liftFloor(v *verdict) {
+	if s.told != nil && s.told.floor && !(v.by != nil && v.by.floor && v.by.Evidence == event.Realtime) {
+		s.told = nil
+	}
+	kept := s.looks[:0]
+	for i := range s.looks {
+		if s.looks[i].floor && !(v.by != nil && v.by.floor && v.by.At == s.looks[i].At) {
+			continue
+		}
+		kept = append(kept, s.looks[i])
+	}
+	s.looks = kept
+}
+
+// show writes what the evidence comes to into the row.
+func (s *state) show(row *Row, v *verdict) {
+	if !v.known { // it was only ever assumed, or never there
+		*row = Row{Parent: row.Parent, Name: row.Name, Removed: true}
+		return
+	}
+	by := v.by
+	if e := &v.content.Entry; e.Type != 0 {
+		row.Type, row.Mode, row.UID, row.GID, row.AtimeDay = e.Type, e.Mode, e.UID, e.GID, e.AtimeDay
+		row.Size, row.MtimeNs, row.Target = e.Size, e.MtimeNs, e.Target
+	}
+	row.ObservedAt, row.Evidence, row.Agent, row.Source = by.At, by.Evidence, by.Agent, by.Source
+	row.Removed, row.AgentMissing = by.Gone, v.missing
+	row.SuspectUntil, row.Watermark = by.SuspectUntil, 0
+	row.EndedAt = s.ends.Told
+	if by.Gone {
+		row.SuspectUntil, row.Watermark = 0, by.At-by.Skew
+	}
+	if by.Gone || row.Type != event.Directory {
+		row.Sub = Totals{}
+	}
+}
+
+func (row *Row) entry() event.Entry {
+	return event.Entry{
+		Type: row.Type, Mode: row.Mode, UID: row.UID, GID: row.GID, AtimeDay: row.AtimeDay, Size: row.Size,
+		MtimeNs: row.MtimeNs, Target: row.Target,
+	}
+}
+
+// shows reports whether a look that saw e shows nothing new.
+func (row *Row) shows(e *event.Entry) bool {
+	return row.Type == e.Type && row.Size == e.Size && row.MtimeNs == e.MtimeNs && row.Mode == e.Mode &&
+		row.UID == e.UID && row.GID == e.GID && row.Target == e.Target
+}
+
+// Assume makes the row a directory that nobody has seen, because something in it was. What is known of the path itself is
+// kept: it shows again once the directory is empty.
+func (r Rules) Assume(row *Row, known bool, place *Place) {
+	s := state{}
+	if known {
+		s = r.decode(row, known, place)
+	}
+	s.assumed = true
+	*row = Row{Parent: row.Parent, Name: row.Name, Type: event.Directory, EndedAt: s.ends.Told}
+	s.encode(row, place)
+}
