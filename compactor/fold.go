@@ -60,6 +60,8 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		}
 		taken.advance(m)
 		m.Counted.Stale += w.stale
+		m.Live = config.Live
+		m.Suspects = suspects(m.Suspects, w.out, m.ObservedAt)
 		m.Deltas = append(slices.Clone(layers), m.Deltas...)
 		if root := w.dirs["/"]; root != nil && isDir(&root.row, root.known) {
 			m.Totals = root.row.Sub

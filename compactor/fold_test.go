@@ -284,6 +284,42 @@ func TestListingsOfAnOlderTermAreFenced(t *testing.T) {
 	}
 }
 
+// The head names the files that may still be written to, until they are closed or their time is over.
+func TestHeadNamesSuspects(t *testing.T) {
+	h := newHarness(t, t.TempDir(), 0, Options{})
+	w := newWorld()
+	s := h.teller("one")
+	s.tell(w.listEvent("/", event.Snapshot))
+	writing := func(path string) {
+		w.put(path, event.Entry{Type: event.File, MtimeNs: w.tick(), Size: 1})
+		ev := w.putEvent(path)
+		ev.Atomic = false
+		s.tell(ev)
+	}
+	paths := func() (list []string) {
+		s.send()
+		h.once()
+		for _, x := range h.head().Suspects {
+			list = append(list, string(x.Path))
+		}
+		return list
+	}
+	writing("/a")
+	writing("/b")
+	if got := paths(); !slices.Equal(got, []string{"/b", "/a"}) {
+		t.Fatalf("suspects are %q", got)
+	}
+	s.tell(w.putEvent("/a"))
+	if got := paths(); !slices.Equal(got, []string{"/b"}) {
+		t.Fatalf("after /a was closed, suspects are %q", got)
+	}
+	w.now += 61e9
+	writing("/c")
+	if got := paths(); !slices.Equal(got, []string{"/c"}) {
+		t.Fatalf("after /b's time, suspects are %q", got)
+	}
+}
+
 // A damaged segment ends its session, once, and what other sessions say is folded on.
 func TestDamagedSegmentEndsItsSession(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})

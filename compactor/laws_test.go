@@ -28,7 +28,7 @@ func drawSaying(t *rapid.T, realtimeOnly bool) saying {
 	s := saying{}
 	times := rapid.Permutation(seconds(60)).Draw(t, "times")
 	for range rapid.IntRange(1, 3).Draw(t, "sessions") {
-		s.local = append(s.local, rapid.Bool().Draw(t, "local"))
+		s.local = append(s.local, rapid.Bool().Draw(t, "local") || os.Getenv("LAWLOCAL") != "")
 		var evs []event.Event
 		for range rapid.IntRange(1, 7).Draw(t, "events") {
 			evs = append(evs, drawEvent(t, times[0], realtimeOnly))

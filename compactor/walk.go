@@ -295,7 +295,7 @@ func isDir(row *evidence.Row, known bool) bool {
 // settle puts the result where it belongs, and adds up what it changes in the directory.
 func (v *visit) settle(r *resolution) error {
 	wasDir := isDir(&r.was, r.wasKnown)
-	if !r.touched && !((r.Changed || v.raised) && (wasDir || isDir(&r.row, r.known))) {
+	if !r.touched && !((r.Changed || r.Raised || v.raised) && (wasDir || isDir(&r.row, r.known))) {
 		v.settleEntry(r)
 		return nil
 	}

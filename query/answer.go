@@ -75,10 +75,17 @@ func writeBody(w http.ResponseWriter, m *manifest.Manifest, until int64, body []
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", etag(m, until))
+	setFreshness(h, m)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // a client that went away is no error of ours
+}
+
+// setFreshness says which version an answer is of, and as of when: the time of its newest observation.
+func setFreshness(h http.Header, m *manifest.Manifest) {
+	h.Set("Fustor-Version", strconv.FormatUint(m.Version, 10))
+	h.Set("Fustor-Observed-At", httpapi.Seconds(m.ObservedAt).String())
 }
 
 // ndjson is the media type of streams: one JSON object a line.
@@ -130,6 +137,7 @@ func (l *lines) start() {
 	h := l.w.Header()
 	h.Set("Content-Type", ndjson)
 	h.Set("ETag", etag(l.m, 0))
+	setFreshness(h, l.m)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
 }

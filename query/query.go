@@ -47,6 +47,7 @@ type Server struct {
 	clock    *storeClock
 	heads    *heads
 	versions *versions
+	leaders  *leaders
 	mux      *httpapi.Mux
 	handler  http.Handler
 }
@@ -86,6 +87,7 @@ func New(o Options) (*Server, error) {
 		store: st, keys: o.Authenticator, clock: clock,
 		heads:    newHeads(st, o.HeadTTL, o.Now),
 		versions: newVersions(st, layer.NewCache(o.CacheBytes)),
+		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
 		mux:      httpapi.NewMux(),
 	}
 	s.routes(o.Registry, o.OpenAPI)
@@ -104,17 +106,22 @@ func (s *Server) Invalidate(view string) { s.heads.invalidate(view) }
 
 func (s *Server) routes(registry *prometheus.Registry, document []byte) {
 	protect := func(h http.Handler) http.Handler { return withCookie(s.keys.Require(h, access.Query)) }
-	view := func(call string, f viewHandler) {
-		s.mux.Handle(http.MethodGet, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+	route := func(method, call string, f viewHandler) {
+		s.mux.Handle(method, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			return s.serveView(w, r, f)
 		})))
 	}
-	view("tree", s.tree)
-	view("list", s.list)
-	view("metadata", s.metadata)
-	view("search", s.search)
-	view("stats", s.stats)
-	view("sessions", s.sessions)
+	for _, c := range []struct {
+		name    string
+		handler viewHandler
+	}{
+		{"tree", s.tree}, {"list", s.list}, {"metadata", s.metadata}, {"search", s.search}, {"stats", s.stats},
+		{"suspect-list", s.suspectList}, {"blind-spots", s.listBlindSpots},
+	} {
+		route(http.MethodGet, c.name, c.handler)
+	}
+	route(http.MethodPut, "suspect-list", s.updateSuspects)
+	route(http.MethodGet, "sessions", s.sessions)
 	httpapi.Probes{Ready: s.ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
 	s.pageRoutes()
 }

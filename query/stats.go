@@ -39,6 +39,9 @@ type statsAnswer struct {
 	ScanErrorCount      uint64           `json:"scan_error_count"`
 	ScanErrors          []scanError      `json:"scan_errors"`
 
+	// HasLeader says that an agent leads the view at present: without one, what changes is not found by audits.
+	HasLeader bool `json:"has_leader"`
+
 	Version      uint64          `json:"version"`
 	FoldedAt     httpapi.Seconds `json:"folded_at"`
 	FoldedAtNs   int64           `json:"folded_at_ns"`
@@ -78,6 +81,11 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	}
 	a := statsOf(v.m, row, now)
 	a.HasBlindSpot = doubtful.blindSpot
+	leader, err := s.leaders.of(r.Context(), view)
+	if err != nil {
+		return explain(view, err)
+	}
+	a.HasLeader = leader != ""
 	var until int64
 	a.Suspects, until = doubtful.suspects(now)
 	body, err := json.Marshal(a)

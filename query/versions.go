@@ -66,6 +66,9 @@ func (s *Server) current(ctx context.Context, view string) (*version, error) {
 	if !m.Ready() {
 		return nil, errNotReady(view, m)
 	}
+	if err := s.checkLive(ctx, m); err != nil {
+		return nil, explain(view, err)
+	}
 	v, err := s.versions.of(m, false)
 	return v, explain(view, err)
 }
@@ -77,6 +80,9 @@ func (s *Server) pinned(ctx context.Context, view string, number uint64, nonce s
 		err = s.absent(ctx, view)
 	}
 	if err != nil {
+		return nil, explain(view, err)
+	}
+	if err := s.checkLive(ctx, m); err != nil {
 		return nil, explain(view, err)
 	}
 	if m.Version == number && m.Nonce == nonce {

@@ -44,8 +44,9 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 	o.Ends, o.Raised = own.Max(place.Floor), before.Max(own) != before
 	s.trimJournal(own)
 	s.settle(row.Name, place)
+	v.stale = len(s.looks) > 0 && !s.looks[len(s.looks)-1].Gone
 	s.liftFloor(&v)
-	if known || v.known && !v.by.floor {
+	if known || v.known && (!v.by.floor || v.stale) {
 		s.show(row, &v)
 		s.encode(row, place)
 	}
@@ -117,10 +118,8 @@ func (s *state) cut(row *Row, known bool, floor Ends) {
 	}
 	looks := s.looks[:0]
 	for _, l := range s.looks {
-		if floor.endsLook(l.At, l.Since) {
-			if !l.directory() {
-				s.ends = s.ends.Max(endOf(&l))
-			}
+		if floor.endsLook(l.At, l.Since) && (l.Gone || l.At <= max(floor.Told, floor.Looked)) {
+			s.ends = s.ends.Max(endOf(&l))
 			continue
 		}
 		looks = append(looks, l)
@@ -149,7 +148,7 @@ func (s *state) cuts(floor Ends) bool {
 		return true
 	}
 	for i := range s.looks {
-		if l := &s.looks[i]; !l.Gone && floor.endsLook(l.At, l.Since) {
+		if l := &s.looks[i]; floor.endsLook(l.At, l.Since) {
 			return true
 		}
 	}

@@ -164,6 +164,7 @@ func (r Rules) told(c *Claim) element {
 // verdict is what the evidence comes to.
 type verdict struct {
 	known, missing bool
+	stale          bool // a look that does not count has to be remembered: a listing lacks nothing that it saw
 	by             *element // that it rests on
 	content        *element // what is, or was, there
 }

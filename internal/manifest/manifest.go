@@ -48,6 +48,9 @@ type Manifest struct {
 	Scan    Scan            `json:"scan"`
 	Counted Counted         `json:"counted"`
 
+	// Live marks a view that was configured, when the version was made, to be read only while a session leads it.
+	Live bool `json:"live,omitempty"`
+
 	// Suspects are the files that may still be written to, the newest first, at most MaxSuspects of them: what a sentinel
 	// looks at. Those whose time is over may still be among them.
 	Suspects []Suspect `json:"suspects,omitempty"`

@@ -1,0 +1,78 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// leaderTTL is how long it is believed that a view has a live leader, or has none, before the lease is read again.
+const leaderTTL = time.Second
+
+// leaders knows which session leads each view.
+type leaders struct {
+	store store.Store
+	now   func() time.Time
+
+	mu    sync.Mutex
+	known map[string]leaderState
+}
+
+type leaderState struct {
+	session string // empty: nobody leads
+	checked time.Time
+}
+
+// of is the session that leads a view; empty if none does.
+func (l *leaders) of(ctx context.Context, view string) (string, error) {
+	checked := l.now()
+	l.mu.Lock()
+	s, ok := l.known[view]
+	l.mu.Unlock()
+	if ok && checked.Sub(s.checked) < leaderTTL {
+		return s.session, nil
+	}
+	var lease session.Lease
+	meta, err := readJSON(ctx, l.store, layout.Lease(view), &lease)
+	if err != nil {
+		return "", err
+	}
+	s = leaderState{checked: checked}
+	if lease.Session != "" && session.Live(session.Age(meta), lease.TTLSeconds) {
+		s.session = lease.Session
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.known) >= maxHeads {
+		clear(l.known)
+	}
+	l.known[view] = s
+	return s.session, nil
+}
+
+// checkLive refuses to read a view that is configured to be live while nobody leads it. Others are read as they are, and
+// say how old that is. A version knows how its view was configured when it was made, so no other view is asked for more
+// than its head.
+func (s *Server) checkLive(ctx context.Context, m *manifest.Manifest) error {
+	if !m.Live {
+		return nil
+	}
+	leader, err := s.leaders.of(ctx, m.View)
+	if err != nil {
+		return err
+	}
+	if leader == "" {
+		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter,
+			Detail: fmt.Sprintf("view %q is configured to be live, and no agent leads it at present", m.View),
+			Hint:   "start an agent, or wait until one takes over; /sessions says who feeds the view"}
+	}
+	return nil
+}
