@@ -55,7 +55,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, excludes: excludes, clock: pipe.NewClock(), counts: &scan.Counts{},
+		o: o, excludes: excludes, clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
 		gone: make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
 	}
 	if a.client, err = send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock); err != nil {
@@ -66,7 +66,7 @@ func New(o Options) (*Agent, error) {
 		a.sender = send.NewIngest(a.client, nil)
 	}
 	a.stream = pipe.New(pipe.Config{
-		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !tree.Remote(o.Root), Now: a.clock.Now,
+		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !o.Tuning.System.Remote(o.Root), Now: a.clock.Now,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
 	})
 	return a, a.register(o.Registry)
@@ -80,6 +80,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Emit: a.stream.Realtime, HasRoom: a.stream.HasRoom,
 		Overflow: a.needRescan, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
 		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
+		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
 	})
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func benchTree(b *testing.B) string {
 // scanToSegments scans a tree into encoded segments, which are thrown away.
 func scanToSegments(b *testing.B, dir string, covered bool) uint64 {
 	b.Helper()
-	clock := pipe.NewClock()
+	clock := pipe.NewClock(nil, nil)
 	s := pipe.New(pipe.Config{View: "bench", Agent: "a", Source: "fs://bench", Now: clock.Now})
 	if _, err := s.Begin("session", 1); err != nil {
 		b.Fatal(err)
@@ -119,13 +119,13 @@ func BenchmarkScanAgainstFind(b *testing.B) {
 }
 
 // coverer is a watcher's Cover, with nobody listening to what it hears.
-func coverer(b *testing.B, dir string) func(*tree.Root, *tree.Dir, string) (scan.Place, error) {
+func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string) (scan.Place, error) {
 	b.Helper()
 	x, err := tree.NewExcludes(nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := watch.New(watch.Config{Root: dir, Excludes: x, Now: pipe.NewClock().Now, Logger: slog.New(slog.DiscardHandler),
+	w, err := watch.New(watch.Config{Root: dir, Excludes: x, Now: pipe.NewClock(nil, nil).Now, Logger: slog.New(slog.DiscardHandler),
 		Emit: func([]event.Event) bool { return true }, HasRoom: func() bool { return true }})
 	if err != nil {
 		b.Fatal(err)

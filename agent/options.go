@@ -21,6 +21,7 @@ import (
 
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/layout"
 )
 
@@ -69,6 +70,13 @@ type Tuning struct {
 	MaxPending    int // notices
 	ScanBacklog   int // bytes
 	GracePeriod   time.Duration
+	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time
+	// of day. nil: the real ones.
+	Steady func() int64
+	Wall   func() time.Time
+	// System and Notifier stand in for the operating system's files and notices; nil: the real ones.
+	System   tree.System
+	Notifier func(root string) (watch.Notifier, error)
 }
 
 // Check says what keeps dir from being a source, in words for its user. nil: nothing.
@@ -81,10 +89,13 @@ func (o Options) withDefaults() (Options, error) {
 	case o.IngestURL == "":
 		return o, errors.New("the agent needs the URL of an ingest")
 	}
-	if err := Check(o.Root); err != nil {
+	if o.Tuning.System == nil {
+		o.Tuning.System = tree.OS
+	}
+	if err := tree.CheckOn(o.Tuning.System, o.Root); err != nil {
 		return o, err
 	}
-	root, err := tree.Resolve(o.Root)
+	root, err := o.Tuning.System.Resolve(o.Root)
 	if err != nil {
 		return o, err
 	}

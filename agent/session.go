@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/store"
 )
 
 // standing is what the agent knows of its session.
@@ -272,7 +272,7 @@ func (b *backoff) next(err error) time.Duration {
 	if errors.Is(err, send.ErrTaken) {
 		limit = min(limit, 2*time.Second) // it ends within its time-out
 	}
-	wait := limit/2 + rand.N(limit/2)
+	wait := limit/2 + store.Jitter(limit/2)
 	var status *send.StatusError
 	if errors.As(err, &status) {
 		wait = max(wait, min(status.RetryAfter, time.Minute))

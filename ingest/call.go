@@ -62,11 +62,11 @@ func viewOf(r *http.Request, asked string) (string, error) {
 
 // timed is what every answer begins with.
 type timed struct {
-	// ServerTime is the store's time, ns since 1970.
-	ServerTime int64 `json:"server_time_ns"`
+	// ServerTime is the store's time, ns since 1970; left out by a process that the store has not answered yet.
+	ServerTime int64 `json:"server_time_ns,omitempty"`
 }
 
-func (c *call) timed() timed { return timed{c.i.clock.Now()} }
+func (c *call) timed() timed { return timed{c.i.clock.Measured()} }
 
 // ok answers 200.
 func (c *call) ok(v any) error {

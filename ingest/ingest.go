@@ -95,7 +95,7 @@ func New(o Options) (*Ingest, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	i.mux = i.routes(o.Registry)
-	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Now}
+	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Measured}
 	i.handler = frame.Wrap(i.mux)
 	return i, nil
 }

@@ -18,8 +18,16 @@ type Clock struct {
 	last     int64
 }
 
-// NewClock starts from the host's own idea of the time.
-func NewClock() *Clock { return newClock(steadyNow, time.Now().UnixNano()) }
+// NewClock starts from the host's own idea of the time. Where steady or wall are nil they are the host's own.
+func NewClock(steady func() int64, wall func() time.Time) *Clock {
+	if steady == nil {
+		steady = steadyNow
+	}
+	if wall == nil {
+		wall = time.Now
+	}
+	return newClock(steady, wall().UnixNano())
+}
 
 func newClock(steady func() int64, wall int64) *Clock {
 	return &Clock{steady: steady, offset: wall - steady()}

@@ -36,14 +36,14 @@ type Place interface {
 
 // Config is what to scan, and where to.
 type Config struct {
-	Root             *tree.Root
+	Root             tree.Root
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
 	Workers          int // default: two for each processor, at most 32
 	Evidence         event.Evidence
 	Now              func() int64 // the store's time, strictly growing, ns
 	// Cover, unless nil, watches an open directory. ErrMoved passes it over.
-	Cover func(root *tree.Root, d *tree.Dir, path string) (Place, error)
+	Cover func(root tree.Root, d tree.Dir, path string) (Place, error)
 	// Emit takes the events; it may wait. The event is reused afterwards. place is nil for marks. Without Emit, the
 	// scan covers the directories and looks at nothing else.
 	Emit func(ctx context.Context, ev *event.Event, place Place) error

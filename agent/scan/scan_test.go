@@ -224,7 +224,7 @@ func TestUnreadableDirectoryIsReportedAndNotTakenForEmpty(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "ok/f"), nil, 0o644))
 	deny := errors.New("permission denied, for this test")
 	c, counts := scanTree(t, dir, func(cfg *Config) {
-		cfg.Cover = func(_ *tree.Root, _ *tree.Dir, path string) (Place, error) {
+		cfg.Cover = func(_ tree.Root, _ tree.Dir, path string) (Place, error) {
 			if path == "/secret" {
 				return nil, deny
 			}

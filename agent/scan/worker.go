@@ -159,7 +159,7 @@ func (w *worker) coverChildren(path string) {
 }
 
 // list looks at every name and emits the listing, in chunks if it is long.
-func (w *worker) list(ctx context.Context, d *tree.Dir, place Place, picky bool) (changed bool, err error) {
+func (w *worker) list(ctx context.Context, d tree.Dir, place Place, picky bool) (changed bool, err error) {
 	w.holes = w.holes[:0]
 	var sum sums
 	n := w.names.Len()
@@ -200,7 +200,7 @@ func (s *sums) addTo(c *Counts) {
 }
 
 // look fills w.entries with the names from first to before last, and notes the subdirectories.
-func (w *worker) look(d *tree.Dir, first, last int, sum *sums) error {
+func (w *worker) look(d tree.Dir, first, last int, sum *sums) error {
 	w.entries = w.entries[:0]
 	holes := len(w.holes)
 	for i := first; i < last; i++ {

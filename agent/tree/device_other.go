@@ -4,5 +4,5 @@ package tree
 
 import "io/fs"
 
-// DeviceOf is 0 where files have no device numbers.
-func DeviceOf(fs.FileInfo) uint64 { return 0 }
+// deviceOf is 0 where files have no device numbers.
+func deviceOf(fs.FileInfo) uint64 { return 0 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// DeviceOf is the device number of what os.Stat has looked at.
-func DeviceOf(fi fs.FileInfo) uint64 {
+// deviceOf is the device number of what os.Stat has looked at.
+func deviceOf(fi fs.FileInfo) uint64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		return uint64(st.Dev)
 	}

@@ -3,7 +3,8 @@
 // Paths are those of events: relative to the root, with a leading slash. On Linux every look goes through directory
 // descriptors and never follows a symbolic link below the root, so paths of any depth work and a directory that is
 // swapped for a link leads nowhere. Elsewhere package os does the looking. Nothing here opens a file or writes.
-// agent/scan and agent/watch are the callers.
+// System is the seam at which internal/sim puts a simulated tree in the place of the real one. agent/scan and
+// agent/watch are the callers.
 package tree
 
 import (
@@ -26,6 +27,66 @@ type Info struct {
 	Entry event.Entry
 	ID    ID
 	Links uint64 // hard links
+}
+
+// System is what trees are looked at through: OS, or a simulation in its place.
+type System interface {
+	// Resolve gives the directory that users mean by dir: absolute, and with every symbolic link in it followed once.
+	Resolve(dir string) (string, error)
+	// Remote reports whether other hosts may change what is in dir. What cannot be told counts as such.
+	Remote(dir string) bool
+	// OpenRoot opens the directory with the absolute path.
+	OpenRoot(path string) (Root, error)
+	// DeviceAbove is the device of the directory that path is in.
+	DeviceAbove(path string) (uint64, error)
+}
+
+// Root is an open root directory. It keeps its file system from being unmounted: close it soon.
+type Root interface {
+	// Info is the root itself as it was when it was opened.
+	Info() Info
+	// OpenDir opens the directory at path, for reading.
+	OpenDir(path string) (Dir, error)
+	// Looker returns one; close it.
+	Looker() Looker
+	Close()
+}
+
+// Dir is an open directory.
+type Dir interface {
+	// Info is the directory itself as it is now.
+	Info() (Info, error)
+	// Read adds the directory's names to n and sorts them. "." and ".." are not among them.
+	Read(n *Names) error
+	// Lstat looks at the i-th name.
+	Lstat(n *Names, i int) (Info, error)
+	Close()
+}
+
+// Looker looks at single paths. It may keep the last parent directory open, so give it paths of one directory in a row.
+type Looker interface {
+	// Lstat looks at path now.
+	Lstat(path string) (Info, error)
+	// Forget lets go of the parent directory, so that the next look resolves its path anew.
+	Forget()
+	Close()
+}
+
+// OS is the operating system's file systems.
+var OS System = osSystem{}
+
+type osSystem struct{}
+
+func (osSystem) Resolve(dir string) (string, error) { return Resolve(dir) }
+func (osSystem) Remote(dir string) bool             { return Remote(dir) }
+func (osSystem) OpenRoot(path string) (Root, error) { return OpenRoot(path) }
+
+func (osSystem) DeviceAbove(path string) (uint64, error) {
+	above, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return 0, err
+	}
+	return deviceOf(above), nil
 }
 
 // Resolve gives the directory that users mean by dir: absolute, and with every symbolic link in it followed once.
@@ -64,16 +125,17 @@ type Names struct {
 type nameRef struct {
 	key         uint64 // the first eight bytes, as a big-endian number
 	start, size uint32
-	dir         dirHint
+	dir         DirHint
 }
 
-// dirHint is what the directory itself says about an entry being a directory.
-type dirHint uint8
+// DirHint is what the directory itself says about an entry being a directory.
+type DirHint uint8
 
+// What a directory says.
 const (
-	unknownType dirHint = iota
-	isDirectory
-	isNoDirectory
+	UnknownType DirHint = iota
+	IsDirectory
+	IsNoDirectory
 )
 
 // Reset empties n.
@@ -85,7 +147,8 @@ func (n *Names) Reset() {
 	n.text, n.refs, n.all = n.text[:0], n.refs[:0], ""
 }
 
-func (n *Names) add(name []byte, hint dirHint) {
+// Add is for those who fill n; Sort comes when all are added.
+func (n *Names) Add(name []byte, hint DirHint) {
 	start := len(n.text)
 	n.text = append(append(n.text, name...), 0)
 	var key uint64
@@ -132,7 +195,7 @@ func (n *Names) At(i int) string {
 }
 
 // MayBeDirectory reports false where the directory itself says that the i-th entry is something else.
-func (n *Names) MayBeDirectory(i int) bool { return n.refs[i].dir != isNoDirectory }
+func (n *Names) MayBeDirectory(i int) bool { return n.refs[i].dir != IsNoDirectory }
 
 // Keep drops the names for which keep says false.
 func (n *Names) Keep(keep func(name string) bool) {
@@ -140,23 +203,30 @@ func (n *Names) Keep(keep func(name string) bool) {
 }
 
 // Check says what keeps dir from being a view's source, in words for its user.
-func Check(dir string) error {
-	path, err := Resolve(dir)
+func Check(dir string) error { return CheckOn(OS, dir) }
+
+// CheckOn is Check on a system.
+func CheckOn(sys System, dir string) error {
+	path, err := sys.Resolve(dir)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("look at directory %q: %w", dir, err)
-	}
-	if !info.IsDir() {
+	root, err := sys.OpenRoot(path)
+	if errors.Is(err, syscall.ENOTDIR) {
 		return fmt.Errorf("%q is not a directory", dir)
 	}
-	root, err := OpenRoot(path)
 	if err != nil {
 		return fmt.Errorf("open directory %q: %w", dir, err)
 	}
 	defer root.Close()
+	if root.Info().Entry.Type != event.Directory {
+		return fmt.Errorf("%q is not a directory", dir)
+	}
+	return checkReadable(root, dir)
+}
+
+// checkReadable looks at the root's names, and at the first of them.
+func checkReadable(root Root, dir string) error {
 	d, err := root.OpenDir("/")
 	if err != nil {
 		return fmt.Errorf("open directory %q: %w", dir, err)

@@ -12,21 +12,21 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Root is an open root directory. It keeps its file system from being unmounted: close it soon.
-type Root struct {
+// osRoot is a Root by its descriptor.
+type osRoot struct {
 	fd   int
 	info Info
 }
 
 // OpenRoot opens the directory with the absolute path.
-func OpenRoot(path string) (*Root, error) {
+func OpenRoot(path string) (Root, error) {
 	fd, err := retry(func() (int, error) {
 		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	r := &Root{fd: fd}
+	r := &osRoot{fd: fd}
 	if r.info, err = fdInfo(fd); err != nil {
 		_ = unix.Close(fd)
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
@@ -34,20 +34,17 @@ func OpenRoot(path string) (*Root, error) {
 	return r, nil
 }
 
-// Info is the root itself as it was when it was opened.
-func (r *Root) Info() Info { return r.info }
+func (r *osRoot) Info() Info { return r.info }
 
-// Close gives the descriptor back.
-func (r *Root) Close() { _ = unix.Close(r.fd) }
+func (r *osRoot) Close() { _ = unix.Close(r.fd) }
 
-// Dir is an open directory.
-type Dir struct {
+// osDir is a Dir by its descriptor.
+type osDir struct {
 	fd   int
 	path string
 }
 
-// OpenDir opens the directory at path, for reading.
-func (r *Root) OpenDir(path string) (*Dir, error) {
+func (r *osRoot) OpenDir(path string) (Dir, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
 	fd, err := r.open(relative(path), flags|unix.O_NOATIME)
 	if err == unix.EPERM { // only an owner may leave the access time alone
@@ -56,17 +53,15 @@ func (r *Root) OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Dir{fd: fd, path: path}, nil
+	return &osDir{fd: fd, path: path}, nil
 }
 
-// FD is the descriptor.
-func (d *Dir) FD() int { return d.fd }
+// FD is the descriptor, for those who ask the kernel to watch the directory.
+func (d *osDir) FD() int { return d.fd }
 
-// Close gives the descriptor back.
-func (d *Dir) Close() { _ = unix.Close(d.fd) }
+func (d *osDir) Close() { _ = unix.Close(d.fd) }
 
-// Info is the directory itself as it is now.
-func (d *Dir) Info() (Info, error) {
+func (d *osDir) Info() (Info, error) {
 	info, err := fdInfo(d.fd)
 	if err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
@@ -74,8 +69,7 @@ func (d *Dir) Info() (Info, error) {
 	return info, nil
 }
 
-// Read adds the directory's names to n and sorts them. "." and ".." are not among them.
-func (d *Dir) Read(n *Names) error {
+func (d *osDir) Read(n *Names) error {
 	buffer := direntBuffers.Get().(*[direntBytes]byte)
 	defer direntBuffers.Put(buffer)
 	for {
@@ -110,24 +104,23 @@ func (n *Names) addDirents(b []byte) {
 			}
 		}
 		if s := string(name); s != "." && s != ".." && s != "" {
-			n.add(name, direntHint(b[18]))
+			n.Add(name, direntHint(b[18]))
 		}
 		b = b[size:]
 	}
 }
 
-func direntHint(t byte) dirHint {
+func direntHint(t byte) DirHint {
 	switch t {
 	case unix.DT_DIR:
-		return isDirectory
+		return IsDirectory
 	case unix.DT_UNKNOWN:
-		return unknownType
+		return UnknownType
 	}
-	return isNoDirectory
+	return IsNoDirectory
 }
 
-// Lstat looks at the i-th name.
-func (d *Dir) Lstat(n *Names, i int) (Info, error) {
+func (d *osDir) Lstat(n *Names, i int) (Info, error) {
 	var st unix.Stat_t
 	r := n.refs[i]
 	if err := fstatat(d.fd, n.text[r.start:r.start+r.size+1], &st); err != nil {
@@ -136,7 +129,7 @@ func (d *Dir) Lstat(n *Names, i int) (Info, error) {
 	return d.info(n.At(i), &st)
 }
 
-func (d *Dir) info(name string, st *unix.Stat_t) (Info, error) {
+func (d *osDir) info(name string, st *unix.Stat_t) (Info, error) {
 	info := fromStat(st)
 	if info.Entry.Type == event.Symlink {
 		target, err := readlink(d.fd, name)
@@ -148,29 +141,25 @@ func (d *Dir) info(name string, st *unix.Stat_t) (Info, error) {
 	return info, nil
 }
 
-// Looker looks at single paths. It keeps the last parent directory open, so give it paths of one directory in a row.
-type Looker struct {
-	root   *Root
+// osLooker is a Looker that keeps the last parent directory open.
+type osLooker struct {
+	root   *osRoot
 	parent string
-	dir    Dir
+	dir    osDir
 }
 
-// Looker returns one; close it.
-func (r *Root) Looker() *Looker { return &Looker{root: r, dir: Dir{fd: -1}} }
+func (r *osRoot) Looker() Looker { return &osLooker{root: r, dir: osDir{fd: -1}} }
 
-// Close gives the descriptor back.
-func (l *Looker) Close() {
+func (l *osLooker) Close() {
 	if l.dir.fd >= 0 {
 		l.dir.Close()
 		l.dir.fd = -1
 	}
 }
 
-// Forget closes the parent directory that is held open, so that the next look resolves its path anew.
-func (l *Looker) Forget() { l.Close() }
+func (l *osLooker) Forget() { l.Close() }
 
-// Lstat looks at path now.
-func (l *Looker) Lstat(path string) (Info, error) {
+func (l *osLooker) Lstat(path string) (Info, error) {
 	if path == "/" {
 		info, err := fdInfo(l.root.fd)
 		if err != nil {
@@ -185,7 +174,7 @@ func (l *Looker) Lstat(path string) (Info, error) {
 		if err != nil {
 			return Info{}, &fs.PathError{Op: "open", Path: parent, Err: err}
 		}
-		l.parent, l.dir = parent, Dir{fd: fd, path: strings.TrimSuffix(parent, "/")}
+		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/")}
 	}
 	var st unix.Stat_t
 	if err := fstatat(l.dir.fd, append([]byte(name), 0), &st); err != nil {
@@ -198,7 +187,7 @@ func (l *Looker) Lstat(path string) (Info, error) {
 const pathStep = 4000
 
 // open opens a path below the root without following any symbolic link.
-func (r *Root) open(rel string, flags int) (int, error) {
+func (r *osRoot) open(rel string, flags int) (int, error) {
 	dir, owned := r.fd, false
 	for {
 		part, rest := rel, ""

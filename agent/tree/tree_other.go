@@ -12,51 +12,43 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Root is a root directory.
-type Root struct {
+// osRoot is a Root by its path.
+type osRoot struct {
 	path string
 	info Info
 }
 
 // OpenRoot makes sure that the directory with the absolute path is there.
-func OpenRoot(path string) (*Root, error) {
+func OpenRoot(path string) (Root, error) {
 	info, err := lstat(path)
 	if err != nil {
 		return nil, err
 	}
-	return &Root{path: path, info: info}, nil
+	return &osRoot{path: path, info: info}, nil
 }
 
-// Info is the root itself as it was when it was opened.
-func (r *Root) Info() Info { return r.info }
+func (r *osRoot) Info() Info { return r.info }
 
-// Close does nothing here.
-func (r *Root) Close() {}
+func (r *osRoot) Close() {}
 
-// Dir is an open directory.
-type Dir struct {
+// osDir is a Dir by its open file.
+type osDir struct {
 	file *os.File
 	path string
 }
 
-// OpenDir opens the directory at path, for reading.
-func (r *Root) OpenDir(path string) (*Dir, error) {
+func (r *osRoot) OpenDir(path string) (Dir, error) {
 	full := filepath.Join(r.path, filepath.FromSlash(path))
 	f, err := os.Open(full)
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{file: f, path: full}, nil
+	return &osDir{file: f, path: full}, nil
 }
 
-// FD is the descriptor.
-func (d *Dir) FD() int { return int(d.file.Fd()) }
+func (d *osDir) Close() { _ = d.file.Close() }
 
-// Close gives the descriptor back.
-func (d *Dir) Close() { _ = d.file.Close() }
-
-// Info is the directory itself as it is now.
-func (d *Dir) Info() (Info, error) {
+func (d *osDir) Info() (Info, error) {
 	info, err := d.file.Stat()
 	if err != nil {
 		return Info{}, err
@@ -64,16 +56,15 @@ func (d *Dir) Info() (Info, error) {
 	return fromFileInfo(info), nil
 }
 
-// Read adds the directory's names to n and sorts them.
-func (d *Dir) Read(n *Names) error {
+func (d *osDir) Read(n *Names) error {
 	for {
 		entries, err := d.file.ReadDir(4096)
 		for _, e := range entries {
-			hint := isNoDirectory
+			hint := IsNoDirectory
 			if e.IsDir() {
-				hint = isDirectory
+				hint = IsDirectory
 			}
-			n.add([]byte(e.Name()), hint)
+			n.Add([]byte(e.Name()), hint)
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
 			break
@@ -86,23 +77,18 @@ func (d *Dir) Read(n *Names) error {
 	return nil
 }
 
-// Lstat looks at the i-th name.
-func (d *Dir) Lstat(n *Names, i int) (Info, error) { return lstat(filepath.Join(d.path, n.At(i))) }
+func (d *osDir) Lstat(n *Names, i int) (Info, error) { return lstat(filepath.Join(d.path, n.At(i))) }
 
-// Looker looks at single paths.
-type Looker struct{ root *Root }
+// osLooker looks at paths of package os.
+type osLooker struct{ root *osRoot }
 
-// Looker returns one; close it.
-func (r *Root) Looker() *Looker { return &Looker{root: r} }
+func (r *osRoot) Looker() Looker { return &osLooker{root: r} }
 
-// Close does nothing here.
-func (l *Looker) Close() {}
+func (l *osLooker) Close() {}
 
-// Forget does nothing here.
-func (l *Looker) Forget() {}
+func (l *osLooker) Forget() {}
 
-// Lstat looks at path now.
-func (l *Looker) Lstat(path string) (Info, error) {
+func (l *osLooker) Lstat(path string) (Info, error) {
 	return lstat(filepath.Join(l.root.path, filepath.FromSlash(path)))
 }
 

@@ -17,7 +17,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func openRoot(t testing.TB, dir string) *Root {
+func openRoot(t testing.TB, dir string) Root {
 	t.Helper()
 	root, err := OpenRoot(dir)
 	must(t, err)
@@ -72,7 +72,7 @@ func TestNamesAreInByteOrder(t *testing.T) {
 			t.Errorf("name %d is %q, not %q", i, names.At(i), n)
 		}
 	}
-	names.add([]byte("a"), unknownType)
+	names.Add([]byte("a"), UnknownType)
 	names.Sort()
 	if names.Len() != len(want) {
 		t.Error("a double name was kept")

@@ -3,16 +3,11 @@ package watch
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
-
-// errLimit: the system grants no more watches.
-var errLimit = errors.New("no more watches")
 
 // limitState is what is known of the system's limit on watches.
 type limitState struct {
@@ -47,7 +42,7 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 
 // Cover watches a directory that a scan has opened and is going to read. It answers scan.ErrMoved if path leads
 // elsewhere by now: the watcher knows, or will hear, of the directory's new place and reads it there.
-func (w *Watcher) Cover(root *tree.Root, d *tree.Dir, path string) (scan.Place, error) {
+func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, error) {
 	w.mu.Lock()
 	id, err := w.watchLocked(d, path)
 	w.mu.Unlock()
@@ -76,7 +71,7 @@ func (w *Watcher) Cover(root *tree.Root, d *tree.Dir, path string) (scan.Place, 
 }
 
 // covered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it.
-func (w *Watcher) covered(same bool, err error, id watchID, path string) (scan.Place, error) {
+func (w *Watcher) covered(same bool, err error, id WatchID, path string) (scan.Place, error) {
 	var n *node
 	if err == nil && same {
 		if n, err = w.model.attach(path, id, w.gen); err == nil {
@@ -84,8 +79,8 @@ func (w *Watcher) covered(same bool, err error, id watchID, path string) (scan.P
 			return &place{w: w, node: n, since: w.model.moves}, nil
 		}
 	}
-	if id != noWatch && w.model.byWatch[id] == nil {
-		w.notifier.remove(id)
+	if id != NoWatch && w.model.byWatch[id] == nil {
+		w.notifier.Remove(id)
 	}
 	if err == nil || errors.Is(err, scan.ErrMoved) || tree.Gone(err) {
 		return nil, scan.ErrMoved
@@ -124,15 +119,15 @@ func (p *place) Done() {
 	p.node.reading--
 }
 
-// watchLocked watches an open directory. Where the limit is reached it answers noWatch and no error.
-func (w *Watcher) watchLocked(d *tree.Dir, path string) (id watchID, err error) {
+// watchLocked watches an open directory. Where the limit is reached it answers NoWatch and no error.
+func (w *Watcher) watchLocked(d tree.Dir, path string) (id WatchID, err error) {
 	if w.cfg.addError != nil {
 		err = w.cfg.addError(path)
 	}
 	if err == nil {
-		id, err = w.notifier.add(w.cfg.Root, d, path)
+		id, err = w.notifier.Add(w.cfg.Root, d, path)
 	}
-	if !errors.Is(err, errLimit) {
+	if !errors.Is(err, ErrLimit) {
 		return id, err
 	}
 	w.limit.unwatched++
@@ -141,7 +136,7 @@ func (w *Watcher) watchLocked(d *tree.Dir, path string) (id watchID, err error) 
 			"watches", len(w.model.byWatch), "hint", LimitHint)
 	}
 	w.limit.cause = err
-	return noWatch, nil
+	return NoWatch, nil
 }
 
 // LimitHint is what to do about the limit on watches.
@@ -166,25 +161,25 @@ type rootIdentity struct {
 	mounted bool // it is the root of a file system
 }
 
-func identify(path string) (rootIdentity, error) {
-	root, err := tree.OpenRoot(path)
+func identify(sys tree.System, path string) (rootIdentity, error) {
+	root, err := sys.OpenRoot(path)
 	if err != nil {
 		return rootIdentity{}, fmt.Errorf("open root: %w", err)
 	}
 	defer root.Close()
-	above, err := os.Stat(filepath.Dir(path))
+	above, err := sys.DeviceAbove(path)
 	if err != nil {
 		return rootIdentity{}, fmt.Errorf("look above the root: %w", err)
 	}
-	return rootIdentity{id: root.Info().ID, mounted: tree.DeviceOf(above) != root.Info().ID.Dev}, nil
+	return rootIdentity{id: root.Info().ID, mounted: above != root.Info().ID.Dev}, nil
 }
 
 // OpenRoot opens the root, if it is the directory that it was.
-func (w *Watcher) OpenRoot() (*tree.Root, error) {
+func (w *Watcher) OpenRoot() (tree.Root, error) {
 	w.mu.Lock()
 	id := w.identity.id
 	w.mu.Unlock()
-	root, err := tree.OpenRoot(w.cfg.Root)
+	root, err := w.cfg.System.OpenRoot(w.cfg.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +192,7 @@ func (w *Watcher) OpenRoot() (*tree.Root, error) {
 
 // checkRoot finds out whether the root is still there, and whether one that was lost is back.
 func (w *Watcher) checkRoot() {
-	now, err := identify(w.cfg.Root)
+	now, err := identify(w.cfg.System, w.cfg.Root)
 	w.doubt = false
 	if err == nil && !w.isLost() && now.id == w.identity.id {
 		return

@@ -90,7 +90,7 @@ func (w *Watcher) put(path string, at int64, e event.Entry, atomic bool) {
 }
 
 // settle looks at one path and emits what is there.
-func (w *Watcher) settle(ctx context.Context, root *tree.Root, look *tree.Looker, path string, h hint) error {
+func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, path string, h hint) error {
 	if w.belowGone(path) {
 		return nil // its deletion took this path along
 	}
@@ -110,7 +110,7 @@ func (w *Watcher) settle(ctx context.Context, root *tree.Root, look *tree.Looker
 	delete(w.retries, path)
 	if info.Entry.Type != event.Directory {
 		w.forgetDirectory(path)
-		w.put(path, at, info.Entry, finished(info, h, w.notifier.closes()))
+		w.put(path, at, info.Entry, finished(info, h, w.notifier.Closes()))
 		return nil
 	}
 	known := w.putDirectory(path, at, info)
@@ -226,7 +226,7 @@ type found struct {
 }
 
 // walk covers and reads a directory that appeared, and everything below it, and emits all it finds.
-func (w *Watcher) walk(ctx context.Context, root *tree.Root, path string, info tree.Info) error {
+func (w *Watcher) walk(ctx context.Context, root tree.Root, path string, info tree.Info) error {
 	var names tree.Names
 	todo := []found{{path: path, info: info}}
 	for len(todo) > 0 {
@@ -257,7 +257,7 @@ func (w *Watcher) putFound(f found) {
 }
 
 // enter covers one directory, emits what is in it, and returns the directories among that.
-func (w *Watcher) enter(root *tree.Root, f found, names *tree.Names) ([]found, error) {
+func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, error) {
 	d, err := root.OpenDir(f.path)
 	if err != nil {
 		return nil, err
@@ -300,7 +300,7 @@ func (w *Watcher) enter(root *tree.Root, f found, names *tree.Names) ([]found, e
 }
 
 // attach watches a directory that the loop reads and enters it into the model.
-func (w *Watcher) attach(d *tree.Dir, path string) error {
+func (w *Watcher) attach(d tree.Dir, path string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id, err := w.watchLocked(d, path)

@@ -7,27 +7,27 @@ import (
 )
 
 // handle takes one notice into the model and the hints. The lock is held.
-func (w *Watcher) handle(n *notice) {
-	dir := w.model.byWatch[n.watch]
+func (w *Watcher) handle(n *Notice) {
+	dir := w.model.byWatch[n.Watch]
 	if dir == nil || w.lost != nil {
 		return // of a directory that was moved away or deleted
 	}
 	path, attached := w.model.path(dir)
 	switch {
-	case n.op&opIgnored != 0:
+	case n.Op&OpIgnored != 0:
 		w.model.forgetWatch(dir)
 		if attached {
 			w.hints.paths[path] |= hintEnter // most likely it is gone; if not, it must be watched again
 		}
-	case n.name == "":
-		if n.op&opSelfGone != 0 && dir == w.model.root {
+	case n.Name == "":
+		if n.Op&OpSelfGone != 0 && dir == w.model.root {
 			w.doubt = true
 		}
-		if attached && n.op&opAttrib != 0 {
+		if attached && n.Op&OpAttrib != 0 {
 			w.hints.look(path)
 		}
-	case attached && w.cfg.Excludes.Match(path, n.name):
-		if n.op&(opCreate|opDelete|opMovedFrom|opMovedTo) != 0 {
+	case attached && w.cfg.Excludes.Match(path, n.Name):
+		if n.Op&(OpCreate|OpDelete|OpMovedFrom|OpMovedTo) != 0 {
 			w.hints.look(path)
 		}
 	default:
@@ -37,11 +37,11 @@ func (w *Watcher) handle(n *notice) {
 
 // handleName takes a notice of a name in a directory. While the directory is nowhere (it was moved away, and may turn
 // up again), only the model follows.
-func (w *Watcher) handleName(n *notice, dir *node, path string, attached bool) {
-	vanished := n.op&(opDelete|opMovedFrom) != 0
-	directory := n.op&opDirectory != 0
+func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
+	vanished := n.Op&(OpDelete|OpMovedFrom) != 0
+	directory := n.Op&OpDirectory != 0
 	if vanished {
-		if known := dir.children[n.name]; known != nil {
+		if known := dir.children[n.Name]; known != nil {
 			directory = true
 			w.model.orphan(known)
 		} else if directory {
@@ -51,16 +51,16 @@ func (w *Watcher) handleName(n *notice, dir *node, path string, attached bool) {
 	if !attached {
 		return
 	}
-	child := event.Join(path, n.name)
+	child := event.Join(path, n.Name)
 	switch {
 	case vanished:
 		w.hints.vanished(child, directory)
-	case n.op&(opCreate|opMovedTo) != 0:
-		w.hints.appeared(child, n.op&opCreate != 0)
-	case n.op&opModify != 0:
+	case n.Op&(OpCreate|OpMovedTo) != 0:
+		w.hints.appeared(child, n.Op&OpCreate != 0)
+	case n.Op&OpModify != 0:
 		w.hints.written(child, time.Now())
 		return
-	case n.op&opCloseWrite != 0:
+	case n.Op&OpCloseWrite != 0:
 		w.hints.closed(child)
 		return
 	default:

@@ -12,7 +12,7 @@ import (
 // that were not handled yet, and no more.
 type model struct {
 	root        *node
-	byWatch     map[watchID]*node
+	byWatch     map[WatchID]*node
 	orphans     map[*node]time.Time // detached since then
 	directories int
 	moves       uint64 // counts everything that may have changed which directory a path leads to
@@ -23,7 +23,7 @@ type node struct {
 	parent   *node // nil: the root, or an orphan
 	name     string
 	children map[string]*node
-	watch    watchID
+	watch    WatchID
 	gen      uint64 // of the coverage that saw it last
 	movedAt  uint64 // model.moves when it was last detached or put elsewhere
 	reading  int    // scans that are reading it
@@ -36,8 +36,8 @@ const orphanTTL = 5 * time.Second
 
 func (m *model) reset() {
 	*m = model{
-		root:    &node{watch: noWatch},
-		byWatch: map[watchID]*node{}, orphans: map[*node]time.Time{},
+		root:    &node{watch: NoWatch},
+		byWatch: map[WatchID]*node{}, orphans: map[*node]time.Time{},
 		directories: 1, moves: m.moves + 1,
 	}
 }
@@ -81,9 +81,9 @@ func (m *model) lookup(path string) *node {
 	return n
 }
 
-// attach records that the directory with this watch (or noWatch) is at path. It fails where the model does not know
+// attach records that the directory with this watch (or NoWatch) is at path. It fails where the model does not know
 // the directory above, or takes it for one below: then notices that tell more are on their way.
-func (m *model) attach(path string, id watchID, gen uint64) (*node, error) {
+func (m *model) attach(path string, id WatchID, gen uint64) (*node, error) {
 	n := m.byWatch[id]
 	if path == "/" {
 		return m.attachRoot(n, id, gen)
@@ -102,13 +102,13 @@ func (m *model) attach(path string, id watchID, gen uint64) (*node, error) {
 		}
 	}
 	occupant := parent.children[name]
-	if n == nil && id == noWatch && occupant != nil && occupant.watch == noWatch {
+	if n == nil && id == NoWatch && occupant != nil && occupant.watch == NoWatch {
 		n = occupant
 	}
 	if n == nil {
 		n = &node{watch: id}
 		m.directories++
-		if id != noWatch {
+		if id != NoWatch {
 			m.byWatch[id] = n
 		}
 	}
@@ -130,14 +130,14 @@ func (m *model) attach(path string, id watchID, gen uint64) (*node, error) {
 	return n, nil
 }
 
-func (m *model) attachRoot(n *node, id watchID, gen uint64) (*node, error) {
+func (m *model) attachRoot(n *node, id WatchID, gen uint64) (*node, error) {
 	if n != nil && n != m.root {
 		return nil, scan.ErrMoved
 	}
 	if m.root.watch != id {
 		delete(m.byWatch, m.root.watch)
 		m.root.watch = id
-		if id != noWatch {
+		if id != NoWatch {
 			m.byWatch[id] = m.root
 		}
 	}
@@ -167,7 +167,7 @@ func (m *model) orphan(n *node) {
 // forgetWatch is called when the system dropped a watch.
 func (m *model) forgetWatch(n *node) {
 	delete(m.byWatch, n.watch)
-	n.watch = noWatch
+	n.watch = NoWatch
 	if _, orphaned := m.orphans[n]; orphaned && len(n.children) == 0 {
 		delete(m.orphans, n)
 		m.directories--
@@ -175,7 +175,7 @@ func (m *model) forgetWatch(n *node) {
 }
 
 // reap drops the orphans whose time is over.
-func (m *model) reap(now time.Time, to notifier) {
+func (m *model) reap(now time.Time, to Notifier) {
 	for n, since := range m.orphans {
 		if now.Sub(since) >= orphanTTL {
 			delete(m.orphans, n)
@@ -185,16 +185,16 @@ func (m *model) reap(now time.Time, to notifier) {
 }
 
 // drop removes the watches of a detached directory and everything below it.
-func (m *model) drop(n *node, from notifier) {
+func (m *model) drop(n *node, from Notifier) {
 	stack := []*node{n}
 	for len(stack) > 0 {
 		n := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		m.directories--
-		if n.watch != noWatch {
+		if n.watch != NoWatch {
 			delete(m.byWatch, n.watch)
-			from.remove(n.watch)
-			n.watch = noWatch
+			from.Remove(n.watch)
+			n.watch = NoWatch
 		}
 		for _, c := range n.children {
 			c.parent = nil
@@ -205,7 +205,7 @@ func (m *model) drop(n *node, from notifier) {
 }
 
 // prune drops every directory that no coverage since gen has seen.
-func (m *model) prune(gen uint64, from notifier) {
+func (m *model) prune(gen uint64, from Notifier) {
 	stack := []*node{m.root}
 	for len(stack) > 0 {
 		n := stack[len(stack)-1]
@@ -232,7 +232,7 @@ func (m *model) stays(n *node, since uint64) bool {
 }
 
 // verify reports whether path leads to the directory d now.
-func verify(root *tree.Root, d *tree.Dir, path string) (bool, error) {
+func verify(root tree.Root, d tree.Dir, path string) (bool, error) {
 	have, err := d.Info()
 	if err != nil {
 		return false, err

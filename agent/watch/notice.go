@@ -6,47 +6,55 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 )
 
-var errFinished = errors.New("no more notices")
-
-// op is what a notice says.
-type op uint16
-
-const (
-	opCreate op = 1 << iota
-	opDelete
-	opMovedFrom
-	opMovedTo
-	opModify
-	opCloseWrite
-	opAttrib
-	opSelfGone // the watched directory itself was deleted, moved or unmounted
-	opIgnored  // the watch is no more
-	opOverflow
-	opDirectory // the name is, or was, a directory
+// What a Notifier answers.
+var (
+	// ErrFinished ends the notices after Finish.
+	ErrFinished = errors.New("no more notices")
+	// ErrLimit: the system grants no more watches.
+	ErrLimit = errors.New("no more watches")
 )
 
-// notice is one thing the kernel tells. Without a name it is of the watched directory itself.
-type notice struct {
-	watch watchID
-	op    op
-	name  string
+// Op is what a notice says.
+type Op uint16
+
+// What happened, as flags.
+const (
+	OpCreate Op = 1 << iota
+	OpDelete
+	OpMovedFrom
+	OpMovedTo
+	OpModify
+	OpCloseWrite
+	OpAttrib
+	OpSelfGone // the watched directory itself was deleted, moved or unmounted
+	OpIgnored  // the watch is no more
+	OpOverflow
+	OpDirectory // the name is, or was, a directory
+)
+
+// Notice is one thing the kernel tells. Without a name it is of the watched directory itself.
+type Notice struct {
+	Watch WatchID
+	Op    Op
+	Name  string
 }
 
-// watchID stands for a directory, not for a path: it stays the same when the directory is renamed.
-type watchID int32
+// WatchID stands for a directory, not for a path: it stays the same when the directory is renamed.
+type WatchID int32
 
-const noWatch watchID = -1
+// NoWatch is no directory's.
+const NoWatch WatchID = -1
 
-// notifier is the operating system's side.
-type notifier interface {
-	// add watches an open directory. Adding one that is watched already returns the same id. errLimit wraps what
+// Notifier is the operating system's side: inotify, what fsnotify makes of other systems, or a simulation.
+type Notifier interface {
+	// Add watches an open directory. Adding one that is watched already returns the same id. ErrLimit wraps what
 	// comes of the system's limit.
-	add(root string, d *tree.Dir, path string) (watchID, error)
-	remove(watchID)
-	// read waits for notices. After finish it returns what has come, and then errFinished.
-	read() ([]notice, error)
-	finish()
-	close()
-	// closes reports whether opCloseWrite is ever told.
-	closes() bool
+	Add(root string, d tree.Dir, path string) (WatchID, error)
+	Remove(WatchID)
+	// Read waits for notices. After Finish it returns what has come, and then ErrFinished.
+	Read() ([]Notice, error)
+	Finish()
+	Close()
+	// Closes reports whether OpCloseWrite is ever told.
+	Closes() bool
 }

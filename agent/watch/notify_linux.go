@@ -27,7 +27,7 @@ type inotify struct {
 const inotifyMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY |
 	unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
 
-func newNotifier(string) (notifier, error) {
+func newNotifier(string) (Notifier, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		if errors.Is(err, unix.EMFILE) {
@@ -38,65 +38,69 @@ func newNotifier(string) (notifier, error) {
 	return &inotify{fd: fd, file: os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-func (n *inotify) add(_ string, d *tree.Dir, _ string) (watchID, error) {
+func (n *inotify) Add(_ string, d tree.Dir, path string) (WatchID, error) {
+	open, ok := d.(interface{ FD() int })
+	if !ok {
+		return NoWatch, fmt.Errorf("inotify_add_watch: %q is not a directory of this system", path)
+	}
 	// By descriptor: the path may lead elsewhere by now, and may be longer than PATH_MAX.
-	wd, err := unix.InotifyAddWatch(n.fd, "/proc/self/fd/"+strconv.Itoa(d.FD()), inotifyMask)
+	wd, err := unix.InotifyAddWatch(n.fd, "/proc/self/fd/"+strconv.Itoa(open.FD()), inotifyMask)
 	switch {
 	case err == nil:
-		return watchID(wd), nil
+		return WatchID(wd), nil
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.ENOMEM):
-		return noWatch, fmt.Errorf("%w: %w", errLimit, err)
+		return NoWatch, fmt.Errorf("%w: %w", ErrLimit, err)
 	}
-	return noWatch, fmt.Errorf("inotify_add_watch: %w", err)
+	return NoWatch, fmt.Errorf("inotify_add_watch: %w", err)
 }
 
-func (n *inotify) remove(id watchID) {
+func (n *inotify) Remove(id WatchID) {
 	_, _ = unix.InotifyRmWatch(n.fd, uint32(id)) // EINVAL: the kernel was faster
 }
 
-func (n *inotify) closes() bool { return true }
+func (n *inotify) Closes() bool { return true }
 
-func (n *inotify) close() { n.once.Do(func() { _ = n.file.Close() }) }
+func (n *inotify) Close() { n.once.Do(func() { _ = n.file.Close() }) }
 
-func (n *inotify) finish() { _ = n.file.SetReadDeadline(time.Unix(1, 0)) }
+func (n *inotify) Finish() { _ = n.file.SetReadDeadline(time.Unix(1, 0)) }
 
-func (n *inotify) read() ([]notice, error) {
+func (n *inotify) Read() ([]Notice, error) {
 	got, err := n.file.Read(n.buffer[:])
 	if errors.Is(err, os.ErrDeadlineExceeded) { // there may be more, which the file does not give out any more
 		if got, err = unix.Read(n.fd, n.buffer[:]); errors.Is(err, unix.EAGAIN) {
-			return nil, errFinished
+			return nil, ErrFinished
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read notices of the kernel: %w", err)
 	}
-	var notices []notice
+	var notices []Notice
 	for b := n.buffer[:got]; len(b) >= unix.SizeofInotifyEvent; {
 		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
 		if size > len(b) {
 			break
 		}
 		name, _, _ := bytes.Cut(b[unix.SizeofInotifyEvent:size], []byte{0})
-		notices = append(notices, notice{
-			watch: watchID(int32(binary.NativeEndian.Uint32(b))),
-			op:    opOf(binary.NativeEndian.Uint32(b[4:])),
-			name:  string(name),
+		notices = append(notices, Notice{
+			Watch: WatchID(int32(binary.NativeEndian.Uint32(b))),
+			Op:    opOf(binary.NativeEndian.Uint32(b[4:])),
+			Name:  string(name),
 		})
 		b = b[size:]
 	}
 	return notices, nil
 }
 
-func opOf(mask uint32) op {
-	var o op
+func opOf(mask uint32) Op {
+	var o Op
 	for _, m := range [...]struct {
 		bit uint32
-		op  op
+		op  Op
 	}{
-		{unix.IN_CREATE, opCreate}, {unix.IN_DELETE, opDelete}, {unix.IN_MOVED_FROM, opMovedFrom},
-		{unix.IN_MOVED_TO, opMovedTo}, {unix.IN_MODIFY, opModify}, {unix.IN_CLOSE_WRITE, opCloseWrite},
-		{unix.IN_ATTRIB, opAttrib}, {unix.IN_DELETE_SELF, opSelfGone}, {unix.IN_MOVE_SELF, opSelfGone},
-		{unix.IN_UNMOUNT, opSelfGone}, {unix.IN_IGNORED, opIgnored}, {unix.IN_Q_OVERFLOW, opOverflow}, {unix.IN_ISDIR, opDirectory},
+		{unix.IN_CREATE, OpCreate}, {unix.IN_DELETE, OpDelete}, {unix.IN_MOVED_FROM, OpMovedFrom},
+		{unix.IN_MOVED_TO, OpMovedTo}, {unix.IN_MODIFY, OpModify}, {unix.IN_CLOSE_WRITE, OpCloseWrite},
+		{unix.IN_ATTRIB, OpAttrib}, {unix.IN_DELETE_SELF, OpSelfGone}, {unix.IN_MOVE_SELF, OpSelfGone},
+		{unix.IN_UNMOUNT, OpSelfGone}, {unix.IN_IGNORED, OpIgnored}, {unix.IN_Q_OVERFLOW, OpOverflow}, {unix.IN_ISDIR, OpDirectory},
 	} {
 		if mask&m.bit != 0 {
 			o |= m.op

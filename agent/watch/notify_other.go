@@ -22,20 +22,20 @@ type portable struct {
 	once     sync.Once
 
 	mu     sync.Mutex
-	byPath map[string]watchID
-	byID   map[watchID]string
-	last   watchID
+	byPath map[string]WatchID
+	byID   map[WatchID]string
+	last   WatchID
 }
 
-func newNotifier(string) (notifier, error) {
+func newNotifier(string) (Notifier, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("start watching: %w", err)
 	}
-	return &portable{watcher: w, finished: make(chan struct{}), byPath: map[string]watchID{}, byID: map[watchID]string{}}, nil
+	return &portable{watcher: w, finished: make(chan struct{}), byPath: map[string]WatchID{}, byID: map[WatchID]string{}}, nil
 }
 
-func (n *portable) add(root string, _ *tree.Dir, path string) (watchID, error) {
+func (n *portable) Add(root string, _ tree.Dir, path string) (WatchID, error) {
 	full := filepath.Join(root, filepath.FromSlash(path))
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,16 +44,16 @@ func (n *portable) add(root string, _ *tree.Dir, path string) (watchID, error) {
 	}
 	if err := n.watcher.Add(full); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			return noWatch, fmt.Errorf("%w: %w", errLimit, err)
+			return NoWatch, fmt.Errorf("%w: %w", ErrLimit, err)
 		}
-		return noWatch, fmt.Errorf("watch: %w", err)
+		return NoWatch, fmt.Errorf("watch: %w", err)
 	}
 	n.last++
 	n.byPath[full], n.byID[n.last] = n.last, full
 	return n.last, nil
 }
 
-func (n *portable) remove(id watchID) {
+func (n *portable) Remove(id WatchID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if full, ok := n.byID[id]; ok {
@@ -63,13 +63,13 @@ func (n *portable) remove(id watchID) {
 	}
 }
 
-func (n *portable) closes() bool { return false }
+func (n *portable) Closes() bool { return false }
 
-func (n *portable) close() { _ = n.watcher.Close() }
+func (n *portable) Close() { _ = n.watcher.Close() }
 
-func (n *portable) finish() { n.once.Do(func() { close(n.finished) }) }
+func (n *portable) Finish() { n.once.Do(func() { close(n.finished) }) }
 
-func (n *portable) read() ([]notice, error) {
+func (n *portable) Read() ([]Notice, error) {
 	select {
 	case <-n.finished:
 		select {
@@ -79,13 +79,13 @@ func (n *portable) read() ([]notice, error) {
 			}
 		default:
 		}
-		return nil, errFinished
+		return nil, ErrFinished
 	case err, ok := <-n.watcher.Errors:
 		switch {
 		case !ok:
 			return nil, errors.New("the watcher was closed")
 		case errors.Is(err, fsnotify.ErrEventOverflow):
-			return []notice{{op: opOverflow}}, nil
+			return []Notice{{Op: OpOverflow}}, nil
 		}
 		return nil, fmt.Errorf("read notices of the system: %w", err)
 	case ev, ok := <-n.watcher.Events:
@@ -96,19 +96,19 @@ func (n *portable) read() ([]notice, error) {
 	}
 }
 
-func (n *portable) translate(ev fsnotify.Event) []notice {
+func (n *portable) translate(ev fsnotify.Event) []Notice {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var notices []notice
+	var notices []Notice
 	if self, ok := n.byPath[ev.Name]; ok {
 		switch {
 		case ev.Has(fsnotify.Chmod):
-			notices = append(notices, notice{watch: self, op: opAttrib})
+			notices = append(notices, Notice{Watch: self, Op: OpAttrib})
 		case ev.Has(fsnotify.Remove), ev.Has(fsnotify.Rename):
 			_ = n.watcher.Remove(ev.Name) // the name may soon be another directory's
 			delete(n.byPath, ev.Name)
 			delete(n.byID, self)
-			notices = append(notices, notice{watch: self, op: opSelfGone}, notice{watch: self, op: opIgnored})
+			notices = append(notices, Notice{Watch: self, Op: OpSelfGone}, Notice{Watch: self, Op: OpIgnored})
 		}
 	}
 	above, ok := n.byPath[filepath.Dir(ev.Name)]
@@ -117,10 +117,10 @@ func (n *portable) translate(ev fsnotify.Event) []notice {
 	}
 	for _, m := range [...]struct {
 		from fsnotify.Op
-		to   op
-	}{{fsnotify.Remove, opDelete}, {fsnotify.Rename, opMovedFrom}, {fsnotify.Create, opCreate}, {fsnotify.Write, opModify}, {fsnotify.Chmod, opAttrib}} {
+		to   Op
+	}{{fsnotify.Remove, OpDelete}, {fsnotify.Rename, OpMovedFrom}, {fsnotify.Create, OpCreate}, {fsnotify.Write, OpModify}, {fsnotify.Chmod, OpAttrib}} {
 		if ev.Has(m.from) {
-			notices = append(notices, notice{watch: above, op: m.to, name: filepath.Base(ev.Name)})
+			notices = append(notices, Notice{Watch: above, Op: m.to, Name: filepath.Base(ev.Name)})
 		}
 	}
 	return notices

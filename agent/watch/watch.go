@@ -44,6 +44,10 @@ type Config struct {
 	RootEvery  time.Duration // between looks at the root itself; default 5 s
 	MaxPending int           // notices, and paths, that may wait; default 256 Ki each
 
+	// System and Notifier are the operating system's unless a test puts others in their place.
+	System   tree.System
+	Notifier func(root string) (Notifier, error)
+
 	addError func(path string) error // for tests: what adding a watch answers
 	gate     func()                  // for tests: called before notices are read
 }
@@ -61,7 +65,7 @@ type Status struct {
 // Watcher watches one tree.
 type Watcher struct {
 	cfg      Config
-	notifier notifier
+	notifier Notifier
 	queue    queue
 	identity rootIdentity
 
@@ -97,11 +101,17 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.gate == nil {
 		cfg.gate = func() {}
 	}
-	identity, err := identify(cfg.Root)
+	if cfg.System == nil {
+		cfg.System = tree.OS
+	}
+	if cfg.Notifier == nil {
+		cfg.Notifier = newNotifier
+	}
+	identity, err := identify(cfg.System, cfg.Root)
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNotifier(cfg.Root)
+	n, err := cfg.Notifier(cfg.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +124,9 @@ func New(cfg Config) (*Watcher, error) {
 
 // Run watches until ctx ends. What the kernel told by then is still looked at, for at most a few seconds.
 func (w *Watcher) Run(ctx context.Context) error {
-	defer w.notifier.close()
+	defer w.notifier.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, w.notifier.finish)
+	stop := context.AfterFunc(ctx, w.notifier.Finish)
 	defer stop()
 	drained := make(chan struct{})
 	group.Go(func() error {
@@ -136,8 +146,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) read() error {
 	for {
 		w.cfg.gate()
-		notices, err := w.notifier.read()
-		if errors.Is(err, errFinished) {
+		notices, err := w.notifier.Read()
+		if errors.Is(err, ErrFinished) {
 			return nil
 		}
 		if err != nil {
@@ -184,7 +194,7 @@ func (w *Watcher) turn(ctx context.Context, t *times) error {
 	w.mu.Lock()
 	if now.Sub(t.writes) >= w.cfg.WriteEvery {
 		t.writes = now
-		w.hints.releaseWrites(w.notifier.closes(), now)
+		w.hints.releaseWrites(w.notifier.Closes(), now)
 		w.model.reap(now, w.notifier)
 	}
 	w.reportLimit()
@@ -238,7 +248,7 @@ func (w *Watcher) handleAll() {
 	notices, overflow := w.queue.take()
 	w.mu.Lock()
 	for i := range notices {
-		if notices[i].op&opOverflow != 0 {
+		if notices[i].Op&OpOverflow != 0 {
 			overflow = true
 			continue
 		}
@@ -264,12 +274,12 @@ func (w *Watcher) handleAll() {
 type queue struct {
 	mu       sync.Mutex
 	max      int
-	notices  []notice
+	notices  []Notice
 	overflow bool
 	ready    chan struct{}
 }
 
-func (q *queue) add(notices []notice) {
+func (q *queue) add(notices []Notice) {
 	q.mu.Lock()
 	if len(q.notices)+len(notices) > q.max {
 		q.notices, q.overflow = nil, true
@@ -283,7 +293,7 @@ func (q *queue) add(notices []notice) {
 	}
 }
 
-func (q *queue) take() ([]notice, bool) {
+func (q *queue) take() ([]Notice, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	notices, overflow := q.notices, q.overflow
@@ -292,4 +302,4 @@ func (q *queue) take() ([]notice, bool) {
 }
 
 // Close gives the watches back where Run was not called.
-func (w *Watcher) Close() { w.notifier.close() }
+func (w *Watcher) Close() { w.notifier.Close() }

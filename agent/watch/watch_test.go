@@ -269,7 +269,7 @@ func TestWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.addError = func(path string) error {
 			if strings.HasPrefix(path, "/no") {
-				return fmt.Errorf("%w: %w", errLimit, syscall.ENOSPC)
+				return fmt.Errorf("%w: %w", ErrLimit, syscall.ENOSPC)
 			}
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/bits"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
@@ -83,9 +84,15 @@ func (x *index) body() []byte {
 	return b
 }
 
+// indexCompressor is shared, as it is megabytes large and an index mostly small. EncodeAll is safe for concurrent use.
+var indexCompressor = sync.OnceValues(func() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+		zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+})
+
 // encode writes the index: magic, version, xxHash64 of the rest, and the rest with zstd.
 func (x *index) encode() ([]byte, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+	z, err := indexCompressor()
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}

@@ -22,12 +22,14 @@ type StoreClock struct {
 	mu        sync.Mutex
 	known     bool
 	low, high int64 // bounds of store - local, ns
-	at        int64 // local time of the newest answer, ns
+	at        int64 // local time of the newest answer, ns; 0: the local clock may have been set since
 	last      int64 // what Now returned last
 }
 
 const (
 	drift   = 5000             // one part in so many is how fast the bounds widen
+	maxSpan = 15 * time.Second // of what one answer leaves open
+	maxAge  = 5 * time.Second  // of the last answer, for Measured
 	maxHeld = 10 * time.Second // how far back the time may be corrected by standing still
 )
 
@@ -48,13 +50,17 @@ func (c *StoreClock) Observe(date, sent, answered time.Time) {
 	low, high := date.UnixNano()-at, date.UnixNano()+resolution-sent.UnixNano()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if high < low || high-low > int64(maxSpan) { // the local clock was set meanwhile, or the answer took too long to tell
+		c.at = 0
+		return
+	}
 	if c.known {
 		widen := max(0, at-c.at) / drift
 		if l, h := max(low, c.low-widen), min(high, c.high+widen); l <= h {
-			low, high = l, h
+			low, high, at = l, h, max(at, c.at)
 		}
 	}
-	c.known, c.low, c.high, c.at = true, low, high, max(at, c.at)
+	c.known, c.low, c.high, c.at = true, low, high, at
 }
 
 // Now is the store's time, ns since 1970.
@@ -68,6 +74,19 @@ func (c *StoreClock) Now() int64 {
 	}
 	c.last = t
 	return t
+}
+
+// Measured is Now if the store has answered within the last seconds, otherwise 0: before its first answer, and after the
+// local clock was set, Now may be hours off.
+func (c *StoreClock) Measured() int64 {
+	local := c.now().UnixNano()
+	c.mu.Lock()
+	fresh := c.known && local >= c.at-int64(maxAge) && local-c.at <= int64(maxAge)
+	c.mu.Unlock()
+	if !fresh {
+		return 0
+	}
+	return c.Now()
 }
 
 // Watch returns s with every answer observed by the clock.

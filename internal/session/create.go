@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -143,8 +144,8 @@ func (e *enrolment) try(ctx context.Context) error {
 // look finds out which sessions of the roster live, and ends those that died; it looks at each once.
 func (e *enrolment) look(ctx context.Context, roster Roster) error {
 	var ids []string
-	for id, entry := range roster.Sessions {
-		if _, known := e.seen[id]; !known && !entry.Ended {
+	for _, id := range slices.Sorted(maps.Keys(roster.Sessions)) {
+		if _, known := e.seen[id]; !known && !roster.Sessions[id].Ended {
 			ids = append(ids, id)
 		}
 	}

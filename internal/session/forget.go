@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
@@ -19,7 +20,7 @@ func (l *Ledger) Forget(ctx context.Context, view string, grace time.Duration, f
 		return err
 	}
 	var gone []string
-	for id := range roster.value.Sessions {
+	for _, id := range slices.Sorted(maps.Keys(roster.value.Sessions)) {
 		record, err := l.readRecord(ctx, view, id)
 		if err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -178,7 +177,7 @@ func again(ctx context.Context, step func() error) error {
 		if n == tries {
 			return fmt.Errorf("gave up after %d tries: %w: %v", tries, store.ErrConflict, err)
 		}
-		timer := time.NewTimer(rand.N(min(500*time.Millisecond, 4*time.Millisecond<<min(n, 8))))
+		timer := time.NewTimer(store.Jitter(min(500*time.Millisecond, 4*time.Millisecond<<min(n, 8))))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

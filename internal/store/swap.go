@@ -3,9 +3,10 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -116,7 +117,7 @@ func final(ctx context.Context, err error) bool {
 // pause waits before try number n+1, for half to all of a time that doubles with n, so that rivals fall out of step.
 func pause(ctx context.Context, n int) error {
 	limit := min(swapMaxPause, swapBackoff<<min(n-1, 10))
-	timer := time.NewTimer(limit/2 + rand.N(limit/2))
+	timer := time.NewTimer(limit/2 + Jitter(limit/2))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -124,4 +125,12 @@ func pause(ctx context.Context, n int) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Jitter is a random part of limit. It draws from crypto/rand, so that a test that fixes that (testing/cryptotest) has
+// the same pauses at every run.
+func Jitter(limit time.Duration) time.Duration {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(max(1, limit)))
 }
