@@ -12,7 +12,7 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build test servers lint bench generate clean
+.PHONY: help run build test simulate servers lint bench generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -29,6 +29,11 @@ test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./internal/cmd/testsummary
 	@go test -json $(RACE) -timeout 30m ./... 2>&1 | .cache/bin/testsummary
+
+SEEDS ?= 10000
+
+simulate: ## runs the simulation on SEEDS=10000 seeds (docs/reliability.md)
+	go test ./internal/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS)
 
 # The tests build the servers themselves, under a lock and in silence; done here first, one sees what takes so long.
 servers: .cache/servers-built

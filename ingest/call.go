@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
@@ -18,6 +19,7 @@ type call struct {
 	r    *http.Request
 	ctx  context.Context
 	view string
+	wait time.Duration // for commands, where the call can
 	i    *Ingest
 }
 
@@ -28,6 +30,10 @@ func (i *Ingest) call(f func(*call) error) http.Handler {
 	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		params := httpapi.Query(r)
 		asked := params.String("view", "")
+		wait := int64(0)
+		if strings.HasSuffix(r.Pattern, "/commands") {
+			wait = params.Int("wait", 0, 0, int64(maxWait/time.Second))
+		}
 		if err := params.Err(); err != nil {
 			return err
 		}
@@ -35,7 +41,7 @@ func (i *Ingest) call(f func(*call) error) http.Handler {
 		if err != nil {
 			return err
 		}
-		return explain(f(&call{w: w, r: r, ctx: r.Context(), view: view, i: i}))
+		return explain(f(&call{w: w, r: r, ctx: r.Context(), view: view, wait: time.Duration(wait) * time.Second, i: i}))
 	})
 }
 

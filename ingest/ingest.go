@@ -38,25 +38,31 @@ type Options struct {
 	Registry      *prometheus.Registry // for metrics, shown at /metrics; nil: one of its own
 	Now           func() time.Time     // nil: time.Now
 	Rand          io.Reader            // of ids and nonces; nil: crypto/rand
+	// AnswerAtOnce has calls that wait for commands answered at once, for functions that are billed by time.
+	AnswerAtOnce bool
 	// OnSegment, if set, hears of every segment that came through this process. It must not block.
 	OnSegment func(view, session string, seq uint64)
 }
 
 // Ingest answers the pipe side. It is safe for concurrent use.
 type Ingest struct {
-	store     store.Store
-	counted   *store.Counted
-	clock     *session.StoreClock
-	ledger    *session.Ledger
-	views     *viewconfig.Loader
-	keys      *access.Authenticator
-	logger    *slog.Logger
-	now       func() time.Time
-	onSegment func(view, session string, seq uint64)
-	uploads   *semaphore.Weighted // bytes of bodies in memory
-	metrics   *metrics
-	mux       *httpapi.Mux
-	handler   http.Handler
+	store   store.Store
+	counted *store.Counted
+	clock   *session.StoreClock
+	ledger  *session.Ledger
+	views   *viewconfig.Loader
+	keys    *access.Authenticator
+	logger  *slog.Logger
+	now     func() time.Time
+	random  io.Reader
+	bells   bells
+	// answerAtOnce is Options.AnswerAtOnce.
+	answerAtOnce bool
+	onSegment    func(view, session string, seq uint64)
+	uploads      *semaphore.Weighted // bytes of bodies in memory
+	metrics      *metrics
+	mux          *httpapi.Mux
+	handler      http.Handler
 }
 
 // New returns an Ingest. It asks nothing of the store yet.
@@ -77,7 +83,8 @@ func New(o Options) (*Ingest, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	i := &Ingest{clock: session.NewStoreClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
-		onSegment: o.OnSegment, uploads: semaphore.NewWeighted(maxUploadMemory)}
+		random:       o.Rand,
+		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: semaphore.NewWeighted(maxUploadMemory)}
 	i.store = i.clock.Watch(i.counted)
 	i.views = viewconfig.NewLoader(i.store, o.Now)
 	var err error
@@ -122,6 +129,10 @@ func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
 	handle("PUT", "/session/{id}/segments/{seq}", i.putSegment)
 	handle("POST", "/consistency/audit/start", i.auditMark)
 	handle("POST", "/consistency/audit/end", i.auditMark)
+	handle("GET", "/session/{id}/commands", i.awaitCommands)
+	handle("POST", "/session/{id}/jobs/{job}", i.reportJob)
+	handle("GET", "/consistency/sentinel/tasks", i.sentinelTasks)
+	handle("POST", "/consistency/sentinel/feedback", i.sentinelFeedback)
 	handle("GET", "/pipes", i.listPipes)
 	handle("GET", "/pipes/{id}", i.showPipe)
 	handle("GET", "/stats", i.stats)

@@ -2,12 +2,15 @@ package ingest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -57,7 +60,9 @@ type createAnswer struct {
 	Audit    float64 `json:"audit_interval_sec"`
 	Sentinel float64 `json:"sentinel_interval_sec"`
 	NextSeq  uint64  `json:"next_seq"` // of the first segment
-	Message  string  `json:"message"`
+	// Skew is the store's time minus the file server's, ns, as the view knows it; left out by a view without a version.
+	Skew    *int64 `json:"skew_ns,omitempty"`
+	Message string `json:"message"`
 	timed
 }
 
@@ -79,12 +84,27 @@ func (i *Ingest) createSession(c *call) error {
 	if err != nil {
 		return err
 	}
+	skew := i.skew(c)
 	i.metrics.created.Inc()
 	i.metrics.lead(state)
 	return c.ok(createAnswer{
 		Session: state.Record.ID, View: c.view, standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
-		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), timed: c.timed(),
+		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), Skew: skew, timed: c.timed(),
 	})
+}
+
+// skew is the view's, so that a new agent begins with what the agents before it measured; nil if it is not known.
+func (i *Ingest) skew(c *call) *int64 {
+	m, _, err := manifest.Load(c.ctx, i.store, c.view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		return nil
+	}
+	if err != nil {
+		i.logger.Warn("the view's clock could not be read", "view", c.view, "error", err)
+		return nil
+	}
+	skew := m.Clock.Skew()
+	return &skew
 }
 
 // apply turns a request into an application, or says what is wrong with it.
@@ -144,9 +164,9 @@ type heartbeatRequest struct {
 type heartbeatAnswer struct {
 	Status string `json:"status"`
 	standing
-	CanRealtime bool   `json:"can_realtime"`
-	Message     string `json:"message"`
-	Commands    []any  `json:"commands"`
+	CanRealtime bool          `json:"can_realtime"`
+	Message     string        `json:"message"`
+	Commands    []job.Command `json:"commands"`
 	timed
 }
 
@@ -164,8 +184,16 @@ func (i *Ingest) heartbeat(c *call) error {
 		return err
 	}
 	i.metrics.lead(state)
+	commands := []job.Command{}
+	if state.Leads {
+		found, err := i.commands(c.ctx, c.view, c.session())
+		if err != nil { // the lease is renewed, and that is what counts
+			i.logger.Warn("jobs could not be read", "view", c.view, "error", err)
+		}
+		commands = orEmpty(found)
+	}
 	return c.ok(heartbeatAnswer{Status: "ok", standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
-		Message: message(c.view, state), Commands: []any{}, timed: c.timed()})
+		Message: message(c.view, state), Commands: commands, timed: c.timed()})
 }
 
 func (i *Ingest) endSession(c *call) error {

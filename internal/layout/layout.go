@@ -76,8 +76,12 @@ func SplitSegment(key string) (view, session string, seq uint64, ok bool) {
 	return p[1], p[3], seq, err == nil
 }
 
-// Commands is the prefix of the commands that wait for a session.
-func Commands(view, session string) string { return View(view) + "commands/" + session + "/" }
+// AllCommands is the prefix of a view's commands; Command is one, made while session led. Bell changes with each new one.
+func AllCommands(view string) string { return View(view) + "commands/" }
+func Command(view, session, id string) string {
+	return AllCommands(view) + session + "/" + id + ".json"
+}
+func Bell(view string) string { return View(view) + "bell.json" }
 
 // Layers is the prefix of a view's layers; a layer's Parquet file and its index share the layer's ULID.
 func Layers(view string) string           { return View(view) + "layers/" }

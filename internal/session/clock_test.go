@@ -115,3 +115,34 @@ func TestIDs(t *testing.T) {
 		t.Error("no randomness, and no error")
 	}
 }
+
+// What agents set their clocks by must not be this machine's own idea of the time, nor that idea after it was set.
+func TestMeasuredIsSilentWhereItCouldBeHoursOff(t *testing.T) {
+	local := time.Date(2026, 3, 1, 15, 0, 0, 0, time.UTC)
+	stores := func() time.Time { return local.Add(-3 * time.Hour).Add(time.Nanosecond) }
+	c := NewStoreClock(func() time.Time { return local })
+	if got := c.Measured(); got != 0 {
+		t.Errorf("before the first answer: %v", time.Unix(0, got).UTC())
+	}
+	good := func(when string) {
+		t.Helper()
+		c.Observe(stores(), local, local)
+		if off := time.Duration(c.Measured() - stores().UnixNano()).Abs(); off > time.Second {
+			t.Errorf("%s: off by %v", when, off)
+		}
+	}
+	good("after an answer")
+	for _, set := range []time.Duration{time.Hour, -2 * time.Hour} {
+		now := stores()
+		before := local
+		local = local.Add(set)
+		if got := c.Measured(); got != 0 {
+			t.Errorf("after the clock was set by %v: %v", set, time.Unix(0, got).UTC())
+		}
+		c.Observe(now, before, local) // it was set while the answer came
+		if got := c.Measured(); got != 0 {
+			t.Errorf("after the clock was set by %v during a request: %v", set, time.Unix(0, got).UTC())
+		}
+		good("after the next answer")
+	}
+}

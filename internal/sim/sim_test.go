@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,10 +27,17 @@ import (
 
 var (
 	seedFlag   = flag.Int64("seed", -1, "run this seed alone; with -v its whole trace is printed")
-	seedsFlag  = flag.Uint64("seeds", 100, "how many seeds to run")
+	seedsFlag  = flag.Uint64("seeds", defaultSeeds(), "how many seeds to run; FUSTOR_SIM_SEEDS is the default, or 100")
 	firstFlag  = flag.Uint64("first", 0, "the first of them")
 	workerFlag = flag.Bool("worker", false, "run the seeds in this process, and print the sum as JSON")
 )
+
+func defaultSeeds() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("FUSTOR_SIM_SEEDS"), 10, 64); err == nil {
+		return n
+	}
+	return 100
+}
 
 // TestSimulation runs seeds, each in a bubble with a clock of its own. A bubble is the more alike from run to run the
 // fewer threads run it, so the seeds are shared out to processes of one thread each.
@@ -71,13 +79,14 @@ const sumPrefix = "the sum is "
 
 // work runs seeds one after the other.
 func work(t *testing.T) {
-	debug.SetGCPercent(1500)
+	debug.SetGCPercent(1500) // a seed lives briefly and leaves nothing
 	warm(t)
 	keys := authenticator(t)
 	s := sum{Faults: map[string]int{}}
 	for seed := *firstFlag; seed < *firstFlag+*seedsFlag; seed++ {
 		fmt.Println("seed", seed) // the last one is what a panic is of
 		r := live(t, seed, keys, nil)
+		fmt.Printf("trace %016x\n", r.sum)
 		if r.failure != nil {
 			s.Failures = append(s.Failures, fmt.Sprintf("seed %d: %v", seed, r.failure))
 		}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -19,6 +20,7 @@ type trace struct {
 
 	mu     sync.Mutex
 	sum    uint64
+	sealed bool // sum is final
 	steps  int
 	faults map[string]int
 }
@@ -26,15 +28,25 @@ type trace struct {
 func (t *trace) add(parts ...string) {
 	const prime = 1099511628211
 	at := time.Since(t.begin)
-	t.sum = (t.sum ^ uint64(at)) * prime
+	sum := (t.sum ^ uint64(at)) * prime
 	for _, p := range parts {
 		for i := range len(p) {
-			t.sum = (t.sum ^ uint64(p[i])) * prime
+			sum = (sum ^ uint64(p[i])) * prime
 		}
+	}
+	if !t.sealed {
+		t.sum = sum
 	}
 	if t.print != nil {
 		t.print("%12.6f %s", at.Seconds(), strings.Join(parts, " "))
 	}
+}
+
+// seal ends the hash: what follows is the end of all processes at once, in any order.
+func (t *trace) seal() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sealed = true
 }
 
 // step notes one I/O.
@@ -73,7 +85,7 @@ func (t *trace) storeFault(f fault.Fault) {
 
 // counts are the faults of many runs, the most frequent first.
 func counts(faults map[string]int) string {
-	kinds := slices.SortedFunc(maps.Keys(faults), func(a, b string) int { return faults[b] - faults[a] })
+	kinds := slices.SortedFunc(maps.Keys(faults), func(a, b string) int { return cmp.Or(faults[b]-faults[a], cmp.Compare(a, b)) })
 	var lines []string
 	for _, k := range kinds {
 		lines = append(lines, fmt.Sprintf("%s %d", k, faults[k]))

@@ -285,6 +285,7 @@ func (w *world) run() error {
 	}
 	busy.Wait()
 	w.heal()
+	defer w.trace.seal()
 	return w.settle(ctx)
 }
 

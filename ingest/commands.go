@@ -1,0 +1,223 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// bells is what this process heard of views' jobs last. While a view's bell stays the same, and no job waits, looking for
+// jobs is one conditional GET.
+type bells struct {
+	mu    sync.Mutex
+	heard map[string]heard
+}
+
+type heard struct {
+	etag    string
+	waiting bool // jobs were unfinished
+}
+
+// maxBells bounds what is remembered; beyond it all is forgotten, which costs a LIST a view.
+const maxBells = 10_000
+
+const (
+	// commandPoll is how often a call that waits for commands looks.
+	commandPoll = time.Second
+	// maxWait bounds such a call.
+	maxWait = 30 * time.Second
+	// keepJobs is how long jobs can be looked at after their end.
+	keepJobs = 24 * time.Hour
+)
+
+// commands are the jobs that wait for the leader of a view, whose session is given.
+func (i *Ingest) commands(ctx context.Context, view, session string) ([]job.Command, error) {
+	key := layout.Bell(view)
+	i.bells.mu.Lock()
+	before, known := i.bells.heard[view]
+	i.bells.mu.Unlock()
+	var o store.Object
+	var err error
+	if known {
+		o, err = i.store.GetIfChanged(ctx, key, before.etag)
+	} else {
+		o, err = i.store.Get(ctx, key)
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil // no job was ever asked for
+	case errors.Is(err, store.ErrNotModified):
+		if !before.waiting {
+			return nil, nil
+		}
+		o.ETag = before.etag
+	case err != nil:
+		return nil, err
+	}
+	jobs, err := job.List(ctx, i.store, view)
+	if err != nil {
+		return nil, err
+	}
+	waiting, open := []job.Command(nil), false
+	for _, j := range jobs {
+		switch {
+		case j.State.Ended():
+			i.forgetJob(ctx, j)
+		case j.State == job.Queued || j.Runner != session:
+			waiting = append(waiting, j.Command())
+			fallthrough
+		default:
+			open = true
+		}
+	}
+	i.bells.mu.Lock()
+	defer i.bells.mu.Unlock()
+	if len(i.bells.heard) >= maxBells {
+		clear(i.bells.heard)
+	}
+	i.bells.heard[view] = heard{o.ETag, open}
+	return waiting, nil
+}
+
+// forgetJob deletes a job that ended long ago. What fails is tried again when the bell rings next.
+func (i *Ingest) forgetJob(ctx context.Context, j *job.Job) {
+	if i.clock.Now()-j.FinishedAt < int64(keepJobs) {
+		return
+	}
+	if err := i.store.Delete(ctx, layout.Command(j.View, j.Session, j.ID)); err != nil {
+		i.logger.Warn("an old job could not be deleted", "view", j.View, "job", j.ID, "error", err)
+	}
+}
+
+type commandsAnswer struct {
+	Commands []job.Command `json:"commands"`
+	timed
+}
+
+// awaitCommands answers once there are commands for the session, or its time is over. Only leaders should ask.
+func (i *Ingest) awaitCommands(c *call) error {
+	wait := c.wait
+	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+		return err
+	}
+	if i.answerAtOnce {
+		wait = 0
+	}
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	for {
+		commands, err := i.commands(c.ctx, c.view, c.session())
+		if err != nil {
+			return err
+		}
+		if len(commands) > 0 || wait == 0 {
+			return c.ok(commandsAnswer{orEmpty(commands), c.timed()})
+		}
+		select {
+		case <-time.After(commandPoll):
+		case <-end.C:
+			return c.ok(commandsAnswer{orEmpty(nil), c.timed()})
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+	}
+}
+
+func orEmpty(commands []job.Command) []job.Command {
+	if commands == nil {
+		return []job.Command{}
+	}
+	return commands
+}
+
+// reportJob takes in how far a job is.
+func (i *Ingest) reportJob(c *call) error {
+	var r job.Report
+	if err := httpapi.ReadJSON(c.w, c.r, &r, maxSessionBody); err != nil {
+		return err
+	}
+	switch r.State {
+	case job.Running, job.Done, job.Failed:
+	default:
+		return httpapi.BadRequest("state is not running, done or failed", "")
+	}
+	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+		return err
+	}
+	const maxError = 1000
+	r.Error = strings.ToValidUTF8(r.Error[:min(len(r.Error), maxError)], "?")
+	j, err := job.Apply(c.ctx, i.store, c.view, c.r.PathValue("job"), c.session(), r, i.clock.Now(), i.random)
+	if errors.Is(err, job.ErrNotFound) {
+		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "stop working on it"}
+	}
+	if err != nil {
+		return err
+	}
+	return c.ok(struct {
+		Status string    `json:"status"`
+		State  job.State `json:"state"`
+		timed
+	}{"ok", j.State, c.timed()})
+}
+
+type sentinelTasks struct {
+	Type     string   `json:"type,omitempty"`
+	Paths    []string `json:"paths,omitempty"`
+	PathsB64 [][]byte `json:"paths_bytes,omitempty"` // where a path is not UTF-8: the exact bytes of all
+	View     string   `json:"view_id,omitempty"`
+	timed
+}
+
+// sentinelTasks names the files that may still be written to, for the leader to look at.
+func (i *Ingest) sentinelTasks(c *call) error {
+	m, _, err := manifest.Load(c.ctx, i.store, c.view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		return c.ok(sentinelTasks{timed: c.timed()})
+	}
+	if err != nil {
+		return err
+	}
+	a := sentinelTasks{timed: c.timed()}
+	exact := false
+	for _, s := range m.Suspects {
+		if s.Until <= i.clock.Now() {
+			continue
+		}
+		a.Paths = append(a.Paths, strings.ToValidUTF8(string(s.Path), "\ufffd"))
+		a.PathsB64 = append(a.PathsB64, s.Path)
+		exact = exact || !utf8.Valid(s.Path)
+	}
+	if !exact {
+		a.PathsB64 = nil
+	}
+	if len(a.Paths) > 0 {
+		a.Type, a.View = "suspect_check", c.view
+	}
+	return c.ok(a)
+}
+
+// sentinelFeedback is accepted from existing agents. What they saw changes nothing: only evidence in segments does.
+func (i *Ingest) sentinelFeedback(c *call) error {
+	var q struct {
+		Type    string           `json:"type"`
+		Updates []map[string]any `json:"updates"`
+	}
+	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
+		return err
+	}
+	return c.ok(struct {
+		Status   string `json:"status"`
+		Received int    `json:"received"`
+		timed
+	}{"processed", len(q.Updates), c.timed()})
+}

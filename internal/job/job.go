@@ -1,0 +1,238 @@
+// Package job is the on-demand scans that readers ask for: one small object each, created by the query handler, handed to
+// the leader's agent and updated by ingest.
+//
+// A view has a bell, an object that changes with every new job, so that whoever looks for jobs asks for one object and
+// lists nothing while it stays the same. A job belongs to whoever leads: one that its leader left unfinished goes to the
+// next.
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// State is how far a job is.
+type State string
+
+// The states. A job is done once its scan is; its results show once they are folded.
+const (
+	Queued  State = "queued"
+	Running State = "running"
+	Done    State = "done"
+	Failed  State = "failed"
+)
+
+// Ended reports whether nothing more will come of a job.
+func (s State) Ended() bool { return s == Done || s == Failed }
+
+// Job is one on-demand scan: views/<view>/commands/<session>/<id>.json. Times are ns of the store's clock.
+type Job struct {
+	ID        string `json:"id"`
+	View      string `json:"view_id"`
+	Session   string `json:"session_id"` // that led when it was asked for: part of its key
+	Path      []byte `json:"path"`       // base64 in JSON, as names are bytes
+	Recursive bool   `json:"recursive"`
+	State     State  `json:"state"`
+	Error     string `json:"error,omitempty"`
+	// Runner is the session that scans, or did.
+	Runner      string `json:"runner_session_id,omitempty"`
+	RequestedAt int64  `json:"requested_at_ns"`
+	StartedAt   int64  `json:"started_at_ns,omitempty"`
+	FinishedAt  int64  `json:"finished_at_ns,omitempty"`
+	Files       uint64 `json:"files"`
+	Directories uint64 `json:"directories"`
+	Errors      uint64 `json:"errors"`
+	// LastSeq is the runner's last segment with results, once it is done; -1: there are none.
+	LastSeq int64  `json:"last_seq"`
+	Nonce   string `json:"nonce"`
+}
+
+// Command is what an agent is told of a job.
+type Command struct {
+	ID        string `json:"id"`
+	Type      string `json:"type"` // scan
+	Path      []byte `json:"path_bytes"`
+	Text      string `json:"path"` // for people; not always exact
+	Recursive bool   `json:"recursive"`
+	For       string `json:"for_session_id"` // part of the job's key: reports give it back
+}
+
+// Command of the job.
+func (j *Job) Command() Command {
+	return Command{ID: j.ID, For: j.Session, Type: "scan", Path: j.Path, Text: strings.ToValidUTF8(string(j.Path), "\ufffd"), Recursive: j.Recursive}
+}
+
+// Report is what an agent says of a job that it runs.
+type Report struct {
+	For         string `json:"for_session_id"`
+	State       State  `json:"state"`
+	Files       uint64 `json:"files"`
+	Directories uint64 `json:"directories"`
+	Errors      uint64 `json:"errors"`
+	Error       string `json:"error,omitempty"`
+	LastSeq     *int64 `json:"last_seq,omitempty"`
+}
+
+// ErrNotFound: there is no such job.
+var ErrNotFound = errors.New("no such job")
+
+// maxListed bounds what List reads.
+const maxListed = 1000
+
+// Create asks the session that leads the view to scan path. now is the store's time.
+func Create(ctx context.Context, st store.Store, view, session, path string, recursive bool, now int64, random io.Reader) (*Job, error) {
+	id, err := ulid.New(ulid.Timestamp(time.Unix(0, now)), random)
+	if err != nil {
+		return nil, fmt.Errorf("name a job: %w", err)
+	}
+	j := &Job{ID: id.String(), View: view, Session: session, Path: []byte(path), Recursive: recursive, State: Queued, RequestedAt: now, LastSeq: -1}
+	if err := j.write(ctx, st, "", random); err != nil {
+		return nil, fmt.Errorf("create job: %w", err)
+	}
+	if err := Ring(ctx, st, view, random); err != nil {
+		return nil, fmt.Errorf("announce job %s: %w", j.ID, err)
+	}
+	return j, nil
+}
+
+func (j *Job) write(ctx context.Context, st store.Store, etag string, random io.Reader) error {
+	nonce, err := ulid.New(0, random)
+	if err != nil {
+		return err
+	}
+	j.Nonce = nonce.String()
+	body, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	_, err = store.Swap(ctx, st, layout.Command(j.View, j.Session, j.ID), body, etag)
+	return err
+}
+
+// Ring changes the view's bell.
+func Ring(ctx context.Context, st store.Store, view string, random io.Reader) error {
+	nonce, err := ulid.New(0, random)
+	if err != nil {
+		return err
+	}
+	_, err = st.Put(ctx, layout.Bell(view), []byte(`{"nonce":"`+nonce.String()+`"}`))
+	return err
+}
+
+// List reads a view's jobs, the newest first.
+func List(ctx context.Context, st store.Store, view string) ([]*Job, error) {
+	var keys []string
+	for after := ""; ; {
+		page, err := st.List(ctx, layout.AllCommands(view), after, 1000)
+		if err != nil {
+			return nil, fmt.Errorf("list jobs: %w", err)
+		}
+		for _, o := range page.Items {
+			keys = append(keys, o.Key)
+			after = o.Key
+		}
+		if !page.More || len(page.Items) == 0 {
+			break
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int { return strings.Compare(idOf(b), idOf(a)) })
+	keys = keys[:min(len(keys), maxListed)]
+	jobs := make([]*Job, len(keys))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, key := range keys {
+		g.Go(func() error {
+			j, _, err := read(gctx, st, key)
+			jobs[i] = j
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(jobs, func(j *Job) bool { return j == nil }), nil
+}
+
+func idOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
+
+func read(ctx context.Context, st store.Store, key string) (*Job, string, error) {
+	o, err := st.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, "", ErrNotFound
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("read job %s: %w", key, err)
+	}
+	j := &Job{}
+	if err := json.Unmarshal(o.Body, j); err != nil {
+		return nil, "", fmt.Errorf("read job %s: damaged object: %w", key, err)
+	}
+	return j, o.ETag, nil
+}
+
+// Get reads one job.
+func Get(ctx context.Context, st store.Store, view, id string) (*Job, error) {
+	if !layout.ValidID(id) {
+		return nil, ErrNotFound
+	}
+	jobs, err := List(ctx, st, view)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if j.ID == id {
+			return j, nil
+		}
+	}
+	return nil, ErrNotFound
+}
+
+// Apply takes in what the session runner says of a job. What comes after its end is ignored.
+func Apply(ctx context.Context, st store.Store, view, id, runner string, r Report, now int64, random io.Reader) (*Job, error) {
+	if !layout.ValidID(id) || !layout.ValidID(r.For) {
+		return nil, ErrNotFound
+	}
+	for {
+		j, etag, err := read(ctx, st, layout.Command(view, r.For, id))
+		if err != nil || j.State.Ended() {
+			return j, err
+		}
+		j.take(r, runner, now)
+		err = j.write(ctx, st, etag, random)
+		if errors.Is(err, store.ErrLost) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("update job %s: %w", id, err)
+		}
+		return j, nil
+	}
+}
+
+func (j *Job) take(r Report, runner string, now int64) {
+	if j.Runner != runner {
+		j.Runner, j.StartedAt = runner, now
+	}
+	j.State, j.Files, j.Directories, j.Errors, j.Error = r.State, r.Files, r.Directories, r.Errors, r.Error
+	if r.State.Ended() {
+		j.FinishedAt = now
+	}
+	if r.LastSeq != nil {
+		j.LastSeq = *r.LastSeq
+	}
+}
