@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/job"
 )
 
 // Agent feeds one view from one tree. Run runs it, once.
@@ -30,6 +31,10 @@ type Agent struct {
 	watcher atomic.Pointer[watch.Watcher] // nil until Run
 	gone    chan string                   // sessions that were found dead by others than the heartbeat
 	wake    chan struct{}                 // a token when the scans have something new to decide
+
+	demand     demand
+	seen       *seen
+	leaseUntil atomic.Int64 // the store's time, ns; 0: this agent does not lead
 
 	mu     sync.Mutex
 	stand  standing
@@ -56,7 +61,8 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		o: o, excludes: excludes, clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
-		gone: make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
+		demand: demand{seen: map[string]bool{}, jobs: make(chan job.Command, 100)},
+		gone:   make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
 	}
 	if a.client, err = send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock); err != nil {
 		return nil, err
@@ -65,8 +71,10 @@ func New(o Options) (*Agent, error) {
 	if a.sender == nil {
 		a.sender = send.NewIngest(a.client, nil)
 	}
+	remote := o.Tuning.System.Remote(o.Root)
+	a.seen = newSeen(remote)
 	a.stream = pipe.New(pipe.Config{
-		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !o.Tuning.System.Remote(o.Root), Now: a.clock.Now,
+		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.leaseUntil.Load,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
 	})
 	return a, a.register(o.Registry)
@@ -98,6 +106,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	source, sourceCtx := errgroup.WithContext(ctx)
 	source.Go(func() error { return w.Run(sourceCtx) })
 	source.Go(func() error { return a.runScans(sourceCtx) })
+	source.Go(func() error { return a.runDemand(sourceCtx) })
+	source.Go(func() error { return a.awaitCommands(sourceCtx) })
+	source.Go(func() error { return a.runSentinel(sourceCtx) })
 	err = source.Wait()
 	a.stream.Close()
 	end := time.AfterFunc(a.o.Tuning.GracePeriod, stop)
@@ -152,6 +163,7 @@ func (a *Agent) rootBack() {
 	a.mu.Lock()
 	a.lost = nil
 	a.scans.rescan, a.scans.covered = true, false
+	a.seen.forget()
 	a.mu.Unlock()
 	a.poke()
 }

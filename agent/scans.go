@@ -20,6 +20,8 @@ type scans struct {
 	settleAt time.Time // when to scan again after an overflow; zero: no need
 	failed   backoff
 	running  string
+	audited  scanKey // the leadership that has had a whole audit
+	audits   uint64
 }
 
 // scanKey is the leadership that a snapshot was made in.
@@ -28,8 +30,8 @@ type scanKey struct {
 	term    uint64
 }
 
-// job is one scan of the whole tree.
-type job struct {
+// wholeScan is one scan of the whole tree.
+type wholeScan struct {
 	name     string
 	key      scanKey
 	evidence event.Evidence
@@ -38,6 +40,7 @@ type job struct {
 	list     bool // emit listings; otherwise only cover
 	snapshot bool
 	settle   bool
+	changed  bool // list changed directories only, and a share of the others
 }
 
 // runScans does what has to be scanned, one scan at a time, until ctx ends.
@@ -62,7 +65,7 @@ func (a *Agent) runScans(ctx context.Context) error {
 }
 
 // nextJob is the scan that is due, or how long to wait for one.
-func (a *Agent) nextJob(now time.Time) (*job, time.Duration) {
+func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	const idle = time.Hour
@@ -77,17 +80,17 @@ func (a *Agent) nextJob(now time.Time) (*job, time.Duration) {
 	settle := !sc.settleAt.IsZero() && !now.Before(sc.settleAt)
 	switch {
 	case st.leader && sc.snapshot != key:
-		return &job{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan}, 0
+		return &wholeScan{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan}, 0
 	case sc.rescan || settle:
-		j := &job{name: "rescan", key: key, evidence: event.Audit, list: true, settle: sc.rescan}
+		j := &wholeScan{name: "rescan", key: key, evidence: event.Audit, list: true, settle: sc.rescan}
 		if st.leader {
 			j.begin, j.end = event.AuditBegin, event.AuditEnd
 		}
 		return j, 0
 	case !sc.covered:
-		return &job{name: "cover", key: key}, 0
+		return &wholeScan{name: "cover", key: key}, 0
 	case st.leader && st.audit > 0 && !now.Before(sc.auditAt):
-		return &job{name: "audit", key: key, evidence: event.Audit, begin: event.AuditBegin, end: event.AuditEnd, list: true}, 0
+		return &wholeScan{name: "audit", key: key, evidence: event.Audit, begin: event.AuditBegin, end: event.AuditEnd, list: true, changed: sc.audited == key}, 0
 	}
 	wait := idle
 	if st.leader && st.audit > 0 {
@@ -100,7 +103,7 @@ func (a *Agent) nextJob(now time.Time) (*job, time.Duration) {
 }
 
 // runJob scans. It ends early, with ctx's error, when the role or the term changes.
-func (a *Agent) runJob(ctx context.Context, j job) error {
+func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	jobCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a.mu.Lock()
@@ -132,7 +135,7 @@ func (a *Agent) runJob(ctx context.Context, j job) error {
 	return err
 }
 
-func (a *Agent) scanEnded(j job, err error) {
+func (a *Agent) scanEnded(j wholeScan, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	sc := &a.scans
@@ -149,6 +152,10 @@ func (a *Agent) scanEnded(j job, err error) {
 	if j.snapshot {
 		sc.snapshot = j.key
 	}
+	if j.end == event.AuditEnd {
+		sc.audited = j.key
+		sc.audits++
+	}
 	if a.stand.audit > 0 {
 		sc.auditAt = time.Now().Add(a.stand.audit)
 	}
@@ -160,7 +167,7 @@ func (a *Agent) scanEnded(j job, err error) {
 }
 
 // scanFailed waits before the next try.
-func (a *Agent) scanFailed(ctx context.Context, j job, err error) {
+func (a *Agent) scanFailed(ctx context.Context, j wholeScan, err error) {
 	if errors.Is(err, pipe.ErrTerm) {
 		sleep(ctx, 50*time.Millisecond) // the new one is being taken in
 		return
@@ -173,7 +180,7 @@ func (a *Agent) scanFailed(ctx context.Context, j job, err error) {
 }
 
 // scanAll scans the whole tree, with the marks around it.
-func (a *Agent) scanAll(ctx context.Context, j job, counts *scan.Counts) error {
+func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) error {
 	w := a.watcher.Load()
 	root, err := w.OpenRoot()
 	if err != nil {
@@ -194,6 +201,15 @@ func (a *Agent) scanAll(ctx context.Context, j job, counts *scan.Counts) error {
 		},
 	}
 	if j.list {
+		cfg.Listed = func(path string, mtime int64) {
+			a.seen.listed(path, mtime, a.clock.Now()-a.stream.Skew())
+		}
+		if j.changed {
+			a.mu.Lock()
+			n := a.scans.audits
+			a.mu.Unlock()
+			cfg.Unchanged = func(path string, mtime int64) bool { return a.seen.unchanged(path, mtime, n) }
+		}
 		cfg.Emit = func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) }
 	}
 	err = scan.Run(ctx, cfg, "/")
@@ -205,7 +221,7 @@ func (a *Agent) scanAll(ctx context.Context, j job, counts *scan.Counts) error {
 }
 
 // emit sends one event of a scan.
-func (a *Agent) emit(ctx context.Context, j job, ev *event.Event, p scan.Place) error {
+func (a *Agent) emit(ctx context.Context, j wholeScan, ev *event.Event, p scan.Place) error {
 	if p == nil {
 		return a.stream.Scan(ctx, j.key.term, ev, nil)
 	}
@@ -213,7 +229,7 @@ func (a *Agent) emit(ctx context.Context, j job, ev *event.Event, p scan.Place) 
 }
 
 // mark sends a mark in a segment that goes out at once.
-func (a *Agent) mark(ctx context.Context, j job, m event.Mark) error {
+func (a *Agent) mark(ctx context.Context, j wholeScan, m event.Mark) error {
 	if err := a.stream.Cut(); err != nil {
 		return err
 	}

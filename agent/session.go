@@ -14,15 +14,16 @@ import (
 
 // standing is what the agent knows of its session.
 type standing struct {
-	session string // empty: none
-	term    uint64 // the newest of the view
-	leader  bool
-	timeout time.Duration
-	beat    time.Duration // between heartbeats
-	ttl     time.Duration // of the lease
-	audit   time.Duration // 0: never
-	renewed instant       // start of the last request that renewed the lease
-	alive   instant       // start of the last request that found the session alive
+	session  string // empty: none
+	term     uint64 // the newest of the view
+	leader   bool
+	timeout  time.Duration
+	beat     time.Duration // between heartbeats
+	ttl      time.Duration // of the lease
+	audit    time.Duration // 0: never
+	sentinel time.Duration
+	renewed  instant // start of the last request that renewed the lease
+	alive    instant // start of the last request that found the session alive
 }
 
 // instant is a time by both of the host's clocks: the monotonic one may stand still while the host sleeps, and the wall
@@ -84,7 +85,10 @@ func (a *Agent) begin(s send.Session, start instant) {
 	}
 	st := standing{
 		session: s.ID, term: s.Term, timeout: seconds(s.TimeoutSeconds), beat: seconds(s.HeartbeatSeconds),
-		audit: seconds(s.AuditIntervalSec), alive: start,
+		audit: seconds(s.AuditIntervalSec), sentinel: seconds(s.SentinelSec), alive: start,
+	}
+	if s.SkewNs != nil {
+		a.stream.StartSkew(*s.SkewNs)
 	}
 	if st.timeout <= 0 {
 		st.timeout = 30 * time.Second
@@ -125,6 +129,10 @@ func (a *Agent) stands(s send.Standing, start instant) {
 		st.renewed = start
 	}
 	st.leader = s.IsLeader && st.leaseLeft() > 0
+	a.leaseUntil.Store(0)
+	if st.leader {
+		a.leaseUntil.Store(a.clock.Now() + int64(st.leaseLeft()))
+	}
 	changed := st.leader != before.leader || st.term != before.term
 	if changed {
 		a.cancel() // what was looked at in another role, or under another term, is not to be sent
@@ -168,6 +176,9 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 		case err == nil:
 			retry = backoff{}
 			a.stands(beat.Standing, start)
+			if beat.IsLeader {
+				a.demand.offer(beat.Commands)
+			}
 		}
 		wait = max(0, every-time.Since(start.mono))
 	}

@@ -68,11 +68,18 @@ func viewOf(r *http.Request, asked string) (string, error) {
 
 // timed is what every answer begins with.
 type timed struct {
-	// ServerTime is the store's time, ns since 1970; left out by a process that the store has not answered yet.
+	// ServerTime is the store's time, ns since 1970; left out where the store does not tell it.
 	ServerTime int64 `json:"server_time_ns,omitempty"`
 }
 
-func (c *call) timed() timed { return timed{c.i.clock.Measured()} }
+// timed asks the store for its time where none of its last answers tells: agents stamp their events by it.
+func (c *call) timed() timed {
+	now := c.i.clock.Measured()
+	if now == 0 && c.i.ready(c.ctx) == nil {
+		now = c.i.clock.Measured()
+	}
+	return timed{now}
+}
 
 // ok answers 200.
 func (c *call) ok(v any) error {

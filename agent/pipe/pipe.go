@@ -43,6 +43,7 @@ type Config struct {
 	View, Agent, Source string
 	Local               bool          // the source is a file system of this host
 	Now                 func() int64  // the store's time, ns
+	LeaseUntil          func() int64  // until when the session leads for certain, the store's time, ns; 0: it does not
 	MaxAge              time.Duration // between segments while events keep coming; default 1 s
 	MaxRows             int           // events and listed entries of a segment; default 64 Ki
 	MaxBytes            int           // of an encoded segment, about; default 4 MiB
@@ -58,6 +59,9 @@ func (c Config) withDefaults() Config {
 		if *d.at <= 0 {
 			*d.at = d.value
 		}
+	}
+	if c.LeaseUntil == nil {
+		c.LeaseUntil = func() int64 { return 0 }
 	}
 	if c.MaxAge <= 0 {
 		c.MaxAge = time.Second
@@ -81,12 +85,14 @@ type Stream struct {
 	unsent  int          // bytes of sealed
 	closing bool
 	pace    pace
+	skew    skew
 }
 
 type openSegment struct {
-	body bytes.Buffer
-	seq  uint64
-	term uint64
+	body       bytes.Buffer
+	seq        uint64
+	term       uint64
+	leaseUntil int64
 }
 
 // New makes a stream that has no session yet.
@@ -121,6 +127,7 @@ func (s *Stream) Realtime(events []event.Event) bool {
 		return false
 	}
 	for i := range events {
+		s.skew.add(&events[i])
 		// An event that the format cannot carry, such as a path of more than 64 KiB, is not worth the others.
 		_ = s.add(&events[i])
 	}
@@ -189,6 +196,18 @@ func (s *Stream) add(ev *event.Event) error {
 	if err := s.ensureOpen(); err != nil {
 		return err
 	}
+	if s.beyondLease(ev) { // the lease was renewed since the segment was begun
+		if err := s.seal(); err != nil {
+			return err
+		}
+		s.open = nil
+		if err := s.ensureOpen(); err != nil {
+			return err
+		}
+		if s.beyondLease(ev) {
+			return ErrTerm
+		}
+	}
 	err := s.writer.Add(ev)
 	if errors.Is(err, event.ErrFull) {
 		if err := s.seal(); err != nil {
@@ -208,14 +227,20 @@ func (s *Stream) add(ev *event.Event) error {
 	return nil
 }
 
+// beyondLease reports whether the event is a leader's look from after what the open segment says of its lease.
+func (s *Stream) beyondLease(ev *event.Event) bool {
+	return ev.Kind == event.Listing && ev.Evidence != event.OnDemand && s.open.leaseUntil != 0 && ev.ObservedAt > s.open.leaseUntil
+}
+
 func (s *Stream) ensureOpen() error {
 	if s.open != nil {
 		return nil
 	}
-	o := &openSegment{seq: s.seq, term: s.term}
+	o := &openSegment{seq: s.seq, term: s.term, leaseUntil: s.cfg.LeaseUntil()}
 	h := event.Header{
 		View: s.cfg.View, Session: s.session, Agent: s.cfg.Agent, Source: s.cfg.Source,
 		Seq: o.seq, Term: o.term, CreatedAt: s.cfg.Now(), Nonce: rand.Text(), Local: s.cfg.Local,
+		LeaseUntil: o.leaseUntil, Skew: s.skew.mode * 1e9, SkewKnown: s.skew.known,
 	}
 	var err error
 	if s.writer == nil {
@@ -314,6 +339,34 @@ func (s *Stream) Sent(seg Segment) {
 	s.sealed[0] = Segment{}
 	s.sealed = s.sealed[1:]
 	s.room.Broadcast()
+}
+
+// Sealed ends the open segment and is the sequence number of the last segment of the session so far; false if it has none.
+func (s *Stream) Sealed() (session string, seq uint64, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.wake()
+	if err := s.seal(); err != nil {
+		return "", 0, false, err
+	}
+	if s.seq == 0 {
+		return s.session, 0, false, nil
+	}
+	return s.session, s.seq - 1, true, nil
+}
+
+// StartSkew is what the view knows of its file server's clock; it counts until the agent has measured by itself.
+func (s *Stream) StartSkew(ns int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.skew.start(floorSeconds(ns))
+}
+
+// Skew is the store's time minus the file server's, ns.
+func (s *Stream) Skew() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.skew.mode * 1e9
 }
 
 // Close says that no more events will come.

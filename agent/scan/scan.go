@@ -50,6 +50,12 @@ type Config struct {
 	// OnError, unless nil, is told of what could not be read.
 	OnError func(path string, err error)
 	Counts  *Counts // must not be nil
+	// Unchanged, unless nil, is asked with a directory's mtime whether its entries need no look; the event then says no
+	// more than that. Listed is told of every directory that was listed in full.
+	Unchanged func(path string, mtime int64) bool
+	Listed    func(path string, mtime int64)
+	// Shallow leaves the subdirectories out.
+	Shallow bool
 }
 
 // Counts are what a scan has seen so far. They may be read while it runs.

@@ -37,7 +37,9 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		w.children = w.children[:0]
 		err := w.directory(ctx, t.path())
-		w.queue.push(w.children)
+		if !w.cfg.Shallow {
+			w.queue.push(w.children)
+		}
 		w.queue.done()
 		if err != nil {
 			return err
@@ -142,6 +144,14 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 		return false, nil
 	}
 	_, before.Entry.Name = event.Split(path)
+	if w.cfg.Unchanged != nil && w.cfg.Unchanged(path, before.Entry.MtimeNs) {
+		w.coverChildren(path)
+		ev := event.Event{Kind: event.Unchanged, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry}
+		if err := w.cfg.Emit(ctx, &ev, nil); err != nil {
+			return false, fatalError{err}
+		}
+		return false, nil
+	}
 	w.event = event.Event{
 		Kind: event.Listing, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry,
 	}
@@ -186,6 +196,9 @@ func (w *worker) list(ctx context.Context, d tree.Dir, place Place, picky bool) 
 		}
 	}
 	sum.addTo(w.cfg.Counts)
+	if w.cfg.Listed != nil && len(w.holes) == 0 {
+		w.cfg.Listed(w.event.Path, w.event.Entry.MtimeNs)
+	}
 	return false, w.reportHoles(ctx)
 }
 

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fustor/fustor/internal/job"
 )
 
 // What the agent decides on.
@@ -62,7 +64,7 @@ type Standing struct {
 	IsLeader bool   `json:"is_leader"`
 	Term     uint64 `json:"term"` // the view's newest
 	// LeaseTTLSeconds is how long a renewal holds, and LeaseRenewed that this answer is one.
-	LeaseTTLSeconds float64 `json:"lease_ttl_seconds"`
+	LeaseTTLSeconds float64 `json:"lease_ttl_s"`
 	LeaseRenewed    bool    `json:"lease_renewed"`
 	Message         string  `json:"message"`
 }
@@ -74,6 +76,8 @@ type Session struct {
 	TimeoutSeconds   float64 `json:"session_timeout_seconds"`
 	HeartbeatSeconds float64 `json:"heartbeat_interval_seconds"`
 	AuditIntervalSec float64 `json:"audit_interval_sec"`
+	SentinelSec      float64 `json:"sentinel_interval_sec"`
+	SkewNs           *int64  `json:"skew_ns"`
 }
 
 // Registration is what a new session says of itself.
@@ -87,7 +91,7 @@ type Registration struct {
 type Beat struct {
 	Status string `json:"status"`
 	Standing
-	Commands []json.RawMessage `json:"commands"`
+	Commands []job.Command `json:"commands"`
 }
 
 // Pulse is what a heartbeat says.
@@ -118,6 +122,44 @@ func (c *Client) Heartbeat(ctx context.Context, session string, p Pulse) (Beat, 
 	return b, nil
 }
 
+// Commands waits for commands, up to a time; none is no error.
+func (c *Client) Commands(ctx context.Context, session string, wait time.Duration) ([]job.Command, error) {
+	var answer struct {
+		Commands []job.Command `json:"commands"`
+	}
+	query := url.Values{"wait": {strconv.Itoa(int(wait / time.Second))}}
+	if err := c.ask(ctx, http.MethodGet, "/api/v1/pipe/session/"+url.PathEscape(session)+"/commands", query, nil, &answer); err != nil {
+		return nil, fmt.Errorf("wait for commands: %w", err)
+	}
+	return answer.Commands, nil
+}
+
+// ReportJob says how far a job is.
+func (c *Client) ReportJob(ctx context.Context, session, id string, r job.Report) error {
+	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/jobs/"+url.PathEscape(id), r, nil)
+	if err != nil {
+		return fmt.Errorf("report on job %s: %w", id, err)
+	}
+	return nil
+}
+
+// Suspects are the files that ingest wants looked at, as paths.
+func (c *Client) Suspects(ctx context.Context) ([]string, error) {
+	var answer struct {
+		Paths []string `json:"paths"`
+		Exact [][]byte `json:"paths_bytes"`
+	}
+	if err := c.call(ctx, http.MethodGet, "/api/v1/pipe/consistency/sentinel/tasks", nil, &answer); err != nil {
+		return nil, fmt.Errorf("ask for suspects: %w", err)
+	}
+	for i, p := range answer.Exact {
+		if i < len(answer.Paths) {
+			answer.Paths[i] = string(p)
+		}
+	}
+	return answer.Paths, nil
+}
+
 // CloseSession ends the session and releases its lease. It is idempotent.
 func (c *Client) CloseSession(ctx context.Context, session string) error {
 	err := c.call(ctx, http.MethodDelete, "/api/v1/pipe/session/"+url.PathEscape(session), nil, nil)
@@ -129,6 +171,10 @@ func (c *Client) CloseSession(ctx context.Context, session string) error {
 
 // call sends one JSON request and decodes its answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	return c.ask(ctx, method, path, nil, in, out)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -137,7 +183,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(b)
 	}
-	answer, err := c.do(ctx, method, path, "application/json", body)
+	answer, err := c.do(ctx, method, path, query, "application/json", body)
 	if err != nil || out == nil {
 		return err
 	}
@@ -148,12 +194,16 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 }
 
 // do sends one request and returns the body of a 2xx answer.
-func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader) ([]byte, error) {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
-	if c.view != "" {
-		u.RawQuery = url.Values{"view": {c.view}}.Encode()
+	if query == nil {
+		query = url.Values{}
 	}
+	if c.view != "" {
+		query.Set("view", c.view)
+	}
+	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)

@@ -167,7 +167,7 @@ func redact(err error) error {
 // through sends a segment as a request to ingest.
 func (s *Ingest) through(ctx context.Context, seg pipe.Segment) error {
 	path := "/api/v1/pipe/session/" + url.PathEscape(seg.Session) + "/segments/" + strconv.FormatUint(seg.Seq, 10)
-	_, err := s.client.do(ctx, http.MethodPut, path, "application/zstd", bytes.NewReader(seg.Body))
+	_, err := s.client.do(ctx, http.MethodPut, path, nil, "application/zstd", bytes.NewReader(seg.Body))
 	return err
 }
 
