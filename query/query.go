@@ -1,7 +1,7 @@
 // Package query is the reading side: it answers over HTTP what a view holds, at one version, from the view's head and
 // its layers alone, and shows it on a page for people. docs/api.md has every call.
 //
-// It writes nothing to the store. Invariants: an answer is of exactly one version, pages that follow it too; removed
+// It writes nothing to the store but the scans that readers ask for. Invariants: an answer is of exactly one version, pages that follow it too; removed
 // rows are never shown; what takes long streams or is bounded by a page; a damaged object fails the calls that need it
 // and names itself, other views go on. `fustor query`, `fustor up` and the Lambda serve a Server.
 package query
@@ -122,6 +122,8 @@ func (s *Server) routes(registry *prometheus.Registry, document []byte) {
 	}
 	route(http.MethodPut, "suspect-list", s.updateSuspects)
 	route(http.MethodGet, "sessions", s.sessions)
+	route(http.MethodGet, "jobs", s.jobs)
+	route(http.MethodGet, "jobs/{job_id}", s.showJob)
 	httpapi.Probes{Ready: s.ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
 	s.pageRoutes()
 }

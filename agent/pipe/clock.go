@@ -57,5 +57,8 @@ func (c *Clock) Measure(sent, server int64) {
 	if c.roundTr != 0 && roundTrip > c.roundTr && now-c.measured < forget && apart <= (roundTrip+c.roundTr)/2 {
 		return
 	}
+	if c.roundTr == 0 {
+		c.last = 0 // what the host's own time was before is no bound: nothing is sent before the first answer
+	}
 	c.offset, c.roundTr, c.measured = offset, roundTrip, now
 }

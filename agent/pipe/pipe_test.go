@@ -278,3 +278,15 @@ func TestClockIsTheStoresAndGrows(t *testing.T) {
 		t.Errorf("after a step back %d", got)
 	}
 }
+
+// A host that is hours ahead must not stamp what it sees by what its clock showed before ingest told the time.
+func TestClockForgetsTheHostsTimeAtTheFirstAnswer(t *testing.T) {
+	c := newClock(func() int64 { return 1000 }, 5_000_000_000)
+	if got := c.Now(); got != 5_000_000_000 {
+		t.Fatalf("before: %d", got)
+	}
+	c.Measure(c.Reading(), 9_000)
+	if got := c.Now(); got != 9_000 {
+		t.Errorf("after: %d", got)
+	}
+}

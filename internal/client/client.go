@@ -71,6 +71,15 @@ func setPath(q url.Values, path string) {
 
 // get sends one request and returns the body of a 200; the caller closes it.
 func (c *Client) get(ctx context.Context, call string, q url.Values, accept string) (io.ReadCloser, error) {
+	resp, err := c.ask(ctx, call, q, accept)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// ask sends a call; the caller closes the answer's body.
+func (c *Client) ask(ctx context.Context, call string, q url.Values, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+call+"?"+q.Encode(), nil)
 	if err != nil {
 		return nil, err
@@ -86,11 +95,11 @@ func (c *Client) get(ctx context.Context, call string, q url.Values, accept stri
 	if err != nil {
 		return nil, unreachable(ctx, req.URL, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
 		defer resp.Body.Close()
 		return nil, problem(resp)
 	}
-	return resp.Body, nil
+	return resp, nil
 }
 
 // getJSON reads a whole answer of at most maxAnswer bytes into v.
@@ -99,6 +108,10 @@ func (c *Client) getJSON(ctx context.Context, call string, q url.Values, v any) 
 	if err != nil {
 		return err
 	}
+	return decodeJSON(call, body, v)
+}
+
+func decodeJSON(call string, body io.ReadCloser, v any) error {
 	defer body.Close()
 	raw, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	if err != nil {

@@ -3,7 +3,9 @@ package sim
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -68,9 +70,33 @@ func (i *ingestHost) serve(req *http.Request, body []byte) (*http.Response, erro
 	}
 	in := req.Clone(req.Context())
 	in.Body = io.NopCloser(bytes.NewReader(body))
+	begin := time.Now()
 	resp, err := handler.RoundTrip(in)
+	if err == nil {
+		err = p.w.checkTime(resp, begin)
+	}
 	if !p.lives() {
 		return nil, fault.ErrNetwork
 	}
 	return resp, err
+}
+
+// checkTime checks what an answer tells of the store's time. It may be a little off just after the host's clock was set.
+func (w *world) checkTime(resp *http.Response, begin time.Time) error {
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	var told struct {
+		ServerTime int64 `json:"server_time_ns"`
+	}
+	if json.Unmarshal(body, &told) != nil || told.ServerTime == 0 {
+		return nil
+	}
+	off := time.Duration(told.ServerTime - w.store.now().UnixNano())
+	if off.Abs() > 10*time.Second+time.Since(begin) {
+		w.fail(fmt.Errorf("an ingest tells a time that is off by %v, %v after the begin", off, time.Since(w.trace.begin)))
+	}
+	return nil
 }

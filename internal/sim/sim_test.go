@@ -27,7 +27,7 @@ import (
 
 var (
 	seedFlag   = flag.Int64("seed", -1, "run this seed alone; with -v its whole trace is printed")
-	seedsFlag  = flag.Uint64("seeds", defaultSeeds(), "how many seeds to run; FUSTOR_SIM_SEEDS is the default, or 100")
+	seedsFlag  = flag.Uint64("seeds", defaultSeeds(), "how many seeds to run; FUSTOR_SIM_SEEDS is the default, or 40")
 	firstFlag  = flag.Uint64("first", 0, "the first of them")
 	workerFlag = flag.Bool("worker", false, "run the seeds in this process, and print the sum as JSON")
 )
@@ -36,7 +36,7 @@ func defaultSeeds() uint64 {
 	if n, err := strconv.ParseUint(os.Getenv("FUSTOR_SIM_SEEDS"), 10, 64); err == nil {
 		return n
 	}
-	return 100
+	return 40
 }
 
 // TestSimulation runs seeds, each in a bubble with a clock of its own. A bubble is the more alike from run to run the

@@ -72,6 +72,12 @@ func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any
 	return w, nil
 }
 
+// fail notes what must never be; the first of it counts.
+func (w *world) fail(err error) {
+	w.trace.note("WRONG:", err.Error())
+	w.wrong.CompareAndSwap(nil, &err)
+}
+
 // random is a generator for one purpose.
 func (w *world) random(purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, hash(purpose)))
@@ -169,8 +175,7 @@ func (w *world) watchLeaders(ctx context.Context) {
 			}
 		}
 		if len(leaders) > 1 {
-			err := fmt.Errorf("%v lead at the same time, %v after the begin", leaders, time.Since(w.trace.begin))
-			w.wrong.CompareAndSwap(nil, &err)
+			w.fail(fmt.Errorf("%v lead at the same time, %v after the begin", leaders, time.Since(w.trace.begin)))
 		}
 	}
 }

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+// doubtFlags are those of the commands that print doubtful entries.
+type doubtFlags struct {
+	Path   string `arg:"" optional:"" default:"/" help:"Look at and below this path, from the view's root."`
+	JSON   bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Print0 bool   `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
+	serverFlags
+}
+
+// plain prints an entry for programs, and reports whether it did.
+func (f *doubtFlags) plain(out *show.Output, e *client.Found) bool {
+	switch {
+	case f.JSON:
+		fmt.Fprintf(out, "%s\n", e.Raw)
+	case f.Print0:
+		fmt.Fprintf(out, "%s\x00", e.Path)
+	case !out.Terminal:
+		fmt.Fprintln(out, e.Path)
+	default:
+		return false
+	}
+	return true
+}
+
+type suspectsCmd struct{ doubtFlags }
+
+// Help implements kong.HelpProvider.
+func (suspectsCmd) Help() string {
+	return `A file is suspect while it may still be written to: it is open for writing on a
+host with an agent, or was found changed within the view's hot time. It ends by
+itself once the file is closed, or the time is over and nothing has changed.
+
+Examples:
+
+    fustor suspects
+    fustor suspects /incoming/run42 && echo "not complete yet"
+    fustor suspects --json | jq -r .path`
+}
+
+func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	out, n := a.out(), 0
+	err = server.Suspects(ctx, viewPath(c.Path), func(e *client.Found) error {
+		if c.plain(out, e) {
+			return nil
+		}
+		if n++; n == 1 {
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s  %-16s  %-10s  PATH", "SIZE", "MODIFIED", "FOR")))
+		}
+		left := time.Until(unixTime(e.SuspectUntil)).Round(time.Second)
+		fmt.Fprintf(out, "%12s  %-16s  %-10s  %s\n", show.Size(e.Size), show.Time(unixTime(e.Modified).UnixNano(), time.Local), max(0, left), out.Name(e.Path))
+		return nil
+	})
+	if err == nil && out.Terminal && !c.JSON && n == 0 {
+		fmt.Fprintln(out, "No file is suspect of being written to.")
+	}
+	return errors.Join(err, out.Flush())
+}
+
+type blindSpotsCmd struct{ doubtFlags }
+
+// Help implements kong.HelpProvider.
+func (blindSpotsCmd) Help() string {
+	return `A blind spot is a change that was found by looking and that no agent's kernel has
+reported: it was made on a host without an agent, or while none ran. It stays
+marked until an agent reports the path. + is new or changed, - is gone.
+
+Examples:
+
+    fustor blind-spots
+    fustor blind-spots /projects --json | jq -r '[.found_at, .path] | @tsv'`
+}
+
+func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	out, n := a.out(), 0
+	err = server.BlindSpots(ctx, viewPath(c.Path), func(e *client.Found) error {
+		sign := "+"
+		if e.Deleted {
+			sign = "-"
+		}
+		switch {
+		case c.JSON:
+			fmt.Fprintf(out, "{\"deleted\":%v,%s\n", e.Deleted, e.Raw[1:])
+		case c.Print0:
+			fmt.Fprintf(out, "%s\x00", e.Path)
+		case !out.Terminal:
+			fmt.Fprintf(out, "%s %s\n", sign, e.Path)
+		default:
+			if n++; n == 1 {
+				fmt.Fprintln(out, out.Bold(fmt.Sprintf("%s  %-16s  %12s  PATH", " ", "FOUND", "SIZE")))
+			}
+			fmt.Fprintf(out, "%s  %-16s  %12s  %s\n", sign, show.Time(unixTime(e.FoundAt).UnixNano(), time.Local), show.Size(e.Size), out.Name(e.Path))
+		}
+		return nil
+	})
+	if err == nil && out.Terminal && !c.JSON && !c.Print0 && n == 0 {
+		fmt.Fprintln(out, "No blind spots: agents have reported everything that changed.")
+	}
+	return errors.Join(err, out.Flush())
+}
+
+type sessionsCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object a line."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (sessionsCmd) Help() string {
+	return `Each agent that feeds the view has a session. One of them leads: it scans and
+audits. All of them report what their host does.
+
+Examples:
+
+    fustor sessions
+    fustor sessions --json | jq 'select(.role == "leader") | .agent_id'`
+}
+
+func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	sessions, err := server.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	out := a.out()
+	if len(sessions) == 0 && !c.JSON {
+		fmt.Fprintln(out, "No agent feeds the view: it shows what is known, and nothing new.")
+	}
+	for i, s := range sessions {
+		if c.JSON {
+			fmt.Fprintf(out, "%s\n", s.Raw)
+			continue
+		}
+		if i == 0 {
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-10s  %-10s  SOURCE", "ROLE", "AGENT", "STATE", "SEEN", "FOR")))
+		}
+		state, _ := s.Status["state"].(string)
+		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-10s  %-10s  %s\n", s.Role, s.Agent, state, age(s.LastActivity)+" ago", age(s.CreatedAt), out.Name(s.Source))
+	}
+	return out.Flush()
+}
+
+type jobsCmd struct {
+	Limit int  `default:"20" placeholder:"N" help:"At most so many, the newest first."`
+	JSON  bool `name:"json" help:"Print one JSON object a line."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (jobsCmd) Help() string {
+	return `Jobs are the scans that readers asked for, with fustor scan or over HTTP. They are
+kept for a day after their end.
+
+Examples:
+
+    fustor jobs
+    fustor jobs --json | jq 'select(.state == "failed")'`
+}
+
+func (c *jobsCmd) Run(ctx context.Context, a *app) error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return usageError("--limit must be from 1 to 1000")
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	jobs, err := server.Jobs(ctx, c.Limit)
+	if err != nil {
+		return err
+	}
+	out := a.out()
+	if len(jobs) == 0 && !c.JSON {
+		fmt.Fprintln(out, "No scans were asked for; fustor scan PATH asks for one.")
+	}
+	for i, j := range jobs {
+		if c.JSON {
+			fmt.Fprintf(out, "%s\n", j.Raw)
+			continue
+		}
+		if i == 0 {
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-26s  %-8s  %10s  %10s  %-10s  PATH", "JOB", "STATE", "FILES", "DIRS", "ASKED")))
+		}
+		fmt.Fprintf(out, "%-26s  %-8s  %10s  %10s  %-10s  %s", j.ID, j.State, show.Count(j.Files), show.Count(j.Directories), age(j.RequestedAt)+" ago", out.Name(j.Path))
+		if j.Error != "" {
+			fmt.Fprintf(out, ": %s", j.Error)
+		}
+		fmt.Fprintln(out)
+	}
+	return out.Flush()
+}
+
+type scanCmd struct {
+	Path        string `arg:"" help:"What to scan, from the view's root."`
+	NoRecursive bool   `help:"List PATH alone, not what is below it."`
+	Wait        bool   `short:"w" help:"Wait until the results are in the view."`
+	JSON        bool   `name:"json" help:"Print the job as JSON."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (scanCmd) Help() string {
+	return `The agent that leads the view looks at PATH now, without waiting for its next
+audit. What it finds that no agent has reported is marked as a blind spot. With
+--wait the command ends once the results can be read; it fails if the scan does.
+
+Examples:
+
+    fustor scan /incoming/run42 --wait && fustor du /incoming/run42
+    fustor scan /projects --json | jq -r .job_id`
+}
+
+func (c *scanCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	j, err := server.Scan(ctx, viewPath(c.Path), !c.NoRecursive)
+	if err != nil {
+		return err
+	}
+	for c.Wait && !j.Ended() {
+		if a.out().Terminal {
+			fmt.Fprintf(a.stderr, "\r\x1b[K%s: %s files, %s directories", j.State, show.Count(j.Files), show.Count(j.Directories))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+		if j, err = server.Job(ctx, j.ID); err != nil {
+			return err
+		}
+	}
+	out := a.out()
+	if out.Terminal && c.Wait {
+		fmt.Fprint(a.stderr, "\r\x1b[K")
+	}
+	switch {
+	case j.State == "failed":
+		return fmt.Errorf("the scan of %s failed: %s", show.Quote(j.Path), j.Error)
+	case c.JSON:
+		fmt.Fprintf(out, "%s\n", j.Raw)
+	case c.Wait:
+		fmt.Fprintf(out, "%s: %s files and %s directories scanned, and in the view\n", out.Name(j.Path), show.Count(j.Files), show.Count(j.Directories))
+	default:
+		fmt.Fprintf(out, "job %s: %s\n", j.ID, j.State)
+	}
+	return out.Flush()
+}
+
+func unixTime(seconds float64) time.Time { return time.UnixMicro(int64(seconds * 1e6)) }
+
+// age is how long ago a time was, in words of one unit.
+func age(seconds float64) string {
+	d := max(0, time.Since(unixTime(seconds)))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d d", d/(24*time.Hour))
+}

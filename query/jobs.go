@@ -1,0 +1,162 @@
+package query
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/manifest"
+)
+
+// jobState is one on-demand scan as readers see it.
+type jobState struct {
+	ID        string `json:"job_id"`
+	View      string `json:"view_id"`
+	Path      string `json:"path"`
+	PathB64   string `json:"path_b64,omitempty"`
+	Recursive bool   `json:"recursive"`
+	// State is queued, running, folding (scanned, and not all of it in the view yet), done or failed.
+	State       string           `json:"state"`
+	Error       string           `json:"error,omitempty"`
+	Files       uint64           `json:"files"`
+	Directories uint64           `json:"directories"`
+	Errors      uint64           `json:"errors"`
+	Session     string           `json:"session_id,omitempty"` // that scans
+	RequestedAt httpapi.Seconds  `json:"requested_at"`
+	StartedAt   *httpapi.Seconds `json:"started_at"`
+	FinishedAt  *httpapi.Seconds `json:"finished_at"`
+}
+
+// stateOf is a job as version m knows it.
+func stateOf(j *job.Job, m *manifest.Manifest) jobState {
+	s := jobState{
+		ID: j.ID, View: j.View, Recursive: j.Recursive, State: string(j.State), Error: j.Error, Files: j.Files,
+		Directories: j.Directories, Errors: j.Errors, Session: j.Runner, RequestedAt: httpapi.Seconds(j.RequestedAt),
+	}
+	s.Path, s.PathB64 = httpapi.PathFields(string(j.Path))
+	at := func(ns int64) *httpapi.Seconds {
+		if ns == 0 {
+			return nil
+		}
+		t := httpapi.Seconds(ns)
+		return &t
+	}
+	s.StartedAt, s.FinishedAt = at(j.StartedAt), at(j.FinishedAt)
+	if j.State == job.Done && !jobFolded(j, m) {
+		s.State = "folding"
+	}
+	return s
+}
+
+// jobFolded reports whether the results of a job that is done are in a version. A session that has left the manifest is
+// folded to its end.
+func jobFolded(j *job.Job, m *manifest.Manifest) bool {
+	if j.LastSeq < 0 {
+		return true
+	}
+	p, there := m.Sessions[j.Runner]
+	return !there || p.Broken || p.Next > uint64(j.LastSeq)
+}
+
+// jobs answers the view's on-demand scans, the newest first.
+func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error {
+	q := httpapi.Query(r)
+	limit := int(q.Int("limit", 100, 1, 1000))
+	if err := q.Err(); err != nil {
+		return err
+	}
+	m, err := s.begun(r, view)
+	if err != nil {
+		return err
+	}
+	all, err := job.List(r.Context(), s.store, view)
+	if err != nil {
+		return explain(view, err)
+	}
+	states := []jobState{}
+	for _, j := range all[:min(limit, len(all))] {
+		states = append(states, stateOf(j, m))
+	}
+	httpapi.WriteJSON(w, r, http.StatusOK, map[string]any{"view_id": view, "jobs": states, "count": len(states)})
+	return nil
+}
+
+// showJob answers one on-demand scan.
+func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) error {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return err
+	}
+	m, err := s.begun(r, view)
+	if err != nil {
+		return err
+	}
+	j, err := job.Get(r.Context(), s.store, view, r.PathValue("job_id"))
+	if errors.Is(err, job.ErrNotFound) {
+		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after their end; /jobs has them all"}
+	}
+	if err != nil {
+		return explain(view, err)
+	}
+	httpapi.WriteJSON(w, r, http.StatusOK, stateOf(j, m))
+	return nil
+}
+
+// begun is the view's newest version, complete or not; an empty one where an agent has begun and nothing is folded yet.
+func (s *Server) begun(r *http.Request, view string) (*manifest.Manifest, error) {
+	m, err := s.heads.current(r.Context(), view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		err = s.absent(r.Context(), view)
+		var e *httpapi.Error
+		if errors.As(err, &e) && e.Status == http.StatusServiceUnavailable {
+			return &manifest.Manifest{View: view}, nil
+		}
+	}
+	return m, explain(view, err)
+}
+
+// scan asks the view's leader to look at a path. A scan of the same path, or of one above it, that waits already does.
+func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.Job, error) {
+	leader, err := s.leaders.of(r.Context(), view)
+	if err != nil {
+		return nil, explain(view, err)
+	}
+	if leader == "" {
+		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter,
+			Detail: "no agent leads the view at present, so nobody can scan", Hint: "start an agent, or ask without on_demand_scan; /sessions says who feeds the view"}
+	}
+	waiting, err := job.List(r.Context(), s.store, view)
+	if err != nil {
+		return nil, explain(view, err)
+	}
+	if i := slices.IndexFunc(waiting, func(j *job.Job) bool {
+		return j.State == job.Queued && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && contains(string(j.Path), path))
+	}); i >= 0 {
+		return waiting[i], nil
+	}
+	if open := countOpen(waiting); open >= maxOpenJobs {
+		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter,
+			Detail: "too many scans of this view wait already", Hint: "wait until some are done; /jobs has them"}
+	}
+	j, err := job.Create(r.Context(), s.store, view, leader, path, recursive, s.clock.nowNs(), rand.Reader)
+	return j, explain(view, err)
+}
+
+// maxOpenJobs bounds the scans that wait for a view's leader.
+const maxOpenJobs = 100
+
+func countOpen(jobs []*job.Job) (n int) {
+	for _, j := range jobs {
+		if !j.State.Ended() {
+			n++
+		}
+	}
+	return n
+}
+
+func contains(dir, path string) bool {
+	return dir == "/" || dir == path || strings.HasPrefix(path, dir+"/")
+}
