@@ -134,6 +134,7 @@ type visit struct {
 	last     string
 	started  bool
 	latest   int64
+	at       resolution // of the name at hand
 }
 
 func (v *visit) open() {
@@ -190,7 +191,7 @@ func (v *visit) nextRow() (string, bool) {
 	if !v.reach(from) {
 		return "", false
 	}
-	k := v.at
+	k := v.walk.at
 	if k.Parent != v.group.parent || v.hi != "" && k.Name >= v.hi {
 		return "", false
 	}
@@ -219,11 +220,12 @@ func (w *walk) reach(key layer.Key) bool {
 func (v *visit) resolve(name string) error {
 	v.last, v.started = name, true
 	key := layer.Key{Parent: v.group.parent, Name: name}
-	known := v.reach(key) && v.at == key
+	known := v.reach(key) && v.walk.at == key
 	if err := v.old.Err(); err != nil {
 		return err
 	}
-	r := resolution{known: known, wasKnown: known}
+	r := &v.at
+	*r = resolution{known: known, wasKnown: known}
 	if known {
 		if err := v.old.Row(&r.row); err != nil {
 			return err
@@ -233,10 +235,10 @@ func (v *visit) resolve(name string) error {
 		r.row.Parent, r.row.Name = key.Parent, name
 	}
 	r.touched = v.gather(name, known)
-	v.countStale(&r)
+	v.countStale(r)
 	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.place)
 	r.known = known || r.Changed
-	return v.settle(&r)
+	return v.settle(r)
 }
 
 // gather collects what is said of name, and passes the name. It reports whether something is said of what is in it.

@@ -29,16 +29,16 @@ type cli struct {
 	Stat   statCmd   `cmd:"" group:"read" help:"Show all that is known of one path."`
 	Search searchCmd `cmd:"" group:"read" help:"Find names in the whole view by a part or a glob."`
 
-	Suspects   suspectsCmd   `cmd:"" group:"doubt" help:"Print the files that may still be written to."`
-	BlindSpots blindSpotsCmd `cmd:"" group:"doubt" help:"Print what no agent has reported, found by looking."`
-	Sessions   sessionsCmd   `cmd:"" group:"doubt" help:"Show the agents that feed the view, and who leads."`
-	Scan       scanCmd       `cmd:"" group:"doubt" help:"Have PATH scanned now."`
-	Jobs       jobsCmd       `cmd:"" group:"doubt" help:"Show the scans that were asked for."`
+	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print the files that may still be written to."`
+	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print what no agent has reported, found by looking."`
+	Sessions   sessionsCmd   `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
+	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now."`
+	Jobs       jobsCmd       `cmd:"" group:"read" help:"Show the scans that were asked for."`
 
 	Segment    segmentCmd    `cmd:"" group:"look" help:"Read segments, the objects that agents send."`
 	Doctor     doctorCmd     `cmd:"" group:"look" help:"Probe a store for every rule that Fustor relies on."`
 	Version    versionCmd    `cmd:"" group:"look" help:"Print the version."`
-	Completion completionCmd `cmd:"" group:"look" help:"Print a completion script for bash, zsh or fish."`
+	Completion completionCmd `cmd:"" overview:"no" group:"look" help:"Print a completion script for bash, zsh or fish."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the help of every command, in Markdown."`
 }
 
@@ -48,7 +48,6 @@ const about = "Fustor keeps a queryable, always current index of huge file trees
 var groups = []kong.Group{
 	{Key: "run", Title: "Run the index:"},
 	{Key: "read", Title: "Ask it:"},
-	{Key: "doubt", Title: "See how sure it is:"},
 	{Key: "look", Title: "Look inside:"},
 	{Key: "filter", Title: "Which entries:"},
 	{Key: "server", Title: "Which server (without these: the fustor up of this machine):"},

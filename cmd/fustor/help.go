@@ -24,14 +24,17 @@ func help(_ kong.HelpOptions, ctx *kong.Context) error {
 	return nil
 }
 
-// printOverview names every command under the heading of its group.
+// printOverview names the commands under the headings of their groups, those apart that few will look for.
 func printOverview(w io.Writer, model *kong.Application) {
 	fmt.Fprintf(w, "%s\nusage: fustor <command> [flags]; fustor <command> --help has examples\n", about)
 	heading := ""
 	for _, command := range model.Leaves(true) {
+		if command.Tag.Get("overview") == "no" {
+			continue
+		}
 		if title := command.ClosestGroup().Title; title != heading {
 			heading = title
-			fmt.Fprintf(w, "\n%s\n", title)
+			fmt.Fprintln(w, title)
 		}
 		fmt.Fprintf(w, "  %s %s\n", show.Left(command.Path(), 12), command.Help)
 	}

@@ -66,10 +66,16 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 		c.Entry != nil && c.Entry.Type == event.Directory {
 		return false, false
 	}
-	var e element
 	switch c.Verb {
 	case Exists:
-		e = r.told(c)
+		row.set(c)
+		row.AgentMissing, row.SuspectUntil = false, 0
+		if !c.Atomic && c.Entry.Type == event.File {
+			row.SuspectUntil = c.At + r.Hot
+		}
+	case Gone:
+		row.Removed, row.AgentMissing, row.SuspectUntil, row.Watermark = true, false, 0, c.At-c.Skew
+		row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 	case Listed:
 		if !journaled(place.After, row.Name, c.At) {
 			return false, false
@@ -77,19 +83,22 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 		if known {
 			return false, !row.Removed && row.shows(c.Entry)
 		}
-		e = r.seen(c.Sight, c.Entry)
+		row.set(c)
+		row.AgentMissing = c.Evidence == event.Audit || c.Evidence == event.OnDemand
+		row.SuspectUntil = r.suspectUntil(&c.Sight, c.Entry)
 	default:
 		return false, false
 	}
-	s := state{}
-	if c.Verb == Exists {
-		s.told = &e
-	} else {
-		s.looks = append(s.looks, e)
-	}
-	v := s.judge()
-	s.show(row, &v)
 	return true, true
+}
+
+// set makes the row show what a claim saw.
+func (row *Row) set(c *Claim) {
+	e := c.Entry
+	row.Type, row.Mode, row.UID, row.GID, row.AtimeDay = e.Type, e.Mode, e.UID, e.GID, e.AtimeDay
+	row.Size, row.MtimeNs, row.Target = e.Size, e.MtimeNs, e.Target
+	row.Removed, row.Watermark = false, 0
+	row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 }
 
 // take joins a claim.

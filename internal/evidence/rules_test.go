@@ -28,7 +28,9 @@ func sight(at int64, how event.Evidence) Sight {
 	return s
 }
 
-func file(mtime int64) *event.Entry { return &event.Entry{Name: "f", Type: event.File, MtimeNs: mtime, Size: 1} }
+func file(mtime int64) *event.Entry {
+	return &event.Entry{Name: "f", Type: event.File, MtimeNs: mtime, Size: 1}
+}
 
 func put(at, mtime int64) said {
 	return said{claim: Claim{Sight: sight(at, event.Realtime), Verb: Exists, Atomic: true, Entry: file(mtime)}}

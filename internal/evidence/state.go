@@ -138,14 +138,18 @@ func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 func (r Rules) seen(by Sight, entry *event.Entry) element {
 	e := element{Sight: by, Since: by.since(entry.MtimeNs), Entry: *entry}
 	e.Entry.Name = ""
-	if entry.Type == event.File {
-		// watermark - mtime reaches hot, in the store's time. An mtime in the future keeps no file suspect for longer
-		// than hot after the look.
-		if until := min(entry.MtimeNs+by.Skew, by.At) + r.Hot; until > by.At {
-			e.SuspectUntil = until
-		}
-	}
+	e.SuspectUntil = r.suspectUntil(&by, entry)
 	return e
+}
+
+// suspectUntil is when watermark - mtime reaches hot, in the store's time, for an entry that was looked at. An mtime in the
+// future keeps no file suspect for longer than hot after the look.
+func (r Rules) suspectUntil(by *Sight, entry *event.Entry) int64 {
+	until := min(entry.MtimeNs+by.Skew, by.At) + r.Hot
+	if entry.Type != event.File || until <= by.At {
+		return 0
+	}
+	return until
 }
 
 // told is the element of what the kernel told.
@@ -164,7 +168,7 @@ func (r Rules) told(c *Claim) element {
 // verdict is what the evidence comes to.
 type verdict struct {
 	known, missing bool
-	stale          bool // a look that does not count has to be remembered: a listing lacks nothing that it saw
+	stale          bool     // a look that does not count has to be remembered: a listing lacks nothing that it saw
 	by             *element // that it rests on
 	content        *element // what is, or was, there
 }
