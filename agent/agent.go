@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/thejerf/suture/v4"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/agent/pipe"
@@ -43,6 +44,10 @@ type Agent struct {
 	sent   struct{ segments, bytes, failures uint64 }
 	lost   error // why the root is lost
 	cancel context.CancelFunc
+	state  state
+	// refused counts what happened in states that know nothing of it.
+	refused  uint64
+	failures map[string]taskFailure
 }
 
 // New makes an agent. It fails with a clear error where the directory, the view or a pattern is no good.
@@ -63,6 +68,7 @@ func New(o Options) (*Agent, error) {
 		o: o, excludes: excludes, clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
 		demand: demand{seen: map[string]bool{}, jobs: make(chan job.Command, 100)},
 		gone:   make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
+		state: stopped, failures: map[string]taskFailure{},
 	}
 	if a.client, err = send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock); err != nil {
 		return nil, err
@@ -82,7 +88,47 @@ func New(o Options) (*Agent, error) {
 
 // Run works until ctx ends, then sends what is left, for at most a grace period, and closes the session. It returns
 // nil after a clean end; errors of the network, ingest or the tree do not end it.
+//
+// Tasks that fail, or panic, are started again. The source's are in one tree and the sending ones, heartbeats among them,
+// in another: whatever becomes of the former, heartbeats go on.
 func (a *Agent) Run(ctx context.Context) error {
+	if err := a.newWatcher(); err != nil {
+		return err
+	}
+	a.happened(start)
+	defer a.happened(drained)
+
+	// The sending side outlives the source, to send what the source leaves.
+	after, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	sending, afterSending := errgroup.WithContext(after)
+	sending.Go(func() error {
+		return a.supervise(afterSending, "sending",
+			task{name: "upload", run: a.upload}, task{name: "heartbeat", run: a.keepSession}, task{name: "lease", run: a.guardLease})
+	})
+	err := a.supervise(ctx, "source",
+		task{name: "watch", run: a.runWatch}, task{name: "scan", run: a.runScans}, task{name: "on-demand", run: a.runDemand},
+		task{name: "commands", run: a.awaitCommands}, task{name: "sentinel", run: a.runSentinel})
+	a.happened(stop)
+	a.stream.Close()
+	end := time.AfterFunc(a.o.Tuning.GracePeriod, stopSending)
+	defer end.Stop()
+	sendErr := sending.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if sendErr != nil && !errors.Is(sendErr, context.Canceled) && !errors.Is(sendErr, suture.ErrTerminateSupervisorTree) {
+		err = errors.Join(err, sendErr)
+	}
+	a.closeSession(ctx)
+	return err
+}
+
+// errNotWatched: the watch has failed and is about to begin anew.
+var errNotWatched = errors.New("the tree is not watched at present")
+
+// newWatcher begins to watch the root.
+func (a *Agent) newWatcher() error {
 	w, err := watch.New(watch.Config{
 		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
 		Emit: a.stream.Realtime, HasRoom: a.stream.HasRoom,
@@ -90,42 +136,31 @@ func (a *Agent) Run(ctx context.Context) error {
 		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
 		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		a.watcher.Store(w)
 	}
-	a.watcher.Store(w)
-
-	// The sending side outlives the source, to send what the source leaves.
-	after, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	sending, afterSending := errgroup.WithContext(after)
-	sending.Go(func() error { return a.upload(afterSending) })
-	sending.Go(func() error { return a.keepSession(afterSending) })
-	sending.Go(func() error { return a.guardLease(afterSending) })
-
-	source, sourceCtx := errgroup.WithContext(ctx)
-	source.Go(func() error { return w.Run(sourceCtx) })
-	source.Go(func() error { return a.runScans(sourceCtx) })
-	source.Go(func() error { return a.runDemand(sourceCtx) })
-	source.Go(func() error { return a.awaitCommands(sourceCtx) })
-	source.Go(func() error { return a.runSentinel(sourceCtx) })
-	err = source.Wait()
-	a.stream.Close()
-	end := time.AfterFunc(a.o.Tuning.GracePeriod, stop)
-	defer end.Stop()
-	sendErr := sending.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil
-	}
-	if sendErr != nil && !errors.Is(sendErr, context.Canceled) && !errors.Is(sendErr, errAllSent) {
-		err = errors.Join(err, sendErr)
-	}
-	a.closeSession(ctx)
 	return err
 }
 
-// errAllSent ends the sending side once there is nothing left to send.
-var errAllSent = errors.New("everything is sent")
+// runWatch watches. After a failure it begins anew, and has everything scanned again: what happened between is not known.
+func (a *Agent) runWatch(ctx context.Context) error {
+	w := a.watcher.Load()
+	if w == nil {
+		if err := a.newWatcher(); err != nil {
+			return err
+		}
+		w = a.watcher.Load()
+		a.mu.Lock()
+		a.scans.covered = false
+		a.mu.Unlock()
+		a.needRescan()
+	}
+	err := w.Run(ctx)
+	if ctx.Err() == nil {
+		a.watcher.CompareAndSwap(w, nil)
+	}
+	return err
+}
 
 // needRescan asks for everything to be scanned again: notices, or listings, were lost.
 func (a *Agent) needRescan() {
@@ -149,6 +184,7 @@ func (a *Agent) rootLost(err error) {
 	a.mu.Lock()
 	a.lost = err
 	a.cancel()
+	a.occur(rootLost)
 	a.mu.Unlock()
 	a.stream.Realtime([]event.Event{{
 		Kind: event.Marked, Evidence: event.Realtime, ObservedAt: a.clock.Now(), Path: "/",
@@ -162,6 +198,7 @@ func (a *Agent) rootBack() {
 	a.o.Logger.Info("the root is back and is scanned again", "root", a.o.Root)
 	a.mu.Lock()
 	a.lost = nil
+	a.occur(rootFound)
 	a.scans.rescan, a.scans.covered = true, false
 	a.seen.forget()
 	a.mu.Unlock()

@@ -199,6 +199,9 @@ func (a *Agent) scanOnDemand(ctx context.Context, key scanKey, path string, recu
 		return fmt.Errorf("not a path of a view: %.200q", path)
 	}
 	w := a.watcher.Load()
+	if w == nil {
+		return errNotWatched
+	}
 	root, err := w.OpenRoot()
 	if err != nil {
 		return fmt.Errorf("open root: %w", err)
@@ -284,7 +287,11 @@ func (a *Agent) lookAtSuspects(ctx context.Context, key scanKey) error {
 	if err != nil || len(paths) == 0 {
 		return err
 	}
-	root, err := a.watcher.Load().OpenRoot()
+	w := a.watcher.Load()
+	if w == nil {
+		return errNotWatched
+	}
+	root, err := w.OpenRoot()
 	if err != nil {
 		return fmt.Errorf("open root: %w", err)
 	}

@@ -70,6 +70,7 @@ type Tuning struct {
 	MaxPending    int // notices
 	ScanBacklog   int // bytes
 	GracePeriod   time.Duration
+	Backoff       time.Duration // of a task that keeps failing; default 15 s
 	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time
 	// of day. nil: the real ones.
 	Steady func() int64

@@ -115,6 +115,12 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	a.counts = &scan.Counts{}
 	counts := a.counts
 	a.scans.running = j.name
+	switch {
+	case j.snapshot:
+		a.occur(snapshotBegan)
+	case j.list:
+		a.occur(auditBegan)
+	}
 	a.scans.rescan, a.scans.settleAt = false, time.Time{} // what is lost from now on is lost again
 	a.mu.Unlock()
 	a.o.Logger.Info("scan started", "scan", j.name, "term", j.key.term)
@@ -140,6 +146,14 @@ func (a *Agent) scanEnded(j wholeScan, err error) {
 	defer a.mu.Unlock()
 	sc := &a.scans
 	sc.running = ""
+	switch {
+	case !j.list: // nothing is said to have begun
+	case a.state != snapshotting && a.state != auditing: // the session or the root was lost meanwhile
+	case err != nil:
+		a.occur(scanBroke)
+	default:
+		a.occur(scanEnded)
+	}
 	if err != nil {
 		sc.rescan = sc.rescan || j.settle
 		if j.name == "rescan" && !j.settle {
@@ -182,6 +196,9 @@ func (a *Agent) scanFailed(ctx context.Context, j wholeScan, err error) {
 // scanAll scans the whole tree, with the marks around it.
 func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) error {
 	w := a.watcher.Load()
+	if w == nil {
+		return errNotWatched
+	}
 	root, err := w.OpenRoot()
 	if err != nil {
 		return fmt.Errorf("open root: %w", err)

@@ -101,6 +101,7 @@ func (a *Agent) begin(s send.Session, start instant) {
 	}
 	a.mu.Lock()
 	a.stand = st
+	a.occur(sessionBegan)
 	a.scans.rescan = a.scans.rescan || dropped
 	a.mu.Unlock()
 	a.o.Logger.Info("session started", "session", s.ID, "leader", s.IsLeader, "term", s.Term)
@@ -112,7 +113,9 @@ func (a *Agent) begin(s send.Session, start instant) {
 func (a *Agent) end() {
 	a.mu.Lock()
 	a.stand.session, a.stand.leader = "", false
+	a.leaseUntil.Store(0)
 	a.cancel()
+	a.occur(sessionLost)
 	a.mu.Unlock()
 }
 

@@ -28,6 +28,17 @@ type Status struct {
 	SendFailures    uint64
 
 	RootLost error // nil: it is there
+
+	State string // of the table in docs/agent.md
+	// Tasks are those that have failed, by name: how often, and how last.
+	Tasks map[string]TaskFailure
+}
+
+// TaskFailure is what became of a task that is supervised.
+type TaskFailure struct {
+	Error    string    `json:"error"`
+	At       time.Time `json:"at"` // by the host's clock
+	Restarts int       `json:"restarts"`
 }
 
 // Status is what the agent is doing now.
@@ -44,24 +55,30 @@ func (a *Agent) Status() Status {
 	s.Directories, s.Files, s.Others = c.Directories.Load(), c.Files.Load(), c.Others.Load()
 	s.Bytes, s.Errors = c.Bytes.Load(), c.Errors.Load()
 	s.SentSegments, s.SentBytes, s.SendFailures = a.sent.segments, a.sent.bytes, a.sent.failures
-	s.RootLost = a.lost
+	s.RootLost, s.State = a.lost, string(a.state)
+	for name, f := range a.failures {
+		if s.Tasks == nil {
+			s.Tasks = map[string]TaskFailure{}
+		}
+		s.Tasks[name] = TaskFailure{f.err, f.at, f.restarts}
+	}
 	return s
 }
 
 // report is what heartbeats tell of it.
 func (s Status) report() map[string]any {
-	state := "watching"
-	if s.Scan != "" {
-		state = s.Scan
-	}
-	if s.RootLost != nil {
-		state = "root lost"
-	}
-	return map[string]any{
-		"state": state, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
+	report := map[string]any{
+		"state": s.State, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
 		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
 		"backlog_bytes": s.BacklogBytes, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
 	}
+	if len(s.Tasks) > 0 {
+		report["tasks"] = s.Tasks
+	}
+	if s.RootLost != nil {
+		report["root_lost"] = s.RootLost.Error()
+	}
+	return report
 }
 
 // progress calls Options.Progress until the answer is called, and a last time then.

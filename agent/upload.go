@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/thejerf/suture/v4"
+
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/store"
@@ -17,7 +19,7 @@ func (a *Agent) upload(ctx context.Context) error {
 	for ctx.Err() == nil {
 		seg, err := a.stream.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return errAllSent
+			return suture.ErrTerminateSupervisorTree // everything is sent: the sending side is done
 		}
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fustor/fustor/agent/guard"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -92,7 +93,7 @@ func Run(ctx context.Context, cfg Config, path string) error {
 	for range workers {
 		group.Go(func() error {
 			w := worker{cfg: &cfg, queue: q}
-			return w.run(workCtx)
+			return guard.Do(func() error { return w.run(workCtx) })
 		})
 	}
 	if err := group.Wait(); err != nil {

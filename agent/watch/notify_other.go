@@ -27,7 +27,8 @@ type portable struct {
 	last   WatchID
 }
 
-func newNotifier(string) (Notifier, error) {
+// NewNotifier is the kernel's notices, in the form that this platform has.
+func NewNotifier(string) (Notifier, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("start watching: %w", err)

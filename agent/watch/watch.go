@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fustor/fustor/agent/guard"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -105,7 +106,7 @@ func New(cfg Config) (*Watcher, error) {
 		cfg.System = tree.OS
 	}
 	if cfg.Notifier == nil {
-		cfg.Notifier = newNotifier
+		cfg.Notifier = NewNotifier
 	}
 	identity, err := identify(cfg.System, cfg.Root)
 	if err != nil {
@@ -131,10 +132,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 	drained := make(chan struct{})
 	group.Go(func() error {
 		defer close(drained)
-		return w.read()
+		return guard.Do(w.read)
 	})
 	group.Go(func() error {
-		err := w.loop(ctx)
+		err := guard.Do(func() error { return w.loop(ctx) })
+		w.notifier.Finish() // it may have ended early
 		<-drained
 		w.last()
 		return err

@@ -7,21 +7,23 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/send"
 )
 
 type agentCmd struct {
-	Dir              string   `arg:"" help:"Directory to watch and scan."`
-	Ingest           string   `required:"" placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with."`
-	Store            string   `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly; without it they go through the ingest."`
-	View             string   `default:"default" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: default)."`
-	APIKey           string   `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
-	AgentID          string   `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
-	State            string   `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"Where the agent remembers its session (default: in ~/.local/state/fustor)."`
-	Exclude          []string `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
-	CrossFileSystems bool     `help:"Also index other file systems that are mounted below DIR."`
+	Dir              string        `arg:"" help:"Directory to watch and scan."`
+	Ingest           string        `required:"" placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with."`
+	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly; without it they go through the ingest."`
+	View             string        `default:"default" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: default)."`
+	APIKey           string        `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
+	AgentID          string        `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
+	State            string        `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"Where the agent remembers its session (default: in ~/.local/state/fustor)."`
+	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
+	CrossFileSystems bool          `help:"Also index other file systems that are mounted below DIR."`
+	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
 }
 
 // Help implements kong.HelpProvider.
@@ -49,6 +51,9 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	o := agent.Options{
 		Root: c.Dir, View: c.View, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
 		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log,
+	}
+	if c.ClockOffset != 0 {
+		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
 	}
 	if c.Store != "" {
 		st, err := openForWriting(ctx, c.Store)

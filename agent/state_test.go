@@ -1,0 +1,47 @@
+package agent
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// docs/agent.md shows the table that the code uses.
+func TestStateDiagramIsTheTable(t *testing.T) {
+	page, err := os.ReadFile("../docs/agent.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "```mermaid\n" + diagram() + "```\n"; !strings.Contains(string(page), want) {
+		t.Fatalf("docs/agent.md has not this diagram:\n%s", want)
+	}
+}
+
+// Every state can be reached and left, an occurrence leads to one state only, and all end when told to stop.
+func TestStateTable(t *testing.T) {
+	reached := map[state]bool{stopped: true}
+	left := map[state]bool{}
+	seen := map[string]bool{}
+	for _, tr := range transitions {
+		reached[tr.to] = true
+		for _, from := range tr.from {
+			left[from] = true
+			if key := string(from) + "|" + string(tr.on); seen[key] {
+				t.Errorf("%s: two ways", key)
+			} else {
+				seen[key] = true
+			}
+		}
+	}
+	for _, s := range []state{stopped, initializing, running, snapshotting, messaging, auditing, reconnecting, paused, draining, failed} {
+		if !reached[s] || !left[s] {
+			t.Errorf("%s: reached %v, left %v", s, reached[s], left[s])
+		}
+		if to, ok := s.next(stop); s != stopped && s != draining && (!ok || to != draining) {
+			t.Errorf("%s does not stop: %s", s, to)
+		}
+	}
+	if to, ok := stopped.next(rootLost); ok || to != stopped {
+		t.Errorf("what cannot occur leads to %s", to)
+	}
+}
