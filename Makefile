@@ -45,12 +45,11 @@ servers: .cache/servers-built
 	@cd tools/versitygw && GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o /dev/null github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
-lint: ## gofmt, go vet, staticcheck, govulncheck, buf lint, go mod tidy -diff
+lint: ## gofmt, go vet, staticcheck, govulncheck, go mod tidy -diff
 	@files=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); if [ -n "$$files" ]; then echo "gofmt wants to change:"; echo "$$files"; exit 1; fi
 	go vet ./...
 	$(STATICCHECK) ./...
 	@GOVULNCHECK="$(GOVULNCHECK)" sh .ci/govulncheck
-	$(BUF) lint
 	go mod tidy -diff
 	@echo "lint: clean"
 
@@ -64,6 +63,7 @@ bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for lar
 	go run ./internal/cmd/sidebyside bin/fustor "$(TREE)"
 
 generate: ## regenerates segment.pb.go and the command reference in docs/cli.md
+	$(BUF) lint
 	$(BUF) generate
 	@mkdir -p .cache
 	go run ./cmd/fustor manual > .cache/manual.md

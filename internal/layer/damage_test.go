@@ -87,7 +87,7 @@ func TestFlippedBytesAreNoticed(t *testing.T) {
 		body []byte
 		most int // bytes that matter
 	}{{data, b.Data, len(b.Data) - 12}, {index, b.Index, len(b.Index)}} {
-		for range 150 {
+		for range 60 {
 			body := slices.Clone(object.body)
 			at := rng.IntN(object.most)
 			body[at] ^= 1 << rng.IntN(8)
@@ -223,7 +223,7 @@ func hostileGroup(t testing.TB) RawGroup {
 func TestHostileGroupsDoNotPanic(t *testing.T) {
 	raw := hostileGroup(t)
 	rng := rand.New(rand.NewPCG(2, 2))
-	for range 5000 {
+	for range 1500 {
 		data := slices.Clone(raw.Data)
 		for range 1 + rng.IntN(4) {
 			data[rng.IntN(len(data))] = byte(rng.Uint32())
@@ -239,7 +239,7 @@ func TestHostileGroupsDoNotPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range 20_000 {
+	for n := range 6_000 {
 		c := Column(n % int(columns))
 		decodeWhole(sealed(raw, recompressed(t, e, rng, raw.Data, chunks, c)))
 	}

@@ -38,30 +38,38 @@ func fresh(server *s3test.Server, sdk string) func(testing.TB) store.Store {
 }
 
 func TestLocal(t *testing.T) {
+	t.Parallel()
 	suite.Run(t, func(t *testing.T) store.Store { return openLocal(t) }, suite.KeyBelowKey, suite.NoPresign, suite.NoNotify)
 }
 
 // TestWrapped shows that the wrappers change nothing when there is nothing to do.
 func TestWrapped(t *testing.T) {
+	t.Parallel()
 	suite.Run(t, func(t *testing.T) store.Store { return store.Count(fault.New(openLocal(t), nil)) },
 		suite.KeyBelowKey, suite.NoPresign, suite.NoNotify)
 }
 
 func TestMinIO(t *testing.T) {
 	server := s3test.MinIO(t)
+	t.Parallel()
 	for sdk, known := range map[string][]suite.Deviation{
 		"s3": {suite.FalseDenial, suite.NoNotify}, "minio": {suite.FalseDenial, suite.LateNotify},
 	} {
 		open := fresh(server, sdk)
-		t.Run(sdk, func(t *testing.T) { suite.Run(t, func(t *testing.T) store.Store { return open(t) }, known...) })
+		t.Run(sdk, func(t *testing.T) {
+			t.Parallel()
+			suite.Run(t, func(t *testing.T) store.Store { return open(t) }, known...)
+		})
 	}
 }
 
 func TestVersitygw(t *testing.T) {
 	server := s3test.Versitygw(t)
+	t.Parallel()
 	for _, sdk := range []string{"s3", "minio"} {
 		open := fresh(server, sdk)
 		t.Run(sdk, func(t *testing.T) {
+			t.Parallel()
 			suite.Run(t, func(t *testing.T) store.Store { return open(t) }, suite.MixedReads, suite.KeyBelowKey, suite.NoNotify)
 		})
 	}
