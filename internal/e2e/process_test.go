@@ -48,10 +48,10 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-// tail is its last lines, without the requests that went well: the tests ask and ask.
+// tail is its last lines, without the requests that went well or asked for what is not there yet: the tests ask and ask.
 func (l *logged) tail(lines int) string {
 	all := slices.DeleteFunc(strings.Split(strings.TrimSuffix(l.String(), "\n"), "\n"), func(line string) bool {
-		return strings.Contains(line, "msg=request") && strings.Contains(line, " status=2")
+		return strings.Contains(line, "msg=request") && (strings.Contains(line, " status=2") || strings.Contains(line, " status=404"))
 	})
 	if n := len(all) - lines; n > 0 {
 		all = append([]string{"…"}, all[n:]...)
