@@ -40,10 +40,10 @@ func (w *walk) sum() error {
 	return nil
 }
 
-// placeOf is the directory that the node is in.
+// placeOf is the directory that the node is in, as it is after the batch.
 func (w *walk) placeOf(n *node) *evidence.Place {
 	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
-		return &up.place
+		return &evidence.Place{Before: up.place.After, After: up.place.After}
 	}
 	return &evidence.Place{}
 }

@@ -122,13 +122,11 @@ func (s *state) cut(row *Row, known bool, floor Ends) {
 		return
 	}
 	if s.told != nil && floor.endsTold(s.told.At) {
-		s.supersede(s.told)
-		s.told = nil
+		s.told = nil // nor does it end anything below: the floor does
 	}
 	looks := s.looks[:0]
 	for _, l := range s.looks {
 		if floor.endsLook(l.At, l.Since) && (l.Gone || l.At <= max(floor.Told, floor.Looked)) {
-			s.ends = s.ends.Max(endOf(&l))
 			continue
 		}
 		looks = append(looks, l)
