@@ -46,7 +46,7 @@ func (l *leaders) of(ctx context.Context, view string) (string, error) {
 		return "", err
 	}
 	s = leaderState{checked: checked}
-	if lease.Session != "" && session.Live(session.Age(meta), lease.TTLSeconds) {
+	if lease.Session != "" && !lease.Ended && session.Live(session.Age(meta), lease.TTLSeconds) {
 		s.session = lease.Session
 	}
 	l.mu.Lock()

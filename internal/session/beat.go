@@ -51,6 +51,9 @@ func (l *Ledger) beat(ctx context.Context, view, id string, b Beat) (State, erro
 	if err != nil {
 		return State{}, err
 	}
+	if lease.value.Session == id && lease.value.Ended {
+		return State{}, ErrGone
+	}
 	if lease.value.Session != id {
 		return l.beatFollower(ctx, record, fresh, lease, b)
 	}

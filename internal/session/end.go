@@ -65,7 +65,20 @@ func (l *Ledger) end(ctx context.Context, view, id, reason string, onlyDead bool
 	if lease, err = l.readLease(ctx, view); err != nil {
 		return err
 	}
+	if onlyDead && lease.value.Session == id && liveLease(lease) {
+		return l.condemn(ctx, view, lease)
+	}
 	return l.release(ctx, view, id, lease)
+}
+
+// condemn ends the reign of a session that was found dead and has turned out to lead: it stood still between the renewal of
+// its record and the taking of the lease. It takes itself for the leader for as long as its lease would have held, so the
+// lease is not free before; but it cannot renew it.
+func (l *Ledger) condemn(ctx context.Context, view string, lease held[Lease]) error {
+	next := lease.value
+	next.Ended = true
+	_, err := l.writeLease(ctx, view, next, lease.meta)
+	return err
 }
 
 func livingUnless(ended bool) error {
@@ -113,7 +126,7 @@ func (l *Ledger) alive(ctx context.Context, view, id string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if lease.value.Session == id && liveLease(lease) {
+	if lease.value.Session == id && liveLease(lease) && !lease.value.Ended {
 		return record.value, nil
 	}
 	return Record{}, l.expire(ctx, view, id)

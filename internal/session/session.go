@@ -37,6 +37,9 @@ type Lease struct {
 	Session    string  `json:"session_id"`
 	Nonce      string  `json:"nonce"`
 	TTLSeconds float64 `json:"ttl_s"`
+	// Ended says that the session is over, though it may still take itself for the leader: nobody leads until the lease
+	// has run out.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays

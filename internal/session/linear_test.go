@@ -1,0 +1,200 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store/fault"
+)
+
+// leaseState is what the lease is, as the model has it.
+type leaseState struct {
+	term   uint64
+	holder string // empty: nobody
+}
+
+type leaseInput struct{ kind, session string }
+
+type leaseOutput struct {
+	unknown, gone, leads bool
+	term                 uint64
+}
+
+// leaseModel is what the answers of a lease may be, in some order that keeps to real time: a new leader has the next term,
+// and no one else is told that it leads. When a lease runs out is the clock's business, so it may at any time.
+var leaseModel = (&porcupine.NondeterministicModel{
+	Init:  func() []any { return []any{leaseState{}} },
+	Equal: func(a, b any) bool { return a == b },
+	Step: func(s, in, out any) []any {
+		state, i, o := s.(leaseState), in.(leaseInput), out.(leaseOutput)
+		mine := state.holder == i.session
+		released := leaseState{state.term, ""}
+		switch {
+		case o.unknown && i.kind == "end" || o.gone:
+			if mine {
+				return []any{state, released}
+			}
+			return []any{state}
+		case o.unknown:
+			return []any{state, leaseState{state.term + 1, i.session}}
+		case i.kind == "end":
+			if mine {
+				return []any{released}
+			}
+			return []any{state}
+		case o.leads && o.term == state.term+1:
+			return []any{leaseState{o.term, i.session}}
+		case o.leads && mine && o.term == state.term, !o.leads && !mine && o.term <= state.term:
+			return []any{state}
+		}
+		return nil
+	},
+}).ToModel()
+
+// history is what clients did, by a clock that only says what came before what.
+type history struct {
+	mu  sync.Mutex
+	ops []porcupine.Operation
+	now atomic.Int64
+}
+
+func (h *history) record(client int, in leaseInput, do func() (string, session.State, error)) (string, session.State, error) {
+	call := h.now.Add(1)
+	id, st, err := do()
+	if in.session == "" {
+		in.session = id
+	}
+	o := leaseOutput{leads: st.Leads, term: st.Term}
+	end := h.now.Add(1)
+	switch {
+	case errors.Is(err, session.ErrGone):
+		o = leaseOutput{gone: true}
+	case err != nil:
+		// Nobody knows whether it was done, or will be.
+		o, end = leaseOutput{unknown: true}, 1<<40
+		if in.session == "" {
+			in.session = fmt.Sprint("unknown ", call)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Output: o, Call: call, Return: end})
+	return id, st, err
+}
+
+// Histories of many sessions over a store that loses requests and answers, with clients that stand still for longer than the
+// lease, are linearizable: never two leaders of one term, and no term but the next one. And nobody still takes itself for
+// the leader when another has taken over.
+func TestLeaseHistoriesAreLinearizable(t *testing.T) {
+	leaders, unknown := 0, 0
+	for seed := range uint64(24) {
+		w := newWorld(t, 0, time.Second)
+		h := &history{}
+		var mu sync.Mutex
+		holds := map[string]session.Hold{}
+		var wg sync.WaitGroup
+		for c := range 4 {
+			l := ledgerOn(t, fault.New(w.store, fault.Seeded(seed*10+uint64(c), fault.Rates{Lost: 0.01, LostBack: 0.02, Error: 0.02, Conflict: 0.05})), w.clock)
+			random := rand.New(rand.NewPCG(seed, uint64(c)))
+			wg.Go(func() {
+				id := ""
+				for n := range 14 {
+					w.clock.Advance(time.Duration(random.IntN(4000)) * time.Millisecond)
+					if random.IntN(12) == 0 {
+						w.clock.Advance(40 * time.Second) // it stands still
+					}
+					start := w.clock.Now()
+					var st session.State
+					var err error
+					switch {
+					case id == "":
+						id, st, err = h.record(c, leaseInput{kind: "create"}, func() (string, session.State, error) {
+							st, err := l.Create(w.ctx, session.Application{View: view, Task: fmt.Sprint(c, " ", n), Agent: "a", TimeoutSeconds: 30})
+							return st.Record.ID, st, err
+						})
+					case random.IntN(10) == 0:
+						old := id
+						mu.Lock() // who ends its session has stopped to lead
+						delete(holds, old)
+						mu.Unlock()
+						_, _, err = h.record(c, leaseInput{"end", old}, func() (string, session.State, error) {
+							return old, session.State{}, l.End(w.ctx, view, old, session.Closed)
+						})
+						id = ""
+						continue
+					default:
+						_, st, err = h.record(c, leaseInput{"beat", id}, func() (string, session.State, error) {
+							st, err := l.Beat(w.ctx, view, id, session.Beat{})
+							return id, st, err
+						})
+					}
+					mu.Lock()
+					if err == nil && st.Leads && st.Renewed {
+						holds[id] = session.Hold{Term: st.Term, Start: start, TTL: 30 * time.Second}
+					}
+					if err == nil && st.Leads {
+						for other, hold := range holds {
+							if other != id && hold.Term < st.Term && hold.Left(w.clock.Now()) > 0 {
+								t.Errorf("seed %d: %s leads in term %d, and %s still takes itself for the leader of term %d", seed, id, st.Term, other, hold.Term)
+							}
+						}
+					}
+					mu.Unlock()
+					if errors.Is(err, session.ErrGone) || err != nil && id == "" {
+						id = ""
+					}
+				}
+			})
+		}
+		wg.Wait()
+		w.terms.verify(t)
+		for _, op := range h.ops {
+			o := op.Output.(leaseOutput)
+			if o.leads {
+				leaders++
+			}
+			if o.unknown {
+				unknown++
+			}
+		}
+		if got := porcupine.CheckOperationsTimeout(leaseModel, h.ops, 30*time.Second); got != porcupine.Ok {
+			t.Fatalf("seed %d: a history of %d calls is not linearizable: %s", seed, len(h.ops), got)
+		}
+	}
+	if leaders < 50 || unknown < 10 {
+		t.Fatalf("the histories prove little: %d answers of leaders, %d unknown ones", leaders, unknown)
+	}
+}
+
+// The check finds what it is for.
+func TestTwoLeadersOfOneTermAreFound(t *testing.T) {
+	op := func(call, end int64, kind, id string, leads bool, term uint64) porcupine.Operation {
+		return porcupine.Operation{Call: call, Return: end, Input: leaseInput{kind, id}, Output: leaseOutput{leads: leads, term: term}}
+	}
+	good := []porcupine.Operation{op(1, 2, "create", "a", true, 1), op(3, 4, "create", "b", false, 1), op(5, 8, "beat", "b", true, 2), op(6, 7, "beat", "a", true, 1)}
+	if !porcupine.CheckOperations(leaseModel, good) {
+		t.Fatal("a history that can be is refused")
+	}
+	for name, bad := range map[string]porcupine.Operation{
+		"two leaders of one term":                 op(9, 10, "beat", "a", true, 2),
+		"a term that nobody had before":           op(9, 10, "beat", "a", true, 4),
+		"a leader of a term that is over":         op(9, 10, "beat", "a", true, 1),
+		"a leader that is told that it follows":   op(9, 10, "beat", "b", false, 2),
+		"a follower that hears of a future term":  op(9, 10, "beat", "a", false, 3),
+		"a session that is new, in an old term":   op(9, 10, "create", "c", true, 2),
+		"a leader's first term, another's second": op(9, 10, "beat", "b", true, 1),
+	} {
+		if porcupine.CheckOperations(leaseModel, append(slices.Clone(good), bad)) {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}
