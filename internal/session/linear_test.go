@@ -126,7 +126,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 						mu.Lock() // who ends its session has stopped to lead
 						delete(holds, old)
 						mu.Unlock()
-						_, _, err = h.record(c, leaseInput{"end", old}, func() (string, session.State, error) {
+						_, _, _ = h.record(c, leaseInput{"end", old}, func() (string, session.State, error) {
 							return old, session.State{}, l.End(w.ctx, view, old, session.Closed)
 						})
 						id = ""
