@@ -12,10 +12,10 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build test simulate servers lint bench generate clean
+.PHONY: help run build test simulate e2e soak servers lint bench generate clean
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 run: ## builds fustor and indexes DIR (make run DIR=/usr)
 	@go build -ldflags "-X main.version=$(VERSION)" -o bin/fustor ./cmd/fustor
@@ -34,6 +34,16 @@ SEEDS ?= 10000
 
 simulate: ## runs the simulation on SEEDS=10000 seeds (docs/reliability.md)
 	go test ./internal/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS)
+
+E2E ?= .
+
+e2e: servers ## runs the real processes on real trees, three hosts among them (E2E=TestHosts for those alone; docs/reliability.md)
+	go test $(RACE) ./internal/e2e -run '$(E2E)' -v -timeout 30m
+
+SOAK ?= 30m
+
+soak: servers ## breaks everything at random for SOAK=30m, on eight hosts (needs bindfs; docs/reliability.md)
+	go test -tags soak ./internal/e2e -run TestSoak -soak=$(SOAK) -v -timeout 24h
 
 # The tests build the servers themselves, under a lock and in silence; done here first, one sees what takes so long.
 servers: .cache/servers-built

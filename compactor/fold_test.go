@@ -284,6 +284,33 @@ func TestListingsOfAnOlderTermAreFenced(t *testing.T) {
 	}
 }
 
+// What a leader saw while it led counts, however late it comes; what it saw afterwards does not.
+func TestListingsAfterTheLeaseAreFenced(t *testing.T) {
+	h := newHarness(t, t.TempDir(), 0, Options{})
+	w := newWorld()
+	old, next := h.teller("old"), h.teller("next")
+	w.put("/gone", event.Entry{Type: event.File, Size: 1, MtimeNs: 5})
+	w.put("/kept", event.Entry{Type: event.File, Size: 1, MtimeNs: 5})
+	early := w.listEvent("/", event.Snapshot)
+	old.leads = w.now + 1e9
+	w.remove("/gone")
+	w.tick()
+	next.term, next.leads = old.term+1, w.now+60e9
+	next.tell(w.listEvent("/", event.Snapshot))
+	next.send()
+	h.once()
+	compare(h, w)
+	zombie := newWorld() // sees an empty tree after its lease
+	zombie.now = w.now + 1e12
+	old.tell(early, zombie.listEvent("/", event.Audit))
+	old.send()
+	h.once()
+	compare(h, w)
+	if got := h.head().Counted.Fenced; got != 1 {
+		t.Fatalf("%d listings counted as fenced", got)
+	}
+}
+
 // The head names the files that may still be written to, until they are closed or their time is over.
 func TestHeadNamesSuspects(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
