@@ -7,6 +7,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -165,7 +166,11 @@ func List(ctx context.Context, st store.Store, view string) ([]*Job, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(jobs, func(j *Job) bool { return j == nil }), nil
+	jobs = slices.DeleteFunc(jobs, func(j *Job) bool { return j == nil })
+	slices.SortFunc(jobs, func(a, b *Job) int { // ids of one millisecond are in no order
+		return cmp.Or(cmp.Compare(b.RequestedAt, a.RequestedAt), strings.Compare(b.ID, a.ID))
+	})
+	return jobs, nil
 }
 
 func idOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
