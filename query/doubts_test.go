@@ -12,34 +12,34 @@ import (
 )
 
 // doubtfulView is a base of rows, of which few are doubtful, and a delta that clears one mark and sets another.
-func doubtfulView(t *testing.T, f *fixture) {
+func doubtfulView(t *testing.T, f *fixture, scale int) {
 	t.Helper()
 	var rows []evidence.Row
-	for i := range 60_000 {
+	for i := range 600 * scale {
 		r := file(fmt.Sprintf("/d/f%05d", i), 1)
 		switch i {
-		case 100, 30_000, 59_000:
+		case 100, 300 * scale, 590 * scale:
 			r.AgentMissing = true
-		case 200, 31_000:
+		case 200, 310 * scale:
 			r.SuspectUntil = f.now.UnixNano() + 60e9
 		}
 		rows = append(rows, r)
 	}
 	f.base(testView, treeOf(rows...))
-	cleared, gone, written := file("/d/f30000", 2), file("/d/f00005", 1), file("/d/f31000", 9)
+	cleared, gone, written := file(fmt.Sprintf("/d/f%05d", 300*scale), 2), file("/d/f00005", 1), file(fmt.Sprintf("/d/f%05d", 310*scale), 9)
 	gone.Removed, gone.AgentMissing, gone.ObservedAt = true, true, observed+5e9
 	f.delta(testView, []evidence.Row{gone, cleared, written})
 }
 
 func TestBlindSpots(t *testing.T) {
 	f := newFixture(t)
-	doubtfulView(t, f)
+	doubtfulView(t, f, 1)
 	a := f.call("blind-spots").is(http.StatusOK).object()
 	additions, deletions := a["additions"].([]any), a["deletions"].([]any)
 	if a["additions_count"] != 2.0 || a["deletion_count"] != 1.0 || deletions[0] != "/d/f00005" {
 		t.Fatalf("blind spots are %v", a)
 	}
-	equal(t, "additions", paths(t, additions), []string{"/d/f00100", "/d/f59000"})
+	equal(t, "additions", paths(t, additions), []string{"/d/f00100", "/d/f00590"})
 	if found := a["deletion_details"].([]any)[0].(map[string]any)["found_at"]; found != float64(observed+5e9)/1e9 {
 		t.Fatalf("the deletion was found at %v", found)
 	}
@@ -56,7 +56,7 @@ func TestBlindSpots(t *testing.T) {
 func TestBlindSpotPages(t *testing.T) {
 	for limit := 1; limit <= 4; limit++ {
 		f := newFixture(t)
-		doubtfulView(t, f)
+		doubtfulView(t, f, 1)
 		var found []string
 		for cursor := ""; ; {
 			params := []string{"limit", fmt.Sprint(limit)}
@@ -82,13 +82,13 @@ func TestBlindSpotPages(t *testing.T) {
 			}
 			cursor = next
 		}
-		equal(t, "blind spots", found, []string{"/d/f00100", "/d/f59000", "-/d/f00005"})
+		equal(t, "blind spots", found, []string{"/d/f00100", "/d/f00590", "-/d/f00005"})
 	}
 }
 
 func TestSuspectList(t *testing.T) {
 	f := newFixture(t)
-	doubtfulView(t, f)
+	doubtfulView(t, f, 1)
 	a := f.call("suspect-list").is(http.StatusOK)
 	if want := `"path":"/d/f00200"`; !strings.HasPrefix(string(a.body), "[{") || !strings.Contains(string(a.body), want) || strings.Count(string(a.body), `"path"`) != 1 {
 		t.Fatalf("the list is %s", a.body)
@@ -107,7 +107,7 @@ func TestSuspectList(t *testing.T) {
 // Row groups without marks are not read: of eight in the base, and the delta's one, three have blind spots.
 func TestDoubtsReadMarkedGroupsOnly(t *testing.T) {
 	f := newFixture(t)
-	doubtfulView(t, f)
+	doubtfulView(t, f, 100)
 	f = serve(t, f.st)
 	a := f.call("blind-spots").is(http.StatusOK)
 	var gets, bytes int64
