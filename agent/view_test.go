@@ -31,7 +31,6 @@ type view struct {
 	rows  map[string]row
 	marks map[event.MarkKind]int
 	texts []string
-	stale int // listings with an older mtime than the view knew
 	terms []uint64
 	// onEvent, unless nil, sees every event before it is applied.
 	onEvent func(*event.Event)
@@ -127,11 +126,6 @@ func (v *view) sweep(path string, at int64) {
 }
 
 func (v *view) list(ev *event.Event) {
-	if r, ok := v.rows[ev.Path]; ok && !r.gone && r.entry.Type == event.Directory && r.entry.MtimeNs > ev.Entry.MtimeNs {
-		v.stale++
-		v.texts = append(v.texts, fmt.Sprintf("stale listing of %q: %d after %d", ev.Path, ev.Entry.MtimeNs, r.entry.MtimeNs))
-		return
-	}
 	v.set(strings.Clone(ev.Path), ev.Entry, ev.ObservedAt, true)
 	listed := map[string]bool{}
 	for _, e := range ev.Entries {

@@ -217,19 +217,7 @@ func TestViewFollowsRandomWorkload(t *testing.T) {
 			}
 			r.snapshotted()
 			r.settles(5 * time.Second)
-			if n := r.view.staleListings(); n != "" {
-				t.Errorf("stale listings: %s", n)
-			}
 			t.Logf("%d paths, %d rows present, %d segments, %d audits", len(onDisk(t, root, nil)), len(r.view.present()), len(r.rec.all()), r.view.count("audit-end"))
 		})
 	}
-}
-
-func (v *view) staleListings() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.stale == 0 {
-		return ""
-	}
-	return fmt.Sprint(v.stale, " ", v.texts)
 }
