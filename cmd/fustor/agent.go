@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent"
-	"github.com/fustor/fustor/agent/send"
 )
 
 type agentCmd struct {
@@ -55,14 +54,12 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	if c.ClockOffset != 0 {
 		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
 	}
+	var err error
 	if c.Store != "" {
-		st, err := openForWriting(ctx, c.Store)
-		if err != nil {
+		if o.Sender, err = storeSender(ctx, c.Store, log); err != nil {
 			return err
 		}
-		o.Sender = &send.Store{Store: st}
 	}
-	var err error
 	if o.StateFile, err = c.stateFile(a); err != nil {
 		return err
 	}

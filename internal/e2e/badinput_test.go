@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fustor/fustor/internal/store/s3test"
 )
@@ -193,12 +195,30 @@ func TestBadStore(t *testing.T) {
 			scheme, _, _ := strings.Cut(backend, ":")
 			t.Run(c.name+" "+scheme, func(t *testing.T) {
 				for _, args := range onStore(t, backend, c.commands...) {
+					if args[0] == "agent" && c.name == "unreachable" {
+						continue // it has a tree to watch: TestAgentStartsWithoutStore
+					}
 					command(t, c.env, args...).fails(t, c.says)
 				}
 				command(t, c.env, "doctor", backend).fails(t, c.says)
 			})
 		}
 	}
+}
+
+// TestAgentStartsWithoutStore has an agent start while the store is down, as after a power cut.
+func TestAgentStartsWithoutStore(t *testing.T) {
+	t.Parallel()
+	minio := s3test.MinIO(t)
+	url := minio.URL("minio", "late")
+	p := startParts(t, url)
+	minio.Kill()
+	dir := t.TempDir()
+	a := p.startAgent(dir, "early", url)
+	a.says(regexp.MustCompile("the store cannot be reached; the tree is watched"), 0)
+	work(t, dir, 60, operationsOf(500), nil)
+	minio.Start(t)
+	p.equal(t, dir, time.Now(), patience(60*time.Second))
 }
 
 // TestStoreWithoutConditions refuses a server that overwrites what it was told not to.
