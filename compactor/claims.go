@@ -57,8 +57,9 @@ type batch struct {
 	marks   []spokenMark
 	touched map[string]bool // directories, as Parent, whose rows the walk will look up
 	reading reading
-	size    int // claims so far, and what the groups weigh: the measure of the batch's memory
-	rows    int // names spoken of, at most
+	entries []event.Entry // the chunk that the next point's entry goes into
+	size    int           // claims so far, and what the groups weigh: the measure of the batch's memory
+	rows    int           // names spoken of, at most
 
 	term       uint64 // the newest of the segments and of the view before
 	observedAt int64
@@ -94,13 +95,23 @@ func (b *batch) group(parent string) *group {
 	return g
 }
 
-// add takes in one event. What the event refers to is kept.
+// keep copies an entry to where the batch keeps them, many to an allocation.
+func (b *batch) keep(e *event.Entry) *event.Entry {
+	const chunk = 256
+	if len(b.entries) == cap(b.entries) {
+		b.entries = make([]event.Entry, 0, chunk)
+	}
+	b.entries = append(b.entries, *e)
+	return &b.entries[len(b.entries)-1]
+}
+
+// add takes in one event. The event itself may be used again; what it refers to is kept.
 func (b *batch) add(ev *event.Event, by *speaker) {
 	b.counted.Events++
 	b.observedAt = max(b.observedAt, ev.ObservedAt)
 	switch ev.Kind {
 	case event.Put:
-		entry := ev.Entry
+		entry := b.keep(&ev.Entry)
 		verb := evidence.Listed
 		if ev.Evidence == event.Realtime {
 			verb = evidence.Exists
@@ -108,7 +119,7 @@ func (b *batch) add(ev *event.Event, by *speaker) {
 				b.samples = append(b.samples, evidence.Sample{ObservedAt: ev.ObservedAt, MtimeNs: entry.MtimeNs})
 			}
 		}
-		b.point(ev.Path, evidence.Claim{Sight: by.sight(ev), Verb: verb, Atomic: ev.Atomic, Entry: &entry}, nil)
+		b.point(ev.Path, evidence.Claim{Sight: by.sight(ev), Verb: verb, Atomic: ev.Atomic, Entry: entry}, nil)
 	case event.Delete:
 		gone := by.sight(ev)
 		gone.Evidence, gone.Lag = event.Realtime, 0
@@ -133,13 +144,13 @@ func (b *batch) list(ev *event.Event, by *speaker) {
 		b.counted.Fenced++ // its maker no longer led
 		return
 	}
-	self := ev.Entry
+	self := b.keep(&ev.Entry)
 	l := &listing{by: by, entries: ev.Entries}
 	l.Listing = evidence.Listing{Sight: by.sight(ev), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
 	b.counted.Entries += uint64(len(l.entries))
 	b.size += len(l.entries)
 	b.rows += len(l.entries)
-	b.point(ev.Path, evidence.Claim{Sight: l.Sight, Verb: evidence.Listed, Entry: &self, Listing: &l.Listing}, l)
+	b.point(ev.Path, evidence.Claim{Sight: l.Sight, Verb: evidence.Listed, Entry: self, Listing: &l.Listing}, l)
 	g := b.group(childParent(ev.Path))
 	g.listings = append(g.listings, l)
 }

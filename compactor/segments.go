@@ -25,7 +25,8 @@ type taken struct {
 	batch    *batch
 	segments int
 	progress map[string]manifest.Progress
-	dropped  bool // a session left progress, or broke
+	dropped  bool          // a session left progress, or broke
+	events   []event.Event // of the segment at hand; the space is used again
 }
 
 // take reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
@@ -127,7 +128,7 @@ func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at 
 func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byte, t *taken) (bool, error) {
 	p := t.progress[id]
 	key := layout.Segment(view, id, p.Next)
-	events, by, err := decode(key, body, view, id, p.Next, t.batch.reading)
+	by, err := t.decode(key, body, view, id, p.Next)
 	var damaged *event.FormatError
 	if errors.As(err, &damaged) {
 		c.o.Logger.Error("a segment is damaged; its session is ended, and its agent will scan again", "segment", key, "error", err)
@@ -139,8 +140,8 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 	if err != nil {
 		return false, err
 	}
-	for _, ev := range events {
-		t.batch.add(&ev, by)
+	for i := range t.events {
+		t.batch.add(&t.events[i], by)
 	}
 	t.batch.term = max(t.batch.term, by.term)
 	p.Next, p.Agent = p.Next+1, by.agent
@@ -149,35 +150,35 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 	return true, nil
 }
 
-// decode reads a whole segment before any of it counts.
-func decode(key string, body []byte, view, id string, seq uint64, reading reading) ([]event.Event, *speaker, error) {
+// decode reads a whole segment into events, before any of it counts.
+func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*speaker, error) {
 	r, err := event.NewReader(key, bytes.NewReader(body), event.Limits{})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	h := r.Header()
 	if h.View != view || h.Session != id || h.Seq != seq {
-		return nil, nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
+		return nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
 			"it is segment %d of session %s of view %s, not what its name says", h.Seq, h.Session, h.View)}
 	}
-	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: reading.skew}
+	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.reading.skew}
 	if h.SkewKnown {
 		by.skew = h.Skew
 	}
 	if !h.Local {
-		by.lag = reading.staleness
+		by.lag = t.batch.reading.staleness
 	}
-	var events []event.Event
+	t.events = t.events[:0]
 	for {
 		ev, err := r.Next()
 		if err == io.EOF {
-			return events, by, nil
+			return by, nil
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		kept := *ev
 		kept.Entries = slices.Clone(ev.Entries)
-		events = append(events, kept)
+		t.events = append(t.events, kept)
 	}
 }

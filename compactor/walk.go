@@ -23,10 +23,11 @@ type walk struct {
 	placed bool      // old was moved at all
 	valid  bool      // old stands at a row
 
-	pending parents          // directories still to be visited
-	dirs    map[string]*node // every directory looked up, by the Parent of its entries
-	out     []evidence.Row   // changed rows that neither are nor were directories, in key order
-	stale   uint64
+	spoken []string         // directories that the batch speaks of and that are still to be visited, in order
+	below  parents          // others that are to be visited: what is in a directory that ended
+	dirs   map[string]*node // every directory looked up, by the Parent of its entries
+	out    []evidence.Row   // changed rows that neither are nor were directories, in key order
+	stale  uint64
 }
 
 // node is a directory, or what was one, in the part of the view that a batch touches.
@@ -76,12 +77,11 @@ func newWalk(rules evidence.Rules, b *batch, old, probe *layer.Cursor) *walk {
 
 // run visits every directory that the batch, or the end of a directory above, speaks of.
 func (w *walk) run() error {
-	w.pending = parents(w.batch.parents())
+	w.spoken = w.batch.parents()
 	w.out = make([]evidence.Row, 0, w.batch.rows)
-	heap.Init(&w.pending)
 	last := ""
-	for first := true; w.pending.Len() > 0; first = false {
-		parent := heap.Pop(&w.pending).(string)
+	for first := true; len(w.spoken)+len(w.below) > 0; first = false {
+		parent := w.nextParent()
 		if parent == last && !first {
 			continue
 		}
@@ -91,6 +91,16 @@ func (w *walk) run() error {
 		}
 	}
 	return nil
+}
+
+// nextParent takes out the first directory that is still to be visited.
+func (w *walk) nextParent() string {
+	if len(w.below) > 0 && (len(w.spoken) == 0 || w.below[0] < w.spoken[0]) {
+		return heap.Pop(&w.below).(string)
+	}
+	next := w.spoken[0]
+	w.spoken = w.spoken[1:]
+	return next
 }
 
 // visit goes through the names of one directory: all of its rows where a listing or a sweep speaks of every name, else
@@ -326,7 +336,7 @@ func (w *walk) visitAllBelow(prefix string) error {
 	from := layer.Key{Parent: prefix}
 	for w.probe.Seek(from) && strings.HasPrefix(w.probe.Key().Parent, prefix) {
 		parent := w.probe.Key().Parent
-		heap.Push(&w.pending, parent)
+		heap.Push(&w.below, parent)
 		from.Parent = parent + "\x00"
 	}
 	return w.probe.Err()
