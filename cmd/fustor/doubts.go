@@ -154,7 +154,10 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		if i == 0 {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-10s  %-10s  SOURCE", "ROLE", "AGENT", "STATE", "SEEN", "FOR")))
 		}
-		state, _ := s.Status["state"].(string)
+		state, known := s.Status["state"].(string)
+		if !known {
+			state = "starting" // its first heartbeat will tell
+		}
 		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-10s  %-10s  %s\n", s.Role, s.Agent, state, age(s.LastActivity)+" ago", age(s.CreatedAt), out.Name(s.Source))
 	}
 	return out.Flush()
@@ -222,7 +225,8 @@ type scanCmd struct {
 func (scanCmd) Help() string {
 	return `The agent that leads the view looks at PATH now, without waiting for its next
 audit. What it finds that no agent has reported is marked as a blind spot. With
---wait the command ends once the results can be read; it fails if the scan does.
+--wait the command ends once the results can be read; it fails if the scan does,
+and with exit code 3 if there is no PATH.
 
 Examples:
 
@@ -255,6 +259,11 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 	out := a.out()
 	if out.Terminal && c.Wait {
 		fmt.Fprint(a.stderr, "\r\x1b[K")
+	}
+	if c.Wait && j.State == "done" {
+		if _, err := server.Metadata(ctx, viewPath(c.Path)); err != nil {
+			return err // the agent has looked, and there is no such path
+		}
 	}
 	switch {
 	case j.State == "failed":

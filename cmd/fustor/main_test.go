@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 //	                    to requests.txt
 //	status N COMMAND…   runs COMMAND and fails unless it ends with the exit code N
 //	samebytes A B       fails unless both files have the same bytes
+//	eventually [!] …    runs a command, or grepout, until it succeeds (with !: fails), for at most 30 seconds
+//	grepout COMMAND…    of eventually: runs COMMAND and fails unless it prints something
+//	writing FILE        opens FILE, writes "upload\n", and keeps it open until `written FILE` or the script's end
 //	screen FILE         fails unless FILE fits a screen of 24 lines of 80 columns
 func TestScripts(t *testing.T) {
 	testscript.Run(t, scripts(filepath.Join("testdata", "script")))
@@ -35,6 +39,7 @@ func TestScripts(t *testing.T) {
 
 // scripts are the parameters of the scripts in dir: a user who has set nothing.
 func scripts(dir string) testscript.Params {
+	files := &sync.Map{} // open ones, by path
 	return testscript.Params{
 		Dir: dir,
 		Setup: func(e *testscript.Env) error {
@@ -46,7 +51,8 @@ func scripts(dir string) testscript.Params {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"api": serveRecorded, "status": status, "samebytes": sameBytes, "screen": fitsScreen,
+			"api": serveRecorded, "status": status, "samebytes": sameBytes,
+			"eventually": eventually, "writing": writing(files), "written": written(files), "screen": fitsScreen,
 		},
 	}
 }
@@ -96,6 +102,54 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || strconv.Itoa(exit.ExitCode()) != args[0] {
 		ts.Fatalf("%s ended with %v, want exit code %s", args[1], err, args[0])
+	}
+}
+
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: eventually [!] [grepout] COMMAND ...")
+	}
+	fails := args[0] == "!"
+	if fails {
+		args = args[1:]
+	}
+	prints := args[0] == "grepout"
+	if prints {
+		args = args[1:]
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+		err := ts.Exec(args[0], args[1:]...)
+		good := err == nil && (!prints || ts.ReadFile("stdout") != "")
+		switch {
+		case good != fails:
+			return
+		case time.Now().After(deadline):
+			ts.Fatalf("not within 30 s: %q: %v", args, err)
+		}
+	}
+}
+
+func writing(files *sync.Map) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		path := ts.MkAbs(args[0])
+		f, err := os.Create(path)
+		ts.Check(err)
+		_, err = f.WriteString("upload\n")
+		ts.Check(err)
+		files.Store(path, f)
+		ts.Defer(func() { f.Close() })
+	}
+}
+
+func written(files *sync.Map) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		f, ok := files.Load(ts.MkAbs(args[0]))
+		if !ok {
+			ts.Fatalf("%s is not being written", args[0])
+		}
+		ts.Check(f.(*os.File).Close())
 	}
 }
 
