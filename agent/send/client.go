@@ -100,6 +100,22 @@ type Pulse struct {
 	AgentStatus map[string]any `json:"agent_status,omitempty"`
 }
 
+// KeyView is the view that the key is for; empty where it is for several.
+func (c *Client) KeyView(ctx context.Context) (string, error) {
+	var answer struct {
+		View string `json:"view_id"`
+	}
+	err := c.call(ctx, http.MethodGet, "/api/v1/pipe/session/", nil, &answer)
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusBadRequest {
+		return "", nil // it wants a view named
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask which view the key is for: %w", err)
+	}
+	return answer.View, nil
+}
+
 // CreateSession registers the agent with the view.
 func (c *Client) CreateSession(ctx context.Context, r Registration) (Session, error) {
 	var s Session

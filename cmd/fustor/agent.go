@@ -1,22 +1,27 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/send"
 )
 
 type agentCmd struct {
 	Dir              string        `arg:"" help:"Directory to watch and scan."`
 	Ingest           string        `required:"" placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with."`
 	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly; without it they go through the ingest."`
-	View             string        `default:"default" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: default)."`
+	View             string        `placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: the one that the key is for, else default)."`
 	APIKey           string        `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
 	AgentID          string        `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
 	State            string        `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"Where the agent remembers its session (default: in ~/.local/state/fustor)."`
@@ -40,15 +45,17 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	if err := checkDir(c.Dir); err != nil {
 		return err
 	}
-	if err := checkView(c.View); err != nil {
-		return err
+	if c.View != "" {
+		if err := checkView(c.View); err != nil {
+			return err
+		}
 	}
 	if u, err := url.Parse(c.Ingest); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return &cliError{msg: fmt.Sprintf("%q is not the URL of an ingest", c.Ingest), hint: "write http://HOST:PORT", code: exitUsage}
 	}
 	log := a.logger()
 	o := agent.Options{
-		Root: c.Dir, View: c.View, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
+		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
 		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log,
 	}
 	if c.ClockOffset != 0 {
@@ -60,6 +67,10 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
+	if err = c.findView(ctx, log); err != nil {
+		return err
+	}
+	o.View = c.View
 	if o.StateFile, err = c.stateFile(a); err != nil {
 		return err
 	}
@@ -72,6 +83,33 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return nil
+}
+
+// findView asks the ingest which view the key is for, unless one is named. It waits for an ingest that cannot be reached.
+func (c *agentCmd) findView(ctx context.Context, log *slog.Logger) error {
+	if c.View != "" {
+		return nil
+	}
+	client, err := send.NewClient(c.Ingest, c.APIKey, "", &http.Client{Timeout: 10 * time.Second}, nil)
+	if err != nil {
+		return err
+	}
+	for {
+		view, err := client.KeyView(ctx)
+		switch {
+		case err == nil:
+			c.View = cmp.Or(view, "default")
+			return nil
+		case errors.Is(err, send.ErrRefused):
+			return &cliError{msg: err.Error(), hint: "give another with --api-key or FUSTOR_API_KEY", code: exitFailure, err: err}
+		}
+		log.Warn("the ingest has to say which view the key is for; trying again, or name it with --view", "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+	}
 }
 
 // stateFile is where the agent of this tree, view and id remembers its session.

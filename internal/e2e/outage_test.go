@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/store/s3test"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -85,6 +86,30 @@ func TestOneSessionOnly(t *testing.T) {
 	first.Stop()
 	p.awaitRole("second", "leader", 2, patience(4*leaseTime))
 	work(t, dir, 83, operationsOf(500), nil)
+	p.equal(t, dir, time.Now(), patience(10*time.Second))
+}
+
+// TestKeyTellsItsView starts agents that name no view, with a key for one, and with one that is for another part.
+func TestKeyTellsItsView(t *testing.T) {
+	t.Parallel()
+	url := "file://" + t.TempDir()
+	setSessionTimeout(t, url, patience(leaseTime))
+	p := startParts(t, url)
+	keys := map[access.Role]string{}
+	for _, role := range []access.Role{access.Ingest, access.Query} {
+		keys[role] = access.GenerateKey()
+		record := access.Record{Name: string(role), Roles: []access.Role{role}, Views: access.Views{Names: []string{viewID}}}
+		if err := access.Register(t.Context(), p.objects(), keys[role], record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	work(t, dir, 84, operationsOf(200), nil)
+	args := []string{"agent", dir, "--ingest", p.ingestURL, "--agent-id", "nameless", "--state", filepath.Join(t.TempDir(), "state")}
+	command(t, []string{"FUSTOR_API_KEY=" + keys[access.Query]}, args...).fails(t, `the role "ingest"`)
+	command(t, []string{"FUSTOR_API_KEY=unknown"}, args...).fails(t, "key")
+	start(t, []string{"FUSTOR_API_KEY=" + keys[access.Ingest]}, args...)
+	p.awaitRole("nameless", "leader", 1, patience(10*time.Second))
 	p.equal(t, dir, time.Now(), patience(10*time.Second))
 }
 
