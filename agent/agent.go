@@ -73,8 +73,10 @@ func New(o Options) (*Agent, error) {
 	if a.client, err = send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock); err != nil {
 		return nil, err
 	}
-	a.sender = o.Sender
-	if a.sender == nil {
+	switch a.sender = o.Sender; {
+	case o.ThroughIngest:
+		a.sender = send.NewThrough(a.client)
+	case a.sender == nil:
 		a.sender = send.NewIngest(a.client, nil)
 	}
 	remote := o.Tuning.System.Remote(o.Root)

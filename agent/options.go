@@ -38,8 +38,10 @@ type Options struct {
 	IngestURL  string       // of the ingest to register with
 	IngestHTTP *http.Client // default: one with time-outs; send.Handler calls a handler in this process
 	APIKey     string
-	// Sender makes segments durable. Default: through ingest.
+	// Sender makes segments durable. Default: the uploads that ingest presigns, or ingest itself where its store cannot.
 	Sender send.Sender
+	// ThroughIngest sends to ingest itself in any case. Sender must be nil.
+	ThroughIngest bool
 
 	Excludes         []string // patterns, beside tree.DefaultExcludes
 	NoDefaultExclude bool     // leave tree.DefaultExcludes out

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,8 +18,9 @@ import (
 
 type agentCmd struct {
 	Dir              string        `arg:"" help:"Directory to watch and scan."`
-	Ingest           string        `required:"" placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with."`
-	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly; without it they go through the ingest."`
+	Ingest           string        `placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with; not needed to echo."`
+	Sender           string        `placeholder:"KIND" enum:",store,upload,http,echo" default:"" env:"FUSTOR_AGENT_SENDER" help:"Where segments go: store, upload, http or echo, see below (default: store with --store, else upload)."`
+	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly."`
 	View             string        `placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: the one that the key is for, else default)."`
 	APIKey           string        `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
 	AgentID          string        `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
@@ -33,12 +33,20 @@ type agentCmd struct {
 // Help implements kong.HelpProvider.
 func (agentCmd) Help() string {
 	return `Several agents may feed one view: one leads and scans, all of them report what
-their kernels see.
+their kernels see. Segments go by one of these senders:
+
+    store    into the store that --store names; the host has its credentials
+    upload   to single uploads that the ingest signs; no credentials on the host.
+             Where its store cannot sign, as http
+    http     through the ingest, for hosts that reach nothing else
+    echo     to stdout, one JSON object an event; no ingest, no store, no view:
+             to see what would be sent
 
 Examples:
 
     fustor agent /mnt/data --ingest http://ingest:8081 --view research
-    FUSTOR_API_KEY=… fustor agent /mnt/data --ingest https://ingest.example.org --agent-id nfs07`
+    FUSTOR_API_KEY=… fustor agent /mnt/data --ingest https://ingest.example.org --agent-id nfs07
+    fustor agent /mnt/data --sender echo | jq -c 'select(.kind == "delete")'`
 }
 
 func (c *agentCmd) Run(ctx context.Context, a *app) error {
@@ -50,8 +58,8 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	if u, err := url.Parse(c.Ingest); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return &cliError{msg: fmt.Sprintf("%q is not the URL of an ingest", c.Ingest), hint: "write http://HOST:PORT", code: exitUsage}
+	if err := c.checkSender(); err != nil {
+		return err
 	}
 	log := a.logger()
 	o := agent.Options{
@@ -61,12 +69,16 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	if c.ClockOffset != 0 {
 		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
 	}
+	if c.Sender == "echo" {
+		return c.echo(ctx, a, o)
+	}
 	var err error
 	if c.Store != "" {
 		if o.Sender, err = storeSender(ctx, c.Store, log); err != nil {
 			return err
 		}
 	}
+	o.ThroughIngest = c.Sender == "http"
 	if err = c.findView(ctx, log); err != nil {
 		return err
 	}
@@ -74,11 +86,15 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	if o.StateFile, err = c.stateFile(a); err != nil {
 		return err
 	}
+	return runAgent(ctx, o)
+}
+
+func runAgent(ctx context.Context, o agent.Options) error {
 	ag, err := agent.New(o)
 	if err != nil {
 		return err
 	}
-	log.Info("agent is ready", "dir", c.Dir, "view", c.View, "ingest", c.Ingest)
+	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "ingest", o.IngestURL)
 	if err := ag.Run(ctx); ctx.Err() == nil {
 		return err
 	}

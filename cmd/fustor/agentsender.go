@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/ingest"
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/store/doctor"
+)
+
+// checkSender refuses flags that do not go together.
+func (c *agentCmd) checkSender() error {
+	switch {
+	case c.Sender == "store" && c.Store == "":
+		return usageError("--sender store needs --store URL, the store to put segments into")
+	case c.Sender != "" && c.Sender != "store" && c.Store != "":
+		return usageError("--sender %s does not go with --store, which is for --sender store", c.Sender)
+	case c.Sender == "echo":
+		return nil
+	case c.Ingest == "":
+		return &cliError{msg: "no ingest to register with", hint: "name it with --ingest URL or FUSTOR_INGEST; --sender echo needs none", code: exitUsage}
+	}
+	if u, err := url.Parse(c.Ingest); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return &cliError{msg: fmt.Sprintf("%q is not the URL of an ingest", c.Ingest), hint: "write http://HOST:PORT", code: exitUsage}
+	}
+	return nil
+}
+
+// echo runs the agent with an ingest of its own, in this process and on a directory that is removed in the end, so that it
+// leads a view that nobody reads; its events are printed.
+func (c *agentCmd) echo(ctx context.Context, a *app, o agent.Options) error {
+	dir, err := os.MkdirTemp("", "fustor-echo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	st, err := openStore(ctx, "file://"+dir)
+	if err != nil {
+		return err
+	}
+	o.APIKey = access.GenerateKey()
+	keys, err := authenticator(st, o.APIKey)
+	if err != nil {
+		return err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: quiet, Registry: prometheus.NewRegistry()})
+	if err != nil {
+		return err
+	}
+	o.View, o.IngestURL, o.IngestHTTP = cmp.Or(c.View, "default"), "http://echo", send.Handler(i.Handler())
+	o.Tuning.GracePeriod = time.Second
+	signal.Ignore(syscall.SIGPIPE) // a reader that goes away ends the agent, not the process: there is a directory to remove
+	gone := make(chan error, 1)
+	o.Sender = &echoSender{Echo: send.Echo{W: a.stdout}, gone: gone}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-gone:
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	err = runAgent(ctx, o)
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// echoSender ends the agent when nobody reads on.
+type echoSender struct {
+	send.Echo
+	gone chan<- error
+}
+
+// Send implements send.Sender.
+func (s *echoSender) Send(ctx context.Context, seg pipe.Segment) error {
+	err := s.Echo.Send(ctx, seg)
+	if err != nil {
+		select {
+		case s.gone <- err:
+		default:
+		}
+	}
+	return err
+}
+
+// storeSender sends to a store that is checked before it is written to. One that is no good is refused at once. One that
+// cannot be asked is waited for: an agent has a tree to watch meanwhile.
+func storeSender(ctx context.Context, url string, log *slog.Logger) (send.Sender, error) {
+	now, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	st, err := openForWriting(now, url)
+	if err == nil {
+		return &send.Store{Store: st}, nil
+	}
+	var network net.Error
+	if ctx.Err() != nil || now.Err() == nil && !errors.As(err, &network) {
+		return nil, err
+	}
+	st, openErr := openStore(ctx, url)
+	if openErr != nil {
+		return nil, openErr
+	}
+	log.Warn("the store cannot be reached; the tree is watched, and sent once the store answers", "store", st.String(), "error", err)
+	return &uncheckedStore{Store: send.Store{Store: st}}, nil
+}
+
+// uncheckedStore checks its store before the first segment goes there. It is used by one goroutine.
+type uncheckedStore struct {
+	send.Store
+	fit bool
+}
+
+// Send implements send.Sender.
+func (s *uncheckedStore) Send(ctx context.Context, seg pipe.Segment) error {
+	if !s.fit {
+		if err := doctor.Require(ctx, s.Store.Store); err != nil {
+			return err
+		}
+		s.fit = true
+	}
+	return s.Store.Send(ctx, seg)
+}
