@@ -114,7 +114,8 @@ func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, 
 		return nil
 	}
 	known := w.putDirectory(path, at, info)
-	if h&hintEnter != 0 || !known {
+	if h&(hintEnter|hintRemoved) != 0 || !known {
+		// The deletion took along what a scan or the walk of its parent directory had already told of this one.
 		look.Forget()
 		return w.walk(ctx, root, path, info)
 	}

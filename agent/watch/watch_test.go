@@ -216,6 +216,23 @@ func TestReplacedDirectoryTakesItsContentAlong(t *testing.T) {
 }
 
 // TestKernelQueueOverflow fills the kernel's own queue while nobody reads it.
+// The notice of the removal is handled while the parent directory, that appeared, is walked: the walk tells of the new
+// directory before its deletion is told.
+func TestReplacedDirectoryBelowOneThatAppears(t *testing.T) {
+	r := newRig(t, nil)
+	must(t, os.MkdirAll(filepath.Join(r.root, "d/sub"), 0o755))
+	must(t, os.WriteFile(filepath.Join(r.root, "d/sub/f"), nil, 0o644))
+	r.coverAll(t)
+	r.Watcher.mu.Lock()
+	r.hints.paths["/d"] |= hintEnter
+	r.hints.paths["/d/sub"] |= hintRemoved
+	r.Watcher.mu.Unlock()
+	deleted := r.sees(t, "the deletion", isDelete("/d/sub"))
+	r.sees(t, "the file, after the deletion of its directory", func(ev event.Event) bool {
+		return ev.Kind == event.Put && ev.Path == "/d/sub/f" && ev.ObservedAt > deleted.ObservedAt
+	})
+}
+
 func TestKernelQueueOverflow(t *testing.T) {
 	b, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
