@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
@@ -28,6 +29,8 @@ type Agent struct {
 	stream   *pipe.Stream
 	client   *send.Client
 	sender   send.Sender
+	spool    *spool.Spool // nil: none, or none that works
+	spoolErr error        // why it does not
 
 	watcher atomic.Pointer[watch.Watcher] // nil until Run
 	gone    chan string                   // sessions that were found dead by others than the heartbeat
@@ -79,13 +82,19 @@ func New(o Options) (*Agent, error) {
 	case a.sender == nil:
 		a.sender = send.NewIngest(a.client, nil)
 	}
+	a.openSpool()
 	remote := o.Tuning.System.Remote(o.Root)
 	a.seen = newSeen(remote)
 	a.stream = pipe.New(pipe.Config{
 		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.leaseUntil.Load,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
+		Spool: a.spool, Lost: a.spoolLost,
 	})
-	return a, a.register(o.Registry)
+	if err := a.register(o.Registry); err != nil {
+		a.closeSpool()
+		return nil, err
+	}
+	return a, nil
 }
 
 // Run works until ctx ends, then sends what is left, for at most a grace period, and closes the session. It returns
@@ -94,6 +103,7 @@ func New(o Options) (*Agent, error) {
 // Tasks that fail, or panic, are started again. The source's are in one tree and the sending ones, heartbeats among them,
 // in another: whatever becomes of the former, heartbeats go on.
 func (a *Agent) Run(ctx context.Context) error {
+	defer a.closeSpool()
 	if err := a.newWatcher(); err != nil {
 		return err
 	}
@@ -106,7 +116,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	sending, afterSending := errgroup.WithContext(after)
 	sending.Go(func() error {
 		return a.supervise(afterSending, "sending",
-			task{name: "upload", run: a.upload}, task{name: "heartbeat", run: a.keepSession}, task{name: "lease", run: a.guardLease})
+			task{name: "upload", run: a.upload}, task{name: "spool", run: a.runSpool},
+			task{name: "heartbeat", run: a.keepSession}, task{name: "lease", run: a.guardLease})
 	})
 	err := a.supervise(ctx, "source",
 		task{name: "watch", run: a.runWatch}, task{name: "scan", run: a.runScans}, task{name: "on-demand", run: a.runDemand},
@@ -116,6 +127,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	end := time.AfterFunc(a.o.Tuning.GracePeriod, stopSending)
 	defer end.Stop()
 	sendErr := sending.Wait()
+	if err := a.stream.KeepOpen(0); err != nil {
+		sendErr = errors.Join(sendErr, err)
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}

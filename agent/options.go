@@ -53,6 +53,10 @@ type Options struct {
 	// StateFile, unless empty, remembers the session, so that an agent that was killed closes it when it starts again
 	// and need not wait for its lease to run out.
 	StateFile string
+	// Spool, unless empty, is a directory of this host, for this agent alone, in which events outlive outages and the
+	// agent's death until they are sent. SpoolSize bounds it, in bytes; default spool.DefaultMax.
+	Spool     string
+	SpoolSize int64
 
 	Logger   *slog.Logger          // nil: no log
 	Registry prometheus.Registerer // for metrics; may be nil

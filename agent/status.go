@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/agent/watch"
 )
 
@@ -23,6 +24,7 @@ type Status struct {
 
 	BacklogBytes    int // sealed and not yet durable
 	BacklogSegments int
+	Spool           spool.Status // the zero value: the agent has none
 	SentSegments    uint64
 	SentBytes       uint64
 	SendFailures    uint64
@@ -45,6 +47,9 @@ type TaskFailure struct {
 func (a *Agent) Status() Status {
 	var s Status
 	s.BacklogBytes, s.BacklogSegments = a.stream.Backlog()
+	if s.Spool.Err = a.spoolErr; a.spool != nil {
+		s.Spool = a.spool.Status()
+	}
 	if w := a.watcher.Load(); w != nil {
 		s.Watch = w.Status()
 	}
@@ -71,6 +76,12 @@ func (s Status) report() map[string]any {
 		"state": s.State, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
 		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
 		"backlog_bytes": s.BacklogBytes, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
+	}
+	if s.Spool.Max > 0 {
+		report["spool_bytes"], report["spool_max_bytes"] = s.Spool.Bytes, s.Spool.Max
+	}
+	if s.Spool.Err != nil {
+		report["spool_error"] = s.Spool.Err.Error()
 	}
 	if len(s.Tasks) > 0 {
 		report["tasks"] = s.Tasks
@@ -132,6 +143,13 @@ func (a *Agent) register(to prometheus.Registerer) error {
 		gauge("unwatched_directories", "Directories beyond the system's limit on watches.", func(s Status) float64 { return float64(s.Watch.Unwatched) }),
 		gauge("pending_paths", "Paths that are to be looked at.", func(s Status) float64 { return float64(s.Watch.Pending) }),
 		gauge("backlog_bytes", "Bytes of segments that are not durable yet.", func(s Status) float64 { return float64(s.BacklogBytes) }),
+		gauge("spool_bytes", "Bytes of segments in the spool.", func(s Status) float64 { return float64(s.Spool.Bytes) }),
+		gauge("spool_failing", "1 if the spool does not take segments.", func(s Status) float64 {
+			if s.Spool.Err != nil {
+				return 1
+			}
+			return 0
+		}),
 		counter("segments_sent_total", "Segments made durable.", func(s Status) float64 { return float64(s.SentSegments) }),
 		counter("sent_bytes_total", "Bytes of segments made durable.", func(s Status) float64 { return float64(s.SentBytes) }),
 		counter("send_failures_total", "Tries to send a segment that failed.", func(s Status) float64 { return float64(s.SendFailures) }),

@@ -4,7 +4,8 @@
 // segments are numbered without gaps and handed out strictly in order, the next one only after the last is durable.
 // Scans wait while too much is unsent; realtime events never wait, and past the hard bound they are refused, so that
 // the watcher goes into overflow. A segment has one term: a listing is refused unless its term is the newest known.
-// Package agent drives it: scan and watch fill it, the uploader empties it.
+// With a spool, segments that carry realtime events are in its files until they are durable, and in memory only up to a
+// bound. Package agent drives it: scan and watch fill it, the uploader empties it.
 package pipe
 
 import (
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/internal/event"
 )
 
@@ -36,6 +38,11 @@ type Segment struct {
 	Body          []byte
 	Events        int
 	Entries       int // of listings
+
+	file    spool.ID // 0: in memory only
+	size    int      // bytes of Body
+	carries bool     // it has events that outlive the session
+	drops   bool     // it has events that do not
 }
 
 // Config is what a stream is made for.
@@ -48,7 +55,11 @@ type Config struct {
 	MaxRows             int           // events and listed entries of a segment; default 64 Ki
 	MaxBytes            int           // of an encoded segment, about; default 4 MiB
 	ScanBacklog         int           // bytes unsent at which scans wait; default 8 MiB
-	MaxBacklog          int           // bytes unsent at which realtime events are refused; default 64 MiB
+	MaxBacklog          int           // bytes unsent and in memory at which realtime events are refused; default 64 MiB
+	// Spool, unless nil, keeps segments in files, so that no more than ScanBacklog of them are in memory. Lost is told
+	// when it gives back less than was put into it: everything must be scanned again. It must not call the stream.
+	Spool *spool.Spool
+	Lost  func(error)
 }
 
 func (c Config) withDefaults() Config {
@@ -66,6 +77,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxAge <= 0 {
 		c.MaxAge = time.Second
 	}
+	if c.Lost == nil {
+		c.Lost = func(error) {}
+	}
 	return c
 }
 
@@ -73,19 +87,21 @@ func (c Config) withDefaults() Config {
 type Stream struct {
 	cfg Config
 
-	mu      sync.Mutex
-	room    *sync.Cond    // broadcast when the backlog shrinks, or a waiter's context ends
-	ready   chan struct{} // a token when Next may have something to do
-	session string
-	term    uint64 // the newest known
-	seq     uint64 // of the next segment to be opened
-	writer  *event.Writer
-	open    *openSegment // nil: nothing to send
-	sealed  []Segment    // not yet durable, in order
-	unsent  int          // bytes of sealed
-	closing bool
-	pace    pace
-	skew    skew
+	mu       sync.Mutex
+	room     *sync.Cond    // broadcast when the backlog shrinks, a session begins, or a waiter's context ends
+	ready    chan struct{} // a token when Next may have something to do
+	session  string
+	term     uint64 // the newest known
+	seq      uint64 // of the next segment to be opened
+	writer   *event.Writer
+	open     *openSegment // nil: nothing to send
+	sealed   []Segment    // of this session, not yet durable, in order
+	old      []Segment    // of sessions before it, whose events are still to be carried over
+	unsent   int          // bytes of sealed
+	resident int          // bytes of sealed and old that are in memory
+	closing  bool
+	pace     pace
+	skew     skew
 }
 
 type openSegment struct {
@@ -93,13 +109,22 @@ type openSegment struct {
 	seq        uint64
 	term       uint64
 	leaseUntil int64
+	begun      time.Time
+	carries    bool
+	drops      bool
 }
 
-// New makes a stream that has no session yet.
+// New makes a stream that has no session yet. What an earlier process left in the spool goes out with its first session.
 func New(cfg Config) *Stream {
 	s := &Stream{cfg: cfg.withDefaults(), ready: make(chan struct{}, 1)}
 	s.room = sync.NewCond(&s.mu)
 	s.pace.gap = s.cfg.MaxAge
+	if s.cfg.Spool != nil {
+		ids, sizes := s.cfg.Spool.Left()
+		for i, id := range ids {
+			s.old = append(s.old, Segment{file: id, size: int(sizes[i]), carries: true})
+		}
+	}
 	return s
 }
 
@@ -111,11 +136,15 @@ func (s *Stream) SetTerm(term uint64) {
 	s.room.Broadcast()
 }
 
-// Backlog is how many bytes and segments are sealed and not yet durable.
+// Backlog is how many bytes and segments are sealed and not yet durable, those of earlier sessions among them.
 func (s *Stream) Backlog() (bytes, segments int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.unsent, len(s.sealed)
+	bytes = s.unsent
+	for i := range s.old {
+		bytes += s.old[i].size
+	}
+	return bytes, len(s.sealed) + len(s.old)
 }
 
 // Realtime adds events of the kernel, all of them or none: false means that too much is unsent. It does not wait.
@@ -123,7 +152,7 @@ func (s *Stream) Backlog() (bytes, segments int) {
 func (s *Stream) Realtime(events []event.Event) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.session == "" || s.unsent >= s.cfg.MaxBacklog {
+	if s.session == "" || s.resident >= s.cfg.MaxBacklog {
 		return false
 	}
 	for i := range events {
@@ -139,7 +168,7 @@ func (s *Stream) Realtime(events []event.Event) bool {
 func (s *Stream) HasRoom() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.session != "" && s.unsent < s.cfg.MaxBacklog
+	return s.session != "" && s.resident < s.cfg.MaxBacklog
 }
 
 // Scan adds an event of a scan under term. It waits while too much is unsent. Once it is the event's turn, and nothing
@@ -221,6 +250,11 @@ func (s *Stream) add(ev *event.Event) error {
 	if err != nil {
 		return err
 	}
+	if carried(ev) {
+		s.open.carries = true
+	} else {
+		s.open.drops = true
+	}
 	if s.writer.Events()+s.writer.Entries() >= s.cfg.MaxRows || s.writer.Size() >= s.cfg.MaxBytes {
 		return s.seal()
 	}
@@ -236,12 +270,8 @@ func (s *Stream) ensureOpen() error {
 	if s.open != nil {
 		return nil
 	}
-	o := &openSegment{seq: s.seq, term: s.term, leaseUntil: s.cfg.LeaseUntil()}
-	h := event.Header{
-		View: s.cfg.View, Session: s.session, Agent: s.cfg.Agent, Source: s.cfg.Source,
-		Seq: o.seq, Term: o.term, CreatedAt: s.cfg.Now(), Nonce: rand.Text(), Local: s.cfg.Local,
-		LeaseUntil: o.leaseUntil, Skew: s.skew.mode * 1e9, SkewKnown: s.skew.known,
-	}
+	o := &openSegment{seq: s.seq, term: s.term, leaseUntil: s.cfg.LeaseUntil(), begun: time.Now()}
+	h := s.header(o.seq, o.term, o.leaseUntil)
 	var err error
 	if s.writer == nil {
 		s.writer, err = event.NewWriter(&o.body, h)
@@ -255,6 +285,14 @@ func (s *Stream) ensureOpen() error {
 	return nil
 }
 
+func (s *Stream) header(seq, term uint64, leaseUntil int64) event.Header {
+	return event.Header{
+		View: s.cfg.View, Session: s.session, Agent: s.cfg.Agent, Source: s.cfg.Source,
+		Seq: seq, Term: term, CreatedAt: s.cfg.Now(), Nonce: rand.Text(), Local: s.cfg.Local,
+		LeaseUntil: leaseUntil, Skew: s.skew.mode * 1e9, SkewKnown: s.skew.known,
+	}
+}
+
 // seal closes the open segment, if there is one with events, and queues it.
 func (s *Stream) seal() error {
 	if s.open == nil || s.writer.Events() == 0 {
@@ -265,12 +303,13 @@ func (s *Stream) seal() error {
 	}
 	seg := Segment{
 		View: s.cfg.View, Session: s.session, Seq: s.open.seq, Term: s.open.term, Body: s.open.body.Bytes(),
-		Events: s.writer.Events(), Entries: s.writer.Entries(),
+		Events: s.writer.Events(), Entries: s.writer.Entries(), carries: s.open.carries, drops: s.open.drops,
 	}
 	s.open = nil
 	s.seq++
+	s.keep(&seg)
 	s.sealed = append(s.sealed, seg)
-	s.unsent += len(seg.Body)
+	s.unsent += seg.size
 	s.pace.spend(time.Now())
 	return nil
 }
@@ -311,10 +350,11 @@ func (s *Stream) poll() (*Segment, time.Duration, error) {
 	defer s.mu.Unlock()
 	const idle = time.Hour
 	if len(s.sealed) > 0 {
-		return &s.sealed[0], 0, nil
+		seg, err := s.first()
+		return seg, 0, err
 	}
 	if s.open == nil || s.writer.Events() == 0 {
-		if s.closing {
+		if s.closing && (len(s.old) == 0 || s.session == "") {
 			return nil, 0, io.EOF
 		}
 		return nil, idle, nil
@@ -325,7 +365,8 @@ func (s *Stream) poll() (*Segment, time.Duration, error) {
 	if err := s.seal(); err != nil {
 		return nil, 0, err
 	}
-	return &s.sealed[0], 0, nil
+	seg, err := s.first()
+	return seg, 0, err
 }
 
 // Sent tells that a segment from Next is durable.
@@ -335,8 +376,8 @@ func (s *Stream) Sent(seg Segment) {
 	if len(s.sealed) == 0 || s.sealed[0].Session != seg.Session || s.sealed[0].Seq != seg.Seq {
 		return // of a session that has ended; its events were carried over
 	}
-	s.unsent -= len(seg.Body)
-	s.sealed[0] = Segment{}
+	s.unsent -= s.sealed[0].size
+	s.forget(&s.sealed[0])
 	s.sealed = s.sealed[1:]
 	s.room.Broadcast()
 }

@@ -72,6 +72,28 @@ func decode(t *testing.T, seg Segment) (event.Header, []event.Event) {
 	}
 }
 
+// carry takes over what earlier sessions left.
+func carry(t *testing.T, s *Stream) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Carry(ctx) }()
+	for {
+		s.mu.Lock()
+		left := len(s.old)
+		s.mu.Unlock()
+		if left == 0 || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 func begin(t *testing.T, s *Stream, session string, term uint64) bool {
 	t.Helper()
 	dropped, err := s.Begin(session, term)
@@ -185,6 +207,7 @@ func TestNewSessionTakesOverWhatWasNotSent(t *testing.T) {
 		t.Error("the listing was not reported as dropped")
 	}
 	s.Sent(inFlight) // its answer came late: not to be mistaken for one of the new session
+	carry(t, s)
 	s.Close()
 	seg := next(t, s)
 	h, events := decode(t, seg)

@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/httpapi"
 )
 
 type agentCmd struct {
@@ -25,6 +27,8 @@ type agentCmd struct {
 	APIKey           string        `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
 	AgentID          string        `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
 	State            string        `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"Where the agent remembers its session (default: in ~/.local/state/fustor)."`
+	Spool            string        `placeholder:"DIR" env:"FUSTOR_AGENT_SPOOL" help:"Where events wait that cannot be sent yet (default: beside the state file)."`
+	SpoolSize        spoolSize     `placeholder:"SIZE" default:"1GiB" env:"FUSTOR_AGENT_SPOOL_SIZE" help:"How much may wait there; 0 for no spool (default: ${default})."`
 	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
 	CrossFileSystems bool          `help:"Also index other file systems that are mounted below DIR."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
@@ -86,6 +90,9 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	if o.StateFile, err = c.stateFile(a); err != nil {
 		return err
 	}
+	if o.SpoolSize = int64(c.SpoolSize); o.SpoolSize > 0 {
+		o.Spool = filepath.Join(cmp.Or(c.Spool, strings.TrimSuffix(o.StateFile, ".json")+".spool"), c.View)
+	}
 	return runAgent(ctx, o)
 }
 
@@ -126,6 +133,16 @@ func (c *agentCmd) findView(ctx context.Context, log *slog.Logger) error {
 		case <-time.After(2 * time.Second):
 		}
 	}
+}
+
+// spoolSize is a number of bytes, as users write it.
+type spoolSize int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *spoolSize) UnmarshalText(text []byte) error {
+	bytes, err := httpapi.ParseSize(string(text))
+	*s = spoolSize(bytes)
+	return err
 }
 
 // stateFile is where the agent of this tree, view and id remembers its session.
