@@ -148,7 +148,7 @@ func (a *Agent) newWatcher() error {
 	w, err := watch.New(watch.Config{
 		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
 		Emit: a.stream.Realtime, HasRoom: a.stream.HasRoom,
-		Overflow: a.needRescan, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
+		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
 		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
 		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
 	})
@@ -182,6 +182,18 @@ func (a *Agent) runWatch(ctx context.Context) error {
 func (a *Agent) needRescan() {
 	a.mu.Lock()
 	a.scans.rescan = true
+	a.mu.Unlock()
+	a.poke()
+}
+
+// overflowed asks for what is below these directories to be scanned again. nil: for everything.
+func (a *Agent) overflowed(subtrees []string) {
+	if subtrees == nil {
+		a.needRescan()
+		return
+	}
+	a.mu.Lock()
+	a.scans.dirty.add(subtrees)
 	a.mu.Unlock()
 	a.poke()
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
 )
 
@@ -22,6 +25,17 @@ type scans struct {
 	running  string
 	audited  scanKey // the leadership that has had a whole audit
 	audits   uint64
+	dirty    subtrees // to be scanned again
+	settling subtrees // at settleDirtyAt once more
+	// settleDirtyAt is zero if nothing is settling.
+	settleDirtyAt time.Time
+}
+
+// subtrees are some directories that stand for all that is below them: few, none below another.
+type subtrees []string
+
+func (s *subtrees) add(dirs []string) {
+	*s = watch.Subtrees(append(slices.Clone(*s), dirs...), watch.MaxSubtrees)
 }
 
 // scanKey is the leadership that a snapshot was made in.
@@ -40,7 +54,8 @@ type wholeScan struct {
 	list     bool // emit listings; otherwise only cover
 	snapshot bool
 	settle   bool
-	changed  bool // list changed directories only, and a share of the others
+	changed  bool     // list changed directories only, and a share of the others
+	subtrees subtrees // of these only; nil: all
 }
 
 // runScans does what has to be scanned, one scan at a time, until ctx ends.
@@ -66,6 +81,7 @@ func (a *Agent) runScans(ctx context.Context) error {
 
 // nextJob is the scan that is due, or how long to wait for one.
 func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
+	room := a.stream.HasRoom()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	const idle = time.Hour
@@ -80,15 +96,19 @@ func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
 	settle := !sc.settleAt.IsZero() && !now.Before(sc.settleAt)
 	switch {
 	case st.leader && sc.snapshot != key:
-		return &wholeScan{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan}, 0
+		return &wholeScan{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan || len(sc.dirty) > 0}, 0
 	case sc.rescan || settle:
-		j := &wholeScan{name: "rescan", key: key, evidence: event.Audit, list: true, settle: sc.rescan}
+		j := &wholeScan{name: "rescan", key: key, evidence: event.Audit, list: true, settle: sc.rescan || len(sc.dirty) > 0}
 		if st.leader {
 			j.begin, j.end = event.AuditBegin, event.AuditEnd
 		}
 		return j, 0
 	case !sc.covered:
 		return &wholeScan{name: "cover", key: key}, 0
+	case len(sc.dirty) > 0 && room: // without, there would only be more
+		return &wholeScan{name: "subtrees", key: key, evidence: event.Audit, list: true, settle: true, subtrees: sc.dirty}, 0
+	case !sc.settleDirtyAt.IsZero() && !now.Before(sc.settleDirtyAt):
+		return &wholeScan{name: "subtrees", key: key, evidence: event.Audit, list: true, subtrees: sc.settling}, 0
 	case st.leader && st.audit > 0 && !now.Before(sc.auditAt):
 		return &wholeScan{name: "audit", key: key, evidence: event.Audit, begin: event.AuditBegin, end: event.AuditEnd, list: true, changed: sc.audited == key}, 0
 	}
@@ -96,8 +116,13 @@ func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
 	if st.leader && st.audit > 0 {
 		wait = min(wait, sc.auditAt.Sub(now))
 	}
-	if !sc.settleAt.IsZero() {
-		wait = min(wait, sc.settleAt.Sub(now))
+	for _, at := range []time.Time{sc.settleAt, sc.settleDirtyAt} {
+		if !at.IsZero() {
+			wait = min(wait, at.Sub(now))
+		}
+	}
+	if len(sc.dirty) > 0 {
+		wait = min(wait, 200*time.Millisecond)
 	}
 	return nil, wait
 }
@@ -121,7 +146,7 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	case j.list:
 		a.occur(auditBegan)
 	}
-	a.scans.rescan, a.scans.settleAt = false, time.Time{} // what is lost from now on is lost again
+	a.scans.begin(j)
 	a.mu.Unlock()
 	a.o.Logger.Info("scan started", "scan", j.name, "term", j.key.term)
 	start := time.Now()
@@ -141,6 +166,33 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	return err
 }
 
+// begin forgets what a scan is to mend: what is lost from now on is lost again.
+func (sc *scans) begin(j wholeScan) {
+	switch {
+	case j.subtrees == nil:
+		sc.rescan, sc.settleAt = false, time.Time{}
+		if j.list {
+			sc.dirty, sc.settling, sc.settleDirtyAt = nil, nil, time.Time{}
+		}
+	case j.settle:
+		sc.dirty = nil
+	default:
+		sc.settling, sc.settleDirtyAt = nil, time.Time{}
+	}
+}
+
+// endSubtrees notes how a scan of subtrees ended.
+func (sc *scans) endSubtrees(j wholeScan, err error, settle time.Duration) {
+	switch {
+	case err != nil:
+		sc.dirty.add(j.subtrees)
+	case j.settle:
+		sc.failed = backoff{}
+		sc.settling.add(j.subtrees)
+		sc.settleDirtyAt = time.Now().Add(settle)
+	}
+}
+
 func (a *Agent) scanEnded(j wholeScan, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -153,6 +205,10 @@ func (a *Agent) scanEnded(j wholeScan, err error) {
 		a.occur(scanBroke)
 	default:
 		a.occur(scanEnded)
+	}
+	if j.subtrees != nil {
+		sc.endSubtrees(j, err, a.o.Tuning.SettleAfter)
+		return
 	}
 	if err != nil {
 		sc.rescan = sc.rescan || j.settle
@@ -209,7 +265,6 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 			return err
 		}
 	}
-	gen := w.BeginCoverage()
 	cfg := scan.Config{
 		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
 		Evidence: j.evidence, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
@@ -229,12 +284,46 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 		}
 		cfg.Emit = func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) }
 	}
+	if j.subtrees != nil {
+		return a.scanSubtrees(ctx, cfg, j.subtrees)
+	}
+	gen := w.BeginCoverage()
 	err = scan.Run(ctx, cfg, "/")
 	w.EndCoverage(gen, err == nil)
 	if err != nil || j.end == 0 {
 		return err
 	}
 	return a.mark(ctx, j, counts.Mark(j.end))
+}
+
+// scanSubtrees scans what is below some directories. Where one is gone, the directory that it was in is listed, which says so.
+func (a *Agent) scanSubtrees(ctx context.Context, cfg scan.Config, dirs subtrees) error {
+	look := cfg.Root.Looker()
+	defer look.Close()
+	for _, dir := range dirs {
+		look.Forget()
+		target, err := directoryOrAbove(look, dir)
+		if err != nil {
+			return err
+		}
+		cfg.Shallow = target != dir
+		if err := scan.Run(ctx, cfg, target); err != nil && !errors.Is(err, scan.ErrMoved) {
+			return err
+		}
+	}
+	return nil
+}
+
+// directoryOrAbove is dir, or if that is no directory now the nearest one above.
+func directoryOrAbove(look tree.Looker, dir string) (string, error) {
+	info, err := look.Lstat(dir)
+	if err == nil && info.Entry.Type == event.Directory {
+		return dir, nil
+	}
+	if err != nil && !tree.Gone(err) {
+		return "", err
+	}
+	return existingAbove(look, dir)
 }
 
 // emit sends one event of a scan.

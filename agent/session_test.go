@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -167,6 +168,47 @@ func TestNetworkDownIsBoundedAndHeals(t *testing.T) {
 	}
 	r.rec.setFail(nil)
 	r.settles(40 * time.Second)
+}
+
+// What waits while nothing can be sent is bounded: past that, only the directories that changed are scanned again.
+func TestTooManyChangesAreHealedByRescansOfSubtrees(t *testing.T) {
+	root, _ := twoDirs(t)
+	for _, dir := range []string{"deep/down/one", "deep/down/two", "other", "gone/below"} {
+		mkdir(t, filepath.Join(root, dir))
+		for i := range 50 {
+			write(t, filepath.Join(root, dir, fmt.Sprint("old-", i)), "")
+		}
+	}
+	r := start(t, newServer(t), root, func(o *agent.Options) {
+		o.Tuning.MaxBacklog, o.Tuning.ScanBacklog, o.Tuning.MaxPending = 1, 4<<10, 120
+		o.Tuning.AuditInterval = time.Hour
+		o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	})
+	r.snapshotted()
+	r.rec.setFail(errors.New("the store is down"))
+	write(t, filepath.Join(root, "deep", "first"), "") // takes what room there is
+	eventually(t, 10*time.Second, "no room", func() bool { return r.Status().BacklogSegments > 0 })
+	for i := range 100 {
+		write(t, filepath.Join(root, "deep/down/one", fmt.Sprint("new-", i)), "x")
+		if err := os.Remove(filepath.Join(root, "deep/down/two", fmt.Sprint("old-", i/2))); err != nil && i%2 == 0 {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "gone/below")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "overflow", func() bool { return r.Status().Watch.Overflows > 0 })
+	time.Sleep(100 * time.Millisecond)
+	if scan := r.Status().Scan; scan != "" {
+		t.Errorf("a scan runs while there is no room: %s", scan)
+	}
+	r.rec.setFail(nil)
+	eventually(t, 10*time.Second, "the mark", func() bool { return r.view.count("overflow") > 0 })
+	r.settles(20 * time.Second)
+	if n := r.view.count("audit-begin"); n > 0 {
+		t.Errorf("the whole tree was scanned again, %d times", n)
+	}
 }
 
 func TestOverflowIsHealedByARescan(t *testing.T) {

@@ -148,7 +148,7 @@ func (w *Watcher) reportLimit() {
 		return
 	}
 	w.limit.reported = true
-	w.hints.marks = append(w.hints.marks, event.Mark{
+	w.hints.mark("/", event.Mark{
 		Kind: event.CoverageLimited, Directories: w.limit.unwatched,
 		Message: fmt.Sprintf("%v: %d directories are not watched; %s", w.limit.cause, w.limit.unwatched, LimitHint),
 	})

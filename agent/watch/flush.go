@@ -31,7 +31,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 	defer look.Close()
 	w.gone = map[string]bool{}
 	for _, m := range marks {
-		w.out = append(w.out, event.Event{Kind: event.Marked, Evidence: event.Realtime, ObservedAt: w.cfg.Now(), Path: "/", Mark: m})
+		w.out = append(w.out, event.Event{Kind: event.Marked, Evidence: event.Realtime, ObservedAt: w.cfg.Now(), Path: m.path, Mark: m.mark})
 	}
 	for _, p := range sortedPaths(paths) {
 		if err := w.settle(ctx, root, look, p, paths[p]); err != nil {
@@ -44,7 +44,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 	return w.emit(ctx, 1)
 }
 
-func (w *Watcher) takeHints() (map[string]hint, []event.Mark) {
+func (w *Watcher) takeHints() (map[string]hint, []located) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	paths, marks := w.hints.paths, w.hints.marks

@@ -29,7 +29,13 @@ type hints struct {
 	// writes are the files that are written to without anything else happening to them, and when they were last:
 	// they are looked at less often.
 	writes map[string]time.Time
-	marks  []event.Mark
+	marks  []located
+}
+
+// located is a mark of a directory.
+type located struct {
+	path string
+	mark event.Mark
 }
 
 func (h *hints) reset() {
@@ -76,15 +82,17 @@ func (h *hints) closed(path string) {
 	h.paths[path] = h.paths[path]&^hintWriting | hintClosed
 }
 
-// overflowed notes that notices were lost.
-func (h *hints) overflowed() {
+// overflowed notes that notices of what is below path were lost.
+func (h *hints) overflowed(path string) {
 	for _, m := range h.marks {
-		if m.Kind == event.Overflow {
+		if m.mark.Kind == event.Overflow && m.path == path {
 			return
 		}
 	}
-	h.marks = append(h.marks, event.Mark{Kind: event.Overflow})
+	h.mark(path, event.Mark{Kind: event.Overflow})
 }
+
+func (h *hints) mark(path string, m event.Mark) { h.marks = append(h.marks, located{path, m}) }
 
 // quiet is how long a file must not be written to until it counts as closed, where closing is not told.
 const quiet = 2 * time.Second

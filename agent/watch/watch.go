@@ -11,6 +11,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,8 +33,8 @@ type Config struct {
 	// beforehand.
 	Emit    func([]event.Event) bool
 	HasRoom func() bool
-	// Overflow says that notices were lost: everything must be scanned again.
-	Overflow func()
+	// Overflow says that notices were lost: what is below these directories must be scanned again. nil: everything.
+	Overflow func(subtrees []string)
 	// RootLost says that the root is gone, or not the directory that it was; RootBack that it is there, perhaps new,
 	// and must be covered again.
 	RootLost func(error)
@@ -256,20 +257,35 @@ func (w *Watcher) handleAll() {
 		}
 		w.handle(&notices[i])
 	}
-	if len(w.hints.paths) > w.cfg.MaxPending {
-		w.hints.reset()
-		overflow = true
-	}
+	var subtrees []string // nil: nothing, or everything
 	lost := w.lost != nil
+	if !lost && !overflow && len(w.hints.paths) > w.cfg.MaxPending {
+		subtrees = w.collapse()
+		if subtrees[0] == "/" {
+			overflow, subtrees = true, nil
+		}
+		for _, d := range subtrees {
+			w.hints.overflowed(d)
+		}
+	}
 	if overflow && !lost {
+		w.hints.overflowed("/")
+	}
+	overflow = !lost && (overflow || subtrees != nil)
+	if overflow {
 		w.stats.Overflows++
-		w.hints.overflowed()
 	}
 	w.mu.Unlock()
-	if overflow && !lost {
-		w.cfg.Logger.Warn("the kernel's queue of notices ran over; the tree is scanned again")
-		w.cfg.Overflow()
+	if !overflow {
+		return
 	}
+	if subtrees == nil {
+		w.cfg.Logger.Warn("the kernel's notices ran over; the tree is scanned again")
+	} else {
+		w.cfg.Logger.Warn("more changes wait than can be remembered; the directories that they are in are scanned again",
+			"directories", len(subtrees), "first", fmt.Sprintf("%q", subtrees[0]))
+	}
+	w.cfg.Overflow(subtrees)
 }
 
 // queue is the notices that wait for the loop.

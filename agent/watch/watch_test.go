@@ -26,13 +26,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is a watcher at work, and what it emitted.
 type rig struct {
 	*Watcher
-	root string
-	mu   sync.Mutex
-	evs  []event.Event
-	over atomic.Int32
-	full atomic.Bool // Emit has no room
-	lost atomic.Int32
-	back atomic.Int32
+	root     string
+	mu       sync.Mutex
+	evs      []event.Event
+	over     atomic.Int32
+	subtrees atomic.Pointer[[]string] // of the last overflow
+	full     atomic.Bool              // Emit has no room
+	lost     atomic.Int32
+	back     atomic.Int32
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
@@ -45,7 +46,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	cfg := Config{
 		Root: r.root, Excludes: x, Now: func() int64 { return clock.Add(1) }, Logger: slog.New(slog.DiscardHandler),
 		Window: 20 * time.Millisecond, WriteEvery: 100 * time.Millisecond, RootEvery: 100 * time.Millisecond,
-		HasRoom: func() bool { return !r.full.Load() }, Overflow: func() { r.over.Add(1) },
+		HasRoom: func() bool { return !r.full.Load() }, Overflow: func(subtrees []string) { r.over.Add(1); r.subtrees.Store(&subtrees) },
 		RootLost: func(error) { r.lost.Add(1) }, RootBack: func() { r.back.Add(1) },
 	}
 	cfg.Emit = func(evs []event.Event) bool {
@@ -280,6 +281,49 @@ func TestOwnQueueIsBounded(t *testing.T) {
 	}
 	r.full.Store(false)
 	r.sees(t, "the mark", isMark(event.Overflow))
+}
+
+// Paths in two directories of many wait for a look; when they are too many, those two are scanned again and no others.
+func TestTooManyPathsBecomeSubtrees(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxPending = 40 })
+	for _, d := range []string{"a/x/deep", "a/y", "b", "c"} {
+		must(t, os.MkdirAll(filepath.Join(r.root, d), 0o755))
+	}
+	r.coverAll(t)
+	r.full.Store(true)
+	for i := range 100 {
+		must(t, os.WriteFile(filepath.Join(r.root, "a/x/deep", fmt.Sprint(i)), nil, 0o644))
+		must(t, os.WriteFile(filepath.Join(r.root, "b", fmt.Sprint(i)), nil, 0o644))
+		waitFor(t, "the notices are taken in", func() bool { return r.Status().Pending > 0 || r.over.Load() > 0 })
+	}
+	waitFor(t, "the overflow", func() bool { return r.over.Load() > 0 })
+	r.full.Store(false)
+	r.sees(t, "the mark", func(ev event.Event) bool { return isMark(event.Overflow)(ev) && ev.Path == "/b" })
+	for _, ev := range r.events() {
+		if isMark(event.Overflow)(ev) && ev.Path == "/" {
+			t.Error("the whole tree is marked")
+		}
+	}
+}
+
+func TestSubtrees(t *testing.T) {
+	for _, c := range []struct {
+		dirs  string
+		limit int
+		want  string
+	}{
+		{"/", 4, "/"},
+		{"/a /b/c", 4, "/a /b/c"},
+		{"/a /a/b /a.b /a/b/c", 4, "/a.b /a"},
+		{"/a/1 /a/2 /a/3 /b/x/y/z", 3, "/a /b"},
+		{"/a/1/p /a/1/q /b", 2, "/a/1 /b"},
+		{"/a /b /c", 2, "/"},
+		{"/a/b/c/d/e/f", 1, "/a/b/c/d/e/f"},
+	} {
+		if got := strings.Join(Subtrees(strings.Fields(c.dirs), c.limit), " "); got != c.want {
+			t.Errorf("%s in %d: %s, want %s", c.dirs, c.limit, got, c.want)
+		}
+	}
 }
 
 func TestWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T) {
