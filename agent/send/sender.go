@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
@@ -176,13 +177,19 @@ func (s *Ingest) through(ctx context.Context, seg pipe.Segment) error {
 }
 
 // Echo prints the events that it is given, one JSON object a line, and keeps nothing: to see what an agent would send.
-type Echo struct{ W io.Writer }
+type Echo struct {
+	W      io.Writer
+	Fields []record.Field // of records, one for each entry; nil: the events as they are
+}
 
 // Send implements Sender.
 func (e Echo) Send(_ context.Context, seg pipe.Segment) error {
 	r, err := event.NewReader("segment", bytes.NewReader(seg.Body), event.Limits{})
 	if err != nil {
 		return err
+	}
+	if e.Fields != nil {
+		return record.Write(e.W, r, e.Fields)
 	}
 	return event.Cat(e.W, r)
 }

@@ -10,18 +10,30 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/httpapi"
 )
 
+// agentGroup is the agent and what goes with it. `fustor agent DIR` runs one.
+type agentGroup struct {
+	Run    agentCmd       `cmd:"" default:"withargs" help:"Watch and scan DIR, and send what is seen."`
+	Check  agentCheckCmd  `cmd:"" overview:"no" help:"Check a config file, and print what it says."`
+	Reload agentReloadCmd `cmd:"" overview:"no" help:"Have the running agent take in its config file."`
+	Status agentStatusCmd `cmd:"" overview:"no" help:"Show how the pipes of the running agent are doing."`
+}
+
 type agentCmd struct {
-	Dir              string        `arg:"" help:"Directory to watch and scan."`
+	Dir              string        `arg:"" optional:"" help:"Directory to watch and scan."`
+	Config           string        `placeholder:"FILE" env:"FUSTOR_AGENT_CONFIG" help:"Run the pipes of this file instead of one of DIR."`
 	Ingest           string        `placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with; not needed to echo."`
-	Sender           string        `placeholder:"KIND" enum:",store,upload,http,echo" default:"" env:"FUSTOR_AGENT_SENDER" help:"Where segments go: store, upload, http or echo, see below (default: store with --store, else upload)."`
+	Sender           string        `placeholder:"KIND" enum:",store,upload,http,echo" default:"" env:"FUSTOR_AGENT_SENDER" help:"Where segments go: store, upload, http or echo, see above (default: store with --store, else upload)."`
 	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly."`
 	View             string        `placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: the one that the key is for, else default)."`
 	APIKey           string        `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
@@ -30,6 +42,7 @@ type agentCmd struct {
 	Spool            string        `placeholder:"DIR" env:"FUSTOR_AGENT_SPOOL" help:"Where events wait that cannot be sent yet (default: beside the state file)."`
 	SpoolSize        spoolSize     `placeholder:"SIZE" default:"1GiB" env:"FUSTOR_AGENT_SPOOL_SIZE" help:"How much may wait there; 0 for no spool (default: ${default})."`
 	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
+	Metrics          string        `placeholder:"HOST:PORT" env:"FUSTOR_AGENT_METRICS" help:"Serve metrics for Prometheus there, on /metrics."`
 	CrossFileSystems bool          `help:"Also index other file systems that are mounted below DIR."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
 }
@@ -46,14 +59,24 @@ their kernels see. Segments go by one of these senders:
     echo     to stdout, one JSON object an event; no ingest, no store, no view:
              to see what would be sent
 
+With --config the trees, the senders and the pipes that join them are in a file
+(docs/agent.md); on SIGHUP, or fustor agent reload, it is read again.
+
 Examples:
 
     fustor agent /mnt/data --ingest http://ingest:8081 --view research
+    fustor agent --config /etc/fustor/agent.yaml
     FUSTOR_API_KEY=… fustor agent /mnt/data --ingest https://ingest.example.org --agent-id nfs07
     fustor agent /mnt/data --sender echo | jq -c 'select(.kind == "delete")'`
 }
 
-func (c *agentCmd) Run(ctx context.Context, a *app) error {
+func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error {
+	if c.Dir == "" {
+		return c.runConfig(ctx, a, parsed)
+	}
+	if given := flagsGiven(parsed); slices.Contains(given, "config") {
+		return usageError("DIR does not go with --config: the file names the trees")
+	}
 	if err := checkDir(c.Dir); err != nil {
 		return err
 	}
@@ -93,15 +116,23 @@ func (c *agentCmd) Run(ctx context.Context, a *app) error {
 	if o.SpoolSize = int64(c.SpoolSize); o.SpoolSize > 0 {
 		o.Spool = filepath.Join(cmp.Or(c.Spool, strings.TrimSuffix(o.StateFile, ".json")+".spool"), c.View)
 	}
-	return runAgent(ctx, o)
+	return c.runAgent(ctx, o)
 }
 
-func runAgent(ctx context.Context, o agent.Options) error {
+func (c *agentCmd) runAgent(ctx context.Context, o agent.Options) error {
+	registry := processMetrics()
+	o.Registry = registry
 	ag, err := agent.New(o)
 	if err != nil {
 		return err
 	}
+	served, err := serveMetrics(ctx, c.Metrics, registry, o.Logger)
+	if err != nil {
+		return err
+	}
+	defer served()
 	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "ingest", o.IngestURL)
+	defer superviseWith(ctx, o.Logger, func() { ag.Status() })()
 	if err := ag.Run(ctx); ctx.Err() == nil {
 		return err
 	}

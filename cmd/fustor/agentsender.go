@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
@@ -41,15 +43,44 @@ func (c *agentCmd) checkSender() error {
 	return nil
 }
 
-// echo runs the agent with an ingest of its own, in this process and on a directory that is removed in the end, so that it
-// leads a view that nobody reads; its events are printed.
+// echo runs the agent until nobody reads what it prints, or ctx ends.
 func (c *agentCmd) echo(ctx context.Context, a *app, o agent.Options) error {
-	dir, err := os.MkdirTemp("", "fustor-echo-")
+	o.View = cmp.Or(c.View, "default")
+	e, err := newEcho(ctx, a.stdout, o, nil)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	st, err := openStore(ctx, "file://"+dir)
+	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "sender", "echo")
+	if err := e.Run(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// echo is an agent with an ingest of its own, in this process and on a directory that is removed in the end, so that it
+// leads a view that nobody reads; its events are printed.
+type echo struct {
+	*agent.Agent
+	dir  string
+	gone chan error
+}
+
+// newEcho prints to w: events as they are, or records with these fields.
+func newEcho(ctx context.Context, w io.Writer, o agent.Options, fields []record.Field) (*echo, error) {
+	dir, err := os.MkdirTemp("", "fustor-echo-")
+	if err != nil {
+		return nil, err
+	}
+	e := &echo{dir: dir, gone: make(chan error, 1)}
+	if err := e.open(ctx, w, o, fields); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *echo) open(ctx context.Context, w io.Writer, o agent.Options, fields []record.Field) error {
+	st, err := openStore(ctx, "file://"+e.dir)
 	if err != nil {
 		return err
 	}
@@ -63,22 +94,28 @@ func (c *agentCmd) echo(ctx context.Context, a *app, o agent.Options) error {
 	if err != nil {
 		return err
 	}
-	o.View, o.IngestURL, o.IngestHTTP = cmp.Or(c.View, "default"), "http://echo", send.Handler(i.Handler())
+	o.IngestURL, o.IngestHTTP = "http://echo", send.Handler(i.Handler())
 	o.Tuning.GracePeriod = time.Second
 	signal.Ignore(syscall.SIGPIPE) // a reader that goes away ends the agent, not the process: there is a directory to remove
-	gone := make(chan error, 1)
-	o.Sender = &echoSender{Echo: send.Echo{W: a.stdout}, gone: gone}
+	o.Sender = &echoSender{Echo: send.Echo{W: w, Fields: fields}, gone: e.gone}
+	e.Agent, err = agent.New(o)
+	return err
+}
+
+// Run implements fleet.Runner. It ends when nobody reads on.
+func (e *echo) Run(ctx context.Context) error {
+	defer os.RemoveAll(e.dir)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		select {
-		case err := <-gone:
+		case err := <-e.gone:
 			cancel(err)
 		case <-ctx.Done():
 		}
 	}()
-	err = runAgent(ctx, o)
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+	err := e.Agent.Run(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return err

@@ -17,7 +17,7 @@ type cli struct {
 	globals
 
 	Up      upCmd      `cmd:"" group:"run" help:"Index DIR and answer questions about it, all in one process."`
-	Agent   agentCmd   `cmd:"" group:"run" help:"Watch and scan DIR, and send what is seen."`
+	Agent   agentGroup `cmd:"" group:"run" help:"Watch and scan trees, and send what is seen."`
 	Ingest  ingestCmd  `cmd:"" group:"run" help:"Serve the agents: sessions, leases, uploads."`
 	Compact compactCmd `cmd:"" group:"run" help:"Fold what agents sent into new versions of the views."`
 	Query   queryCmd   `cmd:"" group:"run" help:"Serve the reading HTTP API and the web page."`

@@ -17,6 +17,9 @@ const helpWidth = 80
 // help prints the overview, which fits a screen, or a command's own help.
 func help(_ kong.HelpOptions, ctx *kong.Context) error {
 	if n := ctx.Selected(); n != nil {
+		if n.DefaultCmd != nil {
+			n = n.DefaultCmd
+		}
 		printCommandHelp(ctx.Stdout, n)
 	} else {
 		printOverview(ctx.Stdout, ctx.Model)
@@ -36,7 +39,7 @@ func printOverview(w io.Writer, model *kong.Application) {
 			heading = title
 			fmt.Fprintln(w, title)
 		}
-		fmt.Fprintf(w, "  %s %s\n", show.Left(command.Path(), 12), command.Help)
+		fmt.Fprintf(w, "  %s %s\n", show.Left(strings.TrimPrefix(title(command), "fustor "), 12), command.Help)
 	}
 }
 
@@ -48,7 +51,7 @@ func printCommandHelp(w io.Writer, n *kong.Node) {
 		fmt.Fprintf(w, "\n%s\n", detail)
 	}
 	rows := [][2]string{}
-	for _, child := range n.Children {
+	for _, child := range commandsOf(n) {
 		rows = append(rows, [2]string{child.Name, child.Help})
 	}
 	section(w, "Commands:", rows)
@@ -66,8 +69,24 @@ func printCommandHelp(w io.Writer, n *kong.Node) {
 	}
 }
 
+// title is what a command is called by: one that its parent stands for, by its parent's name.
+func title(n *kong.Node) string {
+	if n.Parent != nil && n.Parent.DefaultCmd == n {
+		return n.Parent.FullPath()
+	}
+	return n.FullPath()
+}
+
+// commandsOf are those below n, or beside it if its parent stands for it.
+func commandsOf(n *kong.Node) []*kong.Node {
+	if n.Parent == nil || n.Parent.DefaultCmd != n {
+		return n.Children
+	}
+	return slices.DeleteFunc(slices.Clone(n.Parent.Children), func(c *kong.Node) bool { return c == n })
+}
+
 func usageLine(n *kong.Node) string {
-	words := []string{n.FullPath()}
+	words := []string{title(n)}
 	if len(n.Children) > 0 {
 		words = append(words, "<command>")
 	}

@@ -18,7 +18,7 @@ func (manualCmd) Run(a *app) error {
 
 func printManual(w io.Writer, model *kong.Application) {
 	for _, command := range model.Leaves(true) {
-		fmt.Fprintf(w, "\n### %s\n\n```text\n", command.FullPath())
+		fmt.Fprintf(w, "\n### %s\n\n```text\n", title(command))
 		printCommandHelp(w, command)
 		fmt.Fprint(w, "```\n")
 	}

@@ -39,7 +39,7 @@ func bashCommand(w io.Writer, n *kong.Node) {
 		fmt.Fprintf(w, "        %s) words=%s files=%s; return ;;\n", pattern, quote(strings.Join(choices(f.Value), " ")), yes(isFile(f.Value)))
 	}
 	files := false
-	for _, p := range n.Positional {
+	for _, p := range positional(n) {
 		next = append(next, choices(p)...)
 		files = files || isFile(p)
 	}

@@ -24,10 +24,10 @@ func Write(w io.Writer, shell string, app *kong.Application) {
 // words are the command's words after the program's name: "segment cat".
 func words(n *kong.Node) string { return n.Path() }
 
-// visible are the commands directly below n.
+// visible are the commands directly below n, without the one that n stands for.
 func visible(n *kong.Node) (out []*kong.Node) {
 	for _, child := range n.Children {
-		if !child.Hidden {
+		if !child.Hidden && child != n.DefaultCmd {
 			out = append(out, child)
 		}
 	}
@@ -42,12 +42,23 @@ func walk(n *kong.Node, visit func(*kong.Node)) {
 	}
 }
 
-// flags are the flags that a command takes, its parents' included.
+// flags are the flags that a command takes, its parents' included, or those of the one that it stands for.
 func flags(n *kong.Node) (out []*kong.Flag) {
+	if n.DefaultCmd != nil {
+		n = n.DefaultCmd
+	}
 	for _, group := range n.AllFlags(true) {
 		out = append(out, group...)
 	}
 	return out
+}
+
+// positional are the arguments that a command takes, or the one that it stands for.
+func positional(n *kong.Node) []*kong.Positional {
+	if n.DefaultCmd != nil {
+		n = n.DefaultCmd
+	}
+	return n.Positional
 }
 
 // choices are the words that a value may be, if they are known.
@@ -61,7 +72,7 @@ func choices(v *kong.Value) []string {
 // isFile reports whether a value names a file or directory of this machine.
 func isFile(v *kong.Value) bool {
 	if v.Flag != nil {
-		return v.Flag.PlaceHolder == "DIR"
+		return v.Flag.PlaceHolder == "DIR" || v.Flag.PlaceHolder == "FILE"
 	}
 	return v.Name == "dir" || v.Name == "object"
 }

@@ -37,7 +37,7 @@ func fishLeaf(w io.Writer, n *kong.Node) {
 		}
 		fmt.Fprintf(w, "%s -d %s\n", line, quote(f.Help))
 	}
-	for _, p := range n.Positional {
+	for _, p := range positional(n) {
 		if isFile(p) {
 			fmt.Fprintf(w, "complete -c fustor -n %s -F\n", within)
 		} else if c := choices(p); len(c) > 0 {

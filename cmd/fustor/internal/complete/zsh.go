@@ -29,7 +29,7 @@ func zshCommand(w io.Writer, n *kong.Node) {
 		for _, f := range flags(n) {
 			zshFlag(w, f)
 		}
-		for i, p := range n.Positional {
+		for i, p := range positional(n) {
 			fmt.Fprintf(w, " \\\n        %s", quote(fmt.Sprintf("%d:%s:%s", i+1, p.Name, zshAction(p))))
 		}
 		fmt.Fprintln(w)
@@ -43,8 +43,17 @@ func zshParent(w io.Writer, n *kong.Node, children []*kong.Node) {
 	for _, child := range children {
 		fmt.Fprintf(w, "        %s\n", quote(child.Name+":"+strings.ReplaceAll(child.Help, ":", `\:`)))
 	}
-	fmt.Fprint(w, "    )\n    _arguments -C '1: :->command' '*:: :->rest'\n    case $state in\n")
-	fmt.Fprint(w, "    command) _describe command commands ;;\n    rest)\n        case $words[1] in\n")
+	fmt.Fprint(w, "    )\n    _arguments -C '1: :->command' '*:: :->rest'")
+	arguments := ""
+	if n.DefaultCmd != nil { // its own flags and arguments go as well
+		for _, f := range flags(n) {
+			zshFlag(w, f)
+		}
+		for _, p := range positional(n) {
+			arguments += "; " + strings.TrimSpace(zshAction(p))
+		}
+	}
+	fmt.Fprintf(w, "\n    case $state in\n    command) _describe command commands%s ;;\n    rest)\n        case $words[1] in\n", arguments)
 	for _, child := range children {
 		fmt.Fprintf(w, "        %s) %s ;;\n", child.Name, zshName(child))
 	}

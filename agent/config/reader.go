@@ -1,0 +1,268 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Problem is one thing that is wrong, and where: lines and columns from 1.
+type Problem struct {
+	Line, Column int
+	Text         string
+}
+
+// Error is everything that is wrong with a config file.
+type Error struct {
+	Path     string
+	Problems []Problem
+}
+
+// Error has a line for each problem.
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = fmt.Sprintf("%s:%d:%d: %s", e.Path, p.Line, p.Column, p.Text)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// reader takes YAML's nodes apart and gathers what is wrong with them.
+type reader struct {
+	problems []Problem
+	anchors  map[string]ast.Node
+}
+
+// fields are what a mapping may have, each with what takes its value.
+type fields map[string]func(ast.Node)
+
+func (r *reader) problem(n ast.Node, format string, args ...any) {
+	p := Problem{Line: 1, Column: 1, Text: fmt.Sprintf(format, args...)}
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		p.Line, p.Column = t.Position.Line, t.Position.Column
+	}
+	r.problems = append(r.problems, p)
+}
+
+// parse is the document's root; nil: there is none.
+func (r *reader) parse(body []byte) ast.Node {
+	f, err := parser.ParseBytes(body, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		p := Problem{Line: 1, Column: 1, Text: err.Error()}
+		var syntax yaml.Error
+		if errors.As(err, &syntax) {
+			p.Text = syntax.GetMessage()
+			if t := syntax.GetToken(); t != nil && t.Position != nil {
+				p.Line, p.Column = t.Position.Line, t.Position.Column
+			}
+		}
+		r.problems = append(r.problems, p)
+		return nil
+	}
+	var bodies []ast.Node
+	for _, d := range f.Docs {
+		if d.Body != nil {
+			bodies = append(bodies, d.Body)
+		}
+	}
+	switch {
+	case len(bodies) == 0:
+		r.problems = append(r.problems, Problem{1, 1, "the file is empty: it needs sources, senders and pipes"})
+		return nil
+	case len(bodies) > 1:
+		r.problem(bodies[1], "a second document: the file has one")
+	}
+	for _, n := range ast.Filter(ast.AnchorType, bodies[0]) {
+		if a, ok := n.(*ast.AnchorNode); ok {
+			r.anchors[a.Name.String()] = a.Value
+		}
+	}
+	return bodies[0]
+}
+
+// plain is the node that an anchor or an alias stands for.
+func (r *reader) plain(n ast.Node) ast.Node {
+	for range 100 { // an alias may lead in circles
+		switch t := n.(type) {
+		case *ast.AnchorNode:
+			n = t.Value
+		case *ast.AliasNode:
+			to, ok := r.anchors[t.Value.String()]
+			if !ok {
+				return n
+			}
+			n = to
+		case *ast.TagNode:
+			return n
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+// pairs are the keys and values of a mapping; false if it is none, which is reported.
+func (r *reader) pairs(n ast.Node, what string) ([]*ast.MappingValueNode, bool) {
+	switch t := r.plain(n).(type) {
+	case *ast.MappingNode:
+		return t.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{t}, true
+	}
+	r.problem(n, "%s must be a mapping of names to values", what)
+	return nil, false
+}
+
+func keyText(k ast.MapKeyNode) string {
+	if s, ok := k.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return k.String()
+}
+
+// mapping gives each field of a mapping to what takes it.
+func (r *reader) mapping(n ast.Node, what string, take fields, required ...string) {
+	pairs, ok := r.pairs(n, what)
+	if !ok {
+		return
+	}
+	seen := map[string]bool{}
+	for _, p := range pairs {
+		name := keyText(p.Key)
+		f, known := take[name]
+		switch {
+		case !known:
+			r.problem(p.Key, "%s has no field %q; it has %s", what, name, strings.Join(slices.Sorted(maps.Keys(take)), ", "))
+			continue
+		case seen[name]:
+			r.problem(p.Key, "%q is given twice", name)
+			continue
+		}
+		seen[name] = true
+		f(p.Value)
+	}
+	for _, name := range required {
+		if !seen[name] {
+			r.problem(n, "%s needs the field %q", what, name)
+		}
+	}
+}
+
+// each calls f with the names of a mapping.
+func (r *reader) each(n ast.Node, what string, f func(name string, value ast.Node)) {
+	pairs, ok := r.pairs(n, what)
+	if !ok {
+		return
+	}
+	seen := map[string]bool{}
+	for _, p := range pairs {
+		name := keyText(p.Key)
+		if seen[name] {
+			r.problem(p.Key, "%q is given twice", name)
+			continue
+		}
+		seen[name] = true
+		f(name, p.Value)
+	}
+}
+
+// key is a mapping's key of that name, for its place.
+func (r *reader) key(n ast.Node, name string) ast.Node {
+	pairs, _ := r.pairs(n, "")
+	for _, p := range pairs {
+		if keyText(p.Key) == name {
+			return p.Key
+		}
+	}
+	return n
+}
+
+func (r *reader) list(n ast.Node, f func(ast.Node)) {
+	s, ok := r.plain(n).(*ast.SequenceNode)
+	if !ok {
+		r.problem(n, "must be a list")
+		return
+	}
+	for _, v := range s.Values {
+		f(v)
+	}
+}
+
+// str is a text that is not empty.
+func (r *reader) str(n ast.Node, to *string) {
+	switch t := r.plain(n).(type) {
+	case *ast.StringNode:
+		*to = t.Value
+	case *ast.LiteralNode:
+		*to = t.Value.Value
+	default:
+		r.problem(n, "must be a text; a number, or a word such as yes or null, needs quotes")
+		return
+	}
+	if *to == "" {
+		r.problem(n, "must not be empty")
+	}
+}
+
+// scalar is a text or a number, as it is written.
+func (r *reader) scalar(n ast.Node, to *string) {
+	if t, ok := r.plain(n).(*ast.IntegerNode); ok {
+		*to = t.String()
+		return
+	}
+	r.str(n, to)
+}
+
+func (r *reader) oneOf(n ast.Node, to *string, words ...string) {
+	var text string
+	if r.str(n, &text); text == "" {
+		return
+	}
+	if !slices.Contains(words, text) {
+		r.problem(n, "%q is not one of %s", text, strings.Join(words, ", "))
+		return
+	}
+	*to = text
+}
+
+func (r *reader) boolean(n ast.Node, to *bool) {
+	b, ok := r.plain(n).(*ast.BoolNode)
+	if !ok {
+		r.problem(n, "must be true or false")
+		return
+	}
+	*to = b.Value
+}
+
+func (r *reader) integer(n ast.Node, least, most int64) int64 {
+	if t, ok := r.plain(n).(*ast.IntegerNode); ok {
+		if v, err := strconv.ParseInt(t.String(), 0, 64); err == nil && v >= least && v <= most {
+			return v
+		}
+	}
+	r.problem(n, "must be a whole number from %d to %d", least, most)
+	return least
+}
+
+// constant is a text, a number, or true or false.
+func (r *reader) constant(n ast.Node) any {
+	switch t := r.plain(n).(type) {
+	case *ast.StringNode:
+		return t.Value
+	case *ast.BoolNode:
+		return t.Value
+	case *ast.IntegerNode:
+		return t.Value
+	case *ast.FloatNode:
+		return t.Value
+	}
+	r.problem(n, "must be a text, a number, true or false")
+	return nil
+}

@@ -1,0 +1,366 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fustor/fustor/agent/config"
+	"github.com/fustor/fustor/agent/fleet"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+)
+
+// An agent with a config file answers HTTP on a Unix socket in its state directory, which only its user may enter.
+
+const controlSocket = "agent.sock"
+
+// pipeStatus is what an agent tells of a pipe.
+type pipeStatus struct {
+	Pipe         string `json:"pipe"`
+	View         string `json:"view"`
+	Source       string `json:"source"`
+	Sender       string `json:"sender"`
+	State        string `json:"state"` // of docs/agent.md; waiting: it cannot begin
+	Role         string `json:"role,omitempty"`
+	Session      string `json:"session_id,omitempty"`
+	Scan         string `json:"scan,omitempty"`
+	Files        uint64 `json:"files"` // of the scan that runs, or ran last
+	Directories  uint64 `json:"directories"`
+	Watches      int    `json:"watches"`
+	Unwatched    int    `json:"unwatched"`
+	Pending      int    `json:"pending"`
+	BacklogBytes int    `json:"backlog_bytes"`
+	SpoolBytes   int64  `json:"spool_bytes"`
+	SentSegments uint64 `json:"sent_segments"`
+	SentBytes    uint64 `json:"sent_bytes"`
+	Starts       int    `json:"starts"`
+	Error        string `json:"error,omitempty"`
+}
+
+type agentStatus struct {
+	Config    string       `json:"config"`
+	StartedAt time.Time    `json:"started_at"`
+	Pipes     []pipeStatus `json:"pipes"`
+}
+
+func newPipeStatus(s fleet.Status) pipeStatus {
+	p := pipeStatus{Pipe: s.Name, View: s.View, Source: s.Source, Sender: s.Sender, State: "waiting", Starts: s.Starts}
+	if s.Err != nil {
+		p.Error = s.Err.Error()
+	}
+	if a := s.Agent; a != nil {
+		p.State, p.Session, p.Scan, p.Files, p.Directories = a.State, a.Session, a.Scan, a.Files, a.Directories
+		p.Watches, p.Unwatched, p.Pending = a.Watch.Watches, a.Watch.Unwatched, a.Watch.Pending
+		p.BacklogBytes, p.SpoolBytes, p.SentSegments, p.SentBytes = a.BacklogBytes, a.Spool.Bytes, a.SentSegments, a.SentBytes
+		switch {
+		case a.Leader:
+			p.Role = "leader"
+		case a.Session != "":
+			p.Role = "follower"
+		}
+		for _, err := range []error{a.RootLost, a.Spool.Err} {
+			if err != nil && p.Error == "" {
+				p.Error = err.Error()
+			}
+		}
+	}
+	if s.Ending {
+		p.State = "ending"
+	}
+	return p
+}
+
+// serveControl answers `fustor agent reload` and `fustor agent status` until stop is called. An agent that cannot works
+// without: signals reach it all the same.
+func (s *agentService) serveControl(ctx context.Context) (stop func()) {
+	path := filepath.Join(s.state, controlSocket)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("fustor agent reload and status will not work", "error", err)
+		return func() {}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		s.log.Warn("fustor agent reload and status will not work", "error", err)
+		return func() {}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		st := agentStatus{Config: s.path, StartedAt: s.started, Pipes: []pipeStatus{}}
+		for _, p := range s.fleet.Status() {
+			st.Pipes = append(st.Pipes, newPipeStatus(p))
+		}
+		answer(w, http.StatusOK, st)
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		done, err := s.reload()
+		if err != nil {
+			answer(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, done)
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := serve(ctx, l, mux, s.log); err != nil {
+			s.log.Error("fustor agent reload and status no longer work", "error", err)
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // whoever asked is gone
+}
+
+// agentFlags say which agent of this machine is meant.
+type agentFlags struct {
+	Config string `placeholder:"FILE" env:"FUSTOR_AGENT_CONFIG" help:"The agent's config file (default: /etc/fustor/agent.yaml)."`
+}
+
+func (f *agentFlags) path() string { return cmp.Or(f.Config, defaultAgentConfig) }
+
+// call asks the running agent.
+func (f *agentFlags) call(ctx context.Context, a *app, method, path string, v any) error {
+	named, err := config.State(f.path())
+	if err != nil {
+		return configFailure(f.path(), err)
+	}
+	state := agentStateDir(a, named)
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(state, controlSocket))
+	}}}
+	request, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return &cliError{
+			msg:  fmt.Sprintf("no agent with the config file %s is running", f.path()),
+			hint: fmt.Sprintf("start one with `fustor agent --config %s`; its state directory would be %s", f.path(), state), code: exitFailure, err: err,
+		}
+	case errors.Is(err, fs.ErrPermission):
+		return &cliError{msg: fmt.Sprintf("the agent's socket in %s may not be used: permission denied", state), hint: "be the user that the agent runs as", code: exitFailure, err: err}
+	case err != nil:
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		var refusal struct {
+			Error string `json:"error"`
+		}
+		_ = json.Unmarshal(body, &refusal)
+		return &cliError{
+			msg:  "the agent did not take the file in, and goes on as before\n" + cmp.Or(refusal.Error, response.Status),
+			hint: "mend the file and reload again; `fustor agent check` reads it without changing anything", code: exitFailure,
+		}
+	}
+	return json.Unmarshal(body, v)
+}
+
+type agentReloadCmd struct {
+	agentFlags
+	JSON bool `name:"json" help:"Print what has changed as JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (agentReloadCmd) Help() string {
+	return `Pipes that were added begin, those that were removed send what is left and end,
+those that were changed do both; the others go on undisturbed. If anything is
+wrong with the file, nothing is changed, and the exit code is 1. SIGHUP does the
+same, and tells the log.
+
+Examples:
+
+    fustor agent reload
+    fustor agent reload --config /etc/fustor/agent.yaml --json | jq .added`
+}
+
+func (c *agentReloadCmd) Run(ctx context.Context, a *app) error {
+	var done reloaded
+	if err := c.call(ctx, a, http.MethodPost, "/reload", &done); err != nil {
+		return err
+	}
+	out := a.out()
+	if c.JSON {
+		if err := json.NewEncoder(out).Encode(done); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	for _, change := range []struct {
+		what  string
+		names []string
+	}{{"added", done.Added}, {"changed", done.Changed}, {"removed", done.Removed}} {
+		for _, name := range change.names {
+			fmt.Fprintf(out, "%-8s %s\n", change.what, name)
+		}
+	}
+	fmt.Fprintf(out, "%d added, %d changed, %d removed, %d as before\n", len(done.Added), len(done.Changed), len(done.Removed), len(done.Kept))
+	for _, note := range done.Notes {
+		fmt.Fprintln(out, note)
+	}
+	return out.Flush()
+}
+
+type agentStatusCmd struct {
+	agentFlags
+	JSON bool `name:"json" help:"Print all that is known as JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (agentStatusCmd) Help() string {
+	return `Asks the agent of this machine; fustor sessions asks the server for all of them.
+
+Examples:
+
+    fustor agent status
+    fustor agent status --json | jq '.pipes[] | select(.state == "waiting")'`
+}
+
+func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
+	var st agentStatus
+	if err := c.call(ctx, a, http.MethodGet, "/status", &st); err != nil {
+		return err
+	}
+	out := a.out()
+	if c.JSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(st); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	rows := [][]string{{"PIPE", "VIEW", "STATE", "ROLE", "WATCHED", "UNSENT", "SOURCE"}}
+	for _, p := range st.Pipes {
+		state := p.State
+		if p.Scan != "" && p.Scan != state {
+			state += " (" + p.Scan + ")"
+		}
+		rows = append(rows, []string{p.Pipe, p.View, state, cmp.Or(p.Role, "-"), show.Count(int64(p.Watches)),
+			show.Size(int64(p.BacklogBytes) + p.SpoolBytes), out.Name(p.Source)})
+	}
+	printRows(out, rows)
+	for _, p := range st.Pipes {
+		if p.Error != "" {
+			fmt.Fprintf(out, "\n%s: %s\n", p.Pipe, p.Error)
+		}
+	}
+	return out.Flush()
+}
+
+// printRows prints columns, as wide as they have to be; the first row is their names.
+func printRows(out *show.Output, rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for n, row := range rows {
+		var line bytes.Buffer
+		for i, cell := range row {
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-len([]rune(cell))+2))
+			}
+		}
+		text := line.String()
+		if n == 0 {
+			text = out.Bold(text)
+		}
+		fmt.Fprintln(out, text)
+	}
+}
+
+type agentCheckCmd struct {
+	agentFlags
+	JSON bool `name:"json" help:"Print the pipes, or the problems, as JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (agentCheckCmd) Help() string {
+	return `Reads the file as the agent would and says all that is wrong with it, with lines
+and columns; exit code 1 then. It also looks whether the trees are there now. A
+tree that is not is no mistake: its pipe waits for it. Nothing is contacted.
+
+Examples:
+
+    fustor agent check --config agent.yaml
+    fustor agent check && systemctl reload fustor-agent`
+}
+
+type checkedPipe struct {
+	Pipe    string `json:"pipe"`
+	View    string `json:"view"`
+	Source  string `json:"source"`
+	Sender  string `json:"sender"`
+	Ingest  string `json:"ingest,omitempty"`
+	Missing string `json:"missing,omitempty"` // why the tree cannot be read now
+}
+
+func (c *agentCheckCmd) Run(a *app) error {
+	cfg, err := config.Load(c.path(), a.getenv)
+	out := a.out()
+	var e *config.Error
+	if errors.As(err, &e) && c.JSON {
+		problems := make([]map[string]any, len(e.Problems))
+		for i, p := range e.Problems {
+			problems[i] = map[string]any{"line": p.Line, "column": p.Column, "problem": p.Text}
+		}
+		_ = json.NewEncoder(out).Encode(map[string]any{"problems": problems})
+		if err := out.Flush(); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return configFailure(c.path(), err)
+	}
+	pipes := make([]checkedPipe, len(cfg.Pipes))
+	for i, p := range cfg.Pipes {
+		pipes[i] = checkedPipe{Pipe: p.Name, View: p.View, Source: p.Source.Path, Sender: p.To + " (" + p.Sender.Type + ")", Ingest: p.Sender.Ingest}
+		if err := checkDir(p.Source.Path); err != nil {
+			pipes[i].Missing = err.Error()
+		}
+	}
+	if c.JSON {
+		if err := json.NewEncoder(out).Encode(map[string]any{"pipes": pipes}); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	rows := [][]string{{"PIPE", "VIEW", "SENDER", "INGEST", "SOURCE"}}
+	for _, p := range pipes {
+		rows = append(rows, []string{p.Pipe, p.View, p.Sender, cmp.Or(p.Ingest, "-"), out.Name(p.Source)})
+	}
+	printRows(out, rows)
+	for _, p := range pipes {
+		if p.Missing != "" {
+			fmt.Fprintf(out, "pipe %s would wait: %s\n", p.Pipe, p.Missing)
+		}
+	}
+	fmt.Fprintf(out, "%s is good\n", c.path())
+	return out.Flush()
+}
