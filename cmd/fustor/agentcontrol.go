@@ -312,6 +312,18 @@ Examples:
     fustor agent check && systemctl reload fustor-agent`
 }
 
+// answersSoon is check of a directory whose file server may hang: then it is an error after a while.
+func answersSoon(dir string, within time.Duration, check func(string) error) error {
+	done := make(chan error, 1)
+	go func() { done <- check(dir) }() // there is no way to call a system call back
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(within):
+		return fmt.Errorf("directory %q does not answer: is its file server away?", dir)
+	}
+}
+
 type checkedPipe struct {
 	Pipe    string `json:"pipe"`
 	View    string `json:"view"`
@@ -341,7 +353,7 @@ func (c *agentCheckCmd) Run(a *app) error {
 	pipes := make([]checkedPipe, len(cfg.Pipes))
 	for i, p := range cfg.Pipes {
 		pipes[i] = checkedPipe{Pipe: p.Name, View: p.View, Source: p.Source.Path, Sender: p.To + " (" + p.Sender.Type + ")", Ingest: p.Sender.Ingest}
-		if err := checkDir(p.Source.Path); err != nil {
+		if err := answersSoon(p.Source.Path, 5*time.Second, checkDir); err != nil {
 			pipes[i].Missing = err.Error()
 		}
 	}

@@ -83,3 +83,15 @@ func TestServeMetrics(t *testing.T) {
 		t.Error("an address that is none is taken")
 	}
 }
+
+func TestCheckDoesNotWaitForADeadFileServer(t *testing.T) {
+	hang := make(chan struct{})
+	defer close(hang)
+	err := answersSoon("/mnt/dead", time.Millisecond, func(string) error { <-hang; return nil })
+	if err == nil || !strings.Contains(err.Error(), `"/mnt/dead" does not answer`) {
+		t.Error(err)
+	}
+	if err := answersSoon(t.TempDir(), time.Minute, checkDir); err != nil {
+		t.Error(err)
+	}
+}
