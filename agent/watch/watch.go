@@ -118,7 +118,7 @@ func New(cfg Config) (*Watcher, error) {
 		return nil, err
 	}
 	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}}
-	w.queue = queue{max: cfg.MaxPending, ready: make(chan struct{}, 1)}
+	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
 	return w, nil
@@ -287,6 +287,10 @@ func (w *Watcher) handleAll() {
 	}
 	w.cfg.Overflow(subtrees)
 }
+
+// leastQueue is how many notices the queue takes at least: one read of the kernel's may bring hundreds, and what the queue
+// drops has everything scanned again, as nobody knows any more where it was.
+const leastQueue = 4096
 
 // queue is the notices that wait for the loop.
 type queue struct {
