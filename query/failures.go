@@ -52,8 +52,8 @@ func errNotDirectory(path string) error {
 }
 
 func errGone(version uint64) error {
-	return &httpapi.Error{Status: http.StatusGone, Detail: fmt.Sprintf("version %d, which the cursor continues on, is no longer kept", version),
-		Hint: "start again without a cursor, on the current version"}
+	return &httpapi.Error{Status: http.StatusGone, Detail: fmt.Sprintf("version %d is no longer kept", version),
+		Hint: "start again on the current version, without a cursor"}
 }
 
 // notReady is how far the first snapshot of a view is.

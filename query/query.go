@@ -50,6 +50,8 @@ type Server struct {
 	leaders  *leaders
 	mux      *httpapi.Mux
 	handler  http.Handler
+
+	duplicates chan struct{} // holds a token while duplicates are looked for
 }
 
 const (
@@ -89,6 +91,8 @@ func New(o Options) (*Server, error) {
 		versions: newVersions(st, layer.NewCache(o.CacheBytes)),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
 		mux:      httpapi.NewMux(),
+
+		duplicates: make(chan struct{}, 1),
 	}
 	s.routes(o.Registry, o.OpenAPI)
 	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.mux)
@@ -116,7 +120,9 @@ func (s *Server) routes(registry *prometheus.Registry, document []byte) {
 		handler viewHandler
 	}{
 		{"tree", s.tree}, {"list", s.list}, {"metadata", s.metadata}, {"search", s.search}, {"stats", s.stats},
-		{"suspect-list", s.suspectList}, {"blind-spots", s.listBlindSpots},
+		{"suspect-list", s.suspectList}, {"blind-spots", s.listBlindSpots}, {"versions", s.listVersions},
+		{"reports/largest", s.reportLargest}, {"reports/usage", s.reportUsage}, {"reports/histogram", s.reportHistogram},
+		{"reports/empty-directories", s.reportEmpty}, {"reports/duplicates", s.reportDuplicates}, {"reports/growth", s.reportGrowth},
 	} {
 		route(http.MethodGet, c.name, c.handler)
 	}

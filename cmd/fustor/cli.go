@@ -29,11 +29,13 @@ type cli struct {
 	Stat   statCmd   `cmd:"" group:"read" help:"Show all that is known of one path."`
 	Search searchCmd `cmd:"" group:"read" help:"Find names in the whole view by a part or a glob."`
 
+	Report     reportGroup   `cmd:"" overview:"group" group:"read" help:"What is large, cold, empty, there twice; who has it; what grew."`
+	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view that are kept."`
 	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print the files that may still be written to."`
 	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print what no agent has reported, found by looking."`
 	Sessions   sessionsCmd   `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
-	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now."`
-	Jobs       jobsCmd       `cmd:"" group:"read" help:"Show the scans that were asked for."`
+	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now; fustor jobs shows what was asked for."`
+	Jobs       jobsCmd       `cmd:"" overview:"no" group:"read" help:"Show the scans that were asked for."`
 
 	Segment    segmentCmd    `cmd:"" group:"look" help:"Read segments, the objects that agents send."`
 	Doctor     doctorCmd     `cmd:"" group:"look" help:"Probe a store for every rule that Fustor relies on."`

@@ -31,10 +31,15 @@ func help(_ kong.HelpOptions, ctx *kong.Context) error {
 func printOverview(w io.Writer, model *kong.Application) {
 	fmt.Fprintf(w, "%s\nusage: fustor <command> [flags]; fustor <command> --help has examples\n", about)
 	heading := ""
+	grouped := map[*kong.Node]bool{}
 	for _, command := range model.Leaves(true) {
-		if command.Tag.Get("overview") == "no" {
+		if p := command.Parent; p != nil && p.Tag != nil && p.Tag.Get("overview") == "group" { // one line for all of them
+			command = p
+		}
+		if command.Tag.Get("overview") == "no" || grouped[command] {
 			continue
 		}
+		grouped[command] = true
 		if title := command.ClosestGroup().Title; title != heading {
 			heading = title
 			fmt.Fprintln(w, title)

@@ -1,0 +1,458 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+// reportGroup is what storage admins ask of a whole subtree.
+type reportGroup struct {
+	Largest    reportLargestCmd    `cmd:"" help:"Print the largest files, or directories."`
+	Usage      reportUsageCmd      `cmd:"" help:"Sum up by owner, group or extension."`
+	Histogram  reportHistogramCmd  `cmd:"" help:"Count files by size, or by how cold they are."`
+	Growth     reportGrowthCmd     `cmd:"" help:"Print the directories that grew, or shrank."`
+	Duplicates reportDuplicatesCmd `cmd:"" help:"Print files that have name and size in common."`
+	Empty      reportEmptyCmd      `cmd:"" help:"Print the directories without an entry."`
+}
+
+// reportFlags are those of all reports.
+type reportFlags struct {
+	Path string `arg:"" optional:"" default:"/" help:"Directory to report on, from the view's root."`
+	JSON bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	serverFlags
+}
+
+// table prints a report's lines: for eyes with a header, for programs with tabs between the fields.
+type table struct {
+	out    *show.Output
+	widths []int // negative: to the left; the last column has none
+}
+
+func (t *table) header(names ...string) {
+	if t.out.Terminal {
+		fmt.Fprintln(t.out, t.out.Bold(t.line(names)))
+	}
+}
+
+// row prints one line: for programs plain, for eyes eyes.
+func (t *table) row(plain, eyes []string) {
+	if t.out.Terminal {
+		fmt.Fprintln(t.out, t.line(eyes))
+		return
+	}
+	fmt.Fprintln(t.out, strings.Join(plain, "\t"))
+}
+
+func (t *table) line(fields []string) string {
+	var b strings.Builder
+	for i, f := range fields {
+		if i > 0 {
+			b.WriteString("  ")
+		}
+		switch {
+		case i >= len(t.widths):
+			b.WriteString(f)
+		case t.widths[i] < 0:
+			b.WriteString(show.Left(f, -t.widths[i]))
+		default:
+			b.WriteString(show.Right(f, t.widths[i]))
+		}
+	}
+	return b.String()
+}
+
+// rest says on a terminal what is not shown.
+func (t *table) rest(n int) {
+	if t.out.Terminal && n > 0 {
+		fmt.Fprintf(t.out, "and %s more\n", show.Count(int64(n)))
+	}
+}
+
+func printRaw(out *show.Output, entries []json.RawMessage) error {
+	for _, e := range entries {
+		fmt.Fprintf(out, "%s\n", e)
+	}
+	return out.Flush()
+}
+
+// latest is the latest time of a file in both forms.
+func latest(ns *int64) (plain, eyes string) {
+	if ns == nil {
+		return "-", "-"
+	}
+	return time.Unix(0, *ns).UTC().Format(time.RFC3339Nano), show.Time(*ns, time.Local)
+}
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
+
+type reportLargestCmd struct {
+	Directories bool `short:"D" help:"Directories, by the bytes of their subtrees, in place of files."`
+	Limit       int  `default:"20" placeholder:"N" help:"How many (default: ${default})."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportLargestCmd) Help() string {
+	return `On a terminal a table; otherwise a line each, with tabs between bytes, mtime
+(RFC 3339), uid and path.
+
+Examples:
+
+    fustor report largest
+    fustor report largest /projects --directories --limit 100
+    fustor report largest --json | jq -r .path`
+}
+
+func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return usageError("--limit must be from 1 to 1000")
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	t := table{a.out(), []int{12, -16, -12}}
+	owners := names{user.LookupId, map[uint32]string{}}
+	if !c.JSON {
+		t.header("SIZE", "MODIFIED", "OWNER", "PATH")
+	}
+	err = server.Largest(ctx, viewPath(c.Path), c.Directories, c.Limit, func(n *client.Node) error {
+		if c.JSON {
+			_, err := t.out.Write(append(show.AppendEntry(nil, n), '\n'))
+			return err
+		}
+		size, when := n.Size, &n.MtimeNs
+		if n.Subtree != nil {
+			size, when = n.Subtree.Bytes, nil
+			if n.Subtree.HasMtime {
+				when = &n.Subtree.LatestMtimeNs
+			}
+		}
+		plain, eyes := latest(when)
+		t.row([]string{number(size), plain, number(int64(n.UID)), t.out.Name(n.Path)},
+			[]string{show.Size(size), eyes, owners.of(n.UID), t.out.Colored(n, n.Path)})
+		return nil
+	})
+	return errors.Join(err, t.out.Flush())
+}
+
+// names are what this machine calls user ids; it may not know all.
+type names struct {
+	lookup func(uid string) (*user.User, error)
+	known  map[uint32]string
+}
+
+func (n names) of(uid uint32) string {
+	name, known := n.known[uid]
+	if !known {
+		name = strconv.FormatUint(uint64(uid), 10)
+		if u, err := n.lookup(name); err == nil && u.Username != "" {
+			name = u.Username
+		}
+		n.known[uid] = name
+	}
+	return name
+}
+
+type reportUsageCmd struct {
+	By string `enum:"owner,group,extension" default:"owner" placeholder:"owner|group|extension" help:"What to sum up by (default: ${default})."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportUsageCmd) Help() string {
+	return `The most bytes come first. Names of users and groups are those that this machine
+knows. On a terminal a table; otherwise a line each, with tabs between bytes,
+files, directories, latest mtime (RFC 3339) and uid, gid or extension. A name
+without an extension counts as -.
+
+Examples:
+
+    fustor report usage
+    fustor report usage /projects --by extension
+    fustor report usage --by group --json | jq '[.gid, .totals.bytes]'`
+}
+
+func (c *reportUsageCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	r, err := server.Usage(ctx, viewPath(c.Path), c.By)
+	if err != nil {
+		return err
+	}
+	t := table{a.out(), []int{12, 14, 14, -16}}
+	if c.JSON {
+		return printRaw(t.out, r.Raw)
+	}
+	owners := names{user.LookupId, map[uint32]string{}}
+	groups := names{func(gid string) (*user.User, error) {
+		g, err := user.LookupGroupId(gid)
+		if err != nil {
+			return nil, err
+		}
+		return &user.User{Username: g.Name}, nil
+	}, map[uint32]string{}}
+	t.header("SIZE", "FILES", "DIRECTORIES", "LATEST", strings.ToUpper(c.By))
+	for _, e := range r.Entries {
+		plain, eyes := latest(e.Totals.LatestMtimeNs)
+		of, shown := "-", "-"
+		switch {
+		case e.UID != nil:
+			of, shown = number(int64(*e.UID)), owners.of(*e.UID)
+		case e.GID != nil:
+			of, shown = number(int64(*e.GID)), groups.of(*e.GID)
+		case e.Extension != nil && *e.Extension != "":
+			of, shown = *e.Extension, *e.Extension
+		}
+		t.row([]string{number(e.Totals.Bytes), number(e.Totals.Files), number(e.Totals.Directories), plain, of},
+			[]string{show.Size(e.Totals.Bytes), show.Count(e.Totals.Files), show.Count(e.Totals.Directories), eyes, shown})
+	}
+	t.rest(r.More)
+	return t.out.Flush()
+}
+
+type reportHistogramCmd struct {
+	Of string `enum:"size,mtime,atime" default:"size" placeholder:"size|mtime|atime" help:"Sizes, or ages by modification or by access (default: ${default})."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportHistogramCmd) Help() string {
+	return `How many files are how large, or how long ago they were written (mtime) or read
+(atime, to the day; most file systems note a read at most once a day, some never).
+On a terminal a table; otherwise a line each, with tabs between the least size
+(bytes) or age (seconds), the size or age below which it is, files and bytes; -
+is no bound.
+
+Examples:
+
+    fustor report histogram
+    fustor report histogram /archive --of atime
+    fustor report histogram --of mtime --json | jq 'select(.from >= 31536000)'`
+}
+
+func (c *reportHistogramCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	r, err := server.Histogram(ctx, viewPath(c.Path), c.Of)
+	if err != nil {
+		return err
+	}
+	t := table{a.out(), []int{-20, 14, 12}}
+	if c.JSON {
+		return printRaw(t.out, r.Raw)
+	}
+	most, last := int64(0), 0
+	for i, b := range r.Entries {
+		most = max(most, b.Bytes)
+		if b.Files > 0 {
+			last = i
+		}
+	}
+	first := "SIZE"
+	if c.Of != "size" {
+		first = "AGE"
+	}
+	t.header(first, "FILES", "BYTES", "")
+	for i, b := range r.Entries {
+		if t.out.Terminal && (i > last || b.Files == 0 && b.From == nil) {
+			continue // nothing is that large, that old or of the future
+		}
+		bar := ""
+		if most > 0 {
+			bar = strings.Repeat("█", int((b.Bytes*30+most-1)/most))
+		}
+		t.row([]string{bound(b.From), bound(b.To), number(b.Files), number(b.Bytes)},
+			[]string{rangeText(b, c.Of == "size"), show.Count(b.Files), show.Size(b.Bytes), bar})
+	}
+	return t.out.Flush()
+}
+
+func bound(n *int64) string {
+	if n == nil {
+		return "-"
+	}
+	return number(*n)
+}
+
+// rangeText says what is in a bucket.
+func rangeText(b client.Bucket, isSize bool) string {
+	text := func(n int64) string {
+		const day = 24 * 3600
+		switch {
+		case isSize:
+			return show.Size(n)
+		case n >= 365*day:
+			return number(n/(365*day)) + " y"
+		}
+		return number(n/day) + " d"
+	}
+	switch {
+	case b.From == nil:
+		return "in the future"
+	case b.To == nil:
+		return "from " + text(*b.From)
+	case isSize && *b.To == 1:
+		return "empty"
+	}
+	return "below " + text(*b.To)
+}
+
+type reportGrowthCmd struct {
+	Since string `default:"0" placeholder:"VERSION|TIME" help:"The version to compare with: its number, or the newest at a time (2h, 7d, 2026-01-31); default: the oldest that is kept."`
+	Depth int    `short:"d" default:"1" placeholder:"N" help:"Directories down to N levels below PATH (default: ${default})."`
+	Limit int    `default:"50" placeholder:"N" help:"How many (default: ${default})."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportGrowthCmd) Help() string {
+	return `Compares two versions of the view. What changed by the most bytes comes first;
+what did not change is not looked at. fustor versions lists what is kept. On a
+terminal a table; otherwise a line each, with tabs between the change in bytes, in
+files and in directories, the bytes before, those now, and the path.
+
+Examples:
+
+    fustor report growth
+    fustor report growth /projects --since 2h --depth 3
+    fustor report growth --since 1042 --json | jq 'select(.bytes > 1e12)'`
+}
+
+func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
+	switch {
+	case c.Limit < 1 || c.Limit > 1000:
+		return usageError("--limit must be from 1 to 1000")
+	case c.Depth < 1 || c.Depth > 100:
+		return usageError("--depth must be from 1 to 100")
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	r, err := server.Growth(ctx, viewPath(c.Path), c.Since, c.Depth, c.Limit)
+	if err != nil {
+		return err
+	}
+	t := table{a.out(), []int{12, 13, 12}}
+	if c.JSON {
+		return printRaw(t.out, r.Raw)
+	}
+	if t.out.Terminal {
+		fmt.Fprintf(t.out, "version %d of %s, since version %d of %s\n", r.Version, show.Time(unixTime(r.Until).UnixNano(), time.Local),
+			r.SinceVersion, show.Time(unixTime(r.Since).UnixNano(), time.Local))
+	}
+	if len(r.Entries) == 0 && t.out.Terminal {
+		fmt.Fprintln(t.out, "No directory has grown or shrunk.")
+		return t.out.Flush()
+	}
+	t.header("CHANGE", "FILES", "NOW", "PATH")
+	for _, g := range r.Entries {
+		t.row([]string{number(g.Bytes), number(g.Files), number(g.Directories), number(g.From.Bytes), number(g.To.Bytes), t.out.Name(g.Path)},
+			[]string{signed(g.Bytes, show.Size), signed(g.Files, show.Count), show.Size(g.To.Bytes), t.out.Name(g.Path)})
+	}
+	t.rest(r.More)
+	return t.out.Flush()
+}
+
+// signed is a change, in the form of text.
+func signed(n int64, text func(int64) string) string {
+	switch {
+	case n > 0:
+		return "+" + text(n)
+	case n < 0:
+		return "-" + text(-n)
+	}
+	return "0"
+}
+
+type reportDuplicatesCmd struct {
+	MinSize match.Size `default:"1M" placeholder:"SIZE" help:"At least this size (default: ${default})."`
+	Limit   int        `default:"50" placeholder:"N" help:"How many groups (default: ${default})."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportDuplicatesCmd) Help() string {
+	return `Files with the same name and the same size may be copies of one another, or hard
+links: only their content tells. Those that would free the most bytes come first.
+On a terminal a table with one of the paths; otherwise a line each, with tabs
+between the bytes of all but one, the number of files, the bytes of each, and up to
+ten paths.
+
+Examples:
+
+    fustor report duplicates
+    fustor report duplicates /projects --min-size 1G
+    fustor report duplicates --json | jq -r '.paths[].path' | xargs -d '\n' sha256sum`
+}
+
+func (c *reportDuplicatesCmd) Run(ctx context.Context, a *app) error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return usageError("--limit must be from 1 to 1000")
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	r, err := server.Duplicates(ctx, viewPath(c.Path), c.MinSize.Bytes, c.Limit)
+	if err != nil {
+		return err
+	}
+	t := table{a.out(), []int{12, 8, 12}}
+	if c.JSON {
+		return printRaw(t.out, r.Raw)
+	}
+	if len(r.Entries) == 0 && t.out.Terminal {
+		fmt.Fprintf(t.out, "No two files of at least %s have name and size in common.\n", show.Size(c.MinSize.Bytes))
+		return t.out.Flush()
+	}
+	t.header("TO FREE", "FILES", "EACH", "ONE OF THEM")
+	for _, d := range r.Entries {
+		plain := []string{number(d.Wasted), number(d.Count), number(d.Size)}
+		for _, p := range d.Paths {
+			plain = append(plain, t.out.Name(string(p)))
+		}
+		t.row(plain, []string{show.Size(d.Wasted), show.Count(d.Count), show.Size(d.Size), plain[3]})
+	}
+	return t.out.Flush()
+}
+
+type reportEmptyCmd struct {
+	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportEmptyCmd) Help() string {
+	return `Prints one path a line.
+
+Examples:
+
+    fustor report empty
+    fustor report empty /scratch --print0 | xargs -0 -n 100 echo rmdir`
+}
+
+func (c *reportEmptyCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	p := (&entryFlags{JSON: c.JSON, Print0: c.Print0}).printer(a)
+	err = server.EmptyDirectories(ctx, viewPath(c.Path), p.print)
+	return errors.Join(err, p.out.Flush())
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fustor/fustor/internal/client"
+)
+
+type versionsCmd struct {
+	Limit int  `default:"20" placeholder:"N" help:"At most so many, the newest first (default: ${default})."`
+	JSON  bool `name:"json" help:"Print one JSON object a line."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (versionsCmd) Help() string {
+	return `Each fold and each merge makes a new version of the view. Those before are kept
+for a while; fustor report growth compares with them.
+
+Examples:
+
+    fustor versions
+    fustor versions --limit 1 --json | jq .version`
+}
+
+func (c *versionsCmd) Run(ctx context.Context, a *app) error {
+	if c.Limit < 1 {
+		return usageError("--limit must be at least 1")
+	}
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	out, n := a.out(), 0
+	err = server.Versions(ctx, c.Limit, func(v *client.Version) error {
+		if c.JSON {
+			_, err := fmt.Fprintf(out, "%s\n", v.Raw)
+			return err
+		}
+		if n++; n == 1 && out.Terminal {
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%10s  %-19s", "VERSION", "PUBLISHED")))
+		}
+		current := ""
+		if v.Current {
+			current = "  current"
+		}
+		_, err := fmt.Fprintf(out, "%10d  %s%s\n", v.Number, unixTime(v.PublishedAt).In(time.Local).Format(time.DateTime), current)
+		return err
+	})
+	return errors.Join(err, out.Flush())
+}

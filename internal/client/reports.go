@@ -1,0 +1,185 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+)
+
+// Largest calls each for the largest files below path, or the directories with the largest subtrees, the largest first.
+func (c *Client) Largest(ctx context.Context, path string, directories bool, limit int, each Each) error {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	setPath(q, path)
+	if directories {
+		q.Set("type", "directory")
+	}
+	return c.stream(ctx, "/reports/largest", q, each)
+}
+
+// EmptyDirectories calls each for the directories below path without an entry, in order.
+func (c *Client) EmptyDirectories(ctx context.Context, path string, each Each) error {
+	q := url.Values{}
+	setPath(q, path)
+	return c.stream(ctx, "/reports/empty-directories", q, each)
+}
+
+// Totals are the sums of a report's entry. LatestMtimeNs is nil where there is no regular file.
+type Totals struct {
+	Files         int64  `json:"files"`
+	Directories   int64  `json:"directories"`
+	Others        int64  `json:"others"`
+	Bytes         int64  `json:"bytes"`
+	LatestMtimeNs *int64 `json:"latest_mtime_ns"`
+}
+
+// Report is a report whose entries are no nodes, and of which versions it is. Raw has the entries as they came.
+type Report[T any] struct {
+	Version      uint64            `json:"version"`
+	SinceVersion uint64            `json:"since_version"`
+	Since        float64           `json:"since"` // Unix seconds
+	Until        float64           `json:"until"`
+	AsOf         float64           `json:"as_of"`
+	More         int               `json:"more"` // entries beyond the limit
+	Raw          []json.RawMessage `json:"entries"`
+	Entries      []T               `json:"-"`
+}
+
+// Usage is what one owner, group or extension has; the other two are nil.
+type Usage struct {
+	UID       *uint32 `json:"uid"`
+	GID       *uint32 `json:"gid"`
+	Extension *string `json:"extension"`
+	Totals    Totals  `json:"totals"`
+}
+
+// Usage sums up by owner, group or extension what is below path, the most bytes first.
+func (c *Client) Usage(ctx context.Context, path, by string) (*Report[Usage], error) {
+	return report[Usage](ctx, c, "usage", path, url.Values{"by": {by}, "limit": {"10000"}})
+}
+
+// Bucket is the files of at least From and less than To: bytes, or seconds of age. nil is open.
+type Bucket struct {
+	From  *int64 `json:"from"`
+	To    *int64 `json:"to"`
+	Files int64  `json:"files"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Histogram counts the files below path by size, mtime or atime.
+func (c *Client) Histogram(ctx context.Context, path, of string) (*Report[Bucket], error) {
+	return report[Bucket](ctx, c, "histogram", path, url.Values{"of": {of}})
+}
+
+// Duplicate is files of one name and size; Paths are the first of them.
+type Duplicate struct {
+	Size   int64       `json:"size"` // bytes of each
+	Count  int64       `json:"count"`
+	Wasted int64       `json:"wasted"` // bytes of all but one
+	Paths  []foundPath `json:"paths"`
+}
+
+// foundPath is a path's bytes.
+type foundPath string
+
+// UnmarshalJSON reads {path, path_b64}.
+func (p *foundPath) UnmarshalJSON(b []byte) error {
+	var at struct {
+		Path string `json:"path"`
+		B64  string `json:"path_b64"`
+	}
+	if err := json.Unmarshal(b, &at); err != nil {
+		return err
+	}
+	exact, err := exactPath(at.Path, at.B64)
+	*p = foundPath(exact)
+	return err
+}
+
+// Duplicates finds the files below path of at least minSize bytes that have name and size in common.
+func (c *Client) Duplicates(ctx context.Context, path string, minSize int64, limit int) (*Report[Duplicate], error) {
+	return report[Duplicate](ctx, c, "duplicates", path, url.Values{"min_size": {strconv.FormatInt(minSize, 10)}, "limit": {strconv.Itoa(limit)}})
+}
+
+// Growth is how much more a directory has than in an earlier version.
+type Growth struct {
+	Path        string `json:"path"`
+	PathB64     string `json:"path_b64"`
+	Bytes       int64  `json:"bytes"`
+	Files       int64  `json:"files"`
+	Directories int64  `json:"directories"`
+	From        Totals `json:"from"`
+	To          Totals `json:"to"`
+}
+
+// Growth compares the directories below path, depth levels of them, with those of an earlier version: a number, 0 for the oldest that is
+// kept, or a time as the API reads it.
+func (c *Client) Growth(ctx context.Context, path, since string, depth, limit int) (*Report[Growth], error) {
+	r, err := report[Growth](ctx, c, "growth", path, url.Values{"since": {since}, "depth": {strconv.Itoa(depth)}, "limit": {strconv.Itoa(limit)}})
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Entries {
+		if r.Entries[i].Path, err = exactPath(r.Entries[i].Path, r.Entries[i].PathB64); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func report[T any](ctx context.Context, c *Client, name, path string, q url.Values) (*Report[T], error) {
+	setPath(q, path)
+	r := &Report[T]{}
+	if err := c.getJSON(ctx, "/reports/"+name, q, r); err != nil {
+		return nil, err
+	}
+	r.Entries = make([]T, len(r.Raw))
+	for i, raw := range r.Raw {
+		if err := json.Unmarshal(raw, &r.Entries[i]); err != nil {
+			return nil, fmt.Errorf("the answer to /reports/%s is not what a fustor server sends: %w", name, err)
+		}
+	}
+	return r, nil
+}
+
+// Version is one that is kept.
+type Version struct {
+	Raw         json.RawMessage `json:"-"`
+	Number      uint64          `json:"version"`
+	PublishedAt float64         `json:"published_at"` // Unix seconds
+	Current     bool            `json:"current"`
+}
+
+// UnmarshalJSON keeps the version as it came.
+func (v *Version) UnmarshalJSON(b []byte) error {
+	type plain Version
+	v.Raw = append(json.RawMessage(nil), b...)
+	return json.Unmarshal(b, (*plain)(v))
+}
+
+// Versions calls each for the versions that are kept, the newest first, at most limit.
+func (c *Client) Versions(ctx context.Context, limit int, each func(*Version) error) error {
+	q := url.Values{}
+	for left := limit; left > 0; {
+		var a struct {
+			Versions []Version `json:"versions"`
+		}
+		asked := min(left, 1000)
+		q.Set("limit", strconv.Itoa(asked))
+		if err := c.getJSON(ctx, "/versions", q, &a); err != nil {
+			return err
+		}
+		for i := range a.Versions {
+			if err := each(&a.Versions[i]); err != nil {
+				return err
+			}
+		}
+		left -= len(a.Versions)
+		if len(a.Versions) < asked {
+			return nil
+		}
+		q.Set("before", strconv.FormatUint(a.Versions[len(a.Versions)-1].Number, 10))
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package report
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// Duplicate is files of one name and size: they may be the same, which nothing but their content can tell.
+type Duplicate struct {
+	Name  string
+	Size  int64    // bytes, of each
+	Count int64    // of files
+	Paths []string // the first in key order, at most MaxPaths
+}
+
+// Wasted is how many bytes all but one of them take.
+func (d Duplicate) Wasted() int64 { return d.Size * (d.Count - 1) }
+
+// MaxPaths is how many paths a Duplicate names.
+const MaxPaths = 10
+
+// sought is how many files a pass holds, 24 bytes each. More files take more passes, by a part of their hashes each.
+const sought = 2 << 20
+
+// candidate is a file, or later a group of them, by a hash of name and size.
+type candidate struct {
+	hash  uint64
+	size  int64
+	count int64
+}
+
+// Duplicates are the groups of files with at least minSize bytes that have name and size in common, those that waste the most
+// bytes first, at most n. It holds at most 64 MiB, and reads the columns once more for every two million such files.
+func (s Scope) Duplicates(ctx context.Context, minSize int64, n int) ([]Duplicate, error) {
+	return s.duplicates(ctx, max(1, minSize), n, sought)
+}
+
+// duplicates is Duplicates with passes of about most files.
+func (s Scope) duplicates(ctx context.Context, minSize int64, n, most int) ([]Duplicate, error) {
+	top := best[candidate]{n: n, compare: candidate.compare}
+	files := make([]candidate, 0, 1024)
+	for part, parts := uint64(0), uint64(1); part < parts; {
+		var err error
+		files, err = s.part(ctx, minSize, part, parts, files[:0], most)
+		switch {
+		case errors.Is(err, errTooMany):
+			parts *= 2
+			continue
+		case err != nil:
+			return nil, err
+		}
+		group(files, top.offer)
+		part++
+	}
+	return s.named(ctx, minSize, top.items)
+}
+
+// errTooMany: a pass would have to hold too many files.
+var errTooMany = errors.New("too many files for one pass")
+
+// part appends the files whose hash is of one part of all hashes. The first part alone decides how many parts there are.
+func (s Scope) part(ctx context.Context, minSize int64, part, parts uint64, files []candidate, most int) ([]candidate, error) {
+	err := s.eachFile(ctx, minSize, func(hash uint64, size int64, _ *layer.Block, _ int) error {
+		if hash%parts != part {
+			return nil
+		}
+		if part == 0 && len(files) == most {
+			return errTooMany
+		}
+		files = append(files, candidate{hash: hash, size: size})
+		return nil
+	})
+	return files, err
+}
+
+// eachFile calls f for the files of at least minSize bytes.
+func (s Scope) eachFile(ctx context.Context, minSize int64, f func(hash uint64, size int64, b *layer.Block, row int) error) error {
+	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize}, skip: func(g *layer.Group) bool { return g.MaxSize < minSize }}
+	return p.each(func(s *span) error {
+		text, offsets := s.block.Names()
+		for i := s.from; i < s.to; i++ {
+			size := s.columns[0].At(i)
+			if size < minSize || !s.is(i, event.File) {
+				continue
+			}
+			hash := xxhash.Sum64String(text[offsets[i]:offsets[i+1]]) + uint64(size)*0x9e3779b97f4a7c15
+			if err := f(hash, size, s.block, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// group finds the groups among files, which it sorts.
+func group(files []candidate, found func(candidate)) {
+	slices.SortFunc(files, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.size, b.size)) })
+	for i := 0; i < len(files); {
+		g := files[i]
+		for i < len(files) && files[i].hash == g.hash && files[i].size == g.size {
+			g.count++
+			i++
+		}
+		if g.count > 1 {
+			found(g)
+		}
+	}
+}
+
+// compare puts those that waste more first.
+func (c candidate) compare(o candidate) int {
+	return cmp.Or(cmp.Compare(o.size*(o.count-1), c.size*(c.count-1)), cmp.Compare(o.size, c.size), cmp.Compare(c.hash, o.hash))
+}
+
+// named finds the names and paths of the groups. Two names of one hash, should that ever be, come apart here.
+func (s Scope) named(ctx context.Context, minSize int64, groups []candidate) ([]Duplicate, error) {
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	type identity struct {
+		name string
+		size int64
+	}
+	wanted := map[uint64]bool{}
+	for _, g := range groups {
+		wanted[g.hash] = true
+	}
+	found := map[identity]*Duplicate{}
+	err := s.eachFile(ctx, minSize, func(hash uint64, size int64, b *layer.Block, row int) error {
+		if !wanted[hash] {
+			return nil
+		}
+		name := b.Name(row)
+		d := found[identity{name, size}]
+		if d == nil {
+			d = &Duplicate{Name: strings.Clone(name), Size: size}
+			found[identity{d.Name, size}] = d
+		}
+		if d.Count++; len(d.Paths) < MaxPaths {
+			d.Paths = append(d.Paths, b.Parent(row)+name)
+		}
+		return nil
+	})
+	var out []Duplicate
+	for _, d := range found {
+		if d.Count > 1 {
+			out = append(out, *d)
+		}
+	}
+	slices.SortFunc(out, func(a, b Duplicate) int {
+		return cmp.Or(cmp.Compare(b.Wasted(), a.Wasted()), cmp.Compare(b.Size, a.Size), strings.Compare(a.Name, b.Name))
+	})
+	return out, err
+}

@@ -1,0 +1,123 @@
+package report
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// Growth is how a directory's subtree differs between two versions. What is not in a version has the totals of nothing.
+type Growth struct {
+	Path     string
+	From, To evidence.Totals
+}
+
+// Bytes, Files and Directories are how much more the later version has.
+func (g Growth) Bytes() int64       { return g.To.Bytes - g.From.Bytes }
+func (g Growth) Files() int64       { return g.To.Files - g.From.Files }
+func (g Growth) Directories() int64 { return g.To.Directories - g.From.Directories }
+
+// compare puts what changed by more bytes, either way, first; then by more files.
+func (g Growth) compare(o Growth) int {
+	return cmp.Or(cmp.Compare(magnitude(o.Bytes()), magnitude(g.Bytes())), cmp.Compare(magnitude(o.Files()), magnitude(g.Files())),
+		strings.Compare(g.Path, o.Path))
+}
+
+func magnitude(n int64) int64 { return max(n, -n) }
+
+// GrowthOf finds the directories below the one at path, down to depth levels, whose sums differ between two versions, those that
+// changed by the most bytes first, at most n. It goes only into directories that differ: what did not change costs nothing.
+func GrowthOf(ctx context.Context, from, to *layer.View, path string, depth, n int) ([]Growth, error) {
+	g := &growing{ctx: ctx, views: [2]*layer.View{from, to}, most: best[Growth]{n: n, compare: Growth.compare}}
+	parent := strings.TrimSuffix(path, "/") + "/"
+	if err := g.below(parent, depth, [2]bool{true, true}); err != nil {
+		return nil, err
+	}
+	return g.most.sorted(), nil
+}
+
+var nothing = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+
+type growing struct {
+	ctx   context.Context
+	views [2]*layer.View
+	most  best[Growth]
+}
+
+// below compares the directories in one that is in some of the versions.
+func (g *growing) below(parent string, depth int, in [2]bool) error {
+	if depth == 0 {
+		return nil
+	}
+	var lists [2][]Growth // From has the sums
+	for i, v := range g.views {
+		if !in[i] {
+			continue
+		}
+		var err error
+		if lists[i], err = directoriesIn(g.ctx, v, parent); err != nil {
+			return err
+		}
+	}
+	for old, now := lists[0], lists[1]; len(old)+len(now) > 0; {
+		d := Growth{From: nothing, To: nothing}
+		order := orderOf(old, now)
+		there := [2]bool{order <= 0, order >= 0}
+		if there[0] {
+			d.Path, d.From = old[0].Path, old[0].From
+			old = old[1:]
+		}
+		if there[1] {
+			d.Path, d.To = now[0].Path, now[0].From
+			now = now[1:]
+		}
+		if d.From == d.To {
+			continue
+		}
+		g.most.offer(d)
+		if err := g.below(d.Path+"/", depth-1, there); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orderOf compares the first paths; one that is not there comes last.
+func orderOf(a, b []Growth) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	}
+	return strings.Compare(a[0].Path, b[0].Path)
+}
+
+// directoriesIn are the directories in one, with their sums.
+func directoriesIn(ctx context.Context, v *layer.View, parent string) (out []Growth, err error) {
+	sums := []layer.Column{layer.ColumnSubFiles, layer.ColumnSubDirectories, layer.ColumnSubOthers, layer.ColumnSubBytes, layer.ColumnSubLatestMtimeNs}
+	c := v.Cursor(ctx).Until(layer.Key{Parent: parent + "\x00"}).ReadAhead(readAhead)
+	s := &span{columns: make([]*layer.Numbers, len(sums))}
+	for ok := c.Seek(layer.Key{Parent: parent}); ok; ok = c.NextSpan() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b, from, to := c.Span()
+		if err := s.open(b, sums, b.Group().Removed > 0); err != nil {
+			return nil, err
+		}
+		for i := from; i < to; i++ {
+			if s.is(i, event.Directory) {
+				out = append(out, Growth{Path: parent + b.Name(i), From: evidence.Totals{
+					Files: s.columns[0].At(i), Directories: s.columns[1].At(i), Others: s.columns[2].At(i),
+					Bytes: s.columns[3].At(i), LatestMtimeNs: s.columns[4].At(i),
+				}})
+			}
+		}
+	}
+	return out, c.Err()
+}

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"context"
+	"sort"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// Bucket is the files whose size, or age, is at least From and less than To.
+type Bucket struct {
+	From, To     int64 // bytes, or seconds; From of the first and To of the last are what the field of the file can hold
+	Files, Bytes int64
+}
+
+// Unbounded is To of the last bucket; its negative is From of the first bucket of ages.
+const Unbounded = 1<<63 - 1
+
+const day = 24 * 3600
+
+var (
+	sizeBounds = []int64{1, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20,
+		1 << 30, 4 << 30, 16 << 30, 64 << 30, 256 << 30, 1 << 40, 4 << 40}
+	ageBounds = []int64{0, day, 7 * day, 30 * day, 90 * day, 180 * day, 365 * day, 2 * 365 * day, 3 * 365 * day, 5 * 365 * day, 10 * 365 * day}
+)
+
+// Sizes counts the files by size: none, then by powers of four from 1 KiB on.
+func (s Scope) Sizes(ctx context.Context) ([]Bucket, error) {
+	return s.histogram(ctx, sizeBounds, 0, layer.ColumnSize, func(v int64) int64 { return v })
+}
+
+// ModifiedAges counts the files by how long before now, ns in the file server's time, they were modified. The first
+// bucket is those of the future.
+func (s Scope) ModifiedAges(ctx context.Context, now int64) ([]Bucket, error) {
+	return s.histogram(ctx, ageBounds, -Unbounded, layer.ColumnMtimeNs, func(mtime int64) int64 { return seconds(now, mtime) })
+}
+
+// AccessedAges is ModifiedAges by the day of the last access. A file of today is of the bucket that begins with 0.
+func (s Scope) AccessedAges(ctx context.Context, now int64) ([]Bucket, error) {
+	return s.histogram(ctx, ageBounds, -Unbounded, layer.ColumnAtimeDay, func(at int64) int64 {
+		age := floorDiv(now, 1e9) - at*day
+		if age < 0 {
+			return age
+		}
+		return age / day * day
+	})
+}
+
+// seconds is now - then in whole seconds, rounded down.
+func seconds(now, then int64) int64 {
+	age := floorDiv(now, 1e9) - floorDiv(then, 1e9)
+	if age == 0 && then > now {
+		return -1
+	}
+	return age
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+func (s Scope) histogram(ctx context.Context, bounds []int64, least int64, column layer.Column, value func(int64) int64) ([]Bucket, error) {
+	out := make([]Bucket, len(bounds)+1)
+	out[0].From, out[len(bounds)].To = least, Unbounded
+	for i, b := range bounds {
+		out[i].To, out[i+1].From = b, b
+	}
+	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, column}}
+	err := p.each(func(s *span) error {
+		at := &out[0]
+		for i := s.from; i < s.to; i++ {
+			if !s.is(i, event.File) {
+				continue
+			}
+			if v := value(s.columns[1].At(i)); v < at.From || v >= at.To {
+				at = &out[sort.Search(len(bounds), func(j int) bool { return bounds[j] > v })]
+			}
+			at.Files++
+			at.Bytes += s.columns[0].At(i)
+		}
+		return nil
+	})
+	return out, err
+}

@@ -1,0 +1,145 @@
+package report
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// Share is what one owner, group or extension has of a subtree.
+type Share[K cmp.Ordered] struct {
+	Of     K
+	Totals evidence.Totals // of the entries themselves: a directory counts as one
+}
+
+// ByOwner sums up by uid, the most bytes first. ByGroup does by gid.
+func (s Scope) ByOwner(ctx context.Context) ([]Share[uint32], error) {
+	return s.byNumber(ctx, layer.ColumnUID)
+}
+
+// ByGroup sums up by gid, the most bytes first.
+func (s Scope) ByGroup(ctx context.Context) ([]Share[uint32], error) {
+	return s.byNumber(ctx, layer.ColumnGID)
+}
+
+func (s Scope) byNumber(ctx context.Context, column layer.Column) ([]Share[uint32], error) {
+	sums := map[uint32]*evidence.Totals{}
+	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, layer.ColumnMtimeNs, column}}
+	err := p.each(func(s *span) error {
+		last, t := int64(-1), (*evidence.Totals)(nil)
+		for i := s.from; i < s.to; i++ {
+			if !s.there(i) {
+				continue
+			}
+			if id := s.columns[2].At(i); id != last {
+				last, t = id, entryOf(sums, uint32(id))
+			}
+			count(t, event.Type(s.types.At(i)), s.columns[0].At(i), s.columns[1].At(i))
+		}
+		return nil
+	})
+	return shares(sums), err
+}
+
+func entryOf[K comparable](sums map[K]*evidence.Totals, k K) *evidence.Totals {
+	t := sums[k]
+	if t == nil {
+		t = &evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+		sums[k] = t
+	}
+	return t
+}
+
+// count adds one entry.
+func count(t *evidence.Totals, kind event.Type, size, mtime int64) {
+	switch kind {
+	case event.File:
+		t.Files++
+		t.Bytes += size
+		t.LatestMtimeNs = max(t.LatestMtimeNs, mtime)
+	case event.Directory:
+		t.Directories++
+	default:
+		t.Others++
+	}
+}
+
+func shares[K cmp.Ordered](sums map[K]*evidence.Totals) []Share[K] {
+	out := make([]Share[K], 0, len(sums))
+	for k, t := range sums {
+		out = append(out, Share[K]{k, *t})
+	}
+	slices.SortFunc(out, func(a, b Share[K]) int {
+		return cmp.Or(cmp.Compare(b.Totals.Bytes, a.Totals.Bytes), cmp.Compare(b.Totals.Files, a.Totals.Files), cmp.Compare(a.Of, b.Of))
+	})
+	return out
+}
+
+const (
+	// maxExtension is the longest extension, in bytes; what is longer is no extension but a part of a name.
+	maxExtension = 16
+	// MaxExtensions bounds the extensions that are told apart, whatever the names are; the rest count as OtherExtensions.
+	MaxExtensions = 1 << 16
+	// OtherExtensions is no extension that a name can have.
+	OtherExtensions = "*"
+)
+
+// Extension is what a name says of its kind: what follows its last dot, in lower case; empty where the dot is missing or
+// the first byte, and where that is not 1 to 16 letters, digits or any of + - _ ~.
+func Extension(name string) string {
+	var b [maxExtension]byte
+	return string(extension(name, &b))
+}
+
+// extension is Extension without an allocation.
+func extension(name string, b *[maxExtension]byte) []byte {
+	dot := strings.LastIndexByte(name, '.')
+	n := len(name) - dot - 1
+	if dot <= 0 || n == 0 || n > maxExtension {
+		return nil
+	}
+	for i := range n {
+		c := name[dot+1+i]
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '+', c == '-', c == '_', c == '~':
+		default:
+			return nil
+		}
+		b[i] = c
+	}
+	return b[:n]
+}
+
+// ByExtension sums up the files by Extension, the most bytes first.
+func (s Scope) ByExtension(ctx context.Context) ([]Share[string], error) {
+	sums := map[string]*evidence.Totals{}
+	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, layer.ColumnMtimeNs}}
+	var lower [maxExtension]byte
+	err := p.each(func(s *span) error {
+		text, offsets := s.block.Names()
+		for i := s.from; i < s.to; i++ {
+			if !s.is(i, event.File) {
+				continue
+			}
+			ext := extension(text[offsets[i]:offsets[i+1]], &lower)
+			t := sums[string(ext)]
+			if t == nil {
+				of := string(ext)
+				if len(sums) >= MaxExtensions {
+					of = OtherExtensions
+				}
+				t = entryOf(sums, of)
+			}
+			count(t, event.File, s.columns[0].At(i), s.columns[1].At(i))
+		}
+		return nil
+	})
+	return shares(sums), err
+}
