@@ -49,8 +49,10 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 type wanted struct {
 	path               string
 	pattern            pattern
-	literal            *literal // of the pattern
+	literal            *literal      // of the pattern
+	needle             *layer.Needle // of the pattern
 	types              [event.Other + 1]bool
+	typeBits           uint8 // the same, as in layer.Group
 	minSize, maxSize   int64 // bytes
 	minMtime, maxMtime int64 // ns
 	uid                int64 // -1: any
@@ -65,7 +67,7 @@ func wantedNames(text, path string) (*wanted, error) {
 	if w.pattern, err = compilePattern(text); err != nil {
 		return nil, httpapi.BadRequest(fmt.Sprintf("the pattern: %v", err), `\ takes the next character as it is`)
 	}
-	w.literal = w.pattern.literal()
+	w.literal, w.needle = w.pattern.literal(), w.pattern.needle()
 	w.readTypes(allTypes)
 	return w, nil
 }
@@ -110,11 +112,13 @@ func searchParams(q *httpapi.Params, now time.Time) (w *wanted, parts []string, 
 
 func (w *wanted) readTypes(list string) bool {
 	clear(w.types[:])
+	w.typeBits = 0
 	for word := range strings.SplitSeq(list, ",") {
 		known := false
 		for t := event.File; t <= event.Other; t++ {
 			if word == t.Letter() || word == t.String() {
 				w.types[t], known = true, true
+				w.typeBits |= 1 << t
 			}
 		}
 		if !known {
@@ -127,7 +131,8 @@ func (w *wanted) readTypes(list string) bool {
 // none reports whether no row of a group can be wanted, removed ones aside.
 func (w *wanted) none(g *layer.Group) bool {
 	return g.Removed == g.Rows || g.MaxSize < w.minSize || g.MinSize > w.maxSize ||
-		g.MaxMtimeSec < w.minMtime/1e9-1 || g.MinMtimeSec > w.maxMtime/1e9+1
+		g.MaxMtimeSec < w.minMtime/1e9-1 || g.MinMtimeSec > w.maxMtime/1e9+1 ||
+		g.Types&w.typeBits == 0 || w.uid >= 0 && g.Owners&layer.OwnerBit(uint32(w.uid)) == 0
 }
 
 // search emits what is wanted at and below root, after a position, up to limit.
@@ -144,8 +149,16 @@ func (v *version) search(ctx context.Context, root *evidence.Row, w *wanted, aft
 	}
 	parent := root.ChildParent()
 	from, until := layer.Key{Parent: parent}, subtreeEnd(parent)
+	// Where the pattern says how the paths of all matches begin, the rest need not be looked at.
+	if inside := w.pattern.inside(); strings.HasPrefix(inside, parent) {
+		from, until = layer.Key{Parent: inside}, subtreeEnd(inside)
+	} else if !strings.HasPrefix(parent, inside) {
+		return page.end(nil)
+	}
 	if after != nil && after.key != own {
-		from = keyAfter(after.key)
+		if next := keyAfter(after.key); next.Compare(from) > 0 {
+			from = next
+		}
 	}
 	return page.end(v.scan(ctx, w, from, until, limit, page.take))
 }

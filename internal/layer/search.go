@@ -116,7 +116,7 @@ func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | 
 // zero Needle rules nothing out. It must not change while it is used.
 type Needle struct{ slots []uint16 }
 
-// Add says that names have a part, in whatever case; start and end say that they begin or end with it. A part of less
+// Add says that names have a part, in whatever case; start and end say that they begin or end with it, both that it is all of them. A part of less
 // than three bytes, the name's start and end counted as one each, says nothing.
 func (n *Needle) Add(part string, start, end bool) {
 	// The index has names by the lower case of Unicode. A part that is not whole characters, or has the character that

@@ -38,7 +38,12 @@ func holds(name, part string, start, end bool) bool {
 		},
 	} {
 		n, p := fold(name), fold(part)
-		if (start || end || strings.Contains(n, p)) && (!start || strings.HasPrefix(n, p)) && (!end || strings.HasSuffix(n, p)) {
+		switch {
+		case start && end:
+			if n == p {
+				return true
+			}
+		case !start && !end && strings.Contains(n, p), start && strings.HasPrefix(n, p), end && strings.HasSuffix(n, p):
 			return true
 		}
 	}
