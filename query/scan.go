@@ -56,7 +56,7 @@ func (v *version) scan(ctx context.Context, w *wanted, from, until layer.Key, li
 			if err := v.use(found, &row, out); err != nil {
 				return err
 			}
-			s.used(i, len(found.hits))
+			s.used(i, limit == 0 || len(found.hits) <= limit/8)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -99,11 +99,11 @@ func (s *scanning) dispatch(i int) {
 	}
 }
 
-// used gives shard i's memory back.
-func (s *scanning) used(i, hits int) {
+// used gives shard i's memory back. More are to be under way where it brought the end no nearer.
+func (s *scanning) used(i int, more bool) {
 	s.v.ahead.Release(s.weights[i])
 	s.weights[i] = 0
-	if hits < layer.RowsPerGroup {
+	if more {
 		s.window = min(2*s.window, maxWindow)
 	}
 }
