@@ -31,12 +31,8 @@ type shard struct {
 	err  error
 }
 
-// scan emits what is wanted of the keys from from up to until; limit is how many are used at most, 0 all.
-func (v *version) scan(ctx context.Context, w *wanted, from, until layer.Key, limit int, out emit) error {
-	p, err := v.plan(ctx, w, from, until)
-	if err != nil {
-		return err
-	}
+// scan emits what is wanted of what a plan leaves; limit is how many are used at most, 0 all.
+func (v *version) scan(ctx context.Context, w *wanted, p *plan, limit int, out emit) error {
 	costOf(ctx).skipped.Add(p.skipped)
 	if len(p.shards) == 0 {
 		return nil

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -33,11 +35,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 		return err
 	}
 	return s.answerPage(w, r, v, p, wanted.path, func(limit int, out emit) (*position, error) {
-		root, err := v.lookup(r.Context(), wanted.path)
-		if err != nil {
-			return nil, err
-		}
-		at, err := v.search(r.Context(), root, wanted, p.after, limit, out)
+		at, err := v.search(r.Context(), wanted, p.after, limit, out)
 		if at != nil {
 			at.rank = now
 		}
@@ -135,32 +133,59 @@ func (w *wanted) none(g *layer.Group) bool {
 		g.Types&w.typeBits == 0 || w.uid >= 0 && g.Owners&layer.OwnerBit(uint32(w.uid)) == 0
 }
 
-// search emits what is wanted at and below root, after a position, up to limit.
-func (v *version) search(ctx context.Context, root *evidence.Row, w *wanted, after *position, limit int, out emit) (*position, error) {
+// search emits what is wanted at and below a path, after a position, up to limit; an error 404 where there is no such
+// path. What is at the path is looked up while the indexes are asked about what is below it.
+func (v *version) search(ctx context.Context, w *wanted, after *position, limit int, out emit) (*position, error) {
+	from, until, some := w.keys(after)
+	var root *evidence.Row
+	var below *plan
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		root, err = v.lookup(gctx, w.path)
+		return err
+	})
+	var planErr error // of less weight than that the path is not there
+	if some {
+		g.Go(func() error {
+			below, planErr = v.plan(gctx, w, from, until)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	page := limited{limit: limit, emit: out}
-	own := layer.Key{Parent: root.Parent, Name: root.Name}
 	if after == nil && root.Parent != "" && w.row(root) {
 		if err := page.take(root); err != nil {
 			return page.end(err)
 		}
 	}
-	if root.Type != event.Directory {
+	if root.Type != event.Directory || !some {
 		return page.end(nil)
 	}
-	parent := root.ChildParent()
-	from, until := layer.Key{Parent: parent}, subtreeEnd(parent)
+	if planErr != nil {
+		return nil, planErr
+	}
+	return page.end(v.scan(ctx, w, below, limit, page.take))
+}
+
+// keys is the range of keys below the path that may have what is wanted; some is false where there is none.
+func (w *wanted) keys(after *position) (from, until layer.Key, some bool) {
+	root := layer.KeyOf(w.path)
+	parent := strings.TrimSuffix(w.path, "/") + "/"
+	from, until = layer.Key{Parent: parent}, subtreeEnd(parent)
 	// Where the pattern says how the paths of all matches begin, the rest need not be looked at.
 	if inside := w.pattern.inside(); strings.HasPrefix(inside, parent) {
 		from, until = layer.Key{Parent: inside}, subtreeEnd(inside)
 	} else if !strings.HasPrefix(parent, inside) {
-		return page.end(nil)
+		return from, until, false
 	}
-	if after != nil && after.key != own {
+	if after != nil && after.key != root {
 		if next := keyAfter(after.key); next.Compare(from) > 0 {
 			from = next
 		}
 	}
-	return page.end(v.scan(ctx, w, from, until, limit, page.take))
+	return from, until, true
 }
 
 // row reports whether a row is wanted; for the one that stands outside the range of the search.

@@ -20,20 +20,21 @@ import (
 	"github.com/fustor/fustor/internal/store/fault"
 )
 
-// searchClasses are the kinds of searches that cost differently. The last part of rare is replaced by a name's.
+// searchClasses are the kinds of searches that cost differently. Rare ones look for a name of the view: one made of words
+// that every part of the view has, which no index of trigrams can tell from others, and one of 16 hexadecimal digits.
 var searchClasses = []struct {
 	name   string
 	params []string
 }{
 	{"no-match", []string{"pattern", "nothing-has-this"}},
-	{"rare", []string{"pattern", ""}},
-	{"rare-hex", []string{"pattern", "3fa9c1d2e"}},
+	{"rare-words", []string{"pattern", ".h5"}},
+	{"rare-hex", []string{"pattern", ".pt"}},
 	{"common-limit", []string{"pattern", "txt", "limit", "100"}},
 	{"common-all", []string{"pattern", "txt"}},
 	{"extension-none", []string{"pattern", "*.so"}},
 	{"extension", []string{"pattern", "*.bam.bai", "limit", "1000"}},
-	{"glob-middle", []string{"pattern", "IMG_*_0000*.mp4"}},
-	{"path-glob", []string{"pattern", ""}},
+	{"glob-middle", []string{"pattern", "IMG_*_235959*.mp4"}},
+	{"path-glob", []string{"pattern", "/**/*.h5"}},
 	{"two-letters", []string{"pattern", "qz"}},
 	{"two-letters-limit", []string{"pattern", "ta", "limit", "100"}},
 	{"non-ascii", []string{"pattern", "ÄRGER"}},
@@ -44,19 +45,21 @@ var searchClasses = []struct {
 // searchTargets are the searches as URLs, and how each is asked: all of it as a stream, a limit as one answer.
 func searchTargets(files []string) (names []string, target, accept map[string]string) {
 	target, accept = map[string]string{}, map[string]string{}
-	rare := files[len(files)/2]
-	for _, f := range files {
-		if strings.HasSuffix(f, ".h5") {
-			rare = f
+	named := func(suffix string) string {
+		for _, f := range files {
+			if strings.HasSuffix(f, suffix) {
+				return f
+			}
 		}
+		return files[0]
 	}
 	for _, c := range searchClasses {
 		params := slices.Clone(c.params)
 		switch c.name {
-		case "rare":
-			params[1] = filepath.Base(rare)
+		case "rare-words", "rare-hex":
+			params[1] = filepath.Base(named(params[1]))
 		case "path-glob":
-			params[1] = filepath.Dir(rare) + "/**/*.h5"
+			params[1] = filepath.Dir(named(".h5")) + params[1]
 		}
 		names = append(names, c.name)
 		target[c.name], accept[c.name] = viewURL("search", params...), ndjson

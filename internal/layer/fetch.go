@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"slices"
+	"sort"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -160,4 +161,37 @@ func (l *Layer) readExtents(ctx context.Context, extents []extent, use func(i in
 		})
 	}
 	return g.Wait()
+}
+
+// First are the first row groups, most of them at most, that may have keys from from up to until.
+func (l *Layer) First(ctx context.Context, from, until Key, most int) ([]Place, error) {
+	x, err := l.index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Place
+	for g := x.groupAt(from); g < len(x.groups) && len(out) < most && x.groups[g].First.Compare(until) < 0; g++ {
+		out = append(out, Place{l, g})
+	}
+	return out, nil
+}
+
+// Cached reports whether the cache has the index and the row groups that First finds.
+func (l *Layer) Cached(from, until Key, most int) bool {
+	x := l.loaded.Load()
+	if x == nil {
+		return false
+	}
+	for g := x.groupAt(from); g < len(x.groups) && most > 0 && x.groups[g].First.Compare(until) < 0; g++ {
+		if !l.cache.has(l.cacheKey(g)) {
+			return false
+		}
+		most--
+	}
+	return true
+}
+
+// groupAt is the first row group that ends at or after k.
+func (x *index) groupAt(k Key) int {
+	return sort.Search(len(x.groups), func(i int) bool { return x.groups[i].Last.Compare(k) >= 0 })
 }
