@@ -35,6 +35,13 @@ const (
 )
 
 func (c *queryCmd) Run(ctx context.Context, a *app) error {
+	memory := int64(defaultQueryMemory)
+	if c.Memory != nil {
+		memory = c.Memory.Bytes
+	}
+	if memory < leastQueryMemory {
+		return usageError("--memory must be at least %s", show.Size(leastQueryMemory))
+	}
 	st, err := openForReading(ctx, c.Store)
 	if err != nil {
 		return err
@@ -42,13 +49,6 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	keys, err := authenticator(st, c.APIKey)
 	if err != nil {
 		return err
-	}
-	memory := int64(defaultQueryMemory)
-	if c.Memory != nil {
-		memory = c.Memory.Bytes
-	}
-	if memory < leastQueryMemory {
-		return usageError("--memory must be at least %s", show.Size(leastQueryMemory))
 	}
 	if a.getenv("GOMEMLIMIT") == "" {
 		// The collector's limit leaves out the program itself and what the kernel holds for it.
