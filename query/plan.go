@@ -27,11 +27,32 @@ type searchShard struct {
 }
 
 const (
-	// shardGroups is how many row groups a shard has at most. The first shards have fewer, as they may be enough.
-	shardGroups = 4
+	// firstShardBytes is about how much the first shards have to read, as that may be enough; it doubles to eight times
+	// that: four row groups of a base partition, more of a delta.
+	firstShardBytes = 64 << 10
 	// planReads is how many indexes are read at the same time; they are small.
 	planReads = 64
 )
+
+// stretches cuts a range of keys where base partitions begin: the first bound is from, the last until. A search with a
+// limit may well find enough in the first partition, and does not read the indexes of the others then.
+func (v *version) stretches(from, until layer.Key, limit int) []layer.Key {
+	bounds := []layer.Key{from}
+	if limit > 0 {
+		n, next := 0, 1
+		for _, l := range v.view.Base() {
+			first := l.Info().First
+			if first.Compare(from) <= 0 || first.Compare(until) >= 0 {
+				continue
+			}
+			if n++; n == next {
+				bounds = append(bounds, first)
+				next = 8 * (next + 1)
+			}
+		}
+	}
+	return append(bounds, until)
+}
 
 // choice is what is chosen of one layer.
 type choice struct {
@@ -108,7 +129,11 @@ func (v *version) withoutIndex(l *layer.Layer, err error) (*layer.GroupSet, erro
 
 // cut makes shards: they begin where chosen row groups do.
 func (p *plan) cut(choices []*choice, from, until layer.Key) {
-	var starts []layer.Key
+	type start struct {
+		key   layer.Key
+		bytes int64
+	}
+	var starts []start
 	any := false
 	for _, c := range choices {
 		for i, chosen := range c.chosen {
@@ -116,23 +141,22 @@ func (p *plan) cut(choices []*choice, from, until layer.Key) {
 				continue
 			}
 			any = true
-			if first := c.groups[i].First; first.Compare(from) > 0 {
-				starts = append(starts, first)
+			if g := &c.groups[i]; g.First.Compare(from) > 0 {
+				starts = append(starts, start{g.First, g.Bytes})
 			}
 		}
 	}
 	if !any {
 		return
 	}
-	slices.SortFunc(starts, layer.Key.Compare)
-	at := from
-	for i, n := 0, 1; i < len(starts); i += n {
-		n = min(shardGroups, 1+len(p.shards)/2)
-		if starts[i] == at {
-			continue
+	slices.SortFunc(starts, func(a, b start) int { return a.key.Compare(b.key) })
+	at, bytes := from, int64(0)
+	for _, s := range starts {
+		if bytes >= firstShardBytes<<min(3, len(p.shards)/2) && s.key != at {
+			p.shards = append(p.shards, searchShard{from: at, until: s.key})
+			at, bytes = s.key, 0
 		}
-		p.shards = append(p.shards, searchShard{from: at, until: starts[i]})
-		at = starts[i]
+		bytes += s.bytes
 	}
 	p.shards = append(p.shards, searchShard{from: at, until: until})
 	for _, c := range choices {

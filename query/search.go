@@ -137,6 +137,7 @@ func (w *wanted) none(g *layer.Group) bool {
 // path. What is at the path is looked up while the indexes are asked about what is below it.
 func (v *version) search(ctx context.Context, w *wanted, after *position, limit int, out emit) (*position, error) {
 	from, until, some := w.keys(after)
+	stretches := v.stretches(from, until, limit)
 	var root *evidence.Row
 	var below *plan
 	g, gctx := errgroup.WithContext(ctx)
@@ -147,7 +148,7 @@ func (v *version) search(ctx context.Context, w *wanted, after *position, limit 
 	var planErr error // of less weight than that the path is not there
 	if some {
 		g.Go(func() error {
-			below, planErr = v.plan(gctx, w, from, until)
+			below, planErr = v.plan(gctx, w, stretches[0], stretches[1])
 			return nil
 		})
 	}
@@ -163,10 +164,18 @@ func (v *version) search(ctx context.Context, w *wanted, after *position, limit 
 	if root.Type != event.Directory || !some {
 		return page.end(nil)
 	}
-	if planErr != nil {
-		return nil, planErr
+	for i := 0; ; {
+		if planErr != nil {
+			return nil, planErr
+		}
+		if err := v.scan(ctx, w, below, limit, page.take); err != nil {
+			return page.end(err)
+		}
+		if i++; i+1 == len(stretches) {
+			return page.end(nil)
+		}
+		below, planErr = v.plan(ctx, w, stretches[i], stretches[i+1])
 	}
-	return page.end(v.scan(ctx, w, below, limit, page.take))
 }
 
 // keys is the range of keys below the path that may have what is wanted; some is false where there is none.
