@@ -72,6 +72,7 @@ const cacheControl = "private, no-cache"
 
 // writeBody answers with a finished JSON body from m.
 func writeBody(w http.ResponseWriter, m *manifest.Manifest, until int64, body []byte) {
+	answered(w, m)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", etag(m, until))
@@ -164,6 +165,10 @@ func (l *lines) finish(ctx context.Context, next string, err error) error {
 		l.b = append(l.b, `{"next_cursor":`...)
 		l.b = appendString(l.b, next)
 		l.b = append(l.b, "}\n"...)
+	}
+	if c := explains(l.w); c != nil {
+		answered(l.w, l.m)
+		l.b = append(c.member(append(l.b, '{')), "}\n"...)
 	}
 	_ = l.flush() // a client that went away is no error of ours
 	return nil

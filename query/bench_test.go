@@ -2,11 +2,14 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -18,17 +21,50 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/local"
 )
 
 var (
 	benchRows      = flag.Int("rows", 1_000_000, "rows of the benchmarks' view")
 	benchDeltaRows = flag.Int("delta-group", layer.DeltaRowsPerGroup, "rows of a row group of the benchmarks' deltas")
+	benchStore     = flag.String("view", "", "directory to keep the benchmarks' view in, for other runs with the same -rows; it is made where there is none")
 )
+
+// benchSample is which paths the benchmarks ask for.
+type benchSample struct{ Files, Dirs []string }
 
 // benchView is a view of generated rows in base partitions of a million, with two small deltas over them.
 func benchView(b *testing.B) (f *fixture, files, dirs []string) {
 	b.Helper()
-	f = newFixture(b)
+	if *benchStore == "" {
+		return makeBenchView(b, newFixture(b))
+	}
+	st, err := local.Open(*benchStore)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f = serve(b, st)
+	name := filepath.Join(*benchStore, fmt.Sprintf("sample-of-%d.json", *benchRows))
+	var sample benchSample
+	if raw, err := os.ReadFile(name); err == nil {
+		if err := json.Unmarshal(raw, &sample); err != nil {
+			b.Fatal(err)
+		}
+		return f, sample.Files, sample.Dirs
+	}
+	f, files, dirs = makeBenchView(b, f)
+	raw, err := json.Marshal(benchSample{files, dirs})
+	if err == nil {
+		err = os.WriteFile(name, raw, 0o600)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return f, files, dirs
+}
+
+func makeBenchView(b *testing.B, f *fixture) (_ *fixture, files, dirs []string) {
+	b.Helper()
 	tree := gentree.New(gentree.Options{Seed: 1, Rows: *benchRows})
 	m := &manifest.Manifest{}
 	flush := func(w *layer.Writer, to *[]layer.Info) {

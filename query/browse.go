@@ -130,17 +130,13 @@ func (s *Server) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	if err != nil {
 		return err
 	}
-	root, err := v.lookup(r.Context(), path)
-	if err != nil {
-		return err
-	}
 	now := s.clock.nowNs()
 	page := foundPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
 	}
-	at, err := v.search(r.Context(), root, look, p.after, p.limit, func(row *evidence.Row) error {
+	at, err := v.search(r.Context(), look, p.after, p.limit, func(row *evidence.Row) error {
 		e := entryOf(view, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
 		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(view, parent)

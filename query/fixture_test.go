@@ -185,7 +185,7 @@ func change(old, new []evidence.Row) []evidence.Row {
 // layer writes rows as a layer, of small row groups so that several take part.
 func (f *fixture) layer(view string, rows []evidence.Row) layer.Info {
 	f.t.Helper()
-	w := layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: 16})
+	w := layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: 16, SearchSpan: 1})
 	for i := range rows {
 		if err := w.Append(&rows[i]); err != nil {
 			f.t.Fatal(err)

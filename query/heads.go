@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -20,23 +21,36 @@ type heads struct {
 	now     func() time.Time
 	flights singleflight.Group
 
-	mu    sync.Mutex
-	known map[string]headState
+	mu     sync.Mutex
+	known  map[string]headState
+	bytes  int64 // of those known, about
+	budget int64
 	// invalidated counts the calls of invalidate: a request that began before one of them proves nothing.
 	invalidated uint64
 }
 
 type headState struct {
 	manifest *manifest.Manifest
+	bytes    int64 // about
 	etag     string
 	checked  time.Time
 }
 
-// maxHeads bounds how many heads are kept; beyond it any one goes.
-const maxHeads = 4096
+// newHeads keeps heads up to about budget bytes; beyond it any ones go.
+func newHeads(st store.Store, ttl time.Duration, now func() time.Time, budget int64) *heads {
+	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]headState{}}
+}
 
-func newHeads(st store.Store, ttl time.Duration, now func() time.Time) *heads {
-	return &heads{store: st, ttl: ttl, now: now, known: map[string]headState{}}
+// memoryOf is about how many bytes a manifest takes.
+func memoryOf(m *manifest.Manifest) int64 {
+	n := int64(4096 + 256*len(m.Sessions))
+	for _, layers := range [][]layer.Info{m.Base, m.Deltas} {
+		for i := range layers {
+			l := &layers[i]
+			n += 256 + int64(len(l.Index)+len(l.First.Parent)+len(l.First.Name)+len(l.Last.Parent)+len(l.Last.Name))
+		}
+	}
+	return n
 }
 
 // current is the view's newest version. manifest.ErrNoHead where it has none.
@@ -76,16 +90,19 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, ok := h.known[view]; !ok && len(h.known) >= maxHeads {
-		for v := range h.known {
-			delete(h.known, v)
+	h.forget(view)
+	n := memoryOf(m)
+	for v := range h.known {
+		if h.bytes+n <= h.budget {
 			break
 		}
+		h.forget(v)
 	}
+	h.bytes += n
 	if h.invalidated != invalidated {
 		checked = time.Time{}
 	}
-	h.known[view] = headState{m, etag, checked}
+	h.known[view] = headState{m, n, etag, checked}
 	return m, nil
 }
 
@@ -99,6 +116,12 @@ func (h *heads) get(view string) (headState, bool) {
 func (h *heads) drop(view string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.forget(view)
+}
+
+// forget drops a head, under the lock.
+func (h *heads) forget(view string) {
+	h.bytes -= h.known[view].bytes
 	delete(h.known, view)
 }
 

@@ -16,7 +16,7 @@ func TestHeads(t *testing.T) {
 	f.base(testView, sample())
 	counted := store.Count(f.st)
 	now := time.Now()
-	h := newHeads(counted, 250*time.Millisecond, func() time.Time { return now })
+	h := newHeads(counted, 250*time.Millisecond, func() time.Time { return now }, 1<<20)
 	version := func(want uint64, gets uint64, what string) {
 		t.Helper()
 		before := counted.Counts().Get
@@ -48,7 +48,7 @@ func TestHeadsShare(t *testing.T) {
 	f := newFixture(t)
 	f.base(testView, sample())
 	counted := store.Count(fault.New(f.st, func(fault.Call) fault.Fault { return fault.Fault{Delay: 50 * time.Millisecond} }))
-	h := newHeads(counted, time.Hour, time.Now)
+	h := newHeads(counted, time.Hour, time.Now, 1<<20)
 	gone, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	first := make(chan error, 1)

@@ -34,7 +34,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error
 		return err
 	}
 	return s.answerPage(w, r, v, p, path, func(limit int, out emit) (*position, error) {
-		dir, err := v.lookup(r.Context(), path)
+		dir, err := v.lookupAhead(r.Context(), path, p.after, false)
 		if err != nil {
 			return nil, err
 		}

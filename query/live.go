@@ -17,6 +17,9 @@ import (
 // leaderTTL is how long it is believed that a view has a live leader, or has none, before the lease is read again.
 const leaderTTL = time.Second
 
+// maxLeaders bounds how many leaders are remembered.
+const maxLeaders = 4096
+
 // leaders knows which session leads each view.
 type leaders struct {
 	store store.Store
@@ -51,7 +54,7 @@ func (l *leaders) of(ctx context.Context, view string) (string, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.known) >= maxHeads {
+	if len(l.known) >= maxLeaders {
 		clear(l.known)
 	}
 	l.known[view] = s

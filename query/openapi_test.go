@@ -71,6 +71,11 @@ func TestOpenAPIParameters(t *testing.T) {
 				want = append(want, ref)
 			}
 		}
+		// Every call takes explain, whatever else it knows.
+		if !slices.Contains(want, "explain") {
+			t.Errorf("%s lacks explain", name)
+		}
+		want = slices.DeleteFunc(want, func(p string) bool { return p == "explain" })
 		slices.Sort(want)
 		params := []string{"no_such_parameter", "1"}
 		if name == "search" {
@@ -137,5 +142,6 @@ func TestOpenAPISchemas(t *testing.T) {
 		}
 	}
 	check("Sessions", f.call("sessions").object())
+	check("Explain", f.call("list", "explain", "true").object()["explain"].(map[string]any))
 	check("Problem", f.call("metadata", "path", "/nothing").object())
 }

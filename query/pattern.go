@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/fustor/fustor/internal/layer"
 )
 
 // maxPattern bounds a search pattern, in bytes.
@@ -31,6 +33,10 @@ type pattern interface {
 	name(name string) bool
 	// literal is a text that the names of all matches have; nil if there is none.
 	literal() *literal
+	// needle is what the names of all matches have, for the search indexes; nil if there is nothing.
+	needle() *layer.Needle
+	// inside is the directory, with a slash at its end, that all matches are somewhere below.
+	inside() string
 }
 
 type verdict uint8
@@ -94,6 +100,14 @@ func (p namePart) literal() *literal {
 	return newLiteral(p.part.part, true)
 }
 
+func (p namePart) needle() *layer.Needle {
+	n := &layer.Needle{}
+	n.Add(p.part.part, false, false)
+	return n
+}
+
+func (p namePart) inside() string { return "/" }
+
 // pathPart matches a case-insensitive part of the path. As it has a slash, it either lies in the directory's path, or
 // ends it and goes on in the name.
 type pathPart struct{ whole, end, start folded }
@@ -110,6 +124,8 @@ func (p pathPart) directory(parent string) verdict {
 
 func (p pathPart) name(name string) bool { return p.start.startOf(name) }
 func (p pathPart) literal() *literal     { return nil } // a directory may match by itself
+func (p pathPart) needle() *layer.Needle { return nil }
+func (p pathPart) inside() string        { return "/" }
 
 // nameGlob matches the name.
 type nameGlob struct {
@@ -129,7 +145,9 @@ func (p nameGlob) name(name string) bool {
 	return strings.HasSuffix(name, p.suffix) && (p.exact || doublestar.MatchUnvalidated(p.glob, name))
 }
 
-func (p nameGlob) literal() *literal { return literalOf(p.glob) }
+func (p nameGlob) literal() *literal     { return literalOf(p.glob) }
+func (p nameGlob) needle() *layer.Needle { return needleOf(p.glob) }
+func (p nameGlob) inside() string        { return "/" }
 
 // pathGlob matches the path: the directory by one glob, the name by another.
 type pathGlob struct {
@@ -151,6 +169,18 @@ func (p pathGlob) directory(parent string) verdict {
 
 func (p pathGlob) name(name string) bool { return p.last.name(name) }
 func (p pathGlob) literal() *literal     { return p.last.literal() }
+func (p pathGlob) needle() *layer.Needle { return p.last.needle() }
+
+func (p pathGlob) inside() string {
+	path := "/"
+	for segment := range strings.SplitSeq(p.dir, "/") {
+		if segment == "" || strings.ContainsAny(segment, `*?[]\{}`) {
+			break
+		}
+		path += segment + "/"
+	}
+	return path
+}
 
 // folded is a part to look for without regard to case.
 type folded struct {

@@ -1,6 +1,10 @@
 package query
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/fustor/fustor/internal/layer"
+)
 
 // literal is a text that every name has which a pattern matches. Names lie one after the other in a block, so that one
 // search for the literal passes over all the names that lack it at once.
@@ -127,4 +131,32 @@ func indexFrom(s string, from int, c byte) int {
 		}
 	}
 	return len(s)
+}
+
+// needleOf are the texts that every match of a glob has, with where they stand if they begin or end it.
+func needleOf(glob string) *layer.Needle {
+	n, text, start := &layer.Needle{}, "", true
+	cut := func(end bool) {
+		n.Add(text, start, end)
+		text, start = "", false
+	}
+	for i := 0; i < len(glob); i++ {
+		switch c := glob[i]; c {
+		case '*', '?':
+			cut(false)
+		case '[':
+			cut(false)
+			i = classEnd(glob, i) - 1
+		case '\\':
+			if i++; i < len(glob) {
+				text += glob[i : i+1]
+			}
+		default:
+			text += glob[i : i+1]
+		}
+	}
+	if n := len(glob); n > 0 && glob[n-1] != ']' { // a class that was taken for longer than it is may have hidden the end
+		cut(true)
+	}
+	return n
 }

@@ -27,7 +27,10 @@ import (
 type Options struct {
 	Store         store.Store
 	Authenticator *access.Authenticator
-	// CacheBytes bounds what is kept of layers in memory; 0: 256 MiB.
+	// MemoryBytes is about what the process is to use; 0: 256 MiB. Three eighths of it are for what is kept of layers, a
+	// sixteenth for heads, an eighth for reading ahead; the rest is for answers and garbage.
+	MemoryBytes int64
+	// CacheBytes bounds what is kept of layers in memory; 0: the share above.
 	CacheBytes int64
 	// HeadTTL is how long a view's current version is believed before the store is asked again; 0: 250 ms, negative: not
 	// at all.
@@ -55,8 +58,8 @@ type Server struct {
 }
 
 const (
-	defaultCacheBytes = 256 << 20
-	defaultHeadTTL    = 250 * time.Millisecond
+	defaultMemory  = 256 << 20
+	defaultHeadTTL = 250 * time.Millisecond
 )
 
 // New returns a Server. It reads nothing yet.
@@ -64,8 +67,11 @@ func New(o Options) (*Server, error) {
 	if o.Store == nil || o.Authenticator == nil {
 		return nil, errors.New("query: Options.Store and Options.Authenticator are required")
 	}
+	if o.MemoryBytes <= 0 {
+		o.MemoryBytes = defaultMemory
+	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = defaultCacheBytes
+		o.CacheBytes = o.MemoryBytes / 8 * 3
 	}
 	if o.HeadTTL == 0 {
 		o.HeadTTL = defaultHeadTTL
@@ -87,8 +93,8 @@ func New(o Options) (*Server, error) {
 	st := metered{o.Store, clock}
 	s := &Server{
 		store: st, keys: o.Authenticator, clock: clock,
-		heads:    newHeads(st, o.HeadTTL, o.Now),
-		versions: newVersions(st, layer.NewCache(o.CacheBytes)),
+		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
+		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
 		mux:      httpapi.NewMux(),
 
@@ -145,8 +151,21 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := r.Context().Err(); err != nil { // what is cached would be answered to nobody
 		return err
 	}
-	ctx, c := withCost(r.Context(), s.clock.now())
-	return f(&costWriter{ResponseWriter: w, cost: c, now: s.clock.now}, r.WithContext(ctx), view)
+	ctx, c := withCost(r.Context(), s.clock.now)
+	r = r.WithContext(ctx)
+	var err error
+	if c.explain, err = explainParam(r); err != nil {
+		return err
+	}
+	out := &costWriter{ResponseWriter: w, cost: c}
+	if err := f(out, r, view); err != nil {
+		if !out.written {
+			w.Header().Set("Fustor-Cost", c.header())
+		}
+		return err
+	}
+	out.send()
+	return nil
 }
 
 // ready asks the store for something small; that it is not there is an answer too.

@@ -2,25 +2,21 @@ package query
 
 import (
 	"context"
-	"runtime"
-	"slices"
 	"sort"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// A scan looks at a range of keys by column: at names and parents first, at other columns only where those match, and
-// makes rows only of what is wanted. The range is cut into shards that workers take in order; what they find is used in
-// key order, so that a scan holds a few shards' hits at most.
+// A scan looks at what a plan leaves of a range of keys by column: at names and parents first, at other columns only
+// where those match, and makes rows only of what is wanted. Workers take the plan's shards in order; what they find is
+// used in key order, so that a scan holds a few shards' hits at most.
 
 const (
-	// shardGroups is how many row groups a shard has about.
-	shardGroups = 4
-	// shardAhead is how many bytes of a layer a worker reads at once.
-	shardAhead = 1 << 20
+	// maxWindow is how many shards of a scan are under way at most: so many requests to the store are.
+	maxWindow = 16
+	// decodedSize is about how many bytes of memory a byte of a row group in the store becomes.
+	decodedSize = 5
 )
 
 // hit is a row that is wanted.
@@ -35,52 +31,91 @@ type shard struct {
 	err  error
 }
 
-// scan emits what is wanted of the keys from from up to until; limit is how many are used at most, 0 all.
-func (v *version) scan(ctx context.Context, w *wanted, from, until layer.Key, limit int, out emit) error {
-	bounds, err := v.shards(ctx, from, until)
-	if err != nil {
-		return err
+// scan emits what is wanted of what a plan leaves; limit is how many are used at most, 0 all.
+func (v *version) scan(ctx context.Context, w *wanted, p *plan, limit int, out emit) error {
+	costOf(ctx).skipped.Add(p.skipped)
+	if len(p.shards) == 0 {
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the workers end by themselves
-	results := make([]chan shard, len(bounds)-1)
-	for i := range results {
-		results[i] = make(chan shard, 1)
-	}
-	workers := min(runtime.GOMAXPROCS(0), len(results))
-	tickets := make(chan struct{}, 2*workers) // shards begun and not used up
-	turns := make(chan int)
-	go func() {
-		defer close(turns)
-		for i := range results {
-			select {
-			case tickets <- struct{}{}:
-				turns <- i
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	for range workers {
-		go func() {
-			for i := range turns {
-				results[i] <- v.scanShard(ctx, w, bounds[i], bounds[i+1], limit)
-			}
-		}()
+	s := newScan(v, p)
+	defer s.close()
+	for range min(maxWindow, len(p.shards)) {
+		go s.work(ctx, w, limit)
 	}
 	var row evidence.Row
-	for _, result := range results {
+	for i := range s.results {
+		s.dispatch(i)
 		select {
-		case found := <-result:
+		case found := <-s.results[i]:
 			if err := v.use(found, &row, out); err != nil {
 				return err
 			}
+			s.used(i, limit == 0 || len(found.hits) <= limit/8)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		<-tickets
 	}
 	return nil
+}
+
+// scanning is a scan under way. Shards are handed out in order: the one that is used next always, those after it within
+// a window that grows while little is found, and as far as the process has memory for reading ahead.
+type scanning struct {
+	v       *version
+	plan    *plan
+	results []chan shard
+	turns   chan int
+	next    int     // the first shard that is not handed out
+	window  int     // how many may be under way
+	weights []int64 // of the memory taken for each
+}
+
+func newScan(v *version, p *plan) *scanning {
+	s := &scanning{v: v, plan: p, turns: make(chan int, maxWindow), window: 2,
+		results: make([]chan shard, len(p.shards)), weights: make([]int64, len(p.shards))}
+	for i := range s.results {
+		s.results[i] = make(chan shard, 1)
+	}
+	return s
+}
+
+// dispatch hands shards out, as many as may be under way when shard i is the next to be used.
+func (s *scanning) dispatch(i int) {
+	for ; s.next < len(s.results) && s.next-i < s.window; s.next++ {
+		weight := decodedSize * s.plan.shards[s.next].bytes
+		if s.next > i {
+			if !s.v.ahead.TryAcquire(weight) {
+				return
+			}
+			s.weights[s.next] = weight
+		}
+		s.turns <- s.next // has room for a whole window
+	}
+}
+
+// used gives shard i's memory back. More are to be under way where it brought the end no nearer.
+func (s *scanning) used(i int, more bool) {
+	s.v.ahead.Release(s.weights[i])
+	s.weights[i] = 0
+	if more {
+		s.window = min(2*s.window, maxWindow)
+	}
+}
+
+// close ends the workers and gives back what is left.
+func (s *scanning) close() {
+	close(s.turns)
+	for _, w := range s.weights {
+		s.v.ahead.Release(w)
+	}
+}
+
+func (s *scanning) work(ctx context.Context, w *wanted, limit int) {
+	for i := range s.turns {
+		s.results[i] <- s.v.scanShard(ctx, w, s.plan, &s.plan.shards[i], limit)
+	}
 }
 
 // use emits a shard's hits.
@@ -96,50 +131,24 @@ func (v *version) use(found shard, row *evidence.Row, out emit) error {
 	return found.err
 }
 
-// shards cuts a range of keys where row groups begin, in whatever layer: the first bound is from, the last is until.
-func (v *version) shards(ctx context.Context, from, until layer.Key) ([]layer.Key, error) {
-	layers := slices.Concat(v.view.Deltas(), v.view.Base())
-	groups := make([][]layer.Group, len(layers))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for i, l := range layers {
-		if info := l.Info(); info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0 {
-			continue
-		}
-		g.Go(func() (err error) {
-			groups[i], err = l.Groups(gctx)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, v.fail(err)
-	}
-	var starts []layer.Key
-	for i := range groups {
-		for j := range groups[i] {
-			if first := groups[i][j].First; first.Compare(from) > 0 && first.Compare(until) < 0 {
-				starts = append(starts, first)
-			}
-		}
-	}
-	slices.SortFunc(starts, layer.Key.Compare)
-	bounds := []layer.Key{from}
-	for i := shardGroups - 1; i < len(starts); i += shardGroups {
-		if starts[i] != bounds[len(bounds)-1] {
-			bounds = append(bounds, starts[i])
-		}
-	}
-	return append(bounds, until), nil
-}
-
 // scanShard finds what is wanted of a part of the range, limit+1 hits at most if there is a limit.
-func (v *version) scanShard(ctx context.Context, w *wanted, from, until layer.Key, limit int) (found shard) {
-	c := v.view.Cursor(ctx).Until(until).ReadAhead(shardAhead).SkipBase(w.none)
-	for ok := c.Seek(from); ok; ok = c.NextSpan() {
+func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searchShard, limit int) (found shard) {
+	if ctx.Err() != nil {
+		return shard{err: ctx.Err()}
+	}
+	held, err := layer.Fetch(ctx, part.places)
+	if err != nil {
+		return shard{err: v.fail(err)}
+	}
+	rows := 0
+	defer func() { costOf(ctx).rows.Add(int64(rows)) }()
+	c := v.view.Cursor(ctx).Until(part.until).Skip(p.skip).Hold(held)
+	for ok := c.Seek(part.from); ok; ok = c.NextSpan() {
 		if ctx.Err() != nil {
 			return shard{err: ctx.Err()}
 		}
 		b, first, end := c.Span()
+		rows += end - first
 		before := len(found.hits)
 		if found.hits, found.err = w.span(found.hits, b, first, end); found.err != nil {
 			found.err = v.fail(found.err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -33,11 +35,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 		return err
 	}
 	return s.answerPage(w, r, v, p, wanted.path, func(limit int, out emit) (*position, error) {
-		root, err := v.lookup(r.Context(), wanted.path)
-		if err != nil {
-			return nil, err
-		}
-		at, err := v.search(r.Context(), root, wanted, p.after, limit, out)
+		at, err := v.search(r.Context(), wanted, p.after, limit, out)
 		if at != nil {
 			at.rank = now
 		}
@@ -49,8 +47,10 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 type wanted struct {
 	path               string
 	pattern            pattern
-	literal            *literal // of the pattern
+	literal            *literal      // of the pattern
+	needle             *layer.Needle // of the pattern
 	types              [event.Other + 1]bool
+	typeBits           uint8 // the same, as in layer.Group
 	minSize, maxSize   int64 // bytes
 	minMtime, maxMtime int64 // ns
 	uid                int64 // -1: any
@@ -65,7 +65,7 @@ func wantedNames(text, path string) (*wanted, error) {
 	if w.pattern, err = compilePattern(text); err != nil {
 		return nil, httpapi.BadRequest(fmt.Sprintf("the pattern: %v", err), `\ takes the next character as it is`)
 	}
-	w.literal = w.pattern.literal()
+	w.literal, w.needle = w.pattern.literal(), w.pattern.needle()
 	w.readTypes(allTypes)
 	return w, nil
 }
@@ -110,11 +110,13 @@ func searchParams(q *httpapi.Params, now time.Time) (w *wanted, parts []string, 
 
 func (w *wanted) readTypes(list string) bool {
 	clear(w.types[:])
+	w.typeBits = 0
 	for word := range strings.SplitSeq(list, ",") {
 		known := false
 		for t := event.File; t <= event.Other; t++ {
 			if word == t.Letter() || word == t.String() {
 				w.types[t], known = true, true
+				w.typeBits |= 1 << t
 			}
 		}
 		if !known {
@@ -127,27 +129,72 @@ func (w *wanted) readTypes(list string) bool {
 // none reports whether no row of a group can be wanted, removed ones aside.
 func (w *wanted) none(g *layer.Group) bool {
 	return g.Removed == g.Rows || g.MaxSize < w.minSize || g.MinSize > w.maxSize ||
-		g.MaxMtimeSec < w.minMtime/1e9-1 || g.MinMtimeSec > w.maxMtime/1e9+1
+		g.MaxMtimeSec < w.minMtime/1e9-1 || g.MinMtimeSec > w.maxMtime/1e9+1 ||
+		g.Types&w.typeBits == 0 || w.uid >= 0 && g.Owners&layer.OwnerBit(uint32(w.uid)) == 0
 }
 
-// search emits what is wanted at and below root, after a position, up to limit.
-func (v *version) search(ctx context.Context, root *evidence.Row, w *wanted, after *position, limit int, out emit) (*position, error) {
+// search emits what is wanted at and below a path, after a position, up to limit; an error 404 where there is no such
+// path. What is at the path is looked up while the indexes are asked about what is below it.
+func (v *version) search(ctx context.Context, w *wanted, after *position, limit int, out emit) (*position, error) {
+	from, until, some := w.keys(after)
+	stretches := v.stretches(from, until, limit)
+	var root *evidence.Row
+	var below *plan
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		root, err = v.lookup(gctx, w.path)
+		return err
+	})
+	var planErr error // of less weight than that the path is not there
+	if some {
+		g.Go(func() error {
+			below, planErr = v.plan(gctx, w, stretches[0], stretches[1])
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	page := limited{limit: limit, emit: out}
-	own := layer.Key{Parent: root.Parent, Name: root.Name}
 	if after == nil && root.Parent != "" && w.row(root) {
 		if err := page.take(root); err != nil {
 			return page.end(err)
 		}
 	}
-	if root.Type != event.Directory {
+	if root.Type != event.Directory || !some {
 		return page.end(nil)
 	}
-	parent := root.ChildParent()
-	from, until := layer.Key{Parent: parent}, subtreeEnd(parent)
-	if after != nil && after.key != own {
-		from = keyAfter(after.key)
+	for i := 0; ; {
+		if planErr != nil {
+			return nil, planErr
+		}
+		if err := v.scan(ctx, w, below, limit, page.take); err != nil {
+			return page.end(err)
+		}
+		if i++; i+1 == len(stretches) {
+			return page.end(nil)
+		}
+		below, planErr = v.plan(ctx, w, stretches[i], stretches[i+1])
 	}
-	return page.end(v.scan(ctx, w, from, until, limit, page.take))
+}
+
+// keys is the range of keys below the path that may have what is wanted; some is false where there is none.
+func (w *wanted) keys(after *position) (from, until layer.Key, some bool) {
+	root := layer.KeyOf(w.path)
+	parent := strings.TrimSuffix(w.path, "/") + "/"
+	from, until = layer.Key{Parent: parent}, subtreeEnd(parent)
+	// Where the pattern says how the paths of all matches begin, the rest need not be looked at.
+	if inside := w.pattern.inside(); strings.HasPrefix(inside, parent) {
+		from, until = layer.Key{Parent: inside}, subtreeEnd(inside)
+	} else if !strings.HasPrefix(parent, inside) {
+		return from, until, false
+	}
+	if after != nil && after.key != root {
+		if next := keyAfter(after.key); next.Compare(from) > 0 {
+			from = next
+		}
+	}
+	return from, until, true
 }
 
 // row reports whether a row is wanted; for the one that stands outside the range of the search.

@@ -45,7 +45,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	} else if s.notModified(w, r, v.m) {
 		return nil
 	}
-	root, err := v.lookup(r.Context(), path)
+	root, err := v.lookupAhead(r.Context(), path, p.after, depth > 1)
 	var unknown *httpapi.Error
 	if scanning != nil && errors.As(err, &unknown) && unknown.Status == http.StatusNotFound {
 		httpapi.WriteJSON(w, r, http.StatusAccepted, map[string]any{"path": path, "job": scanning, "version": v.m.Version})

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -20,6 +22,10 @@ type version struct {
 	m      *manifest.Manifest
 	view   *layer.View
 	pinned bool // it is a cursor's, not the current one
+	ahead  *semaphore.Weighted
+	log    *slog.Logger
+	// damaged are the layers whose search index was found damaged.
+	damaged sync.Map
 
 	mu    sync.Mutex
 	found *marks // of the whole view, once they were asked for
@@ -29,14 +35,19 @@ type version struct {
 type versions struct {
 	store store.Store
 	cache *layer.Cache
+	ahead *semaphore.Weighted // bytes of memory for reading ahead
+	log   *slog.Logger
 	open  *otter.Cache[string, *version] // by the manifest's key
 }
 
-// maxOpen bounds the versions that are kept open; what they are made of is in the layers' cache.
-const maxOpen = 256
+// maxOpen bounds the versions that are kept open, by the number of their layers; what they are made of is in the
+// layers' cache.
+const maxOpen = 4096
 
-func newVersions(st store.Store, cache *layer.Cache) *versions {
-	return &versions{st, cache, otter.Must(&otter.Options[string, *version]{MaximumSize: maxOpen})}
+func newVersions(st store.Store, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
+	return &versions{st, cache, semaphore.NewWeighted(ahead), log, otter.Must(&otter.Options[string, *version]{
+		MaximumWeight: maxOpen, Weigher: func(_ string, v *version) uint32 { return uint32(16 + len(v.m.Base) + len(v.m.Deltas)) },
+	})}
 }
 
 // of opens a manifest's version.
@@ -49,7 +60,7 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
 	}
-	v := &version{m: m, view: view, pinned: pinned}
+	v := &version{m: m, view: view, pinned: pinned, ahead: s.ahead, log: s.log}
 	s.open.Set(key, v)
 	return v, nil
 }
@@ -119,6 +130,7 @@ func (v *version) lookup(ctx context.Context, path string) (*evidence.Row, error
 	if err != nil {
 		return nil, v.fail(err)
 	}
+	costOf(ctx).rows.Add(1)
 	if !found || r.Removed {
 		return nil, errNoPath(path)
 	}

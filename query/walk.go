@@ -13,7 +13,7 @@ import (
 
 const (
 	// streamAhead is how many bytes of a layer a long walk reads at once.
-	streamAhead = 4 << 20
+	streamAhead = 2 << 20
 	// longWalk is from how many rows on a walk is long; row groups have about so many.
 	longWalk = 8 << 10
 	// checkEvery is after how many rows a walk looks whether anybody still waits for it.
@@ -75,6 +75,9 @@ func (w *walk) emit(out emit) error {
 	return out(&w.row)
 }
 
+// charge has the rows that were passed counted.
+func (w *walk) charge() { costOf(w.ctx).rows.Add(int64(w.n)) }
+
 // end is what ended the pass early, if anything did.
 func (w *walk) end() error {
 	if err := w.cursor.Err(); err != nil {
@@ -86,6 +89,7 @@ func (w *walk) end() error {
 // children emits the entries of a directory after a position.
 func (v *version) children(ctx context.Context, parent string, after *position, limit int, out emit) error {
 	w := v.walk(ctx, childrenEnd(parent), limit)
+	defer w.charge()
 	for ok := w.seek(layer.Key{Parent: parent}, after); ok; ok = w.cursor.Next() {
 		if err := w.emit(out); err != nil {
 			return err
@@ -97,6 +101,7 @@ func (v *version) children(ctx context.Context, parent string, after *position, 
 // subtree emits what is below a directory, depth levels of it, after a position. What lies deeper is jumped over.
 func (v *version) subtree(ctx context.Context, parent string, depth int, after *position, limit int, out emit) error {
 	w := v.walk(ctx, subtreeEnd(parent), limit)
+	defer w.charge()
 	slashes := strings.Count(parent, "/") + depth // as many in a parent are too deep
 	inside, deep := "", 0
 	for ok := w.seek(layer.Key{Parent: parent}, after); ok; {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
 )
 
 // cli is the command tree. The groups are headings of the overview.
@@ -70,6 +71,7 @@ type app struct {
 	stdout, stderr *os.File
 	getenv         func(string) string
 	model          *kong.Application
+	explained      *client.Client // whose cost is printed at the end; mostly nil
 }
 
 // terminal reports whether someone is looking at f.

@@ -39,7 +39,9 @@ func run() int {
 	}
 	a.globals = c.globals
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return a.report(parsed.Run(a))
+	err = parsed.Run(a)
+	a.explain()
+	return a.report(err)
 }
 
 // newParser makes kong's parser of c. A cli that kong cannot read is a mistake in this package.

@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/query"
 )
 
 type queryCmd struct {
-	Store  string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
-	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
-	APIKey string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, besides those kept in the store."`
+	Store  string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	Listen string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
+	Memory *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory that the process is to stay within (default 256MiB); caches get their shares of it."`
+	APIKey string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, besides those kept in the store."`
 }
 
 // Help implements kong.HelpProvider.
@@ -21,10 +25,23 @@ func (queryCmd) Help() string {
 Examples:
 
     fustor query --store file:///srv/fustor
-    fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080`
+    fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080
+    fustor query --store file:///srv/fustor --memory 1GiB`
 }
 
+const (
+	defaultQueryMemory = 256 << 20
+	leastQueryMemory   = 64 << 20
+)
+
 func (c *queryCmd) Run(ctx context.Context, a *app) error {
+	memory := int64(defaultQueryMemory)
+	if c.Memory != nil {
+		memory = c.Memory.Bytes
+	}
+	if memory < leastQueryMemory {
+		return usageError("--memory must be at least %s", show.Size(leastQueryMemory))
+	}
 	st, err := openForReading(ctx, c.Store)
 	if err != nil {
 		return err
@@ -33,8 +50,12 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if a.getenv("GOMEMLIMIT") == "" {
+		// The collector's limit leaves out the program itself and what the kernel holds for it.
+		debug.SetMemoryLimit(memory - memory/5)
+	}
 	log := a.logger()
-	q, err := query.New(query.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry()})
+	q, err := query.New(query.Options{Store: st, Authenticator: keys, MemoryBytes: memory, Logger: log, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		return err
 	}
@@ -42,6 +63,6 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	log.Info("query is ready", "url", "http://"+l.Addr().String(), "store", st.String())
+	log.Info("query is ready", "memory", show.Size(memory), "url", "http://"+l.Addr().String(), "store", st.String())
 	return serve(ctx, l, q.Handler(), log)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 )
 
@@ -19,6 +20,8 @@ type serverFlags struct {
 	APIKey string `name:"api-key" placeholder:"KEY" group:"server" help:"Its key ($$FUSTOR_API_KEY)."`
 	View   string `placeholder:"VIEW" group:"server" help:"View to ask, default if nothing names one ($$FUSTOR_VIEW)."`
 	Data   string `placeholder:"DIR" group:"server" help:"Data directory of the fustor up to ask ($$FUSTOR_DATA)."`
+	// Explain is told on stderr once the command has printed its answer.
+	Explain bool `group:"server" help:"Also print, on stderr, what the answer cost the server."`
 }
 
 // connect finds the server. It sends nothing.
@@ -36,12 +39,29 @@ func (f *serverFlags) connect(a *app) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.New(client.Options{
-		URL: server.URL, Key: server.Key, View: server.View, UserAgent: "fustor/" + buildVersion().Version,
+		URL: server.URL, Key: server.Key, View: server.View, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain,
 	})
 	if err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}
 	}
+	if f.Explain {
+		a.explained = c
+	}
 	return c, nil
+}
+
+// explain prints what the command's calls cost the server, if the user asked for that.
+func (a *app) explain() {
+	if a.explained == nil {
+		return
+	}
+	c := a.explained.Cost()
+	if c.Calls == 0 {
+		return
+	}
+	fmt.Fprintf(a.stderr, "cost: %s GETs of %s, %s rows looked at, row groups: %s read, %s ruled out, %s cache hits, %.1f ms, version %d\n",
+		show.Count(c.Gets), show.Size(c.Bytes), show.Count(c.Rows), show.Count(c.GroupsRead), show.Count(c.GroupsSkipped),
+		show.Count(c.CacheHits), c.Milliseconds, c.Version)
 }
 
 // viewPath is a PATH argument as the view has it: from its root, cleaned, byte for byte.

@@ -127,6 +127,12 @@ func (c *Client) stream(ctx context.Context, call string, q url.Values, each Eac
 		if err != nil {
 			return broken(ctx, call, count, err)
 		}
+		if c.explain {
+			if cost, ok := costOfLine(line); ok {
+				c.costs.add(cost)
+				continue
+			}
+		}
 		if err := d.node(line, &n); err != nil {
 			return broken(ctx, call, count, err)
 		}

@@ -24,6 +24,7 @@ type Options struct {
 	Key       string       // sent as X-API-Key; empty: none
 	View      string       // the view that is asked
 	UserAgent string       // optional
+	Explain   bool         // ask what each call costs, for Cost
 	HTTP      *http.Client // optional; nil: one without a time limit, as streams may take long
 }
 
@@ -33,6 +34,8 @@ type Client struct {
 	key       string
 	userAgent string
 	http      *http.Client
+	explain   bool
+	costs     costs
 }
 
 // New makes a Client. It sends nothing.
@@ -44,7 +47,7 @@ func New(o Options) (*Client, error) {
 	if strings.ContainsAny(o.Key, "\r\n") {
 		return nil, fmt.Errorf("the API key has a line break in it")
 	}
-	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP}
+	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP, explain: o.Explain}
 	c.base = strings.TrimRight(o.URL, "/") + "/api/v1/views/" + url.PathEscape(o.View)
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -80,6 +83,9 @@ func (c *Client) get(ctx context.Context, call string, q url.Values, accept stri
 
 // ask sends a call; the caller closes the answer's body.
 func (c *Client) ask(ctx context.Context, call string, q url.Values, accept string) (*http.Response, error) {
+	if c.explain {
+		q.Set("explain", "true")
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+call+"?"+q.Encode(), nil)
 	if err != nil {
 		return nil, err
@@ -98,6 +104,9 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
 		defer resp.Body.Close()
 		return nil, problem(resp)
+	}
+	if cost, ok := costOfHeader(resp.Header); ok && c.explain && accept == "application/json" {
+		c.costs.add(cost)
 	}
 	return resp, nil
 }

@@ -114,11 +114,14 @@ func (b *builder) describe() Group {
 	}
 	minMtime, maxMtime := int64(math.MaxInt64), int64(math.MinInt64)
 	removed, sizes := b.numbers[ColumnRemoved], b.numbers[ColumnSize]
+	types, owners := b.numbers[ColumnType], b.numbers[ColumnUID]
 	for i, mtime := range b.numbers[ColumnMtimeNs] {
 		g.Removed += int(removed[i])
 		if removed[i] == 0 {
 			minMtime, maxMtime = min(minMtime, mtime), max(maxMtime, mtime)
 			g.MinSize, g.MaxSize = min(g.MinSize, sizes[i]), max(g.MaxSize, sizes[i])
+			g.Types |= 1 << types[i]
+			g.Owners |= OwnerBit(uint32(owners[i]))
 		}
 	}
 	for _, v := range b.numbers[ColumnAgentMissing] {

@@ -7,7 +7,7 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Cache keeps indexes and decoded row groups of any number of layers, up to a budget. Readers of the same thing at the
+// Cache keeps indexes, pages of search indexes and decoded row groups of any number of layers, up to a budget. Readers of the same thing at the
 // same time wait for one read. It is safe for concurrent use; one Cache belongs to one store.
 type Cache struct {
 	entries *otter.Cache[cacheKey, cached]
@@ -15,13 +15,14 @@ type Cache struct {
 
 type cacheKey struct {
 	view, id string
-	group    int // -1 is the index
+	group    int // -1 is the index, -2-i page i of the search index
 }
 
-// cached is one of both.
+// cached is one of them.
 type cached struct {
 	index *index
 	block *Block
+	page  []byte // compressed
 }
 
 // NewCache makes a cache of about that many bytes. What a row group weighs follows the columns that were decoded.
@@ -39,6 +40,9 @@ func (v cached) bytes() int64 {
 	if v.block != nil {
 		return v.block.size.Load()
 	}
+	if v.index == nil {
+		return 128 + int64(len(v.page))
+	}
 	n := int64(256)
 	for i := range v.index.groups {
 		g := &v.index.groups[i]
@@ -49,15 +53,44 @@ func (v cached) bytes() int64 {
 
 func (c *Cache) load(ctx context.Context, k cacheKey, load func(context.Context) (cached, error)) (cached, error) {
 	if v, ok := c.entries.GetIfPresent(k); ok {
+		spend(ctx, Cost{Hits: 1})
 		return v, nil
 	}
 	return c.entries.Get(ctx, k, otter.LoaderFunc[cacheKey, cached](func(ctx context.Context, _ cacheKey) (cached, error) {
 		v, err := load(ctx)
-		if err == nil && v.block != nil {
-			v.block.grown = func(b *Block) { c.reweigh(k, b) }
+		if err == nil {
+			c.watch(k, v)
 		}
 		return v, err
 	}))
+}
+
+// loadMany is load of several at once; load reads those that are missing. Each key is read once, whoever asks for it.
+// After an error some are missing.
+func (c *Cache) loadMany(ctx context.Context, keys []cacheKey, load func(context.Context, []cacheKey) (map[cacheKey]cached, error)) (map[cacheKey]cached, error) {
+	missed := int64(0)
+	found, err := c.entries.BulkGet(ctx, keys, otter.BulkLoaderFunc[cacheKey, cached](func(ctx context.Context, missing []cacheKey) (map[cacheKey]cached, error) {
+		missed += int64(len(missing))
+		out, err := load(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		for k, v := range out {
+			c.watch(k, v)
+		}
+		return out, nil
+	}))
+	if err == nil {
+		spend(ctx, Cost{Hits: max(0, int64(len(keys))-missed)})
+	}
+	return found, err
+}
+
+// watch has a block's growth weighed.
+func (c *Cache) watch(k cacheKey, v cached) {
+	if v.block != nil {
+		v.block.grown = func(b *Block) { c.reweigh(k, b) }
+	}
 }
 
 // reweigh notes that a block has grown, if it is still here.
@@ -74,4 +107,10 @@ func (c *Cache) reweigh(k cacheKey, b *Block) {
 func (c *Cache) block(k cacheKey) *Block {
 	v, _ := c.entries.GetIfPresent(k)
 	return v.block
+}
+
+// has reports whether something is here, without counting as a use.
+func (c *Cache) has(k cacheKey) bool {
+	_, ok := c.entries.GetEntryQuietly(k)
+	return ok
 }

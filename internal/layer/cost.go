@@ -5,18 +5,21 @@ import (
 	"sync/atomic"
 )
 
-// Cost is what reading took from the store. What came from a Cache costs nothing.
+// Cost is what reading took from the store. What came from a Cache costs nothing but is counted.
 type Cost struct {
 	Gets   int64 `json:"gets"`   // requests
 	Bytes  int64 `json:"bytes"`  // of their answers
 	Groups int64 `json:"groups"` // row groups among them
+	Hits   int64 `json:"hits"`   // indexes, pages of search indexes and row groups that a Cache had
 }
 
 // Meter adds up the cost of everything that is read under its context. It is safe for concurrent use.
-type Meter struct{ gets, bytes, groups atomic.Int64 }
+type Meter struct{ gets, bytes, groups, hits atomic.Int64 }
 
 // Cost is the sum so far.
-func (m *Meter) Cost() Cost { return Cost{m.gets.Load(), m.bytes.Load(), m.groups.Load()} }
+func (m *Meter) Cost() Cost {
+	return Cost{m.gets.Load(), m.bytes.Load(), m.groups.Load(), m.hits.Load()}
+}
 
 type meterKey struct{}
 
@@ -31,5 +34,6 @@ func spend(ctx context.Context, c Cost) {
 		m.gets.Add(c.Gets)
 		m.bytes.Add(c.Bytes)
 		m.groups.Add(c.Groups)
+		m.hits.Add(c.Hits)
 	}
 }

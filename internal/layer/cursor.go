@@ -70,8 +70,25 @@ func (c *Cursor) ReadAhead(bytes int64) *Cursor {
 func (c *Cursor) SkipBase(skip func(*Group) bool) *Cursor {
 	for _, r := range c.runs {
 		if r.base {
-			r.skip = skip
+			r.skip = func(_ *Layer, _ int, g *Group) bool { return skip(g) }
 		}
+	}
+	return c
+}
+
+// Skip passes over row groups of any layer without reading them. A group of a delta may be skipped only for its keys:
+// its rows hide those of the same keys below, which would come forth. Call it before the first Seek or Next.
+func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
+	for _, r := range c.runs {
+		r.skip = skip
+	}
+	return c
+}
+
+// Hold has the cursor use blocks that were fetched for it.
+func (c *Cursor) Hold(h Held) *Cursor {
+	for _, r := range c.runs {
+		r.held = h
 	}
 	return c
 }

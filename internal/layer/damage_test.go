@@ -128,7 +128,7 @@ func TestWrongObjectsAreNoticed(t *testing.T) {
 		{"an index cut short", index, b.Index[:len(b.Index)-1], nil},
 		{"the index of another layer", index, other.Index, nil},
 		{"a text for an index", index, []byte("hello, this is no index at all"), nil},
-		{"an index of a later version", index, append([]byte("FXLI\x02"), b.Index[5:]...), nil},
+		{"an index of a later version", index, append([]byte("FXLI\x03"), b.Index[5:]...), nil},
 		{"more rows in the manifest", index, b.Index, func(i Info) Info { i.Rows++; return i }},
 		{"fewer tombstones in the manifest", index, b.Index, func(i Info) Info { i.Removed--; return i }},
 		{"another last key in the manifest", index, b.Index, func(i Info) Info { i.Last.Name += "x"; return i }},
@@ -282,7 +282,7 @@ func recompressed(t testing.TB, e *encoder, rng *rand.Rand, data []byte, chunks 
 
 // FuzzIndex: whatever is taken for an index is in order and fits what the manifest says.
 func FuzzIndex(f *testing.F) {
-	w := NewWriter(WriterOptions{ID: id(1), RowsPerGroup: 40})
+	w := NewWriter(WriterOptions{ID: id(1), RowsPerGroup: 40, SearchSpan: 1})
 	for r := range gentree.New(gentree.Options{Seed: 1, Rows: 300}).Rows() {
 		if err := w.Append(r); err != nil {
 			f.Fatal(err)
@@ -292,10 +292,14 @@ func FuzzIndex(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	x := &index{id: id(1), bytes: b.Info.Bytes, groups: w.groups}
-	f.Add(x.body())
-	f.Fuzz(func(t *testing.T, body []byte) {
-		x, err := parseIndex(body)
+	x, err := decodeIndex(b.Info.Index, &b.Info)
+	if err != nil || x.search.span != 1 {
+		f.Fatal(x, err)
+	}
+	f.Add(x.body(), byte(1))
+	f.Add(x.body(), byte(2))
+	f.Fuzz(func(t *testing.T, body []byte, version byte) {
+		x, err := parseIndex(body, version)
 		if err != nil || x.check(&b.Info) != nil {
 			return
 		}
@@ -308,6 +312,11 @@ func FuzzIndex(f *testing.F) {
 		}
 		if rows != b.Info.Rows {
 			t.Fatalf("%d rows", rows)
+		}
+		for _, p := range x.search.pages {
+			if x.search.span > 0 && (p.bytes <= 0 || p.offset+p.bytes > b.Info.Bytes) {
+				t.Fatalf("%+v", p)
+			}
 		}
 	})
 }

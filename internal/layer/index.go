@@ -28,6 +28,10 @@ type Group struct {
 	MinSize, MaxSize         int64
 	// NotUTF8: some text in it is not UTF-8.
 	NotUTF8 bool
+	// Types and Owners have a bit for each event.Type and each owner (see OwnerBit) of the rows that are not removed,
+	// and may have others. An index of version 1 does not know: all are set.
+	Types  uint8
+	Owners uint64
 	// Hash is the xxHash64 of the row group's bytes.
 	Hash uint64
 }
@@ -35,17 +39,22 @@ type Group struct {
 // Covers reports whether k lies between the group's first and last key.
 func (g *Group) Covers(k Key) bool { return g.First.Compare(k) <= 0 && k.Compare(g.Last) <= 0 }
 
+// OwnerBit is the bit that a uid sets in Group.Owners. Several uids share it.
+func OwnerBit(uid uint32) uint64 { return 1 << (uid * 0x9e3779b1 >> 26) }
+
 // index is a layer's index. docs/formats-layer.md has its encoding.
 type index struct {
 	id     string
 	bytes  int64 // of the Parquet object
 	rows   int64
 	groups []Group
+	search searchSection
 }
 
 const (
-	indexMagic   = "FXLI"
-	indexVersion = 1
+	indexMagic = "FXLI"
+	// indexVersion is what is written. Version 1 lacks types, owners and the search index.
+	indexVersion = 2
 	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
 	schemaVersion = 1
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
@@ -77,6 +86,15 @@ func (x *index) body() []byte {
 		b = appendKey(b, last, g.First)
 		b = appendKey(b, g.First, g.Last)
 		last = g.Last
+	}
+	b = binary.AppendUvarint(b, uint64(x.search.span))
+	if x.search.span > 0 {
+		for i := range x.search.pages {
+			b = binary.AppendUvarint(b, uint64(x.search.pages[i].bytes))
+		}
+		for i := range x.search.pages {
+			b = binary.LittleEndian.AppendUint64(b, x.search.pages[i].hash)
+		}
 	}
 	for i := range x.groups {
 		b = binary.LittleEndian.AppendUint64(b, x.groups[i].Hash)
@@ -117,7 +135,13 @@ var groupFields = []struct {
 	{func(g *Group) uint64 { return zigzag(g.MaxMtimeSec) }, func(g *Group, v uint64) { g.MaxMtimeSec = unzigzag(v) }},
 	{func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MinSize))) }, func(g *Group, v uint64) { g.MinSize = int64(uint64(1) << v >> 1) }},
 	{func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MaxSize))) }, func(g *Group, v uint64) { g.MaxSize = 1<<v - 1 }},
+	// from version 2 on
+	{func(g *Group) uint64 { return uint64(g.Types) }, func(g *Group, v uint64) { g.Types = uint8(v) }},
+	{func(g *Group) uint64 { return g.Owners }, func(g *Group, v uint64) { g.Owners = v }},
 }
+
+// groupFields1 is how many of groupFields version 1 has.
+const groupFields1 = 10
 
 func (g *Group) flags() (f uint64) {
 	if g.NotUTF8 {
@@ -133,6 +157,7 @@ func (g *Group) flags() (f uint64) {
 func (g *Group) round() {
 	if g.Removed == g.Rows {
 		g.MinMtimeSec, g.MaxMtimeSec, g.MinSize, g.MaxSize = math.MaxInt64, math.MinInt64, math.MaxInt64, 0
+		g.Types, g.Owners = 0, 0
 		return
 	}
 	g.MinSize = int64(uint64(1) << bits.Len64(uint64(g.MinSize)) >> 1)
@@ -166,8 +191,9 @@ func decodeIndex(b []byte, info *Info) (*index, error) {
 	if len(b) < head || string(b[:len(indexMagic)]) != indexMagic {
 		return nil, errors.New("not the index of a layer")
 	}
-	if v := b[len(indexMagic)]; v != indexVersion {
-		return nil, fmt.Errorf("an index of version %d, this is %d", v, indexVersion)
+	version := b[len(indexMagic)]
+	if version == 0 || version > indexVersion {
+		return nil, fmt.Errorf("an index of version %d, this knows those up to %d", version, indexVersion)
 	}
 	if xxhash.Sum64(b[head:]) != binary.LittleEndian.Uint64(b[head-8:]) {
 		return nil, errors.New("the index is damaged: its checksum differs")
@@ -184,7 +210,7 @@ func decodeIndex(b []byte, info *Info) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decompress the index: %w", err)
 	}
-	x, err := parseIndex(plain)
+	x, err := parseIndex(plain, version)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +255,7 @@ func (r *indexReader) key(before Key) Key {
 	return Key{Parent: r.after(before.Parent), Name: r.after(before.Name)}
 }
 
-func parseIndex(plain []byte) (*index, error) {
+func parseIndex(plain []byte, version byte) (*index, error) {
 	r := &indexReader{b: plain}
 	if v := r.uvarint(); v != schemaVersion {
 		return nil, fmt.Errorf("a layer of schema version %d, this is %d", v, schemaVersion)
@@ -240,7 +266,14 @@ func parseIndex(plain []byte) (*index, error) {
 		return nil, errIndex
 	}
 	x.groups = make([]Group, n)
-	for _, field := range groupFields {
+	fields := groupFields
+	if version == 1 {
+		fields = fields[:groupFields1]
+		for i := range x.groups {
+			x.groups[i].Types, x.groups[i].Owners = math.MaxUint8, math.MaxUint64
+		}
+	}
+	for _, field := range fields {
 		for i := range x.groups {
 			field.set(&x.groups[i], r.uvarint())
 		}
@@ -251,6 +284,9 @@ func parseIndex(plain []byte) (*index, error) {
 		g.First = r.key(last)
 		g.Last = r.key(g.First)
 		last = g.Last
+	}
+	if version > 1 {
+		r.search(&x.search, int(n))
 	}
 	if r.bad || uint64(len(r.b)) != 8*n {
 		return nil, errIndex
@@ -267,7 +303,47 @@ func parseIndex(plain []byte) (*index, error) {
 		offset += g.Bytes
 		x.rows += int64(g.Rows)
 	}
+	if x.search.span > 0 && !x.search.place(offset, x.bytes) {
+		return nil, errIndex
+	}
 	return x, nil
+}
+
+// search reads what is said of the search index of n row groups.
+func (r *indexReader) search(s *searchSection, n int) {
+	span := r.uvarint()
+	if span == 0 {
+		return
+	}
+	if span > maxGroups || n == 0 {
+		r.bad, r.b = true, nil
+		return
+	}
+	s.span = int(span)
+	for i := range s.pages {
+		s.pages[i].bytes = int64(r.uvarint())
+	}
+	if len(r.b) < 8*searchPages {
+		r.bad, r.b = true, nil
+		return
+	}
+	for i := range s.pages {
+		s.pages[i].hash = binary.LittleEndian.Uint64(r.b[8*i:])
+	}
+	r.b = r.b[8*searchPages:]
+}
+
+// place puts the pages one after the other from offset on, and reports whether they lie before the end.
+func (s *searchSection) place(offset, end int64) bool {
+	for i := range s.pages {
+		p := &s.pages[i]
+		if p.bytes <= 0 || p.bytes > end-offset {
+			return false
+		}
+		p.offset = offset
+		offset += p.bytes
+	}
+	return true
 }
 
 // check compares the index with what the manifest says of the layer.

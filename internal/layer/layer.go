@@ -18,6 +18,7 @@ type Layer struct {
 	info   Info
 	cache  *Cache
 	loaded atomic.Pointer[index]
+	grams  atomic.Pointer[[]*gramSet] // the search index, once row groups were taken for copying
 }
 
 // New is a layer of which nothing is read before it is needed.
@@ -129,23 +130,25 @@ func (l *Layer) RawGroups(ctx context.Context, from, to int) ([]RawGroup, error)
 	if from < 0 || from >= to || to > len(x.groups) {
 		return nil, fmt.Errorf("layer %s has no row groups %d to %d", l.info.ID, from, to)
 	}
-	return l.readGroups(ctx, x, from, to)
+	raw, err := l.readGroups(ctx, x, from, to)
+	if err != nil {
+		return nil, err
+	}
+	if columns := l.searchColumns(ctx, x); columns != nil {
+		for i := range raw {
+			raw[i].grams = columns[(from+i)/x.search.span]
+		}
+	}
+	return raw, nil
 }
 
 func (l *Layer) readGroups(ctx context.Context, x *index, from, to int) ([]RawGroup, error) {
 	first, last := &x.groups[from], &x.groups[to-1]
-	n := last.Offset + last.Bytes - first.Offset
-	body, err := l.st.GetRange(ctx, l.object(), first.Offset, n)
-	spend(ctx, Cost{Gets: 1, Bytes: int64(len(body)), Groups: int64(to - from)})
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, &FormatError{Object: l.object(), Err: err, Reason: fmt.Sprintf("it ends before byte %d, where its index has a row group", first.Offset+n)}
-	}
+	body, err := l.readRange(ctx, first.Offset, last.Offset+last.Bytes-first.Offset)
 	if err != nil {
-		return nil, readError(l.object(), err)
+		return nil, err
 	}
-	if int64(len(body)) != n {
-		return nil, &FormatError{Object: l.object(), Reason: fmt.Sprintf("%d bytes came where %d were asked for", len(body), n)}
-	}
+	spend(ctx, Cost{Groups: int64(to - from)})
 	out := make([]RawGroup, 0, to-from)
 	for i := from; i < to; i++ {
 		g := &x.groups[i]
@@ -153,4 +156,20 @@ func (l *Layer) readGroups(ctx context.Context, x *index, from, to int) ([]RawGr
 		out = append(out, RawGroup{Group: *g, Data: body[at : at+g.Bytes : at+g.Bytes], object: l.object()})
 	}
 	return out, nil
+}
+
+// readRange reads a part of the layer's object.
+func (l *Layer) readRange(ctx context.Context, offset, n int64) ([]byte, error) {
+	body, err := l.st.GetRange(ctx, l.object(), offset, n)
+	spend(ctx, Cost{Gets: 1, Bytes: int64(len(body))})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, &FormatError{Object: l.object(), Err: err, Reason: fmt.Sprintf("it ends before byte %d, up to where its index has something", offset+n)}
+	}
+	if err != nil {
+		return nil, readError(l.object(), err)
+	}
+	if int64(len(body)) != n {
+		return nil, &FormatError{Object: l.object(), Reason: fmt.Sprintf("%d bytes came where %d were asked for", len(body), n)}
+	}
+	return body, nil
 }

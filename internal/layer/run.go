@@ -12,7 +12,8 @@ type run struct {
 	layers []*Layer // in key order, disjoint
 	rank   int      // of two rows of a key, the one of the run with the lower rank counts
 	base   bool
-	skip   func(*Group) bool
+	skip   func(l *Layer, i int, g *Group) bool // nil: none
+	held   Held
 	ahead  readAhead
 
 	done  bool
@@ -46,7 +47,7 @@ func (r *run) seek(ctx context.Context, k Key, io bool) (ok bool, err error) {
 		}
 	}
 	g := sort.Search(len(x.groups), func(i int) bool { return x.groups[i].Last.Compare(k) >= 0 })
-	if x.groups[g].First.Compare(k) >= 0 || r.skip != nil && r.skip(&x.groups[g]) {
+	if x.groups[g].First.Compare(k) >= 0 || r.skip != nil && r.skip(l, g, &x.groups[g]) {
 		r.enter(g, x.groups[g].First)
 		return r.settle(ctx, io)
 	}
@@ -69,6 +70,9 @@ func (r *run) cachedBlock(g int) *Block {
 	l := r.layers[r.layer]
 	if r.block != nil && r.group == g && r.from == l {
 		return r.block
+	}
+	if b := r.held[Place{l, g}]; b != nil {
+		return b
 	}
 	return l.cache.block(l.cacheKey(g))
 }
@@ -95,7 +99,7 @@ func (r *run) settle(ctx context.Context, io bool) (ok bool, err error) {
 			}
 		}
 		for ; r.group < len(x.groups); r.group++ {
-			if !r.skip(&x.groups[r.group]) {
+			if !r.skip(l, r.group, &x.groups[r.group]) {
 				r.enter(r.group, x.groups[r.group].First)
 				return true, nil
 			}
@@ -110,8 +114,12 @@ func (r *run) open(ctx context.Context) error {
 	if r.block != nil {
 		return nil
 	}
-	b, err := r.ahead.block(ctx, r.layers[r.layer], r.group)
-	r.block, r.from = b, r.layers[r.layer]
+	l := r.layers[r.layer]
+	if r.block, r.from = r.held[Place{l, r.group}], l; r.block != nil {
+		return nil
+	}
+	b, err := r.ahead.block(ctx, l, r.group)
+	r.block = b
 	return err
 }
 

@@ -68,6 +68,9 @@ func (v *View) Get(ctx context.Context, k Key, r *evidence.Row) (found bool, err
 		if !known {
 			return getCold(ctx, layers[i:], k, r)
 		}
+		if b != nil {
+			spend(ctx, Cost{Hits: 1})
+		}
 		if found, err := rowIn(b, k, r); found || err != nil {
 			return found, err
 		}

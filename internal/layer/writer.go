@@ -34,6 +34,8 @@ type WriterOptions struct {
 	ID string
 	// RowsPerGroup; 0 is RowsPerGroup. Smaller groups make cold reads cheaper and the layer larger.
 	RowsPerGroup int
+	// SearchSpan is how many row groups a column of the search index stands for; 0: as many as have RowsPerGroup rows.
+	SearchSpan int
 	// SizeHint is how long Data may become, bytes; it saves copying.
 	SizeHint int64
 }
@@ -46,7 +48,8 @@ type Writer struct {
 	data    []byte
 	groups  []Group
 	footer  []format.RowGroup
-	rows    int64 // in groups
+	columns []*gramSet // of the search index
+	rows    int64      // in groups
 	removed int64
 	last    Key // of everything appended
 	any     bool
@@ -59,6 +62,9 @@ func NewWriter(o WriterOptions) *Writer {
 		o.RowsPerGroup = RowsPerGroup
 	}
 	o.RowsPerGroup = min(o.RowsPerGroup, MaxRowsPerGroup)
+	if o.SearchSpan <= 0 {
+		o.SearchSpan = max(1, RowsPerGroup/o.RowsPerGroup)
+	}
 	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
 	w.data = append(w.data, parquetMagic...)
 	w.encoder, w.err = newEncoder()
@@ -154,7 +160,8 @@ func (w *Writer) AppendBlock(b *Block, from, to int) error {
 type RawGroup struct {
 	Group
 	Data   []byte
-	object string // where it comes from
+	object string   // where it comes from
+	grams  *gramSet // of its names, and maybe others; nil if its layer has no search index
 }
 
 // AppendGroup adds another layer's row group without decoding it. Rows gathered before become a group of their own,
@@ -170,6 +177,16 @@ func (w *Writer) AppendGroup(raw RawGroup) error {
 	}
 	if err := w.flush(); err != nil {
 		return err
+	}
+	if raw.grams != nil {
+		w.column().merge(raw.grams)
+	} else {
+		b, err := decodeBlock(raw)
+		if err != nil {
+			w.err = err
+			return err
+		}
+		w.column().addNames(b.Names())
 	}
 	w.data = append(w.data, raw.Data...)
 	w.last, w.any = raw.Last, true
@@ -194,6 +211,7 @@ func (w *Writer) flush() error {
 	if w.err != nil || w.pending.rows == 0 {
 		return w.err
 	}
+	w.column().addNames(textIn(w.pending.names), w.pending.offsets)
 	start := len(w.data)
 	data, g := w.pending.encode(w.encoder, w.data)
 	w.data = data
@@ -205,6 +223,29 @@ func (w *Writer) flush() error {
 	w.pending.reset()
 	w.add(g, chunks)
 	return w.err
+}
+
+// column is the search index's column of the next row group.
+func (w *Writer) column() *gramSet {
+	i := len(w.groups) / w.o.SearchSpan
+	if i == len(w.columns) {
+		w.columns = append(w.columns, &gramSet{})
+	}
+	return w.columns[i]
+}
+
+// appendSearch puts the search index behind the row groups, where Parquet's readers do not look.
+func (w *Writer) appendSearch() (s searchSection) {
+	if len(w.columns) < minSearchColumns {
+		return s
+	}
+	s.span = w.o.SearchSpan
+	for i := range s.pages {
+		start := len(w.data)
+		w.data = w.encoder.zstd.EncodeAll(transposed(w.columns, i), w.data)
+		s.pages[i] = searchPage{offset: int64(start), bytes: int64(len(w.data) - start), hash: xxhash.Sum64(w.data[start:])}
+	}
+	return s
 }
 
 // add takes in a row group whose bytes are the last of data.
@@ -235,6 +276,7 @@ func (w *Writer) Finish() (Built, error) {
 	if len(w.groups) == 0 {
 		return Built{}, errors.New("a layer without rows")
 	}
+	search := w.appendSearch()
 	data, err := appendFooter(w.data, w.footer, w.rows, w.o.ID)
 	if err != nil {
 		return Built{}, err
@@ -243,7 +285,7 @@ func (w *Writer) Finish() (Built, error) {
 		ID: w.o.ID, First: w.groups[0].First, Last: w.groups[len(w.groups)-1].Last,
 		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)),
 	}}
-	x := index{id: w.o.ID, bytes: out.Info.Bytes, rows: w.rows, groups: w.groups}
+	x := index{id: w.o.ID, bytes: out.Info.Bytes, rows: w.rows, groups: w.groups, search: search}
 	encoded, err := x.encode()
 	if err != nil {
 		return Built{}, fmt.Errorf("encode the index: %w", err)

@@ -1,0 +1,197 @@
+package layer
+
+import (
+	"context"
+	"slices"
+	"sort"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// coalesceGap is up to how many bytes between two things wanted are read along, rather than asking twice: a link of
+	// 100 Mbit/s carries as much in the 20 ms that a request costs.
+	coalesceGap = 256 << 10
+	// maxRange bounds what one request asks for, unless one thing alone is larger.
+	maxRange = 2 << 20
+)
+
+// Place is row group Group of a layer.
+type Place struct {
+	Layer *Layer
+	Group int
+}
+
+// Held are blocks that were fetched, for Cursor.Hold. They stay whatever the cache does.
+type Held map[Place]*Block
+
+// Fetch reads row groups, in parallel; those that lie close to each other are read with one request. What the cache has
+// is not read, and what several fetch at the same time is read once.
+func Fetch(ctx context.Context, places []Place) (Held, error) {
+	byLayer := map[*Layer][]int{}
+	for _, p := range places {
+		byLayer[p.Layer] = append(byLayer[p.Layer], p.Group)
+	}
+	blocks := make([][]*Block, len(places)) // of one layer each
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelReads)
+	i := 0
+	order := make([]*Layer, 0, len(byLayer))
+	for l, groups := range byLayer {
+		slot := &blocks[i]
+		order = append(order, l)
+		i++
+		g.Go(func() (err error) {
+			*slot, err = l.blocks(gctx, groups)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	held := make(Held, len(places))
+	for i, l := range order {
+		for j, group := range byLayer[l] {
+			held[Place{l, group}] = blocks[i][j]
+		}
+	}
+	return held, nil
+}
+
+// blocks are row groups, decoded.
+func (l *Layer) blocks(ctx context.Context, groups []int) ([]*Block, error) {
+	x, err := l.index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]cacheKey, len(groups))
+	for i, g := range groups {
+		keys[i] = l.cacheKey(g)
+	}
+	found, err := l.cache.loadMany(ctx, keys, func(ctx context.Context, missing []cacheKey) (map[cacheKey]cached, error) {
+		return l.readBlocks(ctx, x, missing)
+	})
+	out := make([]*Block, len(groups))
+	for i, k := range keys {
+		if out[i] = found[k].block; out[i] != nil {
+			continue
+		}
+		// What was read together may have failed for another's sake.
+		if out[i], err = l.Block(ctx, groups[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[cacheKey]cached, error) {
+	wanted := make([]int, len(keys))
+	for i, k := range keys {
+		wanted[i] = k.group
+	}
+	slices.Sort(wanted)
+	extents := make([]extent, len(wanted))
+	for i, g := range wanted {
+		extents[i] = extent{x.groups[g].Offset, x.groups[g].Bytes}
+	}
+	blocks := make([]*Block, len(wanted))
+	err := l.readExtents(ctx, extents, func(i int, body []byte) (err error) {
+		group := &x.groups[wanted[i]]
+		spend(ctx, Cost{Groups: 1})
+		blocks[i], err = decodeBlock(RawGroup{Group: *group, Data: body, object: l.object()})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[cacheKey]cached, len(wanted))
+	for i, g := range wanted {
+		out[l.cacheKey(g)] = cached{block: blocks[i]}
+	}
+	return out, nil
+}
+
+// extent is a part of an object.
+type extent struct{ offset, bytes int64 }
+
+// coalesce cuts extents, in order, into runs that are read with one request each: it returns the ends of the runs.
+func coalesce(extents []extent) (ends []int) {
+	for i := 0; i < len(extents); {
+		first, end := extents[i].offset, extents[i].offset+extents[i].bytes
+		j := i + 1
+		for ; j < len(extents); j++ {
+			e := extents[j]
+			if e.offset-end > coalesceGap || e.offset+e.bytes-first > maxRange {
+				break
+			}
+			end = e.offset + e.bytes
+		}
+		ends = append(ends, j)
+		i = j
+	}
+	return ends
+}
+
+// readExtents reads parts of the layer's object, given in order, and hands each to use, several at a time. What use gets
+// is its own.
+func (l *Layer) readExtents(ctx context.Context, extents []extent, use func(i int, body []byte) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelReads)
+	from := 0
+	for _, end := range coalesce(extents) {
+		first, last := extents[from], extents[end-1]
+		start := from
+		from = end
+		g.Go(func() error {
+			body, err := l.readRange(ctx, first.offset, last.offset+last.bytes-first.offset)
+			if err != nil {
+				return err
+			}
+			for i := start; i < end; i++ {
+				at := extents[i].offset - first.offset
+				part := body[at : at+extents[i].bytes : at+extents[i].bytes]
+				if end-start > 1 { // a block kept must not keep its neighbours
+					part = slices.Clone(part)
+				}
+				if err := use(i, part); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// First are the first row groups, most of them at most, that may have keys from from up to until.
+func (l *Layer) First(ctx context.Context, from, until Key, most int) ([]Place, error) {
+	x, err := l.index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Place
+	for g := x.groupAt(from); g < len(x.groups) && len(out) < most && x.groups[g].First.Compare(until) < 0; g++ {
+		out = append(out, Place{l, g})
+	}
+	return out, nil
+}
+
+// Cached reports whether the cache has the index and the row groups that First finds.
+func (l *Layer) Cached(from, until Key, most int) bool {
+	x := l.loaded.Load()
+	if x == nil {
+		return false
+	}
+	for g := x.groupAt(from); g < len(x.groups) && most > 0 && x.groups[g].First.Compare(until) < 0; g++ {
+		if !l.cache.has(l.cacheKey(g)) {
+			return false
+		}
+		most--
+	}
+	return true
+}
+
+// groupAt is the first row group that ends at or after k.
+func (x *index) groupAt(k Key) int {
+	return sort.Search(len(x.groups), func(i int) bool { return x.groups[i].Last.Compare(k) >= 0 })
+}

@@ -1,0 +1,327 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/internal/layout"
+)
+
+// names that try what lower case, characters and bytes are.
+var searchName = rapid.OneOf(
+	nameGen,
+	rapid.StringMatching(`[a-cA-C._-]{1,8}`),
+	rapid.SampledFrom([]string{"Ärger.TXT", "ärger.txt", "İstanbul", "K\u212Alvin", "\xffÄB", "ab\xc3", "x�y", "ſtraße", "ΑΣ", "日本語.so", "LIB.SO"}),
+)
+
+// holds is whether a name has a part as a Needle means it, in the most generous reading: bytes, or any case.
+func holds(name, part string, start, end bool) bool {
+	for _, fold := range []func(string) string{
+		func(s string) string { return s },
+		strings.ToLower,
+		func(s string) string {
+			b := []byte(s)
+			for i := range b {
+				b[i] = lowerASCII[b[i]]
+			}
+			return string(b)
+		},
+	} {
+		n, p := fold(name), fold(part)
+		switch {
+		case start && end:
+			if n == p {
+				return true
+			}
+		case !start && !end && strings.Contains(n, p), start && strings.HasPrefix(n, p), end && strings.HasSuffix(n, p):
+			return true
+		}
+	}
+	return false
+}
+
+// TestSearchIndexLosesNothing: a row group that has a name with the part is in the set, however the layer came to be.
+func TestSearchIndexLosesNothing(t *testing.T) {
+	st := openStore(t)
+	n := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		rows := map[Key]evidence.Row{}
+		for range rapid.IntRange(30, 60).Draw(rt, "rows") {
+			k := Key{Parent: rapid.SampledFrom([]string{"/", "/a/", "/b/"}).Draw(rt, "parent"), Name: searchName.Draw(rt, "name")}
+			rows[k] = evidence.Row{Parent: k.Parent, Name: k.Name, Type: event.File, Removed: rapid.Bool().Draw(rt, "removed")}
+		}
+		all := sorted(rows)
+		n++
+		o := WriterOptions{ID: id(n), RowsPerGroup: rapid.IntRange(1, 6).Draw(rt, "group"), SearchSpan: rapid.IntRange(1, 3).Draw(rt, "span")}
+		l := open(t, st, write(t, st, o, all))
+		if rapid.Bool().Draw(rt, "copied") {
+			n++
+			l = open(t, st, copied(t, l, WriterOptions{ID: id(n), RowsPerGroup: 3, SearchSpan: rapid.IntRange(1, 2).Draw(rt, "span of the copy")}))
+		}
+		part := searchName.Draw(rt, "part")
+		from := rapid.IntRange(0, len(part)).Draw(rt, "from")
+		part = part[from:rapid.IntRange(from, len(part)).Draw(rt, "to")]
+		start, end := rapid.Bool().Draw(rt, "start"), rapid.Bool().Draw(rt, "end")
+		var needle Needle
+		needle.Add(part, start, end)
+		set, err := l.MayHave(t.Context(), &needle)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		groups, _ := l.Groups(t.Context())
+		for i := range groups {
+			b, err := l.Block(t.Context(), i)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			for j := range b.Len() {
+				if holds(b.Name(j), part, start, end) && !set.Has(i) {
+					rt.Fatalf("%q (start %v, end %v) is in %q of row group %d, which is not in the set", part, start, end, b.Name(j), i)
+				}
+			}
+		}
+	})
+}
+
+// copied copies a layer verbatim.
+func copied(t testing.TB, l *Layer, o WriterOptions) Info {
+	t.Helper()
+	w := NewWriter(o)
+	groups, err := l.Groups(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range groups {
+		raw, err := l.RawGroup(t.Context(), i)
+		if err == nil {
+			err = w.AppendGroup(raw)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return publish(t, l.st, w)
+}
+
+// columnsOf is a layer's search index.
+func columnsOf(t testing.TB, l *Layer) []*gramSet {
+	t.Helper()
+	x, err := l.index(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, err := l.readSearchColumns(t.Context(), x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return columns
+}
+
+func equalColumns(a, b []*gramSet) bool {
+	return slices.EqualFunc(a, b, func(x, y *gramSet) bool { return *x == *y })
+}
+
+// searchLayer is a layer with a search index of one column for each of its row groups.
+func searchLayer(t testing.TB) (*Layer, Built) {
+	t.Helper()
+	st := openStore(t)
+	w := NewWriter(WriterOptions{ID: id(1), RowsPerGroup: 200, SearchSpan: 1})
+	for r := range gentree.New(gentree.Options{Seed: 3, Rows: 5000}).Rows() {
+		if err := w.Append(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := w.Finish()
+	if err == nil {
+		err = Publish(t.Context(), st, testView, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open(t, st, b.Info), b
+}
+
+// TestCopiedGroupsKeepTheirIndex: the index of a copy is that of what was copied, whether it was taken over or, as the
+// old one was damaged, made anew.
+func TestCopiedGroupsKeepTheirIndex(t *testing.T) {
+	l, built := searchLayer(t)
+	want := columnsOf(t, l)
+	if len(want) != 25 {
+		t.Fatalf("%d columns", len(want))
+	}
+	o := WriterOptions{ID: id(2), SearchSpan: 1}
+	if got := columnsOf(t, open(t, l.st, copied(t, l, o))); !equalColumns(got, want) {
+		t.Fatal("a copy has another search index")
+	}
+	x, _ := l.index(t.Context())
+	damaged := slices.Clone(built.Data)
+	damaged[x.search.pages[5].offset+1] ^= 1
+	if _, err := l.st.Put(t.Context(), l.object(), damaged); err != nil {
+		t.Fatal(err)
+	}
+	o.ID = id(3)
+	if got := columnsOf(t, open(t, l.st, copied(t, open(t, l.st, built.Info), o))); !equalColumns(got, want) {
+		t.Fatal("the search index was not made anew")
+	}
+}
+
+// TestDamagedSearchIndexIsNoticed: by object and offset; the rows can be read all the same.
+func TestDamagedSearchIndexIsNoticed(t *testing.T) {
+	l, built := searchLayer(t)
+	x, _ := l.index(t.Context())
+	rows := rowsOf(t, l)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var needle Needle
+	needle.Add("quixotic", false, false)
+	page := x.search.pages[needle.slots[0]/pageSlots]
+	for range 30 {
+		damaged := slices.Clone(built.Data)
+		damaged[page.offset+rng.Int64N(page.bytes)] ^= 1 << rng.IntN(8)
+		if _, err := l.st.Put(t.Context(), l.object(), damaged); err != nil {
+			t.Fatal(err)
+		}
+		fresh := open(t, l.st, built.Info)
+		_, err := fresh.MayHave(t.Context(), &needle)
+		wantFormatError(t, "a flipped bit", layout.Layer(testView, built.Info.ID), err)
+		if at := fmt.Sprintf("%d+%d", page.offset, page.bytes); !strings.Contains(err.Error(), at) {
+			t.Fatalf("%v does not name %s", err, at)
+		}
+		same(t, "the rows", rowsOf(t, fresh), rows)
+	}
+	if _, err := l.st.Put(t.Context(), l.object(), built.Data[:page.offset]); err != nil {
+		t.Fatal(err)
+	}
+	var f *FormatError
+	if _, err := open(t, l.st, built.Info).MayHave(t.Context(), &needle); !errors.As(err, &f) {
+		t.Fatalf("a layer cut short: %v", err)
+	}
+}
+
+// TestSearchReadsLittle: a search of a layer is one request of less than the index, and none the second time.
+func TestSearchReadsLittle(t *testing.T) {
+	l, _ := searchLayer(t)
+	x, _ := l.index(t.Context())
+	var m Meter
+	ctx := WithMeter(t.Context(), &m)
+	var needle, all Needle
+	needle.Add(".so", false, true)
+	if len(needle.slots) != 2 {
+		t.Fatalf("%d trigrams of an extension", len(needle.slots))
+	}
+	set, err := l.MayHave(ctx, &needle)
+	if err != nil || set == nil {
+		t.Fatal(set, err)
+	}
+	size := x.search.pages[searchPages-1].offset + x.search.pages[searchPages-1].bytes - x.search.pages[0].offset
+	if c := m.Cost(); c.Gets != 1 || c.Bytes == 0 || c.Bytes >= size {
+		t.Fatalf("cost %+v of a search index of %d bytes", c, size)
+	}
+	m = Meter{}
+	if _, err := l.MayHave(ctx, &needle); err != nil || m.Cost().Gets != 0 || m.Cost().Hits == 0 {
+		t.Fatalf("the second time: %+v, %v", m.Cost(), err)
+	}
+	all.Add("no", false, false)
+	if set, err := l.MayHave(ctx, &all); set != nil || err != nil || m.Cost().Gets != 0 {
+		t.Fatalf("two characters: %v, %v", set, err)
+	}
+}
+
+// TestSmallLayersHaveNoSearchIndex, and are looked through.
+func TestSmallLayersHaveNoSearchIndex(t *testing.T) {
+	st := openStore(t)
+	info, _ := treeLayer(t, st, 3*RowsPerGroup, WriterOptions{ID: id(1)})
+	var needle Needle
+	needle.Add("quixotic", false, false)
+	if set, err := open(t, st, info).MayHave(t.Context(), &needle); set != nil || err != nil {
+		t.Fatal(set, err)
+	}
+}
+
+// TestOldIndexesKnowNoTypes: an index of version 1 rules no type and no owner out.
+func TestOldIndexesKnowNoTypes(t *testing.T) {
+	l, built := searchLayer(t)
+	x, _ := l.index(t.Context())
+	for i := range x.groups {
+		if g := &x.groups[i]; g.Types == 0 || g.Types == math.MaxUint8 || g.Owners == 0 {
+			t.Fatalf("%+v", g)
+		}
+	}
+	old := &index{id: x.id, bytes: x.bytes, groups: x.groups}
+	fields := groupFields
+	groupFields = groupFields[:groupFields1]
+	body := old.body()
+	groupFields = fields
+	end := len(body) - 8*len(x.groups)
+	body = append(body[:end-1:end-1], body[end:]...) // no span
+	parsed, err := parseIndex(body, 1)
+	if err == nil {
+		err = parsed.check(&built.Info)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range parsed.groups {
+		if g := &parsed.groups[i]; g.Types != math.MaxUint8 || g.Owners != math.MaxUint64 || g.Hash != x.groups[i].Hash {
+			t.Fatalf("%+v", g)
+		}
+	}
+}
+
+// TestFetchCoalesces: what lies close is read with one request, what was fetched is used, and damage is that of its group.
+func TestFetchCoalesces(t *testing.T) {
+	if got := coalesce([]extent{{0, 10}, {10, 10}, {20 + coalesceGap, 5}, {30 + 3*coalesceGap, 5}}); !slices.Equal(got, []int{3, 4}) {
+		t.Fatalf("runs end at %v", got)
+	}
+	if got := coalesce([]extent{{0, maxRange}, {maxRange, maxRange}, {2 * maxRange, 3 * maxRange}, {5 * maxRange, 1}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
+		t.Fatalf("runs end at %v", got)
+	}
+	st := openStore(t)
+	info, rows := treeLayer(t, st, 20_000, WriterOptions{ID: id(1), RowsPerGroup: 1000})
+	v, err := OpenView(st, testView, []Info{info}, nil, NewCache(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m Meter
+	ctx := WithMeter(t.Context(), &m)
+	l := v.Base()[0]
+	if _, err := l.Groups(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := m.Cost()
+	held, err := Fetch(ctx, []Place{{l, 7}, {l, 3}, {l, 5}, {l, 4}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := m.Cost(); c.Gets-before.Gets != 1 || c.Groups != 4 {
+		t.Fatalf("cost %+v", c)
+	}
+	c := v.Cursor(ctx).Hold(held).Skip(func(_ *Layer, i int, _ *Group) bool { return held[Place{l, i}] == nil })
+	same(t, "held", scan(t, c), slices.Concat(rows[3000:6000], rows[7000:8000]))
+	if c := m.Cost(); c.Gets-before.Gets != 1 {
+		t.Fatalf("what was held was read again: %+v", c)
+	}
+	groups, _ := l.Groups(ctx)
+	o, err := st.Get(ctx, l.object())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Body[groups[4].Offset+100] ^= 1
+	if _, err := st.Put(ctx, l.object(), o.Body); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Fetch(ctx, []Place{{l, 12}, {l, 4}})
+	wantFormatError(t, "a damaged row group", l.object(), err)
+	if at := fmt.Sprintf("%d+%d", groups[4].Offset, groups[4].Bytes); !strings.Contains(err.Error(), at) {
+		t.Fatalf("%v does not name %s", err, at)
+	}
+}

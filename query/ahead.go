@@ -1,0 +1,89 @@
+package query
+
+import (
+	"context"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// firstGroups is how many row groups of a base partition are fetched before it is known that they are needed: a
+// directory that is no longer than a row group lies in two at most.
+const firstGroups = 2
+
+// lookupAhead is lookup of a directory that is about to be walked, from its beginning or after a position. The first
+// row groups of what is in it are fetched into the cache at the same time, so that a cold walk waits once for both.
+func (v *version) lookupAhead(ctx context.Context, path string, after *position, deep bool) (*evidence.Row, error) {
+	places := v.coldFirst(ctx, path, after, deep)
+	if places == nil {
+		return v.lookup(ctx, path)
+	}
+	var r *evidence.Row
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		r, err = v.lookup(ctx, path)
+		return err
+	})
+	g.Go(func() error {
+		if wanted, err := places(); err == nil {
+			_, _ = layer.Fetch(ctx, wanted) // the walk says what is wrong, if it comes there
+		}
+		return nil
+	})
+	return r, g.Wait()
+}
+
+// coldFirst finds the row groups that a walk begins with; nil if all are in the cache.
+func (v *version) coldFirst(ctx context.Context, path string, after *position, deep bool) func() ([]layer.Place, error) {
+	parent := strings.TrimSuffix(path, "/") + "/"
+	from, until := layer.Key{Parent: parent}, childrenEnd(parent)
+	if deep {
+		until = subtreeEnd(parent)
+	}
+	if after != nil {
+		if next := keyAfter(after.key); next.Compare(from) > 0 {
+			from = next
+		}
+	}
+	var layers []*layer.Layer
+	cold := false
+	consider := func(l *layer.Layer) bool {
+		info := l.Info()
+		if info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0 {
+			return false
+		}
+		layers = append(layers, l)
+		cold = cold || !l.Cached(from, until, firstGroups)
+		return true
+	}
+	for _, l := range v.view.Deltas() {
+		consider(l)
+	}
+	for _, l := range v.view.Base() {
+		if consider(l) && deep {
+			break // one partition is enough to begin with
+		}
+	}
+	if !cold {
+		return nil
+	}
+	return func() ([]layer.Place, error) {
+		var g errgroup.Group
+		found := make([][]layer.Place, len(layers))
+		for i, l := range layers {
+			g.Go(func() (err error) {
+				found[i], err = l.First(ctx, from, until, firstGroups)
+				return err
+			})
+		}
+		err := g.Wait()
+		var all []layer.Place
+		for _, f := range found {
+			all = append(all, f...)
+		}
+		return all, err
+	}
+}

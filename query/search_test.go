@@ -1,0 +1,298 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// searchTree is a tree whose names have something to be found by, in any case and in bytes that are no characters.
+func searchTree(rng *rand.Rand, n int) []evidence.Row {
+	words := []string{"report", "IMG", "sample", "Makefile", "Ärger", "straße", "日本", "\xffraw", "ab\xc3", "x", "K\u212A"}
+	ends := []string{".txt", ".TXT", ".so", ".c", ".h", ".tar.gz", "", "-old", ".Ö", "\xfe"}
+	kinds := []event.Type{event.File, event.File, event.File, event.Symlink, event.Other}
+	dirs, rows := []string{""}, map[string]evidence.Row{}
+	for range n {
+		path := dirs[rng.IntN(len(dirs))] + "/" + words[rng.IntN(len(words))] + strconv.Itoa(rng.IntN(400)) + ends[rng.IntN(len(ends))]
+		if _, there := rows[path]; there {
+			continue
+		}
+		r := entry(path, kinds[rng.IntN(len(kinds))], rng.Int64N(1<<rng.IntN(30)))
+		if rng.IntN(12) == 0 && strings.Count(path, "/") < 6 {
+			r = entry(path, event.Directory, 4096)
+			dirs = append(dirs, path)
+		}
+		r.MtimeNs, r.UID = observed-rng.Int64N(1e15), uint32(1000+rng.IntN(100))
+		rows[path] = r
+	}
+	var all []evidence.Row
+	for _, r := range rows {
+		all = append(all, r)
+	}
+	return treeOf(all...)
+}
+
+// searchOf is a search that may find something: a part of a name or a path of the tree, or a glob made of one, with
+// filters or without.
+func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
+	r := rows[rng.IntN(len(rows))]
+	text := r.Name
+	if rng.IntN(4) == 0 {
+		text = r.Path()
+	}
+	from := rng.IntN(len(text) + 1)
+	part := text[from : from+rng.IntN(len(text)+1-from)]
+	quote := strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace
+	pattern := part
+	switch rng.IntN(7) {
+	case 0:
+		pattern = "*" + quote(text[from:])
+	case 1:
+		pattern = quote(text[:from]) + "*"
+	case 2:
+		pattern = quote(text[:from]) + "?" + quote(text[min(len(text), from+1):]) + "*"
+	case 3:
+		pattern = "/**/" + quote(r.Name) + "*"
+	case 4:
+		if i := strings.IndexByte(r.Path()[1:], '/'); i > 0 {
+			pattern = r.Path()[:i+1] + "/**/*" + quote(r.Name[rng.IntN(len(r.Name)):])
+		}
+	case 5:
+		pattern = strings.ToUpper(part)
+	}
+	if pattern == "" || strings.Contains(pattern, "\x00") {
+		pattern = "*"
+	}
+	params := []string{"pattern", pattern}
+	for _, filter := range [][]string{
+		{"type", []string{"f", "d", "l,o"}[rng.IntN(3)]}, {"owner", strconv.Itoa(int(r.UID))}, {"owner", "7"},
+		{"min_size", strconv.FormatInt(r.Size, 10)}, {"max_size", strconv.FormatInt(r.Size, 10)},
+		{"newer_than", httpapi.Seconds(r.MtimeNs - 1).String()}, {"older_than", httpapi.Seconds(r.MtimeNs + 1).String()},
+	} {
+		if rng.IntN(14) == 0 {
+			params = append(params, filter...)
+			break
+		}
+	}
+	return params
+}
+
+// found are the paths that a search finds, by looking at all rows one by one.
+func found(t *testing.T, rows []evidence.Row, params []string) (out []string) {
+	t.Helper()
+	r := httptest.NewRequest("GET", viewURL("search", params...), nil)
+	w, _, err := searchParams(httpapi.Query(r), time.Unix(0, observed))
+	if err != nil {
+		t.Fatal(params, err)
+	}
+	for i := range rows {
+		if rows[i].Parent != "" && w.row(&rows[i]) {
+			out = append(out, rows[i].Path())
+		}
+	}
+	return out
+}
+
+// copied is a base partition whose row groups were copied verbatim into another.
+func (f *fixture) copied(info layer.Info) layer.Info {
+	f.t.Helper()
+	ctx := context.Background()
+	l, err := layer.Open(ctx, f.st, testView, info, layer.NewCache(1<<20))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	groups, err := l.Groups(ctx)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	w := layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), SearchSpan: 1})
+	for i := range groups {
+		raw, err := l.RawGroup(ctx, i)
+		if err == nil {
+			err = w.AppendGroup(raw)
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	built, err := w.Finish()
+	if err == nil {
+		err = layer.Publish(ctx, f.st, testView, built)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return built.Info
+}
+
+// TestSearchIsExact: whatever the indexes rule out, a search finds what a look at every row finds, in the same order;
+// in views of partitions written and copied, with deltas and tombstones over them.
+func TestSearchIsExact(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 3))
+			f := newFixture(t)
+			rows := searchTree(rng, 600)
+			half := len(rows) / 2
+			first, second := f.layer(testView, rows[:half]), f.copied(f.layer(testView, rows[half:]))
+			f.commit(testView, func(m *manifest.Manifest) {
+				m.Base, m.Totals = []layer.Info{first, second}, rows[0].Sub
+			})
+			for range rng.IntN(3) {
+				next := searchTree(rng, 300+rng.IntN(300))
+				f.delta(testView, change(rows, next))
+				rows = next
+			}
+			skipped, some := 0, 0
+			for range 150 {
+				params := searchOf(rng, rows)
+				want := found(t, rows, params)
+				got := f.call("search", append(params, "limit", "10000", "explain", "true")...).is(200).object()
+				equal(t, fmt.Sprintf("search %q", params), paths(t, got["entries"].([]any)), want)
+				equal(t, fmt.Sprintf("pages of search %q", params), f.pages("search", append(params, "limit", strconv.Itoa(1+rng.IntN(9)))[:], func() {}), want)
+				skipped += int(got["explain"].(map[string]any)["groups_skipped"].(float64))
+				some += len(want)
+			}
+			if skipped < 1000 || some < 1000 {
+				t.Fatalf("%d row groups ruled out and %d entries found in 150 searches", skipped, some)
+			}
+		})
+	}
+}
+
+// TestSearchWithoutItsIndex: a damaged search index costs reads, not answers, and the log names it.
+func TestSearchWithoutItsIndex(t *testing.T) {
+	f := newFixture(t)
+	rows := searchTree(rand.New(rand.NewPCG(1, 1)), 500)
+	m := f.base(testView, rows)
+	ctx := context.Background()
+	key := layout.Layer(testView, m.Base[0].ID)
+	o, err := f.st.Get(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := layer.Open(ctx, f.st, testView, m.Base[0], layer.NewCache(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, _ := l.Groups(ctx)
+	last := groups[len(groups)-1]
+	for i := last.Offset + last.Bytes; i < last.Offset+last.Bytes+4000; i++ {
+		o.Body[i] ^= 0x55 // the pages behind the row groups
+	}
+	if _, err := f.st.Put(ctx, key, o.Body); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	f.server, err = New(Options{Store: f.st, Authenticator: f.server.keys, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		params := []string{"pattern", "sample1"}
+		equal(t, "search", f.stream("search", params), found(t, rows, params))
+	}
+	if said := log.String(); strings.Count(said, "search index is damaged") != 1 || !strings.Contains(said, key) {
+		t.Fatalf("the log: %s", said)
+	}
+}
+
+// TestPathGlobsReadTheirDirectory: a glob reads nothing outside the directory that it names, and a limit ends a search.
+func TestPathGlobsReadTheirDirectory(t *testing.T) {
+	f := newFixture(t)
+	var rows []evidence.Row
+	for i := range 2000 {
+		rows = append(rows, file(fmt.Sprintf("/d%02d/%05d.h", i/50, i), 1))
+	}
+	rows = treeOf(rows...)
+	f.base(testView, rows)
+	cold := func(params ...string) (entries int, explain map[string]any) {
+		t.Helper()
+		s, err := New(Options{Store: store.Count(f.st), Authenticator: f.server.keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.server = s
+		got := f.call("search", append(params, "explain", "true")...).is(200).object()
+		return len(got["entries"].([]any)), got["explain"].(map[string]any)
+	}
+	n, e := cold("pattern", "/d07/**/*.h")
+	if n != 50 || e["groups_read"].(float64) > 6 || e["rows"].(float64) > 100 {
+		t.Errorf("a directory of 50: %d entries for %v", n, e)
+	}
+	if n, e = cold("pattern", "/d07/*.h", "path", "/d08"); n != 0 || e["groups_read"].(float64) > 1 {
+		t.Errorf("a glob of another directory: %d entries for %v", n, e)
+	}
+	if n, e = cold("pattern", ".h", "limit", "10"); n != 10 || e["groups_read"].(float64) > 64 {
+		t.Errorf("the first ten of 2000: %d entries for %v", n, e)
+	}
+	if n, e = cold("pattern", "no such name"); n != 0 || e["groups_read"].(float64) > 1 || e["groups_skipped"].(float64) < 100 {
+		t.Errorf("no match: %d entries for %v", n, e)
+	}
+}
+
+// TestExplain: every call says what it cost, where it is asked.
+func TestExplain(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	for _, c := range []struct{ call, param, value string }{
+		{"metadata", "path", "/readme.txt"}, {"list", "path", "/"}, {"tree", "path", "/docs"}, {"stats", "path", "/"},
+		{"search", "pattern", "log"}, {"blind-spots", "path", "/"}, {"sessions", "", ""}, {"jobs", "", ""},
+	} {
+		params := []string{"explain", "true"}
+		if c.param != "" {
+			params = append(params, c.param, c.value)
+		}
+		a := f.call(c.call, params...).is(200)
+		e, ok := a.object()["explain"].(map[string]any)
+		if !ok {
+			t.Fatalf("%s: no explain in %s", c.call, a.body)
+		}
+		for _, field := range []string{"gets", "bytes", "rows", "groups_read", "groups_skipped", "cache_hits", "milliseconds"} {
+			if _, ok := e[field].(float64); !ok {
+				t.Errorf("%s: %s is %v", c.call, field, e[field])
+			}
+		}
+		if e["gets"].(float64) < 1 || c.param != "" && e["version"] != 1.0 {
+			t.Errorf("%s: %v", c.call, e)
+		}
+		if n := a.header.Get("Content-Length"); n != strconv.Itoa(len(a.body)) {
+			t.Errorf("%s: Content-Length %s of %d", c.call, n, len(a.body))
+		}
+		if cost := a.header.Get("Fustor-Cost"); !strings.Contains(cost, "gets=") || !strings.Contains(cost, "cache_hits=") {
+			t.Errorf("%s: Fustor-Cost %q", c.call, cost)
+		}
+		if plain := f.call(c.call, params[2:]...).is(200); bytes.Contains(plain.body, []byte("explain")) || plain.header.Get("Fustor-Cost") == "" {
+			t.Errorf("%s without explain: %s", c.call, plain.body)
+		}
+	}
+	lines := f.get(viewURL("search", "pattern", "*", "limit", "3", "explain", "1"), "Accept", ndjson).is(200).lines()
+	if len(lines) != 5 || lines[3]["next_cursor"] == nil || lines[4]["explain"] == nil {
+		t.Errorf("a stream: %v", lines)
+	}
+	f.call("suspect-list", "explain", "true").is(200)
+	f.call("list", "explain", "maybe").problem(400, "explain")
+	f.call("list", "explain", "true", "explain", "true").problem(400, "explain")
+	if a := f.call("metadata", "path", "/nothing", "explain", "true"); a.header.Get("Fustor-Cost") == "" || a.status != 404 {
+		t.Errorf("%d, Fustor-Cost %q", a.status, a.header.Get("Fustor-Cost"))
+	}
+	tag := f.call("list").is(200).header.Get("ETag")
+	f.get(viewURL("list", "explain", "true"), "If-None-Match", tag).is(304)
+}
