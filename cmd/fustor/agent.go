@@ -26,6 +26,8 @@ type agentGroup struct {
 	Run    agentCmd       `cmd:"" default:"withargs" help:"Watch and scan DIR, and send what is seen."`
 	Check  agentCheckCmd  `cmd:"" overview:"no" help:"Check a config file, and print what it says."`
 	Reload agentReloadCmd `cmd:"" overview:"no" help:"Have the running agent take in its config file."`
+	Pause  agentPauseCmd  `cmd:"" overview:"no" help:"Have a pipe of the running agent neither scan nor send."`
+	Resume agentResumeCmd `cmd:"" overview:"no" help:"Have a pipe that is paused run again."`
 	Status agentStatusCmd `cmd:"" overview:"no" help:"Show how the pipes of the running agent are doing."`
 }
 
@@ -91,7 +93,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	log := a.logger()
 	o := agent.Options{
 		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
-		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log,
+		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log, Version: buildVersion().Version,
 	}
 	if c.ClockOffset != 0 {
 		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
@@ -133,10 +135,20 @@ func (c *agentCmd) runAgent(ctx context.Context, o agent.Options) error {
 	defer served()
 	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "ingest", o.IngestURL)
 	defer superviseWith(ctx, o.Logger, func() { ag.Status() })()
-	if err := ag.Run(ctx); ctx.Err() == nil {
-		return err
+	return stoppedWell(ctx, ag.Run(ctx), o.Logger)
+}
+
+// stoppedWell is what came of an agent's run: that it was asked to end, here or from afar, is no failure.
+func stoppedWell(ctx context.Context, err error, log *slog.Logger) error {
+	var stopped *agent.StoppedError
+	if errors.As(err, &stopped) {
+		log.Info("the agent ends", "reason", stopped.Error())
+		return nil
 	}
-	return nil
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // findView asks the ingest which view the key is for, unless one is named. It waits for an ingest that cannot be reached.

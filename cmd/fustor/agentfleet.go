@@ -175,6 +175,15 @@ type reloaded struct {
 	Notes []string `json:"notes"` // what takes a restart
 }
 
+// String is a line for people.
+func (r reloaded) String() string {
+	s := fmt.Sprintf("%d added, %d changed, %d removed, %d as before", len(r.Added), len(r.Changed), len(r.Removed), len(r.Kept))
+	if n := len(r.Started); n > 0 {
+		s = fmt.Sprintf("%d started again, %s", n, s)
+	}
+	return s
+}
+
 // reload reads the config file again and applies it. If there is anything wrong with it, nothing is changed.
 func (s *agentService) reload() (reloaded, error) {
 	s.mu.Lock()
@@ -207,7 +216,7 @@ func (s *agentService) reload() (reloaded, error) {
 	done.Changes = s.apply(c)
 	s.config = c
 	s.config.Metrics = metrics
-	s.log.Info("reloaded", "added", len(done.Added), "changed", len(done.Changed), "removed", len(done.Removed), "kept", len(done.Kept))
+	s.log.Info("reloaded", "added", len(done.Added), "changed", len(done.Changed), "removed", len(done.Removed), "kept", len(done.Kept), "started", len(done.Started))
 	return done, nil
 }
 
@@ -271,7 +280,11 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 		Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
 		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems,
-		ScanWorkers: p.Source.Workers, Logger: log, Registry: metrics,
+		ScanWorkers: p.Source.Workers, Logger: log, Registry: metrics, Version: buildVersion().Version,
+		Reload: func() (string, error) {
+			done, err := s.reload()
+			return done.String(), err
+		},
 	}
 	if p.Sender.Type == config.Echo {
 		return newEcho(ctx, s.a.stdout, o, p.Fields)

@@ -31,7 +31,7 @@ type cli struct {
 
 	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print the files that may still be written to."`
 	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print what no agent has reported, found by looking."`
-	Sessions   sessionsCmd   `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
+	Sessions   sessionsGroup `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
 	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now."`
 	Jobs       jobsCmd       `cmd:"" group:"read" help:"Show the scans that were asked for."`
 

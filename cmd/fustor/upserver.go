@@ -216,6 +216,7 @@ func (u *up) wire() error {
 		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
 		Excludes:  append(u.Exclude, u.ownData()...),
 		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Logger: u.quiet(), Registry: registry,
+		Version: buildVersion().Version,
 	})
 	return err
 }
@@ -280,7 +281,12 @@ func (u *up) run(ctx context.Context) error {
 	g.Go(func() error { return ignoreEnd(folding, u.compact.Run(folding, u.View)) })
 	g.Go(func() error {
 		defer stopServing()
-		err := ignoreEnd(ctx, u.agent.Run(ctx))
+		err := u.agent.Run(ctx)
+		if stopped := new(agent.StoppedError); errors.As(err, &stopped) { // what is indexed can be read on
+			fmt.Fprintf(u.app.stderr, "the index is no longer kept current: its agent was %s\n", stopped)
+			<-ctx.Done()
+		}
+		err = ignoreEnd(ctx, err)
 		stopFolding()
 		last, cancel := context.WithTimeout(serving, drainTime)
 		defer cancel()

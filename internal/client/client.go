@@ -6,6 +6,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -23,6 +24,7 @@ type Options struct {
 	URL       string       // of the server: http://host:port, with or without a path below it
 	Key       string       // sent as X-API-Key; empty: none
 	View      string       // the view that is asked
+	Ingest    string       // optional; the ingest to give commands to, where it is not behind URL
 	UserAgent string       // optional
 	HTTP      *http.Client // optional; nil: one without a time limit, as streams may take long
 }
@@ -30,6 +32,8 @@ type Options struct {
 // Client asks one view of one server.
 type Client struct {
 	base      string
+	pipe      string // the pipe side: of the ingest
+	view      string
 	key       string
 	userAgent string
 	http      *http.Client
@@ -46,6 +50,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP}
 	c.base = strings.TrimRight(o.URL, "/") + "/api/v1/views/" + url.PathEscape(o.View)
+	c.pipe, c.view = strings.TrimRight(cmp.Or(o.Ingest, o.URL), "/")+"/api/v1/pipe", o.View
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		// On this machine compression costs more than it saves.
@@ -85,6 +90,11 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
+	return c.send(ctx, req)
+}
+
+// send sends a request with the key; the caller closes the answer's body.
+func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, error) {
 	if c.key != "" {
 		req.Header.Set("X-API-Key", c.key)
 	}
