@@ -115,7 +115,7 @@ func (s Status) report() map[string]any {
 		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
 		"backlog_bytes": s.BacklogBytes, "backlog_segments": s.BacklogSegments, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
 		"send_failures": s.SendFailures, "rates": s.Rates, "uptime_s": math.Round(s.Uptime.Seconds()), "version": s.Version,
-		"clock": map[string]float64{"offset_s": s.ClockOffset.Seconds(), "skew_s": s.Skew.Seconds()},
+		"clock": map[string]float64{"offset_s": round(s.ClockOffset.Seconds()), "skew_s": round(s.Skew.Seconds())},
 	}
 	if s.Scan != "" {
 		report["scan"] = map[string]any{"scan": s.Scan, "seconds": math.Round(s.ScanTime.Seconds())}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -110,18 +111,21 @@ func (t *tally) rates(now sample) Rates {
 	if d < 1 {
 		return Rates{}
 	}
-	per := func(from, to uint64) float64 { return float64(to-from) / d }
+	per := func(from, to uint64) float64 { return round(float64(to-from) / d) }
 	return Rates{per(from.events, now.events), per(from.entries, now.entries), per(from.bytes, now.bytes)}
 }
 
 // looked notes a scan that came to its end.
 func (t *tally) looked(j wholeScan, began time.Time, c *scan.Counts) {
-	l := &Look{Scan: j.name, At: began.Round(0), Seconds: time.Since(began).Seconds(), Directories: c.Directories.Load(), Files: c.Files.Load(),
+	l := &Look{Scan: j.name, At: began.Round(0), Seconds: round(time.Since(began).Seconds()), Directories: c.Directories.Load(), Files: c.Files.Load(),
 		Errors: c.Errors.Load(), Changed: t.changed.Load()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = l
 }
+
+// round leaves as much of a figure as people read.
+func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
 // emitRealtime gives the kernel's events to the stream.
 func (a *Agent) emitRealtime(events []event.Event) bool {

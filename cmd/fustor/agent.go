@@ -90,7 +90,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if err := c.checkSender(); err != nil {
 		return err
 	}
-	log := a.logger()
+	log := a.logger("agent")
 	o := agent.Options{
 		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
 		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log, Version: buildVersion().Version,
@@ -118,10 +118,10 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if o.SpoolSize = int64(c.SpoolSize); o.SpoolSize > 0 {
 		o.Spool = filepath.Join(cmp.Or(c.Spool, strings.TrimSuffix(o.StateFile, ".json")+".spool"), c.View)
 	}
-	return c.runAgent(ctx, o)
+	return c.runAgent(ctx, a, o)
 }
 
-func (c *agentCmd) runAgent(ctx context.Context, o agent.Options) error {
+func (c *agentCmd) runAgent(ctx context.Context, a *app, o agent.Options) error {
 	registry := processMetrics()
 	o.Registry = registry
 	ag, err := agent.New(o)
@@ -135,6 +135,7 @@ func (c *agentCmd) runAgent(ctx context.Context, o agent.Options) error {
 	defer served()
 	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "ingest", o.IngestURL)
 	defer superviseWith(ctx, o.Logger, func() { ag.Status() })()
+	defer a.followScans(ctx, func() []agent.Status { return []agent.Status{ag.Status()} })()
 	return stoppedWell(ctx, ag.Run(ctx), o.Logger)
 }
 

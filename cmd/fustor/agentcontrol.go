@@ -79,7 +79,7 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 		p.State, p.Session, p.Scan, p.Files, p.Directories = a.State, a.Session, a.Scan, a.Files, a.Directories
 		p.Watches, p.Unwatched, p.Pending = a.Watch.Watches, a.Watch.Unwatched, a.Watch.Pending
 		p.Paused, p.Rates, p.ReadErrors, p.LastScan, p.BacklogSegments = a.Paused, &a.Rates, a.ReadErrors, a.LastScan, a.BacklogSegments
-		p.ClockOffset, p.Skew, p.UptimeSeconds = a.ClockOffset.Seconds(), a.Skew.Seconds(), math.Round(a.Uptime.Seconds())
+		p.ClockOffset, p.Skew, p.UptimeSeconds = a.ClockOffset.Round(time.Millisecond).Seconds(), a.Skew.Seconds(), math.Round(a.Uptime.Seconds())
 		p.BacklogBytes, p.SpoolBytes, p.SentSegments, p.SentBytes = a.BacklogBytes, a.Spool.Bytes, a.SentSegments, a.SentBytes
 		switch {
 		case a.Leader:

@@ -110,7 +110,7 @@ func newAgentService(a *app, path string) (*agentService, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 100
 	s := &agentService{
-		a: a, path: path, log: a.logger(), config: c, started: time.Now(), state: agentStateDir(a, c.State),
+		a: a, path: path, log: a.logger("agent"), config: c, started: time.Now(), state: agentStateDir(a, c.State),
 		http: &http.Client{Timeout: time.Minute, Transport: transport}, unlock: func() {},
 	}
 	if err := os.MkdirAll(s.state, 0o700); err != nil {
@@ -157,6 +157,14 @@ func (s *agentService) run(ctx context.Context) error {
 	s.apply(s.config)
 	s.log.Info("agent is ready", "config", s.path, "pipes", len(s.config.Pipes), "state", s.state)
 	defer superviseWith(ctx, s.log, func() { s.fleet.Status() })()
+	defer s.a.followScans(ctx, func() (all []agent.Status) {
+		for _, p := range s.fleet.Status() {
+			if p.Agent != nil {
+				all = append(all, *p.Agent)
+			}
+		}
+		return all
+	})()
 	for {
 		select {
 		case <-hangups:

@@ -33,7 +33,7 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger()
+	log := a.logger("query")
 	q, err := query.New(query.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			show.Count(int64(rate+0.5)), show.Size(int64(bytes)), out.Name(s.Source))
 	}
 	if !led && len(sessions) > 0 && !c.JSON {
-		why := "one of them takes over within its time-out"
+		why := "one that is not paused takes over with its next heartbeat"
 		if !slices.ContainsFunc(sessions, func(s client.Session) bool { return !s.Paused }) {
 			why = "all of them are paused (fustor sessions resume)"
 		}
@@ -159,7 +159,7 @@ func (f *commandFlags) find(ctx context.Context, server *client.Client) (client.
 	case 1:
 		return meant[0], nil
 	case 0:
-		return client.Session{}, &cliError{msg: fmt.Sprintf("no live session of the view is %q, or of such an agent", f.Session), hint: "`fustor sessions` shows them; --view names another view", code: exitNotFound}
+		return client.Session{}, &cliError{msg: fmt.Sprintf("the view has no live session %q, nor one of such an agent or task", f.Session), hint: "`fustor sessions` shows them; --view names another view", code: exitNotFound}
 	}
 	var ids []string
 	for _, s := range meant {
