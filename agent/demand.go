@@ -292,12 +292,13 @@ func (a *Agent) runSentinel(ctx context.Context) error {
 		a.mu.Lock()
 		wait := a.stand.sentinel
 		a.mu.Unlock()
-		if wait <= 0 {
-			wait = time.Minute
+		never := wait <= 0
+		if never { // so far, or as the view has it
+			wait = time.Second
 		}
 		sleep(ctx, wait)
 		key, ok := a.leading()
-		if !ok || ctx.Err() != nil {
+		if !ok || never || ctx.Err() != nil {
 			continue
 		}
 		if err := a.lookAtSuspects(ctx, key); err != nil && ctx.Err() == nil && !errors.Is(err, pipe.ErrTerm) {

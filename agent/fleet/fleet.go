@@ -49,7 +49,7 @@ type Changes struct {
 	Added   []string `json:"added"`
 	Changed []string `json:"changed"`
 	Removed []string `json:"removed"`
-	Started []string `json:"started"` // that were stopped, and are as they were
+	Started []string `json:"started,omitempty"` // that were stopped, and are as they were
 	Kept    []string `json:"kept"`
 }
 
@@ -110,7 +110,7 @@ func (f *Fleet) Apply(pipes []Pipe) Changes {
 		old[r.Name] = r
 	}
 	f.mu.Unlock()
-	ch := Changes{[]string{}, []string{}, []string{}, []string{}, []string{}}
+	ch := Changes{[]string{}, []string{}, []string{}, []string{}, nil}
 	var next, gone, begun []*running
 	for _, p := range pipes {
 		r := old[p.Name]
