@@ -177,3 +177,23 @@ func (r denyingRoot) OpenDir(path string) (tree.Dir, error) {
 	}
 	return r.Root.OpenDir(path)
 }
+
+// A follower that was paused from its start has watched nothing: once it is resumed it looks at everything, since nobody
+// else can say what its host did meanwhile.
+func TestFollowerPausedFromItsStart(t *testing.T) {
+	s := newServer(t)
+	root, state := t.TempDir(), filepath.Join(t.TempDir(), "state.json")
+	a := start(t, s, root, func(o *agent.Options) { o.AgentID = "a" })
+	a.snapshotted()
+	write(t, state, `{"session_id":"","paused":{"by":"a test","since":"2026-01-02T03:04:05Z"}}`)
+	b := start(t, s.line(), root, func(o *agent.Options) { o.AgentID, o.StateFile = "b", state })
+	eventually(t, 10*time.Second, "b is paused", func() bool { return b.Status().State == "paused" })
+	write(t, filepath.Join(root, "meanwhile"), "x")
+	if _, err := b.SetPaused(false, "a test"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "b tells of it", func() bool { return b.view.present()["/meanwhile"].Size == 1 })
+	if b.Status().Leader {
+		t.Error("b leads")
+	}
+}
