@@ -161,11 +161,12 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 		a.tally.looked(j, start, counts)
 	}
 	stopProgress()
+	took := max(time.Since(start), time.Microsecond)
 	level, text := a.o.Logger.Info, "scan complete"
 	if err != nil {
 		text = "scan stopped"
 	}
-	level(text, "scan", j.name, "term", j.key.term, "seconds", time.Since(start).Seconds(), "directories", counts.Directories.Load(),
+	level(text, "scan", j.name, "term", j.key.term, "seconds", round(took.Seconds()), "per_second", int64(float64(entries(counts))/took.Seconds()), "directories", counts.Directories.Load(),
 		"files", counts.Files.Load(), "errors", counts.Errors.Load())
 	if err != nil && jobCtx.Err() != nil && ctx.Err() == nil {
 		return nil // told to stop; decide again

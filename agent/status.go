@@ -69,15 +69,15 @@ func (a *Agent) Status() Status {
 	a.addMeasures(&s)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.Paused = a.pause; s.Scan != "" {
-		s.ScanTime = time.Since(a.scans.began)
-	}
 	s.Session, s.Leader, s.Term, s.Scan = a.stand.session, a.stand.leader, a.stand.term, a.scans.running
 	c := a.counts
 	s.Directories, s.Files, s.Others = c.Directories.Load(), c.Files.Load(), c.Others.Load()
 	s.Bytes, s.Errors = c.Bytes.Load(), c.Errors.Load()
 	s.SentSegments, s.SentBytes, s.SendFailures = a.sent.segments, a.sent.bytes, a.sent.failures
-	s.RootLost, s.State = a.lost, string(a.state)
+	s.RootLost, s.State, s.Paused = a.lost, string(a.state), a.pause
+	if s.Scan != "" {
+		s.ScanTime = time.Since(a.scans.began)
+	}
 	for name, f := range a.failures {
 		if s.Tasks == nil {
 			s.Tasks = map[string]TaskFailure{}
