@@ -1,7 +1,12 @@
 package agent
 
 import (
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"log/slog"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,5 +34,23 @@ func TestEveryContainsPanics(t *testing.T) {
 	close(calls)
 	if f := a.failures["job"]; f.restarts < 3 || f.err != "panic: a fault" {
 		t.Errorf("%+v", f)
+	}
+}
+
+// Whatever befalls an agent, its report stays below what ingest keeps.
+func TestReportIsBounded(t *testing.T) {
+	long := strings.Repeat("long\x00", 10_000)
+	a := &Agent{o: Options{Logger: slog.New(slog.DiscardHandler)}, failures: map[string]taskFailure{}}
+	for _, err := range []error{fs.ErrPermission, fs.ErrNotExist, syscall.ETIMEDOUT, syscall.EIO, errors.New("else")} {
+		a.countUnreadable("/"+long, err)
+	}
+	s := Status{State: "error", RootLost: errors.New(long), ReadErrors: a.tally.errors, LastScan: &Look{}, Paused: &Pause{By: "key"}, Tasks: map[string]TaskFailure{}}
+	s.Spool.Err = errors.New(long)
+	for _, task := range []string{"watch", "scan", "on-demand", "commands", "orders", "sentinel", "upload", "spool", "heartbeat", "lease", "measure", "job", "progress"} {
+		s.Tasks[task] = TaskFailure{Error: long, At: time.Now()}
+	}
+	b, err := json.Marshal(s.report())
+	if err != nil || len(b) > 16<<10 || len(s.ReadErrors) != 5 {
+		t.Errorf("%d bytes, %v; %d kinds", len(b), err, len(s.ReadErrors))
 	}
 }

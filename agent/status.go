@@ -102,11 +102,8 @@ func (a *Agent) addMeasures(s *Status) {
 	s.ReadErrors, s.LastScan = maps.Clone(a.tally.errors), a.tally.last
 }
 
-// maxReport bounds a text in a report, and maxTasks the tasks: ingest keeps 16 KiB of it all.
-const (
-	maxReport = 500
-	maxTasks  = 12
-)
+// maxReport bounds a text in a report: ingest keeps 16 KiB of it all.
+const maxReport = 300
 
 // report is what heartbeats tell of it; docs/agent.md explains the fields.
 func (s Status) report() map[string]any {
@@ -135,8 +132,13 @@ func (s Status) report() map[string]any {
 	if s.Spool.Err != nil {
 		report["spool_error"] = shorten(s.Spool.Err.Error(), maxReport)
 	}
-	if len(s.Tasks) > 0 && len(s.Tasks) <= maxTasks {
-		report["tasks"] = s.Tasks
+	if len(s.Tasks) > 0 {
+		tasks := maps.Clone(s.Tasks)
+		for name, f := range tasks {
+			f.Error = shorten(f.Error, maxReport)
+			tasks[name] = f
+		}
+		report["tasks"] = tasks
 	}
 	if s.RootLost != nil {
 		report["root_lost"] = shorten(s.RootLost.Error(), maxReport)

@@ -117,7 +117,7 @@ func (a *app) logger(part string) *slog.Logger {
 	case a.LogFormat == "json":
 		h = slog.NewJSONHandler(a.screen(), &slog.HandlerOptions{Level: level, ReplaceAttr: inWords})
 	case terminal(a.stderr):
-		h = tint.NewHandler(a.screen(), &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.colors(a.stderr)})
+		h = tint.NewTextHandler(a.screen(), &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.colors(a.stderr)})
 	default:
 		h = slog.NewTextHandler(a.screen(), options)
 	}
