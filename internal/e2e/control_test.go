@@ -73,7 +73,7 @@ func TestRemoteCare(t *testing.T) {
 	p := &parts{t: t, store: "file://" + filepath.Join(dir, "store"), env: []string{"FUSTOR_API_KEY=" + apiKey}}
 	for _, view := range []string{"one", "two"} {
 		c := viewconfig.Default(view)
-		c.SessionTimeoutSeconds = 3 * patience(time.Second).Seconds()
+		c.SessionTimeoutSeconds = 4 * patience(time.Second).Seconds()
 		if err := viewconfig.Save(t.Context(), openStore(t, p.store), c); err != nil {
 			t.Fatal(err)
 		}
@@ -159,9 +159,10 @@ sources: {t: {path: %[2]s/tree}}, pipes: {first: {source: t, sender: main, view:
 	}
 
 	// The pause outlives a crash; meanwhile the other session is paused too, so that nobody leads.
+	killed := one.sessionsOf(t)["a"].ID
 	agents["a"].Kill()
 	agents["a"].Restart()
-	is("a is paused still, after a restart", func(a, _ sessionNow) bool { return a.Paused && a.Status.State == "paused" })
+	is("a is paused still, in another session", func(a, _ sessionNow) bool { return a.ID != killed && a.Paused && a.Status.State == "paused" })
 	if r := command(t, nil, "agent", "pause", "first", "--config", files["b"]); r.code != 0 || r.stdout != "pipe first paused\n" {
 		t.Errorf("pause on the host: %s%s", r.stdout, r.stderr)
 	}
