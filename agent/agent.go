@@ -36,7 +36,14 @@ type Agent struct {
 	gone    chan string                   // sessions that were found dead by others than the heartbeat
 	wake    chan struct{}                 // a token when the scans have something new to decide
 
-	demand     demand
+	demand demand
+	notes  struct { // the state file
+		mu sync.Mutex
+		is remembered
+	}
+	beatNow    chan struct{} // a token when ingest is to hear of something at once
+	draining   chan struct{} // closed when no more events come
+	tally      tally
 	seen       *seen
 	leaseUntil atomic.Int64 // the store's time, ns; 0: this agent does not lead
 
@@ -47,7 +54,13 @@ type Agent struct {
 	sent   struct{ segments, bytes, failures uint64 }
 	lost   error // why the root is lost
 	cancel context.CancelFunc
-	state  state
+	// cancelDemand ends the scan on demand that runs, stopRun ends Run.
+	cancelDemand context.CancelFunc
+	stopRun      context.CancelCauseFunc
+	stopJob      *job.Command  // that asked for the end
+	pause        *Pause        // nil: it runs
+	resumed      chan struct{} // closed at the end of the pause; nil: it runs
+	state        state
 	// refused counts what happened in states that know nothing of it.
 	refused  uint64
 	failures map[string]taskFailure
@@ -69,8 +82,9 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		o: o, excludes: excludes, clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
-		demand: demand{seen: map[string]bool{}, jobs: make(chan job.Command, 100)},
-		gone:   make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
+		demand:       demand{seen: map[string]bool{}, jobs: make(chan job.Command, 100), orders: make(chan job.Command, 100)},
+		cancelDemand: func() {}, stopRun: func(error) {}, beatNow: make(chan struct{}, 1), draining: make(chan struct{}), tally: tally{began: time.Now()},
+		gone: make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
 		state: stopped, failures: map[string]taskFailure{},
 	}
 	if a.client, err = send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock); err != nil {
@@ -82,6 +96,7 @@ func New(o Options) (*Agent, error) {
 	case a.sender == nil:
 		a.sender = send.NewIngest(a.client, nil)
 	}
+	a.recall()
 	a.openSpool()
 	remote := o.Tuning.System.Remote(o.Root)
 	a.seen = newSeen(remote)
@@ -107,7 +122,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.newWatcher(); err != nil {
 		return err
 	}
-	a.happened(start)
+	ctx, stopRun := context.WithCancelCause(ctx)
+	defer stopRun(nil)
+	a.mu.Lock()
+	a.stopRun = stopRun
+	a.occur(start)
+	a.mu.Unlock()
 	defer a.happened(drained)
 
 	// The sending side outlives the source, to send what the source leaves.
@@ -117,12 +137,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	sending.Go(func() error {
 		return a.supervise(afterSending, "sending",
 			task{name: "upload", run: a.upload}, task{name: "spool", run: a.runSpool},
-			task{name: "heartbeat", run: a.keepSession}, task{name: "lease", run: a.guardLease})
+			task{name: "heartbeat", run: a.keepSession}, task{name: "lease", run: a.guardLease},
+			task{name: "measure", run: a.measure})
 	})
 	err := a.supervise(ctx, "source",
 		task{name: "watch", run: a.runWatch}, task{name: "scan", run: a.runScans}, task{name: "on-demand", run: a.runDemand},
-		task{name: "commands", run: a.awaitCommands}, task{name: "sentinel", run: a.runSentinel})
+		task{name: "commands", run: a.awaitCommands}, task{name: "orders", run: a.runOrders}, task{name: "sentinel", run: a.runSentinel})
 	a.happened(stop)
+	close(a.draining)
 	a.stream.Close()
 	end := time.AfterFunc(a.o.Tuning.GracePeriod, stopSending)
 	defer end.Stop()
@@ -136,6 +158,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if sendErr != nil && !errors.Is(sendErr, context.Canceled) && !errors.Is(sendErr, suture.ErrTerminateSupervisorTree) {
 		err = errors.Join(err, sendErr)
 	}
+	var stopped *StoppedError
+	if errors.As(context.Cause(ctx), &stopped) {
+		a.reportStopped(ctx)
+		err = errors.Join(stopped, err)
+	}
 	a.closeSession(ctx)
 	return err
 }
@@ -147,7 +174,7 @@ var errNotWatched = errors.New("the tree is not watched at present")
 func (a *Agent) newWatcher() error {
 	w, err := watch.New(watch.Config{
 		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
-		Emit: a.stream.Realtime, HasRoom: a.stream.HasRoom,
+		Emit: a.emitRealtime, HasRoom: a.stream.HasRoom, OnError: a.countUnreadable,
 		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
 		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
 		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
@@ -227,6 +254,7 @@ func (a *Agent) rootBack() {
 	a.mu.Lock()
 	a.lost = nil
 	a.occur(rootFound)
+	a.occurPause()
 	a.scans.rescan, a.scans.covered = true, false
 	a.seen.forget()
 	a.mu.Unlock()

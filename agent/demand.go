@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fustor/fustor/agent/guard"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
@@ -24,9 +25,10 @@ const (
 
 // demand is the commands that this agent works on or has done, so that one that is told twice is done once.
 type demand struct {
-	mu   sync.Mutex
-	seen map[string]bool
-	jobs chan job.Command
+	mu     sync.Mutex
+	seen   map[string]bool
+	jobs   chan job.Command // scans
+	orders chan job.Command // the others
 }
 
 // offer queues commands that were not seen. Those that find no room come again with the next heartbeat.
@@ -37,8 +39,12 @@ func (d *demand) offer(commands []job.Command) {
 		if d.seen[c.ID] {
 			continue
 		}
+		queue := d.orders
+		if c.Type == job.Scan || c.Type == "" {
+			queue = d.jobs
+		}
 		select {
-		case d.jobs <- c:
+		case queue <- c:
 			if len(d.seen) > 10_000 {
 				clear(d.seen)
 			}
@@ -101,10 +107,19 @@ func (a *Agent) runDemand(ctx context.Context) error {
 // runCommand scans what a command says, and reports on it.
 func (a *Agent) runCommand(ctx context.Context, c job.Command) {
 	key, ok := a.leading()
-	if !ok {
+	switch {
+	case !ok && c.Target != "":
+		a.report(ctx, c, job.Report{State: job.Failed, Error: a.whyNotLeading()})
+		return
+	case !ok:
 		a.demand.forget(c.ID) // it is the next leader's
 		return
 	}
+	scanCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.cancelDemand = cancel
+	a.mu.Unlock()
 	counts := &scan.Counts{}
 	path := string(c.Path)
 	a.o.Logger.Info("scan on demand", "path", fmt.Sprintf("%q", path), "job", c.ID)
@@ -116,9 +131,10 @@ func (a *Agent) runCommand(ctx context.Context, c job.Command) {
 		a.reportJob(ctx, key.session, c.ID, r)
 	}
 	report(job.Running, nil, nil)
-	stop := every(reportEvery, func() { report(job.Running, nil, nil) })
-	err := a.scanOnDemand(ctx, key, path, c.Recursive, counts)
+	stop := a.every("job", reportEvery, func() { report(job.Running, nil, nil) })
+	err := a.scanOnDemand(scanCtx, key, path, c.Recursive, counts)
 	stop()
+	a.tally.demand.Add(entries(counts))
 	if err == nil {
 		var last int64
 		if last, err = a.sealed(key.session); err == nil {
@@ -126,11 +142,21 @@ func (a *Agent) runCommand(ctx context.Context, c job.Command) {
 			return
 		}
 	}
-	if ctx.Err() != nil || errors.Is(err, pipe.ErrTerm) || errors.Is(err, pipe.ErrNoSession) {
+	if _, ok := a.leading(); !ok && c.Target != "" && ctx.Err() == nil {
+		err = errors.New(a.whyNotLeading())
+	} else if scanCtx.Err() != nil || errors.Is(err, pipe.ErrTerm) || errors.Is(err, pipe.ErrNoSession) {
 		a.demand.forget(c.ID) // left for whoever leads next
 		return
 	}
 	report(job.Failed, err, nil)
+}
+
+// whyNotLeading says why a scan through this session cannot be.
+func (a *Agent) whyNotLeading() string {
+	if a.pausing() != nil {
+		return fmt.Sprintf("this session is paused, and does not lead view %s; resume it, or ask whoever leads", a.o.View)
+	}
+	return fmt.Sprintf("this session does not lead view %s, and only the leader scans; ask whoever leads", a.o.View)
 }
 
 func (d *demand) forget(id string) {
@@ -139,8 +165,9 @@ func (d *demand) forget(id string) {
 	delete(d.seen, id)
 }
 
-// reportJob tells how far a job is; the last word is tried again for a while.
-func (a *Agent) reportJob(ctx context.Context, session, id string, r job.Report) {
+// reportJob tells how far a job is; the last word is tried again for a while. It reports whether it was heard, or nobody
+// is left to hear it.
+func (a *Agent) reportJob(ctx context.Context, session, id string, r job.Report) bool {
 	retry := backoff{}
 	for try := 0; ; try++ {
 		callCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -150,7 +177,7 @@ func (a *Agent) reportJob(ctx context.Context, session, id string, r job.Report)
 			if err != nil && ctx.Err() == nil {
 				a.o.Logger.Warn("a job could not be reported on", "job", id, "error", err)
 			}
-			return
+			return err == nil || errors.Is(err, send.ErrSessionGone)
 		}
 		sleep(ctx, retry.next(err))
 	}
@@ -170,8 +197,8 @@ func (a *Agent) sealed(session string) (int64, error) {
 	return int64(seq), nil
 }
 
-// every calls f regularly until the answer is called.
-func every(d time.Duration, f func()) (stop func()) {
+// every calls f regularly until the answer is called. A panic in it is reported as that of the task.
+func (a *Agent) every(task string, d time.Duration, f func()) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -182,7 +209,9 @@ func every(d time.Duration, f func()) (stop func()) {
 			case <-quit:
 				return
 			case <-tick.C:
-				f()
+				if err := guard.Do(func() error { f(); return nil }); err != nil {
+					a.taskFailed(task, err)
+				}
 			}
 		}
 	}()
@@ -234,10 +263,8 @@ func (a *Agent) scanOnDemand(ctx context.Context, key scanKey, path string, recu
 	return scan.Run(ctx, scan.Config{
 		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers, Shallow: shallow,
 		Evidence: event.OnDemand, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
-		Emit: func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) },
-		OnError: func(path string, err error) {
-			a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
-		},
+		Emit:    func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) },
+		OnError: a.cannotRead,
 	}, target)
 }
 
@@ -265,12 +292,13 @@ func (a *Agent) runSentinel(ctx context.Context) error {
 		a.mu.Lock()
 		wait := a.stand.sentinel
 		a.mu.Unlock()
-		if wait <= 0 {
-			wait = time.Minute
+		never := wait <= 0
+		if never { // so far, or as the view has it
+			wait = time.Second
 		}
 		sleep(ctx, wait)
 		key, ok := a.leading()
-		if !ok || ctx.Err() != nil {
+		if !ok || never || ctx.Err() != nil {
 			continue
 		}
 		if err := a.lookAtSuspects(ctx, key); err != nil && ctx.Err() == nil && !errors.Is(err, pipe.ErrTerm) {
@@ -299,6 +327,9 @@ func (a *Agent) lookAtSuspects(ctx context.Context, key scanKey) error {
 	look := root.Looker()
 	defer look.Close()
 	for _, path := range paths {
+		if now, ok := a.leading(); !ok || now != key {
+			return nil
+		}
 		if !event.ValidPath(path) || path == "/" {
 			continue
 		}

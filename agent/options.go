@@ -58,6 +58,11 @@ type Options struct {
 	Spool     string
 	SpoolSize int64
 
+	// Version is the program's, for its heartbeats. Reload reads the config file again and says what that did; nil: there
+	// is none.
+	Version string
+	Reload  func() (string, error)
+
 	Logger   *slog.Logger          // nil: no log
 	Registry prometheus.Registerer // for metrics; may be nil
 	Progress func(Status)          // called about four times a second while a scan runs, and at its end; may be nil

@@ -23,7 +23,8 @@ type scans struct {
 	settleAt time.Time // when to scan again after an overflow; zero: no need
 	failed   backoff
 	running  string
-	audited  scanKey // the leadership that has had a whole audit
+	began    time.Time // the scan that runs, or ran last
+	audited  scanKey   // the leadership that has had a whole audit
 	audits   uint64
 	dirty    subtrees // to be scanned again
 	settling subtrees // at settleDirtyAt once more
@@ -86,7 +87,7 @@ func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
 	defer a.mu.Unlock()
 	const idle = time.Hour
 	st, sc := &a.stand, &a.scans
-	if st.session == "" || a.lost != nil {
+	if st.session == "" || a.lost != nil || a.pause != nil {
 		return nil, idle
 	}
 	key := scanKey{st.session, st.term}
@@ -132,13 +133,16 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	jobCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a.mu.Lock()
-	if (scanKey{a.stand.session, a.stand.term}) != j.key || a.lost != nil {
+	if (scanKey{a.stand.session, a.stand.term}) != j.key || a.lost != nil || a.pause != nil {
 		a.mu.Unlock()
 		return nil // decide again
 	}
 	a.cancel = cancel
+	a.tally.scanned += entries(a.counts)
 	a.counts = &scan.Counts{}
 	counts := a.counts
+	a.scans.began = time.Now()
+	a.tally.changed.Store(0)
 	a.scans.running = j.name
 	switch {
 	case j.snapshot:
@@ -153,12 +157,16 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	stopProgress := a.progress()
 	err := a.scanAll(jobCtx, j, counts)
 	a.scanEnded(j, err)
+	if err == nil && j.list && j.subtrees == nil {
+		a.tally.looked(j, start, counts)
+	}
 	stopProgress()
+	took := max(time.Since(start), time.Microsecond)
 	level, text := a.o.Logger.Info, "scan complete"
 	if err != nil {
 		text = "scan stopped"
 	}
-	level(text, "scan", j.name, "term", j.key.term, "seconds", time.Since(start).Seconds(), "directories", counts.Directories.Load(),
+	level(text, "scan", j.name, "term", j.key.term, "seconds", round(took.Seconds()), "per_second", int64(float64(entries(counts))/took.Seconds()), "directories", counts.Directories.Load(),
 		"files", counts.Files.Load(), "errors", counts.Errors.Load())
 	if err != nil && jobCtx.Err() != nil && ctx.Err() == nil {
 		return nil // told to stop; decide again
@@ -268,9 +276,7 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 	cfg := scan.Config{
 		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
 		Evidence: j.evidence, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
-		OnError: func(path string, err error) {
-			a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
-		},
+		OnError: a.cannotRead,
 	}
 	if j.list {
 		cfg.Listed = func(path string, mtime int64) {
@@ -280,7 +286,15 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 			a.mu.Lock()
 			n := a.scans.audits
 			a.mu.Unlock()
-			cfg.Unchanged = func(path string, mtime int64) bool { return a.seen.unchanged(path, mtime, n) }
+			cfg.Unchanged = func(path string, mtime int64) bool {
+				if a.seen.unchanged(path, mtime, n) {
+					return true
+				}
+				if a.seen.moved(path, mtime) {
+					a.tally.changed.Add(1)
+				}
+				return false
+			}
 		}
 		cfg.Emit = func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) }
 	}

@@ -58,6 +58,14 @@ func (s *seen) unchanged(path string, mtime int64, n uint64) bool {
 	return ok && known == mtime
 }
 
+// moved reports whether a directory is new, or has another mtime than it had when it was listed last.
+func (s *seen) moved(path string, mtime int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.mtimes[xxhash.Sum64String(path)]
+	return !ok || known != mtime
+}
+
 // forget has everything listed again.
 func (s *seen) forget() {
 	s.mu.Lock()

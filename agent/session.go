@@ -2,10 +2,7 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/fustor/fustor/agent/send"
@@ -72,7 +69,7 @@ func (a *Agent) create(ctx context.Context) (send.Session, error) {
 	defer cancel()
 	return a.client.CreateSession(ctx, send.Registration{
 		Task: a.o.TaskID, TimeoutSeconds: a.o.SessionTimeout.Seconds(),
-		ClientInfo: map[string]any{"agent_id": a.o.AgentID, "source_uri": a.o.SourceURI},
+		ClientInfo: map[string]any{"agent_id": a.o.AgentID, "source_uri": a.o.SourceURI}, Paused: a.pausing() != nil,
 	})
 }
 
@@ -102,6 +99,7 @@ func (a *Agent) begin(s send.Session, start instant) {
 	a.mu.Lock()
 	a.stand = st
 	a.occur(sessionBegan)
+	a.occurPause()
 	a.scans.rescan = a.scans.rescan || dropped
 	a.mu.Unlock()
 	a.o.Logger.Info("session started", "session", s.ID, "leader", s.IsLeader, "term", s.Term)
@@ -131,7 +129,7 @@ func (a *Agent) stands(s send.Standing, start instant) {
 	if s.IsLeader && s.LeaseRenewed {
 		st.renewed = start
 	}
-	st.leader = s.IsLeader && st.leaseLeft() > 0
+	st.leader = s.IsLeader && st.leaseLeft() > 0 && a.pause == nil
 	a.leaseUntil.Store(0)
 	if st.leader {
 		a.leaseUntil.Store(a.clock.Now() + int64(st.leaseLeft()))
@@ -165,6 +163,7 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 				return send.ErrSessionGone
 			}
 			continue
+		case <-a.beatNow:
 		case <-time.After(wait):
 		}
 		start := now()
@@ -179,9 +178,7 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 		case err == nil:
 			retry = backoff{}
 			a.stands(beat.Standing, start)
-			if beat.IsLeader {
-				a.demand.offer(beat.Commands)
-			}
+			a.demand.offer(beat.Commands)
 		}
 		wait = max(0, every-time.Since(start.mono))
 	}
@@ -190,7 +187,7 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 func (a *Agent) heartbeat(ctx context.Context, session string, limit time.Duration) (send.Beat, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: true, AgentStatus: a.Status().report()})
+	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: true, AgentStatus: a.Status().report(), Paused: a.pausing() != nil})
 }
 
 // guardLease stops the leader's work in time, whether or not a heartbeat hangs.
@@ -232,43 +229,24 @@ func (a *Agent) closeSession(ctx context.Context) {
 	a.remember("")
 }
 
-type remembered struct {
-	Session string `json:"session_id"`
-}
-
 // remember notes the session that this agent has.
 func (a *Agent) remember(session string) {
-	if a.o.StateFile == "" {
-		return
-	}
-	b, err := json.Marshal(remembered{session})
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(a.o.StateFile), 0o700)
-	}
-	if err == nil {
-		temporary := a.o.StateFile + ".new"
-		if err = os.WriteFile(temporary, b, 0o600); err == nil {
-			err = os.Rename(temporary, a.o.StateFile)
-		}
-	}
-	if err != nil {
+	if err := a.note(func(r *remembered) { r.Session = session }); err != nil {
 		a.o.Logger.Warn("the session could not be remembered", "error", err)
 	}
 }
 
 // closeRemembered ends the session of an agent that was killed.
 func (a *Agent) closeRemembered(ctx context.Context) {
-	if a.o.StateFile == "" {
-		return
-	}
-	var last remembered
-	b, err := os.ReadFile(a.o.StateFile)
-	if err != nil || json.Unmarshal(b, &last) != nil || last.Session == "" {
+	a.notes.mu.Lock()
+	last := a.notes.is.Session
+	a.notes.mu.Unlock()
+	if last == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := a.client.CloseSession(ctx, last.Session); err != nil {
+	if err := a.client.CloseSession(ctx, last); err != nil {
 		a.o.Logger.Info("the session before this one could not be closed", "error", err)
 	}
 }

@@ -59,7 +59,7 @@ var transitions = []transition{
 	{[]state{snapshotting, auditing}, scanBroke, running},
 	{[]state{initializing, running, snapshotting, messaging, auditing, reconnecting, paused}, rootLost, failed},
 	{[]state{failed}, rootFound, running},
-	{[]state{running, messaging}, pause, paused},
+	{[]state{running, snapshotting, messaging, auditing}, pause, paused},
 	{[]state{paused}, resume, running},
 	{[]state{initializing, running, snapshotting, messaging, auditing, reconnecting, paused, failed}, stop, draining},
 	{[]state{draining}, drained, stopped},

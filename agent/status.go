@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +33,17 @@ type Status struct {
 
 	RootLost error // nil: it is there
 
+	Paused *Pause // nil: it runs
+	Rates  Rates
+	// ReadErrors are by kind: permission, vanished, io, timeout (a file server that does not answer) and other.
+	ReadErrors  map[string]ReadErrors
+	LastScan    *Look         // nil: none yet
+	ScanTime    time.Duration // of the scan that runs
+	ClockOffset time.Duration // the store's time minus the host's
+	Skew        time.Duration // the store's time minus the file server's
+	Version     string
+	Uptime      time.Duration
+
 	State string // of the table in docs/agent.md
 	// Tasks are those that have failed, by name: how often, and how last.
 	Tasks map[string]TaskFailure
@@ -53,6 +66,7 @@ func (a *Agent) Status() Status {
 	if w := a.watcher.Load(); w != nil {
 		s.Watch = w.Status()
 	}
+	a.addMeasures(&s)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Session, s.Leader, s.Term, s.Scan = a.stand.session, a.stand.leader, a.stand.term, a.scans.running
@@ -60,7 +74,10 @@ func (a *Agent) Status() Status {
 	s.Directories, s.Files, s.Others = c.Directories.Load(), c.Files.Load(), c.Others.Load()
 	s.Bytes, s.Errors = c.Bytes.Load(), c.Errors.Load()
 	s.SentSegments, s.SentBytes, s.SendFailures = a.sent.segments, a.sent.bytes, a.sent.failures
-	s.RootLost, s.State = a.lost, string(a.state)
+	s.RootLost, s.State, s.Paused = a.lost, string(a.state), a.pause
+	if s.Scan != "" {
+		s.ScanTime = time.Since(a.scans.began)
+	}
 	for name, f := range a.failures {
 		if s.Tasks == nil {
 			s.Tasks = map[string]TaskFailure{}
@@ -70,24 +87,61 @@ func (a *Agent) Status() Status {
 	return s
 }
 
-// report is what heartbeats tell of it.
+// addMeasures fills in what the agent counts of its own work.
+func (a *Agent) addMeasures(s *Status) {
+	wall := time.Now
+	if a.o.Tuning.Wall != nil {
+		wall = a.o.Tuning.Wall
+	}
+	s.ClockOffset = time.Duration(a.clock.Time() - wall().UnixNano())
+	s.Skew = time.Duration(a.stream.Skew())
+	s.Version, s.Uptime = a.o.Version, time.Since(a.tally.began)
+	s.Rates = a.tally.rates(a.sample())
+	a.tally.mu.Lock()
+	defer a.tally.mu.Unlock()
+	s.ReadErrors, s.LastScan = maps.Clone(a.tally.errors), a.tally.last
+}
+
+// maxReport bounds a text in a report: ingest keeps 16 KiB of it all.
+const maxReport = 300
+
+// report is what heartbeats tell of it; docs/agent.md explains the fields.
 func (s Status) report() map[string]any {
 	report := map[string]any{
 		"state": s.State, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
 		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
-		"backlog_bytes": s.BacklogBytes, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
+		"backlog_bytes": s.BacklogBytes, "backlog_segments": s.BacklogSegments, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
+		"send_failures": s.SendFailures, "rates": s.Rates, "uptime_s": math.Round(s.Uptime.Seconds()), "version": s.Version,
+		"clock": map[string]float64{"offset_s": round(s.ClockOffset.Seconds()), "skew_s": round(s.Skew.Seconds())},
+	}
+	if s.Scan != "" {
+		report["scan"] = map[string]any{"scan": s.Scan, "seconds": math.Round(s.ScanTime.Seconds())}
+	}
+	if s.LastScan != nil {
+		report["last_scan"] = s.LastScan
+	}
+	if len(s.ReadErrors) > 0 {
+		report["read_errors"] = s.ReadErrors
+	}
+	if s.Paused != nil {
+		report["paused"] = s.Paused
 	}
 	if s.Spool.Max > 0 {
 		report["spool_bytes"], report["spool_max_bytes"] = s.Spool.Bytes, s.Spool.Max
 	}
 	if s.Spool.Err != nil {
-		report["spool_error"] = s.Spool.Err.Error()
+		report["spool_error"] = shorten(s.Spool.Err.Error(), maxReport)
 	}
 	if len(s.Tasks) > 0 {
-		report["tasks"] = s.Tasks
+		tasks := maps.Clone(s.Tasks)
+		for name, f := range tasks {
+			f.Error = shorten(f.Error, maxReport)
+			tasks[name] = f
+		}
+		report["tasks"] = tasks
 	}
 	if s.RootLost != nil {
-		report["root_lost"] = s.RootLost.Error()
+		report["root_lost"] = shorten(s.RootLost.Error(), maxReport)
 	}
 	return report
 }
@@ -97,23 +151,9 @@ func (a *Agent) progress() (stop func()) {
 	if a.o.Progress == nil {
 		return func() {}
 	}
-	quit, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				return
-			case <-tick.C:
-				a.o.Progress(a.Status())
-			}
-		}
-	}()
+	stopCalls := a.every("progress", 250*time.Millisecond, func() { a.o.Progress(a.Status()) })
 	return func() {
-		close(quit)
-		<-ended
+		stopCalls()
 		a.o.Progress(a.Status())
 	}
 }
@@ -142,6 +182,30 @@ func (a *Agent) register(to prometheus.Registerer) error {
 		gauge("watches", "Directories that are watched.", func(s Status) float64 { return float64(s.Watch.Watches) }),
 		gauge("unwatched_directories", "Directories beyond the system's limit on watches.", func(s Status) float64 { return float64(s.Watch.Unwatched) }),
 		gauge("pending_paths", "Paths that are to be looked at.", func(s Status) float64 { return float64(s.Watch.Pending) }),
+		gauge("paused", "1 if the pipe is paused.", func(s Status) float64 {
+			if s.Paused != nil {
+				return 1
+			}
+			return 0
+		}),
+		gauge("backlog_segments", "Segments that are not durable yet.", func(s Status) float64 { return float64(s.BacklogSegments) }),
+		counter("events_total", "Events of the kernel that were taken to be sent.", func(s Status) float64 { return float64(a.tally.events.Load()) }),
+		counter("scanned_entries_total", "Entries that scans looked at.", func(Status) float64 { return float64(a.sample().entries) }),
+		gauge("last_scan_timestamp_seconds", "When the last whole scan that was completed began; 0: none yet.", func(s Status) float64 {
+			if s.LastScan == nil {
+				return 0
+			}
+			return float64(s.LastScan.At.UnixNano()) / 1e9
+		}),
+		gauge("last_scan_seconds", "How long it took.", func(s Status) float64 {
+			if s.LastScan == nil {
+				return 0
+			}
+			return s.LastScan.Seconds
+		}),
+		gauge("clock_offset_seconds", "The store's time minus the host's.", func(s Status) float64 { return s.ClockOffset.Seconds() }),
+		gauge("clock_skew_seconds", "The store's time minus the file server's.", func(s Status) float64 { return s.Skew.Seconds() }),
+		readErrors{a, labels},
 		gauge("backlog_bytes", "Bytes of segments that are not durable yet.", func(s Status) float64 { return float64(s.BacklogBytes) }),
 		gauge("spool_bytes", "Bytes of segments in the spool.", func(s Status) float64 { return float64(s.Spool.Bytes) }),
 		gauge("spool_failing", "1 if the spool does not take segments.", func(s Status) float64 {
@@ -160,4 +224,24 @@ func (a *Agent) register(to prometheus.Registerer) error {
 		}
 	}
 	return nil
+}
+
+// readErrors collects the errors by kind.
+type readErrors struct {
+	a      *Agent
+	labels prometheus.Labels
+}
+
+func (r readErrors) desc() *prometheus.Desc {
+	return prometheus.NewDesc("fustor_agent_read_errors_total", "Paths that could not be read, by kind.", []string{"kind"}, r.labels)
+}
+
+// Describe implements prometheus.Collector.
+func (r readErrors) Describe(out chan<- *prometheus.Desc) { out <- r.desc() }
+
+// Collect implements prometheus.Collector.
+func (r readErrors) Collect(out chan<- prometheus.Metric) {
+	for kind, e := range r.a.Status().ReadErrors {
+		out <- prometheus.MustNewConstMetric(r.desc(), prometheus.CounterValue, float64(e.Count), kind)
+	}
 }

@@ -17,12 +17,18 @@ import (
 func (a *Agent) upload(ctx context.Context) error {
 	retry := backoff{}
 	for ctx.Err() == nil {
+		if err := a.awaitRunning(ctx); err != nil {
+			return err
+		}
 		seg, err := a.stream.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return suture.ErrTerminateSupervisorTree // everything is sent: the sending side is done
 		}
 		if err != nil {
 			return err
+		}
+		if a.pausing() != nil {
+			continue
 		}
 		if !a.trusts(seg) {
 			sleep(ctx, 50*time.Millisecond)
@@ -41,6 +47,23 @@ func (a *Agent) upload(ctx context.Context) error {
 		sleep(ctx, wait)
 	}
 	return ctx.Err()
+}
+
+// awaitRunning waits while the agent is paused. One that ends meanwhile sends nothing: what it has is in its spool, and
+// what is not is scanned again once it is resumed.
+func (a *Agent) awaitRunning(ctx context.Context) error {
+	resumed := a.pausing()
+	if resumed == nil {
+		return nil
+	}
+	select {
+	case <-resumed:
+		return nil
+	case <-a.draining:
+		return suture.ErrTerminateSupervisorTree
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // trusts reports whether the segment's session is known to be alive. What is sent for one that has timed out may never

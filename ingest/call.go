@@ -31,7 +31,7 @@ func (i *Ingest) call(f func(*call) error) http.Handler {
 		params := httpapi.Query(r)
 		asked := params.String("view", "")
 		wait := int64(0)
-		if strings.HasSuffix(r.Pattern, "/commands") {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.Pattern, "/commands") {
 			wait = params.Int("wait", 0, 0, int64(maxWait/time.Second))
 		}
 		if err := params.Err(); err != nil {

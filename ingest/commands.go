@@ -3,7 +3,9 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -25,7 +28,8 @@ type bells struct {
 
 type heard struct {
 	etag    string
-	waiting bool // jobs were unfinished
+	waiting bool  // jobs were unfinished
+	at      int64 // when it was asked, the store's time
 }
 
 // maxBells bounds what is remembered; beyond it all is forgotten, which costs a LIST a view.
@@ -38,26 +42,42 @@ const (
 	maxWait = 30 * time.Second
 	// keepJobs is how long jobs can be looked at after their end.
 	keepJobs = 24 * time.Hour
+	// commandLife is how long a command to one session may wait for it to be taken up.
+	commandLife = 10 * time.Minute
 )
 
-// commands are the jobs that wait for the leader of a view, whose session is given.
-func (i *Ingest) commands(ctx context.Context, view, session string) ([]job.Command, error) {
+// listener is who asks for commands: a session, and whether it leads. What this process heard of the view's bell within
+// the last fresh is good enough for it, so that followers cost no request of their own where a leader asks here.
+type listener struct {
+	session string
+	leads   bool
+	fresh   time.Duration
+}
+
+// commands are the jobs that wait for a session: those that have it for a target, and if it leads those of the view.
+func (i *Ingest) commands(ctx context.Context, view string, l listener) ([]job.Command, error) {
 	key := layout.Bell(view)
+	now := i.clock.Now()
 	i.bells.mu.Lock()
 	before, known := i.bells.heard[view]
 	i.bells.mu.Unlock()
+	if known && !before.waiting && now-before.at < int64(l.fresh) {
+		return nil, nil
+	}
 	var o store.Object
 	var err error
-	if known {
+	if known && before.etag != "" {
 		o, err = i.store.GetIfChanged(ctx, key, before.etag)
 	} else {
 		o, err = i.store.Get(ctx, key)
 	}
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, nil // no job was ever asked for
+	case errors.Is(err, store.ErrNotFound): // no job was ever asked for
+		i.hear(view, heard{at: now})
+		return nil, nil
 	case errors.Is(err, store.ErrNotModified):
 		if !before.waiting {
+			i.hear(view, heard{before.etag, false, now})
 			return nil, nil
 		}
 		o.ETag = before.etag
@@ -73,20 +93,48 @@ func (i *Ingest) commands(ctx context.Context, view, session string) ([]job.Comm
 		switch {
 		case j.State.Ended():
 			i.forgetJob(ctx, j)
-		case j.State == job.Queued || j.Runner != session:
+			continue
+		case j.Target != "" && j.Target != l.session:
+			open = !i.endLost(ctx, j) || open
+			continue
+		case j.Target == "" && !l.leads:
+		case j.State == job.Queued || j.Runner != l.session:
 			waiting = append(waiting, j.Command())
-			fallthrough
-		default:
-			open = true
 		}
+		open = true
 	}
+	slices.Reverse(waiting) // in the order in which they were asked for
+	i.hear(view, heard{o.ETag, open, now})
+	return waiting, nil
+}
+
+// hear remembers what the bell of a view said.
+func (i *Ingest) hear(view string, h heard) {
 	i.bells.mu.Lock()
 	defer i.bells.mu.Unlock()
 	if len(i.bells.heard) >= maxBells {
 		clear(i.bells.heard)
 	}
-	i.bells.heard[view] = heard{o.ETag, open}
-	return waiting, nil
+	i.bells.heard[view] = h
+}
+
+// endLost ends a command whose session has ended, or has not taken it up for long, and reports whether it has ended now.
+func (i *Ingest) endLost(ctx context.Context, j *job.Job) bool {
+	why := ""
+	if _, err := i.ledger.Alive(ctx, j.View, j.Target); errors.Is(err, session.ErrGone) {
+		why = "the session ended before it had done that"
+	} else if j.State == job.Queued && i.clock.Now()-j.RequestedAt > int64(commandLife) {
+		why = fmt.Sprintf("the agent did not take it up within %s; an old one does not know commands", commandLife)
+	}
+	if why == "" {
+		return false
+	}
+	ended, err := job.Apply(ctx, i.store, j.View, j.ID, j.Target, job.Report{For: j.Session, State: job.Failed, Error: why}, i.clock.Now(), i.random)
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		i.logger.Warn("a command that nobody takes up could not be ended", "view", j.View, "job", j.ID, "error", err)
+		return false
+	}
+	return ended == nil || ended.State.Ended()
 }
 
 // forgetJob deletes a job that ended long ago. What fails is tried again when the bell rings next.
@@ -104,10 +152,15 @@ type commandsAnswer struct {
 	timed
 }
 
-// awaitCommands answers once there are commands for the session, or its time is over. Only leaders should ask.
+// awaitCommands answers once there are commands for the session, or its time is over. Leaders should ask; to others, the
+// heartbeats say enough.
 func (i *Ingest) awaitCommands(c *call) error {
 	wait := c.wait
 	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+		return err
+	}
+	leads, err := i.ledger.Leads(c.ctx, c.view, c.session())
+	if err != nil {
 		return err
 	}
 	if i.answerAtOnce {
@@ -116,7 +169,7 @@ func (i *Ingest) awaitCommands(c *call) error {
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	for {
-		commands, err := i.commands(c.ctx, c.view, c.session())
+		commands, err := i.commands(c.ctx, c.view, listener{session: c.session(), leads: leads})
 		if err != nil {
 			return err
 		}
@@ -156,6 +209,7 @@ func (i *Ingest) reportJob(c *call) error {
 	}
 	const maxError = 1000
 	r.Error = strings.ToValidUTF8(r.Error[:min(len(r.Error), maxError)], "?")
+	r.Note = strings.ToValidUTF8(r.Note[:min(len(r.Note), maxError)], "?")
 	j, err := job.Apply(c.ctx, i.store, c.view, c.r.PathValue("job"), c.session(), r, i.clock.Now(), i.random)
 	if errors.Is(err, job.ErrNotFound) {
 		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "stop working on it"}

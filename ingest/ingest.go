@@ -130,6 +130,7 @@ func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
 	handle("POST", "/consistency/audit/start", i.auditMark)
 	handle("POST", "/consistency/audit/end", i.auditMark)
 	handle("GET", "/session/{id}/commands", i.awaitCommands)
+	mux.Handle("POST", "/api/v1/pipe/session/{id}/commands", i.keys.Require(i.call(i.askCommand), access.Admin))
 	handle("POST", "/session/{id}/jobs/{job}", i.reportJob)
 	handle("GET", "/consistency/sentinel/tasks", i.sentinelTasks)
 	handle("POST", "/consistency/sentinel/feedback", i.sentinelFeedback)

@@ -18,6 +18,7 @@ type pipe struct {
 	ClientIP     string          `json:"client_ip"`
 	Role         string          `json:"role"`
 	CanRealtime  bool            `json:"can_realtime"`
+	Paused       bool            `json:"paused"` // it does not run for leader
 	Timeout      float64         `json:"session_timeout_seconds"`
 	CreatedAt    httpapi.Seconds `json:"created_at"`
 	LastActivity httpapi.Seconds `json:"last_activity"`
@@ -27,7 +28,7 @@ type pipe struct {
 func pipeOf(s session.Status) pipe {
 	r := s.Record
 	p := pipe{ID: r.Task, View: r.View, Session: r.ID, Agent: r.Agent, Source: r.Source, ClientIP: r.ClientIP, Role: "follower",
-		CanRealtime: r.CanRealtime, Timeout: r.TimeoutSeconds, CreatedAt: httpapi.Seconds(r.CreatedAt),
+		CanRealtime: r.CanRealtime, Paused: r.Paused, Timeout: r.TimeoutSeconds, CreatedAt: httpapi.Seconds(r.CreatedAt),
 		LastActivity: httpapi.Seconds(s.LastActivity), AgentStatus: r.AgentStatus}
 	if s.Leads {
 		p.Role = "leader"

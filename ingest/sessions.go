@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -35,6 +36,7 @@ type createRequest struct {
 	Task    string         `json:"task_id"`
 	Info    map[string]any `json:"client_info"`
 	Timeout *float64       `json:"session_timeout_seconds"`
+	Paused  bool           `json:"paused"` // it does not run for leader
 }
 
 // standing is what an agent learns of its role, at creation and with every heartbeat.
@@ -107,7 +109,7 @@ func (i *Ingest) skew(c *call) *int64 {
 // apply turns a request into an application, or says what is wrong with it.
 func apply(q createRequest, config viewconfig.Config) (session.Application, error) {
 	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.Info, TimeoutSeconds: config.SessionTimeoutSeconds,
-		Exclusive: !config.AllowConcurrentPush}
+		Paused: q.Paused, Exclusive: !config.AllowConcurrentPush}
 	if err := checkText("task_id", q.Task, maxTask); err != nil {
 		return a, err
 	}
@@ -156,6 +158,7 @@ func checkText(name, s string, limit int) error {
 type heartbeatRequest struct {
 	CanRealtime *bool          `json:"can_realtime"`
 	AgentStatus map[string]any `json:"agent_status"`
+	Paused      bool           `json:"paused"` // it does not run for leader
 }
 
 type heartbeatAnswer struct {
@@ -174,21 +177,23 @@ func (i *Ingest) heartbeat(c *call) error {
 	}
 	// A status that is too large must not cost an agent its session.
 	if encoded, err := json.Marshal(q.AgentStatus); err != nil || len(encoded) > maxInfo {
-		q.AgentStatus = map[string]any{"omitted": fmt.Sprintf("larger than %d bytes", maxInfo)}
+		state, _ := q.AgentStatus["state"].(string)
+		q.AgentStatus = map[string]any{"state": state[:min(len(state), 64)], "omitted": fmt.Sprintf("larger than %d bytes", maxInfo)}
 	}
-	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: q.AgentStatus})
+	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: q.AgentStatus, Paused: q.Paused})
 	if err != nil {
 		return err
 	}
 	i.metrics.lead(state)
-	commands := []job.Command{}
-	if state.Leads {
-		found, err := i.commands(c.ctx, c.view, c.session())
-		if err != nil { // the lease is renewed, and that is what counts
-			i.logger.Warn("jobs could not be read", "view", c.view, "error", err)
-		}
-		commands = orEmpty(found)
+	l := listener{session: c.session(), leads: state.Leads}
+	if !state.Leads { // the leader's own heartbeats, which are as frequent, mostly have just asked
+		l.fresh = time.Duration(state.Record.TimeoutSeconds / 3 * float64(time.Second))
 	}
+	found, err := i.commands(c.ctx, c.view, l)
+	if err != nil { // that it lives is written, and that is what counts
+		i.logger.Warn("jobs could not be read", "view", c.view, "error", err)
+	}
+	commands := orEmpty(found)
 	return c.ok(heartbeatAnswer{Status: "ok", standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
 		Message: message(c.view, state), Commands: commands, timed: c.timed()})
 }
@@ -215,6 +220,9 @@ func standingOf(s session.State) standing {
 func message(view string, s session.State) string {
 	if s.Leads {
 		return fmt.Sprintf("session %s leads view %s in term %d", s.Record.ID, view, s.Term)
+	}
+	if s.Record.Paused {
+		return fmt.Sprintf("session %s is paused in view %s, whose term is %d", s.Record.ID, view, s.Term)
 	}
 	return fmt.Sprintf("session %s follows in view %s, whose term is %d", s.Record.ID, view, s.Term)
 }

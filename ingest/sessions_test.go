@@ -141,6 +141,9 @@ func TestBadSessionRequests(t *testing.T) {
 	f.want(f.ask(0, "GET", "/api/v1/pipe/nonsense", ""), 404)
 }
 
+// adminsOnly are the routes that need the role admin.
+var adminsOnly = map[string]bool{"POST /api/v1/pipe/session/{id}/commands": true}
+
 // Every route, with every kind of key.
 func TestKeysOnEveryRoute(t *testing.T) {
 	f := newFixture(t, 1)
@@ -161,6 +164,9 @@ func TestKeysOnEveryRoute(t *testing.T) {
 				if want = tc.probe; path == "/healthz" || tc.query != "" {
 					want = 0
 				}
+			}
+			if adminsOnly[route.Method+" "+route.Pattern] && tc.key != "" && tc.key != adminKey && tc.status != 401 {
+				want = 403
 			}
 			r := httptest.NewRequest(route.Method, path+tc.query, strings.NewReader(""))
 			if tc.key != "" {

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -12,10 +14,14 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 )
 
-// jobState is one on-demand scan as readers see it.
+// jobState is one on-demand scan, or one command to a session, as readers see it.
 type jobState struct {
 	ID        string `json:"job_id"`
 	View      string `json:"view_id"`
+	Command   string `json:"command"`                     // scan, pause, resume, stop, reload
+	Target    string `json:"target_session_id,omitempty"` // that is meant, where it is not whoever leads
+	By        string `json:"requested_by,omitempty"`
+	Note      string `json:"note,omitempty"`
 	Path      string `json:"path"`
 	PathB64   string `json:"path_b64,omitempty"`
 	Recursive bool   `json:"recursive"`
@@ -36,6 +42,7 @@ func stateOf(j *job.Job, m *manifest.Manifest) jobState {
 	s := jobState{
 		ID: j.ID, View: j.View, Recursive: j.Recursive, State: string(j.State), Error: j.Error, Files: j.Files,
 		Directories: j.Directories, Errors: j.Errors, Session: j.Runner, RequestedAt: httpapi.Seconds(j.RequestedAt),
+		Command: cmp.Or(j.Kind, job.Scan), Target: j.Target, By: j.By, Note: j.Note,
 	}
 	s.Path, s.PathB64 = httpapi.PathFields(string(j.Path))
 	at := func(ns int64) *httpapi.Seconds {
@@ -46,7 +53,7 @@ func stateOf(j *job.Job, m *manifest.Manifest) jobState {
 		return &t
 	}
 	s.StartedAt, s.FinishedAt = at(j.StartedAt), at(j.FinishedAt)
-	if j.State == job.Done && !jobFolded(j, m) {
+	if j.State == job.Done && s.Command == job.Scan && !jobFolded(j, m) {
 		s.State = "folding"
 	}
 	return s
@@ -78,7 +85,11 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error
 		return explain(view, err)
 	}
 	states := []jobState{}
-	for _, j := range all[:min(limit, len(all))] {
+	all = all[:min(limit, len(all))]
+	if err := s.endLost(r.Context(), view, all); err != nil {
+		return explain(view, err)
+	}
+	for _, j := range all {
 		states = append(states, stateOf(j, m))
 	}
 	httpapi.WriteJSON(w, r, http.StatusOK, map[string]any{"view_id": view, "jobs": states, "count": len(states)})
@@ -101,7 +112,28 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) er
 	if err != nil {
 		return explain(view, err)
 	}
+	if err := s.endLost(r.Context(), view, []*job.Job{j}); err != nil {
+		return explain(view, err)
+	}
 	httpapi.WriteJSON(w, r, http.StatusOK, stateOf(j, m))
+	return nil
+}
+
+// endLost shows commands as failed whose session has ended: ingest notices that only once somebody's heartbeat has it look.
+func (s *Server) endLost(ctx context.Context, view string, jobs []*job.Job) error {
+	lost := func(j *job.Job) bool { return j.Target != "" && !j.State.Ended() }
+	if !slices.ContainsFunc(jobs, lost) {
+		return nil
+	}
+	live, err := liveSessions(ctx, s.store, view)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if lost(j) && !slices.ContainsFunc(live.Active, func(s sessionState) bool { return s.ID == j.Target }) {
+			j.State, j.Error = job.Failed, "the session ended before it had done that"
+		}
+	}
 	return nil
 }
 
@@ -133,7 +165,7 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 		return nil, explain(view, err)
 	}
 	if i := slices.IndexFunc(waiting, func(j *job.Job) bool {
-		return j.State == job.Queued && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && contains(string(j.Path), path))
+		return j.State == job.Queued && j.Target == "" && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && contains(string(j.Path), path))
 	}); i >= 0 {
 		return waiting[i], nil
 	}

@@ -39,6 +39,7 @@ type sessionState struct {
 	CanAudit       bool            `json:"can_audit"`
 	CanRealtime    bool            `json:"can_realtime"`
 	CanSend        bool            `json:"can_send"`
+	Paused         bool            `json:"paused"`        // it neither scans nor sends, and does not lead
 	LastActivity   httpapi.Seconds `json:"last_activity"` // the store's time of the last proof of life
 	CreatedAt      httpapi.Seconds `json:"created_at"`
 	TimeoutSeconds float64         `json:"session_timeout_seconds"`
@@ -114,7 +115,7 @@ func readSession(ctx context.Context, st store.Store, view, id string, leader bo
 	}
 	s := &sessionState{
 		ID: id, Task: r.Task, Agent: r.Agent, ClientIP: r.ClientIP, Source: r.Source, Role: "follower",
-		CanRealtime: r.CanRealtime, CanSend: true, CreatedAt: httpapi.Seconds(r.CreatedAt),
+		CanRealtime: r.CanRealtime, CanSend: !r.Paused, Paused: r.Paused, CreatedAt: httpapi.Seconds(r.CreatedAt),
 		LastActivity: httpapi.Seconds(meta.LastModified.UnixNano()), TimeoutSeconds: r.TimeoutSeconds, AgentStatus: r.AgentStatus,
 	}
 	if leader {

@@ -2,12 +2,14 @@
 //
 // Each pipe has a supervisor of its own: one that fails, panics, or cannot begin because its tree is not mounted yet is
 // tried again with pauses, and the others do not notice. Apply starts what is new, ends what is gone, replaces what has
-// changed, and touches nothing else. A pipe of the same name begins once the one before it has ended, never beside it.
+// changed or was stopped, and touches nothing else. A pipe of the same name begins once the one before it has ended, never
+// beside it.
 package fleet
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -22,10 +24,12 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Runner is an agent that feeds one view. Run ends once its ctx has.
+// Runner is an agent that feeds one view. Run ends once its ctx has, or with an *agent.StoppedError: then it is not to be
+// started again.
 type Runner interface {
 	Run(ctx context.Context) error
 	Status() agent.Status
+	SetPaused(paused bool, by string) (changed bool, err error)
 }
 
 // Pipe is one pipe as it should be.
@@ -45,6 +49,7 @@ type Changes struct {
 	Added   []string `json:"added"`
 	Changed []string `json:"changed"`
 	Removed []string `json:"removed"`
+	Started []string `json:"started,omitempty"` // that were stopped, and are as they were
 	Kept    []string `json:"kept"`
 }
 
@@ -54,8 +59,9 @@ type Status struct {
 	// Starts is how often it has begun.
 	Starts int
 	// Err is why it does not run, or did not when it was tried last; nil: it runs.
-	Err    error
-	Ending bool // it is no longer wanted, and sends what is left
+	Err     error
+	Stopped bool // somebody has stopped it, as Err says
+	Ending  bool // it is no longer wanted, and sends what is left
 	// Agent is nil while it does not run.
 	Agent *agent.Status
 }
@@ -104,12 +110,15 @@ func (f *Fleet) Apply(pipes []Pipe) Changes {
 		old[r.Name] = r
 	}
 	f.mu.Unlock()
-	ch := Changes{[]string{}, []string{}, []string{}, []string{}}
+	ch := Changes{[]string{}, []string{}, []string{}, []string{}, nil}
 	var next, gone, begun []*running
 	for _, p := range pipes {
 		r := old[p.Name]
 		delete(old, p.Name)
 		switch {
+		case r != nil && r.Version == p.Version && r.wasStopped():
+			ch.Started = append(ch.Started, p.Name)
+			gone = append(gone, r)
 		case r != nil && r.Version == p.Version:
 			ch.Kept = append(ch.Kept, p.Name)
 			next = append(next, r)
@@ -139,6 +148,31 @@ func (f *Fleet) Apply(pipes []Pipe) Changes {
 		r.begin()
 	}
 	return ch
+}
+
+// ErrNoPipe: the fleet has no pipe of that name.
+var ErrNoPipe = errors.New("there is no such pipe")
+
+// SetPaused pauses a pipe, or has it run again; by says who wants that. It reports whether that is news.
+func (f *Fleet) SetPaused(name string, paused bool, by string) (changed bool, err error) {
+	f.mu.Lock()
+	at := slices.IndexFunc(f.pipes, func(r *running) bool { return r.Name == name })
+	if at < 0 {
+		f.mu.Unlock()
+		return false, ErrNoPipe
+	}
+	r := f.pipes[at]
+	f.mu.Unlock()
+	r.mu.Lock()
+	runner, why := r.runner, r.err
+	r.mu.Unlock()
+	switch {
+	case runner == nil && why != nil:
+		return false, fmt.Errorf("it does not run: %w", why)
+	case runner == nil:
+		return false, errors.New("it is about to begin; try again")
+	}
+	return runner.SetPaused(paused, by)
 }
 
 // ending is the newest pipe of a name that is about to end; nil: none.
@@ -197,13 +231,24 @@ func (f *Fleet) Gather() ([]*dto.MetricFamily, error) {
 func (r *running) status() Status {
 	r.mu.Lock()
 	runner := r.runner
-	s := Status{Pipe: r.Pipe, Starts: r.starts, Err: r.err}
+	s := Status{Pipe: r.Pipe, Starts: r.starts, Err: r.err, Stopped: isStopped(r.err)}
 	r.mu.Unlock()
 	if runner != nil {
 		st := runner.Status()
 		s.Agent = &st
 	}
 	return s
+}
+
+func (r *running) wasStopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.runner == nil && isStopped(r.err)
+}
+
+func isStopped(err error) bool {
+	var stopped *agent.StoppedError
+	return errors.As(err, &stopped)
 }
 
 // begin runs the pipe on a goroutine of its own.
@@ -248,6 +293,10 @@ func (r *running) Serve(ctx context.Context) error {
 			r.log.Warn("the pipe did not end well", "error", err)
 		}
 		return ctx.Err()
+	}
+	if isStopped(err) {
+		r.log.Info("the pipe has ended until the agent is reloaded or started again", "reason", err)
+		return suture.ErrDoNotRestart
 	}
 	if err == nil {
 		err = errors.New("the pipe ended by itself")

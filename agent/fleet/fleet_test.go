@@ -24,6 +24,7 @@ type scripted struct {
 	news   atomic.Int32
 	alive  atomic.Int32 // at once
 	most   atomic.Int32
+	paused atomic.Bool
 	fails  func(n int32) error // of New, by its number from 1
 	run    func(ctx context.Context, n int32) error
 	linger time.Duration // after the end was asked for
@@ -50,6 +51,10 @@ type script struct {
 }
 
 func (s *script) Status() agent.Status { return agent.Status{Files: uint64(s.n)} }
+
+func (s *script) SetPaused(paused bool, _ string) (bool, error) {
+	return s.paused.Swap(paused) != paused, nil
+}
 
 func (s *script) Run(ctx context.Context) error {
 	now := s.alive.Add(1)
@@ -186,6 +191,60 @@ func TestOneThatFailsIsTriedAgainAndHurtsNobody(t *testing.T) {
 			if m.Label[0].GetName() != "pipe" || m.Label[0].GetValue() == "late" && m.Gauge.GetValue() != 10 {
 				t.Errorf("metric %v", m)
 			}
+		}
+	})
+}
+
+// A pipe that was stopped stays so, the others go on, and a reload starts it again.
+func TestStoppedUntilReload(t *testing.T) {
+	fleetOf(t, func(t *testing.T, f *Fleet, log *text) {
+		stop := make(chan struct{})
+		stops := &scripted{name: "stops", run: func(ctx context.Context, n int32) error {
+			if n == 1 {
+				<-stop
+				return &agent.StoppedError{By: "a test"}
+			}
+			<-ctx.Done()
+			return nil
+		}}
+		good := &scripted{name: "good"}
+		pipes := []Pipe{stops.pipe("1"), good.pipe("1")}
+		f.Apply(pipes)
+		synctest.Wait()
+		close(stop)
+		time.Sleep(10 * time.Minute)
+		st := f.Status()
+		if !st[0].Stopped || st[0].Agent != nil || st[0].Err.Error() != "stopped by a test" || stops.news.Load() != 1 || st[1].Agent == nil {
+			t.Errorf("stopped: %+v", st)
+		}
+		if log.count("level=ERROR") != 0 {
+			t.Error("a stop counts as a failure")
+		}
+		if ch := f.Apply(pipes); len(ch.Started) != 1 || len(ch.Kept) != 1 {
+			t.Errorf("a reload did %+v", ch)
+		}
+		synctest.Wait()
+		if st := f.Status(); st[0].Stopped || st[0].Agent == nil || stops.news.Load() != 2 || good.news.Load() != 1 {
+			t.Errorf("after a reload: %+v", st)
+		}
+	})
+}
+
+func TestPausingAPipe(t *testing.T) {
+	fleetOf(t, func(t *testing.T, f *Fleet, _ *text) {
+		good, late := &scripted{name: "good"}, &scripted{name: "late", fails: func(int32) error { return errors.New("no such directory") }}
+		f.Apply([]Pipe{good.pipe("1"), late.pipe("1")})
+		synctest.Wait()
+		for _, want := range []bool{true, false} { // the second time it is no news
+			if changed, err := f.SetPaused("good", true, "a test"); err != nil || changed != want {
+				t.Errorf("%v, %v; want %v", changed, err, want)
+			}
+		}
+		if _, err := f.SetPaused("late", true, "a test"); err == nil || !strings.Contains(err.Error(), "no such directory") {
+			t.Errorf("a pipe that does not run: %v", err)
+		}
+		if _, err := f.SetPaused("nobody", true, "a test"); !errors.Is(err, ErrNoPipe) {
+			t.Errorf("a pipe that is not: %v", err)
 		}
 	})
 }

@@ -41,6 +41,13 @@ func (c *Clock) Now() int64 {
 	return c.last
 }
 
+// Time is the store's time in ns, for people to look at.
+func (c *Clock) Time() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.steady() + c.offset
+}
+
 // Reading is when a request was sent, for Measure.
 func (c *Clock) Reading() int64 { return c.steady() }
 

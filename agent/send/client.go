@@ -85,6 +85,7 @@ type Registration struct {
 	Task           string         `json:"task_id"`
 	ClientInfo     map[string]any `json:"client_info,omitempty"`
 	TimeoutSeconds float64        `json:"session_timeout_seconds,omitempty"`
+	Paused         bool           `json:"paused,omitempty"` // it does not run for leader
 }
 
 // Beat is the answer to a heartbeat.
@@ -98,6 +99,7 @@ type Beat struct {
 type Pulse struct {
 	CanRealtime bool           `json:"can_realtime"`
 	AgentStatus map[string]any `json:"agent_status,omitempty"`
+	Paused      bool           `json:"paused,omitempty"` // it does not run for leader, and gives up its lease
 }
 
 // KeyView is the view that the key is for; empty where it is for several.

@@ -189,6 +189,9 @@ func (w *Watcher) settleFailed(path string, h hint, err error) {
 // unreadable reports a path that cannot be looked at; what is known of it stands.
 func (w *Watcher) unreadable(path string, err error) {
 	w.cfg.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
+	if w.cfg.OnError != nil {
+		w.cfg.OnError(path, err)
+	}
 	text := err.Error()
 	w.out = append(w.out, event.Event{
 		Kind: event.Marked, Evidence: event.Realtime, ObservedAt: w.cfg.Now(), Path: path,

@@ -39,7 +39,9 @@ type Config struct {
 	// and must be covered again.
 	RootLost func(error)
 	RootBack func()
-	Logger   *slog.Logger
+	// OnError, unless nil, is told of what could not be looked at.
+	OnError func(path string, err error)
+	Logger  *slog.Logger
 
 	Window     time.Duration // how long hints are gathered before the look; default 100 ms
 	WriteEvery time.Duration // between looks at a file that is being written; default 1 s
@@ -128,7 +130,7 @@ func New(cfg Config) (*Watcher, error) {
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.notifier.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, w.notifier.Finish)
+	stop := context.AfterFunc(ctx, func() { _ = w.finish() })
 	defer stop()
 	drained := make(chan struct{})
 	group.Go(func() error {
@@ -137,12 +139,16 @@ func (w *Watcher) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		err := guard.Do(func() error { return w.loop(ctx) })
-		w.notifier.Finish() // it may have ended early
+		err = errors.Join(err, w.finish()) // it may have ended early
 		<-drained
-		w.last()
-		return err
+		return errors.Join(err, guard.Do(func() error { w.last(); return nil }))
 	})
 	return group.Wait()
+}
+
+// finish has the notifier's Read come back.
+func (w *Watcher) finish() error {
+	return guard.Do(func() error { w.notifier.Finish(); return nil })
 }
 
 // read moves notices out of the kernel's small queue, whatever the loop is doing.

@@ -26,6 +26,8 @@ type agentGroup struct {
 	Run    agentCmd       `cmd:"" default:"withargs" help:"Watch and scan DIR, and send what is seen."`
 	Check  agentCheckCmd  `cmd:"" overview:"no" help:"Check a config file, and print what it says."`
 	Reload agentReloadCmd `cmd:"" overview:"no" help:"Have the running agent take in its config file."`
+	Pause  agentPauseCmd  `cmd:"" overview:"no" help:"Have a pipe of the running agent neither scan nor send."`
+	Resume agentResumeCmd `cmd:"" overview:"no" help:"Have a pipe that is paused run again."`
 	Status agentStatusCmd `cmd:"" overview:"no" help:"Show how the pipes of the running agent are doing."`
 }
 
@@ -88,10 +90,10 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if err := c.checkSender(); err != nil {
 		return err
 	}
-	log := a.logger()
+	log := a.logger("agent")
 	o := agent.Options{
 		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
-		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log,
+		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log, Version: buildVersion().Version,
 	}
 	if c.ClockOffset != 0 {
 		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
@@ -116,10 +118,10 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if o.SpoolSize = int64(c.SpoolSize); o.SpoolSize > 0 {
 		o.Spool = filepath.Join(cmp.Or(c.Spool, strings.TrimSuffix(o.StateFile, ".json")+".spool"), c.View)
 	}
-	return c.runAgent(ctx, o)
+	return c.runAgent(ctx, a, o)
 }
 
-func (c *agentCmd) runAgent(ctx context.Context, o agent.Options) error {
+func (c *agentCmd) runAgent(ctx context.Context, a *app, o agent.Options) error {
 	registry := processMetrics()
 	o.Registry = registry
 	ag, err := agent.New(o)
@@ -133,10 +135,21 @@ func (c *agentCmd) runAgent(ctx context.Context, o agent.Options) error {
 	defer served()
 	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "ingest", o.IngestURL)
 	defer superviseWith(ctx, o.Logger, func() { ag.Status() })()
-	if err := ag.Run(ctx); ctx.Err() == nil {
-		return err
+	defer a.followScans(ctx, func() []agent.Status { return []agent.Status{ag.Status()} })()
+	return stoppedWell(ctx, ag.Run(ctx), o.Logger)
+}
+
+// stoppedWell is what came of an agent's run: that it was asked to end, here or from afar, is no failure.
+func stoppedWell(ctx context.Context, err error, log *slog.Logger) error {
+	var stopped *agent.StoppedError
+	if errors.As(err, &stopped) {
+		log.Info("the agent ends", "reason", stopped.Error())
+		return nil
 	}
-	return nil
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // findView asks the ingest which view the key is for, unless one is named. It waits for an ingest that cannot be reached.

@@ -9,14 +9,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -32,7 +37,7 @@ type pipeStatus struct {
 	View         string `json:"view"`
 	Source       string `json:"source"`
 	Sender       string `json:"sender"`
-	State        string `json:"state"` // of docs/agent.md; waiting: it cannot begin
+	State        string `json:"state"` // of docs/agent.md; waiting: it cannot begin; stopped: somebody has stopped it
 	Role         string `json:"role,omitempty"`
 	Session      string `json:"session_id,omitempty"`
 	Scan         string `json:"scan,omitempty"`
@@ -47,10 +52,20 @@ type pipeStatus struct {
 	SentBytes    uint64 `json:"sent_bytes"`
 	Starts       int    `json:"starts"`
 	Error        string `json:"error,omitempty"`
+
+	Paused          *agent.Pause                `json:"paused,omitempty"`
+	Rates           *agent.Rates                `json:"rates,omitempty"`
+	ReadErrors      map[string]agent.ReadErrors `json:"read_errors,omitempty"`
+	LastScan        *agent.Look                 `json:"last_scan,omitempty"`
+	ClockOffset     float64                     `json:"clock_offset_s"`
+	Skew            float64                     `json:"clock_skew_s"`
+	UptimeSeconds   float64                     `json:"uptime_s"`
+	BacklogSegments int                         `json:"backlog_segments"`
 }
 
 type agentStatus struct {
 	Config    string       `json:"config"`
+	Version   string       `json:"version"`
 	StartedAt time.Time    `json:"started_at"`
 	Pipes     []pipeStatus `json:"pipes"`
 }
@@ -63,6 +78,8 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 	if a := s.Agent; a != nil {
 		p.State, p.Session, p.Scan, p.Files, p.Directories = a.State, a.Session, a.Scan, a.Files, a.Directories
 		p.Watches, p.Unwatched, p.Pending = a.Watch.Watches, a.Watch.Unwatched, a.Watch.Pending
+		p.Paused, p.Rates, p.ReadErrors, p.LastScan, p.BacklogSegments = a.Paused, &a.Rates, a.ReadErrors, a.LastScan, a.BacklogSegments
+		p.ClockOffset, p.Skew, p.UptimeSeconds = a.ClockOffset.Round(time.Millisecond).Seconds(), a.Skew.Seconds(), math.Round(a.Uptime.Seconds())
 		p.BacklogBytes, p.SpoolBytes, p.SentSegments, p.SentBytes = a.BacklogBytes, a.Spool.Bytes, a.SentSegments, a.SentBytes
 		switch {
 		case a.Leader:
@@ -75,6 +92,9 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 				p.Error = err.Error()
 			}
 		}
+	}
+	if s.Stopped {
+		p.State = "stopped"
 	}
 	if s.Ending {
 		p.State = "ending"
@@ -97,7 +117,7 @@ func (s *agentService) serveControl(ctx context.Context) (stop func()) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		st := agentStatus{Config: s.path, StartedAt: s.started, Pipes: []pipeStatus{}}
+		st := agentStatus{Config: s.path, Version: buildVersion().Version, StartedAt: s.started, Pipes: []pipeStatus{}}
 		for _, p := range s.fleet.Status() {
 			st.Pipes = append(st.Pipes, newPipeStatus(p))
 		}
@@ -111,6 +131,8 @@ func (s *agentService) serveControl(ctx context.Context) (stop func()) {
 		}
 		answer(w, http.StatusOK, done)
 	})
+	mux.HandleFunc("POST /pause", s.answerPause(true))
+	mux.HandleFunc("POST /resume", s.answerPause(false))
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -120,6 +142,36 @@ func (s *agentService) serveControl(ctx context.Context) (stop func()) {
 		}
 	}()
 	return func() { cancel(); <-ended }
+}
+
+// pausedPipe is what came of pausing a pipe, or having it run again.
+type pausedPipe struct {
+	Pipe    string `json:"pipe"`
+	Changed bool   `json:"changed"` // false: it was so before
+	Note    string `json:"note,omitempty"`
+}
+
+func (s *agentService) answerPause(pause bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Query().Get("pipe")
+		changed, err := s.fleet.SetPaused(name, pause, "a user of this host")
+		done := pausedPipe{Pipe: name, Changed: changed}
+		switch {
+		case errors.Is(err, fleet.ErrNoPipe):
+			var names []string
+			for _, p := range s.fleet.Status() {
+				names = append(names, p.Name)
+			}
+			answer(w, http.StatusNotFound, map[string]string{"error": fmt.Sprintf("there is no pipe %q; there are %s", name, strings.Join(names, ", "))})
+			return
+		case err != nil && !changed:
+			answer(w, http.StatusUnprocessableEntity, map[string]string{"error": fmt.Sprintf("pipe %s: %v", name, err)})
+			return
+		case err != nil:
+			done.Note = err.Error()
+		}
+		answer(w, http.StatusOK, done)
+	}
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -171,10 +223,7 @@ func (f *agentFlags) call(ctx context.Context, a *app, method, path string, v an
 			Error string `json:"error"`
 		}
 		_ = json.Unmarshal(body, &refusal)
-		return &cliError{
-			msg:  "the agent did not take the file in, and goes on as before\n" + cmp.Or(refusal.Error, response.Status),
-			hint: "mend the file and reload again; `fustor agent check` reads it without changing anything", code: exitFailure,
-		}
+		return &cliError{msg: cmp.Or(refusal.Error, response.Status), code: exitFailure}
 	}
 	return json.Unmarshal(body, v)
 }
@@ -199,7 +248,12 @@ Examples:
 
 func (c *agentReloadCmd) Run(ctx context.Context, a *app) error {
 	var done reloaded
-	if err := c.call(ctx, a, http.MethodPost, "/reload", &done); err != nil {
+	err := c.call(ctx, a, http.MethodPost, "/reload", &done)
+	if refused := new(cliError); errors.As(err, &refused) && refused.hint == "" {
+		refused.msg = "the agent did not take the file in, and goes on as before\n" + refused.msg
+		refused.hint = "mend the file and reload again; `fustor agent check` reads it without changing anything"
+	}
+	if err != nil {
 		return err
 	}
 	out := a.out()
@@ -212,14 +266,70 @@ func (c *agentReloadCmd) Run(ctx context.Context, a *app) error {
 	for _, change := range []struct {
 		what  string
 		names []string
-	}{{"added", done.Added}, {"changed", done.Changed}, {"removed", done.Removed}} {
+	}{{"started", done.Started}, {"added", done.Added}, {"changed", done.Changed}, {"removed", done.Removed}} {
 		for _, name := range change.names {
 			fmt.Fprintf(out, "%-8s %s\n", change.what, name)
 		}
 	}
-	fmt.Fprintf(out, "%d added, %d changed, %d removed, %d as before\n", len(done.Added), len(done.Changed), len(done.Removed), len(done.Kept))
+	fmt.Fprintln(out, done)
 	for _, note := range done.Notes {
 		fmt.Fprintln(out, note)
+	}
+	return out.Flush()
+}
+
+type agentPauseCmd struct {
+	Pipe string `arg:"" help:"Name of the pipe in the config file."`
+	agentFlags
+}
+
+// Help implements kong.HelpProvider.
+func (agentPauseCmd) Help() string {
+	return `A pipe that is paused neither scans nor sends, and does not lead its view: another
+agent takes over. It keeps its watches, and what happens meanwhile waits in its
+spool. A pause outlives restarts. fustor sessions pause does the same from afar.
+
+Examples:
+
+    fustor agent pause projects
+    fustor agent status --json | jq '.pipes[] | select(.paused) | .paused.by'`
+}
+
+func (c *agentPauseCmd) Run(ctx context.Context, a *app) error {
+	return c.setPaused(ctx, a, c.Pipe, "pause", "paused", "was paused already")
+}
+
+type agentResumeCmd struct {
+	Pipe string `arg:"" help:"Name of the pipe in the config file."`
+	agentFlags
+}
+
+// Help implements kong.HelpProvider.
+func (agentResumeCmd) Help() string {
+	return `What happened during the pause is sent, and the pipe may lead its view again.
+
+Examples:
+
+    fustor agent resume projects`
+}
+
+func (c *agentResumeCmd) Run(ctx context.Context, a *app) error {
+	return c.setPaused(ctx, a, c.Pipe, "resume", "runs again", "was not paused")
+}
+
+// setPaused asks for it, and says what came of it.
+func (f *agentFlags) setPaused(ctx context.Context, a *app, pipe, what, done, before string) error {
+	var p pausedPipe
+	if err := f.call(ctx, a, http.MethodPost, "/"+what+"?"+url.Values{"pipe": {pipe}}.Encode(), &p); err != nil {
+		return err
+	}
+	out := a.out()
+	if !p.Changed {
+		done = before
+	}
+	fmt.Fprintf(out, "pipe %s %s\n", pipe, done)
+	if p.Note != "" {
+		fmt.Fprintln(out, p.Note)
 	}
 	return out.Flush()
 }
@@ -253,19 +363,32 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		}
 		return out.Flush()
 	}
-	rows := [][]string{{"PIPE", "VIEW", "STATE", "ROLE", "WATCHED", "UNSENT", "SOURCE"}}
+	rows := [][]string{{"PIPE", "VIEW", "STATE", "ROLE", "WATCHED", "EV/S", "UNSENT", "ERRORS", "SOURCE"}}
 	for _, p := range st.Pipes {
 		state := p.State
 		if p.Scan != "" && p.Scan != state {
 			state += " (" + p.Scan + ")"
 		}
-		rows = append(rows, []string{p.Pipe, p.View, state, cmp.Or(p.Role, "-"), show.Count(int64(p.Watches)),
-			show.Size(int64(p.BacklogBytes) + p.SpoolBytes), out.Name(p.Source)})
+		rate, failed := 0.0, uint64(0)
+		if p.Rates != nil {
+			rate = p.Rates.Events
+		}
+		for _, e := range p.ReadErrors {
+			failed += e.Count
+		}
+		rows = append(rows, []string{p.Pipe, p.View, state, cmp.Or(p.Role, "-"), show.Count(int64(p.Watches)), show.Count(int64(math.Round(rate))),
+			show.Size(int64(p.BacklogBytes) + p.SpoolBytes), show.Count(int64(failed)), out.Name(p.Source)})
 	}
 	printRows(out, rows)
 	for _, p := range st.Pipes {
 		if p.Error != "" {
 			fmt.Fprintf(out, "\n%s: %s\n", p.Pipe, p.Error)
+		}
+		if p.Paused != nil {
+			fmt.Fprintf(out, "\n%s: paused by %s since %s; `fustor agent resume %s` has it run again\n", p.Pipe, p.Paused.By, p.Paused.Since.Local().Format(time.DateTime), p.Pipe)
+		}
+		for _, kind := range slices.Sorted(maps.Keys(p.ReadErrors)) {
+			fmt.Fprintf(out, "\n%s: %s paths could not be read (%s), the last of them %s\n", p.Pipe, show.Count(int64(p.ReadErrors[kind].Count)), kind, out.Name(p.ReadErrors[kind].Example))
 		}
 	}
 	return out.Flush()

@@ -110,7 +110,7 @@ func newAgentService(a *app, path string) (*agentService, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 100
 	s := &agentService{
-		a: a, path: path, log: a.logger(), config: c, started: time.Now(), state: agentStateDir(a, c.State),
+		a: a, path: path, log: a.logger("agent"), config: c, started: time.Now(), state: agentStateDir(a, c.State),
 		http: &http.Client{Timeout: time.Minute, Transport: transport}, unlock: func() {},
 	}
 	if err := os.MkdirAll(s.state, 0o700); err != nil {
@@ -157,6 +157,14 @@ func (s *agentService) run(ctx context.Context) error {
 	s.apply(s.config)
 	s.log.Info("agent is ready", "config", s.path, "pipes", len(s.config.Pipes), "state", s.state)
 	defer superviseWith(ctx, s.log, func() { s.fleet.Status() })()
+	defer s.a.followScans(ctx, func() (all []agent.Status) {
+		for _, p := range s.fleet.Status() {
+			if p.Agent != nil {
+				all = append(all, *p.Agent)
+			}
+		}
+		return all
+	})()
 	for {
 		select {
 		case <-hangups:
@@ -173,6 +181,15 @@ func (s *agentService) run(ctx context.Context) error {
 type reloaded struct {
 	fleet.Changes
 	Notes []string `json:"notes"` // what takes a restart
+}
+
+// String is a line for people.
+func (r reloaded) String() string {
+	s := fmt.Sprintf("%d added, %d changed, %d removed, %d as before", len(r.Added), len(r.Changed), len(r.Removed), len(r.Kept))
+	if n := len(r.Started); n > 0 {
+		s = fmt.Sprintf("%d started again, %s", n, s)
+	}
+	return s
 }
 
 // reload reads the config file again and applies it. If there is anything wrong with it, nothing is changed.
@@ -207,7 +224,7 @@ func (s *agentService) reload() (reloaded, error) {
 	done.Changes = s.apply(c)
 	s.config = c
 	s.config.Metrics = metrics
-	s.log.Info("reloaded", "added", len(done.Added), "changed", len(done.Changed), "removed", len(done.Removed), "kept", len(done.Kept))
+	s.log.Info("reloaded", "added", len(done.Added), "changed", len(done.Changed), "removed", len(done.Removed), "kept", len(done.Kept), "started", len(done.Started))
 	return done, nil
 }
 
@@ -271,7 +288,11 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 		Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
 		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems,
-		ScanWorkers: p.Source.Workers, Logger: log, Registry: metrics,
+		ScanWorkers: p.Source.Workers, Logger: log, Registry: metrics, Version: buildVersion().Version,
+		Reload: func() (string, error) {
+			done, err := s.reload()
+			return done.String(), err
+		},
 	}
 	if p.Sender.Type == config.Echo {
 		return newEcho(ctx, s.a.stdout, o, p.Fields)

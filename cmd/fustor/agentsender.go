@@ -51,10 +51,7 @@ func (c *agentCmd) echo(ctx context.Context, a *app, o agent.Options) error {
 		return err
 	}
 	o.Logger.Info("agent is ready", "dir", o.Root, "view", o.View, "sender", "echo")
-	if err := e.Run(ctx); ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return stoppedWell(ctx, e.Run(ctx), o.Logger)
 }
 
 // echo is an agent with an ingest of its own, in this process and on a directory that is removed in the end, so that it

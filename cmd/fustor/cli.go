@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/lmittmann/tint"
 	"golang.org/x/term"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -34,7 +36,7 @@ type cli struct {
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view that are kept."`
 	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print the files that may still be written to."`
 	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print what no agent has reported, found by looking."`
-	Sessions   sessionsCmd   `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
+	Sessions   sessionsGroup `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
 	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now; fustor jobs shows what was asked for."`
 	Jobs       jobsCmd       `cmd:"" overview:"no" group:"read" help:"Show the scans that were asked for."`
 
@@ -70,8 +72,17 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr *os.File
 	getenv         func(string) string
+	console        *console // what is on stderr
 	model          *kong.Application
 	explained      *client.Client // whose cost is printed at the end; mostly nil
+}
+
+// screen is stderr, for the log and for progress.
+func (a *app) screen() *console {
+	if a.console == nil {
+		a.console = newConsole(a.stderr)
+	}
+	return a.console
 }
 
 // terminal reports whether someone is looking at f.
@@ -92,17 +103,29 @@ func (a *app) colors(f *os.File) bool {
 	return terminal(f) && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 }
 
-// logger logs to stderr as the user asked.
-func (a *app) logger() *slog.Logger {
+// logger is the log of one part of Fustor, on stderr: for programs as the user asked, for eyes in colours where there are any.
+func (a *app) logger(part string) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(a.LogLevel)); err != nil { // kong knows the enum
 		panic(err)
 	}
 	options := &slog.HandlerOptions{Level: level}
-	if a.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	inWords := func(_ []string, at slog.Attr) slog.Attr { // JSON would have ns, and not say so
+		if at.Value.Kind() == slog.KindDuration {
+			at.Value = slog.StringValue(at.Value.Duration().String())
+		}
+		return at
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, options))
+	var h slog.Handler
+	switch {
+	case a.LogFormat == "json":
+		h = slog.NewJSONHandler(a.screen(), &slog.HandlerOptions{Level: level, ReplaceAttr: inWords})
+	case terminal(a.stderr):
+		h = tint.NewTextHandler(a.screen(), &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.colors(a.stderr)})
+	default:
+		h = slog.NewTextHandler(a.screen(), options)
+	}
+	return slog.New(h).With("part", part)
 }
 
 // dataDir is the data directory of a `fustor up`: the flag, or FUSTOR_DATA, or the user's own.

@@ -45,7 +45,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	if a.getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(compactMemory)
 	}
-	log := a.logger()
+	log := a.logger("compact")
 	compact, err := compactor.New(compactor.Options{Store: st, Logger: log})
 	if err != nil {
 		return err

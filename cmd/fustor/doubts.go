@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,52 +118,6 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 	return errors.Join(err, out.Flush())
 }
 
-type sessionsCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object a line."`
-	serverFlags
-}
-
-// Help implements kong.HelpProvider.
-func (sessionsCmd) Help() string {
-	return `Each agent that feeds the view has a session. One of them leads: it scans and
-audits. All of them report what their host does.
-
-Examples:
-
-    fustor sessions
-    fustor sessions --json | jq 'select(.role == "leader") | .agent_id'`
-}
-
-func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	sessions, err := server.Sessions(ctx)
-	if err != nil {
-		return err
-	}
-	out := a.out()
-	if len(sessions) == 0 && !c.JSON {
-		fmt.Fprintln(out, "No agent feeds the view: it shows what is known, and nothing new.")
-	}
-	for i, s := range sessions {
-		if c.JSON {
-			fmt.Fprintf(out, "%s\n", s.Raw)
-			continue
-		}
-		if i == 0 {
-			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-10s  %-10s  SOURCE", "ROLE", "AGENT", "STATE", "SEEN", "FOR")))
-		}
-		state, known := s.Status["state"].(string)
-		if !known {
-			state = "starting" // its first heartbeat will tell
-		}
-		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-10s  %-10s  %s\n", s.Role, s.Agent, state, age(s.LastActivity)+" ago", age(s.CreatedAt), out.Name(s.Source))
-	}
-	return out.Flush()
-}
-
 type jobsCmd struct {
 	Limit int  `default:"20" placeholder:"N" help:"At most so many, the newest first."`
 	JSON  bool `name:"json" help:"Print one JSON object a line."`
@@ -171,8 +126,9 @@ type jobsCmd struct {
 
 // Help implements kong.HelpProvider.
 func (jobsCmd) Help() string {
-	return `Jobs are the scans that readers asked for, with fustor scan or over HTTP. They are
-kept for a day after their end.
+	return `Jobs are the scans that readers asked for, with fustor scan or over HTTP, and the
+commands to single sessions (fustor sessions pause and its like). They are kept
+for a day after their end.
 
 Examples:
 
@@ -204,9 +160,13 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 		if i == 0 {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-26s  %-8s  %10s  %10s  %-10s  PATH", "JOB", "STATE", "FILES", "DIRS", "ASKED")))
 		}
-		fmt.Fprintf(out, "%-26s  %-8s  %10s  %10s  %-10s  %s", j.ID, j.State, show.Count(j.Files), show.Count(j.Directories), age(j.RequestedAt)+" ago", out.Name(j.Path))
-		if j.Error != "" {
-			fmt.Fprintf(out, ": %s", j.Error)
+		what := out.Name(j.Path)
+		if j.Command != "" && j.Command != "scan" {
+			what = fmt.Sprintf("(%s session %s)", j.Command, j.Target)
+		}
+		fmt.Fprintf(out, "%-26s  %-8s  %10s  %10s  %-10s  %s", j.ID, j.State, show.Count(j.Files), show.Count(j.Directories), age(j.RequestedAt)+" ago", what)
+		if why := cmp.Or(j.Error, j.Note); why != "" {
+			fmt.Fprintf(out, ": %s", why)
 		}
 		fmt.Fprintln(out)
 	}

@@ -33,7 +33,7 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger()
+	log := a.logger("ingest")
 	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		return err

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
-	"golang.org/x/term"
-
+	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 )
 
@@ -19,19 +16,15 @@ type scanCounts struct {
 
 // progress shows how far a scan is: one line that is redrawn on a terminal, otherwise a line now and then.
 type progress struct {
-	w        io.Writer
-	terminal bool
-	width    int           // columns of the terminal
-	every    time.Duration // between two lines
-	now      func() time.Time
+	screen *console
+	every  time.Duration // between two lines
+	now    func() time.Time
 }
 
-// newProgress shows progress on f, usually stderr.
-func newProgress(f *os.File) *progress {
-	p := &progress{w: f, terminal: terminal(f), every: 10 * time.Second, now: time.Now}
-	if p.terminal {
+func newProgress(screen *console) *progress {
+	p := &progress{screen: screen, every: 10 * time.Second, now: time.Now}
+	if screen.terminal {
 		p.every = 200 * time.Millisecond
-		p.width, _, _ = term.GetSize(int(f.Fd()))
 	}
 	return p
 }
@@ -51,7 +44,7 @@ func (p *progress) follow(ctx context.Context, label string, read func() scanCou
 			return
 		case <-ticker.C:
 			counts, now := read(), p.now()
-			p.show(line(label, counts, now.Sub(start), rate(last, counts, now.Sub(lastAt))), !p.terminal)
+			p.show(line(label, counts, now.Sub(start), rate(last, counts, now.Sub(lastAt))), !p.screen.terminal)
 			if now.Sub(lastAt) >= time.Second { // a rate over less jumps about
 				last, lastAt = counts, now
 			}
@@ -74,16 +67,72 @@ func line(label string, c scanCounts, elapsed time.Duration, perSecond int64) st
 
 // show prints a line; one that does not stay is drawn over by the next.
 func (p *progress) show(s string, stays bool) {
-	if !p.terminal {
-		fmt.Fprintln(p.w, s)
+	if !stays {
+		p.screen.draw(s)
 		return
 	}
-	if r := []rune(s); p.width > 0 && len(r) >= p.width {
-		s = string(r[:p.width-1])
+	p.screen.draw("")
+	fmt.Fprintln(p.screen, s)
+}
+
+// followScans shows on a terminal what the agents scan now, until stop is called. The log says how a scan ended.
+func (a *app) followScans(ctx context.Context, read func() []agent.Status) (stop func()) {
+	screen := a.screen()
+	if !screen.terminal {
+		return func() {}
 	}
-	end := ""
-	if stays {
-		end = "\n"
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer screen.draw("")
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		var scans scansNow
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				screen.draw(scans.line(read(), now))
+			}
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// scansNow is what was shown last of the scans that run.
+type scansNow struct {
+	counts    scanCounts
+	at        time.Time // zero: no scan ran
+	perSecond int64
+}
+
+// line is what to show now; empty if nothing is scanned.
+func (s *scansNow) line(all []agent.Status, now time.Time) string {
+	var c scanCounts
+	var longest time.Duration
+	label, n := "", 0
+	for i := range all {
+		if all[i].Scan == "" {
+			continue
+		}
+		n++
+		c.Files, c.Directories, c.Bytes = c.Files+int64(all[i].Files), c.Directories+int64(all[i].Directories), c.Bytes+int64(all[i].Bytes)
+		longest, label = max(longest, all[i].ScanTime), all[i].Scan
 	}
-	fmt.Fprint(p.w, "\r\x1b[K", s, end)
+	if n == 0 {
+		*s = scansNow{}
+		return ""
+	}
+	if n > 1 {
+		label = fmt.Sprintf("%d scans", n)
+	}
+	switch d := now.Sub(s.at); {
+	case s.at.IsZero():
+		*s = scansNow{counts: c, at: now, perSecond: rate(scanCounts{}, c, longest)}
+	case d >= time.Second: // a rate over less jumps about
+		*s = scansNow{counts: c, at: now, perSecond: max(0, rate(s.counts, c, d))}
+	}
+	return line(label, c, longest, s.perSecond)
 }

@@ -54,7 +54,7 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		// The collector's limit leaves out the program itself and what the kernel holds for it.
 		debug.SetMemoryLimit(memory - memory/5)
 	}
-	log := a.logger()
+	log := a.logger("query")
 	q, err := query.New(query.Options{Store: st, Authenticator: keys, MemoryBytes: memory, Logger: log, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		return err

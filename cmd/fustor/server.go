@@ -25,7 +25,10 @@ type serverFlags struct {
 }
 
 // connect finds the server. It sends nothing.
-func (f *serverFlags) connect(a *app) (*client.Client, error) {
+func (f *serverFlags) connect(a *app) (*client.Client, error) { return f.connectTo(a, "") }
+
+// connectTo is connect with an ingest that is not behind the same URL, unless it is empty.
+func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 	server, err := settings.Find(settings.Given{
 		URL: f.URL, Key: f.APIKey, View: f.View, Data: f.Data,
 		EnvURL: a.getenv("FUSTOR_URL"), EnvKey: a.getenv("FUSTOR_API_KEY"),
@@ -39,7 +42,7 @@ func (f *serverFlags) connect(a *app) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.New(client.Options{
-		URL: server.URL, Key: server.Key, View: server.View, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain,
+		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain,
 	})
 	if err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}

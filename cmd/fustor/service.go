@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fustor/fustor/agent/guard"
 )
 
 // processMetrics has what can be said of any process in Go.
@@ -84,7 +86,10 @@ func feed(ctx context.Context, log *slog.Logger, every time.Duration, probe func
 		if !asked {
 			asked = true
 			go func() {
-				probe()
+				if err := guard.Do(func() error { probe(); return nil }); err != nil {
+					log.Error("the agent does not answer itself", "error", err)
+					return
+				}
 				back <- struct{}{}
 			}()
 		}

@@ -58,7 +58,7 @@ type up struct {
 
 // prepare does all that can fail for a reason the user can mend, before anything starts.
 func (u *up) prepare(ctx context.Context) (err error) {
-	u.log, u.first = u.app.logger(), make(chan *manifest.Manifest, 1)
+	u.log, u.first = u.app.logger("up"), make(chan *manifest.Manifest, 1)
 	if err := errors.Join(checkView(u.View), checkDir(u.Dir)); err != nil {
 		return err
 	}
@@ -188,11 +188,11 @@ func (u *up) wire() error {
 	if err != nil {
 		return err
 	}
-	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet(), Registry: registry, OpenAPI: document})
+	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document})
 	if err != nil {
 		return err
 	}
-	u.compact, err = compactor.New(compactor.Options{Store: u.store, Logger: u.log, OnCommit: func(m *manifest.Manifest) {
+	u.compact, err = compactor.New(compactor.Options{Store: u.store, Logger: u.app.logger("compact"), OnCommit: func(m *manifest.Manifest) {
 		q.Invalidate(m.View)
 		u.published(m)
 	}})
@@ -203,7 +203,7 @@ func (u *up) wire() error {
 		return err
 	}
 	wake := func(view, _ string, _ uint64) { u.compact.Wake(view) }
-	i, err := ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet(), Registry: registry, OnSegment: wake})
+	i, err := ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake})
 	if err != nil {
 		return err
 	}
@@ -215,22 +215,21 @@ func (u *up) wire() error {
 		Root: u.root, View: u.View, IngestURL: "http://ingest", IngestHTTP: send.Handler(i.Handler()), APIKey: u.key,
 		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
 		Excludes:  append(u.Exclude, u.ownData()...),
-		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Logger: u.quiet(), Registry: registry,
+		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Logger: u.quiet("agent"), Registry: registry,
+		Version: buildVersion().Version,
 	})
 	return err
 }
 
 // quiet is the log of the parts whose every step is of no news to the user of `up`: warnings and errors only, unless
 // the user asked for more.
-func (u *up) quiet() *slog.Logger {
+func (u *up) quiet(part string) *slog.Logger {
 	if u.app.LogLevel != "info" {
-		return u.log
+		return u.app.logger(part)
 	}
-	g := u.app.globals
-	g.LogLevel = "warn"
 	quiet := *u.app
-	quiet.globals = g
-	return quiet.logger()
+	quiet.LogLevel = "warn"
+	return quiet.logger(part)
 }
 
 // ownData excludes the data directory where it lies in the tree: what Fustor writes must not be news to it.
@@ -280,7 +279,12 @@ func (u *up) run(ctx context.Context) error {
 	g.Go(func() error { return ignoreEnd(folding, u.compact.Run(folding, u.View)) })
 	g.Go(func() error {
 		defer stopServing()
-		err := ignoreEnd(ctx, u.agent.Run(ctx))
+		err := u.agent.Run(ctx)
+		if stopped := new(agent.StoppedError); errors.As(err, &stopped) { // what is indexed can be read on
+			fmt.Fprintf(u.app.stderr, "the index is no longer kept current: its agent was %s\n", stopped)
+			<-ctx.Done()
+		}
+		err = ignoreEnd(ctx, err)
 		stopFolding()
 		last, cancel := context.WithTimeout(serving, drainTime)
 		defer cancel()
@@ -328,7 +332,7 @@ func (u *up) show(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}()
-	newProgress(u.app.stderr).follow(scanning, "scanning "+u.root, func() scanCounts {
+	newProgress(u.app.screen()).follow(scanning, "scanning "+u.root, func() scanCounts {
 		s := u.agent.Status()
 		return scanCounts{Files: int64(s.Files), Directories: int64(s.Directories), Bytes: int64(s.Bytes)}
 	})

@@ -6,6 +6,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -23,6 +24,7 @@ type Options struct {
 	URL       string       // of the server: http://host:port, with or without a path below it
 	Key       string       // sent as X-API-Key; empty: none
 	View      string       // the view that is asked
+	Ingest    string       // optional; the ingest to give commands to, where it is not behind URL
 	UserAgent string       // optional
 	Explain   bool         // ask what each call costs, for Cost
 	HTTP      *http.Client // optional; nil: one without a time limit, as streams may take long
@@ -31,6 +33,8 @@ type Options struct {
 // Client asks one view of one server.
 type Client struct {
 	base      string
+	pipe      string // the pipe side: of the ingest
+	view      string
 	key       string
 	userAgent string
 	http      *http.Client
@@ -49,6 +53,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP, explain: o.Explain}
 	c.base = strings.TrimRight(o.URL, "/") + "/api/v1/views/" + url.PathEscape(o.View)
+	c.pipe, c.view = strings.TrimRight(cmp.Or(o.Ingest, o.URL), "/")+"/api/v1/pipe", o.View
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		// On this machine compression costs more than it saves.
@@ -91,6 +96,18 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
+	resp, err := c.send(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if cost, ok := costOfHeader(resp.Header); ok && c.explain && accept == "application/json" {
+		c.costs.add(cost)
+	}
+	return resp, nil
+}
+
+// send sends a request with the key; the caller closes the answer's body.
+func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, error) {
 	if c.key != "" {
 		req.Header.Set("X-API-Key", c.key)
 	}
@@ -104,9 +121,6 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
 		defer resp.Body.Close()
 		return nil, problem(resp)
-	}
-	if cost, ok := costOfHeader(resp.Header); ok && c.explain && accept == "application/json" {
-		c.costs.add(cost)
 	}
 	return resp, nil
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -98,6 +99,7 @@ type Session struct {
 	Agent        string          `json:"agent_id"`
 	Source       string          `json:"source_uri"`
 	Role         string          `json:"role"`
+	Paused       bool            `json:"paused"`
 	LastActivity float64         `json:"last_activity"` // Unix seconds
 	CreatedAt    float64         `json:"created_at"`
 	Status       map[string]any  `json:"agent_status"`
@@ -119,10 +121,13 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	return a.Active, err
 }
 
-// Job is a scan that a reader asked for.
+// Job is a scan that a reader asked for, or a command to one session.
 type Job struct {
 	Raw         json.RawMessage `json:"-"`
 	ID          string          `json:"job_id"`
+	Command     string          `json:"command"`
+	Target      string          `json:"target_session_id"`
+	Note        string          `json:"note"`
 	Path        string          `json:"path"`
 	PathB64     string          `json:"path_b64"`
 	State       string          `json:"state"` // queued, running, folding, done, failed
@@ -148,6 +153,40 @@ func (j *Job) UnmarshalJSON(b []byte) error {
 
 // Ended reports whether nothing more will come of the job.
 func (j *Job) Ended() bool { return j.State == "done" || j.State == "failed" }
+
+// MarshalJSON gives the job as it came.
+func (j *Job) MarshalJSON() ([]byte, error) { return j.Raw, nil }
+
+// Order is what the agent of one session is to do.
+type Order struct {
+	Command   string // pause, resume, stop, reload, scan
+	Path      string // of a scan
+	Recursive bool
+}
+
+// Command has the agent of a session do something. It returns at once; Job says what becomes of it.
+func (c *Client) Command(ctx context.Context, session string, o Order) (*Job, error) {
+	body := map[string]any{"command": o.Command}
+	if o.Command == "scan" {
+		body["path_b64"], body["recursive"] = base64.RawURLEncoding.EncodeToString([]byte(o.Path)), o.Recursive
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	to := c.pipe + "/session/" + url.PathEscape(session) + "/commands?" + url.Values{"view": {c.view}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.send(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	j := &Job{}
+	return j, decodeJSON("/commands", resp.Body, j)
+}
 
 // Jobs are the scans that readers asked for, the newest first.
 func (c *Client) Jobs(ctx context.Context, limit int) ([]Job, error) {

@@ -1,9 +1,9 @@
-// Package job is the on-demand scans that readers ask for: one small object each, created by the query handler, handed to
-// the leader's agent and updated by ingest.
+// Package job is what people ask agents for: on-demand scans, and commands to one session such as pause. Each is one small
+// object, created by the query handler or by ingest, handed to an agent and updated by ingest.
 //
 // A view has a bell, an object that changes with every new job, so that whoever looks for jobs asks for one object and
-// lists nothing while it stays the same. A job belongs to whoever leads: one that its leader left unfinished goes to the
-// next.
+// lists nothing while it stays the same. A scan belongs to whoever leads: one that its leader left unfinished goes to the
+// next. A job with a target is that session's alone, leader or not, and fails when the session ends before it.
 package job
 
 import (
@@ -38,15 +38,31 @@ const (
 // Ended reports whether nothing more will come of a job.
 func (s State) Ended() bool { return s == Done || s == Failed }
 
-// Job is one on-demand scan: views/<view>/commands/<session>/<id>.json. Times are ns of the store's clock.
+// What can be asked for.
+const (
+	Scan   = "scan"
+	Pause  = "pause"
+	Resume = "resume"
+	Stop   = "stop"
+	Reload = "reload"
+)
+
+// Kinds are all of them.
+var Kinds = []string{Pause, Resume, Stop, Reload, Scan}
+
+// Job is one thing that was asked for: views/<view>/commands/<session>/<id>.json. Times are ns of the store's clock.
 type Job struct {
 	ID        string `json:"id"`
 	View      string `json:"view_id"`
-	Session   string `json:"session_id"` // that led when it was asked for: part of its key
-	Path      []byte `json:"path"`       // base64 in JSON, as names are bytes
+	Kind      string `json:"kind,omitempty"` // empty: scan
+	Session   string `json:"session_id"`     // the target, or who led when it was asked for: part of its key
+	Target    string `json:"target_session_id,omitempty"`
+	By        string `json:"requested_by,omitempty"` // the name of the key
+	Path      []byte `json:"path"`                   // base64 in JSON, as names are bytes
 	Recursive bool   `json:"recursive"`
 	State     State  `json:"state"`
 	Error     string `json:"error,omitempty"`
+	Note      string `json:"note,omitempty"` // what came of it, in words
 	// Runner is the session that scans, or did.
 	Runner      string `json:"runner_session_id,omitempty"`
 	RequestedAt int64  `json:"requested_at_ns"`
@@ -63,16 +79,19 @@ type Job struct {
 // Command is what an agent is told of a job.
 type Command struct {
 	ID        string `json:"id"`
-	Type      string `json:"type"` // scan
+	Type      string `json:"type"` // one of Kinds, or one that a later version knows
 	Path      []byte `json:"path_bytes"`
 	Text      string `json:"path"` // for people; not always exact
 	Recursive bool   `json:"recursive"`
 	For       string `json:"for_session_id"` // part of the job's key: reports give it back
+	// Target is set where the session alone is meant, and not whoever leads; By is who asked.
+	Target string `json:"target_session_id,omitempty"`
+	By     string `json:"requested_by,omitempty"`
 }
 
 // Command of the job.
 func (j *Job) Command() Command {
-	return Command{ID: j.ID, For: j.Session, Type: "scan", Path: j.Path, Text: strings.ToValidUTF8(string(j.Path), "\ufffd"), Recursive: j.Recursive}
+	return Command{ID: j.ID, For: j.Session, Type: cmp.Or(j.Kind, Scan), Target: j.Target, By: j.By, Path: j.Path, Text: strings.ToValidUTF8(string(j.Path), "\ufffd"), Recursive: j.Recursive}
 }
 
 // Report is what an agent says of a job that it runs.
@@ -83,6 +102,7 @@ type Report struct {
 	Directories uint64 `json:"directories"`
 	Errors      uint64 `json:"errors"`
 	Error       string `json:"error,omitempty"`
+	Note        string `json:"note,omitempty"`
 	LastSeq     *int64 `json:"last_seq,omitempty"`
 }
 
@@ -94,18 +114,23 @@ const maxListed = 1000
 
 // Create asks the session that leads the view to scan path. now is the store's time.
 func Create(ctx context.Context, st store.Store, view, session, path string, recursive bool, now int64, random io.Reader) (*Job, error) {
+	return Ask(ctx, st, Job{View: view, Session: session, Path: []byte(path), Recursive: recursive}, now, random)
+}
+
+// Ask creates the job j, of which view, session and what is wanted are given, and rings.
+func Ask(ctx context.Context, st store.Store, j Job, now int64, random io.Reader) (*Job, error) {
 	id, err := ulid.New(ulid.Timestamp(time.Unix(0, now)), random)
 	if err != nil {
 		return nil, fmt.Errorf("name a job: %w", err)
 	}
-	j := &Job{ID: id.String(), View: view, Session: session, Path: []byte(path), Recursive: recursive, State: Queued, RequestedAt: now, LastSeq: -1}
+	j.ID, j.State, j.RequestedAt, j.LastSeq = id.String(), Queued, now, -1
 	if err := j.write(ctx, st, "", random); err != nil {
 		return nil, fmt.Errorf("create job: %w", err)
 	}
-	if err := Ring(ctx, st, view, random); err != nil {
+	if err := Ring(ctx, st, j.View, random); err != nil {
 		return nil, fmt.Errorf("announce job %s: %w", j.ID, err)
 	}
-	return j, nil
+	return &j, nil
 }
 
 func (j *Job) write(ctx context.Context, st store.Store, etag string, random io.Reader) error {
@@ -233,7 +258,7 @@ func (j *Job) take(r Report, runner string, now int64) {
 	if j.Runner != runner {
 		j.Runner, j.StartedAt = runner, now
 	}
-	j.State, j.Files, j.Directories, j.Errors, j.Error = r.State, r.Files, r.Directories, r.Errors, r.Error
+	j.State, j.Files, j.Directories, j.Errors, j.Error, j.Note = r.State, r.Files, r.Directories, r.Errors, r.Error, r.Note
 	if r.State.Ended() {
 		j.FinishedAt = now
 	}

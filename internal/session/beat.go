@@ -12,10 +12,12 @@ import (
 type Beat struct {
 	CanRealtime *bool          // nil: as before
 	AgentStatus map[string]any // nil: as before; kept with the next write of the record
+	// Paused: the session does not run for leader until a heartbeat says otherwise. If it leads, it gives up its lease.
+	Paused bool
 }
 
 // Beat renews a session's proof of life and takes the lease over where it is free or expired. A session that does not
-// live any more gets ErrGone.
+// live any more gets ErrGone. One that is paused takes no lease and keeps none: the lease is free at once, for others.
 //
 // It writes once: the leader its lease, any other session its record. It writes nothing where the last proof is younger
 // than a sixth of the time-out; State.Renewed tells. It writes more only where something changes, and the status of
@@ -90,6 +92,9 @@ const statusEvery = 10 * time.Minute
 func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held[Lease], b Beat) (State, error) {
 	state := State{Record: record.value, Term: lease.value.Term, Leads: true}
 	next, changed := b.apply(record.value)
+	if next.Paused {
+		return l.standDown(ctx, record, next, lease)
+	}
 	if changed || b.AgentStatus != nil && l.since(record.meta) > statusEvery {
 		written, err := l.writeRecord(ctx, next, record.meta)
 		if err != nil {
@@ -109,10 +114,23 @@ func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held
 	return state, nil
 }
 
-// beatFollower renews the record and, where the lease is free or expired, takes it.
+// standDown gives up the lease of a leader that is paused. From then on its record proves that it lives, so it is renewed
+// first.
+func (l *Ledger) standDown(ctx context.Context, record held[Record], next Record, lease held[Lease]) (State, error) {
+	written, err := l.writeRecord(ctx, next, record.meta)
+	if err != nil {
+		return State{}, err
+	}
+	if err := l.release(ctx, next.View, next.ID, lease); err != nil {
+		return State{}, err
+	}
+	return State{Record: written.value, Term: lease.value.Term}, nil
+}
+
+// beatFollower renews the record and, where the lease is free or expired, takes it unless it is paused.
 func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bool, lease held[Lease], b Beat) (State, error) {
 	view, id, timeout := record.value.View, record.value.ID, record.value.TimeoutSeconds
-	free := !liveLease(lease)
+	free := !liveLease(lease) && !b.Paused
 	next, changed := b.apply(record.value)
 	if !fresh && (nearly(l.since(record.meta), timeout) || young(l.since(record.meta), timeout) && !free && !changed) {
 		// Whether it died, or was ended where nothing is to be written that would tell, must be read.
@@ -162,6 +180,12 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 		}
 		return State{}, ErrGone
 	}
+	if record.value.Paused { // likewise, by a heartbeat that came through another process
+		if err := l.release(ctx, r.View, r.ID, lease); err != nil {
+			return State{}, err
+		}
+		return State{Record: record.value, Term: lease.value.Term}, nil
+	}
 	if old.value.Session != "" {
 		// The end of the old leader is noticed here, or by the next one who looks.
 		_, _ = l.sweep(ctx, r.View, old.value.Session)
@@ -172,7 +196,13 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 // apply is the record with what the heartbeat says, and whether that is worth a write of its own.
 func (b Beat) apply(r Record) (next Record, changed bool) {
 	if b.AgentStatus != nil {
+		was, _ := r.AgentStatus["state"].(string)
+		is, _ := b.AgentStatus["state"].(string)
+		changed = is != was // it is rare, and what people look for
 		r.AgentStatus = b.AgentStatus
+	}
+	if b.Paused != r.Paused {
+		r.Paused, changed = b.Paused, true
 	}
 	if b.CanRealtime != nil && *b.CanRealtime != r.CanRealtime {
 		r.CanRealtime, changed = *b.CanRealtime, true

@@ -22,6 +22,8 @@ type Application struct {
 	View, Task, Agent, Source, ClientIP string
 	TimeoutSeconds                      float64
 	ClientInfo                          map[string]any
+	// Paused: it does not run for leader, see Beat.
+	Paused bool
 	// Exclusive asks for a view that has no other live session.
 	Exclusive bool
 }
@@ -63,7 +65,7 @@ func (l *Ledger) Create(ctx context.Context, a Application) (State, error) {
 		return State{}, err
 	}
 	r := Record{ID: id, View: a.View, Task: a.Task, Agent: a.Agent, Source: a.Source, ClientIP: a.ClientIP,
-		TimeoutSeconds: a.TimeoutSeconds, ClientInfo: a.ClientInfo, CreatedAt: now}
+		TimeoutSeconds: a.TimeoutSeconds, ClientInfo: a.ClientInfo, CreatedAt: now, Paused: a.Paused}
 	e := enrolment{ledger: l, application: a, record: r, seen: map[string]bool{}}
 	if err := again(ctx, func() error { return e.try(ctx) }); err != nil {
 		e.undo(ctx)
@@ -81,14 +83,14 @@ func (l *Ledger) Create(ctx context.Context, a Application) (State, error) {
 	return state, nil
 }
 
-// lead gives a session that was just enrolled the lease if it is free.
+// lead gives a session that was just enrolled the lease if it is free and the session is not paused.
 func (l *Ledger) lead(ctx context.Context, r Record) (State, error) {
 	lease, err := l.readLease(ctx, r.View)
 	if err != nil {
 		return State{}, err
 	}
-	if liveLease(lease) {
-		return State{Record: r, Term: lease.value.Term, Leads: lease.value.Session == r.ID}, nil
+	if liveLease(lease) || r.Paused {
+		return State{Record: r, Term: lease.value.Term, Leads: liveLease(lease) && lease.value.Session == r.ID}, nil
 	}
 	next := Lease{Term: lease.value.Term + 1, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
 	if lease, err = l.writeLease(ctx, r.View, next, lease.meta); err != nil {

@@ -138,6 +138,18 @@ func (l *Ledger) surelyLeads(view, id string) bool {
 	return ok && !nearly(l.since(lease.meta), lease.value.TTLSeconds)
 }
 
+// Leads reports whether a session holds the view's lease, as far as is known: it may lose it at any time.
+func (l *Ledger) Leads(ctx context.Context, view, id string) (bool, error) {
+	if l.surelyLeads(view, id) {
+		return true, nil
+	}
+	lease, err := l.readLease(ctx, view)
+	if err != nil {
+		return false, err
+	}
+	return lease.value.Session == id && !lease.value.Ended && liveLease(lease), nil
+}
+
 // expire ends a session whose time is over and returns ErrGone, or store.ErrLost if it turns out to live.
 func (l *Ledger) expire(ctx context.Context, view, id string) error {
 	lives, err := l.sweep(ctx, view, id)

@@ -39,7 +39,7 @@ var leaseModel = (&porcupine.NondeterministicModel{
 		mine := state.holder == i.session
 		released := leaseState{state.term, ""}
 		switch {
-		case o.unknown && i.kind == "end" || o.gone:
+		case o.unknown && (i.kind == "end" || i.kind == "pause") || o.gone:
 			if mine {
 				return []any{state, released}
 			}
@@ -51,6 +51,10 @@ var leaseModel = (&porcupine.NondeterministicModel{
 				return []any{released}
 			}
 			return []any{state}
+		case i.kind == "pause" && mine && !o.leads && o.term == state.term:
+			return []any{released}
+		case i.kind == "pause" && o.leads: // who is paused leads nothing
+			return nil
 		case o.leads && o.term == state.term+1:
 			return []any{leaseState{o.term, i.session}}
 		case o.leads && mine && o.term == state.term, !o.leads && !mine && o.term <= state.term:
@@ -96,6 +100,7 @@ func (h *history) record(client int, in leaseInput, do func() (string, session.S
 // the leader when another has taken over.
 func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 	leaders, unknown := 0, 0
+	var paused atomic.Int32
 	for seed := range uint64(24) {
 		w := newWorld(t, 0, time.Second)
 		h := &history{}
@@ -131,6 +136,17 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 						})
 						id = ""
 						continue
+					case random.IntN(6) == 0:
+						mu.Lock() // who pauses has stopped to lead
+						delete(holds, id)
+						mu.Unlock()
+						_, st, err = h.record(c, leaseInput{"pause", id}, func() (string, session.State, error) {
+							st, err := l.Beat(w.ctx, view, id, session.Beat{Paused: true})
+							return id, st, err
+						})
+						if err == nil {
+							paused.Add(1)
+						}
 					default:
 						_, st, err = h.record(c, leaseInput{"beat", id}, func() (string, session.State, error) {
 							st, err := l.Beat(w.ctx, view, id, session.Beat{})
@@ -170,8 +186,8 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 			t.Fatalf("seed %d: a history of %d calls is not linearizable: %s", seed, len(h.ops), got)
 		}
 	}
-	if leaders < 50 || unknown < 10 {
-		t.Fatalf("the histories prove little: %d answers of leaders, %d unknown ones", leaders, unknown)
+	if leaders < 50 || unknown < 10 || paused.Load() < 50 {
+		t.Fatalf("the histories prove little: %d answers of leaders, %d unknown ones, %d of paused ones", leaders, unknown, paused.Load())
 	}
 }
 
@@ -188,6 +204,8 @@ func TestTwoLeadersOfOneTermAreFound(t *testing.T) {
 		"two leaders of one term":                 op(9, 10, "beat", "a", true, 2),
 		"a term that nobody had before":           op(9, 10, "beat", "a", true, 4),
 		"a leader of a term that is over":         op(9, 10, "beat", "a", true, 1),
+		"one that is paused and leads":            op(9, 10, "pause", "b", true, 2),
+		"one that is paused and takes the lease":  op(9, 10, "pause", "a", true, 3),
 		"a leader that is told that it follows":   op(9, 10, "beat", "b", false, 2),
 		"a follower that hears of a future term":  op(9, 10, "beat", "a", false, 3),
 		"a session that is new, in an old term":   op(9, 10, "create", "c", true, 2),

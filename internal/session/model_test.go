@@ -22,6 +22,7 @@ func TestLeaseLaws(t *testing.T) {
 			id    string
 			spoke time.Time // last proof of life that was written for sure
 			ended bool
+			pause bool
 		}
 		var members []*member
 		leader, term := "", uint64(0)
@@ -67,7 +68,14 @@ func TestLeaseLaws(t *testing.T) {
 				}
 				m := rapid.SampledFrom(members).Draw(rt, "member")
 				silent := w.clock.Now().Sub(m.spoke)
-				st, err := w.ledgers[rapid.IntRange(0, 2).Draw(rt, "ledger")].Beat(w.ctx, view, m.id, session.Beat{})
+				m.pause = rapid.IntRange(0, 3).Draw(rt, "paused") == 0
+				st, err := w.ledgers[rapid.IntRange(0, 2).Draw(rt, "ledger")].Beat(w.ctx, view, m.id, session.Beat{Paused: m.pause})
+				if st.Leads && m.pause {
+					rt.Fatalf("%s is paused and leads", m.id)
+				}
+				if !st.Leads && leader == m.id && err == nil {
+					leader = "" // it gave up the lease; its term goes to nobody else
+				}
 				switch gone := errors.Is(err, session.ErrGone); {
 				case err != nil && !gone:
 					rt.Fatal(err)

@@ -25,6 +25,8 @@ type Record struct {
 	ClientInfo     map[string]any `json:"client_info,omitempty"`
 	AgentStatus    map[string]any `json:"agent_status,omitempty"`
 	CreatedAt      int64          `json:"created_at_ns"` // the store's time
+	// Paused: it does not run for leader, as its last heartbeat said.
+	Paused bool `json:"paused,omitempty"`
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
 	Ended       bool   `json:"ended,omitempty"`
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset

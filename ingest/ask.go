@@ -1,0 +1,104 @@
+package ingest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/job"
+)
+
+// maxOpenJobs bounds what waits for the agents of a view.
+const maxOpenJobs = 100
+
+type commandRequest struct {
+	Command   string  `json:"command"`
+	Path      *string `json:"path"` // of a scan, and for a scan alone
+	PathB64   *string `json:"path_b64"`
+	Recursive *bool   `json:"recursive"` // default: true
+}
+
+// askedCommand is a command that waits for its session; the view's /jobs say what becomes of it.
+type askedCommand struct {
+	Job       string    `json:"job_id"`
+	View      string    `json:"view_id"`
+	Session   string    `json:"session_id"`
+	Command   string    `json:"command"`
+	Path      string    `json:"path,omitempty"`
+	Recursive bool      `json:"recursive"`
+	State     job.State `json:"state"`
+	timed
+}
+
+// askCommand has the agent of one session do something. It answers at once: the agent hears of it with its next heartbeat.
+func (i *Ingest) askCommand(c *call) error {
+	var q commandRequest
+	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
+		return err
+	}
+	j, err := q.job()
+	if err != nil {
+		return err
+	}
+	j.View, j.Session, j.Target = c.view, c.session(), c.session()
+	if record, ok := access.FromContext(c.ctx); ok {
+		j.By = record.Name
+	}
+	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+		return err
+	}
+	waiting, err := job.List(c.ctx, i.store, c.view)
+	if err != nil {
+		return err
+	}
+	waiting = slices.DeleteFunc(waiting, func(j *job.Job) bool { return j.State.Ended() })
+	if len(waiting) >= maxOpenJobs {
+		return &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Second,
+			Detail: "too many commands and scans of this view wait already", Hint: "wait until some are done; the view's /jobs has them"}
+	}
+	asked, err := job.Ask(c.ctx, i.store, j, i.clock.Now(), i.random)
+	if err != nil {
+		return err
+	}
+	i.logger.Info("command asked for", "view", c.view, "session", j.Target, "command", j.Kind, "job", asked.ID, "by", j.By)
+	path, _ := httpapi.PathFields(string(j.Path))
+	return c.ok(askedCommand{asked.ID, c.view, j.Target, j.Kind, path, j.Recursive, asked.State, c.timed()})
+}
+
+// job is what is asked for, or what is wrong with it.
+func (q *commandRequest) job() (job.Job, error) {
+	j := job.Job{Kind: q.Command}
+	if !slices.Contains(job.Kinds, q.Command) {
+		return j, httpapi.BadRequest(fmt.Sprintf("command is %.50q", q.Command), "one of "+strings.Join(job.Kinds, ", "))
+	}
+	if q.Command != job.Scan {
+		if q.Path != nil || q.PathB64 != nil || q.Recursive != nil {
+			return j, httpapi.BadRequest("path and recursive are for scan alone", "")
+		}
+		return j, nil
+	}
+	path := "/"
+	switch {
+	case q.Path != nil && q.PathB64 != nil:
+		return j, httpapi.BadRequest("path and path_b64 are both given", "give one of them")
+	case q.Path != nil:
+		path = *q.Path
+	case q.PathB64 != nil:
+		b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(*q.PathB64, "="))
+		if err != nil {
+			return j, httpapi.BadRequest("path_b64 is not base64url", "")
+		}
+		path = string(b)
+	}
+	if !event.ValidPath(path) || len(path) > event.MaxText {
+		return j, httpapi.BadRequest("path is not a path of a view", "from the view's root, such as /projects/a")
+	}
+	j.Path, j.Recursive = []byte(path), q.Recursive == nil || *q.Recursive
+	return j, nil
+}
