@@ -47,6 +47,7 @@ type Options struct {
 	NoDefaultExclude bool     // leave tree.DefaultExcludes out
 	CrossFilesystems bool     // enter file systems that are mounted below Root
 	ScanWorkers      int      // default: two for each processor
+	Watch            string   // how to watch: watch.Auto (the default), watch.None, or a method of the platform
 
 	// SessionTimeout is asked for; the view may insist on more. Default: the view's.
 	SessionTimeout time.Duration
@@ -101,6 +102,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if err := tree.CheckOn(o.Tuning.System, o.Root); err != nil {
 		return o, err
+	}
+	if !watch.KnownMethod(o.Watch) {
+		return o, fmt.Errorf("this system has no way to watch called %q: auto and none are always there, fanotify and inotify on Linux", o.Watch)
 	}
 	root, err := o.Tuning.System.Resolve(o.Root)
 	if err != nil {

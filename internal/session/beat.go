@@ -171,8 +171,12 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 
 // apply is the record with what the heartbeat says, and whether that is worth a write of its own.
 func (b Beat) apply(r Record) (next Record, changed bool) {
+	before := r.AgentStatus["coverage"]
 	if b.AgentStatus != nil {
 		r.AgentStatus = b.AgentStatus
+	}
+	if b.AgentStatus != nil && b.AgentStatus["coverage"] != nil && b.AgentStatus["coverage"] != before {
+		changed = true // how much of the tree is watched is what users of the view have to know
 	}
 	if b.CanRealtime != nil && *b.CanRealtime != r.CanRealtime {
 		r.CanRealtime, changed = *b.CanRealtime, true
