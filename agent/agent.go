@@ -150,7 +150,7 @@ func (a *Agent) newWatcher() error {
 		Emit: a.stream.Realtime, HasRoom: a.stream.HasRoom,
 		Method: a.o.Watch, Skew: a.stream.Skew, CoverAgain: a.coverAgain,
 		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
-		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
+		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, RetryEvery: a.o.Tuning.WatchEvery, MaxPending: a.o.Tuning.MaxPending,
 		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
 	})
 	if err == nil {

@@ -73,9 +73,10 @@ type Tuning struct {
 	AuditInterval time.Duration // instead of the view's
 	SettleAfter   time.Duration // from a rescan after an overflow to the next; default 150 s
 	RootEvery     time.Duration
-	MaxBacklog    int // bytes
-	MaxPending    int // notices
-	ScanBacklog   int // bytes
+	WatchEvery    time.Duration // between tries to watch where no method works
+	MaxBacklog    int           // bytes
+	MaxPending    int           // notices
+	ScanBacklog   int           // bytes
 	GracePeriod   time.Duration
 	Backoff       time.Duration // of a task that keeps failing; default 15 s
 	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time

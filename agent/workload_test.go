@@ -199,7 +199,7 @@ func TestViewFollowsRandomWorkload(t *testing.T) {
 }
 
 func followsRandomWorkload(t *testing.T, method string) {
-	steps := 3000
+	steps := 1500
 	if testing.Short() {
 		steps = 500
 	}

@@ -49,7 +49,7 @@ func (s *seats) Pop() any {
 func (w *Watcher) activity(info tree.Info) int64 {
 	const tolerance = int64(time.Hour)
 	now := w.cfg.Now()
-	at := info.Entry.MtimeNs + w.cfg.Skew()
+	at := info.Entry.MtimeNs + w.skew.Load()
 	if at > now+tolerance {
 		return 0
 	}
@@ -125,6 +125,7 @@ func (w *Watcher) evict(n *node) {
 	}
 	w.budget.leaving[id] = n
 	w.limit.evicted++
+	w.short(errBudget)
 }
 
 // ration asks how many watches may be held, and gives up those beyond. It reads /proc, so the lock is not held.

@@ -33,6 +33,7 @@ func (w *Watcher) unwatched() int {
 // tells how it ended: only after a complete one are directories that it did not meet forgotten.
 func (w *Watcher) BeginCoverage() (gen uint64) {
 	method, _ := w.notifier.Method()
+	w.skew.Store(w.cfg.Skew())
 	w.mu.Lock()
 	w.gen++
 	w.cover++
@@ -149,25 +150,31 @@ type place struct {
 	since uint64 // model.moves when it was covered
 }
 
+// Still looks whether the directory is where the scan found it, where no notice would tell of a move: a directory above is not
+// watched. Call it after the directory was read and before Check, which must not take long.
+func (p *place) Still() error {
+	p.w.mu.Lock()
+	path, attached := p.w.model.path(p.node)
+	sure, id := p.w.sure(p.node), p.node.id
+	p.w.mu.Unlock()
+	if !attached || sure {
+		return nil // Check knows
+	}
+	switch same, err := verify(p.root, id, path); {
+	case err != nil && !tree.Gone(err):
+		return err
+	case !same:
+		return scan.ErrMoved
+	}
+	return nil
+}
+
 // Check implements scan.Place.
 func (p *place) Check(listing *event.Event) (*event.Event, error) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	if !p.w.model.stays(p.node, p.since) {
 		return nil, scan.ErrMoved
-	}
-	if !p.w.sure(p.node) {
-		// It, or one above, may have been moved without a notice.
-		id := p.node.id
-		p.w.mu.Unlock()
-		same, err := verify(p.root, id, listing.Path)
-		p.w.mu.Lock()
-		if err != nil && !tree.Gone(err) {
-			return nil, err
-		}
-		if !same || !p.w.model.stays(p.node, p.since) {
-			return nil, scan.ErrMoved
-		}
 	}
 	if !p.node.put || p.node.putMtime <= listing.Entry.MtimeNs {
 		return nil, nil
@@ -225,6 +232,11 @@ func (w *Watcher) add(d tree.Dir, path string) (WatchID, error) {
 // deny takes note of a directory that gets no watch.
 func (w *Watcher) deny(err error) {
 	w.limit.denied++
+	w.short(err)
+}
+
+// short says once that not every directory is watched, and why.
+func (w *Watcher) short(err error) {
 	w.limit.cause = err
 	if w.limit.logged {
 		return

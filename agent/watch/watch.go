@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -91,9 +92,10 @@ type Watcher struct {
 
 	mu     sync.Mutex
 	model  model
-	gen    uint64 // of the coverage that runs, or ran last
-	cover  int    // coverages that run
-	blind  bool   // nothing is watched, and directories are not kept in the model
+	gen    uint64       // of the coverage that runs, or ran last
+	cover  int          // coverages that run
+	skew   atomic.Int64 // what Config.Skew said last: it may wait for those who hold the lock
+	blind  bool         // nothing is watched, and directories are not kept in the model
 	limit  limitState
 	budget budget
 	stats  Status
@@ -222,6 +224,9 @@ func (w *Watcher) turn(ctx context.Context, t *times) error {
 	if now.Sub(t.root) >= w.cfg.RootEvery || w.isLost() && now.Sub(t.root) >= w.cfg.RootEvery/5 || w.doubt && !w.isLost() {
 		t.root = now
 		w.checkRoot()
+	}
+	if now.Sub(t.writes) >= w.cfg.WriteEvery {
+		w.skew.Store(w.cfg.Skew())
 	}
 	w.mu.Lock()
 	if now.Sub(t.writes) >= w.cfg.WriteEvery {

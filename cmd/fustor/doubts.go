@@ -125,7 +125,10 @@ type sessionsCmd struct {
 // Help implements kong.HelpProvider.
 func (sessionsCmd) Help() string {
 	return `Each agent that feeds the view has a session. One of them leads: it scans and
-audits. All of them report what their host does.
+audits. All of them report what their host does. COVERAGE is how much of the tree
+an agent watches: realtime (all of it), realtime-hotset (the directories that were
+active last, since watches are short), audit-only (nothing; changes are found by
+audits). --json has why, in agent_status.
 
 Examples:
 
@@ -152,13 +155,14 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			continue
 		}
 		if i == 0 {
-			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-10s  %-10s  SOURCE", "ROLE", "AGENT", "STATE", "SEEN", "FOR")))
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  SOURCE", "ROLE", "AGENT", "STATE", "COVERAGE", "SEEN", "FOR")))
 		}
 		state, known := s.Status["state"].(string)
 		if !known {
 			state = "starting" // its first heartbeat will tell
 		}
-		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-10s  %-10s  %s\n", s.Role, s.Agent, state, age(s.LastActivity)+" ago", age(s.CreatedAt), out.Name(s.Source))
+		method, _ := s.Status["watch_method"].(string)
+		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %s\n", s.Role, s.Agent, state, coverage(s.Coverage, method), age(s.LastActivity)+" ago", age(s.CreatedAt), out.Name(s.Source))
 	}
 	return out.Flush()
 }
