@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -196,14 +197,14 @@ func BenchmarkIdle(b *testing.B) {
 			w := benchWatcher(b, benchDirs(b, 10_000), method)
 			coverBench(b, w)
 			done := make(chan error, 1)
-			ctx := b.Context()
+			ctx, stop := context.WithCancel(b.Context())
 			go func() { done <- w.Run(ctx) }()
 			began, cpu := time.Now(), processorTime()
 			for b.Loop() {
 				<-time.After(time.Second)
 			}
 			b.ReportMetric((processorTime()-cpu).Seconds()/time.Since(began).Seconds()*100, "cpu-%")
-			w.notifier.Finish()
+			stop()
 			<-done
 		})
 	}

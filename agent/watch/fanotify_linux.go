@@ -26,6 +26,7 @@ type fanotify struct {
 	ended  chan struct{}
 	finish sync.Once
 	read   time.Time // when the kernel's queue was read last
+	got    int       // bytes that it gave
 	looked time.Time // when the marks were looked at last
 
 	mu    sync.Mutex
@@ -53,7 +54,7 @@ const (
 	marksEvery = 2 * time.Second
 	// gather is how long the kernel may put notices together between two reads. It merges those of one name, so a busy file
 	// elsewhere on the file system costs one notice in that time and not one a write.
-	gather = 4 * time.Millisecond
+	gather = 20 * time.Millisecond
 )
 
 // newFanotify fails where the host or the file system of root does not let a whole file system be watched.
@@ -282,7 +283,7 @@ func (n *fanotify) Read() ([]Notice, error) {
 		}
 		n.rest()
 		got, err := n.fill()
-		n.read = time.Now()
+		n.read, n.got = time.Now(), got
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && n.finished():
 			if got, err = unix.Read(n.fd, n.buffer[:]); errors.Is(err, unix.EAGAIN) {
@@ -311,7 +312,7 @@ func (n *fanotify) lostNow() []Notice {
 // rest gives the kernel time to put notices together.
 func (n *fanotify) rest() {
 	wait := gather - time.Since(n.read)
-	if wait <= 0 {
+	if wait <= 0 || n.got > len(n.buffer)/2 { // there is much to do
 		return
 	}
 	timer := time.NewTimer(wait)
