@@ -2,7 +2,6 @@ package watch
 
 import (
 	"container/heap"
-	"math"
 	"time"
 
 	"github.com/fustor/fustor/agent/tree"
@@ -145,7 +144,13 @@ func (w *Watcher) ration() {
 	defer w.mu.Unlock()
 	w.budget.checked = time.Now()
 	w.budget.max = granted
-	w.makeRoom(math.MaxInt64)
+	for w.budget.max > 0 && len(w.model.byWatch) > w.budget.max {
+		coldest := w.coldest()
+		if coldest == nil {
+			return
+		}
+		w.evict(coldest)
+	}
 }
 
 // reration does so now and then, where watches are short, and reports whether so many more may be held that the tree should
