@@ -175,8 +175,9 @@ func (a *Agent) newWatcher() error {
 	w, err := watch.New(watch.Config{
 		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
 		Emit: a.emitRealtime, HasRoom: a.stream.HasRoom, OnError: a.countUnreadable,
+		Method: a.o.Watch, Skew: a.stream.Skew, CoverAgain: a.coverAgain,
 		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
-		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
+		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, RetryEvery: a.o.Tuning.WatchEvery, MaxPending: a.o.Tuning.MaxPending,
 		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
 	})
 	if err == nil {
@@ -203,6 +204,14 @@ func (a *Agent) runWatch(ctx context.Context) error {
 		a.watcher.CompareAndSwap(w, nil)
 	}
 	return err
+}
+
+// coverAgain asks for every directory to be met: some can be watched that could not.
+func (a *Agent) coverAgain() {
+	a.mu.Lock()
+	a.scans.covered = false
+	a.mu.Unlock()
+	a.poke()
 }
 
 // needRescan asks for everything to be scanned again: notices, or listings, were lost.

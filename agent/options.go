@@ -47,6 +47,7 @@ type Options struct {
 	NoDefaultExclude bool     // leave tree.DefaultExcludes out
 	CrossFilesystems bool     // enter file systems that are mounted below Root
 	ScanWorkers      int      // default: two for each processor
+	Watch            string   // how to watch: watch.Auto (the default), watch.None, or a method of the platform
 
 	// SessionTimeout is asked for; the view may insist on more. Default: the view's.
 	SessionTimeout time.Duration
@@ -77,9 +78,10 @@ type Tuning struct {
 	AuditInterval time.Duration // instead of the view's
 	SettleAfter   time.Duration // from a rescan after an overflow to the next; default 150 s
 	RootEvery     time.Duration
-	MaxBacklog    int // bytes
-	MaxPending    int // notices
-	ScanBacklog   int // bytes
+	WatchEvery    time.Duration // between tries to watch where no method works
+	MaxBacklog    int           // bytes
+	MaxPending    int           // notices
+	ScanBacklog   int           // bytes
 	GracePeriod   time.Duration
 	Backoff       time.Duration // of a task that keeps failing; default 15 s
 	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time
@@ -106,6 +108,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if err := tree.CheckOn(o.Tuning.System, o.Root); err != nil {
 		return o, err
+	}
+	if !watch.KnownMethod(o.Watch) {
+		return o, fmt.Errorf("this system has no way to watch called %q: auto and none are always there, fanotify and inotify on Linux", o.Watch)
 	}
 	root, err := o.Tuning.System.Resolve(o.Root)
 	if err != nil {

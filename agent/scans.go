@@ -345,6 +345,11 @@ func (a *Agent) emit(ctx context.Context, j wholeScan, ev *event.Event, p scan.P
 	if p == nil {
 		return a.stream.Scan(ctx, j.key.term, ev, nil)
 	}
+	if s, ok := p.(interface{ Still() error }); ok {
+		if err := s.Still(); err != nil {
+			return err
+		}
+	}
 	return a.stream.Scan(ctx, j.key.term, ev, func() (*event.Event, error) { return p.Check(ev) })
 }
 

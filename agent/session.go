@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -187,7 +188,8 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 func (a *Agent) heartbeat(ctx context.Context, session string, limit time.Duration) (send.Beat, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: true, AgentStatus: a.Status().report(), Paused: a.pausing() != nil})
+	s := a.Status()
+	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: s.Watch.Coverage != watch.AuditOnly, AgentStatus: s.report(), Paused: a.pausing() != nil})
 }
 
 // guardLease stops the leader's work in time, whether or not a heartbeat hangs.

@@ -126,6 +126,7 @@ func (s Status) report() map[string]any {
 	if s.Paused != nil {
 		report["paused"] = s.Paused
 	}
+	s.reportWatch(report)
 	if s.Spool.Max > 0 {
 		report["spool_bytes"], report["spool_max_bytes"] = s.Spool.Bytes, s.Spool.Max
 	}
@@ -144,6 +145,20 @@ func (s Status) report() map[string]any {
 		report["root_lost"] = shorten(s.RootLost.Error(), maxReport)
 	}
 	return report
+}
+
+// reportWatch tells how much of the tree is watched, and how.
+func (s Status) reportWatch(report map[string]any) {
+	if s.Watch.Coverage == "" { // the watch has failed and is about to begin anew
+		return
+	}
+	report["coverage"], report["watch_method"] = s.Watch.Coverage, s.Watch.Method
+	if s.Watch.Reason != "" {
+		report["watch_reason"] = s.Watch.Reason
+	}
+	if s.Watch.Limit > 0 {
+		report["watch_limit"] = s.Watch.Limit
+	}
 }
 
 // progress calls Options.Progress until the answer is called, and a last time then.
@@ -172,6 +187,16 @@ func (a *Agent) register(to prometheus.Registerer) error {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "fustor", Subsystem: "agent", Name: name, Help: help, ConstLabels: labels},
 			func() float64 { return value(a.Status()) })
 	}
+	coverage := func(word string) prometheus.Collector {
+		of := prometheus.Labels{"view": a.o.View, "agent": a.o.AgentID, "coverage": word}
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "fustor", Subsystem: "agent", Name: "coverage",
+			Help: "1 for the word that says how much of the tree is watched.", ConstLabels: of}, func() float64 {
+			if a.Status().Watch.Coverage == word {
+				return 1
+			}
+			return 0
+		})
+	}
 	for _, c := range []prometheus.Collector{
 		gauge("leader", "1 if the session leads its view.", func(s Status) float64 {
 			if s.Leader {
@@ -180,7 +205,9 @@ func (a *Agent) register(to prometheus.Registerer) error {
 			return 0
 		}),
 		gauge("watches", "Directories that are watched.", func(s Status) float64 { return float64(s.Watch.Watches) }),
-		gauge("unwatched_directories", "Directories beyond the system's limit on watches.", func(s Status) float64 { return float64(s.Watch.Unwatched) }),
+		gauge("unwatched_directories", "Directories that are not watched and left to audits.", func(s Status) float64 { return float64(s.Watch.Unwatched) }),
+		gauge("watch_limit", "Watches that may be held; 0: any number.", func(s Status) float64 { return float64(s.Watch.Limit) }),
+		coverage(watch.Realtime), coverage(watch.HotSet), coverage(watch.AuditOnly),
 		gauge("pending_paths", "Paths that are to be looked at.", func(s Status) float64 { return float64(s.Watch.Pending) }),
 		gauge("paused", "1 if the pipe is paused.", func(s Status) float64 {
 			if s.Paused != nil {

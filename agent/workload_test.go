@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/watch"
 )
 
 // workload changes a tree at random, as people, rsync and tar do. Operations may fail: others change the tree too.
@@ -178,8 +179,27 @@ func twoDirs(t testing.TB) (root, outside string) {
 	return root, outside
 }
 
+// needsMethod skips a test where this host does not permit the method.
+func needsMethod(t *testing.T, r *running, method string) {
+	t.Helper()
+	if s := r.Status().Watch; s.Method != method {
+		t.Skipf("needs %s: %s", method, s.Reason)
+	}
+}
+
 func TestViewFollowsRandomWorkload(t *testing.T) {
-	steps := 3000
+	for _, method := range []string{"inotify", "fanotify"} {
+		t.Run(method, func(t *testing.T) {
+			if !watch.KnownMethod(method) {
+				t.Skipf("needs %s", method)
+			}
+			followsRandomWorkload(t, method)
+		})
+	}
+}
+
+func followsRandomWorkload(t *testing.T, method string) {
+	steps := 1500
 	if testing.Short() {
 		steps = 500
 	}
@@ -202,20 +222,23 @@ func TestViewFollowsRandomWorkload(t *testing.T) {
 			s := newServer(t)
 			runWorkload(root, outside, seed+1, 1, steps, false)
 			var r *running
+			options := func(o *agent.Options) { o.Watch, o.Tuning.AuditInterval = method, c.audit }
 			if c.early {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
 					runWorkload(root, outside, seed, c.hands, steps, c.pause)
 				}()
-				r = start(t, s, root, func(o *agent.Options) { o.Tuning.AuditInterval = c.audit })
+				r = start(t, s, root, options)
 				<-done
 			} else {
-				r = start(t, s, root, nil)
+				r = start(t, s, root, options)
 				r.snapshotted()
+				needsMethod(t, r, method)
 				runWorkload(root, outside, seed, c.hands, steps, c.pause)
 			}
 			r.snapshotted()
+			needsMethod(t, r, method)
 			r.settles(5 * time.Second)
 			t.Logf("%d paths, %d rows present, %d segments, %d audits", len(onDisk(t, root, nil)), len(r.view.present()), len(r.rec.all()), r.view.count("audit-end"))
 		})

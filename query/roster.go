@@ -39,8 +39,9 @@ type sessionState struct {
 	CanAudit       bool            `json:"can_audit"`
 	CanRealtime    bool            `json:"can_realtime"`
 	CanSend        bool            `json:"can_send"`
-	Paused         bool            `json:"paused"`        // it neither scans nor sends, and does not lead
-	LastActivity   httpapi.Seconds `json:"last_activity"` // the store's time of the last proof of life
+	Paused         bool            `json:"paused"`             // it neither scans nor sends, and does not lead
+	Coverage       string          `json:"coverage,omitempty"` // realtime, realtime-hotset or audit-only, as the agent says
+	LastActivity   httpapi.Seconds `json:"last_activity"`      // the store's time of the last proof of life
 	CreatedAt      httpapi.Seconds `json:"created_at"`
 	TimeoutSeconds float64         `json:"session_timeout_seconds"`
 	AgentStatus    map[string]any  `json:"agent_status,omitempty"`
@@ -118,6 +119,7 @@ func readSession(ctx context.Context, st store.Store, view, id string, leader bo
 		CanRealtime: r.CanRealtime, CanSend: !r.Paused, Paused: r.Paused, CreatedAt: httpapi.Seconds(r.CreatedAt),
 		LastActivity: httpapi.Seconds(meta.LastModified.UnixNano()), TimeoutSeconds: r.TimeoutSeconds, AgentStatus: r.AgentStatus,
 	}
+	s.Coverage, _ = r.AgentStatus["coverage"].(string)
 	if leader {
 		s.Role, s.Term, s.CanSnapshot, s.CanAudit = "leader", &term, true, true
 		s.LastActivity = max(s.LastActivity, httpapi.Seconds(lease.LastModified.UnixNano()))

@@ -41,6 +41,7 @@ type Source struct {
 	NoDefaultExclude bool     `json:"no_default_exclude"`
 	CrossFilesystems bool     `json:"cross_filesystems"`
 	Workers          int      `json:"workers"` // 0: by the number of processors
+	Watch            string   `json:"watch"`   // auto, fanotify, inotify or none; empty: auto
 }
 
 // The types of senders.
@@ -184,6 +185,7 @@ func (l *loader) source(n ast.Node) Source {
 		},
 		"default_excludes":  func(n ast.Node) { l.boolean(n, &defaults) },
 		"cross_filesystems": func(n ast.Node) { l.boolean(n, &s.CrossFilesystems) },
+		"watch":             func(n ast.Node) { l.oneOf(n, &s.Watch, "auto", "fanotify", "inotify", "none") },
 		"workers":           func(n ast.Node) { s.Workers = int(l.integer(n, 1, 1024)) },
 	}, "path")
 	s.NoDefaultExclude = !defaults

@@ -9,22 +9,46 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// limitState is what is known of the system's limit on watches.
+// limitState is what is known of directories that cannot be watched.
 type limitState struct {
-	unwatched uint64 // directories met without a watch, in the coverage that runs or ran last
-	cause     error
-	reported  bool
+	denied   int // directories that got no watch, in the coverage that runs or ran last
+	evicted  int // that lost theirs to others
+	cause    error
+	reported bool // in an event
+	logged   bool
+}
+
+// errBudget: what is left of the system's watches is for other programs.
+var errBudget = fmt.Errorf("%w: the system's limit, less what other programs hold or may need, is used up", ErrLimit)
+
+// unwatched is how many directories have no watch. The lock is held.
+func (w *Watcher) unwatched() int {
+	if w.limit.cause == nil {
+		return 0
+	}
+	return max(0, w.model.directories-len(w.model.byWatch))
 }
 
 // BeginCoverage is called before a scan of the whole tree that covers every directory. EndCoverage with the answer
 // tells how it ended: only after a complete one are directories that it did not meet forgotten.
 func (w *Watcher) BeginCoverage() (gen uint64) {
+	method, _ := w.notifier.Method()
+	w.skew.Store(w.cfg.Skew())
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.gen++
 	w.cover++
-	w.limit.unwatched = 0
-	return w.gen
+	w.limit.denied, w.limit.evicted = 0, 0
+	if w.blind && method != None { // from here on every directory is met, the root first
+		w.blind = false
+		w.model.reset()
+	}
+	gen = w.gen
+	w.mu.Unlock()
+	w.ration()
+	w.mu.Lock()
+	w.budget.covered = w.budget.max
+	w.mu.Unlock()
+	return gen
 }
 
 // EndCoverage is the other half of BeginCoverage.
@@ -35,16 +59,24 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 	if complete && gen == w.gen {
 		w.model.prune(gen, w.notifier)
 	}
-	if w.limit.unwatched == 0 {
-		w.limit.reported = false
+	if complete && w.limit.denied == 0 && w.limit.evicted == 0 && w.unwatched() == 0 {
+		w.limit = limitState{}
 	}
 }
 
 // Cover watches a directory that a scan has opened and is going to read. It answers scan.ErrMoved if path leads
 // elsewhere by now: the watcher knows, or will hear, of the directory's new place and reads it there.
 func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, error) {
+	info, err := d.Info()
+	if err != nil {
+		return w.covered(root, false, err, NoWatch, path, info)
+	}
 	w.mu.Lock()
-	id, err := w.watchLocked(d, path)
+	if w.blind {
+		w.mu.Unlock()
+		return anywhere{}, nil
+	}
+	id, err := w.watchLocked(d, path, info)
 	w.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -56,7 +88,7 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, er
 		if try < optimistic {
 			w.mu.Unlock() // the look may take long
 		}
-		same, err := verify(root, d, path)
+		same, err := verify(root, info.ID, path)
 		if try < optimistic {
 			w.mu.Lock()
 		}
@@ -64,19 +96,19 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, er
 			w.mu.Unlock()
 			continue // a directory moved meanwhile, perhaps this one
 		}
-		p, err := w.covered(same, err, id, path)
+		p, err := w.covered(root, same, err, id, path, info)
 		w.mu.Unlock()
 		return p, err
 	}
 }
 
 // covered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it.
-func (w *Watcher) covered(same bool, err error, id WatchID, path string) (scan.Place, error) {
-	var n *node
+func (w *Watcher) covered(root tree.Root, same bool, err error, id WatchID, path string, info tree.Info) (scan.Place, error) {
 	if err == nil && same {
-		if n, err = w.model.attach(path, id, w.gen); err == nil {
+		var n *node
+		if n, err = w.enterModel(path, id, info); err == nil {
 			n.reading++
-			return &place{w: w, node: n, since: w.model.moves}, nil
+			return &place{w: w, root: root, node: n, since: w.model.moves}, nil
 		}
 	}
 	if id != NoWatch && w.model.byWatch[id] == nil {
@@ -88,11 +120,53 @@ func (w *Watcher) covered(same bool, err error, id WatchID, path string) (scan.P
 	return nil, err
 }
 
+// enterModel enters a directory into the model. The lock is held.
+func (w *Watcher) enterModel(path string, id WatchID, info tree.Info) (*node, error) {
+	if w.budget.leaving[id] != nil {
+		id = NoWatch // it was given up meanwhile
+	}
+	fresh := id != NoWatch && w.model.byWatch[id] == nil
+	n, err := w.model.attach(path, id, info.ID, w.gen)
+	if err == nil {
+		w.seated(n, w.activity(info), fresh)
+	}
+	return n, err
+}
+
+// anywhere is a directory that a scan is reading while nothing is watched.
+type anywhere struct{}
+
+// Check implements scan.Place.
+func (anywhere) Check(*event.Event) (*event.Event, error) { return nil, nil }
+
+// Done implements scan.Place.
+func (anywhere) Done() {}
+
 // place is a directory that a scan is reading.
 type place struct {
 	w     *Watcher
+	root  tree.Root
 	node  *node
 	since uint64 // model.moves when it was covered
+}
+
+// Still looks whether the directory is where the scan found it, where no notice would tell of a move: a directory above is not
+// watched. Call it after the directory was read and before Check, which must not take long.
+func (p *place) Still() error {
+	p.w.mu.Lock()
+	path, attached := p.w.model.path(p.node)
+	sure, id := p.w.sure(p.node), p.node.id
+	p.w.mu.Unlock()
+	if !attached || sure {
+		return nil // Check knows
+	}
+	switch same, err := verify(p.root, id, path); {
+	case err != nil && !tree.Gone(err):
+		return err
+	case !same:
+		return scan.ErrMoved
+	}
+	return nil
 }
 
 // Check implements scan.Place.
@@ -119,24 +193,61 @@ func (p *place) Done() {
 	p.node.reading--
 }
 
-// watchLocked watches an open directory. Where the limit is reached it answers NoWatch and no error.
-func (w *Watcher) watchLocked(d tree.Dir, path string) (id WatchID, err error) {
+// watchLocked watches an open directory. Where that cannot be, or others need the watches more, it answers NoWatch and no
+// error: the directory is known, and audited.
+func (w *Watcher) watchLocked(d tree.Dir, path string, info tree.Info) (WatchID, error) {
+	active := w.activity(info)
+	held := path == "/"
+	if n := w.model.lookup(path); n != nil && n.id == info.ID {
+		active = max(active, n.active)
+		held = held || n.watch != NoWatch
+	}
+	if !held && !w.makeRoom(active) {
+		w.deny(errBudget)
+		return NoWatch, nil
+	}
+	id, err := w.add(d, path)
+	if errors.Is(err, ErrLimit) { // less than was thought: others have taken them
+		w.budget.max = max(1, len(w.model.byWatch))
+		if w.makeRoom(active) {
+			id, err = w.add(d, path)
+		}
+	}
+	if errors.Is(err, ErrLimit) || errors.Is(err, ErrRefused) {
+		w.deny(err)
+		return NoWatch, nil
+	}
+	return id, err
+}
+
+func (w *Watcher) add(d tree.Dir, path string) (WatchID, error) {
 	if w.cfg.addError != nil {
-		err = w.cfg.addError(path)
+		if err := w.cfg.addError(path); err != nil {
+			return NoWatch, err
+		}
 	}
-	if err == nil {
-		id, err = w.notifier.Add(w.cfg.Root, d, path)
-	}
-	if !errors.Is(err, ErrLimit) {
-		return id, err
-	}
-	w.limit.unwatched++
-	if w.limit.cause == nil || w.limit.unwatched == 1 && !w.limit.reported {
-		w.cfg.Logger.Warn("the system's limit on watches is reached; the directories beyond it are covered by audits only",
-			"watches", len(w.model.byWatch), "hint", LimitHint)
-	}
+	return w.notifier.Add(w.cfg.Root, d, path)
+}
+
+// deny takes note of a directory that gets no watch.
+func (w *Watcher) deny(err error) {
+	w.limit.denied++
+	w.short(err)
+}
+
+// short says once that not every directory is watched, and why.
+func (w *Watcher) short(err error) {
 	w.limit.cause = err
-	return NoWatch, nil
+	if w.limit.logged {
+		return
+	}
+	w.limit.logged = true
+	if errors.Is(err, ErrRefused) {
+		w.cfg.Logger.Warn("a file system below the root cannot be watched; audits find what changes there", "reason", reasonOf(err))
+		return
+	}
+	w.cfg.Logger.Warn("there are more directories than watches; those that were active last are watched, the others audited",
+		"watches", len(w.model.byWatch), "hint", LimitHint)
 }
 
 // LimitHint is what to do about the limit on watches.
@@ -144,13 +255,17 @@ const LimitHint = "raise it: sysctl fs.inotify.max_user_watches=8388608 (about 1
 
 // reportLimit emits that coverage is limited, once until a coverage finds that it is not. The lock is held.
 func (w *Watcher) reportLimit() {
-	if w.limit.unwatched == 0 || w.limit.reported || w.cover > 0 {
+	if w.limit.cause == nil || w.limit.reported || w.cover > 0 {
 		return
 	}
 	w.limit.reported = true
+	hint := ""
+	if errors.Is(w.limit.cause, ErrLimit) {
+		hint = "; " + LimitHint
+	}
 	w.hints.mark("/", event.Mark{
-		Kind: event.CoverageLimited, Directories: w.limit.unwatched,
-		Message: fmt.Sprintf("%v: %d directories are not watched; %s", w.limit.cause, w.limit.unwatched, LimitHint),
+		Kind: event.CoverageLimited, Directories: uint64(w.unwatched()),
+		Message: fmt.Sprintf("%s: %d directories are not watched%s", reasonOf(w.limit.cause), w.unwatched(), hint),
 	})
 }
 
@@ -215,6 +330,7 @@ func (w *Watcher) checkRoot() {
 	}
 	w.model.reset()
 	w.hints.reset()
+	w.budget.seats, w.budget.leaving = nil, nil
 	w.identity, w.lost = now, nil
 	w.mu.Unlock()
 	w.cfg.RootBack()

@@ -33,7 +33,11 @@ func (w *Watcher) flush(ctx context.Context) error {
 	for _, m := range marks {
 		w.out = append(w.out, event.Event{Kind: event.Marked, Evidence: event.Realtime, ObservedAt: w.cfg.Now(), Path: m.path, Mark: m.mark})
 	}
+	clear(w.leads)
 	for _, p := range sortedPaths(paths) {
+		if !w.leadsTo(look, parent(p)) {
+			continue // what the kernel told was of another place, which nobody knows; the doubt about this one is noted
+		}
 		if err := w.settle(ctx, root, look, p, paths[p]); err != nil {
 			return err
 		}
@@ -108,6 +112,13 @@ func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, 
 		return nil
 	}
 	delete(w.retries, path)
+	if h&hintDoubt != 0 && w.another(path, info) {
+		// Nobody told of its end: all that was below is gone.
+		w.forgetDirectory(path)
+		w.delete(path, w.cfg.Now())
+		look.Forget()
+		return w.settle(ctx, root, look, path, h&^hintDoubt|hintEnter)
+	}
 	if info.Entry.Type != event.Directory {
 		w.forgetDirectory(path)
 		w.put(path, at, info.Entry, finished(info, h, w.notifier.Closes()))
@@ -305,12 +316,62 @@ func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, er
 
 // attach watches a directory that the loop reads and enters it into the model.
 func (w *Watcher) attach(d tree.Dir, path string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	id, err := w.watchLocked(d, path)
+	info, err := d.Info()
 	if err != nil {
 		return err
 	}
-	_, err = w.model.attach(path, id, w.gen)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, err := w.watchLocked(d, path, info)
+	if err == nil {
+		_, err = w.enterModel(path, id, info)
+	}
 	return err
+}
+
+// another reports whether another directory is at path than the model says.
+func (w *Watcher) another(path string, info tree.Info) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.model.lookup(path)
+	return n != nil && n.id != info.ID
+}
+
+// leadsTo reports whether the path of a directory still leads to the one that the model says. Where a directory above is
+// not watched, it may have been moved without a notice: then notices of what is below carry paths that are wrong, and the
+// uppermost directory that is not what it was is looked at.
+func (w *Watcher) leadsTo(look tree.Looker, dir string) bool {
+	if leads, ok := w.leads[dir]; ok {
+		return leads
+	}
+	w.mu.Lock()
+	n := w.model.lookup(dir)
+	sure := n == nil || w.sure(n)
+	w.mu.Unlock()
+	if sure || w.is(look, dir) {
+		w.leads[dir] = true
+		return true
+	}
+	wrong := dir
+	for at := parent(dir); at != "/"; at = parent(at) {
+		if !w.is(look, at) {
+			wrong = at
+		}
+	}
+	w.mu.Lock()
+	w.hints.paths[wrong] |= hintDoubt
+	w.mu.Unlock()
+	w.leads[dir] = false
+	return false
+}
+
+// is reports whether the directory at path is the one that the model says. What cannot be looked at is given the benefit of
+// the doubt: nothing can be emitted of it.
+func (w *Watcher) is(look tree.Looker, path string) bool {
+	look.Forget()
+	info, err := look.Lstat(path)
+	if err != nil {
+		return !tree.Gone(err)
+	}
+	return !w.another(path, info)
 }

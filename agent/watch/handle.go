@@ -9,9 +9,16 @@ import (
 // handle takes one notice into the model and the hints. The lock is held.
 func (w *Watcher) handle(n *Notice) {
 	dir := w.model.byWatch[n.Watch]
+	if dir == nil {
+		if dir = w.budget.leaving[n.Watch]; n.Op&OpIgnored != 0 {
+			delete(w.budget.leaving, n.Watch) // as it was given up
+			return
+		}
+	}
 	if dir == nil || w.lost != nil {
 		return // of a directory that was moved away or deleted
 	}
+	dir.active = max(dir.active, w.budget.now)
 	path, attached := w.model.path(dir)
 	switch {
 	case n.Op&OpIgnored != 0:
@@ -22,6 +29,9 @@ func (w *Watcher) handle(n *Notice) {
 	case n.Name == "":
 		if n.Op&OpSelfGone != 0 && dir == w.model.root {
 			w.doubt = true
+		}
+		if attached && n.Op&OpSelfGone != 0 && dir.parent != nil && dir.parent.watch == NoWatch {
+			w.hints.paths[path] |= hintDoubt // the directory above, which is not watched, could not tell
 		}
 		if attached && n.Op&OpAttrib != 0 {
 			w.hints.look(path)
@@ -37,8 +47,12 @@ func (w *Watcher) handle(n *Notice) {
 
 // handleName takes a notice of a name in a directory. While the directory is nowhere (it was moved away, and may turn
 // up again), only the model follows.
+//
+// A notice may say several things whose order is not known. Vanished, then appeared, then written, then closed is right
+// whatever it was: all that was below is told as gone, and the look tells what is there; who has the file open still will
+// write to it or close it, which comes with a notice of its own.
 func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
-	vanished := n.Op&(OpDelete|OpMovedFrom) != 0
+	vanished, appeared := n.Op&(OpDelete|OpMovedFrom) != 0, n.Op&(OpCreate|OpMovedTo) != 0
 	directory := n.Op&OpDirectory != 0
 	if vanished {
 		if known := dir.children[n.Name]; known != nil {
@@ -52,20 +66,22 @@ func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
 		return
 	}
 	child := event.Join(path, n.Name)
-	switch {
-	case vanished:
+	if vanished {
 		w.hints.vanished(child, directory)
-	case n.Op&(OpCreate|OpMovedTo) != 0:
-		w.hints.appeared(child, n.Op&OpCreate != 0)
-	case n.Op&OpModify != 0:
-		w.hints.written(child, time.Now())
-		return
-	case n.Op&OpCloseWrite != 0:
-		w.hints.closed(child)
-		return
-	default:
-		w.hints.look(child)
-		return
 	}
-	w.hints.look(path) // its mtime
+	if appeared {
+		w.hints.appeared(child, n.Op&OpMovedTo == 0)
+	}
+	if n.Op&OpModify != 0 {
+		w.hints.written(child, time.Now())
+	}
+	if n.Op&OpCloseWrite != 0 {
+		w.hints.closed(child)
+	}
+	if n.Op&OpAttrib != 0 {
+		w.hints.look(child)
+	}
+	if vanished || appeared {
+		w.hints.look(path) // its mtime
+	}
 }

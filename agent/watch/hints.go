@@ -21,6 +21,8 @@ const (
 	hintWriting
 	// hintClosed: it was closed after writing.
 	hintClosed
+	// hintDoubt: another directory may be here than the model says.
+	hintDoubt
 )
 
 // hints are the paths to be looked at.

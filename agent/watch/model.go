@@ -24,11 +24,13 @@ type node struct {
 	name     string
 	children map[string]*node
 	watch    WatchID
-	gen      uint64 // of the coverage that saw it last
-	movedAt  uint64 // model.moves when it was last detached or put elsewhere
-	reading  int    // scans that are reading it
-	put      bool   // a realtime put of it was made, with
-	putMtime int64  // this mtime
+	id       tree.ID // which directory it is
+	active   int64   // when it changed last, as far as is known; the store's time, ns
+	gen      uint64  // of the coverage that saw it last
+	movedAt  uint64  // model.moves when it was last detached or put elsewhere
+	reading  int     // scans that are reading it
+	put      bool    // a realtime put of it was made, with
+	putMtime int64   // this mtime
 }
 
 // orphanTTL is how long a directory that was moved away keeps its watches, in case it turns up elsewhere in the tree.
@@ -81,12 +83,12 @@ func (m *model) lookup(path string) *node {
 	return n
 }
 
-// attach records that the directory with this watch (or NoWatch) is at path. It fails where the model does not know
-// the directory above, or takes it for one below: then notices that tell more are on their way.
-func (m *model) attach(path string, id WatchID, gen uint64) (*node, error) {
-	n := m.byWatch[id]
+// attach records that the directory of that identity, with this watch (or NoWatch), is at path. It fails where the model
+// does not know the directory above, or takes it for one below: then notices that tell more are on their way.
+func (m *model) attach(path string, watch WatchID, id tree.ID, gen uint64) (*node, error) {
+	n := m.byWatch[watch]
 	if path == "/" {
-		return m.attachRoot(n, id, gen)
+		return m.attachRoot(n, watch, id, gen)
 	}
 	dir, name := event.Split(path)
 	if dir != "/" {
@@ -102,16 +104,18 @@ func (m *model) attach(path string, id WatchID, gen uint64) (*node, error) {
 		}
 	}
 	occupant := parent.children[name]
-	if n == nil && id == NoWatch && occupant != nil && occupant.watch == NoWatch {
-		n = occupant
+	if n == nil && occupant != nil && occupant.watch == NoWatch && occupant.id == id {
+		n = occupant // unwatched until now
 	}
 	if n == nil {
-		n = &node{watch: id}
+		n = &node{watch: NoWatch}
 		m.directories++
-		if id != NoWatch {
-			m.byWatch[id] = n
-		}
 	}
+	if n.watch != watch {
+		n.watch = watch
+		m.byWatch[watch] = n
+	}
+	n.id = id
 	if occupant != n {
 		if occupant != nil {
 			m.orphan(occupant)
@@ -130,18 +134,18 @@ func (m *model) attach(path string, id WatchID, gen uint64) (*node, error) {
 	return n, nil
 }
 
-func (m *model) attachRoot(n *node, id WatchID, gen uint64) (*node, error) {
+func (m *model) attachRoot(n *node, watch WatchID, id tree.ID, gen uint64) (*node, error) {
 	if n != nil && n != m.root {
 		return nil, scan.ErrMoved
 	}
-	if m.root.watch != id {
+	if m.root.watch != watch {
 		delete(m.byWatch, m.root.watch)
-		m.root.watch = id
-		if id != NoWatch {
-			m.byWatch[id] = m.root
+		m.root.watch = watch
+		if watch != NoWatch {
+			m.byWatch[watch] = m.root
 		}
 	}
-	m.root.gen = gen
+	m.root.gen, m.root.id = gen, id
 	return m.root, nil
 }
 
@@ -231,17 +235,13 @@ func (m *model) stays(n *node, since uint64) bool {
 	return true
 }
 
-// verify reports whether path leads to the directory d now.
-func verify(root tree.Root, d tree.Dir, path string) (bool, error) {
-	have, err := d.Info()
-	if err != nil {
-		return false, err
-	}
+// verify reports whether path leads to the directory of that identity now.
+func verify(root tree.Root, id tree.ID, path string) (bool, error) {
 	look := root.Looker()
 	defer look.Close()
-	want, err := look.Lstat(path)
+	info, err := look.Lstat(path)
 	if err != nil {
 		return false, err
 	}
-	return have.ID == want.ID, nil
+	return info.ID == id, nil
 }

@@ -12,6 +12,8 @@ var (
 	ErrFinished = errors.New("no more notices")
 	// ErrLimit: the system grants no more watches.
 	ErrLimit = errors.New("no more watches")
+	// ErrRefused: this directory's file system cannot be watched in this way.
+	ErrRefused = errors.New("not to be watched")
 )
 
 // Op is what a notice says.
@@ -30,9 +32,11 @@ const (
 	OpIgnored  // the watch is no more
 	OpOverflow
 	OpDirectory // the name is, or was, a directory
+	OpReady     // watching works, and did not before
 )
 
-// Notice is one thing the kernel tells. Without a name it is of the watched directory itself.
+// Notice is what the kernel tells of one name in a directory, or without a name of the watched directory itself. It may
+// have put several things that happened one after another into one notice; what their order was is not known then.
 type Notice struct {
 	Watch WatchID
 	Op    Op
@@ -40,7 +44,7 @@ type Notice struct {
 }
 
 // WatchID stands for a directory, not for a path: it stays the same when the directory is renamed.
-type WatchID int32
+type WatchID int64
 
 // NoWatch is no directory's.
 const NoWatch WatchID = -1
@@ -57,4 +61,13 @@ type Notifier interface {
 	Close()
 	// Closes reports whether OpCloseWrite is ever told.
 	Closes() bool
+	// Method is the word for it that users know, and why it is not a better one. None: nothing can be watched.
+	Method() (method, reason string)
+}
+
+// rationed is a Notifier whose watches are granted by number.
+type rationed interface {
+	// Ration is how many watches may be held by someone who would like so many; others' needs are left to them.
+	// wanted < 0: not known yet. 0: any number.
+	Ration(wanted int) int
 }

@@ -27,14 +27,16 @@ type inotify struct {
 const inotifyMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY |
 	unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
 
-// NewNotifier is the kernel's notices, in the form that this platform has.
-func NewNotifier(string) (Notifier, error) {
+// platform is what Linux has, the best first.
+var platform = []candidate{{"fanotify", newFanotify}, {"inotify", newInotify}}
+
+func newInotify(string) (Notifier, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		if errors.Is(err, unix.EMFILE) {
-			return nil, fmt.Errorf("start watching: %w; raise the limit: sysctl fs.inotify.max_user_instances=1024", err)
+			return nil, fmt.Errorf("inotify: %w; raise the limit: sysctl fs.inotify.max_user_instances=1024", err)
 		}
-		return nil, fmt.Errorf("start watching: %w", err)
+		return nil, fmt.Errorf("inotify: %w", err)
 	}
 	return &inotify{fd: fd, file: os.NewFile(uintptr(fd), "inotify")}, nil
 }
@@ -51,6 +53,8 @@ func (n *inotify) Add(_ string, d tree.Dir, path string) (WatchID, error) {
 		return WatchID(wd), nil
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.ENOMEM):
 		return NoWatch, fmt.Errorf("%w: %w", ErrLimit, err)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
+		return NoWatch, fmt.Errorf("%w: inotify: %w", ErrRefused, err)
 	}
 	return NoWatch, fmt.Errorf("inotify_add_watch: %w", err)
 }
@@ -61,7 +65,15 @@ func (n *inotify) Remove(id WatchID) {
 
 func (n *inotify) Closes() bool { return true }
 
-func (n *inotify) Close() { n.once.Do(func() { _ = n.file.Close() }) }
+// Method implements Notifier.
+func (n *inotify) Method() (method, reason string) { return "inotify", "" }
+
+func (n *inotify) Close() {
+	n.once.Do(func() {
+		n.leave()
+		_ = n.file.Close()
+	})
+}
 
 func (n *inotify) Finish() { _ = n.file.SetReadDeadline(time.Unix(1, 0)) }
 

@@ -27,8 +27,10 @@ type portable struct {
 	last   WatchID
 }
 
-// NewNotifier is the kernel's notices, in the form that this platform has.
-func NewNotifier(string) (Notifier, error) {
+// platform is what there is beside Linux.
+var platform = []candidate{{"fsnotify", newPortable}}
+
+func newPortable(string) (Notifier, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("start watching: %w", err)
@@ -65,6 +67,11 @@ func (n *portable) Remove(id WatchID) {
 }
 
 func (n *portable) Closes() bool { return false }
+
+// Method implements Notifier.
+func (n *portable) Method() (method, reason string) {
+	return "fsnotify", "this system does not tell when a file is closed"
+}
 
 func (n *portable) Close() { _ = n.watcher.Close() }
 

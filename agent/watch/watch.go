@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,7 +29,9 @@ type Config struct {
 	Root             string // resolved, absolute
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
+	Method           string       // how to watch: Auto (the default), None, or one that the platform has
 	Now              func() int64 // the store's time, strictly growing, ns
+	Skew             func() int64 // the store's time minus the file server's, ns; nil: none
 	// Emit takes events, all or none; false means that there is no room for now. It must not wait. HasRoom tells
 	// beforehand.
 	Emit    func([]event.Event) bool
@@ -39,6 +42,8 @@ type Config struct {
 	// and must be covered again.
 	RootLost func(error)
 	RootBack func()
+	// CoverAgain says that directories can be watched now that could not when they were covered; may be nil.
+	CoverAgain func()
 	// OnError, unless nil, is told of what could not be looked at.
 	OnError func(path string, err error)
 	Logger  *slog.Logger
@@ -47,6 +52,9 @@ type Config struct {
 	WriteEvery time.Duration // between looks at a file that is being written; default 1 s
 	RootEvery  time.Duration // between looks at the root itself; default 5 s
 	MaxPending int           // notices, and paths, that may wait; default 256 Ki each
+	RetryEvery time.Duration // between tries to watch where no method works; default 1 min
+	// RationEvery is the time between looks at the system's limit, where it is too low; default 1 min.
+	RationEvery time.Duration
 
 	// System and Notifier are the operating system's unless a test puts others in their place.
 	System   tree.System
@@ -56,11 +64,22 @@ type Config struct {
 	gate     func()                  // for tests: called before notices are read
 }
 
+// How much of a tree is watched.
+const (
+	Realtime  = "realtime"        // every directory
+	HotSet    = "realtime-hotset" // those that were active last; the others are audited
+	AuditOnly = "audit-only"      // none
+)
+
 // Status is what the watcher is doing.
 type Status struct {
+	Coverage    string // Realtime, HotSet or AuditOnly
+	Method      string // fanotify, inotify, fsnotify or none
+	Reason      string // why the method, or the coverage, is no better; empty: it is the best
 	Directories int    // known
-	Watches     int    // held
-	Unwatched   int    // directories that the kernel's limit keeps unwatched
+	Watches     int    // directories that are watched
+	Unwatched   int    // directories that are known and not watched
+	Limit       int    // watches that may be held; 0: any number
 	Pending     int    // paths to be looked at
 	Overflows   uint64 // since the start
 	Errors      uint64 // looks that failed
@@ -73,18 +92,22 @@ type Watcher struct {
 	queue    queue
 	identity rootIdentity
 
-	mu    sync.Mutex
-	model model
-	gen   uint64 // of the coverage that runs, or ran last
-	cover int    // coverages that run
-	limit limitState
-	stats Status
-	lost  error // why the root is lost, nil if it is not
-	hints hints
+	mu     sync.Mutex
+	model  model
+	gen    uint64       // of the coverage that runs, or ran last
+	cover  int          // coverages that run
+	skew   atomic.Int64 // what Config.Skew said last: it may wait for those who hold the lock
+	blind  bool         // nothing is watched, and directories are not kept in the model
+	limit  limitState
+	budget budget
+	stats  Status
+	lost   error // why the root is lost, nil if it is not
+	hints  hints
 
 	// The loop's own.
 	out     []event.Event
 	gone    map[string]bool // directories that this flush found gone
+	leads   map[string]bool // directories that this flush found to be where the model says, or not
 	retries map[string]int
 	doubt   bool // something happened to the root
 }
@@ -94,7 +117,7 @@ func New(cfg Config) (*Watcher, error) {
 	for _, d := range []struct {
 		at    *time.Duration
 		value time.Duration
-	}{{&cfg.Window, 100 * time.Millisecond}, {&cfg.WriteEvery, time.Second}, {&cfg.RootEvery, 5 * time.Second}} {
+	}{{&cfg.Window, 100 * time.Millisecond}, {&cfg.WriteEvery, time.Second}, {&cfg.RootEvery, 5 * time.Second}, {&cfg.RationEvery, rationEvery}} {
 		if *d.at <= 0 {
 			*d.at = d.value
 		}
@@ -108,8 +131,14 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.System == nil {
 		cfg.System = tree.OS
 	}
+	if cfg.Skew == nil {
+		cfg.Skew = func() int64 { return 0 }
+	}
+	if cfg.CoverAgain == nil {
+		cfg.CoverAgain = func() {}
+	}
 	if cfg.Notifier == nil {
-		cfg.Notifier = NewNotifier
+		cfg.Notifier = func(root string) (Notifier, error) { return choose(root, cfg.Method, cfg.RetryEvery, cfg.Logger), nil }
 	}
 	identity, err := identify(cfg.System, cfg.Root)
 	if err != nil {
@@ -119,7 +148,9 @@ func New(cfg Config) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}}
+	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, leads: map[string]bool{}}
+	method, _ := n.Method()
+	w.blind = method == None
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
@@ -200,6 +231,9 @@ func (w *Watcher) turn(ctx context.Context, t *times) error {
 		t.root = now
 		w.checkRoot()
 	}
+	if now.Sub(t.writes) >= w.cfg.WriteEvery {
+		w.skew.Store(w.cfg.Skew())
+	}
 	w.mu.Lock()
 	if now.Sub(t.writes) >= w.cfg.WriteEvery {
 		t.writes = now
@@ -207,6 +241,11 @@ func (w *Watcher) turn(ctx context.Context, t *times) error {
 		w.model.reap(now, w.notifier)
 	}
 	w.reportLimit()
+	w.mu.Unlock()
+	if w.reration(now) {
+		w.cfg.CoverAgain()
+	}
+	w.mu.Lock()
 	lost, pending := w.lost != nil, len(w.hints.paths)+len(w.hints.marks)
 	w.mu.Unlock()
 	switch {
@@ -238,11 +277,23 @@ func (w *Watcher) last() {
 
 // Status is what the watcher is doing now.
 func (w *Watcher) Status() Status {
+	method, reason := w.notifier.Method()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), int(w.limit.unwatched)
-	s.Pending = len(w.hints.paths)
+	s.Method, s.Reason = method, reason
+	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), w.unwatched()
+	s.Pending, s.Limit = len(w.hints.paths), w.budget.max
+	switch {
+	case w.blind:
+		s.Coverage, s.Method, s.Directories = AuditOnly, None, 0
+	case s.Unwatched > 0 && s.Watches == 0:
+		s.Coverage, s.Reason = AuditOnly, reasonOf(w.limit.cause)
+	case s.Unwatched > 0:
+		s.Coverage, s.Reason = HotSet, reasonOf(w.limit.cause)
+	default:
+		s.Coverage = Realtime
+	}
 	return s
 }
 
@@ -255,10 +306,12 @@ func (w *Watcher) isLost() bool {
 // handleAll takes all notices that have come into the model and the hints.
 func (w *Watcher) handleAll() {
 	notices, overflow := w.queue.take()
+	ready := false
 	w.mu.Lock()
+	w.budget.now = w.cfg.Now()
 	for i := range notices {
-		if notices[i].Op&OpOverflow != 0 {
-			overflow = true
+		if special := notices[i].Op & (OpOverflow | OpReady); special != 0 {
+			overflow, ready = overflow || special&OpOverflow != 0, ready || special&OpReady != 0
 			continue
 		}
 		w.handle(&notices[i])
@@ -274,6 +327,9 @@ func (w *Watcher) handleAll() {
 			w.hints.overflowed(d)
 		}
 	}
+	if overflow {
+		w.budget.leaving = nil // whatever the kernel had still to say of them
+	}
 	if overflow && !lost {
 		w.hints.overflowed("/")
 	}
@@ -282,6 +338,9 @@ func (w *Watcher) handleAll() {
 		w.stats.Overflows++
 	}
 	w.mu.Unlock()
+	if ready {
+		w.cfg.CoverAgain()
+	}
 	if !overflow {
 		return
 	}

@@ -27,24 +27,39 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type rig struct {
 	*Watcher
 	root     string
+	workers  int // of coverAll; 0: the default
 	mu       sync.Mutex
 	evs      []event.Event
 	over     atomic.Int32
 	subtrees atomic.Pointer[[]string] // of the last overflow
 	full     atomic.Bool              // Emit has no room
+	clock    atomic.Int64             // the store's time
 	lost     atomic.Int32
 	back     atomic.Int32
 }
 
-func newRig(t *testing.T, change func(*Config)) *rig {
+// onEach runs a test with every method that the platform has. One that this host does not permit is skipped.
+func onEach(t *testing.T, test func(t *testing.T, method string)) {
+	for _, c := range platform {
+		t.Run(c.name, func(t *testing.T) {
+			n, err := c.open(t.TempDir())
+			if err != nil {
+				t.Skipf("needs %s: %v", c.name, err)
+			}
+			n.Close()
+			test(t, c.name)
+		})
+	}
+}
+
+func newRig(t *testing.T, method string, change func(*Config)) *rig {
 	t.Helper()
 	r := &rig{root: filepath.Join(t.TempDir(), "root")}
 	must(t, os.Mkdir(r.root, 0o755))
 	x, err := tree.NewExcludes([]string{".zfs", "*.tmp"})
 	must(t, err)
-	var clock atomic.Int64
 	cfg := Config{
-		Root: r.root, Excludes: x, Now: func() int64 { return clock.Add(1) }, Logger: slog.New(slog.DiscardHandler),
+		Root: r.root, Method: method, Excludes: x, Now: func() int64 { return r.clock.Add(1) }, Logger: slog.New(slog.DiscardHandler),
 		Window: 20 * time.Millisecond, WriteEvery: 100 * time.Millisecond, RootEvery: 100 * time.Millisecond,
 		HasRoom: func() bool { return !r.full.Load() }, Overflow: func(subtrees []string) { r.over.Add(1); r.subtrees.Store(&subtrees) },
 		RootLost: func(error) { r.lost.Add(1) }, RootBack: func() { r.back.Add(1) },
@@ -82,7 +97,7 @@ func (r *rig) coverAll(t *testing.T) {
 	must(t, err)
 	defer root.Close()
 	gen := r.BeginCoverage()
-	err = scan.Run(t.Context(), scan.Config{Root: root, Excludes: r.cfg.Excludes, Now: r.cfg.Now, Cover: r.Cover, Counts: &scan.Counts{}}, "/")
+	err = scan.Run(t.Context(), scan.Config{Root: root, Excludes: r.cfg.Excludes, CrossFilesystems: r.cfg.CrossFilesystems, Now: r.cfg.Now, Cover: r.Cover, Counts: &scan.Counts{}, Workers: r.workers}, "/")
 	must(t, err)
 	r.EndCoverage(gen, true)
 }
@@ -139,8 +154,10 @@ func isMark(kind event.MarkKind) func(event.Event) bool {
 	return func(ev event.Event) bool { return ev.Kind == event.Marked && ev.Mark.Kind == kind }
 }
 
-func TestFileIsAtomicOnceItIsClosed(t *testing.T) {
-	r := newRig(t, nil)
+func TestFileIsAtomicOnceItIsClosed(t *testing.T) { onEach(t, testFileIsAtomicOnceItIsClosed) }
+
+func testFileIsAtomicOnceItIsClosed(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	r.coverAll(t)
 	f, err := os.Create(filepath.Join(r.root, "f"))
 	must(t, err)
@@ -165,8 +182,10 @@ func TestFileIsAtomicOnceItIsClosed(t *testing.T) {
 	r.sees(t, "the directory's new mtime", isPut("/", true))
 }
 
-func TestObservationTimesGrow(t *testing.T) {
-	r := newRig(t, nil)
+func TestObservationTimesGrow(t *testing.T) { onEach(t, testObservationTimesGrow) }
+
+func testObservationTimesGrow(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	r.coverAll(t)
 	for i := range 200 {
 		must(t, os.MkdirAll(filepath.Join(r.root, fmt.Sprint(i), "a"), 0o755))
@@ -182,7 +201,11 @@ func TestObservationTimesGrow(t *testing.T) {
 }
 
 func TestAttributesOfDirectoriesAndFiles(t *testing.T) {
-	r := newRig(t, nil)
+	onEach(t, testAttributesOfDirectoriesAndFiles)
+}
+
+func testAttributesOfDirectoriesAndFiles(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
 	must(t, os.WriteFile(filepath.Join(r.root, "d/f"), nil, 0o644))
 	r.coverAll(t)
@@ -196,7 +219,11 @@ func TestAttributesOfDirectoriesAndFiles(t *testing.T) {
 
 // TestReplacedDirectoryTakesItsContentAlong: nothing of the old directory may survive under the new one's name.
 func TestReplacedDirectoryTakesItsContentAlong(t *testing.T) {
-	r := newRig(t, nil)
+	onEach(t, testReplacedDirectoryTakesItsContentAlong)
+}
+
+func testReplacedDirectoryTakesItsContentAlong(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	must(t, os.MkdirAll(filepath.Join(r.root, "d/old"), 0o755))
 	r.coverAll(t)
 	must(t, os.Rename(filepath.Join(r.root, "d"), filepath.Join(filepath.Dir(r.root), "away")))
@@ -216,11 +243,14 @@ func TestReplacedDirectoryTakesItsContentAlong(t *testing.T) {
 	}
 }
 
-// TestKernelQueueOverflow fills the kernel's own queue while nobody reads it.
 // The notice of the removal is handled while the parent directory, that appeared, is walked: the walk tells of the new
 // directory before its deletion is told.
 func TestReplacedDirectoryBelowOneThatAppears(t *testing.T) {
-	r := newRig(t, nil)
+	onEach(t, testReplacedDirectoryBelowOneThatAppears)
+}
+
+func testReplacedDirectoryBelowOneThatAppears(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	must(t, os.MkdirAll(filepath.Join(r.root, "d/sub"), 0o755))
 	must(t, os.WriteFile(filepath.Join(r.root, "d/sub/f"), nil, 0o644))
 	r.coverAll(t)
@@ -234,10 +264,13 @@ func TestReplacedDirectoryBelowOneThatAppears(t *testing.T) {
 	})
 }
 
-func TestKernelQueueOverflow(t *testing.T) {
-	b, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+// TestKernelQueueOverflow fills the kernel's own queue while nobody reads it.
+func TestKernelQueueOverflow(t *testing.T) { onEach(t, testKernelQueueOverflow) }
+
+func testKernelQueueOverflow(t *testing.T, method string) {
+	b, err := os.ReadFile("/proc/sys/fs/" + method + "/max_queued_events")
 	if err != nil {
-		t.Skip("no inotify here")
+		t.Skip("needs Linux: " + err.Error())
 	}
 	limit := 0
 	_, err = fmt.Sscan(string(b), &limit)
@@ -246,9 +279,9 @@ func TestKernelQueueOverflow(t *testing.T) {
 		t.Skipf("max_queued_events is %d", limit)
 	}
 	open := make(chan struct{})
-	r := newRig(t, func(c *Config) { c.gate = func() { <-open } })
+	r := newRig(t, method, func(c *Config) { c.gate = func() { <-open } })
 	r.coverAll(t)
-	for i := range limit/2 + 1000 {
+	for i := range limit + 1000 { // of one name the kernel may make one notice
 		f, err := os.Create(filepath.Join(r.root, fmt.Sprint(i)))
 		must(t, err)
 		must(t, f.Close())
@@ -262,8 +295,10 @@ func TestKernelQueueOverflow(t *testing.T) {
 	r.sees(t, "what comes after", isPut("/after", true))
 }
 
-func TestOwnQueueIsBounded(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.MaxPending = 50 })
+func TestOwnQueueIsBounded(t *testing.T) { onEach(t, testOwnQueueIsBounded) }
+
+func testOwnQueueIsBounded(t *testing.T, method string) {
+	r := newRig(t, method, func(c *Config) { c.MaxPending = 50 })
 	r.coverAll(t)
 	r.full.Store(true)
 	for i := range 500 {
@@ -284,8 +319,10 @@ func TestOwnQueueIsBounded(t *testing.T) {
 }
 
 // Paths in two directories of many wait for a look; when they are too many, those two are scanned again and no others.
-func TestTooManyPathsBecomeSubtrees(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.MaxPending = 40 })
+func TestTooManyPathsBecomeSubtrees(t *testing.T) { onEach(t, testTooManyPathsBecomeSubtrees) }
+
+func testTooManyPathsBecomeSubtrees(t *testing.T, method string) {
+	r := newRig(t, method, func(c *Config) { c.MaxPending = 40 })
 	for _, d := range []string{"a/x/deep", "a/y", "b", "c"} {
 		must(t, os.MkdirAll(filepath.Join(r.root, d), 0o755))
 	}
@@ -331,26 +368,38 @@ func TestSubtrees(t *testing.T) {
 	}
 }
 
+// TestWatchLimit: the system grants two watches; they go to the root and to the directory that changed last.
 func TestWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T) {
-	r := newRig(t, func(c *Config) {
-		c.addError = func(path string) error {
-			if strings.HasPrefix(path, "/no") {
+	onEach(t, testWatchLimitIsReportedOnceAndTheRestGoesOn)
+}
+
+func testWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T, method string) {
+	var r *rig
+	r = newRig(t, method, func(c *Config) {
+		c.addError = func(path string) error { // the lock is held
+			n := r.model.lookup(path)
+			if len(r.model.byWatch) >= 2 && (n == nil || n.watch == NoWatch) {
 				return fmt.Errorf("%w: %w", ErrLimit, syscall.ENOSPC)
 			}
 			return nil
 		}
 	})
-	for _, d := range []string{"yes", "no1/below", "no2"} {
-		must(t, os.MkdirAll(filepath.Join(r.root, d), 0o755))
+	for i, d := range []string{"hot", "cold1/below", "cold2", "cold1"} {
+		p := filepath.Join(r.root, d)
+		must(t, os.MkdirAll(p, 0o755))
+		at := time.Unix(0, 1000-int64(i))
+		must(t, os.Chtimes(p, at, at))
 	}
+	r.workers = 1 // watches that several workers are about to have are not counted yet
+	r.clock.Store(2000)
 	r.coverAll(t)
 	mark := r.sees(t, "the mark", isMark(event.CoverageLimited))
 	if mark.Mark.Directories != 3 || !strings.Contains(mark.Mark.Message, "max_user_watches") {
 		t.Errorf("mark %+v", mark.Mark)
 	}
 	r.coverAll(t)
-	must(t, os.WriteFile(filepath.Join(r.root, "yes/f"), nil, 0o644))
-	r.sees(t, "a file where there is a watch", isPut("/yes/f", true))
+	must(t, os.WriteFile(filepath.Join(r.root, "hot/f"), nil, 0o644))
+	r.sees(t, "a file where there is a watch", isPut("/hot/f", true))
 	n := 0
 	for _, ev := range r.events() {
 		if isMark(event.CoverageLimited)(ev) {
@@ -360,13 +409,15 @@ func TestWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T) {
 	if n != 1 {
 		t.Errorf("reported %d times", n)
 	}
-	if s := r.Status(); s.Unwatched != 3 || s.Watches != 2 {
+	if s := r.Status(); s.Unwatched != 3 || s.Watches != 2 || s.Coverage != HotSet || s.Reason == "" || s.Limit != 2 {
 		t.Errorf("status %+v", s)
 	}
 }
 
-func TestVanishedRootDeletesNothing(t *testing.T) {
-	r := newRig(t, nil)
+func TestVanishedRootDeletesNothing(t *testing.T) { onEach(t, testVanishedRootDeletesNothing) }
+
+func testVanishedRootDeletesNothing(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	must(t, os.MkdirAll(filepath.Join(r.root, "d"), 0o755))
 	r.coverAll(t)
 	away := filepath.Join(filepath.Dir(r.root), "away")
@@ -398,8 +449,10 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func TestExcludedIsNotHeardOf(t *testing.T) {
-	r := newRig(t, nil)
+func TestExcludedIsNotHeardOf(t *testing.T) { onEach(t, testExcludedIsNotHeardOf) }
+
+func testExcludedIsNotHeardOf(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	must(t, os.Mkdir(filepath.Join(r.root, ".zfs"), 0o755))
 	r.coverAll(t)
 	must(t, os.WriteFile(filepath.Join(r.root, ".zfs/f"), nil, 0o644))
@@ -417,7 +470,11 @@ func TestExcludedIsNotHeardOf(t *testing.T) {
 
 // TestListingComesBeforeAPutOfItsDirectory: while a scan reads a directory, no put with a later mtime gets in between.
 func TestListingComesBeforeAPutOfItsDirectory(t *testing.T) {
-	r := newRig(t, nil)
+	onEach(t, testListingComesBeforeAPutOfItsDirectory)
+}
+
+func testListingComesBeforeAPutOfItsDirectory(t *testing.T, method string) {
+	r := newRig(t, method, nil)
 	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
 	r.coverAll(t)
 	root, err := r.OpenRoot()

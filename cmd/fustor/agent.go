@@ -44,6 +44,7 @@ type agentCmd struct {
 	Spool            string        `placeholder:"DIR" env:"FUSTOR_AGENT_SPOOL" help:"Where events wait that cannot be sent yet (default: beside the state file)."`
 	SpoolSize        spoolSize     `placeholder:"SIZE" default:"1GiB" env:"FUSTOR_AGENT_SPOOL_SIZE" help:"How much may wait there; 0 for no spool (default: ${default})."`
 	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
+	Watch            string        `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"How to watch: auto, the best that works; fanotify or inotify; none, to leave it to audits (default: ${default})."`
 	Metrics          string        `placeholder:"HOST:PORT" env:"FUSTOR_AGENT_METRICS" help:"Serve metrics for Prometheus there, on /metrics."`
 	CrossFileSystems bool          `help:"Also index other file systems that are mounted below DIR."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
@@ -93,7 +94,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	log := a.logger("agent")
 	o := agent.Options{
 		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
-		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Logger: log, Version: buildVersion().Version,
+		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Watch: c.Watch, Logger: log, Version: buildVersion().Version,
 	}
 	if c.ClockOffset != 0 {
 		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }

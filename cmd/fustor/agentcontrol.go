@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
+	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 )
 
@@ -43,6 +44,10 @@ type pipeStatus struct {
 	Scan         string `json:"scan,omitempty"`
 	Files        uint64 `json:"files"` // of the scan that runs, or ran last
 	Directories  uint64 `json:"directories"`
+	Coverage     string `json:"coverage,omitempty"` // realtime, realtime-hotset or audit-only
+	WatchMethod  string `json:"watch_method,omitempty"`
+	WatchReason  string `json:"watch_reason,omitempty"` // why it is no better
+	WatchLimit   int    `json:"watch_limit,omitempty"`  // watches that may be held
 	Watches      int    `json:"watches"`
 	Unwatched    int    `json:"unwatched"`
 	Pending      int    `json:"pending"`
@@ -80,6 +85,7 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 		p.Watches, p.Unwatched, p.Pending = a.Watch.Watches, a.Watch.Unwatched, a.Watch.Pending
 		p.Paused, p.Rates, p.ReadErrors, p.LastScan, p.BacklogSegments = a.Paused, &a.Rates, a.ReadErrors, a.LastScan, a.BacklogSegments
 		p.ClockOffset, p.Skew, p.UptimeSeconds = a.ClockOffset.Round(time.Millisecond).Seconds(), a.Skew.Seconds(), math.Round(a.Uptime.Seconds())
+		p.Coverage, p.WatchMethod, p.WatchReason, p.WatchLimit = a.Watch.Coverage, a.Watch.Method, a.Watch.Reason, a.Watch.Limit
 		p.BacklogBytes, p.SpoolBytes, p.SentSegments, p.SentBytes = a.BacklogBytes, a.Spool.Bytes, a.SentSegments, a.SentBytes
 		switch {
 		case a.Leader:
@@ -363,7 +369,7 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		}
 		return out.Flush()
 	}
-	rows := [][]string{{"PIPE", "VIEW", "STATE", "ROLE", "WATCHED", "EV/S", "UNSENT", "ERRORS", "SOURCE"}}
+	rows := [][]string{{"PIPE", "VIEW", "STATE", "ROLE", "COVERAGE", "WATCHED", "EV/S", "UNSENT", "ERRORS", "SOURCE"}}
 	for _, p := range st.Pipes {
 		state := p.State
 		if p.Scan != "" && p.Scan != state {
@@ -376,11 +382,14 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		for _, e := range p.ReadErrors {
 			failed += e.Count
 		}
-		rows = append(rows, []string{p.Pipe, p.View, state, cmp.Or(p.Role, "-"), show.Count(int64(p.Watches)), show.Count(int64(math.Round(rate))),
+		rows = append(rows, []string{p.Pipe, p.View, state, cmp.Or(p.Role, "-"), coverage(p.Coverage, p.WatchMethod), watched(p.Watches, p.Unwatched), show.Count(int64(math.Round(rate))),
 			show.Size(int64(p.BacklogBytes) + p.SpoolBytes), show.Count(int64(failed)), out.Name(p.Source)})
 	}
 	printRows(out, rows)
 	for _, p := range st.Pipes {
+		if p.Coverage != "" && p.Coverage != watch.Realtime {
+			fmt.Fprintf(out, "\n%s: %s: %s\n", p.Pipe, p.Coverage, p.WatchReason)
+		}
 		if p.Error != "" {
 			fmt.Fprintf(out, "\n%s: %s\n", p.Pipe, p.Error)
 		}
@@ -392,6 +401,25 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	return out.Flush()
+}
+
+// coverage is how much of a tree is watched, and how.
+func coverage(word, method string) string {
+	if word == "" {
+		return "-"
+	}
+	if method == "" || method == watch.None {
+		return word
+	}
+	return word + " (" + method + ")"
+}
+
+// watched is how many directories are watched, of how many.
+func watched(watches, unwatched int) string {
+	if unwatched == 0 {
+		return show.Count(int64(watches))
+	}
+	return show.Count(int64(watches)) + " of " + show.Count(int64(watches+unwatched))
 }
 
 // printRows prints columns, as wide as they have to be; the first row is their names.

@@ -32,9 +32,12 @@ type sessionsCmd struct {
 // Help implements kong.HelpProvider.
 func (sessionsCmd) Help() string {
 	return `Each agent that feeds the view has a session. One of them leads: it scans and
-audits. All of them report what their host does. EV/S is how many events of its
-kernel an agent takes up a second, UNSENT what has not arrived in the store yet;
---json has all that agents tell, rates and errors by kind among it.
+audits. All of them report what their host does. COVERAGE is how much of the tree
+an agent watches: realtime (all of it), realtime-hotset (the directories that were
+active last, since watches are short), audit-only (nothing; changes are found by
+audits). EV/S is how many events of its kernel an agent takes up a second, UNSENT
+what has not arrived in the store yet; --json has all that agents tell, rates,
+errors by kind and why it watches as it does among it.
 
 Examples:
 
@@ -65,7 +68,7 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			continue
 		}
 		if i == 0 {
-			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-10s  %-10s  %7s  %8s  SOURCE", "ROLE", "AGENT", "STATE", "SEEN", "FOR", "EV/S", "UNSENT")))
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  SOURCE", "ROLE", "AGENT", "STATE", "COVERAGE", "SEEN", "FOR", "EV/S", "UNSENT")))
 		}
 		state, known := s.Status["state"].(string)
 		if !known {
@@ -74,7 +77,8 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		rates, _ := s.Status["rates"].(map[string]any)
 		rate, _ := rates["events_per_s"].(float64)
 		bytes, _ := s.Status["backlog_bytes"].(float64)
-		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-10s  %-10s  %7s  %8s  %s\n", s.Role, s.Agent, state, age(s.LastActivity)+" ago", age(s.CreatedAt),
+		method, _ := s.Status["watch_method"].(string)
+		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s\n", s.Role, s.Agent, state, coverage(s.Coverage, method), age(s.LastActivity)+" ago", age(s.CreatedAt),
 			show.Count(int64(rate+0.5)), show.Size(int64(bytes)), out.Name(s.Source))
 	}
 	if !led && len(sessions) > 0 && !c.JSON {

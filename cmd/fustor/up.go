@@ -9,6 +9,7 @@ type upCmd struct {
 	View             string   `default:"default" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"Name of the view (default: default)."`
 	APIKey           string   `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key that clients must send; without it one is made and kept."`
 	Exclude          []string `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
+	Watch            string   `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"How to watch: auto, the best that works; fanotify or inotify; none, to leave it to audits (default: ${default})."`
 	CrossFileSystems bool     `help:"Also index other file systems that are mounted below DIR."`
 	JSON             bool     `name:"json" help:"Print where the server is as a JSON object."`
 }

@@ -215,7 +215,7 @@ func (u *up) wire() error {
 		Root: u.root, View: u.View, IngestURL: "http://ingest", IngestHTTP: send.Handler(i.Handler()), APIKey: u.key,
 		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
 		Excludes:  append(u.Exclude, u.ownData()...),
-		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Logger: u.quiet("agent"), Registry: registry,
+		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Watch: u.Watch, Logger: u.quiet("agent"), Registry: registry,
 		Version: buildVersion().Version,
 	})
 	return err
@@ -346,6 +346,13 @@ func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 	t := m.Totals
 	fmt.Fprintf(u.app.stderr, "ready after %s: %s files, %s directories, %s; it is kept current while fustor runs (try `fustor du /`)\n",
 		took.Round(100*time.Millisecond), show.Count(t.Files), show.Count(t.Directories), show.Size(t.Bytes))
+	if w := u.agent.Status().Watch; w.Coverage != "" {
+		text := coverage(w.Coverage, w.Method)
+		if w.Reason != "" {
+			text += ": " + w.Reason
+		}
+		fmt.Fprintf(u.app.stderr, "coverage %s\n", text)
+	}
 	if n := m.Scan.ErrorCount; n > 0 {
 		fmt.Fprintf(u.app.stderr, "%d directories could not be read; what is known of them stands (first: %s: %s)\n",
 			n, show.Quote(string(m.Scan.Errors[0].Path)), m.Scan.Errors[0].Message)

@@ -100,6 +100,7 @@ type Session struct {
 	Source       string          `json:"source_uri"`
 	Role         string          `json:"role"`
 	Paused       bool            `json:"paused"`
+	Coverage     string          `json:"coverage"`      // realtime, realtime-hotset, audit-only; empty: not told yet
 	LastActivity float64         `json:"last_activity"` // Unix seconds
 	CreatedAt    float64         `json:"created_at"`
 	Status       map[string]any  `json:"agent_status"`

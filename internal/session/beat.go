@@ -195,11 +195,15 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 
 // apply is the record with what the heartbeat says, and whether that is worth a write of its own.
 func (b Beat) apply(r Record) (next Record, changed bool) {
+	before := r.AgentStatus["coverage"]
 	if b.AgentStatus != nil {
 		was, _ := r.AgentStatus["state"].(string)
 		is, _ := b.AgentStatus["state"].(string)
 		changed = is != was // it is rare, and what people look for
 		r.AgentStatus = b.AgentStatus
+	}
+	if b.AgentStatus != nil && b.AgentStatus["coverage"] != nil && b.AgentStatus["coverage"] != before {
+		changed = true // how much of the tree is watched is what users of the view have to know
 	}
 	if b.Paused != r.Paused {
 		r.Paused, changed = b.Paused, true

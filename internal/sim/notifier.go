@@ -92,6 +92,9 @@ func (n *notifier) Close() {
 // Closes implements watch.Notifier.
 func (n *notifier) Closes() bool { return true }
 
+// Method implements watch.Notifier.
+func (n *notifier) Method() (method, reason string) { return "simulated", "" }
+
 // add queues a notice as the kernel does: one that repeats the last is left out, and a full queue says so once.
 func (n *notifier) add(notice watch.Notice) {
 	switch have := len(n.queue); {

@@ -1,0 +1,191 @@
+package watch
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/fustor/fustor/agent/tree"
+)
+
+// budget is how the watches are given out where there are fewer than directories: to those that were active last. A
+// directory's activity is its mtime, put into the store's time, or the last notice of it. All times are of the store.
+type budget struct {
+	max     int   // watches to hold; 0: any number
+	seats   seats // the watched directories, the coldest first; nil until they are needed
+	now     int64 // when the notices that are being handled were taken
+	checked time.Time
+	covered int // max, when the last coverage began
+	// leaving are the watches that were given up and of which notices may still be on their way: until the kernel says
+	// that there are no more.
+	leaving map[WatchID]*node
+}
+
+// rationEvery is how often the limit, and what others need of it, is looked at where it matters.
+const rationEvery = time.Minute
+
+// seat is a watched directory as the heap knows it; the directory may have become more active since, or lost that watch.
+type seat struct {
+	node   *node
+	watch  WatchID
+	active int64
+}
+
+type seats []seat
+
+func (s seats) Len() int           { return len(s) }
+func (s seats) Less(i, j int) bool { return s[i].active < s[j].active }
+func (s seats) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *seats) Push(x any)        { *s = append(*s, x.(seat)) }
+func (s *seats) Pop() any {
+	last := len(*s) - 1
+	x := (*s)[last]
+	(*s)[last] = seat{}
+	*s = (*s)[:last]
+	return x
+}
+
+// activity is when a directory last changed. An mtime in the future says nothing.
+func (w *Watcher) activity(info tree.Info) int64 {
+	const tolerance = int64(time.Hour)
+	now := w.cfg.Now()
+	at := info.Entry.MtimeNs + w.skew.Load()
+	if at > now+tolerance {
+		return 0
+	}
+	return min(at, now)
+}
+
+// full reports whether no more watches are to be taken. The lock is held, here and below.
+func (w *Watcher) full() bool { return w.budget.max > 0 && len(w.model.byWatch) >= w.budget.max }
+
+// makeRoom gives up watches of directories that are colder than active until there is one to give, and reports whether
+// there is.
+func (w *Watcher) makeRoom(active int64) bool {
+	for w.full() {
+		coldest := w.coldest()
+		if coldest == nil || coldest.active >= active {
+			return false
+		}
+		w.evict(coldest)
+	}
+	return true
+}
+
+// coldest is the watched directory that was active the longest ago; nil if there is none to be had.
+func (w *Watcher) coldest() *node {
+	w.seatAll()
+	s := &w.budget.seats
+	for s.Len() > 0 {
+		top := &(*s)[0]
+		switch {
+		case top.node.watch != top.watch || top.node == w.model.root:
+			heap.Pop(s)
+		case top.active < top.node.active:
+			top.active = top.node.active
+			heap.Fix(s, 0)
+		default:
+			return top.node
+		}
+	}
+	return nil
+}
+
+// seatAll makes the heap, where there is none yet or most of it is of directories that are gone.
+func (w *Watcher) seatAll() {
+	if s := w.budget.seats; s != nil && len(s) <= 2*len(w.model.byWatch)+64 {
+		return
+	}
+	s := make(seats, 0, len(w.model.byWatch)+64)
+	for id, n := range w.model.byWatch {
+		if n != w.model.root {
+			s = append(s, seat{n, id, n.active})
+		}
+	}
+	heap.Init(&s)
+	w.budget.seats = s
+}
+
+// seated takes note of a directory that was covered.
+func (w *Watcher) seated(n *node, active int64, fresh bool) {
+	n.active = max(n.active, active)
+	if fresh && w.budget.seats != nil && n.watch != NoWatch {
+		heap.Push(&w.budget.seats, seat{n, n.watch, n.active})
+	}
+}
+
+// evict gives up a directory's watch. It stays known, and notices that the kernel has made until now still count.
+func (w *Watcher) evict(n *node) {
+	id := n.watch
+	w.notifier.Remove(id)
+	delete(w.model.byWatch, id)
+	n.watch = NoWatch
+	if w.budget.leaving == nil {
+		w.budget.leaving = map[WatchID]*node{}
+	}
+	w.budget.leaving[id] = n
+	w.limit.evicted++
+	w.short(errBudget)
+}
+
+// ration asks how many watches may be held, and gives up those beyond. It reads /proc, so the lock is not held.
+func (w *Watcher) ration() {
+	r, ok := w.notifier.(rationed)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	wanted := w.model.directories
+	if w.gen == 0 || w.cover > 0 && w.gen == 1 {
+		wanted = -1
+	}
+	w.mu.Unlock()
+	granted := r.Ration(wanted)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budget.checked = time.Now()
+	w.budget.max = granted
+	for w.budget.max > 0 && len(w.model.byWatch) > w.budget.max {
+		coldest := w.coldest()
+		if coldest == nil {
+			return
+		}
+		w.evict(coldest)
+	}
+}
+
+// reration does so now and then, where watches are short, and reports whether so many more may be held that the tree should
+// be covered again.
+func (w *Watcher) reration(now time.Time) bool {
+	w.mu.Lock()
+	due := w.limit.cause != nil && w.cover == 0 && now.Sub(w.budget.checked) >= w.cfg.RationEvery
+	w.mu.Unlock()
+	if !due {
+		return false
+	}
+	w.ration()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cover > 0 || w.budget.max > 0 && w.budget.max <= w.budget.covered {
+		return false
+	}
+	free := w.budget.max - len(w.model.byWatch)
+	enough := w.budget.max == 0 || free >= min(w.unwatched(), len(w.model.byWatch)/4+1)
+	if enough && w.unwatched() > 0 {
+		w.budget.covered = w.budget.max
+		return true
+	}
+	return false
+}
+
+// sure reports whether every directory above n is watched: then n cannot be moved without a notice.
+func (w *Watcher) sure(n *node) bool {
+	if w.limit.cause == nil {
+		return true
+	}
+	for at := n.parent; at != nil; at = at.parent {
+		if at.watch == NoWatch {
+			return false
+		}
+	}
+	return true
+}
