@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -273,7 +274,7 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 		},
 	}
 	if j.list {
-		cfg.Listed = func(path string, mtime int64) {
+		cfg.Listed = func(path string, mtime int64, _ iter.Seq[string]) {
 			a.seen.listed(path, mtime, a.clock.Now()-a.stream.Skew())
 		}
 		if j.changed {

@@ -43,9 +43,7 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 // Cover watches a directory that a scan has opened and is going to read. It answers scan.ErrMoved if path leads
 // elsewhere by now: the watcher knows, or will hear, of the directory's new place and reads it there.
 func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, error) {
-	w.mu.Lock()
-	id, err := w.watchLocked(d, path)
-	w.mu.Unlock()
+	id, err := w.watch(d, path)
 	if err != nil {
 		return nil, err
 	}
@@ -119,14 +117,17 @@ func (p *place) Done() {
 	p.node.reading--
 }
 
-// watchLocked watches an open directory. Where the limit is reached it answers NoWatch and no error.
-func (w *Watcher) watchLocked(d tree.Dir, path string) (id WatchID, err error) {
+// watch watches an open directory. Where the limit is reached it answers NoWatch and no error. It may take long where a
+// file server does, so the lock must not be held.
+func (w *Watcher) watch(d tree.Dir, path string) (id WatchID, err error) {
 	if w.cfg.addError != nil {
 		err = w.cfg.addError(path)
 	}
 	if err == nil {
-		id, err = w.notifier.Add(w.cfg.Root, d, path)
+		id, err = w.add(d, path)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !errors.Is(err, ErrLimit) {
 		return id, err
 	}
@@ -137,6 +138,23 @@ func (w *Watcher) watchLocked(d tree.Dir, path string) (id WatchID, err error) {
 	}
 	w.limit.cause = err
 	return NoWatch, nil
+}
+
+// add asks for a watch, for as long as the directory may be asked for anything.
+func (w *Watcher) add(d tree.Dir, path string) (id WatchID, err error) {
+	bounded, ok := d.(tree.Bounded)
+	if !ok {
+		return w.notifier.Add(w.cfg.Root, d, path)
+	}
+	var got struct {
+		id  WatchID
+		err error
+	}
+	answer := &got
+	if err := bounded.Within(func() { answer.id, answer.err = w.notifier.Add(w.cfg.Root, bounded.Bare(), path) }); err != nil {
+		return NoWatch, err
+	}
+	return got.id, got.err
 }
 
 // LimitHint is what to do about the limit on watches.

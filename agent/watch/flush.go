@@ -302,12 +302,12 @@ func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, er
 
 // attach watches a directory that the loop reads and enters it into the model.
 func (w *Watcher) attach(d tree.Dir, path string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	id, err := w.watchLocked(d, path)
+	id, err := w.watch(d, path)
 	if err != nil {
 		return err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	_, err = w.model.attach(path, id, w.gen)
 	return err
 }
