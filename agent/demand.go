@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
@@ -232,7 +233,8 @@ func (a *Agent) scanOnDemand(ctx context.Context, key scanKey, path string, recu
 	}
 	j := wholeScan{key: key, evidence: event.OnDemand}
 	return scan.Run(ctx, scan.Config{
-		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers, Shallow: shallow,
+		Root: hang.Bare(root), Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers, Shallow: shallow,
+		Rate: a.rate, Idle: a.o.IOIdle, Hangs: a.calls,
 		Evidence: event.OnDemand, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
 		Emit: func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) },
 		OnError: func(path string, err error) {

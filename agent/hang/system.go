@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fustor/fustor/agent/guard"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -19,7 +20,7 @@ type system struct {
 // helper is a goroutine that makes calls for others.
 type helper struct {
 	work  chan func()
-	done  chan struct{}
+	done  chan error // a panic, which is the caller's
 	timer *time.Timer
 }
 
@@ -32,20 +33,24 @@ func (c *Calls) do(op, path string, root tree.Root, call, late func()) (gaveUp b
 	h := c.helper()
 	h.work <- call
 	h.timer.Reset(c.after)
+	var fault error
 	select {
-	case <-h.done:
+	case fault = <-h.done:
 	case <-h.timer.C:
 		return c.giveUp(h, op, path, root, late)
 	case <-c.hurry:
 		h.timer.Reset(Patience)
 		select {
-		case <-h.done:
+		case fault = <-h.done:
 		case <-h.timer.C:
 			return c.giveUp(h, op, path, root, late)
 		}
 	}
 	h.timer.Stop()
 	c.release(h)
+	if fault != nil {
+		panic(fault)
+	}
 	return false, nil
 }
 
@@ -70,12 +75,11 @@ func (c *Calls) helper() *helper {
 		c.idle = c.idle[:n-1]
 		return h
 	}
-	h := &helper{work: make(chan func()), done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	h := &helper{work: make(chan func()), done: make(chan error, 1), timer: time.NewTimer(time.Hour)}
 	go func() {
 		defer h.timer.Stop()
 		for call := range h.work {
-			call()
-			h.done <- struct{}{}
+			h.done <- guard.Do(func() error { call(); return nil })
 		}
 	}()
 	return h

@@ -49,11 +49,20 @@ func (k *Known) Child(name string) *Known {
 	if k == nil {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(k.Dirs, name, func(d *Known, name string) int { return strings.Compare(d.Name, name) })
-	if !ok {
-		return nil
+	if i, ok := k.find(name); ok {
+		return k.Dirs[i]
 	}
-	return k.Dirs[i]
+	return nil
+}
+
+// Insert adds a subdirectory that is not there yet.
+func (k *Known) Insert(c *Known) {
+	i, _ := k.find(c.Name)
+	k.Dirs = slices.Insert(k.Dirs, i, c)
+}
+
+func (k *Known) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(k.Dirs, name, func(d *Known, name string) int { return strings.Compare(d.Name, name) })
 }
 
 // Config is what to scan, and where to.

@@ -192,6 +192,13 @@ func identify(sys tree.System, path string) (rootIdentity, error) {
 	return rootIdentity{id: root.Info().ID, mounted: above != root.Info().ID.Dev}, nil
 }
 
+// Root is which directory the root is.
+func (w *Watcher) Root() tree.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.identity.id
+}
+
 // OpenRoot opens the root, if it is the directory that it was.
 func (w *Watcher) OpenRoot() (tree.Root, error) {
 	w.mu.Lock()

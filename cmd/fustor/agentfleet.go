@@ -271,7 +271,7 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 		Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
 		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems,
-		ScanWorkers: p.Source.Workers, Logger: log, Registry: metrics,
+		ScanWorkers: p.Source.Workers, ScanRate: p.Source.ScanRate, IOIdle: p.Source.IOIdle, Logger: log, Registry: metrics,
 	}
 	if p.Sender.Type == config.Echo {
 		return newEcho(ctx, s.a.stdout, o, p.Fields)
