@@ -92,6 +92,9 @@ func New(o Options) (*Agent, error) {
 	a.openSpool()
 	remote := o.Tuning.System.Remote(o.Root)
 	a.seen = newSeen(remote)
+	if o.Tuning.Racy > 0 {
+		a.seen.racy = o.Tuning.Racy
+	}
 	a.stream = pipe.New(pipe.Config{
 		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.leaseUntil.Load,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,

@@ -81,6 +81,7 @@ type Tuning struct {
 	MaxPending    int // notices
 	ScanBacklog   int // bytes
 	GracePeriod   time.Duration
+	Racy          time.Duration // how old a directory's mtime must be when it is listed to prove something
 	HangAfter     time.Duration // that a call into a file system counts as hanging; default a minute
 	Backoff       time.Duration // of a task that keeps failing; default 15 s
 	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time

@@ -63,7 +63,7 @@ type createAnswer struct {
 	// Skew is the store's time minus the file server's, ns, as the view knows it; left out by a view without a version.
 	Skew *int64 `json:"skew_ns,omitempty"`
 	// Broken are sessions that were not folded to their end: what an agent knows to have sent in them, the view may lack.
-	Broken  []string `json:"broken_sessions,omitempty"`
+	Broken  []string `json:"broken_sessions"`
 	Message string   `json:"message"`
 	timed
 }
@@ -98,13 +98,14 @@ func (i *Ingest) createSession(c *call) error {
 // known is what a new agent begins with: the view's skew, which the agents before it measured, nil if it is not known; and the
 // sessions that were not folded to their end.
 func (i *Ingest) known(c *call) (skew *int64, broken []string) {
+	broken = []string{}
 	m, _, err := manifest.Load(c.ctx, i.store, c.view)
 	if errors.Is(err, manifest.ErrNoHead) {
-		return nil, nil
+		return nil, broken
 	}
 	if err != nil {
 		i.logger.Warn("the view's clock could not be read", "view", c.view, "error", err)
-		return nil, nil
+		return nil, broken
 	}
 	for id, p := range m.Sessions {
 		if p.Broken {
