@@ -125,3 +125,36 @@ func TestDeadMount(t *testing.T) {
 		t.Errorf("the agent took %v to end", took)
 	}
 }
+
+// TestMountsAreNotEntered: what is mounted below the root is in the view as the directory that it is mounted on, and no more;
+// also while it hangs.
+func TestMountsAreNotEntered(t *testing.T) {
+	root := t.TempDir()
+	mkdir(t, filepath.Join(root, "mnt"))
+	mkdir(t, filepath.Join(root, "zone"))
+	mount := mountBindfs(t, filepath.Join(root, "mnt"))
+	r := start(t, newServer(t), root, func(o *agent.Options) {
+		o.Tuning.HangAfter, o.Tuning.AuditInterval = 500*time.Millisecond, 300*time.Millisecond
+	})
+	r.snapshotted()
+	audits := func(n int) {
+		t.Helper()
+		since := r.view.count("audit-end")
+		eventually(t, 30*time.Second, "audits", func() bool { return r.view.count("audit-end") >= since+n })
+		for path := range r.view.present() {
+			if strings.HasPrefix(path, "/mnt/") {
+				t.Errorf("%s is in the view", path)
+			}
+		}
+		if _, ok := r.view.present()["/mnt"]; !ok {
+			t.Error("the directory itself is not in the view")
+		}
+	}
+	audits(2)
+	mount.signal(syscall.SIGSTOP)
+	eventually(t, 30*time.Second, "the hang is noticed", func() bool { return r.Status().Hanging > 0 })
+	audits(2)
+	mount.signal(syscall.SIGCONT)
+	eventually(t, 30*time.Second, "nothing hangs", func() bool { return r.Status().Hanging == 0 })
+	audits(2)
+}

@@ -42,6 +42,7 @@ type world struct {
 	// Agents that remember do so in files of this directory; empty: they do not. Looks that take longer than hangAfter hang.
 	dir       string
 	hangAfter time.Duration
+	looks     atomic.Int32 // under way
 
 	ingests    []*ingestHost
 	components []*component
@@ -291,6 +292,11 @@ func (w *world) run() error {
 	}
 	w.build()
 	ctx, cancel := context.WithCancel(context.Background())
+	defer func() {
+		for w.looks.Load() > 0 { // those that hang outlive their agents
+			time.Sleep(time.Second)
+		}
+	}()
 	defer w.group.Wait()
 	defer cancel()
 	first := w.user("before", w.mounts[len(w.mounts)-1])
