@@ -11,6 +11,8 @@ import (
 	"github.com/thejerf/suture/v4"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fustor/fustor/agent/hang"
+	"github.com/fustor/fustor/agent/known"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
@@ -45,6 +47,10 @@ type Agent struct {
 	draining   chan struct{} // closed when no more events come
 	tally      tally
 	seen       *seen
+	dirs       atomic.Pointer[known.Log] // nil: what was listed is not remembered
+	calls      *hang.Calls
+	rate       *scan.Rate
+	patterns   []string
 	leaseUntil atomic.Int64 // the store's time, ns; 0: this agent does not lead
 
 	mu     sync.Mutex
@@ -81,12 +87,13 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, excludes: excludes, clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
+		o: o, excludes: excludes, patterns: patterns, rate: scan.NewRate(o.ScanRate), clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
 		demand:       demand{seen: map[string]bool{}, jobs: make(chan job.Command, 100), orders: make(chan job.Command, 100)},
 		cancelDemand: func() {}, stopRun: func(error) {}, beatNow: make(chan struct{}, 1), draining: make(chan struct{}), tally: tally{began: time.Now()},
 		gone: make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},
 		state: stopped, failures: map[string]taskFailure{},
 	}
+	a.calls = hang.New(o.Tuning.HangAfter, a.answered)
 	if a.client, err = send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock); err != nil {
 		return nil, err
 	}
@@ -100,6 +107,9 @@ func New(o Options) (*Agent, error) {
 	a.openSpool()
 	remote := o.Tuning.System.Remote(o.Root)
 	a.seen = newSeen(remote)
+	if o.Tuning.Racy > 0 {
+		a.seen.racy = o.Tuning.Racy
+	}
 	a.stream = pipe.New(pipe.Config{
 		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.leaseUntil.Load,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
@@ -119,6 +129,9 @@ func New(o Options) (*Agent, error) {
 // in another: whatever becomes of the former, heartbeats go on.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.closeSpool()
+	defer a.closeDirs()
+	defer a.calls.Stop()
+	defer context.AfterFunc(ctx, a.calls.Hurry)()
 	if err := a.newWatcher(); err != nil {
 		return err
 	}
@@ -178,7 +191,7 @@ func (a *Agent) newWatcher() error {
 		Method: a.o.Watch, Skew: a.stream.Skew, CoverAgain: a.coverAgain,
 		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
 		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, RetryEvery: a.o.Tuning.WatchEvery, MaxPending: a.o.Tuning.MaxPending,
-		System: a.o.Tuning.System, Notifier: a.o.Tuning.Notifier,
+		System: hang.System(a.o.Tuning.System, a.calls), Notifier: a.o.Tuning.Notifier,
 	})
 	if err == nil {
 		a.watcher.Store(w)

@@ -3,14 +3,19 @@ package agent_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/agent/hang"
+	"github.com/fustor/fustor/agent/known"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
@@ -82,38 +87,202 @@ func scanToSegments(b *testing.B, dir string, covered bool) uint64 {
 	return counts.Files.Load() + counts.Directories.Load() + counts.Others.Load()
 }
 
-// BenchmarkScanAgainstFind scans a warm tree into segments and runs `find -printf` on it, in turns, and reports the
-// ratio of their wall times.
-func BenchmarkScanAgainstFind(b *testing.B) {
-	find, err := exec.LookPath("find")
-	if err != nil {
-		b.Skip("find is not installed")
+// rivals are programs that walk the same tree.
+func rivals(dir string) map[string][]string {
+	return map[string][]string{
+		"Find": {"find", dir, "-xdev", "-printf", `%P\0%y\0%s\0%T@\0%m\0%U\0%G\0%l\0`},
+		"Du":   {"du", "-x", "-s", dir},
+		"Fd":   {"fdfind", "--unrestricted", "--one-file-system", "--list-details", ".", dir},
+		// fd alone prints names, and looks at no file.
+		"FdNames": {"fdfind", "--unrestricted", "--one-file-system", ".", dir},
 	}
+}
+
+// BenchmarkScanAgainstFind and those below scan a warm tree into segments and run a program on it, in turns, and report the
+// ratio of their wall times. FUSTOR_BENCH_TREE names the tree; FUSTOR_BENCH_COLD=1 drops the kernel's caches before each run,
+// as root.
+func BenchmarkScanAgainstFind(b *testing.B)    { scanAgainst(b, "Find") }
+func BenchmarkScanAgainstDu(b *testing.B)      { scanAgainst(b, "Du") }
+func BenchmarkScanAgainstFd(b *testing.B)      { scanAgainst(b, "Fd") }
+func BenchmarkScanAgainstFdNames(b *testing.B) { scanAgainst(b, "FdNames") }
+
+func scanAgainst(b *testing.B, rival string) {
 	dir := benchTree(b)
-	runFind := func() time.Duration {
+	command := rivals(dir)[rival]
+	if _, err := exec.LookPath(command[0]); err != nil {
+		b.Skip(command[0] + " is not installed")
+	}
+	runRival := func() time.Duration {
+		dropCaches(b)
 		start := time.Now()
-		cmd := exec.Command(find, dir, "-xdev", "-printf", `%P\0%y\0%s\0%T@\0%m\0%U\0%G\0%l\0`)
-		if err := cmd.Run(); err != nil {
+		if err := exec.Command(command[0], command[1:]...).Run(); err != nil {
 			b.Fatal(err)
 		}
 		return time.Since(start)
 	}
-	runFind()
+	runRival()
 	for _, covered := range []bool{false, true} {
 		b.Run(fmt.Sprintf("watch=%v", covered), func(b *testing.B) {
 			b.ReportAllocs()
 			var ours, theirs time.Duration
 			var entries uint64
 			for b.Loop() {
+				dropCaches(b)
 				start := time.Now()
 				entries += scanToSegments(b, dir, covered)
 				ours += time.Since(start)
 				b.StopTimer()
-				theirs += runFind()
+				theirs += runRival()
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(entries)/ours.Seconds(), "entries/s")
-			b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio-to-find")
+			b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio-to-"+strings.ToLower(rival))
+		})
+	}
+}
+
+// dropCaches makes the next run a cold one, if that is asked for.
+func dropCaches(b *testing.B) {
+	b.Helper()
+	if os.Getenv("FUSTOR_BENCH_COLD") == "" {
+		return
+	}
+	if err := exec.Command("sync").Run(); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3\n"), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkResume scans a tree whole, and as after a restart when nothing has changed, in turns, both watching. It reports
+// the calls of each and the ratio of their wall times.
+func BenchmarkResume(b *testing.B) {
+	dir := benchTree(b)
+	sys := &counting{System: tree.OS}
+	x, err := tree.NewExcludes(tree.DefaultExcludes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	run := func(from *scan.Known, listed func(string, int64, iter.Seq[string])) (time.Duration, calls) {
+		before := sys.calls.load()
+		root, err := sys.OpenRoot(dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer root.Close()
+		start := time.Now()
+		err = scan.Run(context.Background(), scan.Config{
+			Root: root, Excludes: x, Evidence: event.Snapshot, Now: pipe.NewClock(nil, nil).Now, Counts: &scan.Counts{}, Known: from,
+			Cover: coverer(b, dir), Listed: listed, Emit: func(context.Context, *event.Event, scan.Place) error { return nil },
+		}, "/")
+		if err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(start), sys.calls.load().minus(before)
+	}
+	log, err := known.Open(filepath.Join(b.TempDir(), "dirs"), known.Identity{View: "bench"}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	run(nil, func(path string, mtime int64, dirs iter.Seq[string]) { log.Listed("s", 1, path, mtime, dirs) })
+	log.Sent("s", 1)
+	log.Alive("s", time.Now().Add(time.Second))
+	var whole, resumed time.Duration
+	var all, few calls
+	for b.Loop() {
+		var took time.Duration
+		took, all = run(nil, nil)
+		whole += took
+		start := time.Now()
+		from, err := log.Load()
+		if err != nil {
+			b.Fatal(err)
+		}
+		load := time.Since(start)
+		took, few = run(from, nil)
+		resumed += load + took
+	}
+	b.ReportMetric(float64(all.lstats), "lstats-whole")
+	b.ReportMetric(float64(all.reads), "reads-whole")
+	b.ReportMetric(float64(all.opens), "opens-whole")
+	b.ReportMetric(float64(few.lstats), "lstats-resumed")
+	b.ReportMetric(float64(few.reads), "reads-resumed")
+	b.ReportMetric(float64(few.opens), "opens-resumed")
+	b.ReportMetric(resumed.Seconds()/whole.Seconds(), "ratio-to-whole")
+}
+
+// calls are looks at a tree.
+type calls struct{ opens, reads, lstats uint64 }
+
+func (c calls) minus(o calls) calls {
+	return calls{c.opens - o.opens, c.reads - o.reads, c.lstats - o.lstats}
+}
+
+// counting counts the calls of directories. What a watcher looks at beside them is not among them.
+type counting struct {
+	tree.System
+	calls counter
+}
+
+type counter struct{ opens, reads, lstats atomic.Uint64 }
+
+func (c *counter) load() calls { return calls{c.opens.Load(), c.reads.Load(), c.lstats.Load()} }
+
+func (c *counting) OpenRoot(path string) (tree.Root, error) {
+	root, err := c.System.OpenRoot(path)
+	return &countingRoot{root, &c.calls}, err
+}
+
+type countingRoot struct {
+	tree.Root
+	c *counter
+}
+
+func (r *countingRoot) OpenDir(path string) (tree.Dir, error) {
+	r.c.opens.Add(1)
+	d, err := r.Root.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return &countingDir{d, r.c}, nil
+}
+
+type countingDir struct {
+	tree.Dir
+	c *counter
+}
+
+func (d *countingDir) FD() int { return d.Dir.(interface{ FD() int }).FD() }
+
+func (d *countingDir) Read(n *tree.Names) error {
+	d.c.reads.Add(1)
+	return d.Dir.Read(n)
+}
+
+func (d *countingDir) Lstat(n *tree.Names, i int) (tree.Info, error) {
+	d.c.lstats.Add(1)
+	return d.Dir.Lstat(n, i)
+}
+
+// BenchmarkLook is a look at one path, as the watcher makes it for every change: bare, and so that it may hang.
+func BenchmarkLook(b *testing.B) {
+	dir := b.TempDir()
+	calls := hang.New(0, nil)
+	defer calls.Stop()
+	for name, sys := range map[string]tree.System{"bare": tree.OS, "bounded": hang.System(tree.OS, calls)} {
+		b.Run(name, func(b *testing.B) {
+			root, err := sys.OpenRoot(dir)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer root.Close()
+			look := root.Looker()
+			defer look.Close()
+			for b.Loop() {
+				_, _ = look.Lstat("/nothing")
+			}
 		})
 	}
 }

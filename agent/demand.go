@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/guard"
+	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
@@ -261,7 +262,8 @@ func (a *Agent) scanOnDemand(ctx context.Context, key scanKey, path string, recu
 	}
 	j := wholeScan{key: key, evidence: event.OnDemand}
 	return scan.Run(ctx, scan.Config{
-		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers, Shallow: shallow,
+		Root: hang.Bare(root), Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers, Shallow: shallow,
+		Rate: a.rate, Idle: a.o.IOIdle, Hangs: a.calls,
 		Evidence: event.OnDemand, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
 		Emit:    func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) },
 		OnError: a.cannotRead,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
@@ -46,13 +47,17 @@ type Options struct {
 	Excludes         []string // patterns, beside tree.DefaultExcludes
 	NoDefaultExclude bool     // leave tree.DefaultExcludes out
 	CrossFilesystems bool     // enter file systems that are mounted below Root
-	ScanWorkers      int      // default: two for each processor
 	Watch            string   // how to watch: watch.Auto (the default), watch.None, or a method of the platform
+	ScanWorkers      int      // at most; default 32
+	// ScanRate bounds the entries that all scans together look at in a second; 0: no bound. IOIdle gives their threads the
+	// lowest priorities for the disk and the processor; Linux only.
+	ScanRate int
+	IOIdle   bool
 
 	// SessionTimeout is asked for; the view may insist on more. Default: the view's.
 	SessionTimeout time.Duration
 	// StateFile, unless empty, remembers the session, so that an agent that was killed closes it when it starts again
-	// and need not wait for its lease to run out.
+	// and need not wait for its lease to run out. Files beside it remember what was listed, which need not be again.
 	StateFile string
 	// Spool, unless empty, is a directory of this host, for this agent alone, in which events outlive outages and the
 	// agent's death until they are sent. SpoolSize bounds it, in bytes; default spool.DefaultMax.
@@ -83,6 +88,8 @@ type Tuning struct {
 	MaxPending    int           // notices
 	ScanBacklog   int           // bytes
 	GracePeriod   time.Duration
+	Racy          time.Duration // how old a directory's mtime must be when it is listed to prove something
+	HangAfter     time.Duration // that a call into a file system counts as hanging; default a minute
 	Backoff       time.Duration // of a task that keeps failing; default 15 s
 	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time
 	// of day. nil: the real ones.
@@ -93,6 +100,9 @@ type Tuning struct {
 	Notifier func(root string) (watch.Notifier, error)
 }
 
+// CanIdle reports whether Options.IOIdle is possible on this system.
+const CanIdle = scan.CanIdle
+
 // Check says what keeps dir from being a source, in words for its user. nil: nothing.
 func Check(dir string) error { return tree.Check(dir) }
 
@@ -102,6 +112,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("view %q: 1 to 63 of a-z 0-9 - _, with a letter or digit first", o.View)
 	case o.IngestURL == "":
 		return o, errors.New("the agent needs the URL of an ingest")
+	case o.ScanRate < 0:
+		return o, fmt.Errorf("a scan rate of %d: 0 for no bound, or entries a second", o.ScanRate)
+	case o.IOIdle && !scan.CanIdle:
+		return o, errors.New("only Linux can scan with idle priorities (--io-idle, io_idle): leave it out, and bound the scan by a rate")
 	}
 	if o.Tuning.System == nil {
 		o.Tuning.System = tree.OS

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
@@ -30,6 +31,8 @@ type scans struct {
 	settling subtrees // at settleDirtyAt once more
 	// settleDirtyAt is zero if nothing is settling.
 	settleDirtyAt time.Time
+	whole         bool     // a snapshot of this process is complete
+	catchUp       *catchUp // nil: there is none
 }
 
 // subtrees are some directories that stand for all that is below them: few, none below another.
@@ -57,6 +60,8 @@ type wholeScan struct {
 	settle   bool
 	changed  bool     // list changed directories only, and a share of the others
 	subtrees subtrees // of these only; nil: all
+	resume   bool     // leave out what an earlier process has listed
+	catchUp  *catchUp // a share of what was left out
 }
 
 // runScans does what has to be scanned, one scan at a time, until ctx ends.
@@ -97,7 +102,8 @@ func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
 	settle := !sc.settleAt.IsZero() && !now.Before(sc.settleAt)
 	switch {
 	case st.leader && sc.snapshot != key:
-		return &wholeScan{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan || len(sc.dirty) > 0}, 0
+		return &wholeScan{name: "snapshot", key: key, evidence: event.Snapshot, begin: event.SnapshotBegin, end: event.SnapshotEnd, list: true, snapshot: true, settle: sc.rescan || len(sc.dirty) > 0,
+			resume: !sc.whole && !sc.rescan && len(sc.dirty) == 0}, 0
 	case sc.rescan || settle:
 		j := &wholeScan{name: "rescan", key: key, evidence: event.Audit, list: true, settle: sc.rescan || len(sc.dirty) > 0}
 		if st.leader {
@@ -111,13 +117,19 @@ func (a *Agent) nextJob(now time.Time) (*wholeScan, time.Duration) {
 	case !sc.settleDirtyAt.IsZero() && !now.Before(sc.settleDirtyAt):
 		return &wholeScan{name: "subtrees", key: key, evidence: event.Audit, list: true, subtrees: sc.settling}, 0
 	case st.leader && st.audit > 0 && !now.Before(sc.auditAt):
-		return &wholeScan{name: "audit", key: key, evidence: event.Audit, begin: event.AuditBegin, end: event.AuditEnd, list: true, changed: sc.audited == key}, 0
+		return &wholeScan{name: "audit", key: key, evidence: event.Audit, begin: event.AuditBegin, end: event.AuditEnd, list: true, changed: sc.audited == key || sc.catchUp.of(key)}, 0
+	case st.leader && sc.catchUp.of(key) && !now.Before(sc.catchUp.at):
+		return &wholeScan{name: "catch-up", key: key, evidence: event.Audit, list: true, catchUp: sc.catchUp}, 0
 	}
 	wait := idle
 	if st.leader && st.audit > 0 {
 		wait = min(wait, sc.auditAt.Sub(now))
 	}
-	for _, at := range []time.Time{sc.settleAt, sc.settleDirtyAt} {
+	times := []time.Time{sc.settleAt, sc.settleDirtyAt}
+	if st.leader && sc.catchUp.of(key) {
+		times = append(times, sc.catchUp.at)
+	}
+	for _, at := range times {
 		if !at.IsZero() {
 			wait = min(wait, at.Sub(now))
 		}
@@ -162,6 +174,9 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 	}
 	stopProgress()
 	took := max(time.Since(start), time.Microsecond)
+	if err == nil && j.list && j.subtrees == nil {
+		a.compactDirs()
+	}
 	level, text := a.o.Logger.Info, "scan complete"
 	if err != nil {
 		text = "scan stopped"
@@ -177,6 +192,7 @@ func (a *Agent) runJob(ctx context.Context, j wholeScan) error {
 // begin forgets what a scan is to mend: what is lost from now on is lost again.
 func (sc *scans) begin(j wholeScan) {
 	switch {
+	case j.catchUp != nil:
 	case j.subtrees == nil:
 		sc.rescan, sc.settleAt = false, time.Time{}
 		if j.list {
@@ -218,6 +234,10 @@ func (a *Agent) scanEnded(j wholeScan, err error) {
 		sc.endSubtrees(j, err, a.o.Tuning.SettleAfter)
 		return
 	}
+	if j.catchUp != nil {
+		a.caughtUp(j, err)
+		return
+	}
 	if err != nil {
 		sc.rescan = sc.rescan || j.settle
 		if j.name == "rescan" && !j.settle {
@@ -228,7 +248,10 @@ func (a *Agent) scanEnded(j wholeScan, err error) {
 	sc.failed = backoff{}
 	sc.covered = true
 	if j.snapshot {
-		sc.snapshot = j.key
+		sc.snapshot, sc.whole = j.key, true
+		if !j.resume {
+			sc.catchUp = nil
+		}
 	}
 	if j.end == event.AuditEnd {
 		sc.audited = j.key
@@ -274,14 +297,13 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 		}
 	}
 	cfg := scan.Config{
-		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
+		Root: hang.Bare(root), Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
+		Rate: a.rate, Idle: a.o.IOIdle, Hangs: a.calls,
 		Evidence: j.evidence, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
 		OnError: a.cannotRead,
 	}
 	if j.list {
-		cfg.Listed = func(path string, mtime int64) {
-			a.seen.listed(path, mtime, a.clock.Now()-a.stream.Skew())
-		}
+		cfg.Listed = a.listed(j, root)
 		if j.changed {
 			a.mu.Lock()
 			n := a.scans.audits
@@ -298,8 +320,13 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 		}
 		cfg.Emit = func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) }
 	}
-	if j.subtrees != nil {
-		return a.scanSubtrees(ctx, cfg, j.subtrees)
+	switch {
+	case j.subtrees != nil:
+		return a.scanSubtrees(ctx, cfg, root, j.subtrees)
+	case j.catchUp != nil:
+		return a.scanShare(ctx, cfg, j.catchUp)
+	case j.resume:
+		a.resumeFrom(&cfg, j, root)
 	}
 	gen := w.BeginCoverage()
 	err = scan.Run(ctx, cfg, "/")
@@ -311,8 +338,8 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 }
 
 // scanSubtrees scans what is below some directories. Where one is gone, the directory that it was in is listed, which says so.
-func (a *Agent) scanSubtrees(ctx context.Context, cfg scan.Config, dirs subtrees) error {
-	look := cfg.Root.Looker()
+func (a *Agent) scanSubtrees(ctx context.Context, cfg scan.Config, root tree.Root, dirs subtrees) error {
+	look := root.Looker()
 	defer look.Close()
 	for _, dir := range dirs {
 		look.Forget()

@@ -34,16 +34,28 @@ func newSeen(remote bool) *seen {
 	return s
 }
 
-// listed remembers a directory that was listed, if its mtime proves something. Both times are ns, of the file server's clock.
-func (s *seen) listed(path string, mtime, now int64) {
+// listed remembers a directory that was listed, if its mtime proves something, and reports whether it does. Both times are
+// ns, of the file server's clock.
+func (s *seen) listed(path string, mtime, now int64) (proves bool) {
+	if proves = now-mtime >= int64(s.racy); proves {
+		s.trust(path, mtime)
+		return true
+	}
 	h := xxhash.Sum64String(path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.mtimes[h]; now-mtime < int64(s.racy) || !known && len(s.mtimes) >= maxSeen {
-		delete(s.mtimes, h)
-		return
+	delete(s.mtimes, h)
+	return false
+}
+
+// trust remembers a directory whose mtime proves something.
+func (s *seen) trust(path string, mtime int64) {
+	h := xxhash.Sum64String(path)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.mtimes[h]; known || len(s.mtimes) < maxSeen {
+		s.mtimes[h] = mtime
 	}
-	s.mtimes[h] = mtime
 }
 
 // unchanged reports whether audit number n may leave a directory's entries out.

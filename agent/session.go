@@ -77,6 +77,7 @@ func (a *Agent) create(ctx context.Context) (send.Session, error) {
 // begin takes up a new session.
 func (a *Agent) begin(s send.Session, start instant) {
 	a.remember(s.ID)
+	a.openDirs(s)
 	dropped, err := a.stream.Begin(s.ID, s.Term)
 	if err != nil {
 		a.o.Logger.Error("events could not be carried over to the new session", "error", err)
@@ -101,7 +102,8 @@ func (a *Agent) begin(s send.Session, start instant) {
 	a.stand = st
 	a.occur(sessionBegan)
 	a.occurPause()
-	a.scans.rescan = a.scans.rescan || dropped
+	// What was dropped of a scan that did not end is scanned again anyway.
+	a.scans.rescan = a.scans.rescan || dropped && a.scans.covered
 	a.mu.Unlock()
 	a.o.Logger.Info("session started", "session", s.ID, "leader", s.IsLeader, "term", s.Term)
 	a.stands(s.Standing, start)
@@ -179,6 +181,7 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 		case err == nil:
 			retry = backoff{}
 			a.stands(beat.Standing, start)
+			a.dirsAlive(session, start.mono)
 			a.demand.offer(beat.Commands)
 		}
 		wait = max(0, every-time.Since(start.mono))
@@ -228,6 +231,7 @@ func (a *Agent) closeSession(ctx context.Context) {
 		a.o.Logger.Warn("the session could not be closed; it will time out", "error", err)
 		return
 	}
+	a.dirsAlive(id, time.Now())
 	a.remember("")
 }
 

@@ -43,6 +43,8 @@ type Status struct {
 	Skew        time.Duration // the store's time minus the file server's
 	Version     string
 	Uptime      time.Duration
+	Hanging     int    // calls into the tree that do not return
+	HangingPath string // of the first of them
 
 	State string // of the table in docs/agent.md
 	// Tasks are those that have failed, by name: how often, and how last.
@@ -67,6 +69,7 @@ func (a *Agent) Status() Status {
 		s.Watch = w.Status()
 	}
 	a.addMeasures(&s)
+	s.Hanging, s.HangingPath = a.calls.Status()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Session, s.Leader, s.Term, s.Scan = a.stand.session, a.stand.leader, a.stand.term, a.scans.running
@@ -140,6 +143,9 @@ func (s Status) report() map[string]any {
 			tasks[name] = f
 		}
 		report["tasks"] = tasks
+	}
+	if s.Hanging > 0 {
+		report["hanging"], report["hanging_path"] = s.Hanging, plainText(s.HangingPath)
 	}
 	if s.RootLost != nil {
 		report["root_lost"] = shorten(s.RootLost.Error(), maxReport)
@@ -241,6 +247,7 @@ func (a *Agent) register(to prometheus.Registerer) error {
 			}
 			return 0
 		}),
+		gauge("hanging_calls", "Calls into the tree that do not return.", func(s Status) float64 { return float64(s.Hanging) }),
 		counter("segments_sent_total", "Segments made durable.", func(s Status) float64 { return float64(s.SentSegments) }),
 		counter("sent_bytes_total", "Bytes of segments made durable.", func(s Status) float64 { return float64(s.SentBytes) }),
 		counter("send_failures_total", "Tries to send a segment that failed.", func(s Status) float64 { return float64(s.SendFailures) }),

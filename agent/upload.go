@@ -89,6 +89,9 @@ func (a *Agent) send(ctx context.Context, seg pipe.Segment) error {
 	switch {
 	case err == nil:
 		a.stream.Sent(seg)
+		if l := a.dirs.Load(); l != nil {
+			l.Sent(seg.Session, seg.Seq)
+		}
 	case errors.Is(err, send.ErrSessionGone), errors.Is(err, send.ErrTaken), errors.Is(err, store.ErrLost):
 		// Gone, or somebody else wrote this session's segment: go on with another session.
 		select {

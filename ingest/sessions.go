@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -49,6 +50,8 @@ type standing struct {
 	LeaseTTL     float64 `json:"lease_ttl_s"`
 	LeaseRenewed bool    `json:"lease_renewed"`
 	Heartbeat    float64 `json:"heartbeat_interval_seconds"`
+	// Epoch is the view's: what an agent remembers of its tree in another one is void.
+	Epoch string `json:"view_epoch"`
 }
 
 type createAnswer struct {
@@ -60,8 +63,10 @@ type createAnswer struct {
 	Sentinel float64 `json:"sentinel_interval_sec"`
 	NextSeq  uint64  `json:"next_seq"` // of the first segment
 	// Skew is the store's time minus the file server's, ns, as the view knows it; left out by a view without a version.
-	Skew    *int64 `json:"skew_ns,omitempty"`
-	Message string `json:"message"`
+	Skew *int64 `json:"skew_ns,omitempty"`
+	// Broken are sessions that were not folded to their end: what an agent knows to have sent in them, the view may lack.
+	Broken  []string `json:"broken_sessions"`
+	Message string   `json:"message"`
 	timed
 }
 
@@ -83,27 +88,35 @@ func (i *Ingest) createSession(c *call) error {
 	if err != nil {
 		return err
 	}
-	skew := i.skew(c)
+	skew, broken := i.known(c)
 	i.metrics.created.Inc()
 	i.metrics.lead(state)
 	return c.ok(createAnswer{
 		Session: state.Record.ID, View: c.view, standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
-		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), Skew: skew, timed: c.timed(),
+		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), Skew: skew, Broken: broken, timed: c.timed(),
 	})
 }
 
-// skew is the view's, so that a new agent begins with what the agents before it measured; nil if it is not known.
-func (i *Ingest) skew(c *call) *int64 {
+// known is what a new agent begins with: the view's skew, which the agents before it measured, nil if it is not known; and the
+// sessions that were not folded to their end.
+func (i *Ingest) known(c *call) (skew *int64, broken []string) {
+	broken = []string{}
 	m, _, err := manifest.Load(c.ctx, i.store, c.view)
 	if errors.Is(err, manifest.ErrNoHead) {
-		return nil
+		return nil, broken
 	}
 	if err != nil {
 		i.logger.Warn("the view's clock could not be read", "view", c.view, "error", err)
-		return nil
+		return nil, broken
 	}
-	skew := m.Clock.Skew()
-	return &skew
+	for id, p := range m.Sessions {
+		if p.Broken {
+			broken = append(broken, id)
+		}
+	}
+	slices.Sort(broken)
+	ns := m.Clock.Skew()
+	return &ns, broken
 }
 
 // apply turns a request into an application, or says what is wrong with it.
@@ -210,7 +223,8 @@ func (i *Ingest) endSession(c *call) error {
 }
 
 func standingOf(s session.State) standing {
-	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Record.TimeoutSeconds / 3}
+	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Record.TimeoutSeconds / 3,
+		Epoch: s.Record.Epoch}
 	if s.Leads {
 		st.Role, st.IsLeader = "leader", true
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/fustor/fustor/agent/record"
+	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
@@ -40,8 +41,10 @@ type Source struct {
 	Exclude          []string `json:"exclude"`
 	NoDefaultExclude bool     `json:"no_default_exclude"`
 	CrossFilesystems bool     `json:"cross_filesystems"`
-	Workers          int      `json:"workers"` // 0: by the number of processors
-	Watch            string   `json:"watch"`   // auto, fanotify, inotify or none; empty: auto
+	Watch            string   `json:"watch"`     // auto, fanotify, inotify or none; empty: auto
+	Workers          int      `json:"workers"`   // at most, of a scan; 0: the default
+	ScanRate         int      `json:"scan_rate"` // entries a second; 0: no bound
+	IOIdle           bool     `json:"io_idle"`
 }
 
 // The types of senders.
@@ -187,6 +190,12 @@ func (l *loader) source(n ast.Node) Source {
 		"cross_filesystems": func(n ast.Node) { l.boolean(n, &s.CrossFilesystems) },
 		"watch":             func(n ast.Node) { l.oneOf(n, &s.Watch, "auto", "fanotify", "inotify", "none") },
 		"workers":           func(n ast.Node) { s.Workers = int(l.integer(n, 1, 1024)) },
+		"scan_rate":         func(n ast.Node) { s.ScanRate = int(l.integer(n, 0, 1e9)) },
+		"io_idle": func(n ast.Node) {
+			if l.boolean(n, &s.IOIdle); s.IOIdle && !scan.CanIdle {
+				l.problem(n, "io_idle is for Linux: leave it out, and bound scans with scan_rate")
+			}
+		},
 	}, "path")
 	s.NoDefaultExclude = !defaults
 	return s

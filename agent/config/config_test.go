@@ -32,6 +32,7 @@ sources:
     default_excludes: false
     cross_filesystems: true
     workers: 8
+    scan_rate: 5000
   home: {path: /home}
   again: *archive
 senders:
@@ -68,7 +69,7 @@ func TestWholeFile(t *testing.T) {
 		t.Errorf("pipes %s", got)
 	}
 	a, h, s := c.Pipes[0], c.Pipes[2], c.Pipes[3]
-	if a.Source.Path != "/mnt/archive" || len(a.Source.Exclude) != 2 || !a.Source.NoDefaultExclude || !a.Source.CrossFilesystems || a.Source.Workers != 8 ||
+	if a.Source.Path != "/mnt/archive" || len(a.Source.Exclude) != 2 || !a.Source.NoDefaultExclude || !a.Source.CrossFilesystems || a.Source.Workers != 8 || a.Source.ScanRate != 5000 ||
 		a.Sender.Key != "from-file" || a.Sender.Type != Upload || a.View != "archive" || a.Task != "t1" || a.SpoolSize != 10<<30 {
 		t.Errorf("%+v", a)
 	}
@@ -122,7 +123,7 @@ colour: red
 sources:
   one: {path: relative, exclude: ["[a"], workers: 0}
   one: {path: /x}
-  three: {path: 3}
+  three: {path: 3, scan_rate: -1}
 senders:
   up: {type: upload}
   st: {type: store, ingest: "ftp://x", api_key: a, api_key_file: nowhere}
@@ -147,6 +148,7 @@ pipes:
 		`agent.yaml:4:15: "relative" is not an absolute path`,
 		`agent.yaml:4:35: `,
 		`agent.yaml:4:51: must be a whole number from 1 to 1024`,
+		`agent.yaml:6:31: must be a whole number from 0 to 1000000000`,
 		`agent.yaml:5:3: "one" is given twice`,
 		`agent.yaml:6:17: must be a text`,
 		`agent.yaml:8:14: a sender of type upload needs ingest`,

@@ -18,7 +18,11 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // Do runs f; a panic in it is returned as a PanicError.
 func Do(f func() error) (err error) {
 	defer func() {
-		if v := recover(); v != nil {
+		switch v := recover().(type) {
+		case nil:
+		case *PanicError: // one of another goroutine, handed on
+			err = v
+		default:
 			err = &PanicError{v, debug.Stack()}
 		}
 	}()

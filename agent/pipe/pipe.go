@@ -396,6 +396,16 @@ func (s *Stream) Sealed() (session string, seq uint64, ok bool, err error) {
 	return s.session, s.seq - 1, true, nil
 }
 
+// Position is the session's last segment that an event added so far can be in.
+func (s *Stream) Position() (session string, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil && s.seq > 0 {
+		return s.session, s.seq - 1
+	}
+	return s.session, s.seq
+}
+
 // StartSkew is what the view knows of its file server's clock; it counts until the agent has measured by itself.
 func (s *Stream) StartSkew(ns int64) {
 	s.mu.Lock()

@@ -4,21 +4,22 @@
 // it was opened; every directory is handed to Cover, which watches it, before it is read, so that nothing falls between
 // a scan and the watch. What cannot be read is never taken for empty: an unreadable directory has no listing, and a name
 // whose lstat fails is left out of the ranges that its directory's listings speak of, so what is known of either stands;
-// both are reported. Memory is bounded by the workers, the names of the largest directory and the directories pending.
-// Package agent runs it.
+// both are reported. A call that does not return takes its worker along and nothing else: the path counts as unreadable,
+// another worker goes on, and the scan ends. Memory is bounded by the workers, the names of the largest directory and the
+// directories pending. Package agent runs it.
 package scan
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
+	"iter"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/fustor/fustor/agent/guard"
+	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -35,14 +36,49 @@ type Place interface {
 	Done()
 }
 
+// Known is a directory as an earlier scan listed it.
+type Known struct {
+	Name string
+	// Mtime is the directory's when it was listed in full, ns. 0: it was not, or that mtime proves nothing.
+	Mtime int64
+	Dirs  []*Known // its subdirectories, sorted by name
+}
+
+// Child is the subdirectory of that name; nil if there is none. k may be nil.
+func (k *Known) Child(name string) *Known {
+	if k == nil {
+		return nil
+	}
+	if i, ok := k.find(name); ok {
+		return k.Dirs[i]
+	}
+	return nil
+}
+
+// Insert adds a subdirectory that is not there yet.
+func (k *Known) Insert(c *Known) {
+	i, _ := k.find(c.Name)
+	k.Dirs = slices.Insert(k.Dirs, i, c)
+}
+
+func (k *Known) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(k.Dirs, name, func(d *Known, name string) int { return strings.Compare(d.Name, name) })
+}
+
 // Config is what to scan, and where to.
 type Config struct {
-	Root             tree.Root
+	Root             tree.Root // close it by Hangs.Close
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
-	Workers          int // default: two for each processor, at most 32
+	Workers          int // at most; default 32. A scan begins with few and finds out how many are good for the file server
 	Evidence         event.Evidence
 	Now              func() int64 // the store's time, strictly growing, ns
+	// Rate, unless nil, bounds the entries looked at. Idle has the workers get the disk and the processor when nobody
+	// else wants them.
+	Rate *Rate
+	Idle bool
+	// Hangs are the calls that do not return; nil: the scan has its own.
+	Hangs *hang.Calls
 	// Cover, unless nil, watches an open directory. ErrMoved passes it over.
 	Cover func(root tree.Root, d tree.Dir, path string) (Place, error)
 	// Emit takes the events; it may wait. The event is reused afterwards. place is nil for marks. Without Emit, the
@@ -52,9 +88,14 @@ type Config struct {
 	OnError func(path string, err error)
 	Counts  *Counts // must not be nil
 	// Unchanged, unless nil, is asked with a directory's mtime whether its entries need no look; the event then says no
-	// more than that. Listed is told of every directory that was listed in full.
+	// more than that. Listed is told of every directory that was listed in full, once its listing was emitted, with its
+	// subdirectories.
 	Unchanged func(path string, mtime int64) bool
-	Listed    func(path string, mtime int64)
+	Listed    func(path string, mtime int64, subdirectories iter.Seq[string])
+	// Known, unless nil, is the directory that the scan begins with. One whose mtime is as it is known is not read: nothing is
+	// emitted, its subdirectories are the known ones, and Kept (unless nil) is told.
+	Known *Known
+	Kept  func(path string, mtime int64)
 	// Shallow leaves the subdirectories out.
 	Shallow bool
 }
@@ -74,36 +115,43 @@ func (c *Counts) Mark(kind event.MarkKind) event.Mark {
 
 // Run scans from the directory at path down. It ends early when ctx does or Emit fails.
 func Run(ctx context.Context, cfg Config, path string) error {
-	workers := cfg.Workers
-	if workers <= 0 {
-		workers = min(32, 2*runtime.GOMAXPROCS(0))
+	return RunAll(ctx, cfg, []string{path})
+}
+
+// RunAll scans from each of the directories down, none of which is below another unless the scan is shallow.
+func RunAll(ctx context.Context, cfg Config, paths []string) error {
+	if cfg.Workers <= 0 {
+		cfg.Workers = defaultWorkers
+	}
+	if cfg.Hangs == nil {
+		cfg.Hangs = hang.New(0, nil)
+	}
+	if err := cfg.Hangs.Full(); err != nil {
+		return fmt.Errorf("scan %q: %w", paths[0], err)
 	}
 	q := newQueue()
-	parent, name := "", path
-	if path != "/" {
-		parent, name = event.Split(path)
-		if parent != "/" {
-			parent = parent[:len(parent)-1]
+	tasks := make([]task, len(paths))
+	for i, path := range paths {
+		tasks[i] = task{name: path, known: cfg.Known}
+		if path != "/" {
+			parent, name := event.Split(path)
+			tasks[i].parent, tasks[i].name = parent[:max(1, len(parent)-1)], name
 		}
 	}
-	q.push([]task{{parent, name}})
-	group, workCtx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(workCtx, q.stop)
-	defer stop()
-	for range workers {
-		group.Go(func() error {
-			w := worker{cfg: &cfg, queue: q}
-			return guard.Do(func() error { return w.run(workCtx) })
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("scan %q: %w", path, err)
+	q.push(tasks)
+	if err := newCrew(ctx, &cfg, q).run(); err != nil {
+		return fmt.Errorf("scan %q: %w", paths[0], err)
 	}
 	return ctx.Err()
 }
 
 // task is a directory to be read. The path is put together late: many tasks of one directory share parent.
-type task struct{ parent, name string }
+type task struct {
+	parent, name string
+	dev          uint64 // 0: not known
+	known        *Known
+	hangs        bool // a call for it hung: it is only to be reported
+}
 
 func (t task) path() string {
 	if t.parent == "" {
@@ -118,6 +166,7 @@ type queue struct {
 	change  *sync.Cond
 	tasks   []task
 	pending int // in tasks, or being worked on
+	waiting int // workers
 	stopped bool
 }
 
@@ -141,13 +190,30 @@ func (q *queue) push(tasks []task) {
 	q.change.Broadcast()
 }
 
+// again puts back a task that was popped and is not done.
+func (q *queue) again(t task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tasks = append(q.tasks, t)
+	q.change.Broadcast()
+}
+
+// short reports whether workers wait for tasks.
+func (q *queue) short() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting > 0
+}
+
 // pop waits for a task; false means that all is done, or stopped.
 func (q *queue) pop() (task, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.waiting++
 	for len(q.tasks) == 0 && q.pending > 0 && !q.stopped {
 		q.change.Wait()
 	}
+	q.waiting--
 	if len(q.tasks) == 0 || q.stopped {
 		return task{}, false
 	}

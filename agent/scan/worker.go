@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
+	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -21,40 +23,62 @@ const (
 // worker reads one directory after the other and keeps its buffers.
 type worker struct {
 	cfg      *Config
+	crew     *crew
 	queue    *queue
+	task     task
 	names    tree.Names
 	entries  []event.Entry
 	holes    []string
+	hanging  map[string]bool // of holes: those that hang
 	children []task
 	event    event.Event
+	call     call
+	fate     fate
+	begun    time.Time     // when the calls that are measured began; zero: they do not
+	spent    time.Duration // on the task, in calls
+	calls    int
 }
 
+// run works until nothing is left, the crew is too large, or a call of this worker has hung.
 func (w *worker) run(ctx context.Context) error {
-	for {
+	if w.cfg.Idle {
+		beIdle()
+	}
+	for !w.crew.tooMany(w) {
 		t, ok := w.queue.pop()
 		if !ok {
 			return ctx.Err()
 		}
-		w.children = w.children[:0]
+		w.task, w.children = t, w.children[:0]
 		err := w.directory(ctx, t.path())
+		if errors.Is(err, errAbandoned) {
+			return err
+		}
 		if !w.cfg.Shallow {
 			w.queue.push(w.children)
 		}
+		w.crew.measured(w)
 		w.queue.done()
 		if err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // directory reads one directory. It fails only where the scan cannot go on.
 func (w *worker) directory(ctx context.Context, path string) error {
-	failure := w.persist(ctx, path)
+	failure := hang.Error("scan", path)
+	if !w.task.hangs && !w.cfg.Hangs.Blocked(path, w.task.dev) {
+		failure = w.persist(ctx, path)
+	}
 	if failure != nil {
 		w.children = w.children[:0]
 	}
 	var fatal fatalError
 	switch {
+	case errors.Is(failure, errAbandoned):
+		return failure
 	case failure == nil, tree.Gone(failure), errors.Is(failure, ErrMoved):
 		return nil
 	case errors.As(failure, &fatal):
@@ -70,9 +94,13 @@ func (w *worker) persist(ctx context.Context, path string) error {
 	changes, failures := 0, 0
 	for {
 		w.children = w.children[:0]
+		w.watchClock()
 		changed, err := w.attempt(ctx, path, changes < rereads)
+		w.stopClock()
 		var fatal fatalError
 		switch {
+		case errors.Is(err, errAbandoned):
+			return err
 		case changed:
 			changes++
 		case err == nil, tree.Gone(err), errors.Is(err, ErrMoved), errors.Is(err, fs.ErrPermission), errors.As(err, &fatal):
@@ -112,30 +140,37 @@ func reason(err error) string {
 // attempt opens, covers, reads and emits a directory. If picky, it emits nothing of one that changed meanwhile.
 func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed bool, err error) {
 	observed := w.cfg.Now()
-	d, err := w.cfg.Root.OpenDir(path)
+	d, err := w.open(path)
 	if err != nil {
 		return false, err
 	}
 	defer d.Close()
-	before, err := d.Info()
+	before, err := w.info(d)
 	if err != nil {
 		return false, err
 	}
 	if before.ID.Dev != w.cfg.Root.Info().ID.Dev && !w.cfg.CrossFilesystems {
 		return false, nil
 	}
+	w.task.dev = before.ID.Dev
 	var place Place
 	if w.cfg.Cover != nil {
-		if place, err = w.cfg.Cover(w.cfg.Root, d, path); err != nil {
+		if place, err = w.cover(d, path); err != nil {
 			return false, err
 		}
 		defer place.Done()
-		if before, err = d.Info(); err != nil { // as it is now that it is watched
+		if before, err = w.info(d); err != nil { // as it is now that it is watched
 			return false, err
 		}
 	}
-	w.names.Reset()
-	if err := d.Read(&w.names); err != nil {
+	if err := w.wait(ctx, 1); err != nil {
+		return false, err
+	}
+	if k := w.task.known; k != nil && k.Mtime != 0 && k.Mtime == before.Entry.MtimeNs {
+		w.keep(path, k)
+		return false, nil
+	}
+	if err := w.read(d); err != nil {
 		return false, err
 	}
 	w.names.Keep(func(name string) bool { return !w.cfg.Excludes.Match(path, name) })
@@ -146,6 +181,7 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	_, before.Entry.Name = event.Split(path)
 	if w.cfg.Unchanged != nil && w.cfg.Unchanged(path, before.Entry.MtimeNs) {
 		w.coverChildren(path)
+		w.stopClock()
 		ev := event.Event{Kind: event.Unchanged, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry}
 		if err := w.cfg.Emit(ctx, &ev, nil); err != nil {
 			return false, fatalError{err}
@@ -158,28 +194,50 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	return w.list(ctx, d, place, picky)
 }
 
+// keep takes a directory for what is known of it.
+func (w *worker) keep(path string, k *Known) {
+	w.cfg.Counts.Directories.Add(1)
+	for _, c := range k.Dirs {
+		w.children = append(w.children, task{parent: path, name: c.Name, known: c})
+	}
+	if w.cfg.Kept != nil {
+		w.cfg.Kept(path, k.Mtime)
+	}
+}
+
+// wait waits until so many entries may be looked at.
+func (w *worker) wait(ctx context.Context, entries int) error {
+	if w.cfg.Rate == nil {
+		return nil
+	}
+	w.stopClock()
+	defer w.watchClock()
+	return w.cfg.Rate.Wait(ctx, entries)
+}
+
 // coverChildren pushes the subdirectories without looking at anything.
 func (w *worker) coverChildren(path string) {
 	w.cfg.Counts.Directories.Add(1)
 	for i := range w.names.Len() {
 		if w.names.MayBeDirectory(i) {
-			w.children = append(w.children, task{path, strings.Clone(w.names.At(i))})
+			name := strings.Clone(w.names.At(i))
+			w.children = append(w.children, task{parent: path, name: name, known: w.task.known.Child(name)})
 		}
 	}
 }
 
 // list looks at every name and emits the listing, in chunks if it is long.
 func (w *worker) list(ctx context.Context, d tree.Dir, place Place, picky bool) (changed bool, err error) {
-	w.holes = w.holes[:0]
+	w.holes, w.hanging = w.holes[:0], w.cfg.Hangs.Names(w.event.Path)
 	var sum sums
 	n := w.names.Len()
 	for first := 0; first == 0 || first < n; first += chunk {
 		last := min(n, first+chunk)
-		if err := w.look(d, first, last, &sum); err != nil {
+		if err := w.lookAll(ctx, d, first, last, &sum); err != nil {
 			return false, err
 		}
 		if picky && n <= chunk { // a longer one is never at rest while others write to it
-			after, err := d.Info()
+			after, err := w.info(d)
 			if err != nil || after.Entry.MtimeNs != w.event.Entry.MtimeNs {
 				return err == nil, err
 			}
@@ -191,15 +249,47 @@ func (w *worker) list(ctx context.Context, d tree.Dir, place Place, picky bool) 
 		if last < n {
 			w.event.To = w.names.At(last)
 		}
-		if err := w.emit(ctx, place); err != nil {
+		w.stopClock()
+		err := w.emit(ctx, place)
+		w.watchClock()
+		if err != nil {
 			return false, err
 		}
 	}
 	sum.addTo(w.cfg.Counts)
 	if w.cfg.Listed != nil && len(w.holes) == 0 {
-		w.cfg.Listed(w.event.Path, w.event.Entry.MtimeNs)
+		w.cfg.Listed(w.event.Path, w.event.Entry.MtimeNs, w.subdirectories)
 	}
 	return false, w.reportHoles(ctx)
+}
+
+// subdirectories are the names of those that the worker has found in its directory.
+func (w *worker) subdirectories(yield func(string) bool) {
+	for _, c := range w.children {
+		if !yield(c.name) {
+			return
+		}
+	}
+}
+
+// lookAll looks at the names from first to before last as fast as the rate allows.
+func (w *worker) lookAll(ctx context.Context, d tree.Dir, first, last int, sum *sums) error {
+	w.entries = w.entries[:0]
+	const step = 256
+	for at := first; at < last; {
+		to := last
+		if w.cfg.Rate != nil {
+			to = min(last, at+step)
+			if err := w.wait(ctx, to-at); err != nil {
+				return err
+			}
+		}
+		if err := w.look(d, at, to, sum); err != nil {
+			return err
+		}
+		at = to
+	}
+	return nil
 }
 
 // sums are the counts of one directory.
@@ -212,34 +302,59 @@ func (s *sums) addTo(c *Counts) {
 	c.Bytes.Add(s.bytes)
 }
 
-// look fills w.entries with the names from first to before last, and notes the subdirectories.
+// look adds the names from first to before last to w.entries, and notes the subdirectories.
 func (w *worker) look(d tree.Dir, first, last int, sum *sums) error {
-	w.entries = w.entries[:0]
-	holes := len(w.holes)
+	w.call.begin(first)
 	for i := first; i < last; i++ {
+		name := w.names.At(i)
+		if w.hanging != nil && w.hanging[name] {
+			if err := w.hole(name, hang.ErrHangs); err != nil {
+				w.call.end()
+				return err
+			}
+			continue
+		}
+		if i > first && !w.call.next(i) {
+			return errAbandoned
+		}
 		info, err := d.Lstat(&w.names, i)
-		for try := 0; err != nil && !tree.Gone(err) && try < retries; try++ {
+		for try := 0; err != nil && !tree.Gone(err) && try < retries && w.call.next(i); try++ {
 			info, err = d.Lstat(&w.names, i)
 		}
-		name := w.names.At(i)
-		switch {
-		case err != nil && tree.Gone(err):
-			continue
-		case err == nil && len(w.event.Path)+1+len(name) > event.MaxText:
-			err = fmt.Errorf("a path of more than %d bytes", event.MaxText)
-			fallthrough
-		case err != nil:
-			if w.holes = append(w.holes, name); len(w.holes) > maxHoles {
-				return fmt.Errorf("lstat fails for more than %d names: %w", maxHoles, err)
-			}
-			if w.cfg.OnError != nil && len(w.holes) > holes {
-				w.cfg.OnError(event.Join(w.event.Path, name), err)
-			}
+		if err == nil && len(w.event.Path)+1+len(name) <= event.MaxText {
+			info.Entry.Name = name
+			w.entries = append(w.entries, info.Entry)
+			w.count(&info, sum)
 			continue
 		}
-		info.Entry.Name = name
-		w.entries = append(w.entries, info.Entry)
-		w.count(&info, sum)
+		if !w.call.next(i) {
+			return errAbandoned
+		}
+		switch {
+		case err == nil:
+			err = fmt.Errorf("a path of more than %d bytes", event.MaxText)
+		case tree.Gone(err):
+			continue
+		}
+		if err := w.hole(name, err); err != nil {
+			w.call.end()
+			return err
+		}
+	}
+	w.calls += last - first
+	if !w.call.end() {
+		return errAbandoned
+	}
+	return nil
+}
+
+// hole notes a name that cannot be looked at.
+func (w *worker) hole(name string, err error) error {
+	if w.holes = append(w.holes, name); len(w.holes) > maxHoles {
+		return fmt.Errorf("lstat fails for more than %d names: %w", maxHoles, err)
+	}
+	if w.cfg.OnError != nil {
+		w.cfg.OnError(event.Join(w.event.Path, name), err)
 	}
 	return nil
 }
@@ -248,7 +363,8 @@ func (w *worker) count(info *tree.Info, sum *sums) {
 	switch info.Entry.Type {
 	case event.Directory:
 		if info.ID.Dev == w.cfg.Root.Info().ID.Dev || w.cfg.CrossFilesystems {
-			w.children = append(w.children, task{w.event.Path, strings.Clone(info.Entry.Name)})
+			name := strings.Clone(info.Entry.Name)
+			w.children = append(w.children, task{parent: w.event.Path, name: name, dev: info.ID.Dev, known: w.task.known.Child(name)})
 		}
 	case event.File:
 		sum.files++
@@ -303,9 +419,13 @@ func (w *worker) reportHoles(ctx context.Context) error {
 		if !event.ValidPath(path) || len(path) > event.MaxText {
 			continue
 		}
+		message := "lstat failed"
+		if w.hanging[name] {
+			message = hang.ErrHangs.Error()
+		}
 		mark := event.Event{
 			Kind: event.Marked, Evidence: w.cfg.Evidence, ObservedAt: w.cfg.Now(), Path: path,
-			Mark: event.Mark{Kind: event.SubtreeError, Errors: 1, Message: "lstat failed"},
+			Mark: event.Mark{Kind: event.SubtreeError, Errors: 1, Message: message},
 		}
 		if err := w.cfg.Emit(ctx, &mark, nil); err != nil {
 			return fatalError{err}

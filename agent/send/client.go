@@ -66,6 +66,7 @@ type Standing struct {
 	// LeaseTTLSeconds is how long a renewal holds, and LeaseRenewed that this answer is one.
 	LeaseTTLSeconds float64 `json:"lease_ttl_s"`
 	LeaseRenewed    bool    `json:"lease_renewed"`
+	Epoch           string  `json:"view_epoch"` // of the view's lives; empty: not known
 	Message         string  `json:"message"`
 }
 
@@ -78,6 +79,8 @@ type Session struct {
 	AuditIntervalSec float64 `json:"audit_interval_sec"`
 	SentinelSec      float64 `json:"sentinel_interval_sec"`
 	SkewNs           *int64  `json:"skew_ns"`
+	// Broken are sessions whose segments the view may lack.
+	Broken []string `json:"broken_sessions"`
 }
 
 // Registration is what a new session says of itself.

@@ -63,6 +63,15 @@ type Dir interface {
 	Close()
 }
 
+// Bounded is a Dir whose calls are given up when they take too long, as those of package hang.
+type Bounded interface {
+	Dir
+	// Bare is the directory below it, for those who ask the kernel for something.
+	Bare() Dir
+	// Within makes a call that uses the directory. After an error it may still be under way.
+	Within(call func()) error
+}
+
 // Looker looks at single paths. It may keep the last parent directory open, so give it paths of one directory in a row.
 type Looker interface {
 	// Lstat looks at path now.
@@ -192,6 +201,11 @@ func (n *Names) Sort() {
 func (n *Names) At(i int) string {
 	r := n.refs[i]
 	return n.all[r.start : r.start+r.size]
+}
+
+// Clone is a copy that shares nothing.
+func (n *Names) Clone() Names {
+	return Names{text: slices.Clone(n.text), refs: slices.Clone(n.refs), all: n.all}
 }
 
 // MayBeDirectory reports false where the directory itself says that the i-th entry is something else.

@@ -72,12 +72,12 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, er
 		return w.covered(root, false, err, NoWatch, path, info)
 	}
 	w.mu.Lock()
-	if w.blind {
-		w.mu.Unlock()
+	blind := w.blind
+	w.mu.Unlock()
+	if blind {
 		return anywhere{}, nil
 	}
-	id, err := w.watchLocked(d, path, info)
-	w.mu.Unlock()
+	id, err := w.watch(d, path, info)
 	if err != nil {
 		return nil, err
 	}
@@ -193,40 +193,49 @@ func (p *place) Done() {
 	p.node.reading--
 }
 
-// watchLocked watches an open directory. Where that cannot be, or others need the watches more, it answers NoWatch and no
-// error: the directory is known, and audited.
-func (w *Watcher) watchLocked(d tree.Dir, path string, info tree.Info) (WatchID, error) {
-	active := w.activity(info)
-	held := path == "/"
-	if n := w.model.lookup(path); n != nil && n.id == info.ID {
-		active = max(active, n.active)
-		held = held || n.watch != NoWatch
-	}
-	if !held && !w.makeRoom(active) {
-		w.deny(errBudget)
+// watch watches an open directory. Where that cannot be, or others need the watches more, it answers NoWatch and no error:
+// the directory is known, and audited. It may take long where a file server does, so the lock must not be held.
+func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (WatchID, error) {
+	active, room := w.roomFor(path, info)
+	if !room {
 		return NoWatch, nil
 	}
 	id, err := w.add(d, path)
-	if errors.Is(err, ErrLimit) { // less than was thought: others have taken them
-		w.budget.max = max(1, len(w.model.byWatch))
-		if w.makeRoom(active) {
-			id, err = w.add(d, path)
-		}
+	if errors.Is(err, ErrLimit) && w.roomInLess(active) {
+		id, err = w.add(d, path)
 	}
 	if errors.Is(err, ErrLimit) || errors.Is(err, ErrRefused) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.deny(err)
 		return NoWatch, nil
 	}
 	return id, err
 }
 
-func (w *Watcher) add(d tree.Dir, path string) (WatchID, error) {
-	if w.cfg.addError != nil {
-		if err := w.cfg.addError(path); err != nil {
-			return NoWatch, err
-		}
+// roomFor reports whether a directory may have a watch, and how active it was last.
+func (w *Watcher) roomFor(path string, info tree.Info) (active int64, room bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	active = w.activity(info)
+	held := path == "/"
+	if n := w.model.lookup(path); n != nil && n.id == info.ID {
+		active = max(active, n.active)
+		held = held || n.watch != NoWatch
 	}
-	return w.notifier.Add(w.cfg.Root, d, path)
+	if held || w.makeRoom(active) {
+		return active, true
+	}
+	w.deny(errBudget)
+	return active, false
+}
+
+// roomInLess takes note that there are fewer watches than was thought, as others have taken them, and makes room in what there is.
+func (w *Watcher) roomInLess(active int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budget.max = max(1, len(w.model.byWatch))
+	return w.makeRoom(active)
 }
 
 // deny takes note of a directory that gets no watch.
@@ -248,6 +257,28 @@ func (w *Watcher) short(err error) {
 	}
 	w.cfg.Logger.Warn("there are more directories than watches; those that were active last are watched, the others audited",
 		"watches", len(w.model.byWatch), "hint", LimitHint)
+}
+
+// add asks for a watch, for as long as the directory may be asked for anything.
+func (w *Watcher) add(d tree.Dir, path string) (id WatchID, err error) {
+	if w.cfg.addError != nil {
+		if err := w.cfg.addError(path); err != nil {
+			return NoWatch, err
+		}
+	}
+	bounded, ok := d.(tree.Bounded)
+	if !ok {
+		return w.notifier.Add(w.cfg.Root, d, path)
+	}
+	var got struct {
+		id  WatchID
+		err error
+	}
+	answer := &got
+	if err := bounded.Within(func() { answer.id, answer.err = w.notifier.Add(w.cfg.Root, bounded.Bare(), path) }); err != nil {
+		return NoWatch, err
+	}
+	return got.id, got.err
 }
 
 // LimitHint is what to do about the limit on watches.
@@ -287,6 +318,13 @@ func identify(sys tree.System, path string) (rootIdentity, error) {
 		return rootIdentity{}, fmt.Errorf("look above the root: %w", err)
 	}
 	return rootIdentity{id: root.Info().ID, mounted: above != root.Info().ID.Dev}, nil
+}
+
+// Root is which directory the root is.
+func (w *Watcher) Root() tree.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.identity.id
 }
 
 // OpenRoot opens the root, if it is the directory that it was.

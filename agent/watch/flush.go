@@ -320,12 +320,13 @@ func (w *Watcher) attach(d tree.Dir, path string) error {
 	if err != nil {
 		return err
 	}
+	id, err := w.watch(d, path, info)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	id, err := w.watchLocked(d, path, info)
-	if err == nil {
-		_, err = w.enterModel(path, id, info)
-	}
+	_, err = w.enterModel(path, id, info)
 	return err
 }
 

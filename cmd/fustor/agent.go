@@ -46,6 +46,9 @@ type agentCmd struct {
 	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
 	Watch            string        `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"How to watch: auto, the best that works; fanotify or inotify; none, to leave it to audits (default: ${default})."`
 	Metrics          string        `placeholder:"HOST:PORT" env:"FUSTOR_AGENT_METRICS" help:"Serve metrics for Prometheus there, on /metrics."`
+	ScanWorkers      int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_WORKERS" help:"At most so many calls into the tree at once in a scan (default: 32)."`
+	ScanRate         int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_RATE" help:"Look at no more than N entries a second in scans."`
+	IOIdle           bool          `name:"io-idle" env:"FUSTOR_AGENT_IO_IDLE" help:"Scan with the lowest priorities for disk and processor (Linux)."`
 	CrossFileSystems bool          `help:"Also index other file systems that are mounted below DIR."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
 }
@@ -70,6 +73,7 @@ Examples:
     fustor agent /mnt/data --ingest http://ingest:8081 --view research
     fustor agent --config /etc/fustor/agent.yaml
     FUSTOR_API_KEY=… fustor agent /mnt/data --ingest https://ingest.example.org --agent-id nfs07
+    fustor agent /mnt/data --scan-rate 5000 --io-idle --ingest http://ingest:8081
     fustor agent /mnt/data --sender echo | jq -c 'select(.kind == "delete")'`
 }
 
@@ -91,10 +95,14 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if err := c.checkSender(); err != nil {
 		return err
 	}
+	if err := c.checkScan(); err != nil {
+		return err
+	}
 	log := a.logger("agent")
 	o := agent.Options{
 		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
 		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Watch: c.Watch, Logger: log, Version: buildVersion().Version,
+		ScanWorkers: c.ScanWorkers, ScanRate: c.ScanRate, IOIdle: c.IOIdle,
 	}
 	if c.ClockOffset != 0 {
 		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
@@ -120,6 +128,19 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 		o.Spool = filepath.Join(cmp.Or(c.Spool, strings.TrimSuffix(o.StateFile, ".json")+".spool"), c.View)
 	}
 	return c.runAgent(ctx, a, o)
+}
+
+// checkScan checks what is said of scans.
+func (c *agentCmd) checkScan() error {
+	switch {
+	case c.ScanRate < 0:
+		return usageError("--scan-rate %d: entries a second, 0 for no bound", c.ScanRate)
+	case c.ScanWorkers < 0 || c.ScanWorkers > 1024:
+		return usageError("--scan-workers %d: 1 to 1024, or 0 for the default", c.ScanWorkers)
+	case c.IOIdle && !agent.CanIdle:
+		return usageError("--io-idle is for Linux: leave it out, and bound scans with --scan-rate")
+	}
+	return nil
 }
 
 func (c *agentCmd) runAgent(ctx context.Context, a *app, o agent.Options) error {

@@ -288,7 +288,7 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 		Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
 		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems,
-		ScanWorkers: p.Source.Workers, Watch: p.Source.Watch, Logger: log, Registry: metrics, Version: buildVersion().Version,
+		ScanWorkers: p.Source.Workers, ScanRate: p.Source.ScanRate, IOIdle: p.Source.IOIdle, Watch: p.Source.Watch, Logger: log, Registry: metrics, Version: buildVersion().Version,
 		Reload: func() (string, error) {
 			done, err := s.reload()
 			return done.String(), err

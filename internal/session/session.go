@@ -30,6 +30,7 @@ type Record struct {
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
 	Ended       bool   `json:"ended,omitempty"`
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
+	Epoch       string `json:"epoch,omitempty"`        // of the roster that it was entered in
 	Nonce       string `json:"nonce"`
 }
 
@@ -47,6 +48,8 @@ type Lease struct {
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays
 // until it has ended and the compactor has folded it to its end.
 type Roster struct {
+	// Epoch is which of the view's lives this is: made with the roster, and anew by whoever starts the view over.
+	Epoch    string                 `json:"epoch,omitempty"`
 	Sessions map[string]RosterEntry `json:"sessions"`
 	Nonce    string                 `json:"nonce"`
 }

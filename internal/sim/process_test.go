@@ -110,6 +110,8 @@ func (p *process) look(what, path string) error {
 	if err != nil {
 		return err
 	}
+	p.w.looks.Add(1)
+	defer p.w.looks.Add(-1)
 	time.Sleep(took)
 	switch {
 	case !p.lives():

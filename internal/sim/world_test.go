@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +39,10 @@ type world struct {
 	store  *Store
 	keys   *access.Authenticator
 	mounts []*Mount
+	// Agents that remember do so in files of this directory; empty: they do not. Looks that take longer than hangAfter hang.
+	dir       string
+	hangAfter time.Duration
+	looks     atomic.Int32 // under way
 
 	ingests    []*ingestHost
 	components []*component
@@ -61,6 +67,14 @@ func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any
 		m := w.server.Mount(w.random(fmt.Sprint("mount ", h)))
 		m.Staleness = w.plan.staleness
 		w.mounts = append(w.mounts, m)
+	}
+	files := w.random("files")
+	w.hangAfter = time.Duration(1+files.Int64N(20)) * 500 * time.Millisecond
+	if files.IntN(3) > 0 {
+		var err error
+		if w.dir, err = os.MkdirTemp("", "fustor-sim"); err != nil {
+			return nil, err
+		}
 	}
 	config := viewconfig.Default(view)
 	config.SessionTimeoutSeconds, config.AuditIntervalSeconds = w.plan.timeout.Seconds(), w.plan.audit.Seconds()
@@ -255,6 +269,11 @@ func (w *world) newAgent(p *process, id string, m *Mount, clock *hostClock) (*ag
 		IngestURL: "http://ingest", IngestHTTP: &http.Client{Transport: network{p}, Timeout: 20 * time.Second},
 		Logger: w.logger(p.name),
 	}
+	if w.dir != "" {
+		o.StateFile = filepath.Join(w.dir, id+".json")
+		o.Tuning.Racy = w.plan.staleness + time.Second
+	}
+	o.Tuning.HangAfter = w.hangAfter
 	o.Tuning.SegmentAge = w.plan.segments
 	o.Tuning.SettleAfter, o.Tuning.GracePeriod = w.plan.staleness+3*time.Second, time.Second
 	o.Tuning.Steady, o.Tuning.Wall = func() int64 { return int64(time.Since(w.trace.begin)) }, clock.now
@@ -268,8 +287,16 @@ func (w *world) newAgent(p *process, id string, m *Mount, clock *hostClock) (*ag
 // run lives through the seed: it grows a tree, starts everything, lets the tree change and things break, then ends the
 // faults and waits until the view is the tree.
 func (w *world) run() error {
+	if w.dir != "" {
+		defer os.RemoveAll(w.dir)
+	}
 	w.build()
 	ctx, cancel := context.WithCancel(context.Background())
+	defer func() {
+		for w.looks.Load() > 0 { // those that hang outlive their agents
+			time.Sleep(time.Second)
+		}
+	}()
 	defer w.group.Wait()
 	defer cancel()
 	first := w.user("before", w.mounts[len(w.mounts)-1])
