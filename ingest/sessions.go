@@ -47,6 +47,8 @@ type standing struct {
 	LeaseTTL     float64 `json:"lease_ttl_s"`
 	LeaseRenewed bool    `json:"lease_renewed"`
 	Heartbeat    float64 `json:"heartbeat_interval_seconds"`
+	// Epoch is the view's: what an agent remembers of its tree in another one is void.
+	Epoch string `json:"view_epoch"`
 }
 
 type createAnswer struct {
@@ -205,7 +207,8 @@ func (i *Ingest) endSession(c *call) error {
 }
 
 func standingOf(s session.State) standing {
-	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Record.TimeoutSeconds / 3}
+	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Record.TimeoutSeconds / 3,
+		Epoch: s.Record.Epoch}
 	if s.Leads {
 		st.Role, st.IsLeader = "leader", true
 	}

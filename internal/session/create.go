@@ -123,16 +123,24 @@ func (e *enrolment) try(ctx context.Context) error {
 	if err := e.conflict(roster.value); err != nil {
 		return err
 	}
-	if !e.written.exists() {
-		if e.written, err = l.writeRecord(ctx, e.record, store.Meta{}); err != nil {
+	epoch := roster.value.Epoch
+	if !roster.exists() {
+		if epoch, err = newNonce(l.random); err != nil {
 			return err
 		}
 	}
-	next := Roster{Sessions: e.swept(roster.value)}
+	if !e.written.exists() || e.record.Epoch != epoch { // the record may be of an attempt before a reset
+		e.record.Epoch = epoch
+		if e.written, err = l.writeRecord(ctx, e.record, e.written.meta); err != nil {
+			return err
+		}
+	}
+	next := Roster{Epoch: epoch, Sessions: e.swept(roster.value)}
 	if len(next.Sessions) >= MaxSessions {
 		return fmt.Errorf("%w: %d in its roster", ErrFull, len(next.Sessions))
 	}
-	next.Sessions[e.record.ID] = RosterEntry{Task: e.record.Task, Agent: e.record.Agent, TimeoutSeconds: e.record.TimeoutSeconds, CreatedAt: e.record.CreatedAt}
+	next.Sessions[e.record.ID] = RosterEntry{Task: e.record.Task, Agent: e.record.Agent, TimeoutSeconds: e.record.TimeoutSeconds, CreatedAt: e.record.CreatedAt,
+		Epoch: epoch}
 	if next.Nonce, err = newNonce(l.random); err != nil {
 		return err
 	}

@@ -24,7 +24,8 @@ type Record struct {
 	CanRealtime    bool           `json:"can_realtime"`
 	ClientInfo     map[string]any `json:"client_info,omitempty"`
 	AgentStatus    map[string]any `json:"agent_status,omitempty"`
-	CreatedAt      int64          `json:"created_at_ns"` // the store's time
+	CreatedAt      int64          `json:"created_at_ns"`   // the store's time
+	Epoch          string         `json:"epoch,omitempty"` // of the view, in which the session began
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
 	Ended       bool   `json:"ended,omitempty"`
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
@@ -45,6 +46,9 @@ type Lease struct {
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays
 // until it has ended and the compactor has folded it to its end.
 type Roster struct {
+	// Epoch is which of the view's lives this is; a reset gives it a new one. Sessions of other epochs are over, and their
+	// segments are not folded.
+	Epoch    string                 `json:"epoch,omitempty"`
 	Sessions map[string]RosterEntry `json:"sessions"`
 	Nonce    string                 `json:"nonce"`
 }
@@ -55,6 +59,7 @@ type RosterEntry struct {
 	Agent          string  `json:"agent_id"`
 	TimeoutSeconds float64 `json:"session_timeout_seconds"`
 	CreatedAt      int64   `json:"created_at_ns"`
+	Epoch          string  `json:"epoch,omitempty"`
 	// Ended is set, at the latest, by the next session that is created after this one ended. It saves a look at the
 	// record: an entry without it may have ended all the same.
 	Ended bool `json:"ended,omitempty"`
