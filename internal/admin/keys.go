@@ -144,3 +144,22 @@ func (a *Admin) RevokeKey(ctx context.Context, scope access.Views, word string) 
 	}
 	return found[0], a.store.Delete(ctx, layout.KeyConfig(found[0].hash))
 }
+
+// RegisterKey registers a key that was made elsewhere. It reports whether it did: a key that has the same rights already
+// is left as it is. One that has others must be revoked first.
+func (a *Admin) RegisterKey(ctx context.Context, n NewKey, secret string) (made bool, err error) {
+	record := access.Record{Name: n.Name, Roles: n.Roles, Views: n.Views, CreatedAt: a.now().UnixNano(), ExpiresAt: n.ExpiresAt}
+	err = access.Register(ctx, a.store, secret, record)
+	if !errors.Is(err, store.ErrLost) {
+		return err == nil, err
+	}
+	object, err := a.store.Get(ctx, layout.KeyConfig(access.Hash(secret)))
+	if err != nil {
+		return false, err
+	}
+	known, err := access.DecodeRecord("the record", object.Body)
+	if err == nil && slices.Equal(known.Roles, n.Roles) && within(known.Views, n.Views) && within(n.Views, known.Views) {
+		return false, nil
+	}
+	return false, refuse(Conflict, "revoke it, or register a new key", "key %s is registered with other rights", access.Hash(secret)[:idLength])
+}

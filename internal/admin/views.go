@@ -169,7 +169,16 @@ func (a *Admin) saveView(ctx context.Context, c viewconfig.Config, etag string) 
 	if err != nil {
 		return fmt.Errorf("encode configuration: %w", err)
 	}
-	if _, err := store.Swap(ctx, a.store, layout.ViewConfig(c.View), body, etag); err != nil {
+	key := layout.ViewConfig(c.View)
+	if etag == "" { // the settings of others may be the same to the byte, which a Swap would take for its own
+		_, err = a.store.Create(ctx, key, body)
+	} else {
+		_, err = store.Swap(ctx, a.store, key, body, etag)
+	}
+	if errors.Is(err, store.ErrExists) {
+		err = store.ErrLost
+	}
+	if err != nil {
 		return fmt.Errorf("save configuration of view %s: %w", c.View, err)
 	}
 	return nil
