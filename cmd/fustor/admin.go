@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -188,6 +189,8 @@ func adminFailure(err error) error {
 			code = exitUsage
 		}
 		return &cliError{msg: refused.Detail, hint: refused.Hint, code: code, err: err}
+	case errors.As(err, &answered) && answered.Status == http.StatusBadRequest && !answered.Foreign:
+		return &cliError{msg: answered.Detail, hint: answered.Hint, code: exitUsage, err: err}
 	case errors.As(err, &answered), errors.As(err, &away):
 		return err // explained as for the reading commands
 	case errors.Is(err, viewconfig.ErrInvalid):

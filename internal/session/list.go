@@ -45,6 +45,9 @@ func List(ctx context.Context, s store.Store, view string) (Overview, error) {
 		if entry := roster.value.Sessions[id]; entry.Ended {
 			records[i].value = Record{ID: id, View: view, Task: entry.Task, Agent: entry.Agent, TimeoutSeconds: entry.TimeoutSeconds,
 				CreatedAt: entry.CreatedAt, Epoch: entry.Epoch, Ended: true}
+			if entry.Epoch != roster.value.Epoch {
+				records[i].value.EndedReason = Reset
+			}
 			continue
 		}
 		group.Go(func() (err error) {
