@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/doctor"
 )
 
 type adminSetupCmd struct {
@@ -96,9 +96,7 @@ func (c *adminSetupCmd) prepare(ctx context.Context) (store.Store, error) {
 	give := time.Now().Add(c.Wait)
 	for {
 		st, err := c.tryOpen(ctx)
-		var network *net.OpError
-		var dns *net.DNSError
-		if err == nil || !errors.As(err, &network) && !errors.As(err, &dns) || time.Now().After(give) {
+		if err == nil || lasting(err) || time.Now().After(give) {
 			return st, err
 		}
 		select {
@@ -107,6 +105,12 @@ func (c *adminSetupCmd) prepare(ctx context.Context) (store.Store, error) {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+// lasting reports whether a store will say the same again. One that is starting answers nothing, or that it is not ready.
+func lasting(err error) bool {
+	var e *cliError
+	return errors.As(err, &e) && e.code == exitUsage || errors.Is(err, store.ErrDenied) || errors.Is(err, doctor.ErrUnfit) || errors.Is(err, context.Canceled)
 }
 
 func (c *adminSetupCmd) tryOpen(ctx context.Context) (store.Store, error) {
