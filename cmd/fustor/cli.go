@@ -54,6 +54,7 @@ var groups = []kong.Group{
 	{Key: "look", Title: "Look after it:"},
 	{Key: "filter", Title: "Which entries:"},
 	{Key: "settings", Title: "Settings of the view:"},
+	{Key: "workload", Title: "What is asked of it:"},
 	{Key: "where", Title: "Where (without these: FUSTOR_STORE, FUSTOR_INGEST, the fustor up of this machine):"},
 	{Key: "server", Title: "Which server (without these: the fustor up of this machine):"},
 	{Key: "global", Title: "For every command:"},
