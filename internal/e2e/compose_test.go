@@ -87,10 +87,11 @@ type service struct {
 // and health checks, and sees the demo directory in a query. What they all say at their most talkative, also when the
 // store fails them, has none of the secrets in it.
 func TestCompose(t *testing.T) {
+	binary := imageBinary(t)
 	for _, profile := range []string{"minio", "versitygw"} {
 		t.Run(profile, func(t *testing.T) {
 			t.Parallel()
-			c := newCompose(t, profile)
+			c := newCompose(t, profile, binary)
 			c.secure()
 			for _, name := range []string{"query", "agent", "compactor"} {
 				c.up(name)
@@ -118,7 +119,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-func newCompose(t *testing.T, profile string) *compose {
+func newCompose(t *testing.T, profile, binary string) *compose {
 	t.Helper()
 	c := &compose{t: t, variable: map[string]string{}, volumes: map[string]string{}, running: map[string]*service{}, ports: map[string]string{}}
 	env := filepath.Join(t.TempDir(), ".env")
@@ -168,7 +169,7 @@ func newCompose(t *testing.T, profile string) *compose {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.binaries = map[string]string{"fustor": imageBinary(t), "minio/minio": "minio", "versity/versitygw": "versitygw"}
+	c.binaries = map[string]string{"fustor": binary, "minio/minio": "minio", "versity/versitygw": "versitygw"}
 	return c
 }
 
