@@ -50,8 +50,10 @@ func (c *Compactor) next(v version, reason string) (*manifest.Manifest, error) {
 var errOvertaken = fmt.Errorf("another compactor was faster: %w", store.ErrLost)
 
 // publish commits what change makes of the current version. It begins with from; where another writer publishes first,
-// change is asked again about that version, and answers errOvertaken if its work does not fit there.
+// change is asked again about that version, and answers errOvertaken if its work does not fit there. No work fits into
+// another epoch.
 func (c *Compactor) publish(ctx context.Context, from version, reason string, change func(*manifest.Manifest) error) (*manifest.Manifest, error) {
+	epoch := from.Epoch
 	for {
 		m, err := c.next(from, reason)
 		if err != nil {
@@ -71,6 +73,9 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 		c.metrics.lost.Inc()
 		if from, err = c.current(ctx, m.View); err != nil {
 			return nil, err
+		}
+		if from.Epoch != epoch {
+			return nil, errOvertaken
 		}
 	}
 }

@@ -21,7 +21,12 @@ func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
 	n, err := c.fold(ctx, view)
-	if errors.Is(err, store.ErrLost) {
+	if errors.Is(err, errReset) {
+		if err = c.follow(ctx, view); err == nil {
+			n, err = c.fold(ctx, view)
+		}
+	}
+	if errors.Is(err, store.ErrLost) || errors.Is(err, errReset) {
 		return 0, nil // the winner's version is the one to go on from
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -63,7 +64,21 @@ func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
 // versions and their layers, folded segments, and what lost races and killed processes have left. It returns how many
 // objects it removed.
 func (c *Compactor) Retain(ctx context.Context, view string) (int, error) {
-	r := &retention{c: c, ctx: ctx, view: view}
+	removed, err := c.Retention(ctx, view, false)
+	return len(removed), err
+}
+
+// Removal is an object that retention removed, or would have.
+type Removal struct {
+	Key   string
+	Bytes int64
+	Age   time.Duration // by the store's clock
+	Why   string
+}
+
+// Retention is Retain, and says what it removed; with dry it removes nothing and says what it would.
+func (c *Compactor) Retention(ctx context.Context, view string, dry bool) ([]Removal, error) {
+	r := &retention{c: c, ctx: ctx, view: view, dry: dry}
 	for _, step := range []func() error{r.versions, r.layers, r.segments} {
 		if err := step(); err != nil {
 			return r.removed, fmt.Errorf("retention of view %s: %w", view, err)
@@ -78,16 +93,17 @@ type retention struct {
 	view    string
 	head    version
 	oldest  *manifest.Manifest // the version that history begins with
-	removed int
+	dry     bool
+	removed []Removal
 }
 
 // versions finds the newest version that is older than the history, and removes all before it. The listing comes before
 // head is read, so that head is at least as new as everything listed.
 func (r *retention) versions() error {
-	var old []string
+	var old []Removal
 	err := r.each(layout.Manifests(r.view), func(i store.Item, age time.Duration) error {
 		if age > r.c.o.History {
-			old = append(old, i.Key) // in the order of versions
+			old = append(old, Removal{i.Key, i.Size, age, "version older than the history"}) // in the order of versions
 		}
 		return nil
 	})
@@ -101,14 +117,14 @@ func (r *retention) versions() error {
 	if len(old) == 0 {
 		return nil
 	}
-	if r.oldest, err = manifest.LoadKey(r.ctx, r.c.o.Store, r.view, old[len(old)-1]); err != nil {
+	if r.oldest, err = manifest.LoadKey(r.ctx, r.c.o.Store, r.view, old[len(old)-1].Key); err != nil {
 		return err
 	}
-	for _, key := range old[:len(old)-1] {
-		if key == r.head.Key() {
+	for _, o := range old[:len(old)-1] {
+		if o.Key == r.head.Key() {
 			continue
 		}
-		if err := r.remove(key); err != nil {
+		if err := r.remove(o); err != nil {
 			return err
 		}
 	}
@@ -132,7 +148,7 @@ func (r *retention) layers() error {
 		if age <= spare || keep[strings.TrimSuffix(name, path.Ext(name))] {
 			return nil
 		}
-		return r.remove(i.Key)
+		return r.remove(Removal{i.Key, i.Size, age, "layer of no version in the history"})
 	})
 }
 
@@ -142,17 +158,21 @@ func (r *retention) segments() error {
 	if err != nil {
 		return err
 	}
+	if roster == nil {
+		roster = &session.Roster{}
+	}
 	return r.each(layout.AllSegments(r.view), func(i store.Item, age time.Duration) error {
 		_, id, seq, ok := layout.SplitSegment(i.Key)
 		if !ok || age <= r.c.o.Grace {
 			return nil
 		}
-		_, listed := roster.Sessions[id]
+		entry, listed := roster.Sessions[id]
+		listed = listed && entry.Epoch == roster.Epoch
 		progress, known := r.head.Sessions[id]
 		if known && seq >= progress.Next && !progress.Broken || !known && listed {
 			return nil
 		}
-		return r.remove(i.Key)
+		return r.remove(Removal{i.Key, i.Size, age, "segment that is folded, or of a session that is over"})
 	})
 }
 
@@ -175,11 +195,15 @@ func (r *retention) each(prefix string, f func(store.Item, time.Duration) error)
 	}
 }
 
-func (r *retention) remove(key string) error {
-	if err := r.c.o.Store.Delete(r.ctx, key); err != nil {
-		return fmt.Errorf("remove %s: %w", key, err)
+func (r *retention) remove(o Removal) error {
+	if r.dry {
+		r.removed = append(r.removed, o)
+		return nil
 	}
-	r.removed++
+	if err := r.c.o.Store.Delete(r.ctx, o.Key); err != nil {
+		return fmt.Errorf("remove %s: %w", o.Key, err)
+	}
+	r.removed = append(r.removed, o)
 	r.c.metrics.removed.Inc()
 	return nil
 }

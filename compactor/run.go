@@ -38,6 +38,9 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	all := len(views) == 0
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	if all { // views that have settings and nothing else yet; new ones are found when their first session is in the store
+		views = c.configured(ctx)
+	}
 	for _, v := range views {
 		c.worker(ctx, v)
 	}
@@ -66,6 +69,20 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 			timer.Reset(findViews)
 		}
 	}
+}
+
+// configured are the views that have settings. What fails is found later.
+func (c *Compactor) configured(ctx context.Context) (views []string) {
+	page, err := c.o.Store.List(ctx, layout.ViewConfigs, "", 0)
+	if err != nil && ctx.Err() == nil {
+		c.o.Logger.Warn("cannot look for configured views", "error", err)
+	}
+	for _, item := range page.Items {
+		if view, ok := strings.CutSuffix(strings.TrimPrefix(item.Key, layout.ViewConfigs), ".json"); ok && layout.ValidView(view) {
+			views = append(views, view)
+		}
+	}
+	return views
 }
 
 // Views finds the views that the store has objects of, by one request a view.

@@ -3,7 +3,6 @@ package compactor
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,12 +68,21 @@ func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *taken
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case roster == nil:
+		roster = &session.Roster{}
+	case m.Version == 0:
+		m.Epoch = roster.Epoch
+	case m.Epoch != roster.Epoch:
+		return nil, errReset
+	}
 	for id := range t.progress {
 		if _, listed := roster.Sessions[id]; !listed {
 			delete(t.progress, id)
 			t.dropped = true
 		}
 	}
+	maps.DeleteFunc(roster.Sessions, func(_ string, entry session.RosterEntry) bool { return entry.Epoch != m.Epoch })
 	for id, entry := range roster.Sessions {
 		if _, known := t.progress[id]; !known {
 			t.progress[id] = manifest.Progress{Agent: entry.Agent}
@@ -84,20 +92,28 @@ func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *taken
 	return slices.DeleteFunc(ids, func(id string) bool { return t.progress[id].Broken }), nil
 }
 
+// roster is the view's; nil where it has none.
 func (c *Compactor) roster(ctx context.Context, view string) (*session.Roster, error) {
-	key := layout.Roster(view)
-	o, err := c.o.Store.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return &session.Roster{}, nil
+	r, meta, err := session.ReadRoster(ctx, c.o.Store, view)
+	if err != nil || meta.ETag == "" {
+		return nil, err
 	}
+	return &r, nil
+}
+
+// errReset: the view was reset, and its head has not followed yet.
+var errReset = errors.New("the view is in another epoch")
+
+// follow does what is left of a reset: mostly whoever asked for it has done so already.
+func (c *Compactor) follow(ctx context.Context, view string) error {
+	_, err := manifest.Follow(ctx, c.o.Store, view, func() (string, error) {
+		r, _, err := session.ReadRoster(ctx, c.o.Store, view)
+		return r.Epoch, err
+	}, c.newNonce, c.clock.Now)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
+		return err
 	}
-	r := &session.Roster{}
-	if err := json.Unmarshal(o.Body, r); err != nil {
-		return nil, fmt.Errorf("read %s: damaged object: %w", key, err)
-	}
-	return r, nil
+	return c.ledger.EndOld(ctx, view)
 }
 
 // readNext reads the next segment of each session, nil where there is none yet.

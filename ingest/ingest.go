@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
@@ -40,6 +41,8 @@ type Options struct {
 	Rand          io.Reader            // of ids and nonces; nil: crypto/rand
 	// AnswerAtOnce has calls that wait for commands answered at once, for functions that are billed by time.
 	AnswerAtOnce bool
+	// Retain is what the administrator's call for retention runs; nil: this server has none.
+	Retain func(ctx context.Context, view string, dry bool) ([]admin.Removal, error)
 	// OnSegment, if set, hears of every segment that came through this process. It must not block.
 	OnSegment func(view, session string, seq uint64)
 }
@@ -101,7 +104,12 @@ func New(o Options) (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	administrator, err := admin.New(admin.Options{Store: i.store, Now: o.Now, Random: o.Rand, Retain: o.Retain})
+	if err != nil {
+		return nil, err
+	}
 	i.mux = i.routes(o.Registry)
+	administrator.Register(i.mux, i.keys)
 	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Measured}
 	i.handler = frame.Wrap(i.mux)
 	return i, nil

@@ -1,13 +1,14 @@
 // Package query is the reading side: it answers over HTTP what a view holds, at one version, from the view's head and
 // its layers alone, and shows it on a page for people. docs/api.md has every call.
 //
-// It writes nothing to the store but the scans that readers ask for. Invariants: an answer is of exactly one version, pages that follow it too; removed
+// It writes nothing to the store but the scans that readers ask for, and the reset that an administrator does. Invariants: an answer is of exactly one version, pages that follow it too; removed
 // rows are never shown; what takes long streams or is bounded by a page; a damaged object fails the calls that need it
 // and names itself, other views go on. `fustor query`, `fustor up` and the Lambda serve a Server.
 package query
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
@@ -100,7 +102,11 @@ func New(o Options) (*Server, error) {
 
 		duplicates: make(chan struct{}, 1),
 	}
-	s.routes(o.Registry, o.OpenAPI)
+	administrator, err := admin.New(admin.Options{Store: st, Now: o.Now, Random: rand.Reader})
+	if err != nil {
+		return nil, fmt.Errorf("query: %w", err)
+	}
+	s.routes(o.Registry, o.OpenAPI, administrator.ResetHandler(s.keys))
 	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.mux)
 	return s, nil
 }
@@ -114,7 +120,15 @@ func (s *Server) Routes() []httpapi.Route { return s.mux.Routes() }
 // Invalidate has the next call on a view look at the store, for a compactor in the same process that has just published.
 func (s *Server) Invalidate(view string) { s.heads.invalidate(view) }
 
-func (s *Server) routes(registry *prometheus.Registry, document []byte) {
+// resetting has the next read look at the store, so that whoever reset a view is not shown it again.
+func (s *Server) resetting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		s.Invalidate(r.PathValue("view_id"))
+	})
+}
+
+func (s *Server) routes(registry *prometheus.Registry, document []byte, reset http.Handler) {
 	protect := func(h http.Handler) http.Handler { return withCookie(s.keys.Require(h, access.Query)) }
 	route := func(method, call string, f viewHandler) {
 		s.mux.Handle(method, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -133,6 +147,7 @@ func (s *Server) routes(registry *prometheus.Registry, document []byte) {
 		route(http.MethodGet, c.name, c.handler)
 	}
 	route(http.MethodPut, "suspect-list", s.updateSuspects)
+	s.mux.Handle(http.MethodDelete, "/api/v1/views/{view_id}/reset", s.resetting(reset))
 	route(http.MethodGet, "sessions", s.sessions)
 	route(http.MethodGet, "jobs", s.jobs)
 	route(http.MethodGet, "jobs/{job_id}", s.showJob)

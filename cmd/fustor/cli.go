@@ -32,7 +32,7 @@ type cli struct {
 	Stat   statCmd   `cmd:"" group:"read" help:"Show all that is known of one path."`
 	Search searchCmd `cmd:"" group:"read" help:"Find names in the whole view by a part or a glob."`
 
-	Report     reportGroup   `cmd:"" overview:"group" group:"read" help:"What is large, cold, empty, there twice; who has it; what grew."`
+	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"What is large, cold, empty, there twice; who has it; what grew."`
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view that are kept."`
 	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print the files that may still be written to."`
 	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print what no agent has reported, found by looking."`
@@ -40,9 +40,12 @@ type cli struct {
 	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now; fustor jobs shows what was asked for."`
 	Jobs       jobsCmd       `cmd:"" overview:"no" group:"read" help:"Show the scans that were asked for."`
 
+	Admin      adminGroup    `cmd:"" group:"look" overview:"whole" help:"Manage views, API keys, sessions and resets."`
+	Cost       costCmd       `cmd:"" overview:"no" group:"look" help:"Estimate what a Fustor costs a month in the cloud."`
 	Segment    segmentCmd    `cmd:"" group:"look" help:"Read segments, the objects that agents send."`
 	Doctor     doctorCmd     `cmd:"" group:"look" help:"Probe a store for every rule that Fustor relies on."`
-	Version    versionCmd    `cmd:"" group:"look" help:"Print the version."`
+	Health     healthCmd     `cmd:"" name:"healthcheck" overview:"no" group:"look" help:"Ask a part whether it can do its work; exit code 0 or 1."`
+	Version    versionCmd    `cmd:"" overview:"no" group:"look" help:"Print the version."`
 	Completion completionCmd `cmd:"" overview:"no" group:"look" help:"Print a completion script for bash, zsh or fish."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the help of every command, in Markdown."`
 }
@@ -53,8 +56,11 @@ const about = "Fustor keeps a queryable, always current index of huge file trees
 var groups = []kong.Group{
 	{Key: "run", Title: "Run the index:"},
 	{Key: "read", Title: "Ask it:"},
-	{Key: "look", Title: "Look inside:"},
+	{Key: "look", Title: "Look after it:"},
 	{Key: "filter", Title: "Which entries:"},
+	{Key: "settings", Title: "Settings of the view:"},
+	{Key: "workload", Title: "What is asked of it:"},
+	{Key: "where", Title: "Where (without these: FUSTOR_STORE, FUSTOR_INGEST, the fustor up of this machine):"},
 	{Key: "server", Title: "Which server (without these: the fustor up of this machine):"},
 	{Key: "global", Title: "For every command:"},
 }

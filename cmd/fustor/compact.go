@@ -5,19 +5,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fustor/fustor/compactor"
+	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/doctor"
 )
 
 type compactCmd struct {
 	Store  string   `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
 	View   []string `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
 	Follow bool     `short:"f" help:"Go on as segments come, instead of ending once all are folded."`
+	Listen string   `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics there."`
 	JSON   bool     `name:"json" help:"Print what was done as one JSON object a view."`
 }
 
@@ -53,11 +60,38 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	if !c.Follow {
 		return c.once(ctx, a, st, compact)
 	}
-	log.Info("compactor is ready", "store", st.String())
-	if err := compact.Run(ctx, c.View...); !errors.Is(err, context.Canceled) {
-		return err
+	g, ctx := errgroup.WithContext(ctx)
+	if c.Listen != "" {
+		handler, err := compactProbes(st, compact)
+		if err != nil {
+			return err
+		}
+		l, err := listen(c.Listen)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return serve(ctx, l, handler, log) })
 	}
-	return nil
+	log.Info("compactor is ready", "store", st.String())
+	g.Go(func() error { return ignoreEnd(ctx, compact.Run(ctx, c.View...)) })
+	return g.Wait()
+}
+
+// compactProbes is what a compactor serves: whether it lives, whether it reaches its store, and metrics. There is nothing
+// in them that needs a key.
+func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	if err := compact.Register(registry); err != nil {
+		return nil, err
+	}
+	mux := httpapi.NewMux()
+	httpapi.Probes{Gatherer: registry, OpenAPI: []byte("{}"), Ready: func(ctx context.Context) error {
+		if _, err := st.Get(ctx, doctor.Marker); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return nil
+	}}.Register(mux)
+	return mux, nil
 }
 
 // compactMemory is the memory that the compactor's process keeps to, bytes.

@@ -31,21 +31,27 @@ func help(_ kong.HelpOptions, ctx *kong.Context) error {
 func printOverview(w io.Writer, model *kong.Application) {
 	fmt.Fprintf(w, "%s\nusage: fustor <command> [flags]; fustor <command> --help has examples\n", about)
 	heading := ""
-	grouped := map[*kong.Node]bool{}
-	for _, command := range model.Leaves(true) {
-		if p := command.Parent; p != nil && p.Tag != nil && p.Tag.Get("overview") == "group" { // one line for all of them
-			command = p
-		}
-		if command.Tag.Get("overview") == "no" || grouped[command] {
-			continue
-		}
-		grouped[command] = true
+	for _, command := range shown(model.Node) {
 		if title := command.ClosestGroup().Title; title != heading {
 			heading = title
 			fmt.Fprintln(w, title)
 		}
 		fmt.Fprintf(w, "  %s %s\n", show.Left(strings.TrimPrefix(title(command), "fustor "), 12), command.Help)
 	}
+}
+
+// shown are the commands that the overview has: those below n, or n itself where it stands for them.
+func shown(n *kong.Node) (nodes []*kong.Node) {
+	for _, child := range n.Children {
+		switch overview := child.Tag.Get("overview"); {
+		case child.Hidden || overview == "no":
+		case overview == "whole" || child.Leaf():
+			nodes = append(nodes, child)
+		default:
+			nodes = append(nodes, shown(child)...)
+		}
+	}
+	return nodes
 }
 
 // printCommandHelp prints what a command is for, its arguments and flags, and examples.

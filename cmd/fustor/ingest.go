@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 )
 
@@ -34,7 +35,11 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log := a.logger("ingest")
-	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry()})
+	compact, err := compactor.New(compactor.Options{Store: st, Logger: log}) // for retention, when an administrator asks
+	if err != nil {
+		return err
+	}
+	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry(), Retain: retention(compact)})
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -203,12 +204,14 @@ func (u *up) wire() error {
 		return err
 	}
 	wake := func(view, _ string, _ uint64) { u.compact.Wake(view) }
-	i, err := ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake})
+	i, err := ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake,
+		Retain: retention(u.compact)})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/pipe/", i.Handler())
+	mux.Handle(admin.Prefix+"/", i.Handler())
 	mux.Handle("/", q.Handler())
 	u.handler = mux
 	u.agent, err = agent.New(agent.Options{

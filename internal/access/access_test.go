@@ -90,7 +90,7 @@ func TestKeysComeAndGo(t *testing.T) {
 	if err := f.store.Delete(ctx, layout.KeyConfig(Hash(key))); err != nil {
 		t.Fatal(err)
 	}
-	f.now = f.now.Add(knownFor)
+	f.now = f.now.Add(KnownFor)
 	if _, err := f.keys.Authenticate(ctx, key); !errors.Is(err, ErrUnknownKey) {
 		t.Errorf("a key that was taken away: %v", err)
 	}

@@ -13,10 +13,11 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// How long the answer of the store is believed. A key that is taken away works at most so much longer, and so does the
-// refusal of a key that is made just now.
+// KnownFor is how long the store's record of a key is believed: a key that is taken away works at most so much longer.
+const KnownFor = 30 * time.Second
+
 const (
-	knownFor   = 30 * time.Second
+	// unknownFor is how long a refusal is believed, so also that of a key that is made just now.
 	unknownFor = 5 * time.Second
 	maxCached  = 10_000 // records and refusals; whoever tries keys at random pushes out his own refusals first
 	lookupTime = 10 * time.Second
@@ -142,5 +143,5 @@ func (a *Authenticator) load(ctx context.Context, hash string) (cached, error) {
 	if err != nil {
 		return cached{}, err
 	}
-	return cached{record: record, known: true, until: a.now().Add(knownFor)}, nil
+	return cached{record: record, known: true, until: a.now().Add(KnownFor)}, nil
 }

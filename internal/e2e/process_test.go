@@ -25,6 +25,10 @@ type process struct {
 	// quiet: what it said need not be printed if the test fails.
 	quiet bool
 
+	binary string              // that is run; empty: fustor
+	only   bool                // env is all the environment it has
+	user   *syscall.Credential // nil: the test's own
+
 	cmd   *exec.Cmd
 	ended chan struct{} // closed once cmd has ended
 	log   *logged
@@ -82,10 +86,23 @@ func (p *process) run() {
 	if p.log == nil {
 		p.log = &logged{}
 	}
-	p.cmd, p.ended = exec.Command(fustor, p.args...), make(chan struct{})
+	binary := p.binary
+	if binary == "" {
+		binary = fustor
+	}
+	p.cmd, p.ended = exec.Command(binary, p.args...), make(chan struct{})
 	p.cmd.Env = append(p.cmd.Environ(), p.env...)
 	p.cmd.Stderr = p.log
 	p.cmd.SysProcAttr = diesWithUs()
+	if p.only {
+		p.cmd.Env, p.cmd.Stdout, p.cmd.Dir = p.env, p.log, "/"
+	}
+	if p.user != nil {
+		if p.cmd.SysProcAttr == nil {
+			p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
+		p.cmd.SysProcAttr.Credential = p.user
+	}
 	started := make(chan error)
 	cmd, ended := p.cmd, p.ended
 	go func() { // Linux tells a child of the death of this thread, so it must live as long as the child

@@ -26,6 +26,8 @@ type Manifest struct {
 	Nonce   string `json:"nonce"`
 	// Parent is the key of the manifest that this one was made from; empty for the first.
 	Parent string `json:"parent,omitempty"`
+	// Epoch is which of the view's lives this is; that of the roster, whose sessions alone are folded. A reset begins a new one.
+	Epoch string `json:"epoch,omitempty"`
 	// FoldedAt is the store's time when the version was made, ns; Reason says what made it: fold, merge, reset.
 	FoldedAt int64  `json:"folded_at_ns"`
 	Reason   string `json:"reason"`

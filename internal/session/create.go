@@ -131,7 +131,7 @@ func (e *enrolment) try(ctx context.Context) error {
 			return err
 		}
 	}
-	if !e.written.exists() || e.record.Epoch != epoch {
+	if !e.written.exists() || e.record.Epoch != epoch { // the record may be of an attempt before a reset
 		e.record.Epoch = epoch
 		if e.written, err = l.writeRecord(ctx, e.record, e.written.meta); err != nil {
 			return err
@@ -141,7 +141,8 @@ func (e *enrolment) try(ctx context.Context) error {
 	if len(next.Sessions) >= MaxSessions {
 		return fmt.Errorf("%w: %d in its roster", ErrFull, len(next.Sessions))
 	}
-	next.Sessions[e.record.ID] = RosterEntry{Task: e.record.Task, Agent: e.record.Agent, TimeoutSeconds: e.record.TimeoutSeconds, CreatedAt: e.record.CreatedAt}
+	next.Sessions[e.record.ID] = RosterEntry{Task: e.record.Task, Agent: e.record.Agent, TimeoutSeconds: e.record.TimeoutSeconds, CreatedAt: e.record.CreatedAt,
+		Epoch: epoch}
 	if next.Nonce, err = newNonce(l.random); err != nil {
 		return err
 	}

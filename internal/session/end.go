@@ -12,6 +12,8 @@ import (
 const (
 	Closed   = "closed"
 	TimedOut = "timeout"
+	Reset    = "reset"
+	ByAdmin  = "admin"
 )
 
 var errAlive = errors.New("the session lives")

@@ -25,8 +25,16 @@ func (l *Ledger) Forget(ctx context.Context, view string, grace time.Duration, f
 		if err != nil {
 			return err
 		}
+		old := roster.value.Sessions[id].Epoch != roster.value.Epoch
+		if old && record.exists() && !record.value.Ended { // whoever reset the view came no further
+			if err := l.End(ctx, view, id, Reset); err != nil {
+				return err
+			}
+			continue
+		}
 		over := !record.exists() || record.value.Ended && Age(record.meta) > grace
-		if over && folded(id) {
+		// Of an epoch that is over nothing is folded any more.
+		if over && (old || folded(id)) {
 			gone = append(gone, id)
 		}
 	}

@@ -21,6 +21,7 @@ type Status struct {
 
 // Overview is a view's sessions, the oldest first, those that ended and are not folded to their end included.
 type Overview struct {
+	Epoch    string
 	Sessions []Status
 	Lease    Lease // its Session may have died
 	Leader   string
@@ -43,7 +44,10 @@ func List(ctx context.Context, s store.Store, view string) (Overview, error) {
 	for i, id := range ids {
 		if entry := roster.value.Sessions[id]; entry.Ended {
 			records[i].value = Record{ID: id, View: view, Task: entry.Task, Agent: entry.Agent, TimeoutSeconds: entry.TimeoutSeconds,
-				CreatedAt: entry.CreatedAt, Ended: true}
+				CreatedAt: entry.CreatedAt, Epoch: entry.Epoch, Ended: true}
+			if entry.Epoch != roster.value.Epoch {
+				records[i].value.EndedReason = Reset
+			}
 			continue
 		}
 		group.Go(func() (err error) {
@@ -58,7 +62,9 @@ func List(ctx context.Context, s store.Store, view string) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	return overview(records, lease), nil
+	o := overview(records, lease)
+	o.Epoch = roster.value.Epoch
+	return o, nil
 }
 
 func overview(records []held[Record], lease held[Lease]) Overview {

@@ -24,13 +24,13 @@ type Record struct {
 	CanRealtime    bool           `json:"can_realtime"`
 	ClientInfo     map[string]any `json:"client_info,omitempty"`
 	AgentStatus    map[string]any `json:"agent_status,omitempty"`
-	CreatedAt      int64          `json:"created_at_ns"` // the store's time
+	CreatedAt      int64          `json:"created_at_ns"`   // the store's time
+	Epoch          string         `json:"epoch,omitempty"` // of the view, in which the session began
 	// Paused: it does not run for leader, as its last heartbeat said.
 	Paused bool `json:"paused,omitempty"`
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
 	Ended       bool   `json:"ended,omitempty"`
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
-	Epoch       string `json:"epoch,omitempty"`        // of the roster that it was entered in
 	Nonce       string `json:"nonce"`
 }
 
@@ -48,7 +48,8 @@ type Lease struct {
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays
 // until it has ended and the compactor has folded it to its end.
 type Roster struct {
-	// Epoch is which of the view's lives this is: made with the roster, and anew by whoever starts the view over.
+	// Epoch is which of the view's lives this is; a reset gives it a new one. Sessions of other epochs are over, and their
+	// segments are not folded.
 	Epoch    string                 `json:"epoch,omitempty"`
 	Sessions map[string]RosterEntry `json:"sessions"`
 	Nonce    string                 `json:"nonce"`
@@ -60,6 +61,7 @@ type RosterEntry struct {
 	Agent          string  `json:"agent_id"`
 	TimeoutSeconds float64 `json:"session_timeout_seconds"`
 	CreatedAt      int64   `json:"created_at_ns"`
+	Epoch          string  `json:"epoch,omitempty"`
 	// Ended is set, at the latest, by the next session that is created after this one ended. It saves a look at the
 	// record: an entry without it may have ended all the same.
 	Ended bool `json:"ended,omitempty"`

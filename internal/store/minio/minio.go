@@ -78,6 +78,20 @@ type client struct {
 	bucket string
 }
 
+// MakeBucket makes the bucket, unless the server has it already.
+func (s *Store) MakeBucket(ctx context.Context) error {
+	c := s.client
+	ctx, note := withNote(ctx)
+	there, err := c.again.BucketExists(ctx, c.bucket)
+	if err == nil && !there {
+		err = c.again.MakeBucket(ctx, c.bucket, miniogo.MakeBucketOptions{})
+	}
+	if code := miniogo.ToErrorResponse(err).Code; err != nil && code == "BucketAlreadyOwnedByYou" { // another was faster
+		return nil
+	}
+	return failure(err, note)
+}
+
 // Get implements wire.Client.
 func (c *client) Get(ctx context.Context, key string, how wire.Read) (wire.Answer, error) {
 	var options miniogo.GetObjectOptions

@@ -12,9 +12,22 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"testing"
 
 	"github.com/fustor/fustor/internal/store/flock"
 )
+
+// Binary is the path of a server's binary, for tests that run it themselves: minio or versitygw.
+func Binary(t testing.TB, name string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
+	defer cancel()
+	path, err := binary(ctx, name, map[string]string{"minio": "github.com/minio/minio", "versitygw": "github.com/versity/versitygw/cmd/versitygw"}[name])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // binary returns the path of a server, built from the module tools/<name> unless that was done before for the same
 // go.mod, go.sum and Go version. Test packages that run at once build it once.

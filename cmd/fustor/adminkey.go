@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/admin"
+)
+
+type adminKeyGroup struct {
+	Create adminKeyCreateCmd `cmd:"" overview:"no" help:"Make an API key. It is shown once."`
+	List   adminKeyListCmd   `cmd:"" overview:"no" help:"List the API keys, without the keys themselves."`
+	Revoke adminKeyRevokeCmd `cmd:"" overview:"no" help:"Revoke an API key."`
+}
+
+type adminKeyCreateCmd struct {
+	Name    string        `arg:"" help:"Whose key it is, for people."`
+	Role    []string      `required:"" enum:"ingest,query,admin" placeholder:"ROLE" help:"ingest (agents), query (readers) or admin; several with commas."`
+	View    []string      `placeholder:"VIEW" help:"View that it is for; several with commas."`
+	All     bool          `name:"all-views" help:"It is for all views, also those to come."`
+	Expires time.Duration `placeholder:"TIME" help:"How long it works: 720h; without: until it is revoked."`
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminKeyCreateCmd) Help() string {
+	return `The key is printed on stdout, this once: the store keeps its SHA-256 alone. Whoever
+administers some views only, over HTTP, can make keys for those.
+
+Examples:
+
+    fustor admin key create nfs07 --role ingest --view research > ingest.key
+    fustor admin key create alice --role query --view research,scratch --expires 720h
+    fustor admin key create ops --role admin --all-views --store s3://bucket/fustor`
+}
+
+func (c *adminKeyCreateCmd) Run(ctx context.Context, a *app) error {
+	if c.All == (len(c.View) > 0) {
+		return usageError("say which views the key is for: --view VIEW, or --all-views")
+	}
+	if c.Expires < 0 {
+		return usageError("--expires is in the past")
+	}
+	n := admin.NewKey{Name: c.Name, Views: access.Views{All: c.All, Names: c.View}}
+	for _, v := range c.View {
+		if err := checkView(v); err != nil {
+			return err
+		}
+	}
+	for _, r := range c.Role {
+		n.Roles = append(n.Roles, access.Role(r))
+	}
+	if c.Expires > 0 {
+		n.ExpiresAt = time.Now().Add(c.Expires).UnixNano()
+	}
+	d, err := c.open(ctx, a, true)
+	if err != nil {
+		return err
+	}
+	made, err := d.CreateKey(ctx, n)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, made, func(out *show.Output) {
+		fmt.Fprintln(out, made.Secret)
+		fmt.Fprintf(a.stderr, "key %s of %s: %s on %s, %s; it is not shown again\n", made.ID, made.Name, roleNames(made.Roles), viewNames(made.Views), expiry(made.Key))
+	})
+}
+
+func roleNames(roles []access.Role) string {
+	names := make([]string, 0, len(roles))
+	for _, r := range roles {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ",")
+}
+
+func viewNames(v access.Views) string {
+	if v.All {
+		return "all views"
+	}
+	return strings.Join(v.Names, ",")
+}
+
+func expiry(k admin.Key) string {
+	switch {
+	case k.Damaged != "":
+		return "DAMAGED: " + k.Damaged
+	case k.ExpiresAt == 0:
+		return "until revoked"
+	case k.Expired:
+		return "EXPIRED " + show.Time(k.ExpiresAt, time.Local)
+	}
+	return "until " + show.Time(k.ExpiresAt, time.Local)
+}
+
+type adminKeyListCmd struct{ adminFlags }
+
+// Help implements kong.HelpProvider.
+func (adminKeyListCmd) Help() string {
+	return `The key that a server was given at its start (--api-key) is not among them.
+
+Examples:
+
+    fustor admin key list --store s3://bucket/fustor
+    fustor admin key list --json | jq -r '.[] | select(.expired) | .id'`
+}
+
+func (c *adminKeyListCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.open(ctx, a, false)
+	if err != nil {
+		return err
+	}
+	keys, err := d.Keys(ctx)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, keys, func(out *show.Output) {
+		var rows [][]string
+		for _, k := range keys {
+			rows = append(rows, []string{k.ID, dash(out.Name(k.Name)), dash(roleNames(k.Roles)), viewNames(k.Views), show.Time(k.CreatedAt, time.Local), expiry(k)})
+		}
+		columns(out, []string{"ID", "NAME", "ROLES", "VIEWS", "MADE", "WORKS"}, rows)
+	})
+}
+
+type adminKeyRevokeCmd struct {
+	Key string `arg:"" help:"Its id or its name, as key list shows them; never the key itself."`
+	yesFlag
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminKeyRevokeCmd) Help() string {
+	return `Servers remember keys for 30 seconds: after that the key is refused everywhere.
+
+Examples:
+
+    fustor admin key revoke 3f1c0a9b7d52
+    fustor admin key revoke nfs07 --yes --store s3://bucket/fustor`
+}
+
+func (c *adminKeyRevokeCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.open(ctx, a, true)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(c.Key, access.KeyPrefix) {
+		return &cliError{msg: "that is a key itself, which no command line should have", hint: "name it by its id or name; `fustor admin key list` has them", code: exitUsage}
+	}
+	if err := c.confirm(a, fmt.Sprintf("revoke key %s?", c.Key)); err != nil {
+		return err
+	}
+	k, err := d.RevokeKey(ctx, c.Key)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, k, func(out *show.Output) {
+		fmt.Fprintf(out, "key %s of %s is revoked; within 30 s no server accepts it\n", k.ID, k.Name)
+	})
+}
+
+type adminSessions struct {
+	List adminSessionListCmd `cmd:"" overview:"no" help:"List a view's sessions, ended ones too."`
+	End  adminSessionEndCmd  `cmd:"" overview:"no" help:"End a session."`
+}
+
+type adminSessionListCmd struct {
+	View string `arg:"" help:"View whose sessions to list."`
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminSessionListCmd) Help() string {
+	return `Ended sessions stay for an hour, until all that they sent is folded.
+
+Examples:
+
+    fustor admin session list research --store s3://bucket/fustor
+    fustor admin session list research --json | jq -r '.[] | select(.role == "leader") | .agent_id'`
+}
+
+func (c *adminSessionListCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.begin(ctx, a, c.View, false)
+	if err != nil {
+		return err
+	}
+	sessions, err := d.Sessions(ctx, c.View)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, sessions, func(out *show.Output) {
+		var rows [][]string
+		for _, s := range sessions {
+			state, last := s.State, "-"
+			if s.EndedReason != "" {
+				state += " (" + s.EndedReason + ")"
+			}
+			if s.LastActivity != nil {
+				last = ago(float64(*s.LastActivity) / 1e9)
+			}
+			rows = append(rows, []string{s.ID, s.Role, state, s.Agent, last, ago(float64(s.CreatedAt) / 1e9), dash(out.Name(s.Source))})
+		}
+		columns(out, []string{"SESSION", "ROLE", "STATE", "AGENT", "HEARD", "BEGAN", "SOURCE"}, rows)
+	})
+}
+
+type adminSessionEndCmd struct {
+	View    string `arg:"" help:"View that it feeds."`
+	Session string `arg:"" help:"Its id, as session list shows it."`
+	yesFlag
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminSessionEndCmd) Help() string {
+	return `If it leads, another session takes over. An agent that lives begins a new session
+with its next heartbeat; to keep it out, revoke its key.
+
+Examples:
+
+    fustor admin session end research 01KBS2V9Q3E8Y7-9f86d081884c7d65
+    fustor admin session end research 01KBS2V9Q3E8Y7-9f86d081884c7d65 --yes`
+}
+
+func (c *adminSessionEndCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.begin(ctx, a, c.View, true)
+	if err != nil {
+		return err
+	}
+	if err := c.confirm(a, fmt.Sprintf("end session %s of view %s?", c.Session, c.View)); err != nil {
+		return err
+	}
+	if err := d.EndSession(ctx, c.View, c.Session); err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, map[string]any{"view_id": c.View, "session_id": c.Session, "state": "ended"}, func(out *show.Output) {
+		fmt.Fprintf(out, "session %s has ended\n", c.Session)
+	})
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/admin"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+type adminViewGroup struct {
+	Create    adminViewCreateCmd    `cmd:"" overview:"no" help:"Give a new view its settings."`
+	List      adminViewListCmd      `cmd:"" overview:"no" help:"List the views."`
+	Show      adminViewShowCmd      `cmd:"" overview:"no" help:"Show a view and its settings."`
+	Configure adminViewConfigureCmd `cmd:"" overview:"no" help:"Change settings of a view."`
+	Delete    adminViewDeleteCmd    `cmd:"" overview:"no" help:"Remove a view and all that it has."`
+}
+
+// viewFlags are the settings of a view. Those that are not given stay as they are.
+type viewFlags struct {
+	SessionTimeout   *time.Duration `placeholder:"TIME" group:"settings" help:"Least time-out of a session: 45s. A lost leader is replaced after that."`
+	ConcurrentAgents *bool          `negatable:"" group:"settings" help:"Whether several agents may feed the view at once."`
+	AuditInterval    *time.Duration `placeholder:"TIME" group:"settings" help:"How often the leader audits the tree: 6h; 0 is never."`
+	SentinelInterval *time.Duration `placeholder:"TIME" group:"settings" help:"How often it looks at files that may still be written to: 2m; 0 is never."`
+	Hot              *time.Duration `placeholder:"TIME" group:"settings" help:"How long a file counts as being written after a change: 60s."`
+	Staleness        *time.Duration `placeholder:"TIME" group:"settings" help:"How old what a network file system shows may be: 2m."`
+	TombstoneTTL     *time.Duration `name:"tombstone-ttl" placeholder:"TIME" group:"settings" help:"How long a deletion is remembered: 1h."`
+	Live             *bool          `negatable:"" group:"settings" help:"Whether the view is only answered while an agent leads it."`
+}
+
+// fields are those that are given, as JSON.
+func (f *viewFlags) fields() ([]byte, int) {
+	fields := map[string]any{}
+	for name, d := range map[string]*time.Duration{
+		"session_timeout_seconds": f.SessionTimeout, "audit_interval_sec": f.AuditInterval, "sentinel_interval_sec": f.SentinelInterval,
+		"hot_s": f.Hot, "staleness_s": f.Staleness, "tombstone_ttl_s": f.TombstoneTTL,
+	} {
+		if d != nil {
+			fields[name] = d.Seconds()
+		}
+	}
+	for name, b := range map[string]*bool{"allow_concurrent_push": f.ConcurrentAgents, "live": f.Live} {
+		if b != nil {
+			fields[name] = *b
+		}
+	}
+	body, err := json.Marshal(fields)
+	if err != nil { // numbers and booleans
+		panic(err)
+	}
+	return body, len(fields)
+}
+
+type adminViewCreateCmd struct {
+	View string `arg:"" help:"Name of the view: 1 to 63 of a-z 0-9 - _."`
+	viewFlags
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminViewCreateCmd) Help() string {
+	return `A view that nobody creates comes to be with its first agent, with the default
+settings, which the flags name.
+
+Examples:
+
+    fustor admin view create research --store s3://bucket/fustor
+    fustor admin view create scratch --audit-interval 24h --live`
+}
+
+func (c *adminViewCreateCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.begin(ctx, a, c.View, true)
+	if err != nil {
+		return err
+	}
+	fields, _ := c.fields()
+	config, err := d.CreateView(ctx, c.View, fields)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, config, func(out *show.Output) { printConfig(out, config) })
+}
+
+type adminViewConfigureCmd struct {
+	View string `arg:"" help:"View to configure."`
+	viewFlags
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminViewConfigureCmd) Help() string {
+	return `Settings that are not named stay as they are. Running parts take them in within a
+minute, sessions that live with their next registration.
+
+Examples:
+
+    fustor admin view configure research --audit-interval 1h
+    fustor admin view configure research --no-concurrent-agents --staleness 0s`
+}
+
+func (c *adminViewConfigureCmd) Run(ctx context.Context, a *app) error {
+	fields, n := c.fields()
+	if n == 0 {
+		return usageError("no setting was named; `fustor admin view show %s` shows them", c.View)
+	}
+	d, err := c.begin(ctx, a, c.View, true)
+	if err != nil {
+		return err
+	}
+	config, err := d.ConfigureView(ctx, c.View, fields)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, config, func(out *show.Output) { printConfig(out, config) })
+}
+
+func printConfig(out *show.Output, c viewconfig.Config) {
+	seconds := func(s float64) string {
+		if s == 0 {
+			return "0"
+		}
+		return time.Duration(s * float64(time.Second)).String()
+	}
+	interval := func(s float64) string {
+		if s == 0 {
+			return "never"
+		}
+		return "every " + seconds(s)
+	}
+	columns(out, []string{"view", c.View}, [][]string{
+		{"session timeout", seconds(c.SessionTimeoutSeconds)}, {"concurrent agents", yesNo(c.AllowConcurrentPush)},
+		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
+		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)}})
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+type adminViewListCmd struct{ adminFlags }
+
+// Help implements kong.HelpProvider.
+func (adminViewListCmd) Help() string {
+	return `Examples:
+
+    fustor admin view list --store s3://bucket/fustor
+    fustor admin view list --json | jq -r '.[] | select(.live_sessions == 0) | .view_id'`
+}
+
+func (c *adminViewListCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.open(ctx, a, false)
+	if err != nil {
+		return err
+	}
+	views, err := d.Views(ctx)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, views, func(out *show.Output) {
+		var rows [][]string
+		for _, v := range views {
+			rows = append(rows, []string{v.ID, viewState(v), show.Count(v.Files), show.Count(v.Dirs), show.Size(v.Bytes), fmt.Sprint(v.Sessions), dash(v.Leader)})
+		}
+		columns(out, []string{"VIEW", "STATE", "FILES", "DIRS", "SIZE", "SESSIONS", "LEADER"}, rows)
+	})
+}
+
+func viewState(v admin.View) string {
+	switch {
+	case v.Ready:
+		return "ready"
+	case v.Sessions > 0 || v.Version > 0:
+		return "first scan"
+	}
+	return "no agent yet"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+type adminViewShowCmd struct {
+	View string `arg:"" help:"View to show."`
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminViewShowCmd) Help() string {
+	return `Examples:
+
+    fustor admin view show research --store s3://bucket/fustor
+    fustor admin view show research --json | jq .config`
+}
+
+func (c *adminViewShowCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.begin(ctx, a, c.View, false)
+	if err != nil {
+		return err
+	}
+	v, err := d.View(ctx, c.View)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, v, func(out *show.Output) {
+		printConfig(out, v.Config)
+		rows := [][]string{{"version", fmt.Sprint(v.Version)}, {"epoch", dash(v.Epoch)}, {"files", show.Count(v.Files)}, {"directories", show.Count(v.Dirs)},
+			{"size", show.Size(v.Bytes)}, {"sessions", fmt.Sprint(v.Sessions)}, {"leader", dash(v.Leader)}}
+		if v.FoldedAt != nil {
+			rows = append(rows, []string{"last change", ago(float64(*v.FoldedAt) / 1e9)})
+		}
+		fmt.Fprintln(out)
+		columns(out, []string{"state", viewState(v)}, rows)
+	})
+}
+
+type adminViewDeleteCmd struct {
+	View string `arg:"" help:"View to delete."`
+	yesFlag
+	adminFlags
+}
+
+// Help implements kong.HelpProvider.
+func (adminViewDeleteCmd) Help() string {
+	return `Removes the view's versions, layers, segments, sessions and settings. It is refused
+while agents feed the view. API keys for it stay: revoke them.
+
+Examples:
+
+    fustor admin view delete scratch --store s3://bucket/fustor
+    fustor admin view delete scratch --yes`
+}
+
+func (c *adminViewDeleteCmd) Run(ctx context.Context, a *app) error {
+	d, err := c.begin(ctx, a, c.View, true)
+	if err != nil {
+		return err
+	}
+	if err := c.confirm(a, fmt.Sprintf("delete view %s and all that it has?", c.View)); err != nil {
+		return err
+	}
+	n, err := d.DeleteView(ctx, c.View)
+	if err != nil {
+		return adminFailure(err)
+	}
+	return c.print(a, map[string]any{"view_id": c.View, "objects": n}, func(out *show.Output) {
+		fmt.Fprintf(out, "view %s is gone, %s objects\n", c.View, show.Count(int64(n)))
+	})
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,80 @@
+package cost
+
+// Units is what one unit of work takes.
+//
+// Requests are counted: TestUnits holds them to what the parts do. Seconds of functions are the CPU time that was
+// measured plus the waits for the requests that depend on each other, at Latency each.
+type Units struct {
+	LeaderBeat   Requests `json:"leader_heartbeat"`
+	FollowerBeat Requests `json:"follower_heartbeat"`
+	Commands     Requests `json:"leader_asks_for_jobs"` // answered at once, as functions do
+	Poll         Requests `json:"held_call_second"`     // of a call that is held, each second
+	Sentinel     Requests `json:"leader_asks_for_suspects"`
+	Segment      Requests `json:"segment"` // sent by an upload that ingest signs, 16 at once
+	Fold         Requests `json:"fold"`
+	FoldSession  Requests `json:"fold_per_session"`
+	FoldSegment  Requests `json:"fold_per_segment"`
+	MergePerFold Requests `json:"merges_per_fold"`
+	Look         Requests `json:"compactor_looks"` // and finds nothing
+	LookSession  Requests `json:"compactor_looks_per_session"`
+	Retain       Requests `json:"retention"`
+	Query        Requests `json:"query"`
+	QueryCold    Requests `json:"query_cold"` // beyond Query
+
+	// How often things are done, seconds.
+	CommandsEvery float64 `json:"jobs_asked_every_seconds"`
+	SentinelEvery float64 `json:"suspects_asked_every_seconds"`
+	RetainEvery   float64 `json:"retention_every_seconds"`
+	// Kept is for how long what is superseded stays, seconds: history and grace.
+	Kept float64 `json:"superseded_kept_seconds"`
+
+	RowBytes     float64 `json:"bytes_per_row"`
+	SegmentBytes float64 `json:"bytes_per_segment"`
+	FoldBytes    float64 `json:"bytes_per_fold"` // a delta and a manifest
+
+	// Functions: memory in GB, seconds of a call.
+	IngestGB        float64 `json:"ingest_gb"`
+	CompactGB       float64 `json:"compactor_gb"`
+	QueryGB         float64 `json:"query_gb"`
+	IngestSeconds   float64 `json:"ingest_seconds"`
+	FoldSeconds     float64 `json:"fold_seconds"`
+	RetainSeconds   float64 `json:"retention_seconds"`
+	QuerySeconds    float64 `json:"query_seconds"`
+	CallsPerSegment float64 `json:"ingest_calls_per_segment"`
+
+	// The always-on server: bytes of memory for a file, and what it needs beside, GB.
+	RAMPerFile float64 `json:"ram_bytes_per_file"`
+	RAMBase    float64 `json:"ram_base_gb"`
+}
+
+// Latency is what a small request to the store takes from a function in its region, seconds. An assumption: it was not
+// measured in a cloud.
+const Latency = 0.025
+
+// Measured are the units of this version.
+func Measured() Units {
+	return Units{
+		LeaderBeat:   Requests{Get: 1, Put: 1},
+		FollowerBeat: Requests{Get: 1, Put: 1},
+		Commands:     Requests{Get: 2},
+		Poll:         Requests{Get: 1},
+		Sentinel:     Requests{Get: 1},
+		Segment:      Requests{Put: 1, Get: 1.0 / 16},
+		Fold:         Requests{Get: 7.5, Put: 3}, // in a process, or a function, that is warm
+		FoldSession:  Requests{Get: 2},
+		FoldSegment:  Requests{Get: 1},
+		MergePerFold: Requests{Get: 0.8, Put: 0.4},
+		Look:         Requests{Get: 2},
+		LookSession:  Requests{Get: 1},
+		Retain:       Requests{Get: 3, List: 3},
+		Query:        Requests{Get: 1},
+		QueryCold:    Requests{Get: 2},
+
+		CommandsEvery: 25, SentinelEvery: 120, RetainEvery: 900, Kept: 2 * 3600,
+		RowBytes: 15.7, SegmentBytes: 700, FoldBytes: 12_000,
+		IngestGB: 0.25, CompactGB: 0.5, QueryGB: 0.5,
+		IngestSeconds: 2 * Latency, FoldSeconds: 0.025 + 8*Latency, RetainSeconds: 10 * Latency, QuerySeconds: 0.005 + 2*Latency,
+		CallsPerSegment: 1.0 / 16,
+		RAMPerFile:      1000, RAMBase: 1,
+	}
+}

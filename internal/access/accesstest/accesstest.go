@@ -1,0 +1,165 @@
+// Package accesstest holds every call of an OpenAPI document to the rules of access: no or an unknown key is 401, a key of
+// another role or for another view 403. Tests of ingest and query use it, so that no route can be added without.
+package accesstest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// Asked is the view that every call is about; Other is the one that the wrong keys are for.
+const (
+	Asked = "research"
+	Other = "other"
+)
+
+// Keys are a key for every role and set of views, by "role/view"; "*" stands for all views.
+type Keys map[string]string
+
+// NewKeys registers them in a store.
+func NewKeys(t testing.TB, s store.Store) Keys {
+	t.Helper()
+	keys := Keys{}
+	for _, role := range []access.Role{access.Ingest, access.Query, access.Admin} {
+		for name, views := range map[string]access.Views{"*": access.AllViews, Asked: {Names: []string{Asked}}, Other: {Names: []string{Other}}} {
+			id := string(role) + "/" + name
+			keys[id] = access.GenerateKey()
+			if err := access.Register(t.Context(), s, keys[id], access.Record{Name: id, Roles: []access.Role{role}, Views: views}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := access.Register(t.Context(), s, access.GenerateKey(), access.Record{Name: victim, Roles: []access.Role{access.Query}, Views: access.Views{Names: []string{Asked}}}); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// victim is the name of the key that calls ask to revoke.
+const victim = "victim"
+
+// listsOwn are the calls that answer any key of their role, and must show nothing of other views.
+var listsOwn = map[string]bool{
+	"GET /api/v1/admin/views": true, "GET /api/v1/admin/keys": true, "DELETE /api/v1/admin/keys/{key_id}": true,
+}
+
+// role is the role that a call asks for; empty: any key will do, as it is about no view.
+func role(method, path string) access.Role {
+	switch {
+	case strings.HasPrefix(path, "/api/v1/admin/"), method == http.MethodDelete && strings.HasSuffix(path, "/reset"):
+		return access.Admin
+	case strings.HasPrefix(path, "/api/v1/pipe/"):
+		return access.Ingest
+	case strings.HasPrefix(path, "/api/v1/views/"):
+		return access.Query
+	}
+	return ""
+}
+
+var wildcard = regexp.MustCompile(`\{(\w+)\}`)
+
+// Check sends every call of the document to h, with all kinds of wrong keys and with a right one. It returns how many
+// calls it knows.
+func Check(t *testing.T, document []byte, h http.Handler, keys Keys) (calls int) {
+	t.Helper()
+	var d struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range d.Paths {
+		for method := range methods {
+			calls++
+			c := call{t: t, handler: h, keys: keys, method: strings.ToUpper(method), path: path}
+			c.check()
+		}
+	}
+	return calls
+}
+
+type call struct {
+	t            *testing.T
+	handler      http.Handler
+	keys         Keys
+	method, path string
+}
+
+func (c call) check() {
+	if c.path == "/healthz" {
+		c.want("without a key", "", http.StatusOK)
+		return
+	}
+	c.want("without a key", "", http.StatusUnauthorized)
+	c.want("with an unknown key", access.GenerateKey(), http.StatusUnauthorized)
+	needed := role(c.method, c.path)
+	if needed == "" {
+		return
+	}
+	for _, other := range []access.Role{access.Ingest, access.Query, access.Admin} {
+		if other != needed && other != access.Admin { // an admin may do everything
+			c.want("with a key of the role "+string(other), c.keys[string(other)+"/*"], http.StatusForbidden)
+		}
+	}
+	call := c.method + " " + c.path
+	for _, with := range []access.Role{needed, access.Admin} {
+		wrong := c.keys[string(with)+"/"+Other]
+		if listsOwn[call] {
+			if status, body := c.send(wrong); strings.Contains(body, `"`+Asked) || strings.Contains(body, `"`+victim+`"`) || status != http.StatusOK && status != http.StatusNotFound {
+				c.t.Errorf("%s with a key for another view: %d %s", call, status, body)
+			}
+			continue
+		}
+		c.want("with a key for another view", wrong, http.StatusForbidden)
+	}
+	if status, body := c.send(c.keys[string(needed)+"/"+Asked]); status == http.StatusUnauthorized || status == http.StatusForbidden {
+		c.t.Errorf("%s with the right key: %d %s", call, status, body)
+	}
+}
+
+func (c call) want(what, key string, status int) {
+	c.t.Helper()
+	if got, body := c.send(key); got != status {
+		c.t.Errorf("%s %s %s: %d, not %d: %s", c.method, c.path, what, got, status, body)
+	}
+}
+
+// send sends the call, about the view Asked.
+func (c call) send(key string) (int, string) {
+	target := wildcard.ReplaceAllStringFunc(c.path, func(w string) string {
+		switch strings.Trim(w, "{}") {
+		case "view_id":
+			return Asked
+		case "key_id":
+			return victim
+		case "seq":
+			return "0"
+		}
+		return "nothing"
+	})
+	if strings.HasPrefix(c.path, "/api/v1/pipe/") {
+		target += "?view=" + Asked
+	}
+	var body []byte
+	switch c.method + " " + c.path {
+	case "POST /api/v1/admin/views":
+		body = []byte(`{"view_id":"` + Asked + `"}`)
+	case "POST /api/v1/admin/keys":
+		body = []byte(`{"name":"new","roles":["query"],"views":["` + Asked + `"]}`)
+	}
+	r := httptest.NewRequest(c.method, target, bytes.NewReader(body))
+	if key != "" {
+		r.Header.Set("X-API-Key", key)
+	}
+	w := httptest.NewRecorder()
+	c.handler.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}

@@ -1,0 +1,255 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// Prefix is where the calls are.
+const Prefix = "/api/v1/admin"
+
+const maxBody = 64 << 10 // bytes of a request
+
+// handler answers a call with a status and a body; nil: none.
+type handler func(r *http.Request, w http.ResponseWriter) (status int, body any, err error)
+
+// Register adds the administrator's calls to mux, for keys of the role admin. A key that is for some views administers
+// those, and the keys that are for no others.
+func (a *Admin) Register(mux *httpapi.Mux, keys *access.Authenticator) {
+	handle := func(method, pattern string, h handler) {
+		mux.Handle(method, Prefix+pattern, keys.Require(serve(h), access.Admin))
+	}
+	ofView := func(method, pattern string, h handler) {
+		handle(method, "/views/{view_id}"+pattern, func(r *http.Request, w http.ResponseWriter) (int, any, error) {
+			if err := access.CheckView(r.Context(), r.PathValue("view_id")); err != nil {
+				return 0, nil, err
+			}
+			return h(r, w)
+		})
+	}
+	handle("GET", "/views", a.getViews)
+	handle("POST", "/views", a.postView)
+	ofView("GET", "", a.getView)
+	ofView("PATCH", "", a.patchView)
+	ofView("DELETE", "", a.deleteView)
+	ofView("POST", "/reset", a.postReset)
+	ofView("GET", "/sessions", a.getSessions)
+	ofView("DELETE", "/sessions/{session_id}", a.deleteSession)
+	ofView("GET", "/versions", a.getVersions)
+	ofView("POST", "/retention", a.postRetention)
+	handle("GET", "/keys", a.getKeys)
+	handle("POST", "/keys", a.postKey)
+	handle("DELETE", "/keys/{key_id}", a.deleteKey)
+}
+
+// ResetHandler answers DELETE …/views/{view_id}/reset, as Fustor's clients know it: 204 once the view has started over.
+func (a *Admin) ResetHandler(keys *access.Authenticator) http.Handler {
+	return keys.Require(serve(func(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+		if err := access.CheckView(r.Context(), r.PathValue("view_id")); err != nil {
+			return 0, nil, err
+		}
+		if err := httpapi.Query(r).Err(); err != nil {
+			return 0, nil, err
+		}
+		_, err := a.Reset(r.Context(), r.PathValue("view_id"))
+		if errors.Is(err, store.ErrDenied) {
+			err = &httpapi.Error{Status: http.StatusNotImplemented, Cause: err, Detail: "this server may not write to its store",
+				Hint: "ask the ingest: POST " + Prefix + "/views/VIEW/reset"}
+		}
+		return http.StatusNoContent, nil, err
+	}), access.Admin)
+}
+
+func serve(h handler) http.Handler {
+	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		status, body, err := h(r, w)
+		switch {
+		case err != nil:
+			return explain(err)
+		case body == nil:
+			w.WriteHeader(status)
+		default:
+			httpapi.WriteJSON(w, r, status, body)
+		}
+		return nil
+	})
+}
+
+var statusOf = map[Kind]int{
+	Invalid: http.StatusBadRequest, NotFound: http.StatusNotFound, Conflict: http.StatusConflict, Unsupported: http.StatusNotImplemented,
+}
+
+func explain(err error) error {
+	var refused *Error
+	var known *httpapi.Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &known), errors.As(err, &tooLarge):
+		return err
+	case errors.As(err, &refused):
+		return &httpapi.Error{Status: statusOf[refused.Kind], Detail: refused.Detail, Hint: refused.Hint}
+	case errors.Is(err, viewconfig.ErrInvalid):
+		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "the view's settings in the store cannot be read",
+			Hint: "the server's log says what is wrong with them; remove or mend the object"}
+	}
+	return httpapi.StoreFailure(err)
+}
+
+// scope is the views of the caller's key.
+func scope(ctx context.Context) access.Views {
+	record, _ := access.FromContext(ctx)
+	return record.Views
+}
+
+func (a *Admin) getViews(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	views, err := a.Views(r.Context(), scope(r.Context()))
+	return http.StatusOK, map[string]any{"views": views, "count": len(views)}, err
+}
+
+func (a *Admin) postView(r *http.Request, w http.ResponseWriter) (int, any, error) {
+	body, view, err := viewBody(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := access.CheckView(r.Context(), view); err != nil {
+		return 0, nil, err
+	}
+	c, err := a.CreateView(r.Context(), view, body)
+	return http.StatusCreated, c, err
+}
+
+func (a *Admin) getView(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	v, err := a.View(r.Context(), r.PathValue("view_id"))
+	return http.StatusOK, v, err
+}
+
+func (a *Admin) patchView(r *http.Request, w http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	body, err := httpapi.ReadBody(w, r, maxBody)
+	if err != nil {
+		return 0, nil, err
+	}
+	c, err := a.ConfigureView(r.Context(), r.PathValue("view_id"), body)
+	return http.StatusOK, c, err
+}
+
+func (a *Admin) deleteView(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	n, err := a.DeleteView(r.Context(), r.PathValue("view_id"))
+	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "objects": n}, err
+}
+
+func (a *Admin) postReset(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	epoch, err := a.Reset(r.Context(), r.PathValue("view_id"))
+	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "epoch": epoch}, err
+}
+
+func (a *Admin) getSessions(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	sessions, err := a.Sessions(r.Context(), r.PathValue("view_id"))
+	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "sessions": sessions, "count": len(sessions)}, err
+}
+
+func (a *Admin) deleteSession(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, a.EndSession(r.Context(), r.PathValue("view_id"), r.PathValue("session_id"))
+}
+
+// DefaultVersions is how many versions are looked at without a limit, MaxVersions how many at most.
+const (
+	DefaultVersions = 20
+	MaxVersions     = 1000
+)
+
+func (a *Admin) getVersions(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	q := httpapi.Query(r)
+	limit := q.Int("limit", DefaultVersions, 1, MaxVersions)
+	if err := q.Err(); err != nil {
+		return 0, nil, err
+	}
+	h, err := a.History(r.Context(), r.PathValue("view_id"), int(limit))
+	return http.StatusOK, h, err
+}
+
+func (a *Admin) postRetention(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	q := httpapi.Query(r)
+	dry := q.Bool("dry_run", false)
+	if err := q.Err(); err != nil {
+		return 0, nil, err
+	}
+	removed, err := a.Retain(r.Context(), r.PathValue("view_id"), dry)
+	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "dry_run": dry, "removed": removed, "count": len(removed)}, err
+}
+
+func (a *Admin) getKeys(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	keys, err := a.Keys(r.Context(), scope(r.Context()))
+	return http.StatusOK, map[string]any{"keys": keys, "count": len(keys)}, err
+}
+
+func (a *Admin) postKey(r *http.Request, w http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	var n NewKey
+	if err := httpapi.ReadJSON(w, r, &n, maxBody); err != nil {
+		return 0, nil, err
+	}
+	if mine := scope(r.Context()); !within(n.Views, mine) {
+		return 0, nil, &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key is not for all of the views that the new one is to be for",
+			Hint: "name only views that your own key is for"}
+	}
+	k, err := a.CreateKey(r.Context(), scope(r.Context()), n)
+	return http.StatusCreated, k, err
+}
+
+func (a *Admin) deleteKey(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	k, err := a.RevokeKey(r.Context(), scope(r.Context()), r.PathValue("key_id"))
+	return http.StatusOK, k, err
+}
+
+// viewBody reads the settings of a new view, and which view they are of.
+func viewBody(w http.ResponseWriter, r *http.Request) (body []byte, view string, err error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return nil, "", err
+	}
+	if body, err = httpapi.ReadBody(w, r, maxBody); err != nil {
+		return nil, "", err
+	}
+	var named struct {
+		View string `json:"view_id"`
+	}
+	if err := json.Unmarshal(body, &named); err != nil || named.View == "" {
+		return nil, "", httpapi.BadRequest("the body is not a JSON object with a view_id", "the fields are in /openapi.json")
+	}
+	return body, named.View, nil
+}

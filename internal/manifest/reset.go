@@ -1,0 +1,52 @@
+package manifest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fustor/fustor/internal/store"
+)
+
+// Empty is the version that follows m in a new epoch: nothing of what the view held, and nobody's progress. What it
+// knows of the file server's clock and of terms holds on.
+func (m *Manifest) Empty(epoch, nonce string, now int64) *Manifest {
+	next := &Manifest{Format: Format, View: m.View, Version: m.Version + 1, Nonce: nonce, Epoch: epoch,
+		FoldedAt: now, Reason: "reset", Term: m.Term, Clock: m.Clock, Live: m.Live}
+	if m.Version > 0 {
+		next.Parent = m.Key()
+	}
+	return next
+}
+
+// Follow brings head to the epoch that the view's roster is in: if it is of another, or there is none, an empty version is
+// published. It returns the version that is current then. Epoch reads the roster's, nonce makes one.
+//
+// Head is read before the roster. So a head that is of the roster's epoch never goes back to an older one: whoever read
+// an older roster read an older head as well, and loses.
+func Follow(ctx context.Context, st store.Store, view string, epoch, nonce func() (string, error), now func() int64) (*Manifest, error) {
+	for {
+		m, etag, err := Load(ctx, st, view)
+		if errors.Is(err, ErrNoHead) {
+			m, err = &Manifest{View: view}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		wanted, err := epoch()
+		if err != nil || m.Version > 0 && wanted == m.Epoch {
+			return m, err
+		}
+		n, err := nonce()
+		if err != nil {
+			return nil, err
+		}
+		next := m.Empty(wanted, n, now())
+		if _, err = Commit(ctx, st, next, etag); err == nil {
+			return next, nil
+		}
+		if !errors.Is(err, store.ErrLost) {
+			return nil, fmt.Errorf("empty view %s: %w", view, err)
+		}
+	}
+}

@@ -1,0 +1,17 @@
+package query
+
+import (
+	"testing"
+
+	"github.com/fustor/fustor/internal/access/accesstest"
+)
+
+// Every call of the reading side is refused to whoever it is not for.
+func TestAccess(t *testing.T) {
+	f := newFixture(t)
+	f.base(accesstest.Asked, sample())
+	keys := accesstest.NewKeys(t, f.st)
+	if n := accesstest.Check(t, OpenAPI(), f.server.Handler(), keys); n < 16 {
+		t.Errorf("only %d calls are documented", n)
+	}
+}
