@@ -157,9 +157,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		if got := h.head().Totals; got.Files+got.Directories+got.Others != int64(rows) {
 			b.Fatalf("%d rows in the view, %d were sent", got.Files+got.Directories+got.Others, rows)
 		}
-		if err := h.c.merge(h.ctx, h.head(), plan{deltas: h.head().Deltas, toBase: true, rows: h.head().Rows()}); err != nil {
-			b.Fatal(err)
-		}
+		h.toBase()
 		b.ReportMetric(bytesPerRow(h), "B/row")
 		events := tellChanges(s, rows, 5)
 		runtime.GC()
@@ -172,9 +170,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		b.ReportMetric(float64(events)/(cpuTime()-began).Seconds(), "events/cpu-s")
 		began = cpuTime()
 		merged := h.head().Rows()
-		if err := h.c.merge(h.ctx, h.head(), plan{deltas: h.head().Deltas, toBase: true, rows: int64(events)}); err != nil {
-			b.Fatal(err)
-		}
+		h.toBase()
 		b.ReportMetric(float64(merged)/(cpuTime()-began).Seconds(), "merged-rows/cpu-s")
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-changes")
 		b.ReportMetric(bytesPerRow(h), "B/row-changed")
@@ -198,11 +194,7 @@ func BenchmarkFoldOneChange(b *testing.B) {
 	s := h.teller("bench")
 	tellTree(s, rows)
 	h.once()
-	if m := h.head(); len(m.Deltas) > 0 {
-		if err := h.c.merge(h.ctx, m, plan{deltas: m.Deltas, toBase: true, rows: m.Rows()}); err != nil {
-			b.Fatal(err)
-		}
-	}
+	h.toBase()
 	path := someFile(h)
 	b.ResetTimer()
 	observed := int64(gentree.ScanStart) + 7200e9

@@ -8,7 +8,6 @@
 package compactor
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -140,22 +139,4 @@ func (c *Compactor) newNonce() (string, error) {
 		return "", fmt.Errorf("make a nonce: %w", err)
 	}
 	return fmt.Sprintf("%x", b), nil
-}
-
-// Once folds and merges until nothing is left to do, and reports how many segments it folded.
-func (c *Compactor) Once(ctx context.Context, view string) (segments int, err error) {
-	for {
-		n, err := c.Fold(ctx, view)
-		if err != nil {
-			return segments, err
-		}
-		segments += n
-		merged, err := c.Merge(ctx, view)
-		if err != nil {
-			return segments, err
-		}
-		if n == 0 && !merged {
-			return segments, nil
-		}
-	}
 }

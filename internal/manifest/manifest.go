@@ -33,6 +33,8 @@ type Manifest struct {
 	// Base are the base partitions, in key order, disjoint. Deltas lie over them, the newest first; the newest wins.
 	Base   []layer.Info `json:"base,omitempty"`
 	Deltas []layer.Info `json:"deltas,omitempty"`
+	// Merged are the ranges of keys, disjoint and in order, whose rows of deltas the base has already.
+	Merged []Merged `json:"merged,omitempty"`
 
 	// Sessions says per session how far it is folded. Sessions that ended and are folded to their end drop out.
 	Sessions map[string]Progress `json:"sessions,omitempty"`
