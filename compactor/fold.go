@@ -50,6 +50,7 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer w.close()
 	layers, err := c.writeDelta(ctx, view, w)
 	if err != nil {
 		return 0, err
@@ -61,10 +62,10 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		taken.advance(m)
 		m.Counted.Stale += w.stale
 		m.Live = config.Live
-		m.Suspects = suspects(m.Suspects, w.out, m.ObservedAt)
+		m.Suspects = w.suspects.list()
 		m.Deltas = append(slices.Clone(layers), m.Deltas...)
-		if root := w.dirs["/"]; root != nil && isDir(&root.row, root.known) {
-			m.Totals = root.row.Sub
+		if w.totals != nil {
+			m.Totals = *w.totals
 		}
 		return nil
 	})
@@ -129,11 +130,12 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	if err != nil {
 		return nil, err
 	}
-	w := newWalk(rules, b, view.Cursor(ctx), view.Cursor(ctx))
+	w := newWalk(ctx, view, rules, b)
+	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
+	w.out = spool{dir: c.o.TempDir, limit: c.spoolRows()}
+	w.outDirs = w.out
 	if err := w.run(); err != nil {
-		return nil, err
-	}
-	if err := w.sum(); err != nil {
+		w.close()
 		return nil, err
 	}
 	return w, nil
@@ -166,7 +168,7 @@ func (c *Compactor) newOutput(ctx context.Context, view string, rows int64) *out
 
 // open returns the writer that the next row goes to.
 func (o *output) open() (*layer.Writer, error) {
-	if o.writer != nil && o.writer.Rows() >= o.rows {
+	if o.writer != nil && (o.writer.Rows() >= o.rows || o.writer.Bytes() >= o.c.o.Memory/8) {
 		if err := o.cut(); err != nil {
 			return nil, err
 		}

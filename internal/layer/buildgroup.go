@@ -2,9 +2,12 @@ package layer
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/fustor/fustor/internal/event"
 )
 
 // encode appends the builder's rows to to as a row group and says what it is, all but its Offset.
@@ -127,6 +130,7 @@ func (b *builder) describe() Group {
 	for _, v := range b.numbers[ColumnSuspectUntilNs] {
 		g.SuspectUntilNs = max(g.SuspectUntilNs, v)
 	}
+	g.Flat = !slices.Contains(b.numbers[ColumnType], int64(event.Directory))
 	g.MinMtimeSec, g.MaxMtimeSec = floorSeconds(minMtime), floorSeconds(maxMtime)+1
 	g.round()
 	return g

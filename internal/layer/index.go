@@ -28,6 +28,9 @@ type Group struct {
 	MinSize, MaxSize         int64
 	// NotUTF8: some text in it is not UTF-8.
 	NotUTF8 bool
+	// Flat: none of its rows is a directory, so that the bounds are those of all that is at or below them. Groups of layers
+	// from before there was this mark do not have it.
+	Flat bool
 	// Hash is the xxHash64 of the row group's bytes.
 	Hash uint64
 }
@@ -57,6 +60,7 @@ const (
 const (
 	groupNotUTF8 = 1 << iota
 	groupAllRemoved
+	groupFlat
 )
 
 // body is the index before compression.
@@ -111,7 +115,7 @@ var groupFields = []struct {
 	{func(g *Group) uint64 { return uint64(g.Rows) }, func(g *Group, v uint64) { g.Rows = int(v) }},
 	{func(g *Group) uint64 { return uint64(g.Removed) }, func(g *Group, v uint64) { g.Removed = int(v) }},
 	{func(g *Group) uint64 { return uint64(g.AgentMissing) }, func(g *Group, v uint64) { g.AgentMissing = int(v) }},
-	{(*Group).flags, func(g *Group, v uint64) { g.NotUTF8 = v&groupNotUTF8 != 0 }},
+	{(*Group).flags, func(g *Group, v uint64) { g.NotUTF8, g.Flat = v&groupNotUTF8 != 0, v&groupFlat != 0 }},
 	{func(g *Group) uint64 { return zigzag(g.SuspectUntilNs) }, func(g *Group, v uint64) { g.SuspectUntilNs = unzigzag(v) }},
 	{func(g *Group) uint64 { return zigzag(g.MinMtimeSec) }, func(g *Group, v uint64) { g.MinMtimeSec = unzigzag(v) }},
 	{func(g *Group) uint64 { return zigzag(g.MaxMtimeSec) }, func(g *Group, v uint64) { g.MaxMtimeSec = unzigzag(v) }},
@@ -125,6 +129,9 @@ func (g *Group) flags() (f uint64) {
 	}
 	if g.Removed == g.Rows {
 		f |= groupAllRemoved
+	}
+	if g.Flat {
+		f |= groupFlat
 	}
 	return f
 }
