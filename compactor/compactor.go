@@ -65,7 +65,7 @@ const (
 
 const (
 	// MinMemory is the least that Options.Memory counts as, bytes.
-	MinMemory = 64 << 20
+	MinMemory = 96 << 20
 	// bytesPerClaim is what a name takes of Memory, with all that there is beside it: 128 Ki names to 256 MiB, measured.
 	bytesPerClaim = 2 << 10
 )

@@ -143,8 +143,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 
 // writeDelta publishes the layers of a walk's changes, mostly one; none where nothing changed.
 func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
-	out := c.newOutput(ctx, view, c.o.PartitionRows)
-	out.group = layer.DeltaRowsPerGroup
+	out := c.newDelta(ctx, view)
 	if err := w.changes(out.append); err != nil {
 		return nil, err
 	}
@@ -164,6 +163,14 @@ type output struct {
 
 func (c *Compactor) newOutput(ctx context.Context, view string, rows int64) *output {
 	return &output{c: c, ctx: ctx, view: view, rows: rows}
+}
+
+// newDelta is the output of a delta: its layers are smaller, as their many small row groups take memory while they are
+// written.
+func (c *Compactor) newDelta(ctx context.Context, view string) *output {
+	out := c.newOutput(ctx, view, max(1, min(c.o.PartitionRows/4, c.o.Memory/1024)))
+	out.group = layer.DeltaRowsPerGroup
+	return out
 }
 
 // open returns the writer that the next row goes to.

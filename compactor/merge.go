@@ -95,8 +95,7 @@ func (g *merger) forgotten(r *evidence.Row) bool {
 // intoDelta makes one delta of the newest few. Tombstones stay: older layers lie below. Only where it is of all deltas
 // may stretches leave out what the base has: an older delta would show instead.
 func (g *merger) intoDelta(head version, deltas []layer.Info, of []stretch) error {
-	out := g.c.newOutput(g.ctx, g.view, g.partition)
-	out.group = layer.DeltaRowsPerGroup
+	out := g.c.newDelta(g.ctx, g.view)
 	rows := g.rowsOf(of)
 	var row evidence.Row
 	for ; rows.more(); rows.next() {
