@@ -134,6 +134,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
 	w.out = spool{dir: c.o.TempDir, limit: c.spoolRows()}
 	w.outDirs = w.out
+	w.lookahead = lookAhead(ctx, view, b, c.o.CacheBytes/4)
 	if err := w.run(); err != nil {
 		w.close()
 		return nil, err

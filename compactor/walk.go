@@ -33,6 +33,7 @@ type walk struct {
 	around []string         // those that its place is in, the outermost first
 
 	out, outDirs spool // changed rows: those that neither are nor were directories, in key order, and the others
+	lookahead    *lookahead
 	suspects     *suspects
 	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing changed
 	stale        uint64
@@ -98,6 +99,7 @@ func (w *walk) run() error {
 			continue
 		}
 		last = parent
+		w.lookahead.pass(parent)
 		if err := w.passTo(parent); err != nil {
 			return err
 		}
@@ -126,6 +128,7 @@ func (w *walk) nextParent() (string, error) {
 }
 
 func (w *walk) close() {
+	w.lookahead.close()
 	w.out.close()
 	w.outDirs.close()
 }
