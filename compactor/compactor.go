@@ -70,7 +70,7 @@ const (
 	bytesPerClaim = 2 << 10
 )
 
-// spoolRows is how many changed rows a fold keeps in memory, twice: as many as its batch has names.
+// spoolRows is how many changed rows a fold keeps in memory: as many as its batch has names.
 func (c *Compactor) spoolRows() int { return max(2, c.o.BatchClaims) }
 
 // jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention

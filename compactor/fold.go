@@ -133,7 +133,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	w := newWalk(ctx, view, rules, b)
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
 	w.out = spool{dir: c.o.TempDir, limit: c.spoolRows()}
-	w.outDirs = w.out
+	w.outDirs = spool{dir: c.o.TempDir, limit: max(2, c.spoolRows()/4)} // one row in twenty is a directory's
 	w.lookahead = lookAhead(ctx, view, b, c.o.CacheBytes/4)
 	if err := w.run(); err != nil {
 		w.close()
@@ -169,7 +169,7 @@ func (c *Compactor) newOutput(ctx context.Context, view string, rows int64) *out
 // newDelta is the output of a delta: its layers are smaller, as their many small row groups take memory while they are
 // written.
 func (c *Compactor) newDelta(ctx context.Context, view string) *output {
-	out := c.newOutput(ctx, view, max(1, min(c.o.PartitionRows/4, c.o.Memory/1024)))
+	out := c.newOutput(ctx, view, max(1, min(c.o.PartitionRows/4, c.o.Memory/2048)))
 	out.group = layer.DeltaRowsPerGroup
 	return out
 }

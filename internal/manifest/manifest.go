@@ -130,6 +130,10 @@ var ErrFormat = errors.New("not a manifest this version of fustor can read")
 // Decode reads a manifest; object is the name that errors give.
 func Decode(object string, body []byte) (*Manifest, error) {
 	m := &Manifest{}
+	body, err := unpack(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
+	}
 	if err := json.Unmarshal(body, m); err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
@@ -143,4 +147,10 @@ func Decode(object string, body []byte) (*Manifest, error) {
 }
 
 // Encode writes a manifest as Decode reads it.
-func (m *Manifest) Encode() ([]byte, error) { return json.Marshal(m) }
+func (m *Manifest) Encode() ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return pack(body)
+}
