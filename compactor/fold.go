@@ -186,7 +186,7 @@ func (o *output) open() (*layer.Writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group})
+		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group, Fast: o.group > 0})
 	}
 	return o.writer, nil
 }

@@ -51,8 +51,11 @@ func (s *spool) add(row *evidence.Row) error {
 }
 
 func (s *spool) sort() {
-	if !slices.IsSortedFunc(s.rows, func(a, b evidence.Row) int { return compareRows(&a, &b) }) {
-		slices.SortFunc(s.rows, func(a, b evidence.Row) int { return compareRows(&a, &b) })
+	for i := 1; i < len(s.rows); i++ {
+		if compareRows(&s.rows[i-1], &s.rows[i]) > 0 {
+			slices.SortFunc(s.rows, func(a, b evidence.Row) int { return compareRows(&a, &b) })
+			return
+		}
 	}
 }
 

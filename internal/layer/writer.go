@@ -34,6 +34,8 @@ type WriterOptions struct {
 	ID string
 	// RowsPerGroup; 0 is RowsPerGroup. Smaller groups make cold reads cheaper and the layer larger.
 	RowsPerGroup int
+	// Fast compresses less: for layers that soon become part of others.
+	Fast bool
 	// SizeHint is how long Data may become, bytes; it saves copying.
 	SizeHint int64
 }
@@ -61,7 +63,9 @@ func NewWriter(o WriterOptions) *Writer {
 	o.RowsPerGroup = min(o.RowsPerGroup, MaxRowsPerGroup)
 	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
 	w.data = append(w.data, parquetMagic...)
-	w.encoder, w.err = newEncoder()
+	if w.encoder, w.err = newEncoder(); w.err == nil && o.Fast {
+		w.encoder.zstd = w.encoder.fastest
+	}
 	w.pending.reset()
 	return w
 }
