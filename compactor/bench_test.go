@@ -16,6 +16,8 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
 )
 
 // benchRows is how large the views of the benchmarks are: FUSTOR_BENCH_ROWS, or a million.
@@ -157,9 +159,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		if got := h.head().Totals; got.Files+got.Directories+got.Others != int64(rows) {
 			b.Fatalf("%d rows in the view, %d were sent", got.Files+got.Directories+got.Others, rows)
 		}
-		if err := h.c.merge(h.ctx, h.head(), plan{deltas: h.head().Deltas, toBase: true, rows: h.head().Rows()}); err != nil {
-			b.Fatal(err)
-		}
+		h.toBase()
 		b.ReportMetric(bytesPerRow(h), "B/row")
 		events := tellChanges(s, rows, 5)
 		runtime.GC()
@@ -172,9 +172,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		b.ReportMetric(float64(events)/(cpuTime()-began).Seconds(), "events/cpu-s")
 		began = cpuTime()
 		merged := h.head().Rows()
-		if err := h.c.merge(h.ctx, h.head(), plan{deltas: h.head().Deltas, toBase: true, rows: int64(events)}); err != nil {
-			b.Fatal(err)
-		}
+		h.toBase()
 		b.ReportMetric(float64(merged)/(cpuTime()-began).Seconds(), "merged-rows/cpu-s")
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-changes")
 		b.ReportMetric(bytesPerRow(h), "B/row-changed")
@@ -198,11 +196,7 @@ func BenchmarkFoldOneChange(b *testing.B) {
 	s := h.teller("bench")
 	tellTree(s, rows)
 	h.once()
-	if m := h.head(); len(m.Deltas) > 0 {
-		if err := h.c.merge(h.ctx, m, plan{deltas: m.Deltas, toBase: true, rows: m.Rows()}); err != nil {
-			b.Fatal(err)
-		}
-	}
+	h.toBase()
 	path := someFile(h)
 	b.ResetTimer()
 	observed := int64(gentree.ScanStart) + 7200e9
@@ -234,4 +228,116 @@ func someFile(h *harness) string {
 	}
 	h.Fatalf("no file: %v", fmt.Sprint(c.Err()))
 	return ""
+}
+
+// plant makes the view of a generated tree, as a first scan would have left it, without one. It returns the paths of some
+// files and of the directories at the top.
+func (h *harness) plant(rows int) (files, tops []string) {
+	h.Helper()
+	tree := gentree.New(gentree.Options{Seed: 1, Rows: rows})
+	out := h.c.newOutput(h.ctx, viewName, h.c.o.PartitionRows)
+	n := 0
+	for r := range tree.Rows() {
+		if err := out.append(r); err != nil {
+			h.Fatalf("%v", err)
+		}
+		if n++; n%(rows/20_000+1) == 0 && r.Type == event.File {
+			files = append(files, r.Path())
+		}
+		if r.Parent == "/" {
+			tops = append(tops, r.Path())
+		}
+	}
+	layers, err := out.finish()
+	if err == nil {
+		epoch := h.epoch()
+		_, err = h.c.publish(h.ctx, h.head(), "fold", func(m *manifest.Manifest) error {
+			m.Epoch = epoch
+			m.Base, m.Totals, m.Scan.SnapshotDone, m.ObservedAt = layers, tree.Totals(), 1, gentree.ScanStart+3600e9
+			return nil
+		})
+	}
+	if err != nil {
+		h.Fatalf("%v", err)
+	}
+	return files, tops
+}
+
+// counted makes the harness's compactor work on a store that counts.
+func (h *harness) counted(o Options) *store.Counted {
+	h.Helper()
+	counted := store.Count(h.store)
+	plain := h.store
+	h.store = counted
+	h.c = h.compactor(o)
+	h.store = plain
+	return counted
+}
+
+func putOf(path string, observed, size int64) event.Event {
+	return event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: observed, Path: path, Atomic: true,
+		Entry: event.Entry{Name: filepath.Base(path), Type: event.File, Mode: 0o644, Size: size, MtimeNs: observed}}
+}
+
+// BenchmarkFoldRequests is what a fold of one changed file asks of the store, with nothing cached and then warm.
+func BenchmarkFoldRequests(b *testing.B) {
+	rows := benchRows(b)
+	h := newHarness(b, b.TempDir(), 0, Options{})
+	files, _ := h.plant(rows)
+	s := h.teller("bench")
+	observed := int64(gentree.ScanStart) + 7200e9
+	for i := range b.N {
+		counted := h.counted(Options{})
+		for _, when := range []string{"cold", "warm"} {
+			observed += 1e9
+			s.tell(putOf(files[(len(files)/2+i)%len(files)], observed, observed%1000))
+			s.send()
+			before := counted.Counts()
+			h.fold()
+			spent := counted.Counts().Sub(before)
+			b.ReportMetric(float64(spent.Get), when+"-gets")
+			b.ReportMetric(float64(spent.Put), when+"-puts")
+			b.ReportMetric(float64(spent.BytesIn)/1024, when+"-KiB-read")
+			b.ReportMetric(float64(spent.BytesOut)/1024, when+"-KiB-written")
+		}
+	}
+	body, _ := h.head().Encode()
+	b.ReportMetric(float64(len(body))/1024, "head-KiB")
+}
+
+// BenchmarkFoldRename folds the deletion of everything below the root but for a few files: what one event expands to must not
+// take memory. FUSTOR_BENCH_MEMORY is the budget in MiB.
+func BenchmarkFoldRename(b *testing.B) {
+	rows := benchRows(b)
+	memory, _ := strconv.ParseInt(os.Getenv("FUSTOR_BENCH_MEMORY"), 10, 64)
+	if memory == 0 {
+		memory = DefaultMemory >> 20
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memory << 20 / 32 * 25))
+	for range b.N {
+		b.StopTimer()
+		h := newHarness(b, b.TempDir(), 0, Options{Memory: memory << 20})
+		_, tops := h.plant(rows)
+		s := h.teller("bench")
+		for i, dir := range tops {
+			s.tell(event.Event{Kind: event.Delete, Evidence: event.Realtime, ObservedAt: gentree.ScanStart + 7200e9 + int64(i), Path: dir})
+		}
+		s.send()
+		counted := h.counted(Options{Memory: memory << 20})
+		runtime.GC()
+		resetResident()
+		b.StartTimer()
+		began := cpuTime()
+		h.fold()
+		b.ReportMetric(float64(rows)/(cpuTime()-began).Seconds(), "rows/cpu-s")
+		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB")
+		b.ReportMetric(float64(counted.Counts().BytesOut)/(1<<20), "MiB-written")
+		if got := h.head().Totals; got.Directories != 1 {
+			b.Fatalf("left: %+v", got)
+		}
+		resetResident()
+		for h.merge() {
+		}
+		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-merging")
+	}
 }

@@ -41,7 +41,7 @@ func (c *Compactor) next(v version, reason string) (*manifest.Manifest, error) {
 	m.Version, m.Nonce, m.Reason = v.Version+1, nonce, reason
 	m.FoldedAt = c.clock.Now()
 	m.Sessions = maps.Clone(v.Sessions)
-	m.Base, m.Deltas = slices.Clone(v.Base), slices.Clone(v.Deltas)
+	m.Base, m.Deltas, m.Merged = slices.Clone(v.Base), slices.Clone(v.Deltas), slices.Clone(v.Merged)
 	m.Scan.Errors = slices.Clone(v.Scan.Errors)
 	return &m, nil
 }

@@ -8,7 +8,6 @@
 package compactor
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -36,9 +35,13 @@ type Options struct {
 	Random io.Reader
 	// OnCommit is told of every version this compactor published. It must return soon.
 	OnCommit func(*manifest.Manifest)
+	// Memory is what a fold and a merge beside it keep to, bytes. What the two below are follows from it, where they are 0.
+	Memory int64
+	// TempDir is where a fold puts rows that Memory has no room for; empty: the system's directory for temporary files.
+	TempDir string
 	// CacheBytes bounds the decoded row groups kept between folds.
 	CacheBytes int64
-	// BatchClaims is about how many names one fold takes in; the fold's memory follows from it.
+	// BatchClaims is about how many names one fold takes in.
 	BatchClaims int
 	// PartitionRows is about how many rows a base partition has.
 	PartitionRows int64
@@ -52,14 +55,23 @@ type Options struct {
 
 // The defaults of Options.
 const (
-	DefaultCacheBytes    = 32 << 20
-	DefaultBatchClaims   = 128 << 10
+	DefaultMemory        = 256 << 20
 	DefaultPartitionRows = 1 << 20
 	DefaultMaxDeltas     = 8
 	DefaultPollMax       = time.Second
 	DefaultHistory       = time.Hour
 	DefaultGrace         = time.Hour
 )
+
+const (
+	// MinMemory is the least that Options.Memory counts as, bytes.
+	MinMemory = 96 << 20
+	// bytesPerClaim is what a name takes of Memory, with all that there is beside it: 128 Ki names to 256 MiB, measured.
+	bytesPerClaim = 2 << 10
+)
+
+// spoolRows is how many changed rows a fold keeps in memory: as many as its batch has names.
+func (c *Compactor) spoolRows() int { return max(2, c.o.BatchClaims) }
 
 // jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention
 // never removes what a job still writes.
@@ -109,8 +121,10 @@ func (o *Options) setDefaults() {
 	if o.OnCommit == nil {
 		o.OnCommit = func(*manifest.Manifest) {}
 	}
-	def(&o.CacheBytes, DefaultCacheBytes)
-	def(&o.BatchClaims, DefaultBatchClaims)
+	def(&o.Memory, DefaultMemory)
+	o.Memory = max(o.Memory, MinMemory)
+	def(&o.CacheBytes, o.Memory/8)
+	def(&o.BatchClaims, int(o.Memory/bytesPerClaim))
 	def(&o.PartitionRows, DefaultPartitionRows)
 	def(&o.MaxDeltas, DefaultMaxDeltas)
 	def(&o.PollMax, DefaultPollMax)
@@ -140,22 +154,4 @@ func (c *Compactor) newNonce() (string, error) {
 		return "", fmt.Errorf("make a nonce: %w", err)
 	}
 	return fmt.Sprintf("%x", b), nil
-}
-
-// Once folds and merges until nothing is left to do, and reports how many segments it folded.
-func (c *Compactor) Once(ctx context.Context, view string) (segments int, err error) {
-	for {
-		n, err := c.Fold(ctx, view)
-		if err != nil {
-			return segments, err
-		}
-		segments += n
-		merged, err := c.Merge(ctx, view)
-		if err != nil {
-			return segments, err
-		}
-		if n == 0 && !merged {
-			return segments, nil
-		}
-	}
 }

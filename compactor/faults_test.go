@@ -236,12 +236,7 @@ func TestTombstonesLeaveAfterTheirTime(t *testing.T) {
 	s.tell(w.deleteEvent("/f"), w.putEvent("/"))
 	s.send()
 	h.once()
-	merge := func() {
-		if err := h.c.merge(h.ctx, h.head(), plan{deltas: h.head().Deltas, toBase: true, rows: 100}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	merge()
+	h.toBase()
 	if r, ok := h.rows()["/f"]; !ok || !r.Removed {
 		t.Fatalf("the tombstone is %+v", r)
 	}
@@ -249,7 +244,7 @@ func TestTombstonesLeaveAfterTheirTime(t *testing.T) {
 	s.tell(w.putEvent("/"))
 	s.send()
 	h.once()
-	merge()
+	h.toBase()
 	if r, ok := h.rows()["/f"]; ok {
 		t.Fatalf("two hours later the tombstone is still there: %+v", r)
 	}

@@ -55,6 +55,7 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer w.close()
 	layers, err := c.writeDelta(ctx, view, w)
 	if err != nil {
 		return 0, err
@@ -66,10 +67,10 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		taken.advance(m)
 		m.Counted.Stale += w.stale
 		m.Live = config.Live
-		m.Suspects = suspects(m.Suspects, w.out, m.ObservedAt)
+		m.Suspects = w.suspects.list()
 		m.Deltas = append(slices.Clone(layers), m.Deltas...)
-		if root := w.dirs["/"]; root != nil && isDir(&root.row, root.known) {
-			m.Totals = root.row.Sub
+		if w.totals != nil {
+			m.Totals = *w.totals
 		}
 		return nil
 	})
@@ -134,11 +135,13 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	if err != nil {
 		return nil, err
 	}
-	w := newWalk(rules, b, view.Cursor(ctx), view.Cursor(ctx))
+	w := newWalk(ctx, view, rules, b)
+	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
+	w.out = spool{dir: c.o.TempDir, limit: c.spoolRows()}
+	w.outDirs = spool{dir: c.o.TempDir, limit: max(2, c.spoolRows()/4)} // one row in twenty is a directory's
+	w.lookahead = lookAhead(ctx, view, b, c.o.CacheBytes/4)
 	if err := w.run(); err != nil {
-		return nil, err
-	}
-	if err := w.sum(); err != nil {
+		w.close()
 		return nil, err
 	}
 	return w, nil
@@ -146,8 +149,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 
 // writeDelta publishes the layers of a walk's changes, mostly one; none where nothing changed.
 func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
-	out := c.newOutput(ctx, view, c.o.PartitionRows)
-	out.group = layer.DeltaRowsPerGroup
+	out := c.newDelta(ctx, view)
 	if err := w.changes(out.append); err != nil {
 		return nil, err
 	}
@@ -169,9 +171,17 @@ func (c *Compactor) newOutput(ctx context.Context, view string, rows int64) *out
 	return &output{c: c, ctx: ctx, view: view, rows: rows}
 }
 
+// newDelta is the output of a delta: its layers are smaller, as their many small row groups take memory while they are
+// written.
+func (c *Compactor) newDelta(ctx context.Context, view string) *output {
+	out := c.newOutput(ctx, view, max(1, min(c.o.PartitionRows/4, c.o.Memory/2048)))
+	out.group = layer.DeltaRowsPerGroup
+	return out
+}
+
 // open returns the writer that the next row goes to.
 func (o *output) open() (*layer.Writer, error) {
-	if o.writer != nil && o.writer.Rows() >= o.rows {
+	if o.writer != nil && (o.writer.Rows() >= o.rows || o.writer.Bytes() >= o.c.o.Memory/8) {
 		if err := o.cut(); err != nil {
 			return nil, err
 		}
@@ -181,7 +191,7 @@ func (o *output) open() (*layer.Writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group})
+		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group, Fast: o.group > 0})
 	}
 	return o.writer, nil
 }

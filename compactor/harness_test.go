@@ -134,6 +134,28 @@ func (h *harness) merge() bool {
 	return merged
 }
 
+// toBase merges all deltas into the base, ripe or not.
+func (h *harness) toBase() {
+	h.Helper()
+	for len(h.head().Deltas) > 0 {
+		head := h.head()
+		p := plan{deltas: head.Deltas}
+		spans, err := h.c.spans(h.ctx, head.Manifest)
+		if err != nil {
+			h.Fatalf("%v", err)
+		}
+		for i := range spans {
+			if len(stretches(head.Manifest, spans[i].from, spans[i].to)) > 0 {
+				p = plan{span: &spans[i]}
+				break
+			}
+		}
+		if err := h.c.step(h.ctx, head, p, time.Now().Add(time.Hour)); err != nil {
+			h.Fatalf("%v", err)
+		}
+	}
+}
+
 func (h *harness) once() {
 	h.Helper()
 	if _, err := h.c.Once(h.ctx, viewName); err != nil {
@@ -212,4 +234,14 @@ func up(path string) string {
 		return path[:i]
 	}
 	return "/"
+}
+
+// epoch begins an epoch of the view: the first session of a view without one would begin it, and empty the view.
+func (h *harness) epoch() string {
+	h.Helper()
+	epoch, err := h.c.ledger.NewEpoch(h.ctx, viewName)
+	if err != nil {
+		h.Fatalf("begin an epoch: %v", err)
+	}
+	return epoch
 }

@@ -19,22 +19,30 @@ const mergeCacheBytes = 16 << 20
 // blindTombstones is for how long a blind-spot deletion is remembered, beyond what any tombstone is.
 const blindTombstones = 7 * 24 * time.Hour
 
-// Merge makes fewer layers of a view's deltas if there are too many: small ones become one delta, and once they weigh
-// enough against the base partitions they lie over, those are written anew with them. It reports whether it published
-// a version.
+// Merge does the next step of a merge, if the view has too many deltas or a merge is under way, and publishes it: some
+// base partitions are written anew with what the deltas have for them, or the newest deltas become one. It reports
+// whether it published a version, so call it again until it did not. What ends it costs that step, no more: the version
+// says which keys are done. A step takes rows for three quarters of the time that ctx leaves it at most.
 func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
-	head, err := c.current(ctx, view)
-	if err != nil {
-		return false, fmt.Errorf("merge view %s: %w", view, err)
-	}
-	p := c.plan(head.Manifest)
-	if len(p.deltas) == 0 {
-		return false, nil
-	}
+	end, _ := ctx.Deadline()
+	return c.mergeUntil(ctx, view, end.Add(-time.Until(end)/4))
+}
+
+// mergeUntil is Merge with the time at which the step is to take no further rows.
+func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time) (bool, error) {
 	began := time.Now()
-	err = c.merge(ctx, head, p)
+	head, err := c.current(ctx, view)
+	if err == nil {
+		var p plan
+		if p, err = c.plan(ctx, head.Manifest); err == nil && p.none() {
+			return false, nil
+		}
+		if err == nil {
+			err = c.step(ctx, head, p, stop)
+		}
+	}
 	switch {
 	case errors.Is(err, store.ErrLost):
 		return false, nil
@@ -42,61 +50,31 @@ func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
 		c.metrics.failures.WithLabelValues("merge").Inc()
 		return false, fmt.Errorf("merge view %s: %w", view, err)
 	}
-	c.metrics.merged(p, time.Since(began))
+	c.metrics.duration.WithLabelValues("merge").Observe(time.Since(began).Seconds())
 	return true, nil
 }
 
-// plan is what a merge does: all deltas into the base partitions, or the newest few into one delta.
-type plan struct {
-	deltas []layer.Info
-	toBase bool
-	rows   int64 // in the deltas
-}
-
-func (c *Compactor) plan(m *manifest.Manifest) plan {
-	n := len(m.Deltas)
-	if n <= c.o.MaxDeltas {
-		return plan{}
-	}
-	all := plan{deltas: m.Deltas, toBase: true}
-	base := int64(0)
-	for _, l := range m.Deltas {
-		all.rows += l.Rows
-	}
-	for _, l := range m.Base {
-		base += l.Rows
-	}
-	if base == 0 || all.rows >= base/8 || all.rows >= 2*c.o.PartitionRows {
-		return all
-	}
-	few := plan{}
-	for i, l := range m.Deltas {
-		if i >= 2 && l.Rows > 2*few.rows && n-i < c.o.MaxDeltas {
-			break
-		}
-		few.rows += l.Rows
-		few.deltas = m.Deltas[:i+1]
-	}
-	return few
-}
-
-func (c *Compactor) merge(ctx context.Context, head version, p plan) error {
+// step does what the plan says, and publishes it.
+func (c *Compactor) step(ctx context.Context, head version, p plan, stop time.Time) error {
 	g := &merger{
 		c: c, ctx: ctx, cache: layer.NewCache(mergeCacheBytes), view: head.View,
-		horizon: head.ObservedAt, partition: c.o.PartitionRows,
+		horizon: head.ObservedAt, partition: c.o.PartitionRows, stop: stop,
 	}
 	config, err := c.configs.Load(ctx, head.View)
 	if err != nil {
 		return err
 	}
 	g.ttl = int64(config.TombstoneTTL())
-	if p.toBase {
-		return g.intoBase(head, p)
+	switch {
+	case p.span != nil:
+		return g.intoBase(head, p.span)
+	case len(p.deltas) == len(head.Deltas):
+		return g.intoDelta(head, p.deltas, stretches(head.Manifest, layer.Key{}, nil))
 	}
-	return g.intoDelta(head, p)
+	return g.intoDelta(head, p.deltas, []stretch{{deltas: p.deltas}})
 }
 
-// merger is one merge under way.
+// merger is one step of a merge.
 type merger struct {
 	c         *Compactor
 	ctx       context.Context
@@ -105,6 +83,7 @@ type merger struct {
 	horizon   int64 // the view's newest observation: tombstones age against it
 	ttl       int64
 	partition int64
+	stop      time.Time // no further rows are taken then
 }
 
 // forgotten reports whether a row may leave the view for good, where nothing older lies below.
@@ -113,133 +92,151 @@ func (g *merger) forgotten(r *evidence.Row) bool {
 	return r.Removed && age > g.ttl && (!r.AgentMissing || age > int64(blindTombstones))
 }
 
-// intoDelta makes one delta of the newest few. Tombstones stay: older layers lie below.
-func (g *merger) intoDelta(head version, p plan) error {
-	cursor, err := g.deltas(p.deltas)
-	if err != nil {
-		return err
-	}
-	out := g.c.newOutput(g.ctx, g.view, g.partition)
-	out.group = layer.DeltaRowsPerGroup
+// intoDelta makes one delta of the newest few. Tombstones stay: older layers lie below. Only where it is of all deltas
+// may stretches leave out what the base has: an older delta would show instead.
+func (g *merger) intoDelta(head version, deltas []layer.Info, of []stretch) error {
+	out := g.c.newDelta(g.ctx, g.view)
+	rows := g.rowsOf(of)
 	var row evidence.Row
-	for ok := cursor.Seek(layer.Key{}); ok; ok = cursor.Next() {
-		if err := cursor.Row(&row); err != nil {
+	for ; rows.more(); rows.next() {
+		if err := rows.row(&row); err != nil {
 			return err
 		}
 		if err := out.append(&row); err != nil {
 			return err
 		}
 	}
-	if err := cursor.Err(); err != nil {
-		return err
+	if rows.err != nil {
+		return rows.err
 	}
 	layers, err := out.finish()
 	if err != nil {
 		return err
 	}
 	_, err = g.c.publish(g.ctx, head, "merge", func(m *manifest.Manifest) error {
-		i := indexOf(m.Deltas, p.deltas)
-		if i < 0 {
+		i := indexOf(m.Deltas, deltas)
+		if i < 0 || len(deltas) == len(head.Deltas) && i+len(deltas) != len(m.Deltas) {
 			return errOvertaken
 		}
-		m.Deltas = slices.Replace(m.Deltas, i, i+len(p.deltas), layers...)
+		m.ReplaceDeltas(i, len(deltas), layers)
 		return nil
 	})
+	if err == nil {
+		g.c.metrics.mergedRows.Add(float64(rows.taken))
+	}
 	return err
 }
 
-func (g *merger) deltas(infos []layer.Info) (*layer.Cursor, error) {
-	v, err := layer.OpenView(g.c.o.Store, g.view, nil, infos, g.cache)
-	if err != nil {
-		return nil, err
-	}
-	return v.Cursor(g.ctx), nil
-}
-
-// intoBase writes those base partitions anew that the deltas touch. Folds go on meanwhile: what they add lies over the
-// new base as it did over the old one.
-func (g *merger) intoBase(head version, p plan) error {
-	cursor, err := g.deltas(p.deltas)
+// intoBase writes the base partitions of a span anew with what the deltas have for them. The deltas stay, and what they
+// have there counts as merged. Folds go on meanwhile: what they add lies over the new base as it did over the old one.
+func (g *merger) intoBase(head version, s *span) error {
+	rows := g.rowsOf(stretches(head.Manifest, s.from, s.to))
+	rows.limit = stepPartitions * g.partition
+	layers, err := g.rewrite(s, rows)
 	if err != nil {
 		return err
 	}
-	var base []layer.Info
-	parts := max(1, len(head.Base))
-	for i := range parts {
-		part := partition{rows: p.rows / int64(parts)}
-		if i < len(head.Base) {
-			part.info, part.rows = &head.Base[i], part.rows+head.Base[i].Rows
-		}
-		if i > 0 {
-			part.from = head.Base[i].First
-		}
-		if i+1 < len(head.Base) {
-			part.to = &head.Base[i+1].First
-		}
-		layers, err := g.rewrite(part, cursor)
-		if err != nil {
-			return err
-		}
-		base = append(base, layers...)
+	done := manifest.Merged{From: s.from, To: s.to, Delta: head.Deltas[0].ID}
+	if rows.stopped != nil {
+		done.To = rows.stopped
 	}
 	_, err = g.c.publish(g.ctx, head, "merge", func(m *manifest.Manifest) error {
-		i := indexOf(m.Deltas, p.deltas)
-		if i < 0 || i+len(p.deltas) != len(m.Deltas) || indexOf(m.Base, head.Base) != 0 || len(m.Base) != len(head.Base) {
+		i := indexOf(m.Deltas, head.Deltas)
+		if i < 0 || i+len(head.Deltas) != len(m.Deltas) {
 			return errOvertaken
 		}
-		m.Base, m.Deltas = base, m.Deltas[:i]
+		at := indexOf(m.Base, s.parts)
+		if at < 0 || len(s.parts) == 0 && len(m.Base) > 0 {
+			return errOvertaken
+		}
+		m.Base = slices.Replace(m.Base, at, at+len(s.parts), layers...)
+		m.Merged = manifest.AddMerged(m.Merged, done)
 		return nil
 	})
+	if err == nil {
+		g.c.metrics.mergedRows.Add(float64(rows.taken))
+	}
 	return err
 }
 
-// partition is a stretch of keys, from from up to and without to, with the base layer that holds it now.
-type partition struct {
-	from layer.Key
-	to   *layer.Key // nil is open
-	info *layer.Info
-	rows int64 // an estimate of what it will hold
-}
-
-func (p *partition) has(k layer.Key) bool { return p.to == nil || k.Compare(*p.to) < 0 }
-
-// rewrite merges the deltas' rows of one partition into it. One that has none stays as it is.
-func (g *merger) rewrite(p partition, deltas *layer.Cursor) ([]layer.Info, error) {
-	d := ahead{cursor: deltas, part: &p, ok: deltas.Seek(p.from)}
-	if err := deltas.Err(); err != nil {
-		return nil, err
-	}
+// rewrite merges rows of deltas into the partitions of a span. One that gets none stays as it is.
+func (g *merger) rewrite(s *span, d *deltaRows) ([]layer.Info, error) {
 	if !d.more() {
-		if p.info == nil {
-			return nil, nil
-		}
-		return []layer.Info{*p.info}, nil
+		return s.parts, d.err
 	}
-	pieces := (p.rows + g.partition) / (g.partition + g.partition/4)
-	out := g.c.newOutput(g.ctx, g.view, p.rows/max(1, pieces)+1)
-	if p.info != nil {
-		if err := g.mergeLayer(*p.info, &d, out); err != nil {
+	rows := s.rows + min(s.fresh, d.limit)
+	pieces := (rows + g.partition) / (g.partition + g.partition/4)
+	out := g.c.newOutput(g.ctx, g.view, rows/max(1, pieces)+1)
+	for _, info := range s.parts {
+		if err := g.mergeLayer(info, d, out); err != nil {
 			return nil, err
 		}
 	}
-	if err := g.drain(&d, nil, out); err != nil {
+	if err := g.drain(d, nil, out); err != nil {
 		return nil, err
 	}
 	return out.finish()
 }
 
-// ahead is the deltas' cursor within a partition.
-type ahead struct {
-	cursor *layer.Cursor
-	part   *partition
-	ok     bool
+// deltaRows goes through what deltas have in some stretches of keys, the newest row of each key.
+type deltaRows struct {
+	g       *merger
+	rest    []stretch // those after the one at hand
+	cursor  *layer.Cursor
+	ok      bool
+	taken   int64
+	limit   int64 // of rows to take; 0 is none
+	stopped *layer.Key
+	err     error
 }
 
-func (d *ahead) more() bool { return d.ok && d.part.has(d.cursor.Key()) }
-func (d *ahead) next()      { d.ok = d.cursor.Next() }
+func (g *merger) rowsOf(of []stretch) *deltaRows {
+	d := &deltaRows{g: g, rest: of}
+	d.enter()
+	return d
+}
+
+// enter goes to the first row of the next stretch that has any.
+func (d *deltaRows) enter() {
+	for d.ok = false; !d.ok && d.err == nil && len(d.rest) > 0; {
+		s := d.rest[0]
+		d.rest = d.rest[1:]
+		v, err := layer.OpenView(d.g.c.o.Store, d.g.view, nil, s.deltas, d.g.cache)
+		if err != nil {
+			d.err = err
+			return
+		}
+		d.cursor = v.Cursor(d.g.ctx)
+		if s.to != nil {
+			d.cursor.Until(*s.to)
+		}
+		d.ok = d.cursor.Seek(s.from)
+		d.err = d.cursor.Err()
+	}
+}
+
+func (d *deltaRows) more() bool { return d.ok }
+
+func (d *deltaRows) key() layer.Key { return d.cursor.Key() }
+
+func (d *deltaRows) row(r *evidence.Row) error { return d.cursor.Row(r) }
+
+// next goes on, unless the step has taken enough.
+func (d *deltaRows) next() {
+	d.taken++
+	if d.ok = d.cursor.Next(); !d.ok {
+		if d.err = d.cursor.Err(); d.err == nil {
+			d.enter()
+		}
+	}
+	if d.ok && d.limit > 0 && (d.taken >= d.limit || d.taken%1024 == 0 && time.Now().After(d.g.stop)) {
+		k := d.key()
+		d.stopped, d.ok = &k, false
+	}
+}
 
 // mergeLayer merges a base layer, row group by row group. A row group that no change touches is copied as it is.
-func (g *merger) mergeLayer(info layer.Info, d *ahead, out *output) error {
+func (g *merger) mergeLayer(info layer.Info, d *deltaRows, out *output) error {
 	l, err := layer.Open(g.ctx, g.c.o.Store, g.view, info, g.cache)
 	if err != nil {
 		return err
@@ -252,7 +249,7 @@ func (g *merger) mergeLayer(info layer.Info, d *ahead, out *output) error {
 		if err := g.drain(d, &group.First, out); err != nil {
 			return err
 		}
-		touched := d.more() && d.cursor.Key().Compare(group.Last) <= 0
+		touched := d.more() && d.key().Compare(group.Last) <= 0
 		if !touched && group.Removed == 0 && group.Rows >= layer.RowsPerGroup/2 {
 			if err := g.copyGroup(l, i, out); err != nil {
 				return err
@@ -279,7 +276,7 @@ func (g *merger) copyGroup(l *layer.Layer, i int, out *output) error {
 }
 
 // mergeGroup merges one row group: stretches between two changes are taken over as columns.
-func (g *merger) mergeGroup(l *layer.Layer, i int, d *ahead, out *output) error {
+func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) error {
 	b, err := l.Block(g.ctx, i)
 	if err != nil {
 		return err
@@ -288,7 +285,7 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *ahead, out *output) error 
 	for at := 0; at < b.Len(); {
 		end, replaced := b.Len(), false
 		if d.more() {
-			k := d.cursor.Key()
+			k := d.key()
 			end = b.SearchFrom(at, k)
 			replaced = end < b.Len() && b.Key(end) == k
 		}
@@ -305,7 +302,7 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *ahead, out *output) error 
 			}
 		}
 	}
-	return d.cursor.Err()
+	return d.err
 }
 
 // keep takes over rows of a block, those apart that may be forgotten.
@@ -344,8 +341,8 @@ func (g *merger) keepOneByOne(b *layer.Block, from, to int, out *output) error {
 }
 
 // put writes the delta row at hand and passes it.
-func (g *merger) put(d *ahead, row *evidence.Row, out *output) error {
-	if err := d.cursor.Row(row); err != nil {
+func (g *merger) put(d *deltaRows, row *evidence.Row, out *output) error {
+	if err := d.row(row); err != nil {
 		return err
 	}
 	if !g.forgotten(row) {
@@ -358,12 +355,12 @@ func (g *merger) put(d *ahead, row *evidence.Row, out *output) error {
 }
 
 // drain writes the delta rows before a key, or all that the partition has left.
-func (g *merger) drain(d *ahead, before *layer.Key, out *output) error {
+func (g *merger) drain(d *deltaRows, before *layer.Key, out *output) error {
 	var row evidence.Row
-	for d.more() && (before == nil || d.cursor.Key().Compare(*before) < 0) {
+	for d.more() && (before == nil || d.key().Compare(*before) < 0) {
 		if err := g.put(d, &row, out); err != nil {
 			return err
 		}
 	}
-	return d.cursor.Err()
+	return d.err
 }

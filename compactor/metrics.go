@@ -51,8 +51,3 @@ func (m *metrics) folded(t *taken, d time.Duration) {
 	m.entries.Add(float64(t.batch.counted.Entries))
 	m.duration.WithLabelValues("fold").Observe(d.Seconds())
 }
-
-func (m *metrics) merged(p plan, d time.Duration) {
-	m.mergedRows.Add(float64(p.rows))
-	m.duration.WithLabelValues("merge").Observe(d.Seconds())
-}

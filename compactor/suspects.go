@@ -9,24 +9,52 @@ import (
 )
 
 // suspects are the view's suspects after rows have changed: those known before that have not, and those among the rows.
-// now is the view's own time; whose suspicion had ended by then is left out.
-func suspects(known []manifest.Suspect, rows []evidence.Row, now int64) []manifest.Suspect {
-	var list []manifest.Suspect
-	changed := map[string]bool{}
-	for i := range rows {
-		r := &rows[i]
-		if len(known) > 0 {
-			changed[r.Path()] = true
-		}
-		if !r.Removed && r.SuspectUntil > now {
-			list = append(list, manifest.Suspect{Path: []byte(r.Path()), Until: r.SuspectUntil})
+type suspects struct {
+	now     int64 // the view's own time; whose suspicion had ended by then is left out
+	known   []manifest.Suspect
+	changed map[string]bool // the known ones' paths, true once their row has changed
+	found   []manifest.Suspect
+}
+
+func newSuspects(known []manifest.Suspect, now int64) *suspects {
+	s := &suspects{now: now, known: known, changed: map[string]bool{}}
+	for _, k := range known {
+		s.changed[string(k.Path)] = false
+	}
+	return s
+}
+
+// see takes in a row that has changed.
+func (s *suspects) see(r *evidence.Row) {
+	suspect := !r.Removed && r.SuspectUntil > s.now
+	if len(s.known) == 0 && !suspect {
+		return
+	}
+	path := r.Path()
+	if _, known := s.changed[path]; known {
+		s.changed[path] = true
+	}
+	if !suspect {
+		return
+	}
+	s.found = append(s.found, manifest.Suspect{Path: []byte(path), Until: r.SuspectUntil})
+	if len(s.found) >= 10*manifest.MaxSuspects {
+		s.found = newest(s.found)
+	}
+}
+
+// list is what there is now.
+func (s *suspects) list() []manifest.Suspect {
+	list := s.found
+	for _, k := range s.known {
+		if k.Until > s.now && !s.changed[string(k.Path)] {
+			list = append(list, k)
 		}
 	}
-	for _, s := range known {
-		if s.Until > now && !changed[string(s.Path)] {
-			list = append(list, s)
-		}
-	}
+	return newest(list)
+}
+
+func newest(list []manifest.Suspect) []manifest.Suspect {
 	slices.SortFunc(list, func(a, b manifest.Suspect) int {
 		return cmp.Or(-cmp.Compare(a.Until, b.Until), slices.Compare(a.Path, b.Path))
 	})

@@ -2,8 +2,8 @@ package compactor
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -11,33 +11,74 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// sum makes the subtree totals of every directory that the walk met exact, and gives directories that must be there,
-// as something in them is, a row. Directories are taken from the leaves up.
-func (w *walk) sum() error {
-	keys := make([]string, 0, len(w.dirs))
-	for k := range w.dirs {
-		keys = append(keys, k)
-	}
-	sort.Sort(sort.Reverse(sort.StringSlice(keys)))
-	for _, k := range keys {
-		n := w.dirs[k]
-		if n.holdsSomething() && !isDir(&n.row, n.known) {
-			w.rules.Assume(&n.row, n.known, w.placeOf(n))
-			n.known = true
-		}
-		after, err := w.after(n, k)
-		if err != nil {
+// passTo is told that the walk goes on to a directory: those whose subtrees it has left behind are settled, the leaves
+// first. So only the directories above the walk's place, and those ahead of it, are in memory.
+func (w *walk) passTo(parent string) error {
+	for len(w.ahead) > 0 && w.ahead[0] <= parent {
+		p := heap.Pop(&w.ahead).(string)
+		if err := w.leave(p); err != nil {
 			return err
 		}
-		if isDir(&n.row, n.known) {
-			n.row.Sub = after
+		w.around = append(w.around, p)
+	}
+	return w.leave(parent)
+}
+
+// end settles all directories that are left.
+func (w *walk) end() error {
+	if err := w.passTo("\xff"); err != nil { // paths begin with a slash
+		return err
+	}
+	return w.leave("")
+}
+
+// leave settles the directories around the walk's place that do not have this one in them.
+func (w *walk) leave(parent string) error {
+	for n := len(w.around); n > 0 && !strings.HasPrefix(parent, w.around[n-1]); n-- {
+		if err := w.sum(w.around[n-1]); err != nil {
+			return err
 		}
-		if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
-			up.direct.turn(n.before, after)
-			up.latest = max(up.latest, after.LatestMtimeNs)
-		}
+		w.around = w.around[:n-1]
 	}
 	return nil
+}
+
+// sum makes the subtree totals of a directory exact, and gives one that must be there, as something in it is, a row.
+// All directories in it are summed up.
+func (w *walk) sum(prefix string) error {
+	n := w.dirs[prefix]
+	delete(w.dirs, prefix)
+	if n.holdsSomething() && !isDir(&n.row, n.known) {
+		w.rules.Assume(&n.row, n.known, w.placeOf(n))
+		n.known = true
+	}
+	after, err := w.after(n, prefix)
+	if err != nil {
+		return err
+	}
+	if isDir(&n.row, n.known) {
+		n.row.Sub = after
+	}
+	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
+		up.turn(n.row.Name, n.before, after)
+	}
+	if prefix == "/" && isDir(&n.row, n.known) {
+		w.totals = &n.row.Sub
+	}
+	if !n.changed() {
+		return nil
+	}
+	w.suspects.see(&n.row)
+	return w.outDirs.add(&n.row)
+}
+
+// turn takes in that an entry that counted as before now counts as after.
+func (n *node) turn(name string, before, after evidence.Totals) {
+	n.direct.turn(before, after)
+	n.latest = max(n.latest, after.LatestMtimeNs)
+	if after.LatestMtimeNs < before.LatestMtimeNs && !n.whole {
+		n.fell = append(n.fell, name)
+	}
 }
 
 // placeOf is the directory that the node is in, as it is after the batch.
@@ -84,71 +125,101 @@ func (w *walk) after(n *node, prefix string) (evidence.Totals, error) {
 	case n.whole:
 		t.LatestMtimeNs = n.latest
 	default:
-		latest, err := w.latestIn(prefix)
-		if err != nil {
+		s := newestEntry{walk: w, parent: prefix, fell: n.fell, latest: n.latest}
+		if err := s.find(); err != nil {
 			return none, err
 		}
-		t.LatestMtimeNs = max(latest, n.latest)
+		t.LatestMtimeNs = s.latest
 	}
 	return t, nil
 }
 
-// latestIn is the newest mtime at or below the entries of a directory, those apart that are nodes: the newest file of
-// the directory went away, and only a look at all others tells what is the newest now.
-func (w *walk) latestIn(parent string) (int64, error) {
-	latest := int64(evidence.NoMtime)
-	i := sort.Search(len(w.out), func(i int) bool { return w.out[i].Parent >= parent })
-	j := i
-	for ; j < len(w.out) && w.out[j].Parent == parent; j++ {
-		if !w.out[j].Removed {
-			latest = max(latest, w.out[j].Own().LatestMtimeNs)
+// newestEntry looks for the newest mtime at or below the entries of a directory: its newest file went away, and only a
+// look at the others tells what is the newest now. It does not look into directories, whose rows have it, nor at row
+// groups that, by the index, have nothing newer than what is found.
+type newestEntry struct {
+	*walk
+	parent string
+	fell   []string // entries that have become older: what the view has of them is over
+	latest int64    // of those that have changed, at first
+}
+
+func (s *newestEntry) find() error {
+	slices.Sort(s.fell)
+	from, to := layer.Key{Parent: s.parent}, layer.Key{Parent: s.parent + "\x00"}
+	newest, err := s.promising(from, to)
+	if err != nil {
+		return err
+	}
+	if newest != nil { // to begin with what most will be no match for
+		first, end := newest.First, newest.Last
+		if first.Compare(from) < 0 {
+			first = from
+		}
+		end.Name += "\x00"
+		if to.Compare(end) < 0 {
+			end = to
+		}
+		if err := s.look(first, end); err != nil {
+			return err
 		}
 	}
-	changed := w.out[i:j]
-	var row evidence.Row
-	for ok := w.probe.Seek(layer.Key{Parent: parent}); ok && w.probe.Key().Parent == parent; ok = w.probe.Next() {
-		name := w.probe.Key().Name
-		for len(changed) > 0 && changed[0].Name < name {
-			changed = changed[1:]
-		}
-		if len(changed) > 0 && changed[0].Name == name || w.dirs[parent+name+"/"] != nil {
+	return s.look(from, to)
+}
+
+// promising is the row group of the base in a range of keys that may have the newest mtime; nil where there are few.
+func (s *newestEntry) promising(from, to layer.Key) (best *layer.Group, err error) {
+	n := 0
+	for _, l := range s.view.Base() {
+		if info := l.Info(); info.Last.Compare(from) < 0 || info.First.Compare(to) >= 0 {
 			continue
 		}
-		if err := w.probe.Row(&row); err != nil {
-			return latest, err
+		groups, err := l.Groups(s.ctx)
+		if err != nil {
+			return nil, err
 		}
-		if isDir(&row, true) {
-			latest = max(latest, row.Sub.LatestMtimeNs)
-		} else {
-			latest = max(latest, row.Own().LatestMtimeNs)
+		for i := range groups {
+			g := &groups[i]
+			if g.Last.Compare(from) < 0 || g.First.Compare(to) >= 0 {
+				continue
+			}
+			n++
+			if g.Flat() && (best == nil || g.MaxMtimeSec > best.MaxMtimeSec) {
+				best = g
+			}
 		}
 	}
-	return latest, w.probe.Err()
+	if n <= 2 {
+		return nil, nil
+	}
+	return best, nil
+}
+
+// look goes through a range of keys.
+func (s *newestEntry) look(from, to layer.Key) error {
+	cursor := s.view.Cursor(s.ctx).Until(to).SkipBase(func(g *layer.Group) bool {
+		return g.First.Compare(to) < 0 && g.Flat() && g.MaxMtimeSec < 1<<33 && g.MaxMtimeSec*1e9 <= s.latest
+	})
+	var row evidence.Row
+	for ok := cursor.Seek(from); ok; ok = cursor.Next() {
+		if _, over := slices.BinarySearch(s.fell, cursor.Key().Name); over {
+			continue
+		}
+		if err := cursor.Row(&row); err != nil {
+			return err
+		}
+		if isDir(&row, true) {
+			s.latest = max(s.latest, row.Sub.LatestMtimeNs)
+		} else {
+			s.latest = max(s.latest, row.Own().LatestMtimeNs)
+		}
+	}
+	return cursor.Err()
 }
 
 // changes calls yield with every row that the batch changed, in key order.
 func (w *walk) changes(yield func(*evidence.Row) error) error {
-	var dirs []*evidence.Row
-	for _, n := range w.dirs {
-		if n.changed() {
-			dirs = append(dirs, &n.row)
-		}
-	}
-	slices.SortFunc(dirs, compareRows)
-	for i, j := 0, 0; i < len(w.out) || j < len(dirs); {
-		var next *evidence.Row
-		if j == len(dirs) || i < len(w.out) && compareRows(&w.out[i], dirs[j]) < 0 {
-			next = &w.out[i]
-			i++
-		} else {
-			next = dirs[j]
-			j++
-		}
-		if err := yield(next); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachRow(yield, &w.out, &w.outDirs)
 }
 
 func compareRows(a, b *evidence.Row) int {

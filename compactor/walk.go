@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"container/heap"
+	"context"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -13,6 +14,8 @@ import (
 // is said of each name against the name's row, and keeps the rows that change. A directory's row comes before the rows
 // in it, so what becomes of the directory is known when its entries are reached.
 type walk struct {
+	ctx    context.Context
+	view   *layer.View
 	rules  evidence.Rules
 	batch  *batch
 	claims []evidence.Claim // of the name at hand
@@ -24,10 +27,16 @@ type walk struct {
 	valid  bool      // old stands at a row
 
 	spoken []string         // directories that the batch speaks of and that are still to be visited, in order
-	below  parents          // others that are to be visited: what is in a directory that ended
-	dirs   map[string]*node // every directory looked up, by the Parent of its entries
-	out    []evidence.Row   // changed rows that neither are nor were directories, in key order
-	stale  uint64
+	below  regions          // others that are to be visited: what is in directories that ended
+	dirs   map[string]*node // directories that were looked up and are not summed up yet, by the Parent of their entries
+	ahead  parents          // those of dirs that the walk has not come to
+	around []string         // those that its place is in, the outermost first
+
+	out, outDirs spool // changed rows: those that neither are nor were directories, in key order, and the others
+	lookahead    *lookahead
+	suspects     *suspects
+	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing changed
+	stale        uint64
 }
 
 // node is a directory, or what was one, in the part of the view that a batch touches.
@@ -39,10 +48,11 @@ type node struct {
 	wasDir bool
 	// direct sums up the changes of its entries.
 	direct change
-	// whole says that all entries were seen. latest is the newest mtime at or below those seen that are no nodes, and,
-	// once sum has passed them, below those that are.
+	// whole says that all entries were seen. latest is the newest mtime at or below those seen, nodes once they are
+	// summed up; fell are those that have become older, where not all were seen.
 	whole  bool
 	latest int64
+	fell   []string
 	// place is what the directory's own evidence means for its entries. raised says that they are all to be held against
 	// its floor.
 	place  evidence.Place
@@ -71,36 +81,56 @@ func (c *change) turn(before, after evidence.Totals) {
 	}
 }
 
-func newWalk(rules evidence.Rules, b *batch, old, probe *layer.Cursor) *walk {
-	return &walk{rules: rules, batch: b, old: old, probe: probe, dirs: map[string]*node{}}
+func newWalk(ctx context.Context, view *layer.View, rules evidence.Rules, b *batch) *walk {
+	return &walk{ctx: ctx, view: view, rules: rules, batch: b, old: view.Cursor(ctx), probe: view.Cursor(ctx), dirs: map[string]*node{}}
 }
 
 // run visits every directory that the batch, or the end of a directory above, speaks of.
 func (w *walk) run() error {
 	w.spoken = w.batch.parents()
-	w.out = make([]evidence.Row, 0, w.batch.rows)
+	w.out.rows = make([]evidence.Row, 0, min(w.batch.rows, w.out.limit))
 	last := ""
 	for first := true; len(w.spoken)+len(w.below) > 0; first = false {
-		parent := w.nextParent()
+		parent, err := w.nextParent()
+		if err != nil {
+			return err
+		}
 		if parent == last && !first {
 			continue
 		}
 		last = parent
+		w.lookahead.pass(parent)
+		if err := w.passTo(parent); err != nil {
+			return err
+		}
 		if err := w.visit(parent); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.end()
 }
 
 // nextParent takes out the first directory that is still to be visited.
-func (w *walk) nextParent() string {
-	if len(w.below) > 0 && (len(w.spoken) == 0 || w.below[0] < w.spoken[0]) {
-		return heap.Pop(&w.below).(string)
+func (w *walk) nextParent() (string, error) {
+	if len(w.below) > 0 && (len(w.spoken) == 0 || w.below[0].next < w.spoken[0]) {
+		r := &w.below[0]
+		parent := r.next
+		if !w.advance(r, parent+"\x00") {
+			heap.Pop(&w.below)
+		} else {
+			heap.Fix(&w.below, 0)
+		}
+		return parent, w.probe.Err()
 	}
 	next := w.spoken[0]
 	w.spoken = w.spoken[1:]
-	return next
+	return next, nil
+}
+
+func (w *walk) close() {
+	w.lookahead.close()
+	w.out.close()
+	w.outDirs.close()
 }
 
 // visit goes through the names of one directory: all of its rows where a listing or a sweep speaks of every name, else
@@ -124,9 +154,6 @@ func (w *walk) visit(parent string) error {
 			return err
 		}
 	}
-	if v.home != nil && v.all && v.lo == "" && v.hi == "" {
-		v.home.whole, v.home.latest = true, v.latest
-	}
 	return w.old.Err()
 }
 
@@ -143,12 +170,11 @@ type visit struct {
 	points   int // index of the first point not passed
 	last     string
 	started  bool
-	latest   int64
 	at       resolution // of the name at hand
 }
 
 func (v *visit) open() {
-	v.latest, v.place = evidence.NoMtime, &evidence.Place{}
+	v.place = &evidence.Place{}
 	if v.home != nil {
 		v.place, v.raised = &v.home.place, v.home.raised
 	}
@@ -166,6 +192,9 @@ func (v *visit) open() {
 		v.lo, v.hi = "", ""
 	}
 	v.all = len(v.listings) > 0 || v.raised
+	if v.home != nil {
+		v.home.whole = v.all && v.lo == "" && v.hi == ""
+	}
 }
 
 // nextName is the next name to resolve: the smallest that a point, a listing or a row has.
@@ -308,8 +337,7 @@ func isDir(row *evidence.Row, known bool) bool {
 func (v *visit) settle(r *resolution) error {
 	wasDir := isDir(&r.was, r.wasKnown)
 	if !r.touched && !((r.Changed || r.Raised || v.raised) && (wasDir || isDir(&r.row, r.known))) {
-		v.settleEntry(r)
-		return nil
+		return v.settleEntry(r)
 	}
 	dir := r.row.ChildParent()
 	n := &node{row: r.row, was: r.was, known: r.known, wasDir: wasDir, direct: noChange()}
@@ -325,25 +353,37 @@ func (v *visit) settle(r *resolution) error {
 	n.place = evidence.Place{Before: r.Before, After: r.After, Floor: r.Ends}
 	n.raised = (v.raised || r.Raised) && wasDir
 	v.dirs[dir] = n
-	if n.raised { // whatever has a row is in a directory that has one
+	heap.Push(&v.ahead, dir)
+	if n.raised && !v.raised { // else the directory is in a region already
 		return v.visitAllBelow(dir)
 	}
 	return nil
 }
 
-// visitAllBelow makes the walk visit every directory that has rows under prefix.
+// visitAllBelow makes the walk visit every directory that has rows under prefix: whatever has a row is in a directory
+// that has one.
 func (w *walk) visitAllBelow(prefix string) error {
-	from := layer.Key{Parent: prefix}
-	for w.probe.Seek(from) && strings.HasPrefix(w.probe.Key().Parent, prefix) {
-		parent := w.probe.Key().Parent
-		heap.Push(&w.below, parent)
-		from.Parent = parent + "\x00"
+	r := region{prefix: prefix}
+	if w.advance(&r, prefix) {
+		heap.Push(&w.below, r)
 	}
 	return w.probe.Err()
 }
 
+// region is what is to be visited below a directory that ended.
+type region struct{ prefix, next string }
+
+// advance sets the region's next directory to the first at or after from, and reports whether there is one.
+func (w *walk) advance(r *region, from string) bool {
+	if !w.probe.Seek(layer.Key{Parent: from}) {
+		return false
+	}
+	r.next = w.probe.Key().Parent
+	return strings.HasPrefix(r.next, r.prefix)
+}
+
 // settleEntry is settle for a row that stays out of the directories.
-func (v *visit) settleEntry(r *resolution) {
+func (v *visit) settleEntry(r *resolution) error {
 	before, after := evidence.Totals{LatestMtimeNs: evidence.NoMtime}, evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	dir := isDir(&r.row, r.known)
 	switch {
@@ -359,15 +399,16 @@ func (v *visit) settleEntry(r *resolution) {
 		}
 	}
 	if v.home != nil {
-		v.home.direct.turn(before, after)
+		v.home.turn(r.row.Name, before, after)
 	}
-	v.latest = max(v.latest, after.LatestMtimeNs)
-	if r.Changed {
-		v.out = append(v.out, r.row)
+	if !r.Changed {
+		return nil
 	}
+	v.suspects.see(&r.row)
+	return v.out.add(&r.row)
 }
 
-// parents is a heap of directories to visit.
+// parents is a heap of directories.
 type parents []string
 
 func (p parents) Len() int           { return len(p) }
@@ -378,5 +419,19 @@ func (p *parents) Pop() any {
 	old := *p
 	x := old[len(old)-1]
 	*p = old[:len(old)-1]
+	return x
+}
+
+// regions is a heap by the directory that comes next.
+type regions []region
+
+func (r regions) Len() int           { return len(r) }
+func (r regions) Less(i, j int) bool { return r[i].next < r[j].next }
+func (r regions) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *regions) Push(x any)        { *r = append(*r, x.(region)) }
+func (r *regions) Pop() any {
+	old := *r
+	x := old[len(old)-1]
+	*r = old[:len(old)-1]
 	return x
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
@@ -21,11 +23,13 @@ import (
 )
 
 type compactCmd struct {
-	Store  string   `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
-	View   []string `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
-	Follow bool     `short:"f" help:"Go on as segments come, instead of ending once all are folded."`
-	Listen string   `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics there."`
-	JSON   bool     `name:"json" help:"Print what was done as one JSON object a view."`
+	Store  string     `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	View   []string   `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
+	Follow bool       `short:"f" help:"Go on as segments come, instead of ending once all are folded."`
+	Memory match.Size `default:"256MiB" placeholder:"SIZE" help:"Keep to this much memory (default 256MiB, at least 96MiB); what has no room goes to a temporary file."`
+	Temp   string     `placeholder:"DIR" type:"existingdir" help:"Directory for temporary files (default: $$TMPDIR, or the system's)."`
+	Listen string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics there."`
+	JSON   bool       `name:"json" help:"Print what was done as one JSON object a view."`
 }
 
 // Help implements kong.HelpProvider.
@@ -35,7 +39,8 @@ func (compactCmd) Help() string {
 Examples:
 
     fustor compact --store file:///srv/fustor
-    fustor compact --store 's3://bucket/fustor?region=eu-central-1' --view research --follow`
+    fustor compact --store 's3://bucket/fustor?region=eu-central-1' --view research --follow
+    fustor compact --store file:///srv/fustor --memory 1GiB --temp /var/tmp`
 }
 
 func (c *compactCmd) Run(ctx context.Context, a *app) error {
@@ -44,16 +49,20 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
+	if c.Memory.Bytes < compactor.MinMemory {
+		return usageError("--memory: %s is less than the %s that a fold needs", show.Size(c.Memory.Bytes), show.Size(compactor.MinMemory))
+	}
 	st, err := openForWriting(ctx, c.Store)
 	if err != nil {
 		return err
 	}
-	// What lives is about half of this; without the limit the collector would let garbage grow as large again.
+	// What lives is about half of this; without the limit the collector would let garbage grow as large again. The rest of
+	// the memory is the program's own, and what the system keeps for it.
 	if a.getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(compactMemory)
+		debug.SetMemoryLimit(c.Memory.Bytes / 32 * 25)
 	}
 	log := a.logger("compact")
-	compact, err := compactor.New(compactor.Options{Store: st, Logger: log})
+	compact, err := compactor.New(compactor.Options{Store: st, Logger: log, Memory: c.Memory.Bytes, TempDir: c.Temp})
 	if err != nil {
 		return err
 	}
@@ -93,9 +102,6 @@ func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, 
 	}}.Register(mux)
 	return mux, nil
 }
-
-// compactMemory is the memory that the compactor's process keeps to, bytes.
-const compactMemory = 200 << 20
 
 // once folds what there is. A view that fails does not keep the others from it.
 func (c *compactCmd) once(ctx context.Context, a *app, st store.Store, compact *compactor.Compactor) error {

@@ -177,6 +177,10 @@ func removeIfThere(path string) error {
 
 func (u *up) sessionFile() string { return filepath.Join(u.data, "session-of-"+u.View+".json") }
 
+// upCompactMemory is the compactor's share of the memory of `fustor up`, bytes: beside it are the agent's watches and the
+// query handler's cache.
+const upCompactMemory = 160 << 20
+
 // wire makes the parts and ties them: what the agent sends wakes the compactor, what the compactor publishes is news to
 // the query handler.
 func (u *up) wire() error {
@@ -193,7 +197,7 @@ func (u *up) wire() error {
 	if err != nil {
 		return err
 	}
-	u.compact, err = compactor.New(compactor.Options{Store: u.store, Logger: u.app.logger("compact"), OnCommit: func(m *manifest.Manifest) {
+	u.compact, err = compactor.New(compactor.Options{Store: u.store, Logger: u.app.logger("compact"), Memory: upCompactMemory, OnCommit: func(m *manifest.Manifest) {
 		q.Invalidate(m.View)
 		u.published(m)
 	}})

@@ -35,6 +35,9 @@ const (
 	scanDay      = 20254 // days since 1970
 )
 
+// maxFiles of a directory.
+const maxFiles = 1_000_000
+
 // Tree is a generated tree. It is safe for concurrent use.
 type Tree struct {
 	o    Options
@@ -109,7 +112,10 @@ func (t *Tree) grow(rng *rand.Rand, left int) int {
 	}
 	d.bornS = p.bornS + rng.Int64N(max(1, (ScanStart/1e9-p.bornS)/4))
 	d.name = directoryName(rng, len(p.children))
-	d.files = int32(min(math.Exp(2.2+1.6*rng.NormFloat64()), 300_000))
+	d.files = int32(min(math.Exp(2.2+1.6*rng.NormFloat64()), maxFiles))
+	if rng.IntN(20_000) == 0 { // where a pipeline or a detector drops everything
+		d.files = int32(min(math.Exp(7+rng.Float64()*math.Log(maxFiles/1096)), float64(max(1, t.o.Rows/16))))
+	}
 	d.files = min(d.files, int32(min(left-1, math.MaxInt32)))
 	p.children = append(p.children, int32(len(t.dirs)))
 	t.dirs = append(t.dirs, d)

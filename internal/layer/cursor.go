@@ -38,6 +38,10 @@ type Cursor struct {
 func (v *View) Cursor(ctx context.Context) *Cursor {
 	c := &Cursor{ctx: ctx}
 	for i, l := range v.deltas {
+		if n := len(c.runs) - 1; i > 0 && v.deltas[i-1].info.Last.Compare(l.info.First) < 0 { // layers of one large delta
+			c.runs[n].layers = append(c.runs[n].layers, l)
+			continue
+		}
 		c.runs = append(c.runs, &run{layers: []*Layer{l}, rank: i})
 	}
 	if len(v.base) > 0 {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/fustor/fustor/internal/event"
 )
 
 // Group is what a layer's index says of one row group.
@@ -35,6 +37,10 @@ type Group struct {
 	// Hash is the xxHash64 of the row group's bytes.
 	Hash uint64
 }
+
+// Flat reports whether none of its rows that are not removed is a directory, so that the bounds are those of all that is at
+// or below them. Groups of indexes of version 1 are not known to be.
+func (g *Group) Flat() bool { return g.Types&(1<<event.Directory) == 0 }
 
 // Covers reports whether k lies between the group's first and last key.
 func (g *Group) Covers(k Key) bool { return g.First.Compare(k) <= 0 && k.Compare(g.Last) <= 0 }

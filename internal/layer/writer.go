@@ -36,6 +36,8 @@ type WriterOptions struct {
 	RowsPerGroup int
 	// SearchSpan is how many row groups a column of the search index stands for; 0: as many as have RowsPerGroup rows.
 	SearchSpan int
+	// Fast compresses less: for layers that soon become part of others.
+	Fast bool
 	// SizeHint is how long Data may become, bytes; it saves copying.
 	SizeHint int64
 }
@@ -67,7 +69,9 @@ func NewWriter(o WriterOptions) *Writer {
 	}
 	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
 	w.data = append(w.data, parquetMagic...)
-	w.encoder, w.err = newEncoder()
+	if w.encoder, w.err = newEncoder(); w.err == nil && o.Fast {
+		w.encoder.zstd = w.encoder.fastest
+	}
 	w.pending.reset()
 	return w
 }

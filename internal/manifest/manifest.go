@@ -35,6 +35,8 @@ type Manifest struct {
 	// Base are the base partitions, in key order, disjoint. Deltas lie over them, the newest first; the newest wins.
 	Base   []layer.Info `json:"base,omitempty"`
 	Deltas []layer.Info `json:"deltas,omitempty"`
+	// Merged are the ranges of keys, disjoint and in order, whose rows of deltas the base has already.
+	Merged []Merged `json:"merged,omitempty"`
 
 	// Sessions says per session how far it is folded. Sessions that ended and are folded to their end drop out.
 	Sessions map[string]Progress `json:"sessions,omitempty"`
@@ -130,6 +132,10 @@ var ErrFormat = errors.New("not a manifest this version of fustor can read")
 // Decode reads a manifest; object is the name that errors give.
 func Decode(object string, body []byte) (*Manifest, error) {
 	m := &Manifest{}
+	body, err := unpack(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
+	}
 	if err := json.Unmarshal(body, m); err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
@@ -143,4 +149,10 @@ func Decode(object string, body []byte) (*Manifest, error) {
 }
 
 // Encode writes a manifest as Decode reads it.
-func (m *Manifest) Encode() ([]byte, error) { return json.Marshal(m) }
+func (m *Manifest) Encode() ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return pack(body)
+}

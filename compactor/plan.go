@@ -1,0 +1,218 @@
+package compactor
+
+import (
+	"context"
+	"sort"
+
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+)
+
+const (
+	// ripeShare: a base partition is written anew once the deltas have one row for it to so many of its own.
+	ripeShare = 8
+	// tierShare: a delta joins the merge of the newer ones unless it has more than so many times their rows.
+	tierShare = 2
+	// maxDeltaPartitions bounds the rows of all deltas, in partitions: above it the partitions that they touch most are
+	// written anew before they are ripe.
+	maxDeltaPartitions = 4
+	// stepPartitions bounds the delta rows that one step takes, in partitions.
+	stepPartitions = 2
+)
+
+// plan is the next step of a merge: base partitions to be written anew with what the deltas have for them, or deltas to
+// become one. The zero plan is none.
+type plan struct {
+	span   *span
+	deltas []layer.Info
+}
+
+func (p *plan) none() bool { return p.span == nil && len(p.deltas) == 0 }
+
+// span is a stretch of keys with the base partitions that lie in it, one mostly.
+type span struct {
+	from  layer.Key
+	to    *layer.Key // nil is open
+	first int        // index of the first partition
+	parts []layer.Info
+	rows  int64 // of the partitions
+	fresh int64 // about how many rows the deltas have for it that the base has not
+}
+
+func (s *span) ripe() bool { return s.fresh > 0 && s.fresh*ripeShare >= s.rows }
+
+// plan decides by what a merge saves. Readers ask every delta that may have a key, so their number is bounded; and a base
+// partition is written as a whole, so it waits until the deltas have enough for it. Few deltas, or a pass that is through,
+// need nothing. Else the newest few become one, as long as older ones are much larger; when all of them would, what
+// is ripe goes into the base first, and the rest becomes one delta.
+func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error) {
+	tooMany := len(runs(m.Deltas)) > c.o.MaxDeltas
+	if !tooMany && len(m.Merged) == 0 {
+		return plan{}, nil
+	}
+	if tooMany {
+		if few := c.newestFew(m.Deltas); len(few) < len(m.Deltas) {
+			return plan{deltas: few}, nil
+		}
+	}
+	spans, err := c.spans(ctx, m)
+	if err != nil {
+		return plan{}, err
+	}
+	var all, fresh int64
+	var densest *span
+	for i := range spans {
+		s := &spans[i]
+		if s.ripe() {
+			return plan{span: c.widen(s, spans)}, nil
+		}
+		fresh += s.fresh
+		if s.fresh > 0 && (densest == nil || float64(s.fresh)/float64(s.rows+1) > float64(densest.fresh)/float64(densest.rows+1)) {
+			densest = s
+		}
+	}
+	if fresh > maxDeltaPartitions*c.o.PartitionRows {
+		return plan{span: c.widen(densest, spans)}, nil
+	}
+	for _, d := range m.Deltas {
+		all += d.Rows
+	}
+	if tooMany || fresh <= all/2 { // the pass is through, and half of the deltas' rows are in the base
+		return plan{deltas: m.Deltas}, nil
+	}
+	return plan{}, nil
+}
+
+// runs groups deltas that follow each other in key order, as the layers of one large fold do: they are one to a reader.
+func runs(deltas []layer.Info) (groups [][]layer.Info) {
+	for i := range deltas {
+		if i == 0 || deltas[i-1].Last.Compare(deltas[i].First) >= 0 {
+			groups = append(groups, nil)
+		}
+		n := len(groups) - 1
+		groups[n] = append(groups[n], deltas[i])
+	}
+	return groups
+}
+
+// newestFew are the newest deltas that are worth making one of.
+func (c *Compactor) newestFew(deltas []layer.Info) []layer.Info {
+	groups := runs(deltas)
+	taken, rows := 0, int64(0)
+	for i, run := range groups {
+		of := int64(0)
+		for _, d := range run {
+			of += d.Rows
+		}
+		if i >= 2 && of > tierShare*rows && len(groups)-i < c.o.MaxDeltas {
+			break
+		}
+		rows += of
+		taken += len(run)
+	}
+	return deltas[:taken]
+}
+
+// spans are the view's base partitions, each with what the deltas have for it; one of all keys where there is no base.
+func (c *Compactor) spans(ctx context.Context, m *manifest.Manifest) ([]span, error) {
+	spans := make([]span, max(1, len(m.Base)))
+	for i := range m.Base {
+		s := &spans[i]
+		s.first, s.parts, s.rows = i, m.Base[i:i+1], m.Base[i].Rows
+		if i > 0 {
+			s.from = m.Base[i].First
+			spans[i-1].to = &s.from
+		}
+	}
+	return spans, c.countFresh(ctx, m, spans)
+}
+
+// countFresh counts by row groups, each as of the span that it begins in.
+func (c *Compactor) countFresh(ctx context.Context, m *manifest.Manifest, spans []span) error {
+	for i := range m.Deltas {
+		l := layer.New(c.o.Store, m.View, m.Deltas[i], c.cache)
+		groups, err := l.Groups(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if merged(m, i, g.First) {
+				continue
+			}
+			at := sort.Search(len(spans), func(j int) bool { return spans[j].to == nil || g.First.Compare(*spans[j].to) < 0 })
+			spans[at].fresh += int64(g.Rows)
+		}
+	}
+	return nil
+}
+
+// merged reports whether the base has what delta i has of the key.
+func merged(m *manifest.Manifest, i int, k layer.Key) bool {
+	for _, r := range m.Merged {
+		if r.From.Compare(k) <= 0 && manifest.CompareEnds(&k, r.To) < 0 {
+			return i >= indexOfID(m.Deltas, r.Delta)
+		}
+	}
+	return false
+}
+
+// indexOfID is where a delta stands, len(deltas) if it does not.
+func indexOfID(deltas []layer.Info, id string) int {
+	for i := range deltas {
+		if deltas[i].ID == id {
+			return i
+		}
+	}
+	return len(deltas)
+}
+
+// widen takes partitions along that have become small, so that they do not stay so.
+func (c *Compactor) widen(s *span, spans []span) *span {
+	w := *s
+	for _, next := range spans {
+		if next.first != w.first+len(w.parts) || len(next.parts) == 0 || w.rows+w.fresh+next.rows+next.fresh > c.o.PartitionRows/2 {
+			continue
+		}
+		w.parts = append(w.parts[:len(w.parts):len(w.parts)], next.parts...)
+		w.rows, w.fresh, w.to = w.rows+next.rows, w.fresh+next.fresh, next.to
+	}
+	return &w
+}
+
+// stretch is a range of keys, and the deltas of which the base lacks something there.
+type stretch struct {
+	from   layer.Key
+	to     *layer.Key
+	deltas []layer.Info
+}
+
+// stretches cuts a range of keys by what is merged.
+func stretches(m *manifest.Manifest, from layer.Key, to *layer.Key) (out []stretch) {
+	put := func(to *layer.Key, deltas []layer.Info) {
+		if manifest.CompareEnds(&from, to) >= 0 {
+			return
+		}
+		if len(deltas) > 0 {
+			out = append(out, stretch{from, to, deltas})
+		}
+		if to != nil {
+			from = *to
+		}
+	}
+	for _, r := range m.Merged {
+		if manifest.CompareEnds(r.To, &from) <= 0 || manifest.CompareEnds(to, &r.From) <= 0 {
+			continue
+		}
+		put(&r.From, m.Deltas)
+		end := r.To
+		if manifest.CompareEnds(to, end) < 0 {
+			end = to
+		}
+		put(end, m.Deltas[:indexOfID(m.Deltas, r.Delta)])
+		if end == nil {
+			return out
+		}
+	}
+	put(to, m.Deltas)
+	return out
+}
