@@ -116,12 +116,17 @@ func openSession(t *testing.T, f *lambdatest.Function) string {
 	return s.ID
 }
 
-// segment is one whose listing of / has these names.
 func segment(t *testing.T, session string, seq uint64, names ...string) []byte {
+	t.Helper()
+	return segmentOf(t, testView, session, seq, names...)
+}
+
+// segmentOf is a segment whose listing of / has these names.
+func segmentOf(t *testing.T, view, session string, seq uint64, names ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	now := time.Now().UnixNano()
-	w, err := event.NewWriter(&b, event.Header{View: testView, Session: session, Agent: "a", Source: "fs://a/data", Seq: seq, Term: 1,
+	w, err := event.NewWriter(&b, event.Header{View: view, Session: session, Agent: "a", Source: "fs://a/data", Seq: seq, Term: 1,
 		CreatedAt: now, Nonce: fmt.Sprint(session, seq), Local: true})
 	if err != nil {
 		t.Fatal(err)
