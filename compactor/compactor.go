@@ -77,7 +77,6 @@ type Compactor struct {
 	mu       sync.Mutex
 	views    map[string]*viewWorker
 	retained map[string]retained // by view
-	paces    map[string]pace     // by view, of Work
 }
 
 // New makes a compactor.
@@ -94,7 +93,7 @@ func New(o Options) (*Compactor, error) {
 	}
 	return &Compactor{
 		o: o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{}, paces: map[string]pace{},
+		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{},
 	}, nil
 }
 

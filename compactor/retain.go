@@ -13,6 +13,16 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
+// Tend looks after a view that is at rest, for who has no worker on it (Run): sessions that have ended and are folded to
+// their end leave the roster, and objects that no version needs are removed, the latter at most four times in a grace and
+// only once for each version. What ctx cuts off is done the next time.
+func (c *Compactor) Tend(ctx context.Context, view string) error {
+	if err := c.tend(ctx, view); err != nil {
+		return fmt.Errorf("tend view %s: %w", view, err)
+	}
+	return nil
+}
+
 // tend looks after a view that is at rest: sessions that have ended and are folded to their end leave the roster, and
 // objects that no version needs are removed.
 func (c *Compactor) tend(ctx context.Context, view string) error {

@@ -55,10 +55,10 @@ func TestWorkStopsAtItsDeadline(t *testing.T) {
 			teller.send()
 
 			s.on.Store(true)
-			ctx, cancel := context.WithTimeout(t.Context(), leastStep+100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			did, err := c.Work(ctx, viewName)
-			if err != nil || did != (Worked{}) {
+			did, err := c.Work(ctx, viewName, 100*time.Millisecond)
+			if err != nil || did != (Done{More: true}) {
 				t.Fatalf("cut off by the deadline: %+v, %v", did, err)
 			}
 			if s.hung.Load() == 0 {
@@ -68,7 +68,7 @@ func TestWorkStopsAtItsDeadline(t *testing.T) {
 				t.Fatalf("version %d was committed past the deadline", v)
 			}
 			s.on.Store(false)
-			if did, err = c.Work(t.Context(), viewName); err != nil || !did.Done || did.Segments != 1 {
+			if did, err = c.Work(t.Context(), viewName, time.Second); err != nil || did.More || did.Segments != 1 {
 				t.Fatalf("the next call: %+v, %v", did, err)
 			}
 			if rows := h.present(); len(rows) != 2 {
@@ -78,44 +78,20 @@ func TestWorkStopsAtItsDeadline(t *testing.T) {
 	}
 }
 
-// TestWorkBeginsOnlyWhatFits: a step that took long is not begun again where there is less time than that.
-func TestWorkBeginsOnlyWhatFits(t *testing.T) {
+// TestWorkBeginsNothingWithinTheMargin: not one request is made where less time is left than a step takes.
+func TestWorkBeginsNothingWithinTheMargin(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	counted := store.Count(h.store)
 	h.store = counted
 	c := h.compactor(Options{})
-	work := func(left time.Duration) (Worked, store.Counts) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), left)
-		defer cancel()
-		before := counted.Counts()
-		did, err := c.Work(ctx, viewName)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return did, counted.Counts().Sub(before)
-	}
-	if did, asked := work(leastStep / 2); did.Done || asked != (store.Counts{}) {
-		t.Errorf("with less than a step's time it did %+v and asked %+v", did, asked)
-	}
-	c.paces[viewName] = pace{fold: 0, merge: time.Hour}
-	w, teller := newWorld(), h.teller("a")
-	teller.tell(w.listEvent("/", event.Snapshot))
-	teller.send()
-	if did, _ := work(time.Minute); !did.Done || did.Segments != 1 {
-		t.Errorf("a step that never fits must be tried with the whole of the time there is: %+v", did)
-	}
-	for took, want := range map[time.Duration]bool{time.Second: true, 4 * time.Second: true, 6 * time.Second: false, time.Hour: false} {
-		if got := fits(t, 10*time.Second, time.Minute, took); got != want {
-			t.Errorf("10 s of a minute are left, a step took %v: fits = %v", took, got)
-		}
-	}
-}
-
-// fits asks a call of Work of which so much of the whole time is left.
-func fits(t *testing.T, left, whole, took time.Duration) bool {
-	ctx, cancel := context.WithTimeout(t.Context(), left)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	w := work{ctx: ctx, begun: time.Now().Add(left - whole)}
-	return w.fits(took)
+	before := counted.Counts()
+	did, err := c.Work(ctx, viewName, time.Minute)
+	if err != nil || did != (Done{More: true}) || counted.Counts() != before {
+		t.Errorf("within the margin it did %+v, %v, and asked %+v", did, err, counted.Counts().Sub(before))
+	}
+	if did, err = c.Work(ctx, viewName, time.Second); err != nil || did != (Done{}) {
+		t.Errorf("with time enough it did %+v, %v", did, err)
+	}
 }

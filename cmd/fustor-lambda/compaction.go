@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +21,14 @@ import (
 // What wakes the compactor: messages of a queue about new segments, and the ticks of a schedule. Both say no more than that
 // a view may have something to fold, so lost, doubled, late and reordered ones do no harm: a tick looks at every view.
 
-// commitMargin is how long before its deadline an invocation's steps end: a commit on its way then has come or not.
-const commitMargin = 2 * time.Second
+const (
+	// commitMargin is how long before its deadline an invocation's steps end: a commit on its way then has come or not.
+	commitMargin = 2 * time.Second
+	// stepMargin is what a step takes with little processor time: a batch that is folded, or a layer that is written.
+	stepMargin = 10 * time.Second
+	// leastTime is what there must be to begin a view at all.
+	leastTime = time.Second
+)
 
 // compaction is the compactor's function.
 type compaction struct {
@@ -162,14 +169,28 @@ const (
 	failedWork                // it failed, and is logged
 )
 
-// work works on one view for as long as there is time.
-func (c *compaction) work(ctx context.Context, view string) outcome {
-	did, err := c.compactor.Work(ctx, view)
+// work works on one view for as long as there is time. A panic is a failure of that view alone.
+func (c *compaction) work(ctx context.Context, view string) (o outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.ErrorContext(ctx, "panic", "view", view, "error", fmt.Sprint(v), "stack", string(debug.Stack()))
+			o = failedWork
+		}
+	}()
+	margin := time.Duration(0)
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		if left < leastTime {
+			return noTurn
+		}
+		margin = min(stepMargin, left/4)
+	}
+	did, err := c.compactor.Work(ctx, view, margin)
 	switch {
 	case err != nil:
 		c.log.ErrorContext(ctx, "compaction failed", "view", view, "error", err.Error())
 		return failedWork
-	case did.Done:
+	case !did.More:
 		c.log.InfoContext(ctx, "compacted", "view", view, "segments", did.Segments, "merges", did.Merges)
 		return worked
 	}
