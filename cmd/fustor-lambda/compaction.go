@@ -16,6 +16,8 @@ import (
 
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/doctor"
 )
 
 // What wakes the compactor: messages of a queue about new segments, and the ticks of a schedule. Both say no more than that
@@ -33,6 +35,8 @@ const (
 // compaction is the compactor's function.
 type compaction struct {
 	compactor      *compactor.Compactor
+	store          store.Store
+	fit            bool   // the store keeps the rules that writers rely on
 	bucket, prefix string // of the store
 	log            *slog.Logger
 }
@@ -44,6 +48,13 @@ func (c *compaction) handle(ctx context.Context, payload json.RawMessage) (any, 
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-commitMargin))
 		defer cancel()
+	}
+	if !c.fit { // not at the function's begin, for which Lambda gives too little time
+		if err := doctor.Require(ctx, c.store); err != nil {
+			c.log.ErrorContext(ctx, "the store cannot be used", "error", err.Error())
+			return nil, err
+		}
+		c.fit = true
 	}
 	var e struct {
 		Records    []events.SQSMessage `json:"Records"`

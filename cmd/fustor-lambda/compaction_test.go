@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/doctor"
 	"github.com/fustor/fustor/internal/store/local"
 )
 
@@ -43,7 +45,7 @@ func newCompaction(t *testing.T, prefix string) *compactionTest {
 		t.Fatal(err)
 	}
 	x := &compactionTest{t: t, st: st, seq: map[string]uint64{}}
-	x.compaction = &compaction{compactor: c, bucket: ours, prefix: prefix, log: newLogger(&x.log)}
+	x.compaction = &compaction{compactor: c, store: st, fit: true, bucket: ours, prefix: prefix, log: newLogger(&x.log)}
 	return x
 }
 
@@ -222,3 +224,27 @@ func TestAWSExamples(t *testing.T) {
 		t.Errorf("a tick of EventBridge Scheduler: %v", err)
 	}
 }
+
+// TestUnfitStore: a compactor does nothing on a store that ignores conditions, and says which rule it breaks.
+func TestUnfitStore(t *testing.T) {
+	x := newCompaction(t, "")
+	key := x.segment("one", "s1")
+	x.fit, x.compaction.store = false, careless{x.st}
+	_, err := x.handle(t.Context(), lambdatest.ScheduledEvent())
+	if !errors.Is(err, doctor.ErrUnfit) || x.folded("one") != 0 {
+		t.Errorf("the schedule: %v; folded %d", err, x.folded("one"))
+	}
+	payload, _ := lambdatest.SQSEvent([]lambdatest.Message{{ID: "m0", Body: lambdatest.S3Created(ours, key)}})
+	if _, err := x.handle(t.Context(), payload); !errors.Is(err, doctor.ErrUnfit) {
+		t.Errorf("messages: %v", err) // an error has the whole batch come again
+	}
+}
+
+// careless is a store that takes every write.
+type careless struct{ store.Store }
+
+func (s careless) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
+	return s.Put(ctx, key, body)
+}
+
+func (s careless) String() string { return "careless" }

@@ -92,7 +92,7 @@ func begin(ctx context.Context, getenv func(string) string, log *slog.Logger) (f
 }
 
 func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, error) {
-	st, err := parts.OpenForWriting(ctx, url)
+	st, err := parts.OpenForReading(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, e
 	if err != nil {
 		return nil, err
 	}
-	return serveURL(i.Handler(), log), nil
+	return serveURL(&gate{Handler: i.Handler(), store: st}, log), nil
 }
 
 func beginQuery(ctx context.Context, url string, mem int64, log *slog.Logger) (function, error) {
@@ -132,7 +132,7 @@ func beginCompactor(ctx context.Context, url string, mem int64, log *slog.Logger
 	if !ok {
 		return nil, fmt.Errorf("FUSTOR_STORE names no bucket, which the messages of a compactor are about; want s3://bucket/prefix")
 	}
-	st, err := parts.OpenForWriting(ctx, url)
+	st, err := parts.OpenForReading(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func beginCompactor(ctx context.Context, url string, mem int64, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	f := &compaction{compactor: c, bucket: bucket, prefix: prefix, log: log}
+	f := &compaction{compactor: c, store: st, bucket: bucket, prefix: prefix, log: log}
 	return f.handle, nil
 }
 

@@ -73,6 +73,9 @@ func New(t testing.TB, o Options) *Function {
 	return f
 }
 
+// Again is the same function without the processes that it has.
+func (f *Function) Again() *Function { return New(f.t, f.o) }
+
 // Log is what the function's processes have written so far.
 func (f *Function) Log() string { return f.log.String() }
 
