@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,8 +21,10 @@ import (
 
 	miniogo "github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/notification"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/lambdatest"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -42,7 +45,9 @@ type lambda struct {
 
 func startLambda(t *testing.T) *lambda {
 	t.Helper()
-	l := &lambda{t: t, s3: s3test.MinIO(t)}
+	l := &lambda{t: t}
+	l.queue = newQueue(t, l)
+	l.s3 = s3test.MinIO(t)
 	l.store = l.s3.URL("s3", "")
 	st := openStore(t, l.store)
 	err := access.Register(t.Context(), st, apiKey, access.Record{Name: "e2e", Roles: []access.Role{access.Ingest, access.Query},
@@ -63,7 +68,7 @@ func startLambda(t *testing.T) *lambda {
 	// Memory and times as in the template.
 	l.ingest, l.query, l.compactor = function("ingest", 256, 30*time.Second), function("query", 512, time.Minute), function("compactor", 512, 5*time.Minute)
 	l.ingestURL, l.queryURL = l.ingest.URL().URL, l.query.URL().URL
-	l.queue = l.notifications()
+	l.notify()
 	return l
 }
 
@@ -73,46 +78,56 @@ type queue struct {
 	l     *lambda
 	mu    sync.Mutex
 	wait  []lambdatest.Message
-	lose  float64 // share of messages that are lost
+	every int // of so many messages one is lost; 1: all
 	got   int
 	lost  int
 	again int // deliveries beyond the first
 }
 
-// notifications subscribes to the bucket's real notifications.
-func (l *lambda) notifications() *queue {
+// newQueue starts what MinIO is to send its notifications to. It must be there before the server.
+func newQueue(t *testing.T, l *lambda) *queue {
+	q := &queue{l: l, every: 5}
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err == nil && len(body) > 0 {
+			q.send(string(body))
+		}
+	}))
+	t.Cleanup(hook.Close)
+	t.Setenv("MINIO_NOTIFY_WEBHOOK_ENABLE_QUEUE", "on")
+	t.Setenv("MINIO_NOTIFY_WEBHOOK_ENDPOINT_QUEUE", hook.URL)
+	return q
+}
+
+// notify has the bucket send what the template's bucket sends.
+func (l *lambda) notify() {
 	l.t.Helper()
 	client, err := miniogo.New(strings.TrimPrefix(l.s3.Endpoint(), "http://"), &miniogo.Options{
 		Creds: credentials.NewStaticV4(s3test.AccessKey, s3test.SecretKey, ""), Region: s3test.Region})
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	q := &queue{l: l}
-	infos := client.ListenBucketNotification(l.t.Context(), l.s3.Bucket, "views/", ".zst", []string{"s3:ObjectCreated:*"})
-	go func() {
-		for info := range infos {
-			for _, r := range info.Records {
-				body, err := json.Marshal(map[string]any{"Records": []any{r}})
-				if err == nil {
-					q.send(string(body))
-				}
-			}
-		}
-	}()
-	return q
+	to := notification.NewConfig(notification.NewArn("minio", "sqs", "", "QUEUE", "webhook"))
+	to.AddEvents(notification.ObjectCreatedAll)
+	to.AddFilterPrefix("views/")
+	to.AddFilterSuffix(".zst")
+	config := notification.Configuration{}
+	config.AddQueue(to)
+	if err := client.SetBucketNotification(l.t.Context(), l.s3.Bucket, config); err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 func (q *queue) send(body string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.got++
-	if rand.Float64() < q.lose {
+	if q.got%q.every == 0 {
 		q.lost++
 		return
 	}
 	m := lambdatest.Message{ID: fmt.Sprintf("2e1424d4-f796-459a-8184-%012d", q.got), Body: body}
 	q.wait = append(q.wait, m)
-	if rand.Float64() < 0.3 {
+	if q.got%2 == 0 {
 		q.wait = append(q.wait, m)
 		q.again++
 	}
@@ -221,9 +236,9 @@ func TestLambda(t *testing.T) {
 	if code := l.call("GET", l.ingestURL+"/api/v1/pipe/session/?view="+viewID, nil, nil); code != http.StatusServiceUnavailable {
 		t.Errorf("ingest on a store that nobody found fit: %d", code)
 	}
+	setSessionTimeout(t, l.store, 9*time.Second)
 	l.tick()
 	t.Logf("the first tick, which probes the store, took %v", time.Since(began))
-	l.lose = 0.2
 	delivering, stop := context.WithCancel(t.Context())
 	var pollers sync.WaitGroup
 	for range 2 { // two compactors at once
@@ -259,7 +274,7 @@ func TestLambda(t *testing.T) {
 			} `json:"jobs"`
 		}
 		l.call("GET", view+"/jobs", nil, &jobs)
-		if len(jobs.Jobs) == 1 {
+		if len(jobs.Jobs) == 1 && jobs.Jobs[0].State == "folding" {
 			l.call("GET", view+"/jobs/"+jobs.Jobs[0].ID, nil, nil)
 			l.tick()
 		}
@@ -277,9 +292,13 @@ func TestLambda(t *testing.T) {
 		t.Errorf("the page of views: %d", code)
 	}
 
+	if code := l.call("GET", l.queryURL+"/api/v1/views/nothing/stats", nil, nil); code != http.StatusNotFound {
+		t.Errorf("a view that there is not: %d", code)
+	}
+
 	// All messages are lost now: the schedule alone finds what is new.
 	l.mu.Lock()
-	l.lose, l.wait = 1, nil
+	l.every, l.wait = 1, nil
 	l.mu.Unlock()
 	newWorkload(t, dir, 9).run(50)
 	l.healed(reader, dir)
@@ -338,8 +357,21 @@ func (l *lambda) damagedSession() {
 	if code := l.call("POST", pipe+"session/?view="+viewID, []byte(`{"task_id":"b:p","session_timeout_seconds":600}`), &s); code != 200 {
 		l.t.Fatalf("create a session: %d", code)
 	}
+	var segment bytes.Buffer
+	w, err := event.NewWriter(&segment, event.Header{View: viewID, Session: s.ID, Agent: "b", Source: "fs://b/", CreatedAt: 1, Nonce: "n"})
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for range 2 {
+		if code := l.call("PUT", pipe+"session/"+s.ID+"/segments/0?view="+viewID, segment.Bytes(), nil); code != 200 {
+			l.t.Errorf("put a segment: %d", code)
+		}
+	}
 	st := openStore(l.t, l.store)
-	if _, err := st.Create(l.t.Context(), layout.Segment(viewID, s.ID, 0), []byte("damaged")); err != nil {
+	if _, err := st.Create(l.t.Context(), layout.Segment(viewID, s.ID, 1), []byte("damaged")); err != nil {
 		l.t.Fatal(err)
 	}
 	l.tick()

@@ -46,7 +46,8 @@ type recorder struct {
 }
 
 // record starts a proxy in front of an S3 server that notes what each function asks for. Functions are told apart by the
-// name that the SDK puts into User-Agent (AWS_SDK_UA_APP_ID). A presigned request is the signer's: ingest's.
+// name that the SDK puts into User-Agent (AWS_SDK_UA_APP_ID). A presigned request is the
+// signer's: ingest's, but in a probe.
 func record(t *testing.T, endpoint, bucket string, functions ...string) (map[string]*recorder, string) {
 	t.Helper()
 	target, err := url.Parse(endpoint)
@@ -65,7 +66,11 @@ func record(t *testing.T, endpoint, bucket string, functions ...string) (map[str
 		ModifyResponse: func(response *http.Response) error {
 			request := response.Request
 			if request.URL.Query().Has("X-Amz-Signature") {
-				by["ingest"].note(response)
+				signer := "ingest"
+				if strings.Contains(request.URL.Path, "/doctor/") {
+					signer = "compactor"
+				}
+				by[signer].note(response)
 				return nil
 			}
 			for f, r := range by {
@@ -296,6 +301,7 @@ var reasons = map[string]string{
 	"CompactorRole s3:DeleteObject /views/*/layers/*":     "layers are removed two hours after they were superseded",
 	"CompactorRole s3:DeleteObject /views/*/segments/*":   "segments are removed an hour after they were folded",
 	"CompactorRole s3:DeleteObject /views/*/sessions/*":   "the record of a session is removed an hour after its end",
+	"CompactorRole s3:PutObject /views/*/roster.json":     "a session that ended an hour ago leaves it",
 	"CompactorRole s3:ListBucket prefix views/*/layers/*": "retention, which begins once there is something an hour old",
 }
 

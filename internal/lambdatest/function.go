@@ -60,17 +60,24 @@ func New(t testing.TB, o Options) *Function {
 	}
 	f := &Function{t: t, o: o}
 	t.Cleanup(func() {
-		f.mu.Lock()
-		all := f.all
-		f.mu.Unlock()
-		for _, i := range all {
-			i.kill()
-		}
+		f.End()
 		if t.Failed() {
-			t.Logf("function %s said:\n%s", o.Name, f.Log())
+			log := f.Log()
+			t.Logf("function %s said, at the end:\n%s", o.Name, log[max(0, len(log)-8000):])
 		}
 	})
 	return f
+}
+
+// End kills the function's processes.
+func (f *Function) End() {
+	f.mu.Lock()
+	all := f.all
+	f.all, f.idle = nil, nil
+	f.mu.Unlock()
+	for _, i := range all {
+		i.kill()
+	}
 }
 
 // Again is the same function without the processes that it has.
