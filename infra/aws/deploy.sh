@@ -38,7 +38,8 @@ deploy)
 	store=$(aws cloudformation describe-stacks --stack-name "$STACK" --query "Stacks[0].Outputs[?OutputKey=='StoreUrl'].OutputValue" --output text)
 	echo
 	echo "Now make a key for the agents of a view, and one for its readers (docs/deploy-aws.md):"
-	echo "  fustor admin --store $store key create --help"
+	echo "  fustor admin key create agents --role ingest --view research --store $store"
+	echo "  fustor admin key create alice --role query --view research --store $store"
 	;;
 destroy)
 	check
