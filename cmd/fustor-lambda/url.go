@@ -44,6 +44,7 @@ func serveURL(h http.Handler, log *slog.Logger) function {
 			cancel()
 			return nil, err
 		}
+		delete(response.Headers, "Content-Length") // the stream comes in chunks, whatever its length
 		response.Body = &body{Reader: response.Body, answer: a, cancel: cancel}
 		return response, nil
 	}

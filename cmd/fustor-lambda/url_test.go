@@ -237,6 +237,9 @@ func TestURLAnswersAsTheServers(t *testing.T) {
 				t.Errorf("%s: %s is %q, of the server %q", name, h, got.header[h], want.Header.Get(h))
 			}
 		}
+		if n, ok := got.header["Content-Length"]; ok {
+			t.Errorf("%s: a stream of length %s", name, n)
+		}
 		if !strings.Contains(got.body, c.want) {
 			t.Errorf("%s: %q lacks %q", name, got.body, c.want)
 		}
