@@ -135,9 +135,7 @@ func TestHandlersThatGoWrong(t *testing.T) {
 		t.Errorf("panic: %+v", r)
 	}
 	for _, want := range []string{`"level":"ERROR"`, `"message":"panic"`, "s3cr3t", `"requestId":"8476a536-e9f4-11e8-9739-000000000001"`, "goWrong"} {
-		if !strings.Contains(f.Log(), want) {
-			t.Errorf("the log lacks %s:\n%s", want, f.Log())
-		}
+		awaitLog(t, f, want)
 	}
 	for _, path := range []string{"/panic-late", "/abort"} {
 		if r := get(t, f, path, nil); r.status != http.StatusOK || r.broke == nil {
@@ -155,6 +153,19 @@ func TestHandlersThatGoWrong(t *testing.T) {
 	}
 	if r := get(t, f, "/", nil); r.status != http.StatusOK {
 		t.Errorf("afterwards: %+v", r)
+	}
+}
+
+// awaitLog waits for what the function has written, which comes through a pipe.
+func awaitLog(t *testing.T, f *lambdatest.Function, want string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(f.Log(), want); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Errorf("the log lacks %s:\n%s", want, f.Log())
+			return
+		}
 	}
 }
 
