@@ -12,10 +12,10 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build test simulate e2e soak servers lint bench generate compose-env clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e soak servers lint bench generate clean
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 run: ## builds fustor and indexes DIR (make run DIR=/usr)
 	@go build -ldflags "-X main.version=$(VERSION)" -o bin/fustor ./cmd/fustor
@@ -24,6 +24,31 @@ run: ## builds fustor and indexes DIR (make run DIR=/usr)
 build: ## builds bin/fustor
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/fustor ./cmd/fustor
 	@echo "bin/fustor $(VERSION)"
+
+# Of the two, the one that infra/aws/template.yaml takes is bin/lambda/bootstrap. Lambda's arm64 is cheaper by a fifth.
+ARCH ?= arm64
+
+build-lambda: ## builds the Lambda functions: bin/lambda-arm64.zip, bin/lambda-amd64.zip, and bin/lambda for ARCH=arm64
+	@mkdir -p bin/lambda bin/lambda-arm64 bin/lambda-amd64
+	@for arch in arm64 amd64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -tags lambda.norpc -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lambda-$$arch/bootstrap ./cmd/fustor-lambda || exit 1; \
+	  go run ./internal/cmd/lambdazip bin/lambda-$$arch.zip bin/lambda-$$arch/bootstrap || exit 1; \
+	  echo "bin/lambda-$$arch.zip $(VERSION) ($$(wc -c <bin/lambda-$$arch.zip) bytes)"; \
+	done
+	@cp bin/lambda-$(ARCH)/bootstrap bin/lambda/bootstrap
+
+STACK ?= fustor
+
+deploy-aws: ## deploys to AWS by SAM (STACK=fustor, PARAMETERS="Name=value …"; docs/deploy-aws.md)
+	@STACK=$(STACK) ARCH=$(ARCH) PARAMETERS="$(PARAMETERS)" sh infra/aws/deploy.sh check
+	@$(MAKE) --no-print-directory build-lambda
+	@STACK=$(STACK) ARCH=$(ARCH) PARAMETERS="$(PARAMETERS)" sh infra/aws/deploy.sh deploy
+
+destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it stay
+	@STACK=$(STACK) sh infra/aws/deploy.sh destroy
+
+bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
+	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda
 
 test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")

@@ -86,8 +86,9 @@ type Compactor struct {
 	ledger  *session.Ledger
 	metrics *metrics
 
-	mu    sync.Mutex
-	views map[string]*viewWorker
+	mu       sync.Mutex
+	views    map[string]*viewWorker
+	retained map[string]retained // by view
 }
 
 // New makes a compactor.
@@ -104,7 +105,7 @@ func New(o Options) (*Compactor, error) {
 	}
 	return &Compactor{
 		o: o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), views: map[string]*viewWorker{},
+		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{},
 	}, nil
 }
 

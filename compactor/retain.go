@@ -14,6 +14,16 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
+// Tend looks after a view that is at rest, for who has no worker on it (Run): sessions that have ended and are folded to
+// their end leave the roster, and objects that no version needs are removed, the latter at most four times in a grace and
+// only once for each version. What ctx cuts off is done the next time.
+func (c *Compactor) Tend(ctx context.Context, view string) error {
+	if err := c.tend(ctx, view); err != nil {
+		return fmt.Errorf("tend view %s: %w", view, err)
+	}
+	return nil
+}
+
 // tend looks after a view that is at rest: sessions that have ended and are folded to their end leave the roster, and
 // objects that no version needs are removed.
 func (c *Compactor) tend(ctx context.Context, view string) error {
@@ -25,17 +35,24 @@ func (c *Compactor) tend(ctx context.Context, view string) error {
 		return err
 	}
 	c.mu.Lock()
-	w := c.views[view]
-	due := w != nil && w.retained != head.Version && c.o.Now().Sub(w.retainedAt) > c.o.Grace/4
-	if due {
-		w.retained, w.retainedAt = head.Version, c.o.Now()
-	}
+	last, now := c.retained[view], c.o.Now()
 	c.mu.Unlock()
-	if !due {
+	if last.version == head.Version || now.Sub(last.at) <= c.o.Grace/4 {
 		return nil
 	}
-	_, err = c.Retain(ctx, view)
-	return err
+	if _, err = c.Retain(ctx, view); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.retained[view] = retained{head.Version, now}
+	c.mu.Unlock()
+	return nil
+}
+
+// retained is the version that retention last saw, and when.
+type retained struct {
+	version uint64
+	at      time.Time
 }
 
 // foldedToEnd reports whether all segments of a session that has ended are folded. What cannot be told is no.

@@ -25,9 +25,6 @@ type viewWorker struct {
 	view   string
 	wake   chan struct{}
 	merges chan struct{} // holds a token while a merge is under way
-
-	retained   uint64 // the version that retention last saw, and when
-	retainedAt time.Time
 }
 
 // Run keeps views folded until ctx ends: those named, or, where none is, all that the store has. It wakes for what Wake

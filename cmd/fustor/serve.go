@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fustor/fustor/cmd/internal/parts"
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
@@ -40,41 +41,23 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Log
 
 // authenticator knows the keys in the store, and the one that the process was given for everything.
 func authenticator(st store.Store, key string) (*access.Authenticator, error) {
-	o := access.Options{Store: st}
-	if key != "" {
-		o.Static = []access.Static{{Key: key, Record: access.Record{
-			Name: "given at start", Roles: []access.Role{access.Ingest, access.Query, access.Admin}, Views: access.Views{All: true}}}}
-	}
-	return access.New(o)
+	return parts.Keys(st, key)
 }
 
 // openForReading opens a store and asks it one thing, so that a wrong URL or key is found now, not by the first reader.
 func openForReading(ctx context.Context, url string) (store.Store, error) {
-	st, err := openStore(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := st.Get(ctx, doctor.Marker); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, storeFailure(fmt.Errorf("read store %s: %w", st, err))
-	}
-	return st, nil
+	st, err := parts.OpenForReading(ctx, url)
+	return opened(st, err)
 }
 
 // openForWriting opens a store and refuses one that does not keep the rules that writers rely on.
 func openForWriting(ctx context.Context, url string) (store.Store, error) {
-	st, err := openStore(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	err = doctor.Require(ctx, st)
-	switch {
-	case errors.Is(err, doctor.ErrUnfit):
+	st, err := parts.OpenForWriting(ctx, url)
+	if errors.Is(err, doctor.ErrUnfit) {
 		return nil, &cliError{
 			msg:  err.Error(),
 			hint: fmt.Sprintf("`fustor doctor '%s'` shows every rule; docs/operations.md names stores that keep them", st), code: exitFailure, err: err,
 		}
-	case err != nil:
-		return nil, storeFailure(err)
 	}
-	return st, nil
+	return opened(st, err)
 }

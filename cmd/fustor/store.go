@@ -10,12 +10,16 @@ import (
 
 // openStore opens the store of a --store flag. Nothing but file stores is asked anything yet.
 func openStore(ctx context.Context, url string) (store.Store, error) {
-	s, err := open.Open(ctx, url)
+	return opened(open.Open(ctx, url))
+}
+
+// opened says what is wrong with a store that could not be opened, or not be used.
+func opened(st store.Store, err error) (store.Store, error) {
 	switch {
 	case errors.Is(err, open.ErrURL):
 		return nil, &cliError{msg: err.Error(), hint: "`fustor doctor URL` tells whether a store will do", code: exitUsage, err: err}
 	case err != nil:
 		return nil, storeFailure(err)
 	}
-	return s, nil
+	return st, nil
 }

@@ -62,6 +62,17 @@ func Require(ctx context.Context, s store.Store) error {
 	return nil
 }
 
+// Passed reports whether s was found to keep the required rules once, by whatever version of the checks, however long ago:
+// for those who may not probe. It is one read.
+func Passed(ctx context.Context, s store.Store) (bool, error) {
+	known, _, _, err := readMarker(ctx, s)
+	if err != nil {
+		return false, fmt.Errorf("check store %s: %w", s, err)
+	}
+	_, ok := known.Passed[s.String()]
+	return ok, nil
+}
+
 // readMarker returns what is remembered, which may be nothing, and the store's time.
 func readMarker(ctx context.Context, s store.Store) (m marker, etag string, now time.Time, err error) {
 	object, err := s.Get(ctx, Marker)

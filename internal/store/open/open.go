@@ -52,6 +52,20 @@ func Open(ctx context.Context, rawURL string) (store.Store, error) {
 	return s, nil
 }
 
+// Location is the bucket that rawURL names and the prefix of all its keys there, without slashes around it. It is not ok
+// where the URL is not understood or names no bucket.
+func Location(rawURL string) (bucket, prefix string, ok bool) {
+	u, err := parse(rawURL)
+	if err != nil || u.Scheme == "file" {
+		return "", "", false
+	}
+	if u.Scheme == "s3" {
+		return u.Host, strings.Trim(u.Path, "/"), u.Host != ""
+	}
+	bucket, prefix, _ = strings.Cut(strings.Trim(u.Path, "/"), "/")
+	return bucket, prefix, bucket != ""
+}
+
 // parse checks what all URLs have in common.
 func parse(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,7 +50,7 @@ const (
 
 // Server is a running S3 server and one of its buckets.
 type Server struct {
-	Name   string // minio or versitygw
+	Name   string // minio, versitygw or moto
 	Bucket string
 	*process
 }
@@ -85,6 +86,22 @@ func Versitygw(t testing.TB) *Server {
 	})
 }
 
+// Moto starts moto's server, which plays AWS in memory; a test skips where it is not installed (pip install 'moto[server]').
+func Moto(t testing.TB) *Server {
+	t.Helper()
+	bin, err := exec.LookPath("moto_server")
+	if err != nil {
+		t.Skip("needs moto_server: pip install 'moto[server]'")
+	}
+	return run(t, "moto", func(address, _ string) *exec.Cmd {
+		host, port, _ := net.SplitHostPort(address)
+		cmd := exec.Command(bin, "-H", host, "-p", port)
+		// Python's SDK takes the empty AWS_PROFILE for the name of a profile.
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_PROFILE=") })
+		return cmd
+	})
+}
+
 func start(t testing.TB, name, pkg string, command func(bin, address, dir string) *exec.Cmd) *Server {
 	t.Helper()
 	setenv()
@@ -94,15 +111,23 @@ func start(t testing.TB, name, pkg string, command func(bin, address, dir string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, name, func(address, dir string) *exec.Cmd { return command(bin, address, dir) })
+}
+
+// run runs a server that is built.
+func run(t testing.TB, name string, command func(address, dir string) *exec.Cmd) *Server {
+	t.Helper()
+	setenv()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{dir: dir, command: func(address, dir string) *exec.Cmd { return command(bin, address, dir) }}
+	p := &process{dir: dir, command: command}
 	t.Cleanup(p.Kill)
 	for try := 1; ; try++ { // another process may take the port before the server does
 		p.address = freePort(t)
-		if err = p.startProcess(); err == nil {
+		err := p.startProcess()
+		if err == nil {
 			break
 		}
 		if try == 3 {

@@ -1,0 +1,155 @@
+// Command fustor-lambda is the bootstrap of AWS Lambda functions: ingest, query or the compactor, by the function's
+// handler or FUSTOR_PART. They are the handlers that the servers have; docs/deploy-aws.md says how they are deployed.
+//
+// Invariants: what is wrong with the configuration is told to Lambda as an init error, in words; a panic of one invocation
+// is that invocation's failure; nothing is begun that an invocation's deadline would cut off without a trace.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fustor/fustor/cmd/internal/parts"
+	"github.com/fustor/fustor/compactor"
+	"github.com/fustor/fustor/ingest"
+	"github.com/fustor/fustor/internal/store/open"
+	"github.com/fustor/fustor/query"
+)
+
+// version is set by the linker (Makefile).
+var version = "0.1.0-dev"
+
+func main() {
+	os.Exit(run(os.Getenv, os.Stderr))
+}
+
+// run starts the part and serves invocations; it returns only if that cannot go on.
+func run(getenv func(string) string, stderr io.Writer) int {
+	api := getenv("AWS_LAMBDA_RUNTIME_API")
+	if api == "" {
+		fmt.Fprintln(stderr, "fustor-lambda: error: this is the bootstrap of AWS Lambda functions, and this is none")
+		fmt.Fprintln(stderr, "fustor-lambda: hint: `fustor ingest`, `fustor query` and `fustor compact` are the same as servers; docs/deploy-aws.md tells how to deploy functions")
+		return 2
+	}
+	log := newLogger(stderr)
+	began := time.Now()
+	function, part, err := begin(context.Background(), getenv, log)
+	if err != nil {
+		log.Error("the function cannot begin", "error", err.Error())
+		if err := reportInitError(api, err); err != nil {
+			log.Error("Lambda was not told why", "error", err.Error())
+		}
+		return 1
+	}
+	log.Info("ready", "part", part, "version", version, "took", time.Since(began))
+	lambda.StartHandlerFunc(function) // it does not return
+	return 1
+}
+
+// function answers one event: HTTP of a Function URL, a batch of messages, or a tick of the schedule.
+type function = func(context.Context, json.RawMessage) (any, error)
+
+// begin makes the function that the environment asks for.
+func begin(ctx context.Context, getenv func(string) string, log *slog.Logger) (function, string, error) {
+	part := getenv("FUSTOR_PART")
+	if part == "" {
+		part = getenv("_HANDLER")
+	}
+	url := getenv("FUSTOR_STORE")
+	if url == "" {
+		return nil, part, errors.New("FUSTOR_STORE is not set: it names the bucket, such as s3://bucket")
+	}
+	mem, err := memoryOf(getenv)
+	if err != nil {
+		return nil, part, err
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(mem / 8 * 7) // the rest is what the collector does not count
+	}
+	switch part {
+	case "ingest":
+		f, err := beginIngest(ctx, url, log)
+		return f, part, err
+	case "query":
+		f, err := beginQuery(ctx, url, mem, log)
+		return f, part, err
+	case "compactor":
+		f, err := beginCompactor(ctx, url, mem, log)
+		return f, part, err
+	}
+	return nil, part, fmt.Errorf("there is no part %q: set the function's handler, or FUSTOR_PART, to ingest, query or compactor", part)
+}
+
+func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, error) {
+	st, err := parts.OpenForReading(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parts.Keys(st, "")
+	if err != nil {
+		return nil, err
+	}
+	i, err := ingest.New(ingest.Options{
+		Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry(), AnswerAtOnce: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return serveURL(&gate{Handler: i.Handler(), store: st}, log), nil
+}
+
+func beginQuery(ctx context.Context, url string, mem int64, log *slog.Logger) (function, error) {
+	st, err := parts.OpenForReading(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parts.Keys(st, "")
+	if err != nil {
+		return nil, err
+	}
+	q, err := query.New(query.Options{
+		Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry(), CacheBytes: mem / 4,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return serveURL(q.Handler(), log), nil
+}
+
+func beginCompactor(ctx context.Context, url string, mem int64, log *slog.Logger) (function, error) {
+	bucket, prefix, ok := open.Location(url)
+	if !ok {
+		return nil, fmt.Errorf("FUSTOR_STORE names no bucket, which the messages of a compactor are about; want s3://bucket/prefix")
+	}
+	st, err := parts.OpenForReading(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compactor.New(compactor.Options{Store: st, Logger: log, CacheBytes: mem / 16})
+	if err != nil {
+		return nil, err
+	}
+	f := &compaction{compactor: c, store: st, bucket: bucket, prefix: prefix, log: log}
+	return f.handle, nil
+}
+
+// memoryOf is what the function may use, bytes.
+func memoryOf(getenv func(string) string) (int64, error) {
+	text := getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+	mib, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || mib < 128 {
+		return 0, fmt.Errorf("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is %q, not a number of MiB from 128", text)
+	}
+	return mib << 20, nil
+}

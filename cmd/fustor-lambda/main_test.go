@@ -1,0 +1,178 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/fustor/fustor/internal/lambdatest"
+	"github.com/fustor/fustor/internal/store/s3test"
+)
+
+// bootstrap is the binary under test, built once; scratch is a directory that all tests share.
+var bootstrap, scratch string
+
+// TestMain lets the test's own binary be a function too, with handlers that go wrong as ours should not.
+func TestMain(m *testing.M) {
+	if os.Getenv("FUSTOR_LAMBDA_TEST") != "" {
+		lambda.StartHandlerFunc(serveURL(http.HandlerFunc(goWrong), newLogger(os.Stderr)))
+	}
+	var err error
+	if scratch, err = os.MkdirTemp("", "fustor-lambda-"); err == nil {
+		bootstrap, err = lambdatest.Build(scratch)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(scratch)
+	os.Exit(code)
+}
+
+// goWrong does what the path says.
+func goWrong(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/panic":
+		panic("the handler's secret is s3cr3t")
+	case "/panic-late":
+		fmt.Fprint(w, "the first half")
+		panic("in the middle")
+	case "/abort":
+		fmt.Fprint(w, "the first half")
+		panic(http.ErrAbortHandler)
+	case "/wait":
+		<-r.Context().Done()
+		http.Error(w, "the time is over", http.StatusServiceUnavailable)
+	case "/hang":
+		select {}
+	}
+}
+
+// newFunction is a function with a file store, unless env says otherwise.
+func newFunction(t *testing.T, handler string, env ...string) *lambdatest.Function {
+	t.Helper()
+	return lambdatest.New(t, lambdatest.Options{
+		Binary: bootstrap, Name: "fustor-" + handler, Handler: handler, Memory: 256, Timeout: 20 * time.Second, Env: env,
+	})
+}
+
+// TestInitErrorsSayWhat: whoever looks at the function in the console, or invokes it, is told what is wrong.
+func TestInitErrorsSayWhat(t *testing.T) {
+	dir := "file://" + t.TempDir()
+	for name, c := range map[string]struct {
+		handler string
+		env     []string
+		want    string
+	}{
+		"no store":             {"query", nil, "FUSTOR_STORE is not set"},
+		"no such part":         {"bootstrap", []string{"FUSTOR_STORE=" + dir}, `no part "bootstrap": set the function's handler, or FUSTOR_PART`},
+		"bad part":             {"query", []string{"FUSTOR_PART=qeury", "FUSTOR_STORE=" + dir}, `no part "qeury"`},
+		"bad URL":              {"ingest", []string{"FUSTOR_STORE=bucket"}, "it has no scheme"},
+		"bad parameter":        {"ingest", []string{"FUSTOR_STORE=s3://bucket?regoin=x"}, `unknown parameter "regoin"`},
+		"compactor of no S3":   {"compactor", []string{"FUSTOR_STORE=" + dir}, "names no bucket"},
+		"nobody is there":      {"query", append(s3test.Env(), "FUSTOR_STORE=s3://bucket?endpoint=http://127.0.0.1:1"), "connection refused"},
+		"a directory that may": {"ingest", []string{"FUSTOR_STORE=file:///proc/fustor"}, "/proc/fustor"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFunction(t, c.handler, c.env...)
+			_, err := f.Invoke(t.Context(), lambdatest.ScheduledEvent())
+			failed, ok := err.(*lambdatest.Error)
+			if !ok || failed.Type != "Fustor.Init" || !strings.Contains(failed.Message, c.want) {
+				t.Errorf("init: %v; want it to say %q", err, c.want)
+			}
+			if !strings.Contains(f.Log(), "the function cannot begin") {
+				t.Errorf("the log does not say so: %s", f.Log())
+			}
+		})
+	}
+}
+
+// TestPartByVariable: FUSTOR_PART counts before the handler's name.
+func TestPartByVariable(t *testing.T) {
+	f := newFunction(t, "bootstrap", "FUSTOR_PART=query", "FUSTOR_STORE=file://"+t.TempDir())
+	r := get(t, f, "/healthz", nil)
+	if r.status != http.StatusOK {
+		t.Errorf("healthz: %+v", r)
+	}
+}
+
+// TestWhatIsNoEventOfAURL fails that invocation with words, and nothing else.
+func TestWhatIsNoEventOfAURL(t *testing.T) {
+	f := newFunction(t, "query", "FUSTOR_STORE=file://"+t.TempDir())
+	for _, payload := range []string{`{}`, `{"version":"1.0","requestContext":{"http":{"method":"GET"}}}`, `[1]`, `"x"`, string(lambdatest.ScheduledEvent())} {
+		_, err := f.Invoke(t.Context(), []byte(payload))
+		if failed, ok := err.(*lambdatest.Error); !ok || !strings.Contains(failed.Message, "Function URL") {
+			t.Errorf("%s: %v", payload, err)
+		}
+	}
+	if r := get(t, f, "/healthz", nil); r.status != http.StatusOK {
+		t.Errorf("afterwards: %+v", r)
+	}
+	if n := f.Ended(); n != 0 {
+		t.Errorf("%d processes have ended", n)
+	}
+}
+
+// TestHandlersThatGoWrong: a panic is a 500 with its stack and request id in the log; one in the middle of an answer breaks
+// it off; the function goes on.
+func TestHandlersThatGoWrong(t *testing.T) {
+	self, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "wrong", Handler: "x", Memory: 256, Timeout: 2 * time.Second,
+		Env: []string{"FUSTOR_LAMBDA_TEST=1"}})
+	if r := get(t, f, "/panic", nil); r.status != http.StatusInternalServerError || strings.Contains(r.body, "s3cr3t") || r.broke != nil {
+		t.Errorf("panic: %+v", r)
+	}
+	for _, want := range []string{`"level":"ERROR"`, `"message":"panic"`, "s3cr3t", `"requestId":"8476a536-e9f4-11e8-9739-000000000001"`, "goWrong"} {
+		awaitLog(t, f, want)
+	}
+	for _, path := range []string{"/panic-late", "/abort"} {
+		if r := get(t, f, path, nil); r.status != http.StatusOK || r.broke == nil {
+			t.Errorf("%s must break the answer off: %+v", path, r)
+		}
+	}
+	if r := get(t, f, "/wait", nil); r.status != http.StatusServiceUnavailable {
+		t.Errorf("a handler that waits is told before the deadline: %+v", r)
+	}
+	if n := f.Ended(); n != 0 {
+		t.Errorf("%d processes have ended", n)
+	}
+	if r := get(t, f, "/hang", nil); r.failed == nil || !strings.Contains(r.failed.Error(), "timed out") {
+		t.Errorf("a handler that hangs: %+v", r)
+	}
+	if r := get(t, f, "/", nil); r.status != http.StatusOK {
+		t.Errorf("afterwards: %+v", r)
+	}
+}
+
+// awaitLog waits for what the function has written, which comes through a pipe.
+func awaitLog(t *testing.T, f *lambdatest.Function, want string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(f.Log(), want); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Errorf("the log lacks %s:\n%s", want, f.Log())
+			return
+		}
+	}
+}
+
+// TestOutsideOfLambda says what this program is.
+func TestOutsideOfLambda(t *testing.T) {
+	var out strings.Builder
+	if code := run(func(string) string { return "" }, &out); code != 2 || !strings.Contains(out.String(), "fustor query") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
+}
