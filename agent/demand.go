@@ -236,6 +236,7 @@ func (a *Agent) scanOnDemand(ctx context.Context, key scanKey, path string, recu
 		Evidence: event.OnDemand, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
 		Emit: func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) },
 		OnError: func(path string, err error) {
+			w.Unreadable(path, err)
 			a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
 		},
 	}, target)

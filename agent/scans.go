@@ -269,6 +269,7 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 		Root: root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
 		Evidence: j.evidence, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
 		OnError: func(path string, err error) {
+			w.Unreadable(path, err)
 			a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
 		},
 	}

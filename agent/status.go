@@ -75,6 +75,7 @@ func (s Status) report() map[string]any {
 	report := map[string]any{
 		"state": s.State, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
 		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
+		"unreadable":    s.Watch.Unreadable,
 		"backlog_bytes": s.BacklogBytes, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
 	}
 	if s.Spool.Max > 0 {

@@ -34,6 +34,7 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 	w.cover--
 	if complete && gen == w.gen {
 		w.model.prune(gen, w.notifier)
+		w.forgetShut(gen)
 	}
 	if w.limit.unwatched == 0 {
 		w.limit.reported = false
@@ -215,6 +216,7 @@ func (w *Watcher) checkRoot() {
 	}
 	w.model.reset()
 	w.hints.reset()
+	clear(w.shut)
 	w.identity, w.lost = now, nil
 	w.mu.Unlock()
 	w.cfg.RootBack()

@@ -24,7 +24,7 @@ func (w *Watcher) handle(n *Notice) {
 			w.doubt = true
 		}
 		if attached && n.Op&OpAttrib != 0 {
-			w.hints.look(path)
+			w.hints.paths[path] |= hintRights
 		}
 	case attached && w.cfg.Excludes.Match(path, n.Name):
 		if n.Op&(OpCreate|OpDelete|OpMovedFrom|OpMovedTo) != 0 {
@@ -62,6 +62,9 @@ func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
 		return
 	case n.Op&OpCloseWrite != 0:
 		w.hints.closed(child)
+		return
+	case directory && n.Op&OpAttrib != 0:
+		w.hints.paths[child] |= hintRights
 		return
 	default:
 		w.hints.look(child)

@@ -21,6 +21,8 @@ const (
 	hintWriting
 	// hintClosed: it was closed after writing.
 	hintClosed
+	// hintRights: its rights may have changed, with its other attributes.
+	hintRights
 )
 
 // hints are the paths to be looked at.

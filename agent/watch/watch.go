@@ -62,6 +62,7 @@ type Status struct {
 	Pending     int    // paths to be looked at
 	Overflows   uint64 // since the start
 	Errors      uint64 // looks that failed
+	Unreadable  int    // paths that cannot be read for want of rights
 }
 
 // Watcher watches one tree.
@@ -79,6 +80,7 @@ type Watcher struct {
 	stats Status
 	lost  error // why the root is lost, nil if it is not
 	hints hints
+	shut  shut
 
 	// The loop's own.
 	out     []event.Event
@@ -117,7 +119,7 @@ func New(cfg Config) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}}
+	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, shut: shut{}}
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
@@ -236,7 +238,7 @@ func (w *Watcher) Status() Status {
 	defer w.mu.Unlock()
 	s := w.stats
 	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), int(w.limit.unwatched)
-	s.Pending = len(w.hints.paths)
+	s.Pending, s.Unreadable = len(w.hints.paths), len(w.shut)
 	return s
 }
 

@@ -5,14 +5,11 @@ package e2e
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,32 +40,62 @@ func (e entry) String() string {
 // tree is a whole tree by path: "/" is its root. Paths are bytes.
 type tree map[string]entry
 
-// onDisk reads a tree. Nobody may be changing it.
+// onDisk reads a tree. Nobody may be changing it. It goes from directory to directory by their descriptors, since paths may
+// be longer than any system call takes.
 func onDisk(t testing.TB, dir string) tree {
 	t.Helper()
 	found := tree{}
-	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		e, err := lstat(path)
-		if err != nil {
-			return err
-		}
-		found[cmp.Or(strings.TrimPrefix(path, dir), "/")] = e
-		return nil
-	})
+	root, err := os.OpenRoot(dir)
+	if err == nil {
+		defer root.Close()
+		err = found.add(root, ".", "/")
+	}
+	if err == nil {
+		err = found.walk(root, "/")
+	}
 	if err != nil {
 		t.Fatalf("walk %s: %v", dir, err)
 	}
 	return found
 }
 
-func lstat(path string) (entry, error) {
-	var st syscall.Stat_t
-	if err := syscall.Lstat(path, &st); err != nil {
-		return entry{}, fmt.Errorf("lstat %q: %w", path, err)
+// walk adds what is in a directory, whose path in the tree ends with a slash.
+func (tr tree) walk(dir *os.Root, path string) error {
+	open, err := dir.Open(".")
+	if err != nil {
+		return err
 	}
+	names, err := open.Readdirnames(-1)
+	open.Close()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := tr.add(dir, name, path+name); err != nil {
+			return err
+		}
+		if tr[path+name].kind != 'd' {
+			continue
+		}
+		below, err := dir.OpenRoot(name)
+		if err != nil {
+			return err
+		}
+		err = tr.walk(below, path+name+"/")
+		below.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tr tree) add(dir *os.Root, name, path string) error {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return fmt.Errorf("lstat %q: %w", path, err)
+	}
+	st := info.Sys().(*syscall.Stat_t)
 	e := entry{kind: 'o', size: st.Size, mtimeNs: st.Mtim.Nano(), mode: uint32(st.Mode) & 0o7777, uid: st.Uid, gid: st.Gid}
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFREG:
@@ -77,13 +104,12 @@ func lstat(path string) (entry, error) {
 		e.kind = 'd'
 	case syscall.S_IFLNK:
 		e.kind = 'l'
-		target, err := os.Readlink(path)
-		if err != nil {
-			return entry{}, err
+		if e.target, err = dir.Readlink(name); err != nil {
+			return err
 		}
-		e.target = target
 	}
-	return e, nil
+	tr[path] = e
+	return nil
 }
 
 // server is whom the reading commands ask: flags of theirs, such as --data, or --url and --api-key.
@@ -104,7 +130,7 @@ func (s server) find(t testing.TB) (tree, error) {
 	}
 	found := tree{}
 	lines := bufio.NewScanner(strings.NewReader(r.stdout))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
 		path, e, err := parseEntry(lines.Bytes())
 		if err != nil {

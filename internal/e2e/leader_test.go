@@ -182,10 +182,7 @@ func (p *parts) foldedTo(session string, next uint64) (head *manifest.Manifest) 
 // seen a file that nobody else sees, and not noticed that another leads. Only its term tells.
 func (p *parts) speakAs(s session, dir, root string) {
 	p.t.Helper()
-	own, err := lstat(dir)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	own := onDisk(p.t, dir)["/"]
 	var body bytes.Buffer
 	now := time.Now().UnixNano()
 	w, err := event.NewWriter(&body, event.Header{

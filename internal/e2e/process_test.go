@@ -24,6 +24,7 @@ type process struct {
 	env  []string
 	// quiet: what it said need not be printed if the test fails.
 	quiet bool
+	under launch
 
 	cmd   *exec.Cmd
 	ended chan struct{} // closed once cmd has ended
@@ -59,10 +60,23 @@ func (l *logged) tail(lines int) string {
 	return strings.Join(all, "\n")
 }
 
+// launch is under what a process runs; the zero value is as the test itself.
+type launch struct {
+	// by is a shell command that ends in exec "$@", which is fustor.
+	by string
+	// with changes how the kernel starts it: its user, its namespaces.
+	with func(*syscall.SysProcAttr)
+}
+
 // start runs fustor until the test ends. What it said is printed if the test fails.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: args[0], args: args, env: env}
+	return startUnder(t, launch{}, env, args...)
+}
+
+func startUnder(t testing.TB, under launch, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: args[0], args: args, env: env, under: under}
 	p.run()
 	t.Cleanup(func() {
 		p.Kill()
@@ -83,9 +97,15 @@ func (p *process) run() {
 		p.log = &logged{}
 	}
 	p.cmd, p.ended = exec.Command(fustor, p.args...), make(chan struct{})
+	if p.under.by != "" {
+		p.cmd = exec.Command("/bin/sh", append([]string{"-c", p.under.by, "sh", fustor}, p.args...)...)
+	}
 	p.cmd.Env = append(p.cmd.Environ(), p.env...)
 	p.cmd.Stderr = p.log
 	p.cmd.SysProcAttr = diesWithUs()
+	if p.under.with != nil {
+		p.under.with(p.cmd.SysProcAttr)
+	}
 	started := make(chan error)
 	cmd, ended := p.cmd, p.ended
 	go func() { // Linux tells a child of the death of this thread, so it must live as long as the child

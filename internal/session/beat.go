@@ -172,12 +172,23 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 // apply is the record with what the heartbeat says, and whether that is worth a write of its own.
 func (b Beat) apply(r Record) (next Record, changed bool) {
 	if b.AgentStatus != nil {
+		changed = troubles(r.AgentStatus) != troubles(b.AgentStatus)
 		r.AgentStatus = b.AgentStatus
 	}
 	if b.CanRealtime != nil && *b.CanRealtime != r.CanRealtime {
 		r.CanRealtime, changed = *b.CanRealtime, true
 	}
 	return r, changed
+}
+
+// troubles are what a status says that people must not hear of ten minutes late: which troubles there are, not their extent.
+func troubles(status map[string]any) string {
+	_, rootLost := status["root_lost"]
+	_, spoolFails := status["spool_error"]
+	unwatched, _ := status["unwatched"].(float64)
+	unreadable, _ := status["unreadable"].(float64)
+	coverage, _ := status["coverage"].(string)
+	return fmt.Sprint(rootLost, spoolFails, unwatched > 0, unreadable > 0, coverage, status["state"] == "paused")
 }
 
 // remember keeps what is to be written with the next write of the record.
