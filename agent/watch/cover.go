@@ -158,8 +158,10 @@ func (w *Watcher) reportLimit() {
 // rootIdentity is which directory the root was when the watcher began, or when the root last came back. Only the loop
 // changes it, with the lock held.
 type rootIdentity struct {
-	id      tree.ID
-	mounted bool // it is the root of a file system
+	id tree.ID
+	// mount is where its file system is mounted: the root itself, or a directory above. Another file system there is the same
+	// one mounted anew, whose device may have another number; the same device with another mount is what lies beneath.
+	mount string
 }
 
 func identify(sys tree.System, path string) (rootIdentity, error) {
@@ -168,11 +170,11 @@ func identify(sys tree.System, path string) (rootIdentity, error) {
 		return rootIdentity{}, fmt.Errorf("open root: %w", err)
 	}
 	defer root.Close()
-	above, err := sys.DeviceAbove(path)
+	mount, err := sys.MountPoint(path)
 	if err != nil {
-		return rootIdentity{}, fmt.Errorf("look above the root: %w", err)
+		return rootIdentity{}, fmt.Errorf("find the root's file system: %w", err)
 	}
-	return rootIdentity{id: root.Info().ID, mounted: above != root.Info().ID.Dev}, nil
+	return rootIdentity{id: root.Info().ID, mount: mount}, nil
 }
 
 // OpenRoot opens the root, if it is the directory that it was.
@@ -195,11 +197,12 @@ func (w *Watcher) OpenRoot() (tree.Root, error) {
 func (w *Watcher) checkRoot() {
 	now, err := identify(w.cfg.System, w.cfg.Root)
 	w.doubt = false
-	if err == nil && !w.isLost() && now.id == w.identity.id {
+	if err == nil && !w.isLost() && now == w.identity {
 		return
 	}
-	if err == nil && now.id.Dev != w.identity.id.Dev && (!w.identity.mounted || !now.mounted) {
-		err = fmt.Errorf("%s is on another file system than it was: something was mounted or unmounted there", w.cfg.Root)
+	if err == nil && now.mount != w.identity.mount {
+		err = fmt.Errorf("%s is not on the file system that it was on: something was mounted or unmounted at %s or %s",
+			w.cfg.Root, w.identity.mount, now.mount)
 	}
 	if err != nil {
 		w.loseRoot(err)
