@@ -18,7 +18,7 @@ import (
 // still for a moment meanwhile, so that the kernel's queue of notices certainly runs over.
 func TestChurnBeyondTheQueue(t *testing.T) {
 	t.Parallel()
-	dir := onTmpfs(t)
+	dir := inMemory(t)
 	o := observe(t, observation{dir: dir})
 	for range shortOr(1, 3) {
 		c := startChurn(t, dir, shortOr(2, 4))

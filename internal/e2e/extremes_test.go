@@ -18,7 +18,7 @@ import (
 // TestHugeDirectory has one directory of very many entries be listed, grow, shrink and be renamed while it is watched.
 func TestHugeDirectory(t *testing.T) {
 	t.Parallel()
-	dir := onTmpfs(t)
+	dir := inMemory(t)
 	many := shortOr(50_000, 1_000_000)
 	within := shortOr(30*time.Second, 5*time.Minute)
 	huge := filepath.Join(dir, "huge")

@@ -41,7 +41,7 @@ func TestStateOnAFullDisk(t *testing.T) {
 	fillUp()
 	dir := t.TempDir()
 	fill(t, filepath.Join(dir, "first"), 140)
-	o := observe(t, observation{dir: dir, state: filepath.Join(small, "state", "session.json"), lease: 3 * time.Second})
+	o := observe(t, observation{dir: dir, state: filepath.Join(small, "state", "session.json")})
 	o.says(`no space left on device`, 0)
 	fill(t, filepath.Join(dir, "second"), 141)
 	o.same(20 * time.Second)

@@ -10,10 +10,13 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -36,6 +39,17 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// parallel has more tests run at once than there are processors, unless -parallel says how many: most of them wait most of
+// the time, for a lease to run out, an audit to be due, a process to find out.
+func parallel() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(6, 2*runtime.NumCPU())))
+	}
 }
 
 func run(m *testing.M) (int, error) {
@@ -63,6 +77,7 @@ func run(m *testing.M) (int, error) {
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
 		os.Setenv(name, filepath.Join(dir, name))
 	}
+	parallel()
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would have every process end a second later
 	return m.Run(), nil
 }

@@ -60,7 +60,7 @@ func observe(t *testing.T, of observation) *observed {
 func begin(t *testing.T, of observation) *observed {
 	t.Helper()
 	if of.store == "" {
-		of.store = "file://" + t.TempDir()
+		of.store = fileStore(t)
 	}
 	if of.state == "" {
 		of.state = filepath.Join(t.TempDir(), "session.json")
@@ -178,15 +178,4 @@ func load(t *testing.T, dir string, seed uint64) (stop func() int) {
 		}
 		return n
 	}
-}
-
-// onTmpfs is a directory in memory where there is one, else t.TempDir.
-func onTmpfs(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "fustor-e2e-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }

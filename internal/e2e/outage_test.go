@@ -19,8 +19,8 @@ import (
 // not lost, and afterwards one leads again. Then a follower dies, which is nothing to the others.
 func TestHeartbeatsAreLost(t *testing.T) {
 	t.Parallel()
-	url := "file://" + t.TempDir()
-	setSessionTimeout(t, url, patience(leaseTime))
+	url := fileStore(t)
+	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
 	dir := t.TempDir()
 	agents := map[string]*process{}
@@ -33,7 +33,7 @@ func TestHeartbeatsAreLost(t *testing.T) {
 	p.ingest.Pause()
 	agents["first"].says(regexp.MustCompile("the lease was not renewed in time; leader work stops"), 0)
 	work(t, dir, 80, operationsOf(500), nil)
-	awaitPause(patience(leaseTime))
+	awaitPause(leaseTime)
 	p.ingest.Resume()
 	var leader session
 	eventually(t, patience(6*leaseTime), "one of two sessions leads again", func() bool {
@@ -66,9 +66,9 @@ func TestHeartbeatsAreLost(t *testing.T) {
 // once the first is gone.
 func TestOneSessionOnly(t *testing.T) {
 	t.Parallel()
-	url := "file://" + t.TempDir()
+	url := fileStore(t)
 	c := viewconfig.Default(viewID)
-	c.SessionTimeoutSeconds, c.AllowConcurrentPush = patience(leaseTime).Seconds(), false
+	c.SessionTimeoutSeconds, c.AllowConcurrentPush = leaseTime.Seconds(), false
 	if err := viewconfig.Save(t.Context(), openStore(t, url), c); err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +92,8 @@ func TestOneSessionOnly(t *testing.T) {
 // TestKeyTellsItsView starts agents that name no view, with a key for one, and with one that is for another part.
 func TestKeyTellsItsView(t *testing.T) {
 	t.Parallel()
-	url := "file://" + t.TempDir()
-	setSessionTimeout(t, url, patience(leaseTime))
+	url := fileStore(t)
+	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
 	keys := map[access.Role]string{}
 	for _, role := range []access.Role{access.Ingest, access.Query} {

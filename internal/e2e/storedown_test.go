@@ -14,7 +14,7 @@ import (
 // keeps its session. The agent's memory stays bounded, and afterwards nothing is missing.
 func TestStoreIsDownUnderLoad(t *testing.T) {
 	t.Parallel()
-	dir := onTmpfs(t)
+	dir := inMemory(t)
 	minio := s3test.MinIO(t)
 	direct := minio.URL("minio", "down")
 	line := newLine(t, minio.Endpoint())
