@@ -32,6 +32,7 @@ type Agent struct {
 	spool    *spool.Spool // nil: none, or none that works
 	spoolErr error        // why it does not
 
+	mount   string                        // where the root's file system is mounted, or was before; the watch task's own
 	watcher atomic.Pointer[watch.Watcher] // nil until Run
 	gone    chan string                   // sessions that were found dead by others than the heartbeat
 	wake    chan struct{}                 // a token when the scans have something new to decide
@@ -104,11 +105,15 @@ func New(o Options) (*Agent, error) {
 // in another: whatever becomes of the former, heartbeats go on.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.closeSpool()
+	a.mount = a.rememberedMount()
 	if err := a.newWatcher(); err != nil {
 		return err
 	}
 	a.happened(start)
 	defer a.happened(drained)
+	if err := a.watcher.Load().Lost(); err != nil {
+		a.rootLost(fmt.Errorf("%w; if the tree has moved there for good, remove %s", err, a.o.StateFile))
+	}
 
 	// The sending side outlives the source, to send what the source leaves.
 	after, stopSending := context.WithCancel(context.WithoutCancel(ctx))
@@ -146,7 +151,7 @@ var errNotWatched = errors.New("the tree is not watched at present")
 // newWatcher begins to watch the root.
 func (a *Agent) newWatcher() error {
 	w, err := watch.New(watch.Config{
-		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
+		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Mount: a.mount, Now: a.clock.Now,
 		Emit: a.stream.Realtime, HasRoom: a.stream.HasRoom,
 		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
 		Window: a.o.Tuning.Window, RootEvery: a.o.Tuning.RootEvery, MaxPending: a.o.Tuning.MaxPending,
@@ -154,6 +159,7 @@ func (a *Agent) newWatcher() error {
 	})
 	if err == nil {
 		a.watcher.Store(w)
+		a.mount = w.Mount()
 	}
 	return err
 }
@@ -169,6 +175,9 @@ func (a *Agent) runWatch(ctx context.Context) error {
 		a.mu.Lock()
 		a.scans.covered = false
 		a.mu.Unlock()
+		if err := w.Lost(); err != nil {
+			a.rootLost(err)
+		}
 		a.needRescan()
 	}
 	err := w.Run(ctx)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/store"
@@ -234,6 +235,10 @@ func (a *Agent) closeSession(ctx context.Context) {
 
 type remembered struct {
 	Session string `json:"session_id"`
+	Root    string `json:"root,omitempty"`
+	// Mount is where the root's file system is mounted. An agent that starts before it is must not take what lies beneath, an
+	// empty directory most often, for the tree.
+	Mount string `json:"mount,omitempty"`
 }
 
 // remember notes the session that this agent has.
@@ -241,7 +246,13 @@ func (a *Agent) remember(session string) {
 	if a.o.StateFile == "" {
 		return
 	}
-	b, err := json.Marshal(remembered{session})
+	r := remembered{Session: session}
+	if w := a.watcher.Load(); w != nil && utf8.ValidString(a.o.Root) { // the mount point is a part of it
+		r.Root, r.Mount = a.o.Root, w.Mount()
+	} else if last := a.recall(); last.Root == a.o.Root {
+		r.Root, r.Mount = last.Root, last.Mount
+	}
+	b, err := json.Marshal(r)
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(a.o.StateFile), 0o700)
 	}
@@ -256,14 +267,31 @@ func (a *Agent) remember(session string) {
 	}
 }
 
+// recall is what was remembered last; the zero value where nothing was.
+func (a *Agent) recall() (last remembered) {
+	if a.o.StateFile == "" {
+		return last
+	}
+	b, err := os.ReadFile(a.o.StateFile)
+	if err != nil || json.Unmarshal(b, &last) != nil {
+		return remembered{}
+	}
+	return last
+}
+
+// rememberedMount is where the root's file system was mounted when an agent with this state watched it; empty: not known.
+func (a *Agent) rememberedMount() string {
+	last := a.recall()
+	if last.Root != a.o.Root {
+		return ""
+	}
+	return last.Mount
+}
+
 // closeRemembered ends the session of an agent that was killed.
 func (a *Agent) closeRemembered(ctx context.Context) {
-	if a.o.StateFile == "" {
-		return
-	}
-	var last remembered
-	b, err := os.ReadFile(a.o.StateFile)
-	if err != nil || json.Unmarshal(b, &last) != nil || last.Session == "" {
+	last := a.recall()
+	if last.Session == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

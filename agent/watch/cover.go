@@ -201,8 +201,7 @@ func (w *Watcher) checkRoot() {
 		return
 	}
 	if err == nil && now.mount != w.identity.mount {
-		err = fmt.Errorf("%s is not on the file system that it was on: something was mounted or unmounted at %s or %s",
-			w.cfg.Root, w.identity.mount, now.mount)
+		err = otherMount(w.cfg.Root, w.identity.mount, now.mount)
 	}
 	if err != nil {
 		w.loseRoot(err)
@@ -223,6 +222,11 @@ func (w *Watcher) checkRoot() {
 	w.identity, w.lost = now, nil
 	w.mu.Unlock()
 	w.cfg.RootBack()
+}
+
+// otherMount says that the root is on another file system than its own.
+func otherMount(root, was, is string) error {
+	return fmt.Errorf("%s is not on the file system that it was on: that was mounted at %s, and this one is at %s", root, was, is)
 }
 
 // loseRoot stops all emission until the root is back. Nothing is reported as deleted.

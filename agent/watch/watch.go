@@ -28,7 +28,10 @@ type Config struct {
 	Root             string // resolved, absolute
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
-	Now              func() int64 // the store's time, strictly growing, ns
+	// Mount is where the root's file system was mounted when the root was watched before. Where it is not mounted there now, the
+	// root is lost from the start: what is there is what lies beneath. Empty: not known.
+	Mount string
+	Now   func() int64 // the store's time, strictly growing, ns
 	// Emit takes events, all or none; false means that there is no room for now. It must not wait. HasRoom tells
 	// beforehand.
 	Emit    func([]event.Event) bool
@@ -123,6 +126,10 @@ func New(cfg Config) (*Watcher, error) {
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
+	if cfg.Mount != "" && cfg.Mount != identity.mount {
+		w.lost = otherMount(cfg.Root, cfg.Mount, identity.mount)
+		w.identity.mount = cfg.Mount
+	}
 	return w, nil
 }
 
@@ -230,6 +237,20 @@ func (w *Watcher) last() {
 	if !w.isLost() && w.cfg.HasRoom() {
 		_ = w.flush(ctx) // what cannot be sent now, the next session's scan finds
 	}
+}
+
+// Lost is why the root is lost; nil: it is not.
+func (w *Watcher) Lost() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
+}
+
+// Mount is where the root's file system is mounted, or should be.
+func (w *Watcher) Mount() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.identity.mount
 }
 
 // Status is what the watcher is doing now.

@@ -130,6 +130,12 @@ func TestRootIsUnmounted(t *testing.T) {
 			}
 			fill(t, filepath.Join(behind, "meanwhile"), 122)
 			o.keeps(before, "the root is unmounted")
+			// An agent that starts now does not take what lies beneath for the tree.
+			from := len(o.agent.log.String())
+			o.agent.Kill()
+			o.agent.Restart()
+			o.says(`msg="the root is lost.* is not on the file system`, from)
+			o.keeps(before, "the agent was started while the root is unmounted")
 			comeBack()
 			o.isBack()
 			fill(t, filepath.Join(root, "afterwards"), 123)
