@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -253,21 +254,18 @@ func (s server) du(t testing.TB) (sums, error) {
 // unlike says in what way the view is not as the tree.
 func (s server) unlike(t testing.TB, disk tree) string {
 	t.Helper()
-	view, err := s.find(t)
-	if err != nil {
-		return err.Error()
-	}
-	if d := difference(view, disk); d != "" {
-		return d
-	}
-	have, err := s.du(t)
+	have, err := s.du(t) // first, as it costs less and most often tells
 	if err != nil {
 		return err.Error()
 	}
 	if want := disk.sums(); have.String() != want.String() {
 		return fmt.Sprintf("du: %v\nthe tree has %v", have, want)
 	}
-	return ""
+	view, err := s.find(t)
+	if err != nil {
+		return err.Error()
+	}
+	return difference(view, disk)
 }
 
 // equal waits until find and du say of the view what the tree is, and returns how long after since that was seen. The
@@ -275,9 +273,8 @@ func (s server) unlike(t testing.TB, disk tree) string {
 func (s server) equal(t testing.TB, dir string, since time.Time, within time.Duration) time.Duration {
 	t.Helper()
 	disk := onDisk(t, dir)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		asked := time.Now()
 		d := s.unlike(t, disk)
 		took := time.Since(since)
 		switch {
@@ -287,8 +284,11 @@ func (s server) equal(t testing.TB, dir string, since time.Time, within time.Dur
 		case d == "":
 			t.Fatalf("equal only after %v, not within %v", took.Round(time.Millisecond), within)
 		case took > within+patience(15*time.Second): // long enough to tell late from never
+			if view, err := s.find(t); err == nil {
+				d = cmp.Or(difference(view, disk), d)
+			}
 			t.Fatalf("not equal after %v: %s", took.Round(time.Millisecond), d)
 		}
-		<-tick.C
+		awaitPause(max(50*time.Millisecond, time.Since(asked))) // asking takes no more than half of the time
 	}
 }

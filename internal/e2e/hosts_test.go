@@ -97,6 +97,7 @@ func startHosts(t *testing.T) *hosts {
 	h.b.agent = h.startAgentAhead(h.b, h.late.over(url), "-1h") // has the store's keys
 	h.awaitRole("B", "follower", 0, patience(20*time.Second))
 	for _, each := range []*host{h.a, h.b} {
+		each.agent.says(covered, 0)
 		h.reports(each, "shared")
 	}
 	return h

@@ -139,6 +139,7 @@ func TestFollowerIsKilledDuringAnOutage(t *testing.T) {
 	state := t.TempDir()
 	agent := p.startHost(b, state, line.over(url))
 	p.awaitRole("B", "follower", 0, patience(20*time.Second))
+	agent.says(covered, 0)
 	write := func(name string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(b.dir, "shared", name), []byte(name), 0o644); err != nil {

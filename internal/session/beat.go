@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
@@ -181,14 +182,15 @@ func (b Beat) apply(r Record) (next Record, changed bool) {
 	return r, changed
 }
 
-// troubles are what a status says that people must not hear of ten minutes late: which troubles there are, not their extent.
+// troubles are what a status says that people must not hear of ten minutes late: which troubles there are, and their extent by
+// powers of two.
 func troubles(status map[string]any) string {
 	_, rootLost := status["root_lost"]
 	_, spoolFails := status["spool_error"]
 	unwatched, _ := status["unwatched"].(float64)
 	unreadable, _ := status["unreadable"].(float64)
 	coverage, _ := status["coverage"].(string)
-	return fmt.Sprint(rootLost, spoolFails, unwatched > 0, unreadable > 0, coverage, status["state"] == "paused")
+	return fmt.Sprint(rootLost, spoolFails, bits.Len(uint(unwatched)), bits.Len(uint(unreadable)), coverage, status["state"] == "paused")
 }
 
 // remember keeps what is to be written with the next write of the record.

@@ -460,7 +460,7 @@ func TestBeatKeepsWhatTheAgentSays(t *testing.T) {
 }
 
 // TestTroublesOfALeaderAreWrittenAtOnce has a leader's agent tell of a trouble, and that it is over: the record, which is
-// otherwise left alone for ten minutes, says so with the same heartbeat. Its extent alone is not worth a write.
+// otherwise left alone for ten minutes, says so with the same heartbeat. A little more of it is not worth a write.
 func TestTroublesOfALeaderAreWrittenAtOnce(t *testing.T) {
 	w := newWorld(t, 1, time.Second)
 	st := w.create(w.ledgers[0], "a")
