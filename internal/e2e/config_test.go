@@ -135,7 +135,11 @@ func TestReloadUnderLoad(t *testing.T) {
 	p := &parts{t: t, store: storeURL, env: []string{"FUSTOR_API_KEY=" + apiKey}}
 	p.ingest, p.ingestURL = p.startServer("ingest")
 	p.query, p.queryURL = p.startServer("query")
-	p.compact = start(t, p.env, "compact", "--follow", "--store", p.store)
+	compact := []string{"compact", "--follow", "--store", p.store}
+	for i := range count + spare { // a compactor of all views looks for new ones once a minute
+		compact = append(compact, "--view", fmt.Sprint("v", i))
+	}
+	p.compact = start(t, p.env, compact...)
 
 	type pipe struct {
 		tree    int
