@@ -73,7 +73,7 @@ func hugeMemory(entries int) int64 { return 256<<20 + int64(entries)<<10 }
 func TestDeepTree(t *testing.T) {
 	t.Parallel()
 	const levels = 200
-	dir := t.TempDir()
+	dir := inMemory(t)
 	d := newDeep(t, dir)
 	d.down(levels / 2)
 	o := observe(t, observation{dir: dir})
@@ -166,7 +166,7 @@ func (d *deep) chmod(name string, mode uint32) {
 // directory, and a link to it.
 func TestEveryByte(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := inMemory(t)
 	o := observe(t, observation{dir: dir})
 	for b := 1; b < 256; b++ {
 		if b == '/' {

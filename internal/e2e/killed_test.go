@@ -13,7 +13,7 @@ import (
 // TestAgentKilledAnywhere kills the agent at random moments while its tree changes, and starts it again.
 func TestAgentKilledAnywhere(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := inMemory(t)
 	o := observe(t, observation{dir: dir})
 	rnd := rand.New(rand.NewPCG(9, 9))
 	rounds, operations := shortOr(8, 100), 0

@@ -42,7 +42,7 @@ func TestFollowerTakesOver(t *testing.T) {
 	url := fileStore(t)
 	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	work(t, dir, 30, operationsOf(2_000), nil)
 
 	first := p.startAgent(dir, "first", "")
@@ -84,7 +84,7 @@ func TestStoppedLeaderIsFenced(t *testing.T) {
 	minio := s3test.MinIO(t)
 	direct := minio.URL("minio", "fenced")
 	setSessionTimeout(t, direct, leaseTime)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	doomed := largeTree(t, dir)
 
 	late := newLateStore(t, minio.Endpoint())

@@ -22,7 +22,7 @@ func TestHeartbeatsAreLost(t *testing.T) {
 	url := fileStore(t)
 	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	agents := map[string]*process{}
 	for _, id := range []string{"first", "second"} {
 		agents[id] = p.startAgent(dir, id, url)
@@ -73,7 +73,7 @@ func TestOneSessionOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	first := p.startAgent(dir, "first", "")
 	p.awaitRole("first", "leader", 1, patience(10*time.Second))
 	second := p.startAgent(dir, "second", "")
@@ -103,7 +103,7 @@ func TestKeyTellsItsView(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
+	dir := inMemory(t)
 	work(t, dir, 84, operationsOf(200), nil)
 	args := []string{"agent", dir, "--ingest", p.ingestURL, "--agent-id", "nameless", "--state", filepath.Join(t.TempDir(), "state")}
 	command(t, []string{"FUSTOR_API_KEY=" + keys[access.Query]}, args...).fails(t, `the role "ingest"`)
@@ -117,7 +117,7 @@ func TestKeyTellsItsView(t *testing.T) {
 func TestRenameHundredThousand(t *testing.T) {
 	t.Parallel()
 	p := startParts(t, s3test.MinIO(t).URL("minio", "renamed"))
-	dir := t.TempDir()
+	dir := inMemory(t)
 	for i := range 100 {
 		sub := filepath.Join(dir, "before", fmt.Sprint(i))
 		if err := os.MkdirAll(sub, 0o755); err != nil {

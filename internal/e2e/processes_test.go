@@ -51,7 +51,7 @@ func TestKillAnyProcess(t *testing.T) {
 	url := minio.URL("minio", "killed")
 	setSessionTimeout(t, url, 3*time.Second) // a killed agent's lease is free after that
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	victims := []*process{p.startAgent(dir, "agent-1", url), p.ingest, p.compact, p.query}
 	rnd := rand.New(rand.NewPCG(4, 4))
 	for round := range max(1, operationsOf(3)) {

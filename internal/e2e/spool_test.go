@@ -201,7 +201,7 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
 	line := newLine(t, minio.Endpoint())
-	dir := t.TempDir()
+	dir := inMemory(t)
 	agent := p.startHost(&host{name: "A", dir: dir}, t.TempDir(), line.over(url), "--spool", small)
 	p.awaitRole("A", "leader", 1, patience(20*time.Second))
 	work(t, dir, 90, operationsOf(300), nil)

@@ -33,7 +33,7 @@ func TestHundredWatches(t *testing.T) {
 	if _, err := os.Stat("/proc/sys/user/max_inotify_watches"); err != nil {
 		t.Skipf("needs a kernel that limits watches by user namespace: %v", err)
 	}
-	dir := t.TempDir()
+	dir := inMemory(t)
 	directories := shortOr(1_000, 20_000)
 	sub := func(i int) string { return filepath.Join(dir, fmt.Sprintf("d%03d/e%02d", i/20, i%20)) }
 	for i := range directories {
