@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,8 @@ func TestChurnBeyondTheQueue(t *testing.T) {
 		c := startChurn(t, dir, shortOr(2, 4))
 		awaitPause(shortOr(time.Second, 5*time.Second))
 		o.agent.Pause()
-		awaitPause(500 * time.Millisecond)
+		from := c.did.Load()
+		eventually(t, patience(60*time.Second), "there are more notices than the kernel keeps", func() bool { return c.did.Load()-from > keptNotices(t) })
 		o.agent.Resume()
 		awaitPause(shortOr(2*time.Second, 55*time.Second))
 		operations, rate := c.stop()
@@ -35,6 +37,20 @@ func TestChurnBeyondTheQueue(t *testing.T) {
 		t.Error("no queue ran over")
 	}
 	o.agent.staysBelow(churnMemory)
+}
+
+// keptNotices is how many notices the kernel keeps for a process. Each change makes one at least.
+func keptNotices(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // churnMemory is what an agent may take under any load: 64 MiB of segments, 256 Ki notices and as many paths, twice since

@@ -97,7 +97,7 @@ func (tr tree) add(dir *os.Root, name, path string) error {
 		return fmt.Errorf("lstat %q: %w", path, err)
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	e := entry{kind: 'o', size: st.Size, mtimeNs: st.Mtim.Nano(), mode: uint32(st.Mode) & 0o7777, uid: st.Uid, gid: st.Gid}
+	e := entry{kind: 'o', size: st.Size, mtimeNs: info.ModTime().UnixNano(), mode: uint32(st.Mode) & 0o7777, uid: st.Uid, gid: st.Gid}
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFREG:
 		e.kind = 'f'

@@ -24,9 +24,12 @@ import (
 // fustor is the binary under test; it is built once.
 var fustor string
 
-// patience is by how much longer everything may take under the race detector.
+// long has the tests of faults take as long, and break as much, as in the field: make e2e-long.
+var long = os.Getenv("FUSTOR_E2E_LONG") != ""
+
+// patience is by how much longer everything may take under the race detector, and where there is much more of everything.
 func patience(d time.Duration) time.Duration {
-	if raceDetector {
+	if raceDetector || long {
 		return 5 * d
 	}
 	return d

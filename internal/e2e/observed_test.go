@@ -18,9 +18,6 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
-// long has the tests of faults take as long, and break as much, as in the field: make e2e-long.
-var long = os.Getenv("FUSTOR_E2E_LONG") != ""
-
 // shortOr is how much of a fault a test has: the whole of it only where that was asked for.
 func shortOr[T any](short, whole T) T {
 	if long {
