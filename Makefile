@@ -12,7 +12,7 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e soak servers lint bench generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e e2e-long soak servers lint bench generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ E2E ?= .
 e2e: servers ## runs the real processes on real trees, three hosts among them (E2E=TestHosts for those alone; docs/reliability.md)
 	go test $(RACE) ./internal/e2e -run '$(E2E)' -v -timeout 30m
 
+e2e-long: servers ## runs the tests of faults in full, some twenty minutes (E2E=TestHuge for one; docs/reliability.md)
+	FUSTOR_E2E_LONG=1 go test ./internal/e2e -run '$(if $(filter .,$(E2E)),TestChurn|TestHundred|TestHuge|TestDeep|TestAgentKilled|TestStoreIsDown|TestClock|TestRoot|TestStateOn|TestPermissions,$(E2E))' -v -timeout 60m
+
 SOAK ?= 30m
 
 soak: servers ## breaks everything at random for SOAK=30m, on eight hosts (needs bindfs; docs/reliability.md)
@@ -96,6 +99,7 @@ bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for lar
 	go test -run '^$$' -bench Read -timeout 60m ./query -rows $(ROWS)
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./internal/layer ./internal/event ./agent ./internal/client ./internal/store/suite
 	go run ./internal/cmd/sidebyside bin/fustor "$(TREE)"
+	go run ./internal/cmd/agentload bin/fustor
 
 generate: ## regenerates segment.pb.go and the command reference in docs/cli.md
 	$(BUF) lint

@@ -34,6 +34,7 @@ type Agent struct {
 	spool    *spool.Spool // nil: none, or none that works
 	spoolErr error        // why it does not
 
+	mount   string                        // where the root's file system is mounted, or was before; the watch task's own
 	watcher atomic.Pointer[watch.Watcher] // nil until Run
 	gone    chan string                   // sessions that were found dead by others than the heartbeat
 	wake    chan struct{}                 // a token when the scans have something new to decide
@@ -132,6 +133,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.closeDirs()
 	defer a.calls.Stop()
 	defer context.AfterFunc(ctx, a.calls.Hurry)()
+	a.mount = a.rememberedMount()
 	if err := a.newWatcher(); err != nil {
 		return err
 	}
@@ -142,6 +144,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.occur(start)
 	a.mu.Unlock()
 	defer a.happened(drained)
+	if err := a.watcher.Load().Lost(); err != nil {
+		a.rootLost(fmt.Errorf("%w; if the tree has moved there for good, remove %s", err, a.o.StateFile))
+	}
 
 	// The sending side outlives the source, to send what the source leaves.
 	after, stopSending := context.WithCancel(context.WithoutCancel(ctx))
@@ -186,7 +191,7 @@ var errNotWatched = errors.New("the tree is not watched at present")
 // newWatcher begins to watch the root.
 func (a *Agent) newWatcher() error {
 	w, err := watch.New(watch.Config{
-		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
+		Root: a.o.Root, Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Mount: a.mount, Now: a.clock.Now,
 		Emit: a.emitRealtime, HasRoom: a.stream.HasRoom, OnError: a.countUnreadable,
 		Method: a.o.Watch, Skew: a.stream.Skew, CoverAgain: a.coverAgain,
 		Overflow: a.overflowed, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
@@ -195,6 +200,7 @@ func (a *Agent) newWatcher() error {
 	})
 	if err == nil {
 		a.watcher.Store(w)
+		a.mount = w.Mount()
 	}
 	return err
 }
@@ -210,6 +216,9 @@ func (a *Agent) runWatch(ctx context.Context) error {
 		a.mu.Lock()
 		a.scans.covered = false
 		a.mu.Unlock()
+		if err := w.Lost(); err != nil {
+			a.rootLost(err)
+		}
 		a.needRescan()
 	}
 	err := w.Run(ctx)

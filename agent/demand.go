@@ -266,7 +266,7 @@ func (a *Agent) scanOnDemand(ctx context.Context, key scanKey, path string, recu
 		Rate: a.rate, Idle: a.o.IOIdle, Hangs: a.calls,
 		Evidence: event.OnDemand, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
 		Emit:    func(ctx context.Context, ev *event.Event, p scan.Place) error { return a.emit(ctx, j, ev, p) },
-		OnError: a.cannotRead,
+		OnError: a.cannotRead(w),
 	}, target)
 }
 

@@ -80,6 +80,10 @@ func (a *Agent) pausing() <-chan struct{} {
 type remembered struct {
 	Session string `json:"session_id"`
 	Paused  *Pause `json:"paused,omitempty"`
+	Root    string `json:"root,omitempty"`
+	// Mount is where the root's file system is mounted. An agent that starts before it is must not take what lies beneath, an
+	// empty directory most often, for the tree.
+	Mount string `json:"mount,omitempty"`
 }
 
 // recall reads the state file. One that cannot be read says nothing.

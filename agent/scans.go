@@ -300,7 +300,7 @@ func (a *Agent) scanAll(ctx context.Context, j wholeScan, counts *scan.Counts) e
 		Root: hang.Bare(root), Excludes: a.excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
 		Rate: a.rate, Idle: a.o.IOIdle, Hangs: a.calls,
 		Evidence: j.evidence, Now: a.clock.Now, Cover: w.Cover, Counts: counts,
-		OnError: a.cannotRead,
+		OnError: a.cannotRead(w),
 	}
 	if j.list {
 		cfg.Listed = a.listed(j, root)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/watch"
@@ -237,9 +238,29 @@ func (a *Agent) closeSession(ctx context.Context) {
 
 // remember notes the session that this agent has.
 func (a *Agent) remember(session string) {
-	if err := a.note(func(r *remembered) { r.Session = session }); err != nil {
+	w := a.watcher.Load()
+	err := a.note(func(r *remembered) {
+		r.Session = session
+		switch {
+		case w != nil && utf8.ValidString(a.o.Root): // the mount point is a part of it
+			r.Root, r.Mount = a.o.Root, w.Mount()
+		case r.Root != a.o.Root:
+			r.Root, r.Mount = "", ""
+		}
+	})
+	if err != nil {
 		a.o.Logger.Warn("the session could not be remembered", "error", err)
 	}
+}
+
+// rememberedMount is where the root's file system was mounted when an agent with this state watched it; empty: not known.
+func (a *Agent) rememberedMount() string {
+	a.notes.mu.Lock()
+	defer a.notes.mu.Unlock()
+	if a.notes.is.Root != a.o.Root {
+		return ""
+	}
+	return a.notes.is.Mount
 }
 
 // closeRemembered ends the session of an agent that was killed.

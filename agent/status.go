@@ -113,6 +113,7 @@ func (s Status) report() map[string]any {
 	report := map[string]any{
 		"state": s.State, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
 		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
+		"unreadable":    s.Watch.Unreadable,
 		"backlog_bytes": s.BacklogBytes, "backlog_segments": s.BacklogSegments, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
 		"send_failures": s.SendFailures, "rates": s.Rates, "uptime_s": math.Round(s.Uptime.Seconds()), "version": s.Version,
 		"clock": map[string]float64{"offset_s": round(s.ClockOffset.Seconds()), "skew_s": round(s.Skew.Seconds())},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
 )
 
@@ -137,10 +138,13 @@ func (a *Agent) emitRealtime(events []event.Event) bool {
 	return true
 }
 
-// cannotRead tells of a path that a scan could not read.
-func (a *Agent) cannotRead(path string, err error) {
-	a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
-	a.countUnreadable(path, err)
+// cannotRead tells of the paths that a scan could not read.
+func (a *Agent) cannotRead(w *watch.Watcher) func(path string, err error) {
+	return func(path string, err error) {
+		w.Unreadable(path, err)
+		a.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
+		a.countUnreadable(path, err)
+	}
 }
 
 func (a *Agent) countUnreadable(path string, err error) {

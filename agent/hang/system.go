@@ -121,13 +121,13 @@ func (s *system) OpenRoot(path string) (tree.Root, error) {
 	return &root{o.root, s.calls}, nil
 }
 
-func (s *system) DeviceAbove(path string) (uint64, error) {
-	var dev uint64
+func (s *system) MountPoint(path string) (string, error) {
+	var mount string
 	var failed error
-	if _, err := s.calls.do("look above", rootPath, nil, func() { dev, failed = s.sys.DeviceAbove(path) }, nil); err != nil {
-		return 0, err
+	if _, err := s.calls.do("find mount point", rootPath, nil, func() { mount, failed = s.sys.MountPoint(path) }, nil); err != nil {
+		return "", err
 	}
-	return dev, failed
+	return mount, failed
 }
 
 // Bare is the root below one of System, for those who watch over their calls by themselves.

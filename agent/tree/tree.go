@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -37,8 +36,8 @@ type System interface {
 	Remote(dir string) bool
 	// OpenRoot opens the directory with the absolute path.
 	OpenRoot(path string) (Root, error)
-	// DeviceAbove is the device of the directory that path is in.
-	DeviceAbove(path string) (uint64, error)
+	// MountPoint is where the file system that path is on is mounted: path, or a directory above it.
+	MountPoint(path string) (string, error)
 }
 
 // Root is an open root directory. It keeps its file system from being unmounted: close it soon.
@@ -89,14 +88,6 @@ type osSystem struct{}
 func (osSystem) Resolve(dir string) (string, error) { return Resolve(dir) }
 func (osSystem) Remote(dir string) bool             { return Remote(dir) }
 func (osSystem) OpenRoot(path string) (Root, error) { return OpenRoot(path) }
-
-func (osSystem) DeviceAbove(path string) (uint64, error) {
-	above, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return 0, err
-	}
-	return deviceOf(above), nil
-}
 
 // Resolve gives the directory that users mean by dir: absolute, and with every symbolic link in it followed once.
 func Resolve(dir string) (string, error) {

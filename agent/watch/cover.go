@@ -58,6 +58,7 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 	w.cover--
 	if complete && gen == w.gen {
 		w.model.prune(gen, w.notifier)
+		w.forgetShut(gen)
 	}
 	if complete && w.limit.denied == 0 && w.limit.evicted == 0 && w.unwatched() == 0 {
 		w.limit = limitState{}
@@ -303,8 +304,10 @@ func (w *Watcher) reportLimit() {
 // rootIdentity is which directory the root was when the watcher began, or when the root last came back. Only the loop
 // changes it, with the lock held.
 type rootIdentity struct {
-	id      tree.ID
-	mounted bool // it is the root of a file system
+	id tree.ID
+	// mount is where its file system is mounted: the root itself, or a directory above. Another file system there is the same
+	// one mounted anew, whose device may have another number; the same device with another mount is what lies beneath.
+	mount string
 }
 
 func identify(sys tree.System, path string) (rootIdentity, error) {
@@ -313,11 +316,11 @@ func identify(sys tree.System, path string) (rootIdentity, error) {
 		return rootIdentity{}, fmt.Errorf("open root: %w", err)
 	}
 	defer root.Close()
-	above, err := sys.DeviceAbove(path)
+	mount, err := sys.MountPoint(path)
 	if err != nil {
-		return rootIdentity{}, fmt.Errorf("look above the root: %w", err)
+		return rootIdentity{}, fmt.Errorf("find the root's file system: %w", err)
 	}
-	return rootIdentity{id: root.Info().ID, mounted: above != root.Info().ID.Dev}, nil
+	return rootIdentity{id: root.Info().ID, mount: mount}, nil
 }
 
 // Root is which directory the root is.
@@ -347,11 +350,11 @@ func (w *Watcher) OpenRoot() (tree.Root, error) {
 func (w *Watcher) checkRoot() {
 	now, err := identify(w.cfg.System, w.cfg.Root)
 	w.doubt = false
-	if err == nil && !w.isLost() && now.id == w.identity.id {
+	if err == nil && !w.isLost() && now == w.identity {
 		return
 	}
-	if err == nil && now.id.Dev != w.identity.id.Dev && (!w.identity.mounted || !now.mounted) {
-		err = fmt.Errorf("%s is on another file system than it was: something was mounted or unmounted there", w.cfg.Root)
+	if err == nil && now.mount != w.identity.mount {
+		err = otherMount(w.cfg.Root, w.identity.mount, now.mount)
 	}
 	if err != nil {
 		w.loseRoot(err)
@@ -369,9 +372,15 @@ func (w *Watcher) checkRoot() {
 	w.model.reset()
 	w.hints.reset()
 	w.budget.seats, w.budget.leaving = nil, nil
+	clear(w.shut)
 	w.identity, w.lost = now, nil
 	w.mu.Unlock()
 	w.cfg.RootBack()
+}
+
+// otherMount says that the root is on another file system than its own.
+func otherMount(root, was, is string) error {
+	return fmt.Errorf("%s is not on the file system that it was on: that was mounted at %s, and this one is at %s", root, was, is)
 }
 
 // loseRoot stops all emission until the root is back. Nothing is reported as deleted.

@@ -125,6 +125,9 @@ func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, 
 		return nil
 	}
 	known := w.putDirectory(path, at, info)
+	if h&hintRights != 0 {
+		w.reopened(root, look, path)
+	}
 	if h&(hintEnter|hintRemoved) != 0 || !known {
 		// The deletion took along what a scan or the walk of its parent directory had already told of this one.
 		look.Forget()
@@ -167,6 +170,7 @@ func (w *Watcher) settleGone(path string, h hint, at int64) {
 		return
 	}
 	w.gone[path] = true
+	w.forgetShutBelow(path)
 	delete(w.retries, path)
 	w.forgetDirectory(path)
 	if h&hintRemoved == 0 {
@@ -199,6 +203,7 @@ func (w *Watcher) settleFailed(path string, h hint, err error) {
 
 // unreadable reports a path that cannot be looked at; what is known of it stands.
 func (w *Watcher) unreadable(path string, err error) {
+	w.Unreadable(path, err)
 	w.cfg.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
 	if w.cfg.OnError != nil {
 		w.cfg.OnError(path, err)

@@ -34,7 +34,7 @@ func (w *Watcher) handle(n *Notice) {
 			w.hints.paths[path] |= hintDoubt // the directory above, which is not watched, could not tell
 		}
 		if attached && n.Op&OpAttrib != 0 {
-			w.hints.look(path)
+			w.hints.paths[path] |= hintRights
 		}
 	case attached && w.cfg.Excludes.Match(path, n.Name):
 		if n.Op&(OpCreate|OpDelete|OpMovedFrom|OpMovedTo) != 0 {
@@ -78,7 +78,11 @@ func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
 	if n.Op&OpCloseWrite != 0 {
 		w.hints.closed(child)
 	}
-	if n.Op&OpAttrib != 0 {
+	switch {
+	case n.Op&OpAttrib == 0:
+	case directory:
+		w.hints.paths[child] |= hintRights
+	default:
 		w.hints.look(child)
 	}
 	if vanished || appeared {

@@ -23,6 +23,8 @@ const (
 	hintClosed
 	// hintDoubt: another directory may be here than the model says.
 	hintDoubt
+	// hintRights: its rights may have changed, with its other attributes.
+	hintRights
 )
 
 // hints are the paths to be looked at.

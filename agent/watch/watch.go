@@ -30,8 +30,11 @@ type Config struct {
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
 	Method           string       // how to watch: Auto (the default), None, or one that the platform has
-	Now              func() int64 // the store's time, strictly growing, ns
 	Skew             func() int64 // the store's time minus the file server's, ns; nil: none
+	// Mount is where the root's file system was mounted when the root was watched before. Where it is not mounted there now, the
+	// root is lost from the start: what is there is what lies beneath. Empty: not known.
+	Mount string
+	Now   func() int64 // the store's time, strictly growing, ns
 	// Emit takes events, all or none; false means that there is no room for now. It must not wait. HasRoom tells
 	// beforehand.
 	Emit    func([]event.Event) bool
@@ -83,6 +86,7 @@ type Status struct {
 	Pending     int    // paths to be looked at
 	Overflows   uint64 // since the start
 	Errors      uint64 // looks that failed
+	Unreadable  int    // paths that cannot be read for want of rights
 }
 
 // Watcher watches one tree.
@@ -103,6 +107,7 @@ type Watcher struct {
 	stats  Status
 	lost   error // why the root is lost, nil if it is not
 	hints  hints
+	shut   shut
 
 	// The loop's own.
 	out     []event.Event
@@ -148,12 +153,16 @@ func New(cfg Config) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, leads: map[string]bool{}}
+	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, leads: map[string]bool{}, shut: shut{}}
 	method, _ := n.Method()
 	w.blind = method == None
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
+	if cfg.Mount != "" && cfg.Mount != identity.mount {
+		w.lost = otherMount(cfg.Root, cfg.Mount, identity.mount)
+		w.identity.mount = cfg.Mount
+	}
 	return w, nil
 }
 
@@ -275,6 +284,20 @@ func (w *Watcher) last() {
 	}
 }
 
+// Lost is why the root is lost; nil: it is not.
+func (w *Watcher) Lost() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
+}
+
+// Mount is where the root's file system is mounted, or should be.
+func (w *Watcher) Mount() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.identity.mount
+}
+
 // Status is what the watcher is doing now.
 func (w *Watcher) Status() Status {
 	method, reason := w.notifier.Method()
@@ -283,7 +306,7 @@ func (w *Watcher) Status() Status {
 	s := w.stats
 	s.Method, s.Reason = method, reason
 	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), w.unwatched()
-	s.Pending, s.Limit = len(w.hints.paths), w.budget.max
+	s.Pending, s.Limit, s.Unreadable = len(w.hints.paths), w.budget.max, len(w.shut)
 	switch {
 	case w.blind:
 		s.Coverage, s.Method, s.Directories = AuditOnly, None, 0

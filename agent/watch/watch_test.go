@@ -515,3 +515,38 @@ func testListingComesBeforeAPutOfItsDirectory(t *testing.T, method string) {
 		t.Errorf("check after a move: %v", err)
 	}
 }
+
+// TestRootIsNotMountedYet has a watcher begin on what lies beneath the mount point that its root was on before.
+func TestRootIsNotMountedYet(t *testing.T) {
+	at := &mountedAt{System: tree.OS}
+	at.mount.Store("/")
+	r := newRig(t, func(c *Config) { c.System, c.Mount = at, c.Root })
+	if err := r.Lost(); err == nil || !strings.Contains(err.Error(), "mounted at "+r.root) {
+		t.Fatalf("lost: %v", err)
+	}
+	must(t, os.WriteFile(filepath.Join(r.root, "beneath"), nil, 0o644))
+	at.mount.Store(r.root)
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for r.back.Load() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("it is mounted, and still lost")
+		}
+		<-tick.C
+	}
+	if err := r.Lost(); err != nil || r.Mount() != r.root {
+		t.Errorf("mounted at %s, lost: %v", r.Mount(), err)
+	}
+	if got := r.events(); len(got) > 0 {
+		t.Errorf("while it was lost it said %s", r.text())
+	}
+}
+
+// mountedAt says where the root's file system is mounted.
+type mountedAt struct {
+	tree.System
+	mount atomic.Value
+}
+
+func (m *mountedAt) MountPoint(string) (string, error) { return m.mount.Load().(string), nil }

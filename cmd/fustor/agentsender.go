@@ -22,6 +22,7 @@ import (
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
 )
 
@@ -139,22 +140,40 @@ func (s *echoSender) Send(ctx context.Context, seg pipe.Segment) error {
 // storeSender sends to a store that is checked before it is written to. One that is no good is refused at once. One that
 // cannot be asked is waited for: an agent has a tree to watch meanwhile.
 func storeSender(ctx context.Context, url string, log *slog.Logger) (send.Sender, error) {
-	now, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	st, err := openForWriting(now, url)
-	if err == nil {
-		return &send.Store{Store: st}, nil
-	}
-	var network net.Error
-	if ctx.Err() != nil || now.Err() == nil && !errors.As(err, &network) {
+	st, err := openStore(ctx, url)
+	if err != nil {
 		return nil, err
 	}
-	st, openErr := openStore(ctx, url)
-	if openErr != nil {
-		return nil, openErr
+	if err = storeAnswers(ctx, st); err == nil {
+		now, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		var checked store.Store
+		if checked, err = openForWriting(now, url); err == nil {
+			return &send.Store{Store: checked}, nil
+		}
+		var network net.Error
+		if ctx.Err() != nil || now.Err() == nil && !errors.As(err, &network) {
+			return nil, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	log.Warn("the store cannot be reached; the tree is watched, and sent once the store answers", "store", st.String(), "error", err)
 	return &uncheckedStore{Store: send.Store{Store: st}}, nil
+}
+
+// storeAnswers fails if the store does not answer soon, whatever it answers: what happens in the tree before it is watched is not seen.
+func storeAnswers(ctx context.Context, st store.Store) error {
+	const soon = 2 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	_, err := st.Get(ctx, doctor.Marker)
+	var network net.Error
+	if errors.As(err, &network) || ctx.Err() != nil {
+		return err
+	}
+	return nil
 }
 
 // uncheckedStore checks its store before the first segment goes there. It is used by one goroutine.

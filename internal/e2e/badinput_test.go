@@ -128,7 +128,7 @@ func TestOccupiedPort(t *testing.T) {
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	store := "file://" + t.TempDir()
+	store := fileStore(t)
 	for _, args := range [][]string{
 		{"up", t.TempDir(), "--data", t.TempDir()}, {"ingest", "--store", store}, {"query", "--store", store},
 	} {

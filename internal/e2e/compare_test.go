@@ -10,9 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,33 +41,63 @@ func (e entry) String() string {
 // tree is a whole tree by path: "/" is its root. Paths are bytes.
 type tree map[string]entry
 
-// onDisk reads a tree. Nobody may be changing it.
+// onDisk reads a tree. Nobody may be changing it. It goes from directory to directory by their descriptors, since paths may
+// be longer than any system call takes.
 func onDisk(t testing.TB, dir string) tree {
 	t.Helper()
 	found := tree{}
-	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		e, err := lstat(path)
-		if err != nil {
-			return err
-		}
-		found[cmp.Or(strings.TrimPrefix(path, dir), "/")] = e
-		return nil
-	})
+	root, err := os.OpenRoot(dir)
+	if err == nil {
+		defer root.Close()
+		err = found.add(root, ".", "/")
+	}
+	if err == nil {
+		err = found.walk(root, "/")
+	}
 	if err != nil {
 		t.Fatalf("walk %s: %v", dir, err)
 	}
 	return found
 }
 
-func lstat(path string) (entry, error) {
-	var st syscall.Stat_t
-	if err := syscall.Lstat(path, &st); err != nil {
-		return entry{}, fmt.Errorf("lstat %q: %w", path, err)
+// walk adds what is in a directory, whose path in the tree ends with a slash.
+func (tr tree) walk(dir *os.Root, path string) error {
+	open, err := dir.Open(".")
+	if err != nil {
+		return err
 	}
-	e := entry{kind: 'o', size: st.Size, mtimeNs: st.Mtim.Nano(), mode: uint32(st.Mode) & 0o7777, uid: st.Uid, gid: st.Gid}
+	names, err := open.Readdirnames(-1)
+	open.Close()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := tr.add(dir, name, path+name); err != nil {
+			return err
+		}
+		if tr[path+name].kind != 'd' {
+			continue
+		}
+		below, err := dir.OpenRoot(name)
+		if err != nil {
+			return err
+		}
+		err = tr.walk(below, path+name+"/")
+		below.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tr tree) add(dir *os.Root, name, path string) error {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return fmt.Errorf("lstat %q: %w", path, err)
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	e := entry{kind: 'o', size: st.Size, mtimeNs: info.ModTime().UnixNano(), mode: uint32(st.Mode) & 0o7777, uid: st.Uid, gid: st.Gid}
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFREG:
 		e.kind = 'f'
@@ -77,13 +105,12 @@ func lstat(path string) (entry, error) {
 		e.kind = 'd'
 	case syscall.S_IFLNK:
 		e.kind = 'l'
-		target, err := os.Readlink(path)
-		if err != nil {
-			return entry{}, err
+		if e.target, err = dir.Readlink(name); err != nil {
+			return err
 		}
-		e.target = target
 	}
-	return e, nil
+	tr[path] = e
+	return nil
 }
 
 // server is whom the reading commands ask: flags of theirs, such as --data, or --url and --api-key.
@@ -104,7 +131,7 @@ func (s server) find(t testing.TB) (tree, error) {
 	}
 	found := tree{}
 	lines := bufio.NewScanner(strings.NewReader(r.stdout))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
 		path, e, err := parseEntry(lines.Bytes())
 		if err != nil {
@@ -227,21 +254,18 @@ func (s server) du(t testing.TB) (sums, error) {
 // unlike says in what way the view is not as the tree.
 func (s server) unlike(t testing.TB, disk tree) string {
 	t.Helper()
-	view, err := s.find(t)
-	if err != nil {
-		return err.Error()
-	}
-	if d := difference(view, disk); d != "" {
-		return d
-	}
-	have, err := s.du(t)
+	have, err := s.du(t) // first, as it costs less and most often tells
 	if err != nil {
 		return err.Error()
 	}
 	if want := disk.sums(); have.String() != want.String() {
 		return fmt.Sprintf("du: %v\nthe tree has %v", have, want)
 	}
-	return ""
+	view, err := s.find(t)
+	if err != nil {
+		return err.Error()
+	}
+	return difference(view, disk)
 }
 
 // equal waits until find and du say of the view what the tree is, and returns how long after since that was seen. The
@@ -249,9 +273,8 @@ func (s server) unlike(t testing.TB, disk tree) string {
 func (s server) equal(t testing.TB, dir string, since time.Time, within time.Duration) time.Duration {
 	t.Helper()
 	disk := onDisk(t, dir)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		asked := time.Now()
 		d := s.unlike(t, disk)
 		took := time.Since(since)
 		switch {
@@ -261,8 +284,11 @@ func (s server) equal(t testing.TB, dir string, since time.Time, within time.Dur
 		case d == "":
 			t.Fatalf("equal only after %v, not within %v", took.Round(time.Millisecond), within)
 		case took > within+patience(15*time.Second): // long enough to tell late from never
+			if view, err := s.find(t); err == nil {
+				d = cmp.Or(difference(view, disk), d)
+			}
 			t.Fatalf("not equal after %v: %s", took.Round(time.Millisecond), d)
 		}
-		<-tick.C
+		awaitPause(max(50*time.Millisecond, time.Since(asked))) // asking takes no more than half of the time
 	}
 }

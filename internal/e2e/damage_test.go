@@ -31,7 +31,7 @@ type vault struct {
 // newVault fills a store.
 func newVault(t *testing.T) *vault {
 	t.Helper()
-	p := &parts{t: t, store: "file://" + t.TempDir(), env: []string{"FUSTOR_API_KEY=" + apiKey}}
+	p := &parts{t: t, store: fileStore(t), env: []string{"FUSTOR_API_KEY=" + apiKey}}
 	v := &vault{parts: p, store: openStore(t, p.store), dirs: map[string]string{viewID: t.TempDir(), "other": t.TempDir()}}
 	p.ingest, p.ingestURL = p.startServer("ingest")
 	var agents []*process

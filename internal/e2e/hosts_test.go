@@ -97,7 +97,8 @@ func startHosts(t *testing.T) *hosts {
 	h.b.agent = h.startAgentAhead(h.b, h.late.over(url), "-1h") // has the store's keys
 	h.awaitRole("B", "follower", 0, patience(20*time.Second))
 	for _, each := range []*host{h.a, h.b} {
-		h.reports(each, "shared")
+		each.agent.says(covered, 0)
+		h.reportsWithin(each, "shared", 60*time.Second) // it may have its store to probe yet
 	}
 	return h
 }
@@ -238,15 +239,25 @@ func (h *hosts) node(path string) *node {
 // awaitNode waits until the view's entry of a path is so.
 func (h *hosts) awaitNode(path, what string, is func(*node) bool) {
 	h.t.Helper()
-	eventually(h.t, patience(10*time.Second), path+" "+what, func() bool { return is(h.node(path)) })
+	h.awaitNodeWithin(10*time.Second, path, what, is)
+}
+
+func (h *hosts) awaitNodeWithin(within time.Duration, path, what string, is func(*node) bool) {
+	h.t.Helper()
+	eventually(h.t, patience(within), path+" "+what, func() bool { return is(h.node(path)) })
 }
 
 // reports has a host write a file, and waits until its agent's report of it is in the view.
 func (h *hosts) reports(on *host, dir string) {
 	h.t.Helper()
+	h.reportsWithin(on, dir, 10*time.Second)
+}
+
+func (h *hosts) reportsWithin(on *host, dir string, within time.Duration) {
+	h.t.Helper()
 	path := filepath.Join(dir, "reported-by-"+on.name+strconv.FormatInt(time.Now().UnixNano(), 36))
 	h.write(on, path, on.name)
-	h.awaitNode(path, "is there, reported by its agent", func(n *node) bool { return n != nil && !n.AgentMissing })
+	h.awaitNodeWithin(within, path, "is there, reported by its agent", func(n *node) bool { return n != nil && !n.AgentMissing })
 }
 
 // blindSpots are the paths that nobody reported.
@@ -479,8 +490,10 @@ func leaderDies(t *testing.T, h *hosts) {
 	h.same()
 	h.awaitAudits(2)
 	h.same()
+	from := len(h.a.agent.log.String())
 	h.a.agent.Restart()
 	h.awaitRole("A", "follower", 0, patience(20*time.Second))
+	h.a.agent.says(covered, from)
 	h.awaitRole("B", "leader", 2, patience(time.Second))
 	h.reports(h.a, "shared")
 	h.same()

@@ -10,10 +10,13 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -21,9 +24,12 @@ import (
 // fustor is the binary under test; it is built once.
 var fustor string
 
-// patience is by how much longer everything may take under the race detector.
+// long has the tests of faults take as long, and break as much, as in the field: make e2e-long.
+var long = os.Getenv("FUSTOR_E2E_LONG") != ""
+
+// patience is by how much longer everything may take under the race detector, and where there is much more of everything.
 func patience(d time.Duration) time.Duration {
-	if raceDetector {
+	if raceDetector || long {
 		return 5 * d
 	}
 	return d
@@ -36,6 +42,17 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// parallel has more tests run at once than there are processors, unless -parallel says how many: most of them wait most of
+// the time, for a lease to run out, an audit to be due, a process to find out.
+func parallel() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(6, 2*runtime.NumCPU())))
+	}
 }
 
 func run(m *testing.M) (int, error) {
@@ -63,6 +80,7 @@ func run(m *testing.M) (int, error) {
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
 		os.Setenv(name, filepath.Join(dir, name))
 	}
+	parallel()
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would have every process end a second later
 	return m.Run(), nil
 }

@@ -19,10 +19,10 @@ import (
 // not lost, and afterwards one leads again. Then a follower dies, which is nothing to the others.
 func TestHeartbeatsAreLost(t *testing.T) {
 	t.Parallel()
-	url := "file://" + t.TempDir()
-	setSessionTimeout(t, url, patience(leaseTime))
+	url := fileStore(t)
+	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	agents := map[string]*process{}
 	for _, id := range []string{"first", "second"} {
 		agents[id] = p.startAgent(dir, id, url)
@@ -33,7 +33,7 @@ func TestHeartbeatsAreLost(t *testing.T) {
 	p.ingest.Pause()
 	agents["first"].says(regexp.MustCompile("the lease was not renewed in time; leader work stops"), 0)
 	work(t, dir, 80, operationsOf(500), nil)
-	awaitPause(patience(leaseTime))
+	awaitPause(leaseTime)
 	p.ingest.Resume()
 	var leader session
 	eventually(t, patience(6*leaseTime), "one of two sessions leads again", func() bool {
@@ -66,14 +66,14 @@ func TestHeartbeatsAreLost(t *testing.T) {
 // once the first is gone.
 func TestOneSessionOnly(t *testing.T) {
 	t.Parallel()
-	url := "file://" + t.TempDir()
+	url := fileStore(t)
 	c := viewconfig.Default(viewID)
-	c.SessionTimeoutSeconds, c.AllowConcurrentPush = patience(leaseTime).Seconds(), false
+	c.SessionTimeoutSeconds, c.AllowConcurrentPush = leaseTime.Seconds(), false
 	if err := viewconfig.Save(t.Context(), openStore(t, url), c); err != nil {
 		t.Fatal(err)
 	}
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	first := p.startAgent(dir, "first", "")
 	p.awaitRole("first", "leader", 1, patience(10*time.Second))
 	second := p.startAgent(dir, "second", "")
@@ -92,8 +92,8 @@ func TestOneSessionOnly(t *testing.T) {
 // TestKeyTellsItsView starts agents that name no view, with a key for one, and with one that is for another part.
 func TestKeyTellsItsView(t *testing.T) {
 	t.Parallel()
-	url := "file://" + t.TempDir()
-	setSessionTimeout(t, url, patience(leaseTime))
+	url := fileStore(t)
+	setSessionTimeout(t, url, leaseTime)
 	p := startParts(t, url)
 	keys := map[access.Role]string{}
 	for _, role := range []access.Role{access.Ingest, access.Query} {
@@ -103,7 +103,7 @@ func TestKeyTellsItsView(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
+	dir := inMemory(t)
 	work(t, dir, 84, operationsOf(200), nil)
 	args := []string{"agent", dir, "--ingest", p.ingestURL, "--agent-id", "nameless", "--state", filepath.Join(t.TempDir(), "state")}
 	command(t, []string{"FUSTOR_API_KEY=" + keys[access.Query]}, args...).fails(t, `the role "ingest"`)
@@ -117,7 +117,7 @@ func TestKeyTellsItsView(t *testing.T) {
 func TestRenameHundredThousand(t *testing.T) {
 	t.Parallel()
 	p := startParts(t, s3test.MinIO(t).URL("minio", "renamed"))
-	dir := t.TempDir()
+	dir := inMemory(t)
 	for i := range 100 {
 		sub := filepath.Join(dir, "before", fmt.Sprint(i))
 		if err := os.MkdirAll(sub, 0o755); err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"testing"
 	"time"
 
@@ -134,6 +135,30 @@ func openStore(t testing.TB, url string) store.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// fileStore is the URL of a new store in a directory, in memory where that is possible: nearly all its writes wait for a disk
+// otherwise, and with other tests on that for them.
+func fileStore(t testing.TB) string { return "file://" + inMemory(t) }
+
+// inMemory is a directory in memory that is gone with the test, or on disk where there is no room for it.
+func inMemory(t testing.TB) string {
+	t.Helper()
+	const room = 2 << 30
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs("/dev/shm", &fs); err != nil || uint64(fs.Bavail)*uint64(fs.Bsize) < room {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "fustor-e2e-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // setSessionTimeout has the view's sessions time out earlier than by default, so that a test need not wait. It must be

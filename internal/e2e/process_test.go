@@ -24,6 +24,7 @@ type process struct {
 	env  []string
 	// quiet: what it said need not be printed if the test fails.
 	quiet bool
+	under launch
 
 	binary string              // that is run; empty: fustor
 	only   bool                // env is all the environment it has
@@ -63,10 +64,23 @@ func (l *logged) tail(lines int) string {
 	return strings.Join(all, "\n")
 }
 
+// launch is under what a process runs; the zero value is as the test itself.
+type launch struct {
+	// by is a shell command that ends in exec "$@", which is fustor.
+	by string
+	// with changes how the kernel starts it: its user, its namespaces.
+	with func(*syscall.SysProcAttr)
+}
+
 // start runs fustor until the test ends. What it said is printed if the test fails.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: args[0], args: args, env: env}
+	return startUnder(t, launch{}, env, args...)
+}
+
+func startUnder(t testing.TB, under launch, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: args[0], args: args, env: env, under: under}
 	p.run()
 	t.Cleanup(func() {
 		p.Kill()
@@ -91,6 +105,9 @@ func (p *process) run() {
 		binary = fustor
 	}
 	p.cmd, p.ended = exec.Command(binary, p.args...), make(chan struct{})
+	if p.under.by != "" {
+		p.cmd = exec.Command("/bin/sh", append([]string{"-c", p.under.by, "sh", binary}, p.args...)...)
+	}
 	p.cmd.Env = append(p.cmd.Environ(), p.env...)
 	p.cmd.Stderr = p.log
 	p.cmd.SysProcAttr = diesWithUs()
@@ -102,6 +119,9 @@ func (p *process) run() {
 			p.cmd.SysProcAttr = &syscall.SysProcAttr{}
 		}
 		p.cmd.SysProcAttr.Credential = p.user
+	}
+	if p.under.with != nil {
+		p.under.with(p.cmd.SysProcAttr)
 	}
 	started := make(chan error)
 	cmd, ended := p.cmd, p.ended

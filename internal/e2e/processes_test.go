@@ -27,6 +27,7 @@ func TestFourProcessesOnMinIO(t *testing.T) {
 		{"agent sends through ingest", "s3", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			url := minio.URL(c.sdk, c.sdk)
 			p := startParts(t, url)
 			dir, direct := t.TempDir(), ""
@@ -50,7 +51,7 @@ func TestKillAnyProcess(t *testing.T) {
 	url := minio.URL("minio", "killed")
 	setSessionTimeout(t, url, 3*time.Second) // a killed agent's lease is free after that
 	p := startParts(t, url)
-	dir := t.TempDir()
+	dir := inMemory(t)
 	victims := []*process{p.startAgent(dir, "agent-1", url), p.ingest, p.compact, p.query}
 	rnd := rand.New(rand.NewPCG(4, 4))
 	for round := range max(1, operationsOf(3)) {
@@ -61,7 +62,7 @@ func TestKillAnyProcess(t *testing.T) {
 			w.run(operationsOf(6000))
 		}()
 		for _, i := range rnd.Perm(len(victims)) {
-			awaitPause(time.Duration(rnd.Int64N(int64(patience(800 * time.Millisecond)))))
+			awaitPause(time.Duration(rnd.Int64N(int64(1200 * time.Millisecond))))
 			victims[i].Kill()
 			awaitPause(time.Duration(rnd.Int64N(int64(300 * time.Millisecond))))
 			victims[i].Restart()
@@ -77,7 +78,8 @@ func TestTwoCompactorsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, backend := range []string{"directory", "versitygw"} {
 		t.Run(backend, func(t *testing.T) {
-			url := "file://" + t.TempDir()
+			t.Parallel()
+			url := fileStore(t)
 			if backend == "versitygw" {
 				url = s3test.Versitygw(t).URL("s3", "twice")
 			}

@@ -47,6 +47,7 @@ func TestUpIndexesRealTrees(t *testing.T) {
 	}
 	for name, dir := range realTrees(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			want := gnuFind(t, dir)
 			began := time.Now()
 			u := startUp(t, dir, t.TempDir())
@@ -158,6 +159,7 @@ func work(t *testing.T, dir string, seed uint64, n int, midway func()) {
 
 func TestUpFollowsWorkload(t *testing.T) {
 	t.Run("from before", func(t *testing.T) {
+		t.Parallel()
 		dir := t.TempDir()
 		u := startUp(t, dir, t.TempDir())
 		work(t, dir, 1, operationsOf(10_000), nil)
@@ -165,6 +167,7 @@ func TestUpFollowsWorkload(t *testing.T) {
 		u.Stop()
 	})
 	t.Run("from the middle", func(t *testing.T) {
+		t.Parallel()
 		dir, data := t.TempDir(), t.TempDir()
 		var u *up
 		work(t, dir, 2, operationsOf(10_000), func() { u = startUp(t, dir, data) })
@@ -187,7 +190,7 @@ func TestUpKilledAnywhere(t *testing.T) {
 			defer close(worked)
 			w.run(operationsOf(1500))
 		}()
-		awaitPause(time.Duration(rnd.Int64N(int64(patience(1500 * time.Millisecond)))))
+		awaitPause(time.Duration(rnd.Int64N(int64(2 * time.Second))))
 		u.Kill()
 		awaitPause(time.Duration(rnd.Int64N(int64(200 * time.Millisecond))))
 		u.Restart()

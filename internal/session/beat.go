@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
@@ -195,15 +196,11 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 
 // apply is the record with what the heartbeat says, and whether that is worth a write of its own.
 func (b Beat) apply(r Record) (next Record, changed bool) {
-	before := r.AgentStatus["coverage"]
 	if b.AgentStatus != nil {
 		was, _ := r.AgentStatus["state"].(string)
 		is, _ := b.AgentStatus["state"].(string)
-		changed = is != was // it is rare, and what people look for
+		changed = is != was || troubles(r.AgentStatus) != troubles(b.AgentStatus) // they are rare, and what people look for
 		r.AgentStatus = b.AgentStatus
-	}
-	if b.AgentStatus != nil && b.AgentStatus["coverage"] != nil && b.AgentStatus["coverage"] != before {
-		changed = true // how much of the tree is watched is what users of the view have to know
 	}
 	if b.Paused != r.Paused {
 		r.Paused, changed = b.Paused, true
@@ -212,6 +209,17 @@ func (b Beat) apply(r Record) (next Record, changed bool) {
 		r.CanRealtime, changed = *b.CanRealtime, true
 	}
 	return r, changed
+}
+
+// troubles are what a status says that people must not hear of ten minutes late: which troubles there are, and their extent by
+// powers of two.
+func troubles(status map[string]any) string {
+	_, rootLost := status["root_lost"]
+	_, spoolFails := status["spool_error"]
+	unwatched, _ := status["unwatched"].(float64)
+	unreadable, _ := status["unreadable"].(float64)
+	coverage, _ := status["coverage"].(string)
+	return fmt.Sprint(rootLost, spoolFails, bits.Len(uint(unwatched)), bits.Len(uint(unreadable)), coverage, status["state"] == "paused")
 }
 
 // remember keeps what is to be written with the next write of the record.

@@ -459,6 +459,39 @@ func TestBeatKeepsWhatTheAgentSays(t *testing.T) {
 	}
 }
 
+// TestTroublesOfALeaderAreWrittenAtOnce has a leader's agent tell of a trouble, and that it is over: the record, which is
+// otherwise left alone for ten minutes, says so with the same heartbeat. A little more of it is not worth a write.
+func TestTroublesOfALeaderAreWrittenAtOnce(t *testing.T) {
+	w := newWorld(t, 1, time.Second)
+	st := w.create(w.ledgers[0], "a")
+	says := func(status map[string]any) (written map[string]any) {
+		t.Helper()
+		if st, err := w.ledgers[0].Beat(w.ctx, view, st.Record.ID, session.Beat{AgentStatus: status}); err != nil || !st.Leads {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		r, err := w.newLedger().Alive(w.ctx, view, st.Record.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.AgentStatus
+	}
+	if got := says(map[string]any{"unwatched": 0.0}); got != nil {
+		t.Errorf("without a trouble the record was written: %v", got)
+	}
+	for i, trouble := range []map[string]any{
+		{"root_lost": "gone"}, {"spool_error": "full"}, {"unwatched": 5.0}, {"unreadable": 1.0}, {"state": "paused"}, {"coverage": "audit-only"}, {},
+	} {
+		trouble["n"] = float64(i)
+		if got := says(trouble); got["n"] != float64(i) {
+			t.Errorf("%v is not in the record, which has %v", trouble, got)
+		}
+	}
+	says(map[string]any{"unwatched": 5.0})
+	if got := says(map[string]any{"unwatched": 6.0}); got["unwatched"] != 5.0 {
+		t.Errorf("one directory more cost a write: %v", got)
+	}
+}
+
 func TestDamagedRecords(t *testing.T) {
 	for name, keyOf := range map[string]func(id string) string{
 		"roster": func(string) string { return layout.Roster(view) },

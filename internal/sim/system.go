@@ -33,8 +33,15 @@ func (s *System) Resolve(dir string) (string, error) { return dir, nil }
 // Remote implements tree.System.
 func (s *System) Remote(string) bool { return !s.Local }
 
-// DeviceAbove implements tree.System.
-func (s *System) DeviceAbove(string) (uint64, error) { return hostDevice, nil }
+// MountPoint implements tree.System.
+func (s *System) MountPoint(path string) (string, error) {
+	s.Mount.server.mu.Lock()
+	defer s.Mount.server.mu.Unlock()
+	if s.Mount.absence == Unmounted {
+		return "/", nil
+	}
+	return path, nil
+}
 
 // OpenRoot implements tree.System.
 func (s *System) OpenRoot(string) (tree.Root, error) {
