@@ -517,10 +517,12 @@ func testListingComesBeforeAPutOfItsDirectory(t *testing.T, method string) {
 }
 
 // TestRootIsNotMountedYet has a watcher begin on what lies beneath the mount point that its root was on before.
-func TestRootIsNotMountedYet(t *testing.T) {
+func TestRootIsNotMountedYet(t *testing.T) { onEach(t, rootIsNotMountedYet) }
+
+func rootIsNotMountedYet(t *testing.T, method string) {
 	at := &mountedAt{System: tree.OS}
 	at.mount.Store("/")
-	r := newRig(t, func(c *Config) { c.System, c.Mount = at, c.Root })
+	r := newRig(t, method, func(c *Config) { c.System, c.Mount = at, c.Root })
 	if err := r.Lost(); err == nil || !strings.Contains(err.Error(), "mounted at "+r.root) {
 		t.Fatalf("lost: %v", err)
 	}

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ func TestPausedLeaderGivesUpItsLease(t *testing.T) {
 			want(t, "leader, paused again", w.pause(l, leader.Record.ID), false, 1)
 		}
 		o, err := session.List(w.ctx, w.store, view)
-		if err != nil || o.Leader != "" || len(o.Sessions) != 2 || !o.Sessions[0].Lives || !o.Sessions[0].Record.Paused {
+		at := slices.IndexFunc(o.Sessions, func(s session.Status) bool { return s.Record.ID == leader.Record.ID })
+		if err != nil || o.Leader != "" || len(o.Sessions) != 2 || at < 0 || !o.Sessions[at].Lives || !o.Sessions[at].Record.Paused {
 			t.Fatalf("paused: %+v, %v", o, err)
 		}
 		want(t, "follower takes over", w.beat(w.ledgers[0], follower.Record.ID), true, 2)

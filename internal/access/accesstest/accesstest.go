@@ -54,7 +54,8 @@ var listsOwn = map[string]bool{
 // role is the role that a call asks for; empty: any key will do, as it is about no view.
 func role(method, path string) access.Role {
 	switch {
-	case strings.HasPrefix(path, "/api/v1/admin/"), method == http.MethodDelete && strings.HasSuffix(path, "/reset"):
+	case strings.HasPrefix(path, "/api/v1/admin/"), method == http.MethodDelete && strings.HasSuffix(path, "/reset"),
+		method == http.MethodPost && strings.HasSuffix(path, "/commands"):
 		return access.Admin
 	case strings.HasPrefix(path, "/api/v1/pipe/"):
 		return access.Ingest
