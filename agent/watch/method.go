@@ -2,6 +2,7 @@ package watch
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ const retryEvery = time.Minute
 type candidate struct {
 	name string
 	open func(root string) (Notifier, error)
+	// asked: only for those who name it; Auto leaves it out.
+	asked bool
 }
 
 // KnownMethod reports whether users may ask for a method on this platform.
@@ -35,7 +38,7 @@ func KnownMethod(method string) bool {
 // candidates are those that a method allows, the best first.
 func candidates(method string) []candidate {
 	if method == Auto || method == "" {
-		return platform
+		return slices.DeleteFunc(slices.Clone(platform), func(c candidate) bool { return c.asked })
 	}
 	for _, c := range platform {
 		if c.name == method {

@@ -68,7 +68,7 @@ func (l *Layer) blocks(ctx context.Context, groups []int) ([]*Block, error) {
 	for i, g := range groups {
 		keys[i] = l.cacheKey(g)
 	}
-	found, err := l.cache.loadMany(ctx, keys, func(ctx context.Context, missing []cacheKey) (map[cacheKey]cached, error) {
+	found, _ := l.cache.loadMany(ctx, keys, func(ctx context.Context, missing []cacheKey) (map[cacheKey]cached, error) {
 		return l.readBlocks(ctx, x, missing)
 	})
 	out := make([]*Block, len(groups))

@@ -24,8 +24,7 @@ const (
 // gramSet is one column: a bit per slot.
 type gramSet [searchSlots / 64]uint64
 
-func (s *gramSet) add(slot uint16)      { s[slot>>6] |= 1 << (slot & 63) }
-func (s *gramSet) has(slot uint16) bool { return s[slot>>6]>>(slot&63)&1 == 1 }
+func (s *gramSet) add(slot uint16) { s[slot>>6] |= 1 << (slot & 63) }
 
 func (s *gramSet) merge(o *gramSet) {
 	for i := range s {
