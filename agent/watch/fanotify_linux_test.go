@@ -143,7 +143,7 @@ func TestFanotifyFallsBack(t *testing.T) {
 		t.Skip("needs bindfs: " + err.Error())
 	}
 	from := t.TempDir()
-	r := newRig(t, Auto, func(c *Config) {
+	r := newRig(t, "fanotify", func(c *Config) {
 		if out, err := exec.Command(bindfs, from, c.Root).CombinedOutput(); err != nil {
 			t.Skipf("needs bindfs: %v: %s", err, out)
 		}

@@ -41,6 +41,9 @@ func candidates(method string) []candidate {
 		return slices.DeleteFunc(slices.Clone(platform), func(c candidate) bool { return c.asked })
 	}
 	for _, c := range platform {
+		if c.name == method && c.asked { // where it does not work, as without
+			return append([]candidate{c}, candidates(Auto)...)
+		}
 		if c.name == method {
 			return []candidate{c}
 		}
