@@ -201,7 +201,7 @@ func authenticator(t *testing.T) *access.Authenticator {
 	return keys
 }
 
-// warm makes what package layer makes once for all outside of any bubble, as channels belong to the bubble that made them.
+// warm makes what packages layer and manifest make once for all outside of any bubble, as channels belong to the bubble that made them.
 func warm(t *testing.T) {
 	st := NewStore(time.Now)
 	lw := layer.NewWriter(layer.WriterOptions{ID: "warm"})
@@ -209,6 +209,11 @@ func warm(t *testing.T) {
 	built, finishErr := lw.Finish()
 	if err = errors.Join(err, finishErr); err == nil {
 		err = layer.Publish(t.Context(), st, view, built)
+	}
+	large := &manifest.Manifest{Format: manifest.Format, View: "warm", Version: 1, Nonce: "warm", Reason: strings.Repeat("warm", 10_000)}
+	body, packErr := large.Encode() // kept compressed
+	if err = errors.Join(err, packErr); err == nil {
+		_, err = manifest.Decode("warm", body)
 	}
 	if err == nil {
 		_, err = (&world{store: st}).rows(t.Context(), &manifest.Manifest{Base: []layer.Info{built.Info}})
