@@ -27,16 +27,36 @@ type saying struct {
 func drawSaying(t *rapid.T, realtimeOnly bool) saying {
 	s := saying{}
 	times := rapid.Permutation(seconds(60)).Draw(t, "times")
+	looks := looksAt{}
 	for range rapid.IntRange(1, 3).Draw(t, "sessions") {
 		s.local = append(s.local, rapid.Bool().Draw(t, "local") || os.Getenv("LAWLOCAL") != "")
 		var evs []event.Event
 		for range rapid.IntRange(1, 7).Draw(t, "events") {
-			evs = append(evs, drawEvent(t, times[0], realtimeOnly))
+			if ev := drawEvent(t, times[0], realtimeOnly); looks.take(&ev) {
+				evs = append(evs, ev)
+			}
 			times = times[1:]
 		}
 		s.events = append(s.events, evs)
 	}
 	return s
+}
+
+// looksAt counts the listings of each directory. The law holds for as many looks at a path within evidence.Memory as a
+// history holds: those by the listings of its directory, and by its own.
+type looksAt map[string]int
+
+// take counts an event. It reports false, and does not count it, where there would be too many.
+func (l looksAt) take(ev *event.Event) bool {
+	if ev.Kind != event.Listing {
+		return true
+	}
+	l[ev.Path]++
+	if max(l["/"]+l["/a"], l["/a"]+l["/a/b"]) <= evidence.MaxLooks {
+		return true
+	}
+	l[ev.Path]--
+	return false
 }
 
 func seconds(n int) (at []int64) {
