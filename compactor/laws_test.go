@@ -27,16 +27,36 @@ type saying struct {
 func drawSaying(t *rapid.T, realtimeOnly bool) saying {
 	s := saying{}
 	times := rapid.Permutation(seconds(60)).Draw(t, "times")
+	looks := looksAt{}
 	for range rapid.IntRange(1, 3).Draw(t, "sessions") {
 		s.local = append(s.local, rapid.Bool().Draw(t, "local") || os.Getenv("LAWLOCAL") != "")
 		var evs []event.Event
 		for range rapid.IntRange(1, 7).Draw(t, "events") {
-			evs = append(evs, drawEvent(t, times[0], realtimeOnly))
+			if ev := drawEvent(t, times[0], realtimeOnly); looks.take(&ev) {
+				evs = append(evs, ev)
+			}
 			times = times[1:]
 		}
 		s.events = append(s.events, evs)
 	}
 	return s
+}
+
+// looksAt counts the listings of each directory. The law holds for as many looks at a path within evidence.Memory as a
+// history holds: those by the listings of its directory, and by its own.
+type looksAt map[string]int
+
+// take counts an event. It reports false, and does not count it, where there would be too many.
+func (l looksAt) take(ev *event.Event) bool {
+	if ev.Kind != event.Listing {
+		return true
+	}
+	l[ev.Path]++
+	if max(l["/"]+l["/a"], l["/a"]+l["/a/b"]) <= evidence.MaxLooks {
+		return true
+	}
+	l[ev.Path]--
+	return false
 }
 
 func seconds(n int) (at []int64) {
@@ -83,43 +103,69 @@ func drawEvent(t *rapid.T, at int64, realtimeOnly bool) event.Event {
 	return ev
 }
 
-// told folds a saying: the sessions' segments come in a drawn interleaving that keeps each session's order, cut and folded
-// at drawn places. It returns what readers can see.
-func (s saying) told(t *rapid.T, label string) map[string]string {
+// telling is one way in which a saying comes to be folded: its sessions' segments in an order that keeps each session's.
+type telling struct {
+	batch int // Options.BatchClaims
+	steps []tellingStep
+}
+
+// tellingStep is a segment with the next n events of a session, and what the compactor does then.
+type tellingStep struct {
+	session, n  int
+	fold, merge bool
+}
+
+func (s saying) drawTelling(t *rapid.T, label string) telling {
+	way := telling{batch: rapid.SampledFrom([]int{1, 5, 1000}).Draw(t, label+" batch")}
+	var rest []int
+	for _, events := range s.events {
+		rest = append(rest, len(events))
+	}
+	for {
+		var open []int
+		for i, n := range rest {
+			if n > 0 {
+				open = append(open, i)
+			}
+		}
+		if len(open) == 0 {
+			return way
+		}
+		step := tellingStep{session: rapid.SampledFrom(open).Draw(t, label+" next")}
+		step.n = rapid.IntRange(1, rest[step.session]).Draw(t, label+" cut")
+		rest[step.session] -= step.n
+		step.fold = rapid.Bool().Draw(t, label+" fold")
+		step.merge = rapid.IntRange(0, 5).Draw(t, label+" merge") == 0
+		way.steps = append(way.steps, step)
+	}
+}
+
+// told folds a saying in one way. It returns what readers can see.
+func (s saying) told(t tb, way telling) map[string]string {
 	dir, err := os.MkdirTemp(fastTemp(), "fustor-law-")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	defer os.RemoveAll(dir)
-	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: rapid.SampledFrom([]int{1, 5, 1000}).Draw(t, label+" batch"), MaxDeltas: 2, PartitionRows: 5})
+	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: way.batch, MaxDeltas: 2, PartitionRows: 5})
 	var tellers []*teller
-	rest := slices.Clone(s.events)
-	for range rest {
+	for range s.events {
 		tellers = append(tellers, h.teller(fmt.Sprint("s", len(tellers))))
 	}
 	slices.SortFunc(tellers, func(a, b *teller) int { return strings.Compare(a.id, b.id) }) // as folds take them
 	for i, x := range tellers {
 		x.agent, x.local, x.leads = fmt.Sprint("s", i), s.local[i], 1<<60
 	}
-	for {
-		var open []int
-		for i := range rest {
-			if len(rest[i]) > 0 {
-				open = append(open, i)
-			}
-		}
-		if len(open) == 0 {
-			break
-		}
-		i := rapid.SampledFrom(open).Draw(t, label+" next")
-		n := rapid.IntRange(1, len(rest[i])).Draw(t, label+" cut")
-		tellers[i].tell(rest[i][:n]...)
+	rest := slices.Clone(s.events)
+	for _, step := range way.steps {
+		i := step.session
+		tellers[i].tell(rest[i][:step.n]...)
 		tellers[i].send()
-		rest[i] = rest[i][n:]
-		if rapid.Bool().Draw(t, label+" fold") {
+		rest[i] = rest[i][step.n:]
+		if step.fold {
 			h.fold()
 		}
-		if rapid.IntRange(0, 5).Draw(t, label+" merge") == 0 {
+		if step.merge {
 			h.merge()
 		}
 	}
@@ -160,7 +206,8 @@ func difference(a, b map[string]string) string {
 func TestLawInterleavingsConverge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSaying(t, false)
-		if diff := difference(s.told(t, "one"), s.told(t, "two")); diff != "" {
+		one, two := s.drawTelling(t, "one"), s.drawTelling(t, "two")
+		if diff := difference(s.told(t, one), s.told(t, two)); diff != "" {
 			for i := range s.events {
 				for _, ev := range s.events[i] {
 					t.Logf("session %d local %v: %+v", i, s.local[i], ev)
@@ -169,4 +216,106 @@ func TestLawInterleavingsConverge(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+// What the law found: each is a saying of few events, one session for each, and two orders in which they were folded, one
+// fold for each group, that came to different rows.
+func TestInterleavingsThatDiverged(t *testing.T) {
+	const local, network = true, false
+	put := func(at int64, path string, kind event.Type, mtime float64) event.Event {
+		_, name := event.Split(path)
+		return event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: at * 1e9, Path: path, Atomic: true, Entry: lawEntry(name, kind, mtime)}
+	}
+	list := func(at int64, path string, mtime float64, entries ...event.Entry) event.Event {
+		_, name := event.Split(path)
+		return event.Event{Kind: event.Listing, Evidence: event.Audit, ObservedAt: at * 1e9, Path: path,
+			Entry: lawEntry(name, event.Directory, mtime), Entries: entries}
+	}
+	remove := func(at int64, path string) event.Event {
+		return event.Event{Kind: event.Delete, Evidence: event.Realtime, ObservedAt: at * 1e9, Path: path}
+	}
+	for _, c := range []struct {
+		name     string
+		local    []bool
+		events   []event.Event
+		one, two [][]int // the events of each fold
+		want     map[string]bool
+	}{
+		{
+			// What ended above the path by a look ends less than what the kernel told of the path itself: a client may show an
+			// old state, so the listing of /a/b at 1038 may be of before 1019, and not of before 1018.
+			name: "told of within staleness before a look that found nothing above", local: []bool{network, network, network, local},
+			events: []event.Event{
+				list(1026, "/", 1024.5),
+				list(1038, "/a/b", 1032.5, lawEntry("d", event.File, 997.5)),
+				put(1019, "/a/b", event.Symlink, 978.5),
+				put(1059, "/a/b", event.Directory, 1057.5),
+			},
+			one: [][]int{{0, 1, 2}, {3}}, two: [][]int{{3, 0, 1, 2}},
+			want: map[string]bool{"/a/b": true, "/a/b/d": false},
+		},
+		{
+			name: "told of, and all that is known of the path is that it ended", local: []bool{local, local, network},
+			events: []event.Event{
+				remove(1029, "/a/b"),
+				list(1045, "/", 1043.5),
+				list(1046, "/a/b", 1040.5, lawEntry("d", event.File, 1005.5)),
+			},
+			one: [][]int{{2}, {0, 1}}, two: [][]int{{0, 1}, {2}},
+			want: map[string]bool{"/a/b": true, "/a/b/d": false},
+		},
+		{
+			name: "a look that may be of before the path's own deletion, which a look above is after", local: []bool{network, local, network},
+			events: []event.Event{
+				list(1054, "/", 1052.5),
+				remove(1051, "/a/b"),
+				list(1056, "/a/b", 1015.5),
+			},
+			one: [][]int{{1, 2}, {0}}, two: [][]int{{2, 1, 0}},
+			want: map[string]bool{"/a": false},
+		},
+		{
+			// The listing is of before the first deletion for all but /a/b, whose mtime is later. /a's journal forgets it, and
+			// /a/b rests on it: on a local file system, and on one with the session's skew, not on what the view supposes.
+			name: "a row outlives the listing that it rests on", local: []bool{local, network, network, network},
+			events: []event.Event{
+				put(1006, "/e", event.File, 1004.5), // the view's skew is now 1 s
+				list(1059, "/a", 1018.5, lawEntry("b", event.File, 1053.5)),
+				remove(1044, "/a"),
+				put(1054, "/a", event.Symlink, 1048.5),
+			},
+			one: [][]int{{0, 1}, {2}, {3}}, two: [][]int{{0, 1, 2, 3}},
+			want: map[string]bool{"/a": true, "/a/b": false},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := saying{local: c.local}
+			for _, ev := range c.events {
+				s.events = append(s.events, []event.Event{ev})
+			}
+			one, two := s.told(t, telling{batch: 1000, steps: folds(c.one)}), s.told(t, telling{batch: 1000, steps: folds(c.two)})
+			if diff := difference(one, two); diff != "" {
+				t.Fatal(diff)
+			}
+			for path, there := range c.want {
+				if _, ok := one[path]; ok != there {
+					t.Errorf("%s is there: %v, want %v", path, ok, there)
+				}
+			}
+		})
+	}
+}
+
+func lawEntry(name string, kind event.Type, mtime float64) event.Entry {
+	return event.Entry{Name: name, Type: kind, Mode: 0o644, MtimeNs: int64(mtime * 1e9)}
+}
+
+// folds makes a step of each session with one event, and a fold after each group of them.
+func folds(groups [][]int) (steps []tellingStep) {
+	for _, g := range groups {
+		for i, session := range g {
+			steps = append(steps, tellingStep{session: session, n: 1, fold: i == len(g)-1})
+		}
+	}
+	return steps
 }

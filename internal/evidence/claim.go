@@ -1,6 +1,10 @@
 package evidence
 
-import "github.com/fustor/fustor/internal/event"
+import (
+	"slices"
+
+	"github.com/fustor/fustor/internal/event"
+)
 
 // Rules are the parameters of the rules: the view's settings, and its clock as it was before the fold. All are ns.
 type Rules struct {
@@ -98,6 +102,12 @@ func (p *Place) newest() int64 {
 		return noTime
 	}
 	return p.Before[len(p.Before)-1].At
+}
+
+// forgot reports whether the directory's journal lost a listing with the batch: rows that rest on it, or that it saw as they
+// were known, have to remember it themselves.
+func (p *Place) forgot() bool {
+	return slices.ContainsFunc(p.Before, func(l Listing) bool { return !slices.Contains(p.After, l) })
 }
 
 const noTime = -1 << 63

@@ -31,14 +31,14 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 	s.recall(r, row.Name, place.Before, false)
 	s.recall(r, "", s.journal, true)
 	before := s.implied()
-	if len(claims) == 0 && !s.assumed && !s.cuts(place.Floor) {
+	if len(claims) == 0 && !s.assumed && !s.cuts(place.Floor) && !place.forgot() {
 		return Outcome{Ends: before.Max(place.Floor), Before: s.journal, After: s.journal}
 	}
 	s.assumed = false
 	for i := range claims {
 		s.take(r, &claims[i])
 	}
-	s.cut(row, known, place.Floor)
+	s.cut(r, row, known, place.Floor)
 	v := s.judge()
 	own := s.implied()
 	o.Ends, o.Raised = own.Max(place.Floor), before.Max(own) != before
@@ -46,7 +46,7 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 	s.settle(row.Name, place)
 	v.stale = len(s.looks) > 0 && !s.looks[len(s.looks)-1].Gone
 	s.liftFloor(&v)
-	if known || v.known && (!v.by.floor || v.stale) {
+	if known || v.known && (!v.by.floor || v.stale) || s.tells() {
 		s.show(row, &v)
 		s.encode(row, place)
 	}
@@ -117,11 +117,11 @@ func (s *state) take(r Rules, c *Claim) {
 }
 
 // cut holds the evidence against the end of the directories above: what is older is over.
-func (s *state) cut(row *Row, known bool, floor Ends) {
+func (s *state) cut(r Rules, row *Row, known bool, floor Ends) {
 	if !s.cuts(floor) {
 		return
 	}
-	if s.told != nil && floor.endsTold(s.told.At) {
+	if s.told != nil && floor.endsTold(s.told.At) && !s.outlasts(r, floor) {
 		s.told = nil // nor does it end anything below: the floor does
 	}
 	looks := s.looks[:0]
@@ -146,6 +146,15 @@ func (s *state) cut(row *Row, known bool, floor Ends) {
 	}
 }
 
+// outlasts reports whether what was told is to be remembered although it is over: a look that came after the one that found
+// nothing above may yet show a state from before it.
+func (s *state) outlasts(r Rules, floor Ends) bool {
+	return s.told.At > floor.Told && s.told.At >= floor.Looked-r.Staleness
+}
+
+// tells reports whether the kernel told of the path itself.
+func (s *state) tells() bool { return s.told != nil && !s.told.floor }
+
 // cuts reports whether something is over with floor.
 func (s *state) cuts(floor Ends) bool {
 	if floor == (Ends{}) {
@@ -162,14 +171,15 @@ func (s *state) cuts(floor Ends) bool {
 	return false
 }
 
-// liftFloor takes out again what cut put in, unless the path rests on it: then it is the path's own.
+// liftFloor takes out again what cut put in, unless the path rests on it, or remembers what it was told before: then it is the
+// path's own.
 func (s *state) liftFloor(v *verdict) {
 	if s.told != nil && s.told.floor && !(v.by != nil && v.by.floor && v.by.Evidence == event.Realtime) {
 		s.told = nil
 	}
 	kept := s.looks[:0]
 	for i := range s.looks {
-		if s.looks[i].floor && !(v.by != nil && v.by.floor && v.by.At == s.looks[i].At) {
+		if s.looks[i].floor && !s.tells() && !(v.by != nil && v.by.floor && v.by.At == s.looks[i].At) {
 			continue
 		}
 		kept = append(kept, s.looks[i])

@@ -11,8 +11,9 @@ import (
 // remembers beside what it shows is given up once it is older.
 const Memory int64 = 3600e9
 
-// maxLooks bounds what a row remembers.
-const maxLooks = 8
+// MaxLooks is how many looks at a path a row remembers, and how many of its listings a directory: those of the last Memory, but
+// no more than the newest so many.
+const MaxLooks = 8
 
 // element is one piece of evidence on a path: what the kernel told last, or what one look showed.
 type element struct {
@@ -262,7 +263,7 @@ func (s *state) settle(name string, place *Place) {
 
 // forgetOld turns evidence from before Memory into the base of what came since.
 func (s *state) forgetOld() {
-	for len(s.looks) > 1 && (s.looks[0].At < s.looks[len(s.looks)-1].At-Memory || len(s.looks) > maxLooks) {
+	for len(s.looks) > 1 && (s.looks[0].At < s.looks[len(s.looks)-1].At-Memory || len(s.looks) > MaxLooks) {
 		s.forgetFirst()
 	}
 	if n := len(s.looks); n > 0 && s.told != nil && s.told.At < s.looks[n-1].At-Memory && s.holds(&s.looks[0]) {
@@ -357,7 +358,7 @@ func (s *state) trimJournal(ends Ends) {
 		if ends.endsLook(l.At, l.since(l.MtimeNs)) {
 			continue
 		}
-		old := l.At < newest-Memory || len(kept) >= maxLooks
+		old := l.At < newest-Memory || len(kept) >= MaxLooks
 		if old && slices.ContainsFunc(kept, func(k Listing) bool { return k.includes(l) }) {
 			continue
 		}
