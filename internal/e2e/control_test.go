@@ -85,7 +85,7 @@ func TestRemoteCare(t *testing.T) {
 	p.query = debug(p.env, "query", "--store", p.store, "--listen", "127.0.0.1:0", "--log-format", "json")
 	p.compact = debug(p.env, "compact", "--follow", "--store", p.store, "--view", "one")
 	p.ingestURL = p.ingest.says(readyURL, 0)
-	p.queryURL = p.query.says(regexp.MustCompile(`"msg":"query is ready","part":"query","url":"([^"]+)"`), 0)
+	p.queryURL = p.query.says(regexp.MustCompile(`"msg":"query is ready","part":"query",.*"url":"([^"]+)"`), 0)
 	one := server{"--url", p.queryURL, "--api-key", apiKey, "--view", "one"}
 	two := server{"--url", p.queryURL, "--api-key", apiKey, "--view", "two"}
 	care := func(args ...string) result {

@@ -124,9 +124,18 @@ func TestDamagedHead(t *testing.T) {
 	v := newVault(t)
 	key := layout.Head(viewID)
 	good := v.body(key)
+	newer, err := manifest.Decode(key, good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.Format = 9
+	ofNewer, err := newer.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, body := range map[string][]byte{
 		"empty": {}, "garbage": []byte("garbage\x00\xff"), "cut short": good[:len(good)/2], "of another view": v.body(layout.Head("other")),
-		"of a newer fustor": bytes.Replace(good, []byte(`"format":1`), []byte(`"format":9`), 1),
+		"of a newer fustor": ofNewer,
 	} {
 		t.Run(name, func(t *testing.T) {
 			v.with(key, body, func() {

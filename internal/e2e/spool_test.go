@@ -111,7 +111,7 @@ func (l *line) over(storeURL string) string {
 }
 
 // covered is what an agent says once it watches every directory; what happened before, while it was not there, it does not see.
-var covered = regexp.MustCompile(`msg="scan complete" scan=(cover|snapshot)`)
+var covered = regexp.MustCompile(`msg="scan complete" part=agent scan=(cover|snapshot)`)
 
 // TestFollowerIsKilledDuringAnOutage has a follower see changes that no one else's kernel tells of, while its store is
 // away, and be killed, again and again. No audit comes to help: what the view shows in the end was in the spool.
