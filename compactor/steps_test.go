@@ -24,7 +24,7 @@ func TestMergeStepsChangeNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		h := newHarness(t, dir, 0, Options{MaxDeltas: rapid.IntRange(1, 4).Draw(t, "deltas"), PartitionRows: int64(rapid.IntRange(1, 12).Draw(t, "partition"))})
+		h := newHarness(t, dir, 0, Options{MaxDeltas: rapid.IntRange(1, 4).Draw(t, "deltas"), PartitionRows: int64(rapid.IntRange(3, 12).Draw(t, "partition"))})
 		forgetful := rapid.Bool().Draw(t, "forgetful")
 		if forgetful {
 			config := viewconfig.Default(viewName)
@@ -36,8 +36,8 @@ func TestMergeStepsChangeNothing(t *testing.T) {
 		w := newWorld()
 		s := h.teller("one")
 		s.tell(w.listEvent("/", event.Snapshot))
-		for range rapid.IntRange(1, 12).Draw(t, "steps") {
-			for range rapid.SampledFrom([]int{1, 2, 40}).Draw(t, "changes") {
+		for range rapid.IntRange(1, 5).Draw(t, "steps") {
+			for range rapid.SampledFrom([]int{1, 2, 15}).Draw(t, "changes") {
 				s.tell(w.step(t)...)
 			}
 			s.send()
