@@ -10,11 +10,11 @@ ARG TARGETARCH
 ARG VERSION=0.1.0-dev
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/fustor ./cmd/fustor
 # What a new volume is mounted on gives it its owner: these are of the user below.
-RUN mkdir -p /out/root/data /out/root/state
+RUN mkdir -p /out/image/data /out/image/state
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build --chown=65532:65532 /out/root/ /
+COPY --from=build --chown=65532:65532 /out/image/ /
 COPY --from=build /out/fustor /usr/local/bin/fustor
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/fustor"]

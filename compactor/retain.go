@@ -118,7 +118,7 @@ type retention struct {
 // head is read, so that head is at least as new as everything listed.
 func (r *retention) versions() error {
 	var old []Removal
-	err := r.each(layout.Manifests(r.view), func(i store.Item, age time.Duration) error {
+	err := store.Each(r.ctx, r.c.o.Store, layout.Manifests(r.view), func(i store.Item, age time.Duration) error {
 		if age > r.c.o.History {
 			old = append(old, Removal{i.Key, i.Size, age, "version older than the history"}) // in the order of versions
 		}
@@ -160,7 +160,7 @@ func (r *retention) layers() error {
 		}
 	}
 	spare := r.c.o.History + r.c.o.Grace
-	return r.each(layout.Layers(r.view), func(i store.Item, age time.Duration) error {
+	return store.Each(r.ctx, r.c.o.Store, layout.Layers(r.view), func(i store.Item, age time.Duration) error {
 		name := path.Base(i.Key)
 		if age <= spare || keep[strings.TrimSuffix(name, path.Ext(name))] {
 			return nil
@@ -178,7 +178,7 @@ func (r *retention) segments() error {
 	if roster == nil {
 		roster = &session.Roster{}
 	}
-	return r.each(layout.AllSegments(r.view), func(i store.Item, age time.Duration) error {
+	return store.Each(r.ctx, r.c.o.Store, layout.AllSegments(r.view), func(i store.Item, age time.Duration) error {
 		_, id, seq, ok := layout.SplitSegment(i.Key)
 		if !ok || age <= r.c.o.Grace {
 			return nil
@@ -191,25 +191,6 @@ func (r *retention) segments() error {
 		}
 		return r.remove(Removal{i.Key, i.Size, age, "segment that is folded, or of a session that is over"})
 	})
-}
-
-// each calls f with every object under prefix and its age by the store's clock.
-func (r *retention) each(prefix string, f func(store.Item, time.Duration) error) error {
-	for after := ""; ; {
-		page, err := r.c.o.Store.List(r.ctx, prefix, after, 0)
-		if err != nil {
-			return fmt.Errorf("list %s: %w", prefix, err)
-		}
-		for _, item := range page.Items {
-			if err := f(item, page.Date.Sub(item.LastModified)); err != nil {
-				return err
-			}
-			after = item.Key
-		}
-		if !page.More || len(page.Items) == 0 {
-			return nil
-		}
-	}
 }
 
 func (r *retention) remove(o Removal) error {

@@ -138,25 +138,6 @@ func (a *Admin) Retain(ctx context.Context, view string, dry bool) ([]Removal, e
 	return removed, err
 }
 
-// each calls f with every object under a prefix, and its age by the store's clock.
-func (a *Admin) each(ctx context.Context, prefix string, f func(store.Item, time.Duration) error) error {
-	for after := ""; ; {
-		page, err := a.store.List(ctx, prefix, after, 0)
-		if err != nil {
-			return fmt.Errorf("list %s: %w", prefix, err)
-		}
-		for _, item := range page.Items {
-			if err := f(item, page.Date.Sub(item.LastModified)); err != nil {
-				return err
-			}
-			after = item.Key
-		}
-		if !page.More || len(page.Items) == 0 {
-			return nil
-		}
-	}
-}
-
 func cutExtension(key, prefix string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(key, prefix), ".json")
 }

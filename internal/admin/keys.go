@@ -84,7 +84,7 @@ func (a *Admin) key(hash string, r access.Record) Key {
 // who administer all views.
 func (a *Admin) Keys(ctx context.Context, scope access.Views) ([]Key, error) {
 	var hashes []string
-	err := a.each(ctx, layout.KeyConfigs, func(i store.Item, _ time.Duration) error {
+	err := store.Each(ctx, a.store, layout.KeyConfigs, func(i store.Item, _ time.Duration) error {
 		if hash := cutExtension(i.Key, layout.KeyConfigs); len(hash) > idLength {
 			hashes = append(hashes, hash)
 		}

@@ -112,7 +112,7 @@ func versionOf(m *manifest.Manifest) Version {
 func (a *Admin) storage(ctx context.Context, h *History, head *manifest.Manifest, chain map[string]bool) error {
 	oldest := layout.Manifest(h.View, h.Versions[len(h.Versions)-1].Version, "")
 	current := layout.Manifest(h.View, head.Version+1, "")
-	err := a.each(ctx, layout.Manifests(h.View), func(i store.Item, _ time.Duration) error {
+	err := store.Each(ctx, a.store, layout.Manifests(h.View), func(i store.Item, _ time.Duration) error {
 		h.Objects.Manifests.add(i.Size)
 		if i.Key > oldest && i.Key < current && !chain[i.Key] {
 			h.Orphans = append(h.Orphans, i.Key)
@@ -123,7 +123,7 @@ func (a *Admin) storage(ctx context.Context, h *History, head *manifest.Manifest
 		return err
 	}
 	layers := slices.Concat(head.Base, head.Deltas)
-	err = a.each(ctx, layout.Layers(h.View), func(i store.Item, _ time.Duration) error {
+	err = store.Each(ctx, a.store, layout.Layers(h.View), func(i store.Item, _ time.Duration) error {
 		h.Objects.Layers.add(i.Size)
 		name := path.Base(i.Key)
 		id, _, _ := strings.Cut(name, ".")
@@ -135,7 +135,7 @@ func (a *Admin) storage(ctx context.Context, h *History, head *manifest.Manifest
 	if err != nil {
 		return err
 	}
-	return a.each(ctx, layout.AllSegments(h.View), func(i store.Item, _ time.Duration) error {
+	return store.Each(ctx, a.store, layout.AllSegments(h.View), func(i store.Item, _ time.Duration) error {
 		h.Objects.Segments.add(i.Size)
 		_, id, seq, ok := layout.SplitSegment(i.Key)
 		if progress, known := head.Sessions[id]; ok && known && seq >= progress.Next && !progress.Broken {

@@ -40,7 +40,7 @@ type View struct {
 // Views are those that scope has, by name.
 func (a *Admin) Views(ctx context.Context, scope access.Views) ([]View, error) {
 	names := map[string]bool{}
-	err := a.each(ctx, layout.ViewConfigs, func(i store.Item, _ time.Duration) error {
+	err := store.Each(ctx, a.store, layout.ViewConfigs, func(i store.Item, _ time.Duration) error {
 		names[cutExtension(i.Key, layout.ViewConfigs)] = true
 		return nil
 	})
@@ -229,7 +229,7 @@ func (a *Admin) DeleteView(ctx context.Context, view string) (objects int, err e
 		objects++
 		return nil
 	}
-	err = a.each(ctx, layout.View(view), func(i store.Item, _ time.Duration) error {
+	err = store.Each(ctx, a.store, layout.View(view), func(i store.Item, _ time.Duration) error {
 		if i.Key == layout.Roster(view) {
 			return nil
 		}
