@@ -19,16 +19,25 @@ import (
 
 // doubt is a kind of doubtful rows.
 type doubt struct {
-	// group reports whether a row group may have such rows.
-	group func(g *layer.Group) bool
+	// marks reports whether rows with these marks may be such rows.
+	marks func(m layer.Marks) bool
 	// row reports whether row i of a block is one. Columns are decoded once a block.
 	rows func(b *layer.Block) (func(i int) bool, error)
+}
+
+// layer and group report whether a layer and a row group may have such rows. A layer that does not say may.
+func (d doubt) layer(i *layer.Info) bool  { return i.Marks == nil || d.marks(*i.Marks) }
+func (d doubt) group(g *layer.Group) bool { return d.marks(g.Marks()) }
+
+// anyDoubt are all doubtful rows at a time.
+func anyDoubt(now int64) doubt {
+	return doubt{marks: func(m layer.Marks) bool { return m.AgentMissing > 0 || m.SuspectUntilNs > now }}
 }
 
 // suspects are the files that may still be written to at a time.
 func suspects(now int64) doubt {
 	return doubt{
-		group: func(g *layer.Group) bool { return g.SuspectUntilNs > now },
+		marks: func(m layer.Marks) bool { return m.SuspectUntilNs > now },
 		rows: func(b *layer.Block) (func(int) bool, error) {
 			c, err := numbers(b, layer.ColumnSuspectUntilNs, layer.ColumnRemoved, layer.ColumnType)
 			return func(i int) bool {
@@ -41,7 +50,7 @@ func suspects(now int64) doubt {
 // blindSpots are additions and changes, or deletions, that no kernel reported.
 func blindSpots(deletions bool) doubt {
 	return doubt{
-		group: func(g *layer.Group) bool { return g.AgentMissing > 0 },
+		marks: func(m layer.Marks) bool { return m.AgentMissing > 0 },
 		rows: func(b *layer.Block) (func(int) bool, error) {
 			c, err := numbers(b, layer.ColumnAgentMissing, layer.ColumnRemoved)
 			return func(i int) bool { return c[0].At(i) != 0 && (c[1].At(i) != 0) == deletions }, err
@@ -69,11 +78,10 @@ func (v *version) doubtful(ctx context.Context, root *evidence.Row, d doubt, use
 	if root.Parent == "" {
 		from = layer.Key{} // the root's own row
 	}
-	any, err := v.anyGroup(ctx, from, end, d.group)
-	if err != nil || !any {
+	c, err := v.doubtCursor(ctx, from, end, d)
+	if err != nil || c == nil {
 		return err
 	}
-	c := v.view.Cursor(ctx).Until(end).ReadAhead(streamAhead).SkipBase(func(g *layer.Group) bool { return !d.group(g) })
 	for ok := c.Seek(from); ok; ok = c.NextSpan() {
 		b, first, to := c.Span()
 		if g := b.Group(); !d.group(&g) {

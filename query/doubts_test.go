@@ -2,13 +2,18 @@ package query
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
 )
 
 // doubtfulView is a base of rows, of which few are doubtful, and a delta that clears one mark and sets another.
@@ -165,5 +170,63 @@ func TestFreshnessHeaders(t *testing.T) {
 				t.Errorf("%s: %v", c, h)
 			}
 		}
+	}
+}
+
+// Partitions without a mark are not even looked at, so that the totals of everything cost the same however many there are.
+func TestUnmarkedLayersAreNotRead(t *testing.T) {
+	f := newFixture(t)
+	var base []layer.Info
+	var all []evidence.Row
+	rng := rand.New(rand.NewPCG(1, 1)) // names without a pattern make indexes that do not fit into head
+	for part := range 20 {
+		for i := range 1200 {
+			all = append(all, file(fmt.Sprintf("/d%02d/f%04d-%016x", part, i, rng.Uint64()), 1))
+		}
+	}
+	marked := file("/d07/f0003", 1)
+	marked.AgentMissing = true
+	rows := treeOf(all...)
+	for len(rows) > 0 {
+		n := min(len(rows), 1200)
+		base, rows = append(base, f.layer(testView, rows[:n])), rows[n:]
+	}
+	reads := func() uint64 {
+		st := store.Count(f.st)
+		s, err := New(Options{Store: st, Authenticator: f.server.keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("GET", viewURL("stats"), nil)
+		req.Header.Set("X-API-Key", queryKey)
+		answer := httptest.NewRecorder()
+		s.Handler().ServeHTTP(answer, req)
+		if want := `"has_blind_spot":` + fmt.Sprint(len(f.last[testView].Deltas) == 1); !strings.Contains(answer.Body.String(), want) {
+			t.Fatalf("not %s: %s", want, answer.Body)
+		}
+		return st.Counts().Get
+	}
+	f.commit(testView, func(m *manifest.Manifest) { m.Base = base })
+	if n := reads(); n > 4 {
+		t.Errorf("%d reads without a mark", n)
+	}
+	f.delta(testView, []evidence.Row{marked})
+	if n := reads(); n > 6 {
+		t.Errorf("%d reads where a delta has a mark", n)
+	}
+	marked.AgentMissing = false
+	f.delta(testView, []evidence.Row{marked})
+	if n := reads(); n > 7 {
+		t.Errorf("%d reads where a delta clears the mark of another", n)
+	}
+	// A version of before says nothing of marks: everything is looked at, and the answer is the same.
+	f.commit(testView, func(m *manifest.Manifest) {
+		m.Base = slices.Clone(m.Base)
+		for i := range m.Base {
+			m.Base[i].Marks = nil
+		}
+	})
+	if n := reads(); n < 20 {
+		t.Errorf("%d reads where layers do not say", n)
 	}
 }

@@ -185,7 +185,13 @@ func change(old, new []evidence.Row) []evidence.Row {
 // layer writes rows as a layer, of small row groups so that several take part.
 func (f *fixture) layer(view string, rows []evidence.Row) layer.Info {
 	f.t.Helper()
-	w := layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: 16, SearchSpan: 1})
+	return f.layerOf(view, rows, layer.WriterOptions{RowsPerGroup: 16, SearchSpan: 1})
+}
+
+func (f *fixture) layerOf(view string, rows []evidence.Row, o layer.WriterOptions) layer.Info {
+	f.t.Helper()
+	o.ID = ulid.Make().String()
+	w := layer.NewWriter(o)
 	for i := range rows {
 		if err := w.Append(&rows[i]); err != nil {
 			f.t.Fatal(err)

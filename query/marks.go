@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,16 +28,29 @@ func (m *marks) suspects(now int64) (n, until int64) {
 	return int64(len(m.ends) - i), until
 }
 
-// marks reads what is doubtful of a path and everything below it. Row groups that have no mark are not read; those of
-// the whole version are read once.
-func (v *version) marks(ctx context.Context, root *evidence.Row, now int64) (*marks, error) {
-	if root.Parent != "" {
-		return v.readMarks(ctx, root, now)
+// of are the marks of a row, where m are those of what is below its path.
+func (m *marks) of(row *evidence.Row, now int64) *marks {
+	own := &marks{blindSpot: row.AgentMissing}
+	switch {
+	case row.Type == event.Directory:
+		own.blindSpot, own.ends = own.blindSpot || m.blindSpot, m.ends
+	case row.Type == event.File && row.SuspectUntil > now:
+		own.ends = []int64{row.SuspectUntil}
+	}
+	return own
+}
+
+// marks reads what is doubtful of everything below a path. Row groups that have no mark are not read; those of the whole
+// version are read once.
+func (v *version) marks(ctx context.Context, path string, now int64) (*marks, error) {
+	parent := strings.TrimSuffix(path, "/") + "/"
+	if path != "/" {
+		return v.readMarks(ctx, parent, now)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.found == nil {
-		found, err := v.readMarks(ctx, root, now)
+		found, err := v.readMarks(ctx, parent, now)
 		if err != nil {
 			return nil, err
 		}
@@ -45,24 +59,16 @@ func (v *version) marks(ctx context.Context, root *evidence.Row, now int64) (*ma
 	return v.found, nil
 }
 
-func (v *version) readMarks(ctx context.Context, root *evidence.Row, now int64) (*marks, error) {
-	m := &marks{blindSpot: root.AgentMissing}
-	if root.Type != event.Directory {
-		if root.SuspectUntil > now && root.Type == event.File {
-			m.ends = append(m.ends, root.SuspectUntil)
-		}
-		return m, nil
-	}
-	parent := root.ChildParent()
-	unmarked := func(g *layer.Group) bool { return g.AgentMissing == 0 && g.SuspectUntilNs <= now }
-	any, err := v.anyGroup(ctx, layer.Key{Parent: parent}, subtreeEnd(parent), func(g *layer.Group) bool { return !unmarked(g) })
-	if err != nil || !any {
+func (v *version) readMarks(ctx context.Context, parent string, now int64) (*marks, error) {
+	m := &marks{}
+	d := anyDoubt(now)
+	c, err := v.doubtCursor(ctx, layer.Key{Parent: parent}, subtreeEnd(parent), d)
+	if err != nil || c == nil {
 		return m, err
 	}
-	c := v.view.Cursor(ctx).Until(subtreeEnd(parent)).ReadAhead(streamAhead).SkipBase(unmarked)
 	for ok := c.Seek(layer.Key{Parent: parent}); ok; ok = c.NextSpan() {
 		b, from, to := c.Span()
-		if g := b.Group(); unmarked(&g) {
+		if g := b.Group(); !d.group(&g) {
 			continue
 		}
 		if err := m.add(b, from, to, now); err != nil {
@@ -104,12 +110,16 @@ func (m *marks) add(b *layer.Block, from, to int, now int64) error {
 	return nil
 }
 
-// anyGroup reports whether a row group that may have keys from from up to until, in whatever layer, is as asked.
-func (v *version) anyGroup(ctx context.Context, from, until layer.Key, is func(*layer.Group) bool) (bool, error) {
-	layers := slices.Concat(v.view.Deltas(), v.view.Base())
-	layers = slices.DeleteFunc(layers, func(l *layer.Layer) bool {
+// doubtCursor goes through the row groups with keys from from up to until that may have doubtful rows, and the deltas' over
+// them. It is nil where no row group may have any. Only indexes of layers are read that may.
+func (v *version) doubtCursor(ctx context.Context, from, until layer.Key, d doubt) (*layer.Cursor, error) {
+	view := v.view.Within(from, until, d.layer)
+	if view == nil {
+		return nil, nil
+	}
+	layers := slices.DeleteFunc(slices.Concat(view.Deltas(), view.Base()), func(l *layer.Layer) bool {
 		info := l.Info()
-		return info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0
+		return !d.layer(&info)
 	})
 	groups := make([][]layer.Group, len(layers))
 	g, gctx := errgroup.WithContext(ctx)
@@ -121,14 +131,14 @@ func (v *version) anyGroup(ctx context.Context, from, until layer.Key, is func(*
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return false, v.fail(err)
+		return nil, v.fail(err)
 	}
 	for i := range groups {
 		for j := range groups[i] {
-			if g := &groups[i][j]; g.Last.Compare(from) >= 0 && g.First.Compare(until) < 0 && is(g) {
-				return true, nil
+			if g := &groups[i][j]; g.Last.Compare(from) >= 0 && g.First.Compare(until) < 0 && d.group(g) {
+				return view.Cursor(ctx).Until(until).ReadAhead(streamAhead).SkipBase(func(g *layer.Group) bool { return !d.group(g) }), nil
 			}
 		}
 	}
-	return false, nil
+	return nil, nil
 }

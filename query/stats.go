@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -70,22 +72,30 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	if s.notModified(w, r, v.m) {
 		return nil
 	}
-	row, err := v.lookup(r.Context(), path)
-	if err != nil {
-		return err
-	}
+	// What does not wait for each other is asked at once: a cold answer is three rounds of requests.
 	now := s.clock.nowNs()
-	doubtful, err := v.marks(r.Context(), row, now)
-	if err != nil {
+	var row *evidence.Row
+	var below *marks
+	var leader string
+	g, ctx := errgroup.WithContext(r.Context())
+	g.Go(func() (err error) {
+		row, err = v.lookup(ctx, path)
+		return err
+	})
+	g.Go(func() (err error) {
+		below, err = v.marks(ctx, path, now)
+		return err
+	})
+	g.Go(func() (err error) {
+		leader, err = s.leaders.of(ctx, view)
+		return explain(view, err)
+	})
+	if err := g.Wait(); err != nil {
 		return err
 	}
+	doubtful := below.of(row, now)
 	a := statsOf(v.m, row, now)
-	a.HasBlindSpot = doubtful.blindSpot
-	leader, err := s.leaders.of(r.Context(), view)
-	if err != nil {
-		return explain(view, err)
-	}
-	a.HasLeader = leader != ""
+	a.HasBlindSpot, a.HasLeader = doubtful.blindSpot, leader != ""
 	var until int64
 	a.Suspects, until = doubtful.suspects(now)
 	body, err := json.Marshal(a)

@@ -357,10 +357,11 @@ func (x *index) check(info *Info) error {
 	if x.id != info.ID {
 		return fmt.Errorf("the index of another layer, %q", strings.ToValidUTF8(x.id, "?"))
 	}
-	removed := int64(0)
+	removed, marks := int64(0), Marks{}
 	for i := range x.groups {
 		g := &x.groups[i]
 		removed += int64(g.Removed)
+		marks.add(g)
 		if g.First.Compare(g.Last) > 0 || i > 0 && x.groups[i-1].Last.Compare(g.First) >= 0 {
 			return errors.New("the index is out of order")
 		}
@@ -368,6 +369,9 @@ func (x *index) check(info *Info) error {
 	if len(x.groups) == 0 || x.rows != info.Rows || removed != info.Removed || x.bytes != info.Bytes ||
 		x.groups[0].First != info.First || x.groups[len(x.groups)-1].Last != info.Last {
 		return errors.New("the index does not fit what the manifest says of the layer")
+	}
+	if info.Marks != nil && marks != *info.Marks {
+		return errors.New("the index does not fit the marks that the manifest has of the layer")
 	}
 	return nil
 }

@@ -63,6 +63,23 @@ type Info struct {
 	// Index is the layer's index itself where it is small; otherwise it is an object of IndexBytes beside the layer.
 	Index      []byte `json:"index,omitempty"`
 	IndexBytes int64  `json:"index_bytes,omitempty"`
+	// Marks are of its rows, removed ones included; nil where the layer is older than they are.
+	Marks *Marks `json:"marks,omitempty"`
+}
+
+// Marks sum up what is doubtful of a layer, so that those without a doubtful row need no look.
+type Marks struct {
+	AgentMissing   int64 `json:"agent_missing,omitempty"`    // rows with the mark
+	SuspectUntilNs int64 `json:"suspect_until_ns,omitempty"` // the latest; 0 if none ever was suspect
+}
+
+// Marks are those of a row group.
+func (g *Group) Marks() Marks { return Marks{int64(g.AgentMissing), g.SuspectUntilNs} }
+
+func (m *Marks) add(g *Group) {
+	of := g.Marks()
+	m.AgentMissing += of.AgentMissing
+	m.SuspectUntilNs = max(m.SuspectUntilNs, of.SuspectUntilNs)
 }
 
 // Covers reports whether k lies between the layer's first and last key.

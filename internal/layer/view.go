@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,30 @@ func OpenView(st store.Store, view string, base, deltas []Info, c *Cache) (*View
 // Base are the base partitions in key order, Deltas the deltas, the newest first.
 func (v *View) Base() []*Layer   { return v.base }
 func (v *View) Deltas() []*Layer { return v.deltas }
+
+// Within is the view of those layers with keys from from up to until that may have what is looked for, and of the deltas
+// over them, which may have newer rows. It is nil if no layer may.
+func (v *View) Within(from, until Key, may func(*Info) bool) *View {
+	out := &View{}
+	keep := func(l *Layer, older bool) bool {
+		return l.info.Last.Compare(from) >= 0 && l.info.First.Compare(until) < 0 && (older || may(&l.info))
+	}
+	for _, l := range v.base {
+		if keep(l, false) {
+			out.base = append(out.base, l)
+		}
+	}
+	for i := len(v.deltas) - 1; i >= 0; i-- {
+		if keep(v.deltas[i], len(out.base)+len(out.deltas) > 0) {
+			out.deltas = append(out.deltas, v.deltas[i])
+		}
+	}
+	if len(out.base)+len(out.deltas) == 0 {
+		return nil
+	}
+	slices.Reverse(out.deltas)
+	return out
+}
 
 // Load reads the indexes of all layers, in parallel.
 func (v *View) Load(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ const (
 	MaxRowsPerGroup = 64 << 10
 	// maxGroupText ends a row group early, bytes of distinct parents, names and targets.
 	maxGroupText = 4 << 20
+	// maxGroupBytes is how long a row group of more than one row may be: a cold list reads three of them, and half a
+	// megabyte at most. One in a hundred has names, sizes and times that compress so badly.
+	maxGroupBytes = 160 << 10
 )
 
 // WriterOptions say how a layer is written.
@@ -215,7 +219,6 @@ func (w *Writer) flush() error {
 	if w.err != nil || w.pending.rows == 0 {
 		return w.err
 	}
-	w.column().addNames(textIn(w.pending.names), w.pending.offsets)
 	start := len(w.data)
 	data, g := w.pending.encode(w.encoder, w.data)
 	w.data = data
@@ -224,9 +227,28 @@ func (w *Writer) flush() error {
 		w.err = fmt.Errorf("encode a row group: %w", err)
 		return w.err
 	}
+	if g.Bytes > maxGroupBytes && g.Rows > 1 {
+		raw := RawGroup{Group: g, Data: bytes.Clone(w.data[start:])}
+		w.data = w.data[:start]
+		return w.halve(raw)
+	}
+	w.column().addNames(textIn(w.pending.names), w.pending.offsets)
 	w.pending.reset()
 	w.add(g, chunks)
 	return w.err
+}
+
+// halve makes two row groups of one that is too long.
+func (w *Writer) halve(raw RawGroup) error {
+	w.pending.reset()
+	b, err := decodeBlock(raw)
+	for from, half := 0, raw.Rows/2; err == nil && from < raw.Rows; from, half = half, raw.Rows {
+		if err = w.pending.addBlock(b, from, half); err == nil {
+			err = w.flush()
+		}
+	}
+	w.err = err
+	return err
 }
 
 // column is the search index's column of the next row group.
@@ -287,8 +309,11 @@ func (w *Writer) Finish() (Built, error) {
 	}
 	out := Built{Data: data, Info: Info{
 		ID: w.o.ID, First: w.groups[0].First, Last: w.groups[len(w.groups)-1].Last,
-		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)),
+		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)), Marks: &Marks{},
 	}}
+	for i := range w.groups {
+		out.Info.Marks.add(&w.groups[i])
+	}
 	x := index{id: w.o.ID, bytes: out.Info.Bytes, rows: w.rows, groups: w.groups, search: search}
 	encoded, err := x.encode()
 	if err != nil {
