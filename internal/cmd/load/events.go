@@ -193,26 +193,15 @@ func put(ev event.Event, size int64, now time.Time) event.Event {
 	return ev
 }
 
+// segment sends what is queued, with a marker that nothing else touches, and tells watch.
 func (l *load) segment(ctx context.Context, seq uint64, queue []event.Event) error {
 	now := time.Now()
 	s := &sent{marker: fmt.Sprintf("/load-%s-%d", l.session, seq)}
 	queue = append(queue, put(event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: now.UnixNano(), Path: s.marker, Atomic: true}, 1, now))
-	var b bytes.Buffer
-	w, err := event.NewWriter(&b, event.Header{View: l.view, Session: l.session, Agent: "load", Source: "fs://load/srv/data",
-		Seq: seq, Term: l.term, CreatedAt: now.UnixNano(), Nonce: rand.Text(), SkewKnown: true, Local: true})
-	if err != nil {
-		return err
-	}
 	for i := range queue {
 		s.times = append(s.times, time.Unix(0, queue[i].ObservedAt))
-		if err := w.Add(&queue[i]); err != nil {
-			return err
-		}
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	if _, err := l.agent.Create(ctx, layout.Segment(l.view, l.session, seq), b.Bytes()); err != nil {
+	if err := l.write(ctx, seq, queue); err != nil {
 		return err
 	}
 	if l.wake != nil {
@@ -220,6 +209,26 @@ func (l *load) segment(ctx context.Context, seq uint64, queue []event.Event) err
 	}
 	l.written <- s
 	return nil
+}
+
+// write makes a segment of events.
+func (l *load) write(ctx context.Context, seq uint64, events []event.Event) error {
+	var b bytes.Buffer
+	w, err := event.NewWriter(&b, event.Header{View: l.view, Session: l.session, Agent: "load", Source: "fs://load/srv/data",
+		Seq: seq, Term: l.term, CreatedAt: time.Now().UnixNano(), Nonce: rand.Text(), SkewKnown: true, Local: true})
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		if err := w.Add(&events[i]); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_, err = l.agent.Create(ctx, layout.Segment(l.view, l.session, seq), b.Bytes())
+	return err
 }
 
 // watch asks for each segment's last event until it shows.

@@ -1,9 +1,12 @@
 // Load puts a view under load and says what that costs. `load events` sends realtime events at a set rate, as an agent
-// would, into a view that this process folds and serves at the same time; `load queries` asks as fast as it can.
+// would, into a view that this process folds and serves at the same time; `load queries` asks as fast as it can; `load
+// questions` asks one thing at a time, cold and warm; `load folds` has single changes folded.
 //
 //	go run ./internal/cmd/gentree -rows 10000000 -store file:///tmp/big -view v
 //	go run ./internal/cmd/load events -store file:///tmp/big -view v -rate 1000 -for 10m
 //	go run ./internal/cmd/load queries -store file:///tmp/big -view v -clients 1,8,64 -for 10s
+//	go run ./internal/cmd/load questions -store file:///tmp/big -view v -delay 20ms
+//	go run ./internal/cmd/load folds -store file:///tmp/big -view v
 //
 // With -csv they print a table for plots instead of one for people. docs/benchmarks.md has what they said.
 package main
@@ -30,9 +33,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{"events": events, "queries": queries}
+	commands := map[string]func(context.Context, []string) error{
+		"events": events, "queries": queries, "questions": questions, "folds": folds}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: load events|queries -store URL -view VIEW … (-h shows the rest)")
+		fmt.Fprintln(os.Stderr, "usage: load events|queries|questions|folds -store URL -view VIEW … (-h shows the rest)")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
@@ -134,7 +138,7 @@ func (t *table) line(cells ...string) {
 		return
 	}
 	for _, c := range cells {
-		fmt.Printf("%13s", c)
+		fmt.Printf("%15s", c)
 	}
 	fmt.Println()
 }
