@@ -3,6 +3,8 @@
 //
 //	go run ./internal/cmd/gentree -rows 100000000 -store file:///tmp/big -view v -seed 1
 //	fustor query --store file:///tmp/big --api-key secret
+//
+// With -dir in place of -store it makes a real directory of the same tree, of files without content.
 package main
 
 import (
@@ -29,13 +31,20 @@ import (
 
 func main() {
 	w := writer{}
+	dir := flag.String("dir", "", "make a real tree in this new directory, and no view")
 	url := flag.String("store", "", "store to write into, as `URL`: file:///dir, s3://…, minio://…")
 	flag.StringVar(&w.view, "view", "default", "view to make; it must not exist")
 	flag.IntVar(&w.options.Rows, "rows", 1_000_000, "rows, the root's included")
 	flag.Uint64Var(&w.options.Seed, "seed", 1, "the same seed gives the same rows")
 	flag.Int64Var(&w.partition, "partition", 1<<20, "rows of a base partition")
 	flag.Parse()
-	if err := w.run(context.Background(), *url); err != nil {
+	var err error
+	if *dir != "" {
+		err = makeTree(*dir, w.options)
+	} else {
+		err = w.run(context.Background(), *url)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gentree:", err)
 		os.Exit(1)
 	}
