@@ -12,7 +12,7 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e e2e-long soak servers lint bench generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e e2e-long soak servers lint bench scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for lar
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./internal/layer ./internal/event ./agent ./internal/client ./internal/store/suite
 	go run ./internal/cmd/sidebyside bin/fustor "$(TREE)"
 	go run ./internal/cmd/agentload bin/fustor
+
+scale: servers ## measures how costs grow with the view, up to 100 M rows (docs/benchmarks/scale.sh)
+	docs/benchmarks/scale.sh
 
 generate: ## regenerates segment.pb.go and the command reference in docs/cli.md
 	$(BUF) lint
