@@ -1,5 +1,6 @@
-// Sidebyside asks one real tree the same questions with find(1), du(1) and with Fustor, in turn, and prints the medians
-// and the ratios pair by pair as a Markdown table. `make bench` runs it; docs/benchmarks.md has its tables.
+// Sidebyside asks one real tree the same questions with find(1), du(1), fd(1), plocate(1) and with Fustor, in turn, and
+// prints the medians and the ratios pair by pair as a Markdown table. A tool that is not installed is named and left out.
+// `make bench` runs it; docs/benchmarks.md has its tables.
 //
 //	sidebyside FUSTOR DIR [PAIRS]
 package main
@@ -55,19 +56,53 @@ func run(args []string) error {
 	defer stop()
 	fmt.Printf("%s: first scan, folded and ready to answer, after %.2f s\n\n", dir, took.Seconds())
 	fmt.Println("| question | tool | s | Fustor | s | Fustor / tool, median (min–max) |\n|---|---|---|---|---|---|")
+	names, indexed, err := locateIndex(dir, data)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "SKIPPED plocate:", err)
+	} else {
+		fmt.Printf("| an index, of names alone and not kept up | `updatedb` | %.3f | `fustor up` | %.3f | %.3f, once |\n",
+			indexed.Seconds(), took.Seconds(), took.Seconds()/indexed.Seconds())
+	}
 	ask := func(words ...string) []string { return append([]string{fustor}, append(words, "--data", data)...) }
 	for _, q := range []question{
 		{"every entry with type, size, mtime", []string{"find", dir, "-printf", `%p %y %s %T@\n`}, ask("find", "/", "--json")},
 		{"every path", []string{"find", dir}, ask("find", "/")},
-		{"names by glob", []string{"find", dir, "-name", "*.so*"}, ask("search", "*.so*", "--json")},
+		{"names by glob", []string{"find", dir, "-name", "*.so*"}, ask("search", "*.so*")},
+		{"names by glob", []string{"fdfind", "--unrestricted", "--glob", "*.so*", dir}, ask("search", "*.so*")},
+		{"names by glob", slices.Concat(names, []string{"--basename", "*.so*"}), ask("search", "*.so*")},
+		{"names with a part, few", []string{"find", dir, "-name", "*readme.txt*"}, ask("search", "readme.txt")},
+		{"names with a part, few", slices.Concat(names, []string{"--basename", "readme.txt"}), ask("search", "readme.txt")},
 		{"files newer than a day", []string{"find", dir, "-type", "f", "-mtime", "-1"}, ask("search", "*", "--type", "f", "--newer-than", "1d", "--json")},
 		{"the size of the whole", []string{"du", "-s", "--apparent-size", dir}, ask("du", "/")},
 	} {
+		if len(q.theirs) == 0 || q.theirs[0] == "--basename" {
+			continue // it is not here, as was said
+		}
+		if _, err := exec.LookPath(q.theirs[0]); err != nil {
+			fmt.Fprintf(os.Stderr, "SKIPPED %s: not installed\n", q.theirs[0])
+			continue
+		}
 		if err := compare(q, pairs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// locateIndex makes plocate's index of dir, and returns the command that asks it.
+func locateIndex(dir, data string) (command []string, took time.Duration, err error) {
+	updatedb, err := exec.LookPath("updatedb.plocate")
+	if err != nil {
+		return nil, 0, err
+	}
+	db := filepath.Join(data, "plocate.db")
+	began := time.Now()
+	out, err := exec.Command(updatedb, "-l", "no", "-U", dir, "-o", db,
+		"--prunepaths", "", "--prunefs", "", "--prunenames", "", "--prune-bind-mounts", "no").CombinedOutput()
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %s", err, out)
+	}
+	return []string{"plocate", "--database", db}, time.Since(began), nil
 }
 
 // up starts fustor on dir and waits until it can answer.
@@ -126,7 +161,8 @@ func timed(words []string) (seconds float64, err error) {
 	} else if _, err := io.Copy(io.Discard, out); err != nil {
 		return 0, err
 	}
-	if err := cmd.Wait(); err != nil {
+	// plocate, like grep, exits with 1 where there is no match.
+	if err := cmd.Wait(); err != nil && (words[0] != "plocate" || cmd.ProcessState.ExitCode() != 1) {
 		return 0, fmt.Errorf("%q: %w", words, err)
 	}
 	return time.Since(began).Seconds(), nil
