@@ -217,6 +217,21 @@ func testAttributesOfDirectoriesAndFiles(t *testing.T, method string) {
 	}
 }
 
+// TestMtimeAloneIsSet: setting the mtime and leaving the atime alone, as rsync does, is to the kernel a modification, also of
+// a directory. inotify tells of it in the directory above; the root has none, and fanotify tells it of the directory itself.
+func TestMtimeAloneIsSet(t *testing.T) { onEach(t, testMtimeAloneIsSet) }
+
+func testMtimeAloneIsSet(t *testing.T, method string) {
+	r := newRig(t, method, nil)
+	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
+	r.coverAll(t)
+	old := time.Unix(1_000_000_000, 5)
+	for _, p := range []string{"/d", "/"} {
+		must(t, os.Chtimes(filepath.Join(r.root, p), time.Time{}, old))
+		r.sees(t, p, func(ev event.Event) bool { return isPut(p, true)(ev) && ev.Entry.MtimeNs == old.UnixNano() })
+	}
+}
+
 // TestReplacedDirectoryTakesItsContentAlong: nothing of the old directory may survive under the new one's name.
 func TestReplacedDirectoryTakesItsContentAlong(t *testing.T) {
 	onEach(t, testReplacedDirectoryTakesItsContentAlong)
