@@ -9,6 +9,9 @@ import (
 // handle takes one notice into the model and the hints. The lock is held.
 func (w *Watcher) handle(n *Notice) {
 	dir := w.model.byWatch[n.Watch]
+	if n.Op&OpIgnored != 0 {
+		w.model.lost(n.Watch)
+	}
 	if dir == nil {
 		if dir = w.budget.leaving[n.Watch]; n.Op&OpIgnored != 0 {
 			delete(w.budget.leaving, n.Watch) // as it was given up
