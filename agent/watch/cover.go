@@ -392,6 +392,10 @@ func (w *Watcher) checkRoot() {
 	if !w.isLost() {
 		w.loseRoot(fmt.Errorf("%s was replaced by another directory", w.cfg.Root))
 	}
+	if c, ok := w.notifier.(*chooser); ok {
+		c.again()
+		w.queue.take() // what the one before has told
+	}
 	w.mu.Lock()
 	w.model.drop(w.model.root, w.notifier)
 	for n := range w.model.orphans {
