@@ -281,7 +281,11 @@ func (w *Watcher) short(err error) {
 	}
 	w.limit.logged = true
 	if errors.Is(err, ErrRefused) {
-		w.cfg.Logger.Warn("a file system below the root cannot be watched; audits find what changes there", "reason", reasonOf(err))
+		attributes := []any{"reason", reasonOf(err)}
+		if method, _ := w.notifier.Method(); method == "fanotify" {
+			attributes = append(attributes, "hint", "--watch inotify takes more file systems, and a watch a directory")
+		}
+		w.cfg.Logger.Warn("a file system cannot be watched; audits find what changes there", attributes...)
 		return
 	}
 	w.cfg.Logger.Warn("there are more directories than watches; those that were active last are watched, the others audited",
