@@ -116,7 +116,7 @@ func (w *Watcher) seated(n *node, active int64, fresh bool) {
 // evict gives up a directory's watch. It stays known, and notices that the kernel has made until now still count.
 func (w *Watcher) evict(n *node) {
 	id := n.watch
-	w.notifier.Remove(id)
+	w.model.giveUp(id, w.notifier)
 	delete(w.model.byWatch, id)
 	n.watch = NoWatch
 	if w.budget.leaving == nil {

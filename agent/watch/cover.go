@@ -70,7 +70,7 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, error) {
 	info, err := d.Info()
 	if err != nil {
-		return w.covered(root, false, err, NoWatch, path, info)
+		return w.covered(root, false, err, taken{id: NoWatch}, path, info)
 	}
 	w.mu.Lock()
 	blind := w.blind
@@ -78,10 +78,20 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, er
 	if blind {
 		return anywhere{}, nil
 	}
-	id, err := w.watch(d, path, info)
-	if err != nil {
-		return nil, err
+	for {
+		got, err := w.watch(d, path, info)
+		if err != nil {
+			return nil, err
+		}
+		p, err := w.coverWith(root, got, path, info)
+		if !errors.Is(err, errGivenUp) {
+			return p, err
+		}
 	}
+}
+
+// coverWith is Cover once there is a watch.
+func (w *Watcher) coverWith(root tree.Root, got taken, path string, info tree.Info) (scan.Place, error) {
 	const optimistic = 4
 	for try := 0; ; try++ {
 		w.mu.Lock()
@@ -97,23 +107,26 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, er
 			w.mu.Unlock()
 			continue // a directory moved meanwhile, perhaps this one
 		}
-		p, err := w.covered(root, same, err, id, path, info)
+		p, err := w.covered(root, same, err, got, path, info)
 		w.mu.Unlock()
 		return p, err
 	}
 }
 
 // covered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it.
-func (w *Watcher) covered(root tree.Root, same bool, err error, id WatchID, path string, info tree.Info) (scan.Place, error) {
+func (w *Watcher) covered(root tree.Root, same bool, err error, got taken, path string, info tree.Info) (scan.Place, error) {
 	if err == nil && same {
 		var n *node
-		if n, err = w.enterModel(path, id, info); err == nil {
+		if n, err = w.enterModel(path, got, info); err == nil {
 			n.reading++
 			return &place{w: w, root: root, node: n, since: w.model.moves}, nil
 		}
+		if errors.Is(err, errGivenUp) {
+			return nil, err
+		}
 	}
-	if id != NoWatch && w.model.byWatch[id] == nil {
-		w.notifier.Remove(id)
+	if got.id != NoWatch && w.model.byWatch[got.id] == nil {
+		w.model.giveUp(got.id, w.notifier)
 	}
 	if err == nil || errors.Is(err, scan.ErrMoved) || tree.Gone(err) {
 		return nil, scan.ErrMoved
@@ -121,12 +134,26 @@ func (w *Watcher) covered(root tree.Root, same bool, err error, id WatchID, path
 	return nil, err
 }
 
-// enterModel enters a directory into the model. The lock is held.
-func (w *Watcher) enterModel(path string, id WatchID, info tree.Info) (*node, error) {
+// taken is a watch, and what model.givenUp was before it was asked for. A directory that has a watch already gets the same one,
+// which whoever had it may give up before it is entered into the model again: then nothing would be heard of the directory.
+type taken struct {
+	id    WatchID
+	since uint64
+}
+
+// errGivenUp: the watch may be one that was given up meanwhile; ask for it again.
+var errGivenUp = errors.New("the watch was given up")
+
+// enterModel enters a directory into the model, or answers errGivenUp. The lock is held.
+func (w *Watcher) enterModel(path string, got taken, info tree.Info) (*node, error) {
+	id := got.id
 	if w.budget.leaving[id] != nil {
-		id = NoWatch // it was given up meanwhile
+		id = NoWatch // it was given up meanwhile, for one that needs it more
 	}
 	fresh := id != NoWatch && w.model.byWatch[id] == nil
+	if fresh && w.model.mayBeLost(id, got.since) {
+		return nil, errGivenUp
+	}
 	n, err := w.model.attach(path, id, info.ID, w.gen)
 	if err == nil {
 		w.seated(n, w.activity(info), fresh)
@@ -196,10 +223,11 @@ func (p *place) Done() {
 
 // watch watches an open directory. Where that cannot be, or others need the watches more, it answers NoWatch and no error:
 // the directory is known, and audited. It may take long where a file server does, so the lock must not be held.
-func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (WatchID, error) {
-	active, room := w.roomFor(path, info)
+func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (taken, error) {
+	none := taken{id: NoWatch}
+	active, since, room := w.roomFor(path, info)
 	if !room {
-		return NoWatch, nil
+		return none, nil
 	}
 	id, err := w.add(d, path)
 	if errors.Is(err, ErrLimit) && w.roomInLess(active) {
@@ -209,13 +237,13 @@ func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (WatchID, error
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.deny(err)
-		return NoWatch, nil
+		return none, nil
 	}
-	return id, err
+	return taken{id, since}, err
 }
 
-// roomFor reports whether a directory may have a watch, and how active it was last.
-func (w *Watcher) roomFor(path string, info tree.Info) (active int64, room bool) {
+// roomFor reports whether a directory may have a watch, how active it was last, and what model.givenUp is then.
+func (w *Watcher) roomFor(path string, info tree.Info) (active int64, since uint64, room bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	active = w.activity(info)
@@ -225,10 +253,10 @@ func (w *Watcher) roomFor(path string, info tree.Info) (active int64, room bool)
 		held = held || n.watch != NoWatch
 	}
 	if held || w.makeRoom(active) {
-		return active, true
+		return active, w.model.givenUp, true
 	}
 	w.deny(errBudget)
-	return active, false
+	return active, w.model.givenUp, false
 }
 
 // roomInLess takes note that there are fewer watches than was thought, as others have taken them, and makes room in what there is.
@@ -253,7 +281,11 @@ func (w *Watcher) short(err error) {
 	}
 	w.limit.logged = true
 	if errors.Is(err, ErrRefused) {
-		w.cfg.Logger.Warn("a file system below the root cannot be watched; audits find what changes there", "reason", reasonOf(err))
+		attributes := []any{"reason", reasonOf(err)}
+		if method, _ := w.notifier.Method(); method == "fanotify" {
+			attributes = append(attributes, "hint", "--watch inotify takes more file systems, and a watch a directory")
+		}
+		w.cfg.Logger.Warn("a file system cannot be watched; audits find what changes there", attributes...)
 		return
 	}
 	w.cfg.Logger.Warn("there are more directories than watches; those that were active last are watched, the others audited",
@@ -363,6 +395,10 @@ func (w *Watcher) checkRoot() {
 	// It is there: the same one again, one in its place on the same file system, or a file system mounted anew.
 	if !w.isLost() {
 		w.loseRoot(fmt.Errorf("%s was replaced by another directory", w.cfg.Root))
+	}
+	if c, ok := w.notifier.(*chooser); ok {
+		c.again()
+		w.queue.take() // what the one before has told
 	}
 	w.mu.Lock()
 	w.model.drop(w.model.root, w.notifier)

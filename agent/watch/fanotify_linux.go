@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,9 @@ const (
 	gather = 20 * time.Millisecond
 )
 
+// fanotifies counts them, so that none has a number of another: one may take another's place (chooser).
+var fanotifies atomic.Int32
+
 // newFanotify fails where the host or the file system of root does not let a whole file system be watched.
 func newFanotify(root string) (Notifier, error) {
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_DFID_NAME|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY|unix.O_LARGEFILE)
@@ -72,7 +76,7 @@ func newFanotify(root string) (Notifier, error) {
 	}
 	n := &fanotify{
 		fd: fd, file: os.NewFile(uintptr(fd), "fanotify"), ended: make(chan struct{}),
-		marks: map[unix.Fsid]uint64{}, byKey: map[dirKey]WatchID{}, byID: map[WatchID]dirKey{},
+		last: WatchID(fanotifies.Add(1)) << 32, marks: map[unix.Fsid]uint64{}, byKey: map[dirKey]WatchID{}, byID: map[WatchID]dirKey{},
 	}
 	dir, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err == nil {

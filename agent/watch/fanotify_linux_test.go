@@ -143,7 +143,7 @@ func TestFanotifyFallsBack(t *testing.T) {
 		t.Skip("needs bindfs: " + err.Error())
 	}
 	from := t.TempDir()
-	r := newRig(t, "fanotify", func(c *Config) {
+	r := newRig(t, Auto, func(c *Config) {
 		if out, err := exec.Command(bindfs, from, c.Root).CombinedOutput(); err != nil {
 			t.Skipf("needs bindfs: %v: %s", err, out)
 		}
@@ -155,6 +155,31 @@ func TestFanotifyFallsBack(t *testing.T) {
 	}
 	t.Logf("reason: %s", s.Reason)
 	r.coverAll(t)
+	must(t, os.WriteFile(filepath.Join(r.root, "f"), nil, 0o644))
+	r.sees(t, "a file", isPut("/f", true))
+}
+
+// TestRootComesBackOnAnotherFileSystem: an agent that starts before its file system is mounted chooses by what lies beneath; once
+// the root is there, what was chosen may not do for it.
+func TestRootComesBackOnAnotherFileSystem(t *testing.T) {
+	needsFanotify(t)
+	bindfs, err := exec.LookPath("bindfs")
+	if err != nil {
+		t.Skip("needs bindfs: " + err.Error())
+	}
+	r := newRig(t, Auto, func(c *Config) { c.Mount = c.Root })
+	if s := r.Status(); s.Method != "fanotify" || r.Lost() == nil {
+		t.Fatalf("at first it is lost: %v, and %+v", r.Lost(), s)
+	}
+	if out, err := exec.Command(bindfs, "-o", "nonempty", t.TempDir(), r.root).CombinedOutput(); err != nil {
+		t.Skipf("needs bindfs: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(r.root, unix.MNT_DETACH) })
+	waitFor(t, "the root is back", func() bool { return r.back.Load() > 0 })
+	r.coverAll(t)
+	if s := r.Status(); s.Method != "inotify" || s.Coverage != Realtime || !strings.Contains(s.Reason, "fanotify") {
+		t.Errorf("then %+v", s)
+	}
 	must(t, os.WriteFile(filepath.Join(r.root, "f"), nil, 0o644))
 	r.sees(t, "a file", isPut("/f", true))
 }

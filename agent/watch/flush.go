@@ -325,14 +325,18 @@ func (w *Watcher) attach(d tree.Dir, path string) error {
 	if err != nil {
 		return err
 	}
-	id, err := w.watch(d, path, info)
-	if err != nil {
-		return err
+	for {
+		got, err := w.watch(d, path, info)
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		_, err = w.enterModel(path, got, info)
+		w.mu.Unlock()
+		if !errors.Is(err, errGivenUp) {
+			return err
+		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_, err = w.enterModel(path, id, info)
-	return err
 }
 
 // another reports whether another directory is at path than the model says.

@@ -9,6 +9,9 @@ import (
 // handle takes one notice into the model and the hints. The lock is held.
 func (w *Watcher) handle(n *Notice) {
 	dir := w.model.byWatch[n.Watch]
+	if n.Op&OpIgnored != 0 {
+		w.model.lost(n.Watch)
+	}
 	if dir == nil {
 		if dir = w.budget.leaving[n.Watch]; n.Op&OpIgnored != 0 {
 			delete(w.budget.leaving, n.Watch) // as it was given up
@@ -35,6 +38,9 @@ func (w *Watcher) handle(n *Notice) {
 		}
 		if attached && n.Op&OpAttrib != 0 {
 			w.hints.paths[path] |= hintRights
+		}
+		if attached && n.Op&OpModify != 0 {
+			w.hints.look(path) // its mtime alone was set
 		}
 	case attached && w.cfg.Excludes.Match(path, n.Name):
 		if n.Op&(OpCreate|OpDelete|OpMovedFrom|OpMovedTo) != 0 {
@@ -72,7 +78,11 @@ func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
 	if appeared {
 		w.hints.appeared(child, n.Op&OpMovedTo == 0)
 	}
-	if n.Op&OpModify != 0 {
+	switch {
+	case n.Op&OpModify == 0:
+	case n.Op&OpDirectory != 0:
+		w.hints.look(child) // its mtime alone was set; nobody will close it
+	default:
 		w.hints.written(child, time.Now())
 	}
 	if n.Op&OpCloseWrite != 0 {

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +22,6 @@ const retryEvery = time.Minute
 type candidate struct {
 	name string
 	open func(root string) (Notifier, error)
-	// asked: only for those who name it; Auto leaves it out.
-	asked bool
 }
 
 // KnownMethod reports whether users may ask for a method on this platform.
@@ -38,12 +35,9 @@ func KnownMethod(method string) bool {
 // candidates are those that a method allows, the best first.
 func candidates(method string) []candidate {
 	if method == Auto || method == "" {
-		return slices.DeleteFunc(slices.Clone(platform), func(c candidate) bool { return c.asked })
+		return platform
 	}
 	for _, c := range platform {
-		if c.name == method && c.asked { // where it does not work, as without
-			return append([]candidate{c}, candidates(Auto)...)
-		}
 		if c.name == method {
 			return []candidate{c}
 		}
@@ -93,7 +87,7 @@ func (c *chooser) try() bool {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.closed {
+		if c.closed || c.over() {
 			n.Close()
 			return false
 		}
@@ -109,6 +103,23 @@ func (c *chooser) try() bool {
 	defer c.mu.Unlock()
 	c.reason = strings.Join(reasons, "; ")
 	return false
+}
+
+// again chooses anew: the root may be on another file system than before. Whatever was watched is watched no more.
+func (c *chooser) again() {
+	if before := c.now(); before != nil && c.try() {
+		before.Close()
+	}
+}
+
+// over reports whether Finish was called.
+func (c *chooser) over() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // reasonOf is what keeps a method from working, without what it means to this package.
@@ -139,9 +150,20 @@ func (c *chooser) Method() (method, reason string) {
 
 // Read implements Notifier. Once watching works it says OpReady.
 func (c *chooser) Read() ([]Notice, error) {
-	if n := c.now(); n != nil {
-		return n.Read()
+	n := c.now()
+	for n != nil {
+		notices, err := n.Read()
+		now := c.now()
+		if now == n {
+			return notices, err
+		}
+		n = now // its numbers mean other directories
 	}
+	return c.await()
+}
+
+// await tries again and again, until something works.
+func (c *chooser) await() ([]Notice, error) {
 	tick := time.NewTicker(c.every)
 	defer tick.Stop()
 	for {
@@ -157,20 +179,17 @@ func (c *chooser) Read() ([]Notice, error) {
 		if !c.try() {
 			continue
 		}
-		select {
-		case <-c.ended:
-			c.now().Finish()
-		default:
-		}
 		return []Notice{{Watch: NoWatch, Op: OpReady}}, nil
 	}
 }
 
 // Finish implements Notifier.
 func (c *chooser) Finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.finish.Do(func() { close(c.ended) })
-	if n := c.now(); n != nil {
-		n.Finish()
+	if c.inner != nil {
+		c.inner.Finish()
 	}
 }
 
@@ -186,11 +205,15 @@ func (c *chooser) Close() {
 
 // Add implements Notifier.
 func (c *chooser) Add(root string, d tree.Dir, path string) (WatchID, error) {
-	n := c.now()
-	if n == nil {
-		return NoWatch, ErrRefused
+	for {
+		n := c.now()
+		if n == nil {
+			return NoWatch, ErrRefused
+		}
+		if id, err := n.Add(root, d, path); c.now() == n {
+			return id, err
+		}
 	}
-	return n.Add(root, d, path)
 }
 
 // Remove implements Notifier.

@@ -15,7 +15,9 @@ type model struct {
 	byWatch     map[WatchID]*node
 	orphans     map[*node]time.Time // detached since then
 	directories int
-	moves       uint64 // counts everything that may have changed which directory a path leads to
+	moves       uint64        // counts everything that may have changed which directory a path leads to
+	givenUp     uint64        // counts the watches that are no more
+	recent      [1024]WatchID // the last of them, number n at n modulo the length
 }
 
 // node is one directory.
@@ -40,7 +42,7 @@ func (m *model) reset() {
 	*m = model{
 		root:    &node{watch: NoWatch},
 		byWatch: map[WatchID]*node{}, orphans: map[*node]time.Time{},
-		directories: 1, moves: m.moves + 1,
+		directories: 1, moves: m.moves + 1, givenUp: m.givenUp + uint64(len(m.recent)) + 1,
 	}
 }
 
@@ -178,6 +180,31 @@ func (m *model) forgetWatch(n *node) {
 	}
 }
 
+// giveUp has the system drop a watch.
+func (m *model) giveUp(id WatchID, to Notifier) {
+	m.lost(id)
+	to.Remove(id)
+}
+
+// lost takes note of a watch that is no more.
+func (m *model) lost(id WatchID) {
+	m.recent[m.givenUp%uint64(len(m.recent))] = id
+	m.givenUp++
+}
+
+// mayBeLost reports whether a watch is no more, or may be, if it was there when givenUp was since.
+func (m *model) mayBeLost(id WatchID, since uint64) bool {
+	if m.givenUp-since > uint64(len(m.recent)) {
+		return true
+	}
+	for ; since < m.givenUp; since++ {
+		if m.recent[since%uint64(len(m.recent))] == id {
+			return true
+		}
+	}
+	return false
+}
+
 // reap drops the orphans whose time is over.
 func (m *model) reap(now time.Time, to Notifier) {
 	for n, since := range m.orphans {
@@ -197,7 +224,7 @@ func (m *model) drop(n *node, from Notifier) {
 		m.directories--
 		if n.watch != NoWatch {
 			delete(m.byWatch, n.watch)
-			from.Remove(n.watch)
+			m.giveUp(n.watch, from)
 			n.watch = NoWatch
 		}
 		for _, c := range n.children {

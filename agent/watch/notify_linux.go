@@ -27,9 +27,8 @@ type inotify struct {
 const inotifyMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY |
 	unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
 
-// platform is what Linux has, the best first. fanotify is only for those who ask: with three agents on one tree it has missed
-// times of directories that were set back (TestTwoCompactorsAtOnce with FUSTOR_AGENT_WATCH=fanotify).
-var platform = []candidate{{name: "fanotify", open: newFanotify, asked: true}, {name: "inotify", open: newInotify}}
+// platform is what Linux has, the best first.
+var platform = []candidate{{"fanotify", newFanotify}, {"inotify", newInotify}}
 
 func newInotify(string) (Notifier, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)

@@ -28,7 +28,7 @@ type portable struct {
 }
 
 // platform is what there is beside Linux.
-var platform = []candidate{{name: "fsnotify", open: newPortable}}
+var platform = []candidate{{"fsnotify", newPortable}}
 
 func newPortable(string) (Notifier, error) {
 	w, err := fsnotify.NewWatcher()

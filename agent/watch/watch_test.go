@@ -217,6 +217,21 @@ func testAttributesOfDirectoriesAndFiles(t *testing.T, method string) {
 	}
 }
 
+// TestMtimeAloneIsSet: setting the mtime and leaving the atime alone, as rsync does, is to the kernel a modification, also of
+// a directory. inotify tells of it in the directory above; the root has none, and fanotify tells it of the directory itself.
+func TestMtimeAloneIsSet(t *testing.T) { onEach(t, testMtimeAloneIsSet) }
+
+func testMtimeAloneIsSet(t *testing.T, method string) {
+	r := newRig(t, method, nil)
+	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
+	r.coverAll(t)
+	old := time.Unix(1_000_000_000, 5)
+	for _, p := range []string{"/d", "/"} {
+		must(t, os.Chtimes(filepath.Join(r.root, p), time.Time{}, old))
+		r.sees(t, p, func(ev event.Event) bool { return isPut(p, true)(ev) && ev.Entry.MtimeNs == old.UnixNano() })
+	}
+}
+
 // TestReplacedDirectoryTakesItsContentAlong: nothing of the old directory may survive under the new one's name.
 func TestReplacedDirectoryTakesItsContentAlong(t *testing.T) {
 	onEach(t, testReplacedDirectoryTakesItsContentAlong)
@@ -552,3 +567,67 @@ type mountedAt struct {
 }
 
 func (m *mountedAt) MountPoint(string) (string, error) { return m.mount.Load().(string), nil }
+
+// hooked calls added after each Add.
+type hooked struct {
+	Notifier
+	added func(path string)
+}
+
+func (h *hooked) Add(root string, d tree.Dir, path string) (WatchID, error) {
+	id, err := h.Notifier.Add(root, d, path)
+	h.added(path)
+	return id, err
+}
+
+// TestWatchIsGivenUpWhileItIsTaken: a scan gets the watch that a directory has already, and before it is entered into the
+// model the loop drops the directory, which it takes for one that was moved away long ago.
+func TestWatchIsGivenUpWhileItIsTaken(t *testing.T) { onEach(t, testWatchIsGivenUpWhileItIsTaken) }
+
+func testWatchIsGivenUpWhileItIsTaken(t *testing.T, method string) {
+	var r *rig
+	var armed atomic.Bool
+	r = newRig(t, method, func(c *Config) {
+		c.Notifier = func(root string) (Notifier, error) {
+			return &hooked{choose(root, method, time.Minute, c.Logger), func(path string) {
+				if path != "/d" || !armed.CompareAndSwap(true, false) {
+					return
+				}
+				r.Watcher.mu.Lock()
+				defer r.Watcher.mu.Unlock()
+				r.model.orphan(r.model.lookup(path))
+				r.model.reap(time.Now().Add(orphanTTL), r.notifier)
+			}}, nil
+		}
+	})
+	must(t, os.Mkdir(filepath.Join(r.root, "d"), 0o755))
+	r.coverAll(t)
+	armed.Store(true)
+	r.coverAll(t)
+	if armed.Load() {
+		t.Fatal("the directory was not covered again")
+	}
+	must(t, os.WriteFile(filepath.Join(r.root, "d/f"), nil, 0o644))
+	r.sees(t, "a file in it", isPut("/d/f", true))
+}
+
+func TestLostWatchesAreRemembered(t *testing.T) {
+	var m model
+	m.reset()
+	since := m.givenUp
+	m.lost(7)
+	if !m.mayBeLost(7, since) || m.mayBeLost(8, since) || m.mayBeLost(7, m.givenUp) {
+		t.Error("one watch was lost, 7, and it counts for those alone who asked before")
+	}
+	for range m.recent {
+		m.lost(9)
+	}
+	if !m.mayBeLost(8, since) {
+		t.Error("what is known of any watch after more were lost than are remembered")
+	}
+	since = m.givenUp
+	m.reset()
+	if !m.mayBeLost(8, since) {
+		t.Error("a watch outlived the model")
+	}
+}
