@@ -121,7 +121,7 @@ func (s *scanning) work(ctx context.Context, w *wanted, limit int) {
 // use emits a shard's hits.
 func (v *version) use(found shard, row *evidence.Row, out emit) error {
 	for _, h := range found.hits {
-		if err := h.block.Row(h.row, row); err != nil {
+		if err := h.block.Shown(h.row, row); err != nil {
 			return v.fail(err)
 		}
 		if err := out(row); err != nil {
@@ -156,7 +156,7 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 		}
 		if len(found.hits) > before { // decode here what use will need, as here it is done in parallel
 			var row evidence.Row
-			if err := b.Row(found.hits[before].row, &row); err != nil {
+			if err := b.Shown(found.hits[before].row, &row); err != nil {
 				return shard{err: v.fail(err)}
 			}
 		}

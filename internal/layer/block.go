@@ -29,11 +29,12 @@ type Block struct {
 	numbers [columns]atomic.Pointer[Numbers]
 	texts   [columns]atomic.Pointer[Text]
 	full    atomic.Pointer[blockRows]
+	shown   atomic.Pointer[blockRows]
 	size    atomic.Int64 // bytes in memory
 	grown   func(*Block) // told of a new size; may be nil
 }
 
-// blockRows is every column that is no key, for Row and AppendBlock.
+// blockRows is every column that is no key, for Row and AppendBlock, or those of them that Shown has.
 type blockRows struct {
 	numbers                        [columns]*Numbers // nil where the column has no numbers
 	target, agent, source, history *Text
@@ -271,6 +272,78 @@ func (b *Block) grow(n int64) {
 	if b.grown != nil {
 		b.grown(b)
 	}
+}
+
+// shownColumns are the columns of numbers that Shown has, those of directories' totals apart.
+var shownColumns = [...]Column{ColumnType, ColumnMode, ColumnUID, ColumnGID, ColumnSize, ColumnMtimeNs, ColumnRemoved,
+	ColumnAgentMissing, ColumnSuspectUntilNs}
+
+// some decodes the columns of Shown.
+func (b *Block) some() (*blockRows, error) {
+	if f := b.full.Load(); f != nil {
+		return f, nil
+	}
+	if f := b.shown.Load(); f != nil {
+		return f, nil
+	}
+	f, err := &blockRows{}, error(nil)
+	for _, c := range shownColumns {
+		if f.numbers[c], err = b.Numbers(c); err != nil {
+			return nil, err
+		}
+	}
+	if f.target, err = b.Text(ColumnTarget); err != nil {
+		return nil, err
+	}
+	if f.agent, err = b.Text(ColumnAgent); err != nil {
+		return nil, err
+	}
+	if f.source, err = b.Text(ColumnSource); err != nil {
+		return nil, err
+	}
+	b.shown.Store(f)
+	return f, nil
+}
+
+// Shown sets r to row i as readers show it: without what only folds go by, which is atime, when and by what it was
+// observed, its watermark, what ended and its history. Its strings share the block's memory.
+func (b *Block) Shown(i int, r *evidence.Row) error {
+	f, err := b.some()
+	if err != nil {
+		return err
+	}
+	n := &f.numbers
+	*r = evidence.Row{
+		Parent: b.Parent(i), Name: b.Name(i),
+		Type: event.Type(n[ColumnType].At(i)), Mode: uint32(n[ColumnMode].At(i)),
+		UID: uint32(n[ColumnUID].At(i)), GID: uint32(n[ColumnGID].At(i)),
+		Size: n[ColumnSize].At(i), MtimeNs: n[ColumnMtimeNs].At(i),
+		Target: f.target.At(i), Removed: n[ColumnRemoved].At(i) != 0,
+		AgentMissing: n[ColumnAgentMissing].At(i) != 0, SuspectUntil: n[ColumnSuspectUntilNs].At(i),
+		Agent: f.agent.At(i), Source: f.source.At(i),
+	}
+	if r.Type == event.Directory {
+		return b.totals(i, &r.Sub)
+	}
+	return nil
+}
+
+// totals are those of the directory in row i.
+func (b *Block) totals(i int, t *evidence.Totals) error {
+	for _, field := range [...]struct {
+		to *int64
+		of Column
+	}{
+		{&t.Files, ColumnSubFiles}, {&t.Directories, ColumnSubDirectories}, {&t.Others, ColumnSubOthers},
+		{&t.Bytes, ColumnSubBytes}, {&t.LatestMtimeNs, ColumnSubLatestMtimeNs},
+	} {
+		n, err := b.Numbers(field.of)
+		if err != nil {
+			return err
+		}
+		*field.to = n.At(i)
+	}
+	return nil
 }
 
 // all decodes every column.

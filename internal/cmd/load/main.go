@@ -30,9 +30,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	commands := map[string]func(context.Context, []string) error{"events": events, "queries": queries}
+	commands := map[string]func(context.Context, []string) error{"events": events, "queries": queries, "searches": searches}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: load events|queries -store URL -view VIEW … (-h shows the rest)")
+		fmt.Fprintln(os.Stderr, "usage: load events|queries|searches -store URL -view VIEW … (-h shows the rest)")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
