@@ -47,6 +47,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 type wanted struct {
 	path               string
 	pattern            pattern
+	anyName            bool          // the pattern matches everything
 	literal            *literal      // of the pattern
 	needle             *layer.Needle // of the pattern
 	types              [event.Other + 1]bool
@@ -66,6 +67,7 @@ func wantedNames(text, path string) (*wanted, error) {
 		return nil, httpapi.BadRequest(fmt.Sprintf("the pattern: %v", err), `\ takes the next character as it is`)
 	}
 	w.literal, w.needle = w.pattern.literal(), w.pattern.needle()
+	w.anyName = text == "*"
 	w.readTypes(allTypes)
 	return w, nil
 }

@@ -80,15 +80,15 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 	if pattern == "" || strings.Contains(pattern, "\x00") {
 		pattern = "*"
 	}
-	params := []string{"pattern", pattern}
+	params, given := []string{"pattern", pattern}, map[string]bool{}
 	for _, filter := range [][]string{
 		{"type", []string{"f", "d", "l,o"}[rng.IntN(3)]}, {"owner", strconv.Itoa(int(r.UID))}, {"owner", "7"},
 		{"min_size", strconv.FormatInt(r.Size, 10)}, {"max_size", strconv.FormatInt(r.Size, 10)},
 		{"newer_than", httpapi.Seconds(r.MtimeNs - 1).String()}, {"older_than", httpapi.Seconds(r.MtimeNs + 1).String()},
 	} {
-		if rng.IntN(14) == 0 {
+		if !given[filter[0]] && rng.IntN(10) == 0 { // sometimes several
+			given[filter[0]] = true
 			params = append(params, filter...)
-			break
 		}
 	}
 	return params

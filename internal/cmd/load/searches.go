@@ -174,4 +174,3 @@ func (r *searchRun) ask(ctx context.Context) (last []byte, entries int, err erro
 	tail = bytes.TrimRight(tail, "\n")
 	return tail[bytes.LastIndexByte(tail, '\n')+1:], lines - 1, nil
 }
-
