@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"math"
 	"sort"
 
 	"github.com/fustor/fustor/internal/evidence"
@@ -173,18 +172,30 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 }
 
 // span appends the hits among rows from to to-1 of a block. It uses rows as a buffer.
-func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) ([]hit, error) {
+func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
 	if g := b.Group(); w.none(&g) {
 		return hits, nil
 	}
-	*rows = w.named((*rows)[:0], b, from, to)
-	left, err := w.narrow(*rows, b)
-	if err != nil {
+	left := (*rows)[:0]
+	// Names cost more to decode than the attributes that a search asks for.
+	attributesFirst := w.filtered() && !b.Keyed()
+	if attributesFirst {
+		if left, err = w.narrow(appendRange(left, from, to), b); len(left) == 0 {
+			return hits, err
+		}
+	}
+	if err := b.LoadKeys(); err != nil {
+		return hits, err
+	}
+	if attributesFirst {
+		left = w.matching(left, b)
+	} else if left, err = w.narrow(w.named(left, b, from, to), b); err != nil {
 		return hits, err
 	}
 	for _, i := range left {
 		hits = append(hits, hit{b, int(i)})
 	}
+	*rows = left
 	return hits, nil
 }
 
@@ -216,6 +227,24 @@ func (w *wanted) named(rows []uint32, b *layer.Block, from, to int) []uint32 {
 	return rows
 }
 
+// matching keeps those of rows whose names and directories match.
+func (w *wanted) matching(rows []uint32, b *layer.Block) []uint32 {
+	if w.anyName {
+		return rows
+	}
+	keep := rows[:0]
+	parentEnd, verdict := 0, none
+	for _, i := range rows {
+		if int(i) >= parentEnd {
+			parentEnd, verdict = b.ParentEnd(int(i)), w.pattern.directory(b.Parent(int(i)))
+		}
+		if verdict == every || verdict == byName && w.pattern.name(b.Name(int(i))) {
+			keep = append(keep, i)
+		}
+	}
+	return keep
+}
+
 func appendRange(rows []uint32, from, to int) []uint32 {
 	for i := from; i < to; i++ {
 		rows = append(rows, uint32(i))
@@ -232,8 +261,8 @@ func (w *wanted) narrow(rows []uint32, b *layer.Block) (_ []uint32, err error) {
 		low, high int64
 		needed    bool
 	}{
-		{layer.ColumnSize, w.minSize, w.maxSize, w.minSize > 0 || w.maxSize < math.MaxInt64},
-		{layer.ColumnMtimeNs, w.minMtime, w.maxMtime, w.minMtime > math.MinInt64 || w.maxMtime < math.MaxInt64},
+		{layer.ColumnSize, w.minSize, w.maxSize, w.bySize()},
+		{layer.ColumnMtimeNs, w.minMtime, w.maxMtime, w.byMtime()},
 		{layer.ColumnUID, w.uid, w.uid, w.uid >= 0},
 		{layer.ColumnRemoved, 0, 0, g.Removed > 0},
 	} {

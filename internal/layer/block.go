@@ -12,18 +12,20 @@ import (
 )
 
 // Block is a decoded row group: its keys, and the other columns once they are asked for. It never changes and is safe
-// for concurrent use. Strings share the block's memory, so that keeping one keeps the block.
+// for concurrent use. Strings share the block's memory, so that keeping one keeps the block. A block that Fetch brought may
+// lack its keys until LoadKeys: Parent, Name, Key, Names, Parents, ParentEnd, Search and SearchFrom need them.
 type Block struct {
 	object string
 	raw    []byte
 	group  Group
 	chunks *[columns]chunk
 
-	parents  []string // the distinct ones, in order
-	starts   []uint32 // the first row of each
-	parentOf []uint16 // per row, into parents
-	names    string   // all of them, one after the other
-	offsets  []uint32 // where each begins, and the end
+	keyed    atomic.Bool // what follows is there
+	parents  []string    // the distinct ones, in order
+	starts   []uint32    // the first row of each
+	parentOf []uint16    // per row, into parents
+	names    string      // all of them, one after the other
+	offsets  []uint32    // where each begins, and the end
 
 	mu      sync.Mutex // held while a column is decoded
 	numbers [columns]atomic.Pointer[Numbers]
@@ -40,45 +42,73 @@ type blockRows struct {
 	target, agent, source, history *Text
 }
 
-// decodeBlock decodes a row group's keys.
-func decodeBlock(raw RawGroup) (*Block, error) {
+// openBlock is a row group of which nothing is decoded, the checksum apart.
+func openBlock(raw RawGroup) (*Block, error) {
 	chunks, err := raw.chunks()
 	if err != nil {
 		return nil, err
 	}
 	b := &Block{object: raw.object, raw: raw.Data, group: raw.Group, chunks: chunks}
-	if err := b.decodeKeys(); err != nil {
-		return nil, b.fault(ColumnParent, err)
-	}
-	b.size.Store(int64(len(b.raw)+len(b.names)+4*len(b.offsets)+2*len(b.parentOf)+20*len(b.parents)) + 1024)
+	b.size.Store(int64(len(b.raw)) + 1024)
 	return b, nil
 }
+
+// decodeBlock decodes a row group's keys.
+func decodeBlock(raw RawGroup) (*Block, error) {
+	b, err := openBlock(raw)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.LoadKeys()
+}
+
+// LoadKeys decodes the keys, if they are not there yet. They are half of what decoding a row group costs.
+func (b *Block) LoadKeys() error {
+	if b.keyed.Load() {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.keyed.Load() {
+		return nil
+	}
+	held, err := b.decodeKeys()
+	if err != nil {
+		return b.fault(ColumnParent, err)
+	}
+	b.keyed.Store(true)
+	b.grow(int64(held + len(b.names) + 4*len(b.offsets) + 2*len(b.parentOf) + 20*len(b.parents)))
+	return nil
+}
+
+// Keyed reports whether the keys are there.
+func (b *Block) Keyed() bool { return b.keyed.Load() }
 
 func (b *Block) fault(c Column, err error) error {
 	return &FormatError{Object: b.object, Reason: fmt.Sprintf("column %s of the row group at %d+%d: %v", specs[c].name, b.group.Offset, b.group.Bytes, err)}
 }
 
-func (b *Block) decodeKeys() error {
+// decodeKeys returns how many bytes of memory the parents' texts take.
+func (b *Block) decodeKeys() (held int, err error) {
 	parents, err := textOf(b.raw, &b.chunks[ColumnParent])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	names, offsets, err := namesOf(b.raw, &b.chunks[ColumnName])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b.names, b.offsets = textIn(names), offsets
-	b.size.Store(int64(parents.held))
 	if b.group.NotUTF8 {
 		if parents, err = b.decodeRawKeys(parents); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	b.parents, b.parentOf = parents.dict, parents.codes
 	if b.parentOf == nil {
 		b.parentOf = make([]uint16, b.group.Rows)
 	}
-	return b.findRuns()
+	return parents.held, b.findRuns()
 }
 
 // findRuns finds where each parent's rows begin, and checks that parents come one after the other.
@@ -286,7 +316,10 @@ func (b *Block) some() (*blockRows, error) {
 	if f := b.shown.Load(); f != nil {
 		return f, nil
 	}
-	f, err := &blockRows{}, error(nil)
+	f, err := &blockRows{}, b.LoadKeys()
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range shownColumns {
 		if f.numbers[c], err = b.Numbers(c); err != nil {
 			return nil, err
@@ -351,7 +384,10 @@ func (b *Block) all() (*blockRows, error) {
 	if f := b.full.Load(); f != nil {
 		return f, nil
 	}
-	f, err := &blockRows{}, error(nil)
+	f, err := &blockRows{}, b.LoadKeys()
+	if err != nil {
+		return nil, err
+	}
 	for c := range specs {
 		if form := specs[c].form; form == formKey || form == formText {
 			continue
