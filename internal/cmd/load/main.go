@@ -1,9 +1,11 @@
 // Load puts a view under load and says what that costs. `load events` sends realtime events at a set rate, as an agent
-// would, into a view that this process folds and serves at the same time; `load queries` asks as fast as it can.
+// would, into a view that this process folds and serves at the same time; `load queries` asks as fast as it can; `load
+// searches` asks a question of each kind in turn.
 //
 //	go run ./internal/cmd/gentree -rows 10000000 -store file:///tmp/big -view v
 //	go run ./internal/cmd/load events -store file:///tmp/big -view v -rate 1000 -for 10m
 //	go run ./internal/cmd/load queries -store file:///tmp/big -view v -clients 1,8,64 -for 10s
+//	go run ./internal/cmd/load searches -store file:///tmp/big -view v [-whole]
 //
 // With -csv they print a table for plots instead of one for people. docs/benchmarks.md has what they said.
 package main
