@@ -72,6 +72,13 @@ const cacheControl = "private, no-cache"
 
 // writeBody answers with a finished JSON body from m.
 func writeBody(w http.ResponseWriter, m *manifest.Manifest, until int64, body []byte) {
+	writeHead(w, m, until)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // a client that went away is no error of ours
+}
+
+// writeHead sets the headers of an answer that is a JSON object.
+func writeHead(w http.ResponseWriter, m *manifest.Manifest, until int64) {
 	answered(w, m)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -79,8 +86,6 @@ func writeBody(w http.ResponseWriter, m *manifest.Manifest, until int64, body []
 	setFreshness(h, m)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // a client that went away is no error of ours
 }
 
 // setFreshness says which version an answer is of, and as of when: the time of its newest observation.

@@ -72,7 +72,7 @@ func errNotReady(view string, m *manifest.Manifest) error {
 	if m != nil {
 		p = notReady{m.Totals.Files, m.Totals.Directories, m.Totals.Others, m.Totals.Bytes}
 	}
-	return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter,
+	return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Passing: true,
 		Detail: fmt.Sprintf("the first scan of view %q is not complete: %d files, %d directories and %d bytes so far", view, p.Files, p.Directories, p.Bytes),
 		Hint:   "try again later; /sessions says who scans",
 		Extra:  map[string]any{"progress": p}}

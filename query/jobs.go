@@ -157,7 +157,7 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 		return nil, explain(view, err)
 	}
 	if leader == "" {
-		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter,
+		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Passing: true,
 			Detail: "no agent leads the view at present, so nobody can scan", Hint: "start an agent, or ask without on_demand_scan; /sessions says who feeds the view"}
 	}
 	waiting, err := job.List(r.Context(), s.store, view)

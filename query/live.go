@@ -73,7 +73,7 @@ func (s *Server) checkLive(ctx context.Context, m *manifest.Manifest) error {
 		return err
 	}
 	if leader == "" {
-		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter,
+		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Passing: true,
 			Detail: fmt.Sprintf("view %q is configured to be live, and no agent leads it at present", m.View),
 			Hint:   "start an agent, or wait until one takes over; /sessions says who feeds the view"}
 	}

@@ -57,6 +57,7 @@ type Server struct {
 	handler  http.Handler
 
 	duplicates chan struct{} // holds a token while duplicates are looked for
+	largePages chan struct{} // holds a token while a large page of a tree is made
 }
 
 const (
@@ -101,6 +102,7 @@ func New(o Options) (*Server, error) {
 		mux:      httpapi.NewMux(),
 
 		duplicates: make(chan struct{}, 1),
+		largePages: make(chan struct{}, 1),
 	}
 	administrator, err := admin.New(admin.Options{Store: st, Now: o.Now, Random: rand.Reader})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -169,6 +170,39 @@ func TestUnknownAndUnready(t *testing.T) {
 	f.get("/api/v1/views/new/sessions").is(200)
 	f.get("/api/v1/views/scanning/sessions").is(200)
 	f.get("/api/v1/views/scanning/tree", "If-None-Match", etag(f.last["scanning"], 0)).problem(503)
+}
+
+// TestWhatPassesIsNoErrorInTheLog: that a first scan is under way, or that nobody leads a view, is a state; a damaged view is an
+// error.
+func TestWhatPassesIsNoErrorInTheLog(t *testing.T) {
+	f := newFixture(t)
+	info := f.layer("scanning", treeOf(file("/a", 5)))
+	f.commit("scanning", func(m *manifest.Manifest) { m.Scan.SnapshotDone, m.Deltas = 0, []layer.Info{info} })
+	f.base(testView, treeOf(file("/a", 5)))
+	f.base("damaged", treeOf(file("/a", 5)))
+	f.putJSON(layout.Layer("damaged", f.last["damaged"].Base[0].ID), "not a layer")
+	var log bytes.Buffer
+	var err error
+	f.server, err = New(Options{Store: f.st, Authenticator: f.server.keys, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		target string
+		status int
+		level  string
+	}{
+		{"/api/v1/views/scanning/list", 503, "INFO"},
+		{"/browse/scanning", 503, "INFO"},
+		{viewURL("tree", "on_demand_scan", "true"), 503, "INFO"},
+		{"/api/v1/views/damaged/list", 502, "ERROR"},
+	} {
+		log.Reset()
+		f.get(c.target).is(c.status)
+		if said := log.String(); !strings.Contains(said, "level="+c.level) || strings.Count(said, "level=") != 1 || !strings.Contains(said, "error=") {
+			t.Errorf("%s is logged as %q, not at %s", c.target, said, c.level)
+		}
+	}
 }
 
 func (f *fixture) putJSON(key, body string) {

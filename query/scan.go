@@ -121,7 +121,7 @@ func (s *scanning) work(ctx context.Context, w *wanted, limit int) {
 // use emits a shard's hits.
 func (v *version) use(found shard, row *evidence.Row, out emit) error {
 	for _, h := range found.hits {
-		if err := h.block.Row(h.row, row); err != nil {
+		if err := h.block.Shown(h.row, row); err != nil {
 			return v.fail(err)
 		}
 		if err := out(row); err != nil {
@@ -140,6 +140,7 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 	if err != nil {
 		return shard{err: v.fail(err)}
 	}
+	var buffer []uint32
 	rows := 0
 	defer func() { costOf(ctx).rows.Add(int64(rows)) }()
 	c := v.view.Cursor(ctx).Until(part.until).Skip(p.skip).Hold(held)
@@ -150,13 +151,13 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 		b, first, end := c.Span()
 		rows += end - first
 		before := len(found.hits)
-		if found.hits, found.err = w.span(found.hits, b, first, end); found.err != nil {
+		if found.hits, found.err = w.span(found.hits, b, first, end, &buffer); found.err != nil {
 			found.err = v.fail(found.err)
 			return found
 		}
 		if len(found.hits) > before { // decode here what use will need, as here it is done in parallel
 			var row evidence.Row
-			if err := b.Row(found.hits[before].row, &row); err != nil {
+			if err := b.Shown(found.hits[before].row, &row); err != nil {
 				return shard{err: v.fail(err)}
 			}
 		}
@@ -170,40 +171,111 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 	return found
 }
 
-// span appends the hits among rows from to to-1 of a block.
-func (w *wanted) span(hits []hit, b *layer.Block, from, to int) ([]hit, error) {
+// span appends the hits among rows from to to-1 of a block. It uses rows as a buffer.
+func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
 	if g := b.Group(); w.none(&g) {
 		return hits, nil
 	}
+	left := (*rows)[:0]
+	// Names cost more to decode than the attributes that a search asks for.
+	attributesFirst := w.filtered() && !b.Keyed()
+	if attributesFirst {
+		if left, err = w.narrow(appendRange(left, from, to), b); len(left) == 0 {
+			return hits, err
+		}
+	}
+	if err := b.LoadKeys(); err != nil {
+		return hits, err
+	}
+	if attributesFirst {
+		left = w.matching(left, b)
+	} else if left, err = w.narrow(w.named(left, b, from, to), b); err != nil {
+		return hits, err
+	}
+	for _, i := range left {
+		hits = append(hits, hit{b, int(i)})
+	}
+	*rows = left
+	return hits, nil
+}
+
+// named appends those rows from to to-1 of a block whose names and directories match.
+func (w *wanted) named(rows []uint32, b *layer.Block, from, to int) []uint32 {
+	if w.anyName {
+		return appendRange(rows, from, to)
+	}
 	text, offsets := b.Names()
-	var columns *attributes
-	rows := candidates{offsets: offsets, to: to}
+	next := candidates{offsets: offsets, to: to}
 	if w.literal != nil {
-		rows.probe = w.literal.probe(text[:offsets[to]])
+		next.probe = w.literal.probe(text[:offsets[to]])
 	}
 	parentEnd, verdict := 0, none
-	for i := rows.next(from); i < to; i = rows.next(i + 1) {
+	for i := next.next(from); i < to; i = next.next(i + 1) {
 		if i >= parentEnd {
-			parentEnd, verdict = b.ParentEnd(i), w.pattern.directory(b.Parent(i))
+			parentEnd, verdict = min(to, b.ParentEnd(i)), w.pattern.directory(b.Parent(i))
 		}
-		if verdict == none {
+		switch {
+		case verdict == none:
 			i = parentEnd - 1
-			continue
+		case verdict == every:
+			rows = appendRange(rows, i, parentEnd)
+			i = parentEnd - 1
+		case w.pattern.name(text[offsets[i]:offsets[i+1]]):
+			rows = append(rows, uint32(i))
 		}
-		if verdict == byName && !w.pattern.name(text[offsets[i]:offsets[i+1]]) {
-			continue
+	}
+	return rows
+}
+
+// matching keeps those of rows whose names and directories match.
+func (w *wanted) matching(rows []uint32, b *layer.Block) []uint32 {
+	if w.anyName {
+		return rows
+	}
+	keep := rows[:0]
+	parentEnd, verdict := 0, none
+	for _, i := range rows {
+		if int(i) >= parentEnd {
+			parentEnd, verdict = b.ParentEnd(int(i)), w.pattern.directory(b.Parent(int(i)))
 		}
-		if columns == nil {
-			var err error
-			if columns, err = attributesOf(b); err != nil {
+		if verdict == every || verdict == byName && w.pattern.name(b.Name(int(i))) {
+			keep = append(keep, i)
+		}
+	}
+	return keep
+}
+
+func appendRange(rows []uint32, from, to int) []uint32 {
+	for i := from; i < to; i++ {
+		rows = append(rows, uint32(i))
+	}
+	return rows
+}
+
+// narrow keeps those rows of a block whose attributes are as wanted, column by column, the ones first that rule out
+// most. A column is decoded only if there is something left and its bounds do not tell.
+func (w *wanted) narrow(rows []uint32, b *layer.Block) (_ []uint32, err error) {
+	g := b.Group()
+	for _, f := range [...]struct {
+		column    layer.Column
+		low, high int64
+		needed    bool
+	}{
+		{layer.ColumnSize, w.minSize, w.maxSize, w.bySize()},
+		{layer.ColumnMtimeNs, w.minMtime, w.maxMtime, w.byMtime()},
+		{layer.ColumnUID, w.uid, w.uid, w.uid >= 0},
+		{layer.ColumnRemoved, 0, 0, g.Removed > 0},
+	} {
+		if f.needed && len(rows) > 0 {
+			if rows, err = b.Within(rows[:0], rows, f.column, f.low, f.high); err != nil {
 				return nil, err
 			}
 		}
-		if columns.wanted(w, i) {
-			hits = append(hits, hit{b, i})
-		}
 	}
-	return hits, nil
+	if len(rows) > 0 && g.Types&^w.typeBits != 0 {
+		return b.Among(rows[:0], rows, layer.ColumnType, uint64(w.typeBits))
+	}
+	return rows, nil
 }
 
 // candidates are the rows of a span that may match by their names.
@@ -221,28 +293,4 @@ func (c *candidates) next(i int) int {
 	at := c.probe.next(int(c.offsets[i]))
 	// The row that has this byte: the last that begins at or before it.
 	return i + sort.Search(c.to-i, func(j int) bool { return int(c.offsets[i+j+1]) > at })
-}
-
-// attributes are the columns that a search looks at beside the names.
-type attributes struct{ kind, size, mtime, uid, removed *layer.Numbers }
-
-func attributesOf(b *layer.Block) (*attributes, error) {
-	a := &attributes{}
-	for _, column := range []struct {
-		to *(*layer.Numbers)
-		of layer.Column
-	}{
-		{&a.kind, layer.ColumnType}, {&a.size, layer.ColumnSize}, {&a.mtime, layer.ColumnMtimeNs},
-		{&a.uid, layer.ColumnUID}, {&a.removed, layer.ColumnRemoved},
-	} {
-		var err error
-		if *column.to, err = b.Numbers(column.of); err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
-}
-
-func (a *attributes) wanted(w *wanted, i int) bool {
-	return a.removed.At(i) == 0 && w.attributes(a.kind.At(i), a.size.At(i), a.mtime.At(i), a.uid.At(i))
 }

@@ -47,6 +47,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 type wanted struct {
 	path               string
 	pattern            pattern
+	anyName            bool          // the pattern matches everything
 	literal            *literal      // of the pattern
 	needle             *layer.Needle // of the pattern
 	types              [event.Other + 1]bool
@@ -56,7 +57,10 @@ type wanted struct {
 	uid                int64 // -1: any
 }
 
-const allTypes = "f,d,l,o"
+const (
+	allTypes  = "f,d,l,o"
+	everyType = 1<<event.File | 1<<event.Directory | 1<<event.Symlink | 1<<event.Other
+)
 
 // wantedNames is whatever has a name that matches, at and below a path.
 func wantedNames(text, path string) (*wanted, error) {
@@ -66,6 +70,7 @@ func wantedNames(text, path string) (*wanted, error) {
 		return nil, httpapi.BadRequest(fmt.Sprintf("the pattern: %v", err), `\ takes the next character as it is`)
 	}
 	w.literal, w.needle = w.pattern.literal(), w.pattern.needle()
+	w.anyName = text == "*"
 	w.readTypes(allTypes)
 	return w, nil
 }
@@ -124,6 +129,14 @@ func (w *wanted) readTypes(list string) bool {
 		}
 	}
 	return true
+}
+
+func (w *wanted) bySize() bool  { return w.minSize > 0 || w.maxSize < math.MaxInt64 }
+func (w *wanted) byMtime() bool { return w.minMtime > math.MinInt64 || w.maxMtime < math.MaxInt64 }
+
+// filtered reports whether not all rows with a name that matches are wanted, removed ones aside.
+func (w *wanted) filtered() bool {
+	return w.bySize() || w.byMtime() || w.uid >= 0 || w.typeBits != everyType
 }
 
 // none reports whether no row of a group can be wanted, removed ones aside.

@@ -1,9 +1,12 @@
 package query
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -61,6 +64,14 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if p.limit == 0 {
 		p.limit = defaultTreeLimit
 	}
+	if p.limit > defaultTreeLimit { // some 50 MB: one at a time
+		select {
+		case s.largePages <- struct{}{}:
+			defer func() { <-s.largePages }()
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
 	t := newForest(root, nodes, int(depth))
 	if scanning != nil {
 		if t.job, err = json.Marshal(scanning); err != nil {
@@ -71,7 +82,15 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	writeBody(w, v.m, t.valid.until, t.finish(v, at, p.next(v, at)))
+	t.finish(v, p.next(v, at))
+	if explains(w) != nil { // which goes into a body that is whole
+		var body bytes.Buffer
+		t.write(&body, at)
+		writeBody(w, v.m, t.valid.until, body.Bytes())
+		return nil
+	}
+	writeHead(w, v.m, t.valid.until)
+	t.write(w, at)
 	return nil
 }
 
@@ -115,6 +134,9 @@ type forest struct {
 	root  *branch
 	// directories by what is Parent in their entries' rows.
 	directories map[string]*branch
+
+	piece   []byte // the texts of branches, one after the other
+	scratch []byte
 }
 
 // branch is a node whose object is not closed, and its children.
@@ -133,12 +155,23 @@ func newForest(root *evidence.Row, nodes nodeWriter, depth int) *forest {
 
 func (t *forest) branch(r *evidence.Row, level int) *branch {
 	t.valid.add(r)
-	b := &branch{open: t.nodes.open(nil, r), level: level}
+	t.scratch = t.nodes.open(t.scratch[:0], r)
+	b := &branch{open: t.keep(t.scratch), level: level}
 	if r.Type == event.Directory {
 		b.inside = r.ChildParent()
 		t.directories[b.inside] = b
 	}
 	return b
+}
+
+// keep copies a text to where they lie without room between them.
+func (t *forest) keep(text []byte) []byte {
+	if cap(t.piece)-len(t.piece) < len(text) {
+		t.piece = make([]byte, 0, max(lineBuffer, len(text)))
+	}
+	n := len(t.piece)
+	t.piece = append(t.piece, text...)
+	return t.piece[n:len(t.piece):len(t.piece)]
 }
 
 func (t *forest) add(r *evidence.Row) error {
@@ -162,8 +195,8 @@ func (t *forest) parent(inside string) *branch {
 	return b
 }
 
-// finish writes the whole, with what only the outermost node has.
-func (t *forest) finish(v *version, at *position, next string) []byte {
+// finish adds what only the outermost node has.
+func (t *forest) finish(v *version, next string) {
 	t.root.open = append(t.root.open, `,"version":`...)
 	t.root.open = strconv.AppendUint(t.root.open, v.m.Version, 10)
 	if len(t.job) > 0 {
@@ -173,23 +206,29 @@ func (t *forest) finish(v *version, at *position, next string) []byte {
 		t.root.open = append(t.root.open, `,"next_cursor":`...)
 		t.root.open = appendString(t.root.open, next)
 	}
-	return t.append(nil, t.root, at)
 }
 
-// append writes a branch. A directory without children has an empty list of them only where it is known to be empty:
+// write writes the whole, without a copy of it in memory. A client that went away is no error of ours.
+func (t *forest) write(w io.Writer, at *position) {
+	out := bufio.NewWriterSize(w, lineBuffer)
+	t.writeBranch(out, t.root, at)
+	_ = out.Flush()
+}
+
+// writeBranch writes a branch. A directory without children has an empty list of them only where it is known to be empty:
 // within the depth asked for, and not beyond the page's end.
-func (t *forest) append(b []byte, n *branch, at *position) []byte {
-	b = append(b, n.open...)
+func (t *forest) writeBranch(w *bufio.Writer, n *branch, at *position) {
+	_, _ = w.Write(n.open) // what fails once fails again, and Flush tells
 	seen := n.level < t.depth && (at == nil || n.inside <= at.key.Parent)
 	if len(n.children) > 0 || n.inside != "" && seen {
-		b = append(b, `,"children":[`...)
+		_, _ = w.WriteString(`,"children":[`)
 		for i, child := range n.children {
 			if i > 0 {
-				b = append(b, ',')
+				_ = w.WriteByte(',')
 			}
-			b = t.append(b, child, at)
+			t.writeBranch(w, child, at)
 		}
-		b = append(b, ']')
+		_ = w.WriteByte(']')
 	}
-	return append(b, '}')
+	_ = w.WriteByte('}')
 }

@@ -66,7 +66,7 @@ func (w *walk) emit(out emit) error {
 			return err
 		}
 	}
-	if err := w.cursor.Row(&w.row); err != nil {
+	if err := w.cursor.Shown(&w.row); err != nil {
 		return w.v.fail(err)
 	}
 	if w.row.Removed {

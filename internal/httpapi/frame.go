@@ -76,8 +76,10 @@ func (f Frame) recovered(rec *recorder, r *http.Request, v any) {
 
 func (f Frame) log(r *http.Request, rec *recorder, took time.Duration) {
 	level := slog.LevelInfo
+	var e *Error
 	switch {
 	case rec.code() == http.StatusNotImplemented: // the caller has another way
+	case !rec.abort && errors.As(rec.err, &e) && e.Passing:
 	case rec.code() >= 500 || rec.abort:
 		level = slog.LevelError
 	case isProbe(r.URL.Path):

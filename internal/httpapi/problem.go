@@ -31,6 +31,9 @@ type Error struct {
 	Hint       string        // what to do about it, one line; may be empty
 	RetryAfter time.Duration // sent as Retry-After, in whole seconds rounded up, if not 0
 	Cause      error         // for the log only
+	// Passing: not a fault of this server or of what it reads, but a state that is as it should be and ends by itself, such
+	// as a first scan under way. It is logged as other answers are, whatever its status.
+	Passing bool
 	// Extra are further members of the problem (RFC 9457, section 3.2), under names that it does not have yet.
 	Extra map[string]any
 }

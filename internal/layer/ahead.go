@@ -39,7 +39,7 @@ func (a *readAhead) block(ctx context.Context, l *Layer, group int) (*Block, err
 	follows := group > 0 && a.last == place{l, group - 1} || group == 0 && a.last.layer != nil
 	a.last = p
 	if b := l.cache.block(l.cacheKey(group)); b != nil {
-		return b, nil
+		return b, b.LoadKeys()
 	}
 	if a.limit <= 0 || !follows {
 		a.size = 0

@@ -12,72 +12,103 @@ import (
 )
 
 // Block is a decoded row group: its keys, and the other columns once they are asked for. It never changes and is safe
-// for concurrent use. Strings share the block's memory, so that keeping one keeps the block.
+// for concurrent use. Strings share the block's memory, so that keeping one keeps the block. A block that Fetch brought may
+// lack its keys until LoadKeys: Parent, Name, Key, Names, Parents, ParentEnd, Search and SearchFrom need them.
 type Block struct {
 	object string
 	raw    []byte
 	group  Group
 	chunks *[columns]chunk
 
-	parents  []string // the distinct ones, in order
-	starts   []uint32 // the first row of each
-	parentOf []uint16 // per row, into parents
-	names    string   // all of them, one after the other
-	offsets  []uint32 // where each begins, and the end
+	keyed    atomic.Bool // what follows is there
+	parents  []string    // the distinct ones, in order
+	starts   []uint32    // the first row of each
+	parentOf []uint16    // per row, into parents
+	names    string      // all of them, one after the other
+	offsets  []uint32    // where each begins, and the end
 
 	mu      sync.Mutex // held while a column is decoded
 	numbers [columns]atomic.Pointer[Numbers]
 	texts   [columns]atomic.Pointer[Text]
 	full    atomic.Pointer[blockRows]
+	shown   atomic.Pointer[blockRows]
 	size    atomic.Int64 // bytes in memory
 	grown   func(*Block) // told of a new size; may be nil
 }
 
-// blockRows is every column that is no key, for Row and AppendBlock.
+// blockRows is every column that is no key, for Row and AppendBlock, or those of them that Shown has.
 type blockRows struct {
 	numbers                        [columns]*Numbers // nil where the column has no numbers
 	target, agent, source, history *Text
 }
 
-// decodeBlock decodes a row group's keys.
-func decodeBlock(raw RawGroup) (*Block, error) {
+// openBlock is a row group of which nothing is decoded, the checksum apart.
+func openBlock(raw RawGroup) (*Block, error) {
 	chunks, err := raw.chunks()
 	if err != nil {
 		return nil, err
 	}
 	b := &Block{object: raw.object, raw: raw.Data, group: raw.Group, chunks: chunks}
-	if err := b.decodeKeys(); err != nil {
-		return nil, b.fault(ColumnParent, err)
-	}
-	b.size.Store(int64(len(b.raw)+len(b.names)+4*len(b.offsets)+2*len(b.parentOf)+20*len(b.parents)) + 1024)
+	b.size.Store(int64(len(b.raw)) + 1024)
 	return b, nil
 }
+
+// decodeBlock decodes a row group's keys.
+func decodeBlock(raw RawGroup) (*Block, error) {
+	b, err := openBlock(raw)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.LoadKeys()
+}
+
+// LoadKeys decodes the keys, if they are not there yet. They are half of what decoding a row group costs.
+func (b *Block) LoadKeys() error {
+	if b.keyed.Load() {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.keyed.Load() {
+		return nil
+	}
+	held, err := b.decodeKeys()
+	if err != nil {
+		return b.fault(ColumnParent, err)
+	}
+	b.keyed.Store(true)
+	b.grow(int64(held + len(b.names) + 4*len(b.offsets) + 2*len(b.parentOf) + 20*len(b.parents)))
+	return nil
+}
+
+// Keyed reports whether the keys are there.
+func (b *Block) Keyed() bool { return b.keyed.Load() }
 
 func (b *Block) fault(c Column, err error) error {
 	return &FormatError{Object: b.object, Reason: fmt.Sprintf("column %s of the row group at %d+%d: %v", specs[c].name, b.group.Offset, b.group.Bytes, err)}
 }
 
-func (b *Block) decodeKeys() error {
+// decodeKeys returns how many bytes of memory the parents' texts take.
+func (b *Block) decodeKeys() (held int, err error) {
 	parents, err := textOf(b.raw, &b.chunks[ColumnParent])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	names, offsets, err := namesOf(b.raw, &b.chunks[ColumnName])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b.names, b.offsets = textIn(names), offsets
-	b.size.Store(int64(parents.held))
 	if b.group.NotUTF8 {
 		if parents, err = b.decodeRawKeys(parents); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	b.parents, b.parentOf = parents.dict, parents.codes
 	if b.parentOf == nil {
 		b.parentOf = make([]uint16, b.group.Rows)
 	}
-	return b.findRuns()
+	return parents.held, b.findRuns()
 }
 
 // findRuns finds where each parent's rows begin, and checks that parents come one after the other.
@@ -273,12 +304,90 @@ func (b *Block) grow(n int64) {
 	}
 }
 
+// shownColumns are the columns of numbers that Shown has, those of directories' totals apart.
+var shownColumns = [...]Column{ColumnType, ColumnMode, ColumnUID, ColumnGID, ColumnSize, ColumnMtimeNs, ColumnRemoved,
+	ColumnAgentMissing, ColumnSuspectUntilNs}
+
+// some decodes the columns of Shown.
+func (b *Block) some() (*blockRows, error) {
+	if f := b.full.Load(); f != nil {
+		return f, nil
+	}
+	if f := b.shown.Load(); f != nil {
+		return f, nil
+	}
+	f, err := &blockRows{}, b.LoadKeys()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range shownColumns {
+		if f.numbers[c], err = b.Numbers(c); err != nil {
+			return nil, err
+		}
+	}
+	if f.target, err = b.Text(ColumnTarget); err != nil {
+		return nil, err
+	}
+	if f.agent, err = b.Text(ColumnAgent); err != nil {
+		return nil, err
+	}
+	if f.source, err = b.Text(ColumnSource); err != nil {
+		return nil, err
+	}
+	b.shown.Store(f)
+	return f, nil
+}
+
+// Shown sets r to row i as readers show it: without what only folds go by, which is atime, when and by what it was
+// observed, its watermark, what ended and its history. Its strings share the block's memory.
+func (b *Block) Shown(i int, r *evidence.Row) error {
+	f, err := b.some()
+	if err != nil {
+		return err
+	}
+	n := &f.numbers
+	*r = evidence.Row{
+		Parent: b.Parent(i), Name: b.Name(i),
+		Type: event.Type(n[ColumnType].At(i)), Mode: uint32(n[ColumnMode].At(i)),
+		UID: uint32(n[ColumnUID].At(i)), GID: uint32(n[ColumnGID].At(i)),
+		Size: n[ColumnSize].At(i), MtimeNs: n[ColumnMtimeNs].At(i),
+		Target: f.target.At(i), Removed: n[ColumnRemoved].At(i) != 0,
+		AgentMissing: n[ColumnAgentMissing].At(i) != 0, SuspectUntil: n[ColumnSuspectUntilNs].At(i),
+		Agent: f.agent.At(i), Source: f.source.At(i),
+	}
+	if r.Type == event.Directory {
+		return b.totals(i, &r.Sub)
+	}
+	return nil
+}
+
+// totals are those of the directory in row i.
+func (b *Block) totals(i int, t *evidence.Totals) error {
+	for _, field := range [...]struct {
+		to *int64
+		of Column
+	}{
+		{&t.Files, ColumnSubFiles}, {&t.Directories, ColumnSubDirectories}, {&t.Others, ColumnSubOthers},
+		{&t.Bytes, ColumnSubBytes}, {&t.LatestMtimeNs, ColumnSubLatestMtimeNs},
+	} {
+		n, err := b.Numbers(field.of)
+		if err != nil {
+			return err
+		}
+		*field.to = n.At(i)
+	}
+	return nil
+}
+
 // all decodes every column.
 func (b *Block) all() (*blockRows, error) {
 	if f := b.full.Load(); f != nil {
 		return f, nil
 	}
-	f, err := &blockRows{}, error(nil)
+	f, err := &blockRows{}, b.LoadKeys()
+	if err != nil {
+		return nil, err
+	}
 	for c := range specs {
 		if form := specs[c].form; form == formKey || form == formText {
 			continue

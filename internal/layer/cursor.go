@@ -89,7 +89,8 @@ func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
 	return c
 }
 
-// Hold has the cursor use blocks that were fetched for it.
+// Hold has the cursor use blocks that were fetched for it. Their keys are loaded only where it has to look into one; who
+// looks at a span's rows loads them first.
 func (c *Cursor) Hold(h Held) *Cursor {
 	for _, r := range c.runs {
 		r.held = h
@@ -103,7 +104,7 @@ func (c *Cursor) Seek(k Key) bool {
 	if c.err != nil {
 		return false
 	}
-	if c.block != nil && c.Key().Compare(k) <= 0 && k.Compare(c.block.Key(c.end-1)) <= 0 {
+	if c.block != nil && c.block.Keyed() && c.Key().Compare(k) <= 0 && k.Compare(c.block.Key(c.end-1)) <= 0 {
 		c.row = c.block.SearchFrom(c.row, k)
 		return true
 	}
@@ -208,10 +209,13 @@ func (c *Cursor) pick() bool {
 	}
 	end := top.block.Len()
 	if len(c.order) > 1 {
-		end = top.block.endBefore(top.row+1, c.order[1].key)
+		end = c.endBefore(top, c.order[1].key)
 	}
-	if c.until != nil {
-		end = min(end, top.block.endBefore(top.row+1, *c.until))
+	if c.until != nil && c.err == nil {
+		end = min(end, c.endBefore(top, *c.until))
+	}
+	if c.err != nil {
+		return false
 	}
 	c.block, c.row, c.end = top.block, top.row, end
 	return true
@@ -225,12 +229,15 @@ func (c *Cursor) pass(r *run) error {
 	return r.moveTo(c.ctx, r.row+1)
 }
 
-// endBefore is SearchFrom with the common case first: the whole block comes before k.
-func (b *Block) endBefore(i int, k Key) int {
-	if b.group.Last.Compare(k) < 0 {
-		return b.Len()
+// endBefore is where the rows of a run's block end that follow its place and come before k. The common case is first: all do.
+func (c *Cursor) endBefore(r *run, k Key) int {
+	if r.block.group.Last.Compare(k) < 0 {
+		return r.block.Len()
 	}
-	return b.SearchFrom(i, k)
+	if c.err = r.block.LoadKeys(); c.err != nil {
+		return 0
+	}
+	return r.block.SearchFrom(r.row+1, k)
 }
 
 // Key is the key at the place.
@@ -239,6 +246,15 @@ func (c *Cursor) Key() Key { return c.block.Key(c.row) }
 // Row sets r to the row at the place. Its strings stay valid.
 func (c *Cursor) Row(r *evidence.Row) error {
 	if err := c.block.Row(c.row, r); err != nil {
+		c.err = err
+		return err
+	}
+	return nil
+}
+
+// Shown is Row with what Block.Shown has.
+func (c *Cursor) Shown(r *evidence.Row) error {
+	if err := c.block.Shown(c.row, r); err != nil {
 		c.err = err
 		return err
 	}

@@ -128,7 +128,7 @@ func TestWrongObjectsAreNoticed(t *testing.T) {
 		{"an index cut short", index, b.Index[:len(b.Index)-1], nil},
 		{"the index of another layer", index, other.Index, nil},
 		{"a text for an index", index, []byte("hello, this is no index at all"), nil},
-		{"an index of a later version", index, append([]byte("FXLI\x03"), b.Index[5:]...), nil},
+		{"an index of a later version", index, append([]byte("FXLI\x04"), b.Index[5:]...), nil},
 		{"more rows in the manifest", index, b.Index, func(i Info) Info { i.Rows++; return i }},
 		{"fewer tombstones in the manifest", index, b.Index, func(i Info) Info { i.Removed--; return i }},
 		{"another last key in the manifest", index, b.Index, func(i Info) Info { i.Last.Name += "x"; return i }},
@@ -296,8 +296,9 @@ func FuzzIndex(f *testing.F) {
 	if err != nil || x.search.span != 1 {
 		f.Fatal(x, err)
 	}
-	f.Add(x.body(), byte(1))
-	f.Add(x.body(), byte(2))
+	for version := byte(1); version <= indexVersion; version++ {
+		f.Add(x.body(version), version)
+	}
 	f.Fuzz(func(t *testing.T, body []byte, version byte) {
 		x, err := parseIndex(body, version)
 		if err != nil || x.check(&b.Info) != nil {

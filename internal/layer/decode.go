@@ -20,13 +20,23 @@ var decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPageBytes))
 })
 
+// decompressorSlack is how much longer than a page a buffer has to be for the decompressor to write whole words, which
+// is half as fast again.
+const decompressorSlack = 16
+
 // payload is a page before compression.
-func payload(raw []byte, p *page) ([]byte, error) {
+func payload(raw []byte, p *page) ([]byte, error) { return appendPayload(nil, raw, p) }
+
+// appendPayload is payload in a buffer, as far as it is large enough.
+func appendPayload(buffer, raw []byte, p *page) ([]byte, error) {
 	z, err := decompressor()
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
-	b, err := z.DecodeAll(raw[:p.compressed], make([]byte, 0, min(p.plain, 64*p.compressed+4096)))
+	if size := min(p.plain, 64*p.compressed+4096) + decompressorSlack; cap(buffer) < size {
+		buffer = make([]byte, 0, size)
+	}
+	b, err := z.DecodeAll(raw[:p.compressed], buffer[:0])
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
@@ -34,6 +44,26 @@ func payload(raw []byte, p *page) ([]byte, error) {
 		return nil, fmt.Errorf("a page of %d bytes where its header says %d", len(b), p.plain)
 	}
 	return b, nil
+}
+
+// scratches are buffers for pages that are only looked at while they are decoded.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch is the largest buffer that is kept, bytes: twice a column of a full row group.
+const maxScratch = 256 << 10
+
+// withPayload has use look at a page before compression. It must keep nothing of it.
+func withPayload(raw []byte, p *page, use func(data []byte) error) error {
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	data, err := appendPayload(*scratch, raw, p)
+	if err != nil {
+		return err
+	}
+	if cap(data) <= maxScratch {
+		*scratch = data[:0]
+	}
+	return use(data)
 }
 
 // Numbers are a column of numbers, flags as 0 and 1.
@@ -99,20 +129,28 @@ func (t *Text) At(i int) string {
 func (t *Text) bytes() int64 { return int64(16*len(t.dict) + 2*len(t.codes) + t.held) }
 
 // numbersOf decodes a column of numbers.
-func numbersOf(raw []byte, c *chunk, s *columnSpec) (*Numbers, error) {
-	data, err := payload(raw[c.data:], &c.dataSize)
-	if err != nil {
-		return nil, err
-	}
+func numbersOf(raw []byte, c *chunk, s *columnSpec) (out *Numbers, err error) {
+	err = withPayload(raw[c.data:], &c.dataSize, func(data []byte) (err error) {
+		out, err = numbersIn(data, raw, c, s)
+		return err
+	})
+	return out, err
+}
+
+// numbersIn decodes a column of numbers of which the data page is decompressed.
+func numbersIn(data, raw []byte, c *chunk, s *columnSpec) (out *Numbers, err error) {
 	n, values := c.dataSize.values, []int64(nil)
 	switch c.dataSize.encoding {
 	case format.RLEDictionary:
-		dict, err := dictionaryOf(raw, c)
-		if err != nil {
+		if err := checkDictionary(c); err != nil {
 			return nil, err
 		}
-		out := &Numbers{}
-		if out.dict, err = s.entries(dict, c.dictionarySize.values); err == nil {
+		out = &Numbers{}
+		err = withPayload(raw[c.dictionary:], &c.dictionarySize, func(dict []byte) (err error) {
+			out.dict, err = s.entries(dict, c.dictionarySize.values)
+			return err
+		})
+		if err == nil {
 			out.codes, err = codesOf(data, n, len(out.dict))
 		}
 		return out, err
@@ -163,21 +201,27 @@ func textOf(raw []byte, c *chunk) (*Text, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := payload(raw[c.data:], &c.dataSize)
-	if err != nil {
-		return nil, err
-	}
 	out := &Text{held: len(dict)}
 	if out.dict, err = stringsOf(dict, c.dictionarySize.values); err != nil {
 		return nil, err
 	}
-	out.codes, err = codesOf(data, c.dataSize.values, len(out.dict))
+	err = withPayload(raw[c.data:], &c.dataSize, func(data []byte) (err error) {
+		out.codes, err = codesOf(data, c.dataSize.values, len(out.dict))
+		return err
+	})
 	return out, err
 }
 
-func dictionaryOf(raw []byte, c *chunk) ([]byte, error) {
+func checkDictionary(c *chunk) error {
 	if c.dictionary == 0 || c.dictionarySize.encoding != format.Plain || c.dictionarySize.values == 0 {
-		return nil, errChunk
+		return errChunk
+	}
+	return nil
+}
+
+func dictionaryOf(raw []byte, c *chunk) ([]byte, error) {
+	if err := checkDictionary(c); err != nil {
+		return nil, err
 	}
 	return payload(raw[c.dictionary:], &c.dictionarySize)
 }
@@ -349,17 +393,16 @@ func deltaCount(data []byte) int {
 // namesOf decodes the name column: all names one after the other, and where each begins.
 func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 	n := c.dataSize.values
-	data, err := payload(raw[c.data:], &c.dataSize)
-	if err != nil {
-		return nil, nil, err
-	}
-	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
-		return nil, nil, errChunk
-	}
-	var encoding delta.ByteArrayEncoding
-	names, offsets, err = encoding.DecodeByteArray(nil, data, make([]uint32, 0, n+1))
-	if err == nil && (len(offsets) != n+1 || int(offsets[n]) != len(names)) {
-		err = errChunk
-	}
+	err = withPayload(raw[c.data:], &c.dataSize, func(data []byte) (err error) {
+		if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
+			return errChunk
+		}
+		var encoding delta.ByteArrayEncoding
+		names, offsets, err = encoding.DecodeByteArray(nil, data, make([]uint32, 0, n+1))
+		if err == nil && (len(offsets) != n+1 || int(offsets[n]) != len(names)) {
+			err = errChunk
+		}
+		return err
+	})
 	return names, offsets, err
 }

@@ -26,7 +26,7 @@ type Place struct {
 type Held map[Place]*Block
 
 // Fetch reads row groups, in parallel; those that lie close to each other are read with one request. What the cache has
-// is not read, and what several fetch at the same time is read once.
+// is not read, and what several fetch at the same time is read once. What is read has no keys until they are loaded.
 func Fetch(ctx context.Context, places []Place) (Held, error) {
 	byLayer := map[*Layer][]int{}
 	for _, p := range places {
@@ -58,7 +58,7 @@ func Fetch(ctx context.Context, places []Place) (Held, error) {
 	return held, nil
 }
 
-// blocks are row groups, decoded.
+// blocks are row groups, maybe without their keys.
 func (l *Layer) blocks(ctx context.Context, groups []int) ([]*Block, error) {
 	x, err := l.index(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[
 	err := l.readExtents(ctx, extents, func(i int, body []byte) (err error) {
 		group := &x.groups[wanted[i]]
 		spend(ctx, Cost{Groups: 1})
-		blocks[i], err = decodeBlock(RawGroup{Group: *group, Data: body, object: l.object()})
+		blocks[i], err = openBlock(RawGroup{Group: *group, Data: body, object: l.object()})
 		return err
 	})
 	if err != nil {

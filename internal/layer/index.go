@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 
@@ -59,8 +60,9 @@ type index struct {
 
 const (
 	indexMagic = "FXLI"
-	// indexVersion is what is written. Version 1 lacks types, owners and the search index.
-	indexVersion = 2
+	// indexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
+	// bit lengths, and only trigrams in the search index.
+	indexVersion = 3
 	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
 	schemaVersion = 1
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
@@ -74,14 +76,14 @@ const (
 	groupAllRemoved
 )
 
-// body is the index before compression.
-func (x *index) body() []byte {
+// body is the index before compression, as a version has it.
+func (x *index) body(version byte) []byte {
 	b := binary.AppendUvarint(nil, schemaVersion)
 	b = appendString(b, x.id)
 	b = binary.AppendUvarint(b, uint64(x.bytes))
 	b = binary.AppendUvarint(b, uint64(len(x.groups)))
 	// By column, as like things compress better together.
-	for _, field := range groupFields {
+	for _, field := range fieldsOf(version) {
 		for i := range x.groups {
 			b = binary.AppendUvarint(b, field.get(&x.groups[i]))
 		}
@@ -93,8 +95,10 @@ func (x *index) body() []byte {
 		b = appendKey(b, g.First, g.Last)
 		last = g.Last
 	}
-	b = binary.AppendUvarint(b, uint64(x.search.span))
-	if x.search.span > 0 {
+	if version > 1 {
+		b = binary.AppendUvarint(b, uint64(x.search.span))
+	}
+	if version > 1 && x.search.span > 0 {
 		for i := range x.search.pages {
 			b = binary.AppendUvarint(b, uint64(x.search.pages[i].bytes))
 		}
@@ -120,17 +124,20 @@ func (x *index) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
-	packed := z.EncodeAll(x.body(), nil)
+	packed := z.EncodeAll(x.body(indexVersion), nil)
 	out := append([]byte(indexMagic), indexVersion)
 	out = binary.LittleEndian.AppendUint64(out, xxhash.Sum64(packed))
 	return append(out, packed...), nil
 }
 
-// groupFields are the numbers of a group, as they are written.
-var groupFields = []struct {
+// groupField is a number of a group, as it is written.
+type groupField struct {
 	get func(*Group) uint64
 	set func(*Group, uint64)
-}{
+}
+
+// groupFields are all of them.
+var groupFields = []groupField{
 	{func(g *Group) uint64 { return uint64(g.Bytes) }, func(g *Group, v uint64) { g.Bytes = int64(v) }},
 	{func(g *Group) uint64 { return uint64(g.Rows) }, func(g *Group, v uint64) { g.Rows = int(v) }},
 	{func(g *Group) uint64 { return uint64(g.Removed) }, func(g *Group, v uint64) { g.Removed = int(v) }},
@@ -139,15 +146,53 @@ var groupFields = []struct {
 	{func(g *Group) uint64 { return zigzag(g.SuspectUntilNs) }, func(g *Group, v uint64) { g.SuspectUntilNs = unzigzag(v) }},
 	{func(g *Group) uint64 { return zigzag(g.MinMtimeSec) }, func(g *Group, v uint64) { g.MinMtimeSec = unzigzag(v) }},
 	{func(g *Group) uint64 { return zigzag(g.MaxMtimeSec) }, func(g *Group, v uint64) { g.MaxMtimeSec = unzigzag(v) }},
-	{func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MinSize))) }, func(g *Group, v uint64) { g.MinSize = int64(uint64(1) << v >> 1) }},
-	{func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MaxSize))) }, func(g *Group, v uint64) { g.MaxSize = 1<<v - 1 }},
+	{func(g *Group) uint64 { return sizeCode(g.MinSize) }, func(g *Group, v uint64) { g.MinSize, _ = sizesOf(v) }},
+	{func(g *Group) uint64 { return sizeCode(g.MaxSize) }, func(g *Group, v uint64) { _, g.MaxSize = sizesOf(v) }},
 	// from version 2 on
 	{func(g *Group) uint64 { return uint64(g.Types) }, func(g *Group, v uint64) { g.Types = uint8(v) }},
 	{func(g *Group) uint64 { return g.Owners }, func(g *Group, v uint64) { g.Owners = v }},
 }
 
-// groupFields1 is how many of groupFields version 1 has.
-const groupFields1 = 10
+// groupFields1 is how many of groupFields version 1 has, sizeFields where the two sizes are among them.
+const (
+	groupFields1 = 10
+	sizeFields   = 8
+)
+
+// fieldsOf are the numbers that a version has. Before version 3 sizes were their bit lengths.
+func fieldsOf(version byte) []groupField {
+	if version == indexVersion {
+		return groupFields
+	}
+	fields := slices.Clone(groupFields)
+	fields[sizeFields] = groupField{
+		func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MinSize))) }, func(g *Group, v uint64) { g.MinSize = int64(uint64(1) << v >> 1) }}
+	fields[sizeFields+1] = groupField{
+		func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MaxSize))) }, func(g *Group, v uint64) { g.MaxSize = 1<<v - 1 }}
+	if version == 1 {
+		fields = fields[:groupFields1]
+	}
+	return fields
+}
+
+// sizeBits is how many leading bits of a size the index has.
+const sizeBits = 8
+
+// sizeCode is a size rounded to its leading bits: below 256 itself, then 128 codes for each bit of length.
+func sizeCode(size int64) uint64 {
+	shift := max(0, bits.Len64(uint64(size))-sizeBits)
+	return uint64(shift)<<(sizeBits-1) + uint64(size)>>shift
+}
+
+// sizesOf are the smallest and the largest size with a code.
+func sizesOf(code uint64) (smallest, largest int64) {
+	if code < 1<<sizeBits {
+		return int64(code), int64(code)
+	}
+	shift := code>>(sizeBits-1) - 1
+	leading := code&(1<<(sizeBits-1)-1) | 1<<(sizeBits-1)
+	return int64(leading << shift), int64((leading+1)<<shift - 1)
+}
 
 func (g *Group) flags() (f uint64) {
 	if g.NotUTF8 {
@@ -166,8 +211,8 @@ func (g *Group) round() {
 		g.Types, g.Owners = 0, 0
 		return
 	}
-	g.MinSize = int64(uint64(1) << bits.Len64(uint64(g.MinSize)) >> 1)
-	g.MaxSize = 1<<bits.Len64(uint64(g.MaxSize)) - 1
+	g.MinSize, _ = sizesOf(sizeCode(g.MinSize))
+	_, g.MaxSize = sizesOf(sizeCode(g.MaxSize))
 }
 
 func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
@@ -272,14 +317,12 @@ func parseIndex(plain []byte, version byte) (*index, error) {
 		return nil, errIndex
 	}
 	x.groups = make([]Group, n)
-	fields := groupFields
 	if version == 1 {
-		fields = fields[:groupFields1]
 		for i := range x.groups {
 			x.groups[i].Types, x.groups[i].Owners = math.MaxUint8, math.MaxUint64
 		}
 	}
-	for _, field := range fields {
+	for _, field := range fieldsOf(version) {
 		for i := range x.groups {
 			field.set(&x.groups[i], r.uvarint())
 		}
@@ -293,6 +336,7 @@ func parseIndex(plain []byte, version byte) (*index, error) {
 	}
 	if version > 1 {
 		r.search(&x.search, int(n))
+		x.search.short = version > 2
 	}
 	if r.bad || uint64(len(r.b)) != 8*n {
 		return nil, errIndex

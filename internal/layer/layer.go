@@ -100,7 +100,10 @@ func (l *Layer) Block(ctx context.Context, i int) (*Block, error) {
 		b, err := decodeBlock(raw[0])
 		return cached{block: b}, err
 	})
-	return v.block, err
+	if err != nil {
+		return nil, err
+	}
+	return v.block, v.block.LoadKeys()
 }
 
 // decoded is the block of a row group that was read already.
@@ -109,7 +112,10 @@ func (l *Layer) decoded(ctx context.Context, i int, raw RawGroup) (*Block, error
 		b, err := decodeBlock(raw)
 		return cached{block: b}, err
 	})
-	return v.block, err
+	if err != nil {
+		return nil, err
+	}
+	return v.block, v.block.LoadKeys()
 }
 
 // RawGroup is row group i as it is stored, for Writer.AppendGroup: one GET.

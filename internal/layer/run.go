@@ -60,6 +60,9 @@ func (r *run) seek(ctx context.Context, k Key, io bool) (ok bool, err error) {
 			return false, err
 		}
 	}
+	if err := b.LoadKeys(); err != nil {
+		return false, err
+	}
 	r.enter(g, Key{})
 	r.block, r.from, r.row = b, l, b.Search(k)
 	r.key = b.Key(r.row)
@@ -109,7 +112,7 @@ func (r *run) settle(ctx context.Context, io bool) (ok bool, err error) {
 	return true, nil
 }
 
-// open reads the block of the place.
+// open reads the block of the place; one that is held may lack its keys.
 func (r *run) open(ctx context.Context) error {
 	if r.block != nil {
 		return nil
@@ -126,6 +129,9 @@ func (r *run) open(ctx context.Context) error {
 // moveTo goes to another row of the block, or past its end to what follows.
 func (r *run) moveTo(ctx context.Context, row int) error {
 	if row < r.block.Len() {
+		if err := r.block.LoadKeys(); err != nil {
+			return err
+		}
 		r.row, r.key = row, r.block.Key(row)
 		return nil
 	}

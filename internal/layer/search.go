@@ -2,14 +2,16 @@ package layer
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // The search index of a layer: which row groups may have a name with a given part. It is a matrix of bits. A row stands
-// for the trigrams with one hash, of which there are searchSlots; a column for a row group, or for several small ones
-// that follow each other. A bit is set if a name there has such a trigram. Names are looked at in lower case, with a
-// slash, which no name has, before and after them. The rows are cut into searchPages pages, each compressed by itself.
+// for the trigrams, pairs of bytes and single bytes with one hash, of which there are searchSlots; a column for a row
+// group, or for several small ones that follow each other. A bit is set if a name there has one of them. Names are looked
+// at in lower case, with a slash, which no name has, before and after them. The rows are cut into searchPages pages, each
+// compressed by itself.
 //
 // What it says is a superset: a group that it rules out has no such name, one that it leaves has to be looked at.
 
@@ -32,7 +34,37 @@ func (s *gramSet) merge(o *gramSet) {
 	}
 }
 
-// slotOf is the row of a trigram: its first byte lowest.
+// pairSet has a bit for each pair of bytes that names have, the first byte lowest. It gathers what is then hashed once,
+// as the pairs are few.
+type pairSet [1 << 16 / 64]uint64
+
+func (s *pairSet) add(pair uint32) { s[pair>>6&1023] |= 1 << (pair & 63) }
+
+// addPairs adds pairs, and the bytes that are the second of one: all but the slash are.
+func (s *gramSet) addPairs(pairs *pairSet) {
+	for i, word := range pairs {
+		for ; word != 0; word &= word - 1 {
+			pair := uint32(64*i + bits.TrailingZeros64(word))
+			for _, kind := range pairGrams {
+				s.add(slotOf(pair | kind))
+			}
+			if second := pair >> 8; second != '/' {
+				for _, kind := range byteGrams {
+					s.add(slotOf(second | kind))
+				}
+			}
+		}
+	}
+}
+
+// pairGrams and byteGrams tell pairs and single bytes from trigrams, which have 24 bits. Each has several rows, all of
+// which have to be set: a row is shared by many trigrams, and one that is in every row group would make a pair seem to be.
+var (
+	pairGrams = [...]uint32{1 << 24, 2 << 24}
+	byteGrams = [...]uint32{3 << 24, 4 << 24, 5 << 24, 6 << 24}
+)
+
+// slotOf is the row of a trigram, its first byte lowest, or of less with one of pairGrams or byteGrams.
 func slotOf(gram uint32) uint16 {
 	h := gram * 0x9e3779b1
 	h ^= h >> 15
@@ -51,8 +83,9 @@ var lowerASCII = func() (t [256]byte) {
 	return t
 }()
 
-// addNames adds the trigrams of names that lie one after the other.
+// addNames adds what names have that lie one after the other.
 func (s *gramSet) addNames(names string, offsets []uint32) {
+	var pairs pairSet
 	before := ""
 	for i := 0; i+1 < len(offsets); i++ {
 		name := names[offsets[i]:offsets[i+1]]
@@ -60,15 +93,16 @@ func (s *gramSet) addNames(names string, offsets []uint32) {
 		for shared < len(name) && shared < len(before) && name[shared] == before[shared] {
 			shared++
 		}
-		s.addName(name, shared)
+		s.addName(&pairs, name, shared)
 		before = name
 	}
+	s.addPairs(&pairs)
 }
 
-// addName adds the trigrams of a name whose first shared bytes were the beginning of the name before.
-func (s *gramSet) addName(name string, shared int) {
+// addName adds the trigrams of a name whose first shared bytes were the beginning of the name before, and its pairs to pairs.
+func (s *gramSet) addName(pairs *pairSet, name string, shared int) {
 	gram, at := uint32('/')<<16, 0
-	if shared > 2 { // all trigrams up to there were added, but for those that end the name
+	if shared > 2 { // all up to there were added, but for what ends the name
 		at = shared
 		gram = uint32(lowerASCII[name[at-1]])<<16 | uint32(lowerASCII[name[at-2]])<<8
 	}
@@ -77,18 +111,21 @@ func (s *gramSet) addName(name string, shared int) {
 		c := name[i]
 		high |= c
 		gram = gram>>8 | uint32(lowerASCII[c])<<16
+		pairs.add(gram >> 8)
 		if i > 0 {
 			s.add(slotOf(gram))
 		}
 	}
 	if len(name) > 0 {
-		s.add(slotOf(endGram(name)))
+		end := endGram(name)
+		s.add(slotOf(end))
+		pairs.add(end >> 8)
 	}
 	for i := range at {
 		high |= name[i]
 	}
 	if high >= utf8.RuneSelf {
-		s.addText(strings.ToLower(name))
+		s.addText(pairs, strings.ToLower(name))
 	}
 }
 
@@ -101,11 +138,14 @@ func endGram(name string) uint32 {
 	return uint32(first) | uint32(lowerASCII[name[len(name)-1]])<<8 | uint32('/')<<16
 }
 
-// addText adds the trigrams of a name that is in lower case.
-func (s *gramSet) addText(name string) {
+// addText is addName of a name that is in lower case.
+func (s *gramSet) addText(pairs *pairSet, name string) {
 	text := "/" + name + "/"
 	for i := 0; i+3 <= len(text); i++ {
 		s.add(slotOf(gramAt(text, i)))
+	}
+	for i := 0; i+2 <= len(text); i++ {
+		pairs.add(uint32(text[i]) | uint32(text[i+1])<<8)
 	}
 }
 
@@ -113,10 +153,13 @@ func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | 
 
 // Needle is what all names that are looked for have: the row groups whose names cannot have it need not be read. The
 // zero Needle rules nothing out. It must not change while it is used.
-type Needle struct{ slots []uint16 }
+type Needle struct {
+	slots []uint16 // of trigrams
+	short []uint16 // of pairs and single bytes, which not every search index has
+}
 
-// Add says that names have a part, in whatever case; start and end say that they begin or end with it, both that it is all of them. A part of less
-// than three bytes, the name's start and end counted as one each, says nothing.
+// Add says that names have a part, in whatever case; start and end say that they begin or end with it, both that it is
+// all of them.
 func (n *Needle) Add(part string, start, end bool) {
 	// The index has names by the lower case of Unicode. A part that is not whole characters, or has the character that
 	// stands for what is none, may match names of which it has other bytes: of those only plain ASCII is looked for.
@@ -124,35 +167,50 @@ func (n *Needle) Add(part string, start, end bool) {
 	if exact {
 		part = strings.ToLower(part)
 	}
+	if part == "" {
+		return
+	}
 	if start {
 		part = "/" + part
 	}
 	if end {
 		part += "/"
 	}
-	for i := 0; i+3 <= len(part); i++ {
-		a, b, c := lowerASCII[part[i]], lowerASCII[part[i+1]], lowerASCII[part[i+2]]
-		if !exact && a|b|c >= utf8.RuneSelf {
+	size, kinds, to := 3, []uint32{0}, &n.slots
+	switch len(part) {
+	case 2:
+		size, kinds, to = 2, pairGrams[:], &n.short
+	case 1:
+		size, kinds, to = 1, byteGrams[:], &n.short
+	}
+	for i := 0; i+size <= len(part); i++ {
+		gram, high := uint32(0), byte(0)
+		for j := range size {
+			c := lowerASCII[part[i+j]]
+			gram |= uint32(c) << (8 * j)
+			high |= c
+		}
+		if !exact && high >= utf8.RuneSelf {
 			continue
 		}
-		slot := slotOf(uint32(a) | uint32(b)<<8 | uint32(c)<<16)
-		if !contains(n.slots, slot) {
-			n.slots = append(n.slots, slot)
+		for _, kind := range kinds {
+			if slot := slotOf(gram | kind); !slices.Contains(*to, slot) {
+				*to = append(*to, slot)
+			}
 		}
 	}
-}
-
-func contains(slots []uint16, slot uint16) bool {
-	for _, s := range slots {
-		if s == slot {
-			return true
-		}
-	}
-	return false
 }
 
 // Empty reports whether n rules nothing out.
-func (n *Needle) Empty() bool { return n == nil || len(n.slots) == 0 }
+func (n *Needle) Empty() bool { return n == nil || len(n.slots)+len(n.short) == 0 }
+
+// in are the rows of a search index that say something of n.
+func (n *Needle) in(s *searchSection) []uint16 {
+	if s.short {
+		return slices.Concat(n.slots, n.short)
+	}
+	return slices.Clone(n.slots)
+}
 
 // GroupSet is a set of row groups of a layer. The nil GroupSet has all of them.
 type GroupSet struct {
@@ -172,6 +230,7 @@ func (s *GroupSet) Has(i int) bool {
 // searchSection is what a layer's index says of its search index; none if span is 0.
 type searchSection struct {
 	span  int
+	short bool // it has pairs and single bytes
 	pages [searchPages]searchPage
 }
 

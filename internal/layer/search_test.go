@@ -230,9 +230,9 @@ func TestSearchReadsLittle(t *testing.T) {
 	if _, err := l.MayHave(ctx, &needle); err != nil || m.Cost().Gets != 0 || m.Cost().Hits == 0 {
 		t.Fatalf("the second time: %+v, %v", m.Cost(), err)
 	}
-	all.Add("no", false, false)
+	all.Add("", false, false)
 	if set, err := l.MayHave(ctx, &all); set != nil || err != nil || m.Cost().Gets != 0 {
-		t.Fatalf("two characters: %v, %v", set, err)
+		t.Fatalf("no characters: %v, %v", set, err)
 	}
 }
 
@@ -256,14 +256,7 @@ func TestOldIndexesKnowNoTypes(t *testing.T) {
 			t.Fatalf("%+v", g)
 		}
 	}
-	old := &index{id: x.id, bytes: x.bytes, groups: x.groups}
-	fields := groupFields
-	groupFields = groupFields[:groupFields1]
-	body := old.body()
-	groupFields = fields
-	end := len(body) - 8*len(x.groups)
-	body = append(body[:end-1:end-1], body[end:]...) // no span
-	parsed, err := parseIndex(body, 1)
+	parsed, err := parseIndex(x.body(1), 1)
 	if err == nil {
 		err = parsed.check(&built.Info)
 	}
@@ -275,6 +268,71 @@ func TestOldIndexesKnowNoTypes(t *testing.T) {
 			t.Fatalf("%+v", g)
 		}
 	}
+}
+
+// TestShortPartsRuleOut: a pair of characters, or one, that no name has rules all row groups out; of an index that has
+// trigrams alone it rules none out, and a copy of its row groups has pairs again.
+func TestShortPartsRuleOut(t *testing.T) {
+	l, built := searchLayer(t)
+	groups, _ := l.Groups(t.Context())
+	absent := [][3]any{{"q~", false, false}, {"~", false, false}, {"~", true, false}, {"~", false, true}, {"\x01", false, false}}
+	left := func(l *Layer, part string, start, end bool) (n int) {
+		var needle Needle
+		needle.Add(part, start, end)
+		set, err := l.MayHave(t.Context(), &needle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range groups {
+			if set.Has(i) {
+				n++
+			}
+		}
+		return n
+	}
+	x, _ := l.index(t.Context())
+	stale := *x
+	stale.search.short = false
+	l2 := open(t, l.st, built.Info)
+	l2.loaded.Store(&stale)
+	rewritten := open(t, l.st, copied(t, l2, WriterOptions{ID: id(8), SearchSpan: x.search.span}))
+	for _, a := range absent {
+		part, start, end := a[0].(string), a[1].(bool), a[2].(bool)
+		if n := left(l, part, start, end); n > len(groups)/4 {
+			t.Errorf("%q (%v, %v) leaves %d of %d row groups", part, start, end, n, len(groups))
+		}
+		if n := left(l2, part, start, end); n != len(groups) {
+			t.Errorf("%q (%v, %v) leaves %d of %d row groups without pairs in the index", part, start, end, n, len(groups))
+		}
+		if n := left(rewritten, part, start, end); n > len(groups)/4 {
+			t.Errorf("%q (%v, %v) leaves %d of %d row groups of the copy", part, start, end, n, len(groups))
+		}
+	}
+}
+
+// TestSizesAreRoundedOutwards: the index's bounds hold the sizes, a hundredth off at most, and stay as they are when they are
+// rounded again, also those that earlier versions rounded.
+func TestSizesAreRoundedOutwards(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.OneOf(rapid.Int64Range(0, 1000), rapid.Int64Range(0, math.MaxInt64)).Draw(t, "size")
+		low, high := sizesOf(sizeCode(size))
+		if low > size || high < size || high-low > size/100 {
+			t.Fatalf("%d is rounded to %d and %d", size, low, high)
+		}
+		g := Group{Rows: 1, MinSize: size, MaxSize: size}
+		g.round()
+		again := g
+		if again.round(); again != g || g.MinSize != low || g.MaxSize != high {
+			t.Fatalf("%+v, and again %+v", g, again)
+		}
+		bit := rapid.IntRange(0, 62).Draw(t, "bit")
+		old := Group{Rows: 1, MinSize: 1 << bit, MaxSize: 1<<(bit+1) - 1}
+		if again = old; bit < 62 {
+			if again.round(); again != old {
+				t.Fatalf("%+v became %+v", old, again)
+			}
+		}
+	})
 }
 
 // TestFetchCoalesces: what lies close is read with one request, what was fetched is used, and damage is that of its group.

@@ -24,7 +24,10 @@ func (l *Layer) MayHave(ctx context.Context, n *Needle) (*GroupSet, error) {
 	if s.span == 0 {
 		return nil, nil
 	}
-	slots := slices.Clone(n.slots)
+	slots := n.in(s)
+	if len(slots) == 0 {
+		return nil, nil
+	}
 	slices.Sort(slots) // page by page
 	pages, err := l.searchPages(ctx, s, pagesOf(slots))
 	if err != nil {
@@ -157,7 +160,7 @@ func (l *Layer) plainPage(s *searchSection, page int, body []byte, columns int, 
 }
 
 // searchColumns is the whole search index by columns, for copying row groups; nil where there is none that can be
-// read: the names themselves are looked at then, and the copy has a good one again.
+// read, or only one of an earlier version: the names themselves are looked at then, and the copy has a good one again.
 func (l *Layer) searchColumns(ctx context.Context, x *index) []*gramSet {
 	if known := l.grams.Load(); known != nil {
 		return *known
@@ -174,7 +177,7 @@ func (l *Layer) searchColumns(ctx context.Context, x *index) []*gramSet {
 
 func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*gramSet, error) {
 	s := &x.search
-	if s.span == 0 {
+	if s.span == 0 || !s.short {
 		return nil, nil
 	}
 	columns := make([]*gramSet, s.columns(len(x.groups)))

@@ -144,6 +144,9 @@ func rowIn(b *Block, k Key, r *evidence.Row) (found bool, err error) {
 	if b == nil {
 		return false, nil
 	}
+	if err := b.LoadKeys(); err != nil {
+		return false, err
+	}
 	i := b.Search(k)
 	if i == b.Len() || b.Key(i) != k {
 		return false, nil

@@ -1,0 +1,83 @@
+package layer
+
+import "encoding/binary"
+
+// Selections are lists of rows of a block, ascending, that are narrowed column by column.
+
+// Within appends to keep, which may be rows[:0], the rows whose value in a column of numbers lies between low and high. The
+// column is decoded only where its bounds do not tell already.
+func (b *Block) Within(keep, rows []uint32, c Column, low, high int64) ([]uint32, error) {
+	if smallest, largest, known := b.bounds(c); known {
+		switch {
+		case largest < low || smallest > high:
+			return keep, nil
+		case smallest >= low && largest <= high:
+			return append(keep, rows...), nil
+		}
+	}
+	n, err := b.Numbers(c)
+	if err != nil {
+		return keep, err
+	}
+	if n.values != nil {
+		for _, i := range rows {
+			if v := n.values[i]; v >= low && v <= high {
+				keep = append(keep, i)
+			}
+		}
+		return keep, nil
+	}
+	return n.keepCoded(keep, rows, func(v int64) bool { return v >= low && v <= high }), nil
+}
+
+// Among is Within for a set of small values: those whose bit is set.
+func (b *Block) Among(keep, rows []uint32, c Column, bits uint64) ([]uint32, error) {
+	n, err := b.Numbers(c)
+	if err != nil {
+		return keep, err
+	}
+	has := func(v int64) bool { return v >= 0 && v < 64 && bits>>v&1 == 1 }
+	if n.values == nil {
+		return n.keepCoded(keep, rows, has), nil
+	}
+	for _, i := range rows {
+		if has(n.values[i]) {
+			keep = append(keep, i)
+		}
+	}
+	return keep, nil
+}
+
+// keepCoded asks about each value of the dictionary once.
+func (n *Numbers) keepCoded(keep, rows []uint32, has func(int64) bool) []uint32 {
+	if n.codes == nil {
+		if has(n.dict[0]) {
+			keep = append(keep, rows...)
+		}
+		return keep
+	}
+	wanted, any := make([]bool, len(n.dict)), false
+	for code, v := range n.dict {
+		wanted[code] = has(v)
+		any = any || wanted[code]
+	}
+	if !any {
+		return keep
+	}
+	for _, i := range rows {
+		if wanted[n.codes[i]] {
+			keep = append(keep, i)
+		}
+	}
+	return keep
+}
+
+// bounds are the smallest and the largest value of a column, removed rows included, as its page's header has them. It
+// knows those of 64-bit columns that are not decoded yet.
+func (b *Block) bounds(c Column) (smallest, largest int64, known bool) {
+	chunk := &b.chunks[c]
+	if len(chunk.min) != 8 || len(chunk.max) != 8 || b.numbers[c].Load() != nil {
+		return 0, 0, false
+	}
+	return int64(binary.LittleEndian.Uint64(chunk.min)), int64(binary.LittleEndian.Uint64(chunk.max)), true
+}
