@@ -18,7 +18,7 @@ type costCmd struct {
 	Queries        float64       `default:"1000" placeholder:"N" group:"workload" help:"Queries a day (default 1000)."`
 	QueryKB        float64       `name:"query-kb" default:"20" placeholder:"N" group:"workload" help:"Size of an answer, KB (default 20)."`
 	Cold           float64       `default:"0.2" placeholder:"SHARE" group:"workload" help:"Share of queries that find nothing in memory (default 0.2)."`
-	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"The views' session time-out (default 45s): heartbeats come three times in it."`
+	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"The views' session time-out (default 45s): heartbeats come every two fifths of it, or every third."`
 	FoldWindow     time.Duration `default:"1s" placeholder:"TIME" group:"workload" help:"How long segments are gathered before a fold (default 1s)."`
 	Polling        bool          `group:"workload" help:"Processes that poll the store, instead of functions that it wakes."`
 	RAMPerFile     float64       `name:"ram-per-file" default:"1000" placeholder:"BYTES" group:"workload" help:"Memory of a file in the always-on server (default 1000)."`
