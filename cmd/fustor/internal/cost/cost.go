@@ -15,9 +15,10 @@ type Workload struct {
 	// QueryBytes is the size of an answer, and ColdShare how many of the queries find nothing in memory.
 	QueryBytes float64 `json:"query_bytes"`
 	ColdShare  float64 `json:"cold_share"`
-	// SessionTimeout is the views' setting, FoldWindow how long segments are gathered before a fold; both in seconds.
+	// SessionTimeout is the views' setting, BatchWindow how long the queue gathers segments before it wakes the compactor
+	// (BatchWindowSeconds of infra/aws/template.yaml); both in seconds.
 	SessionTimeout float64 `json:"session_timeout_seconds"`
-	FoldWindow     float64 `json:"fold_window_seconds"`
+	BatchWindow    float64 `json:"batch_window_seconds"`
 	// Polling: the parts are processes that look at the store once a second, rather than functions that it wakes.
 	Polling bool `json:"polling"`
 }
@@ -170,5 +171,9 @@ func rates(w Workload) (segments, folds float64) {
 	each := w.EventsPerSecond / w.Agents
 	segments = w.Agents * each / (1 + each)
 	each = segments / w.Views
-	return segments, w.Views * each / (1 + each*w.FoldWindow)
+	window := w.BatchWindow
+	if w.Polling { // there is no queue: the compactor takes what has come since its last look
+		window = 1
+	}
+	return segments, w.Views * each / (1 + each*window)
 }

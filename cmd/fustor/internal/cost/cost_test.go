@@ -282,7 +282,7 @@ func TestModelAgainstARun(t *testing.T) {
 	}
 	c := d.counted.Counts().Sub(began)
 	// One event every 20 s gives a segment each: λ/(1+λ) with all agents' events apart.
-	w := Workload{Files: 4000, Views: 1, Agents: agents, EventsPerSecond: 1 / 20.0, QueriesPerDay: 86400 / 15, ColdShare: 0, SessionTimeout: 45, FoldWindow: 1}
+	w := Workload{Files: 4000, Views: 1, Agents: agents, EventsPerSecond: 1 / 20.0, QueriesPerDay: 86400 / 15, ColdShare: 0, SessionTimeout: 45, BatchWindow: 1}
 	e := Of(w, Measured(), ListPrices())
 	got := Requests{Get: float64(c.Get), Put: float64(c.Put), List: float64(c.List)}
 	said := Requests{}.plus(e.Total, seconds/Month)
@@ -293,7 +293,7 @@ func TestModelAgainstARun(t *testing.T) {
 }
 
 func TestIdleAndPrices(t *testing.T) {
-	w := Workload{Files: 1e6, Views: 1, Agents: 1, SessionTimeout: 45, FoldWindow: 1}
+	w := Workload{Files: 1e6, Views: 1, Agents: 1, SessionTimeout: 45, BatchWindow: 1}
 	idle := Of(w, Measured(), ListPrices())
 	t.Logf("one idle agent: %.2f dollars of requests", idle.Dollars.Idle)
 	w.Polling = true

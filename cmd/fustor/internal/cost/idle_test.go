@@ -134,7 +134,7 @@ func TestIdleAgents(t *testing.T) {
 				cancel()
 				d.work.Wait()
 			})
-			w := Workload{Views: 1, Agents: float64(agents), SessionTimeout: 45, FoldWindow: 1}
+			w := Workload{Views: 1, Agents: float64(agents), SessionTimeout: 45, BatchWindow: 1}
 			e := Of(w, Measured(), ListPrices())
 			month := Month / (hours * 3600.0)
 			got := Requests{Get: float64(c.Get) * month, Put: float64(c.Put) * month, List: float64(c.List) * month}
