@@ -50,10 +50,11 @@ destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it sta
 bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
 	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda
 
+# internal/e2e takes longest, mostly by waiting: it begins first, beside the others.
 test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./internal/cmd/testsummary
-	@go test -json $(RACE) -timeout 30m ./... 2>&1 | .cache/bin/testsummary
+	@go test -json $(RACE) -timeout 30m ./internal/e2e ./... 2>&1 | .cache/bin/testsummary
 
 SEEDS ?= 10000
 

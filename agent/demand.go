@@ -20,6 +20,8 @@ import (
 const (
 	// commandWait is how long a call for commands waits.
 	commandWait = 25 * time.Second
+	// askAgain is when an ingest that does not hold such calls is asked whether it does now.
+	askAgain = 10 * time.Minute
 	// reportEvery is how often a job says how far it is.
 	reportEvery = time.Second
 )
@@ -84,7 +86,7 @@ func (a *Agent) awaitCommands(ctx context.Context) error {
 			retry = backoff{}
 			a.demand.offer(commands)
 			if len(commands) == 0 && time.Since(began) < commandWait/2 { // an ingest that does not hold calls: heartbeats bring them
-				sleep(ctx, commandWait)
+				sleep(ctx, askAgain)
 			} else if len(commands) > 0 {
 				sleep(ctx, reportEvery) // until the first report has said that they were heard
 			}

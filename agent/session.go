@@ -17,7 +17,7 @@ type standing struct {
 	term     uint64 // the newest of the view
 	leader   bool
 	timeout  time.Duration
-	beat     time.Duration // between heartbeats
+	beat     time.Duration // between heartbeats, in the role that it has
 	ttl      time.Duration // of the lease
 	audit    time.Duration // 0: never
 	sentinel time.Duration
@@ -84,7 +84,7 @@ func (a *Agent) begin(s send.Session, start instant) {
 		a.o.Logger.Error("events could not be carried over to the new session", "error", err)
 	}
 	st := standing{
-		session: s.ID, term: s.Term, timeout: seconds(s.TimeoutSeconds), beat: seconds(s.HeartbeatSeconds),
+		session: s.ID, term: s.Term, timeout: seconds(s.TimeoutSeconds),
 		audit: seconds(s.AuditIntervalSec), sentinel: seconds(s.SentinelSec), alive: start,
 	}
 	if s.SkewNs != nil {
@@ -92,9 +92,6 @@ func (a *Agent) begin(s send.Session, start instant) {
 	}
 	if st.timeout <= 0 {
 		st.timeout = 30 * time.Second
-	}
-	if st.beat <= 0 || st.beat > st.timeout/3 {
-		st.beat = st.timeout / 3
 	}
 	if a.o.Tuning.AuditInterval > 0 {
 		st.audit = a.o.Tuning.AuditInterval
@@ -127,6 +124,9 @@ func (a *Agent) stands(s send.Standing, start instant) {
 	st := &a.stand
 	before := *st
 	st.alive, st.term = start, max(st.term, s.Term)
+	if st.beat = seconds(s.HeartbeatSeconds); st.beat <= 0 || st.beat > st.timeout*2/5 {
+		st.beat = st.timeout / 3
+	}
 	if st.ttl = seconds(s.LeaseTTLSeconds); st.ttl <= 0 {
 		st.ttl = st.timeout
 	}
@@ -154,11 +154,7 @@ func (a *Agent) stands(s send.Standing, start instant) {
 // heartbeats proves the session alive until it is gone or ctx ends. Nothing else is done on this goroutine.
 func (a *Agent) heartbeats(ctx context.Context, session string) error {
 	retry := backoff{}
-	a.mu.Lock()
-	every := a.stand.beat
-	a.mu.Unlock()
-	wait := every
-	for {
+	for wait := a.untilBeat(); ; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -171,12 +167,12 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 		case <-time.After(wait):
 		}
 		start := now()
-		beat, err := a.heartbeat(ctx, session, every)
+		beat, err := a.heartbeat(ctx, session)
 		switch {
 		case errors.Is(err, send.ErrSessionGone):
 			return err
 		case err != nil && ctx.Err() == nil:
-			wait = min(retry.next(err), every)
+			wait = min(retry.next(err), a.beatLimit())
 			a.o.Logger.Warn("heartbeat failed", "error", err, "again_in", wait.Round(time.Millisecond))
 			continue
 		case err == nil:
@@ -185,12 +181,30 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 			a.dirsAlive(session, start.mono)
 			a.demand.offer(beat.Commands)
 		}
-		wait = max(0, every-time.Since(start.mono))
+		wait = a.untilBeat()
 	}
 }
 
-func (a *Agent) heartbeat(ctx context.Context, session string, limit time.Duration) (send.Beat, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// untilBeat is how long the next heartbeat may wait: of a leader, for its last renewal, as an answer may have been none.
+func (a *Agent) untilBeat() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := a.stand.alive
+	if a.stand.leader {
+		last = a.stand.renewed
+	}
+	return max(a.stand.beat/4, a.stand.beat-last.age())
+}
+
+// beatLimit is how long a heartbeat may take, and the longest pause after one that failed.
+func (a *Agent) beatLimit() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stand.timeout / 3
+}
+
+func (a *Agent) heartbeat(ctx context.Context, session string) (send.Beat, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.beatLimit())
 	defer cancel()
 	s := a.Status()
 	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: s.Watch.Coverage != watch.AuditOnly, AgentStatus: s.report(), Paused: a.pausing() != nil})

@@ -95,6 +95,7 @@ func TestWatchThatPanics(t *testing.T) {
 func TestSessionThatWasDeleted(t *testing.T) {
 	root := t.TempDir()
 	s := newServer(t)
+	quickSessions(t, s) // it learns of it from a heartbeat
 	r := start(t, s, root, nil)
 	r.snapshotted()
 	clock := session.NewStoreClock(time.Now)

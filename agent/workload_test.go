@@ -216,6 +216,7 @@ func followsRandomWorkload(t *testing.T, method string) {
 		{name: "during audits", hands: 2, early: true, audit: 500 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			root, outside := twoDirs(t)
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)

@@ -82,23 +82,28 @@ func (c *Compactor) configured(ctx context.Context) (views []string) {
 	return views
 }
 
-// Views finds the views that the store has objects of, by one request a view.
+// Views finds the views that the store has objects of, by one request for each page of a thousand objects that a view ends
+// in: at most one a view, and one for many small ones.
 func (c *Compactor) Views(ctx context.Context) ([]string, error) {
 	const prefix = "views/"
 	var views []string
 	for after := ""; ; {
-		page, err := c.o.Store.List(ctx, prefix, after, 1)
+		page, err := c.o.Store.List(ctx, prefix, after, 0)
 		if err != nil {
 			return views, fmt.Errorf("list views: %w", err)
 		}
-		if len(page.Items) == 0 {
+		last := ""
+		for _, item := range page.Items {
+			view, _, _ := strings.Cut(strings.TrimPrefix(item.Key, prefix), "/")
+			if view != last && layout.ValidView(view) {
+				views = append(views, view)
+			}
+			last = view
+		}
+		if !page.More || last == "" {
 			return views, nil
 		}
-		view, _, _ := strings.Cut(strings.TrimPrefix(page.Items[0].Key, prefix), "/")
-		if layout.ValidView(view) {
-			views = append(views, view)
-		}
-		after = prefix + view + "0" // the first key after all of "view/"
+		after = prefix + last + "0" // the first key after all of "last/"
 	}
 }
 

@@ -49,7 +49,7 @@ type standing struct {
 	// from the start of the request are the leader's.
 	LeaseTTL     float64 `json:"lease_ttl_s"`
 	LeaseRenewed bool    `json:"lease_renewed"`
-	Heartbeat    float64 `json:"heartbeat_interval_seconds"`
+	Heartbeat    float64 `json:"heartbeat_interval_seconds"` // until the next, in this role
 	// Epoch is the view's: what an agent remembers of its tree in another one is void.
 	Epoch string `json:"view_epoch"`
 }
@@ -199,8 +199,8 @@ func (i *Ingest) heartbeat(c *call) error {
 	}
 	i.metrics.lead(state)
 	l := listener{session: c.session(), leads: state.Leads}
-	if !state.Leads { // the leader's own heartbeats, which are as frequent, mostly have just asked
-		l.fresh = time.Duration(state.Record.TimeoutSeconds / 3 * float64(time.Second))
+	if !state.Leads { // the leader's own heartbeats mostly have just asked
+		l.fresh = time.Duration(session.Interval(state.Record.TimeoutSeconds, true) * float64(time.Second))
 	}
 	found, err := i.commands(c.ctx, c.view, l)
 	if err != nil { // that it lives is written, and that is what counts
@@ -223,7 +223,7 @@ func (i *Ingest) endSession(c *call) error {
 }
 
 func standingOf(s session.State) standing {
-	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Record.TimeoutSeconds / 3,
+	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: session.Interval(s.Record.TimeoutSeconds, s.Leads),
 		Epoch: s.Record.Epoch}
 	if s.Leads {
 		st.Role, st.IsLeader = "leader", true

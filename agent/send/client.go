@@ -66,8 +66,10 @@ type Standing struct {
 	// LeaseTTLSeconds is how long a renewal holds, and LeaseRenewed that this answer is one.
 	LeaseTTLSeconds float64 `json:"lease_ttl_s"`
 	LeaseRenewed    bool    `json:"lease_renewed"`
-	Epoch           string  `json:"view_epoch"` // of the view's lives; empty: not known
-	Message         string  `json:"message"`
+	// HeartbeatSeconds is when the next heartbeat is due, in this role.
+	HeartbeatSeconds float64 `json:"heartbeat_interval_seconds"`
+	Epoch            string  `json:"view_epoch"` // of the view's lives; empty: not known
+	Message          string  `json:"message"`
 }
 
 // Session is the answer to a registration.
@@ -75,7 +77,6 @@ type Session struct {
 	ID string `json:"session_id"`
 	Standing
 	TimeoutSeconds   float64 `json:"session_timeout_seconds"`
-	HeartbeatSeconds float64 `json:"heartbeat_interval_seconds"`
 	AuditIntervalSec float64 `json:"audit_interval_sec"`
 	SentinelSec      float64 `json:"sentinel_interval_sec"`
 	SkewNs           *int64  `json:"skew_ns"`

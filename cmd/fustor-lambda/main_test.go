@@ -3,7 +3,10 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -38,6 +41,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// streamedLines is more than any buffer on the way holds.
+const streamedLines = 200_000
+
 // goWrong does what the path says.
 func goWrong(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
@@ -49,6 +55,22 @@ func goWrong(w http.ResponseWriter, r *http.Request) {
 	case "/abort":
 		fmt.Fprint(w, "the first half")
 		panic(http.ErrAbortHandler)
+	case "/stream": // a line, and the others once a file is there
+		fmt.Fprintln(w, `{"n":0}`)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for there := false; !there; {
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				panic(http.ErrAbortHandler)
+			}
+			_, err := os.Stat(r.URL.Query().Get("until"))
+			there = err == nil
+		}
+		for n := 1; n <= streamedLines; n++ {
+			fmt.Fprintf(w, "{\"n\":%d}\n", n)
+		}
 	case "/wait":
 		<-r.Context().Done()
 		http.Error(w, "the time is over", http.StatusServiceUnavailable)
@@ -153,6 +175,57 @@ func TestHandlersThatGoWrong(t *testing.T) {
 	}
 	if r := get(t, f, "/", nil); r.status != http.StatusOK {
 		t.Errorf("afterwards: %+v", r)
+	}
+}
+
+// TestAnswersStream: who asks the function's URL has the first line before the last is made, and sees that an answer broke off
+// in its middle, by a panic or since the invocation's time was over.
+func TestAnswersStream(t *testing.T) {
+	self, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "streams", Handler: "x", Memory: 256, Timeout: 10 * time.Second,
+		Env: []string{"FUSTOR_LAMBDA_TEST=1"}})
+	get := func(base, path string) *bufio.Reader {
+		t.Helper()
+		response, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { response.Body.Close() })
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", path, response.Status)
+		}
+		return bufio.NewReader(response.Body)
+	}
+	base := f.URL().URL
+	until := filepath.Join(t.TempDir(), "now")
+	answer := get(base, "/stream?until="+until)
+	if line, err := answer.ReadString('\n'); err != nil || line != "{\"n\":0}\n" {
+		t.Fatalf("while the rest is not made: %q, %v", line, err)
+	}
+	if err := os.WriteFile(until, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= streamedLines; n++ {
+		if line, err := answer.ReadString('\n'); err != nil || line != fmt.Sprintf("{\"n\":%d}\n", n) {
+			t.Fatalf("line %d: %q, %v", n, line, err)
+		}
+	}
+	if rest, err := io.ReadAll(answer); err != nil || len(rest) > 0 {
+		t.Errorf("after the last line: %q, %v", rest, err)
+	}
+	if half, err := io.ReadAll(get(base, "/panic-late")); string(half) != "the first half" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a panic in the middle: %q, %v", half, err)
+	}
+	short := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "short", Handler: "x", Memory: 256, Timeout: time.Second,
+		Env: []string{"FUSTOR_LAMBDA_TEST=1"}})
+	if half, err := io.ReadAll(get(short.URL().URL, "/stream?until=/never")); string(half) != "{\"n\":0}\n" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the time is over in the middle: %q, %v", half, err)
+	}
+	if n := short.Ended(); n != 0 {
+		t.Errorf("%d processes have ended", n)
 	}
 }
 

@@ -18,8 +18,8 @@ type costCmd struct {
 	Queries        float64       `default:"1000" placeholder:"N" group:"workload" help:"Queries a day (default 1000)."`
 	QueryKB        float64       `name:"query-kb" default:"20" placeholder:"N" group:"workload" help:"Size of an answer, KB (default 20)."`
 	Cold           float64       `default:"0.2" placeholder:"SHARE" group:"workload" help:"Share of queries that find nothing in memory (default 0.2)."`
-	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"The views' session time-out (default 45s): heartbeats come three times in it."`
-	FoldWindow     time.Duration `default:"1s" placeholder:"TIME" group:"workload" help:"How long segments are gathered before a fold (default 1s)."`
+	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"The views' session time-out (default 45s): heartbeats come every two fifths of it, or every third."`
+	BatchWindow    time.Duration `default:"2s" placeholder:"TIME" group:"workload" help:"How long the queue gathers segments before it wakes the compactor (default 2s): BatchWindowSeconds of the deployment on AWS."`
 	Polling        bool          `group:"workload" help:"Processes that poll the store, instead of functions that it wakes."`
 	RAMPerFile     float64       `name:"ram-per-file" default:"1000" placeholder:"BYTES" group:"workload" help:"Memory of a file in the always-on server (default 1000)."`
 	Prices         string        `placeholder:"FILE" help:"Prices of your own, YAML, over the list prices."`
@@ -38,6 +38,7 @@ Examples:
     fustor cost
     fustor cost --files 100e6 --agents 20 --events 50 --queries 20000
     fustor cost --agents 1 --events 0 --queries 0        # at rest
+    fustor cost --batch-window 30s        # make deploy-aws PARAMETERS=BatchWindowSeconds=30
     fustor cost --json | jq .prices > mine.yaml; fustor cost --prices mine.yaml`
 }
 
@@ -52,8 +53,8 @@ func (c *costCmd) Run(a *app) error {
 		return usageError("--views must be at least 1")
 	case !(c.Cold >= 0 && c.Cold <= 1):
 		return usageError("--cold must be from 0 to 1")
-	case c.SessionTimeout < time.Second || c.FoldWindow < 0:
-		return usageError("--session-timeout must be at least 1s, and --fold-window not negative")
+	case c.SessionTimeout < time.Second || c.BatchWindow < 0:
+		return usageError("--session-timeout must be at least 1s, and --batch-window not negative")
 	case c.Events > 0 && c.Agents == 0:
 		return usageError("without agents there are no events: give --agents")
 	}
@@ -71,7 +72,7 @@ func (c *costCmd) Run(a *app) error {
 	units.RAMPerFile = c.RAMPerFile
 	e := cost.Of(cost.Workload{
 		Files: c.Files, Views: c.Views, Agents: c.Agents, EventsPerSecond: c.Events, QueriesPerDay: c.Queries, QueryBytes: c.QueryKB * 1000,
-		ColdShare: c.Cold, SessionTimeout: c.SessionTimeout.Seconds(), FoldWindow: c.FoldWindow.Seconds(), Polling: c.Polling,
+		ColdShare: c.Cold, SessionTimeout: c.SessionTimeout.Seconds(), BatchWindow: c.BatchWindow.Seconds(), Polling: c.Polling,
 	}, units, prices)
 	out := a.out()
 	if c.JSON {

@@ -87,6 +87,7 @@ type service struct {
 // and health checks, and sees the demo directory in a query. What they all say at their most talkative, also when the
 // store fails them, has none of the secrets in it.
 func TestCompose(t *testing.T) {
+	t.Parallel()
 	binary := imageBinary(t)
 	for _, profile := range []string{"minio", "versitygw"} {
 		t.Run(profile, func(t *testing.T) {

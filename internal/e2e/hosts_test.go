@@ -94,6 +94,7 @@ func startHosts(t *testing.T) *hosts {
 	h.parts = startParts(t, url)
 	h.a.agent = h.startAgentAhead(h.a, "", "2h") // uploads what ingest has signed
 	h.awaitRole("A", "leader", 1, patience(20*time.Second))
+	h.known(h.late.over(url))
 	h.b.agent = h.startAgentAhead(h.b, h.late.over(url), "-1h") // has the store's keys
 	h.awaitRole("B", "follower", 0, patience(20*time.Second))
 	for _, each := range []*host{h.a, h.b} {

@@ -79,8 +79,7 @@ func TestFollowerTakesOver(t *testing.T) {
 // leads. The tree loses files meanwhile that the second leader's view has never heard of, and the directory's mtime is
 // put back, so that nothing but their time keeps the late listings from bringing those files into the view, and nothing but
 // the term one that does not say until when its maker led.
-func TestStoppedLeaderIsFenced(t *testing.T) {
-	t.Parallel()
+func TestStoppedLeaderIsFenced(t *testing.T) { // not beside others: its scan must be through before the second segment is sealed
 	minio := s3test.MinIO(t)
 	direct := minio.URL("minio", "fenced")
 	setSessionTimeout(t, direct, leaseTime)

@@ -51,7 +51,7 @@ func parallel() {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", strconv.Itoa(max(6, 2*runtime.NumCPU())))
+		_ = flag.Set("test.parallel", strconv.Itoa(max(8, 2*runtime.NumCPU())))
 	}
 }
 

@@ -71,6 +71,7 @@ func begin(t *testing.T, of observation) *observed {
 	o := &observed{parts: startParts(t, of.store), dir: of.dir}
 	args := []string{"agent", of.dir, "--ingest", o.ingestURL, "--view", viewID, "--agent-id", observer, "--state", of.state}
 	if of.via != "" {
+		o.known(of.via)
 		args = append(args, "--store", of.via)
 	}
 	o.agent = startUnder(t, of.under, o.env, append(args, of.more...)...)

@@ -26,6 +26,7 @@ import (
 // startHost starts an agent on a host, that keeps its state in a directory of its own.
 func (p *parts) startHost(on *host, state, storeURL string, more ...string) *process {
 	p.t.Helper()
+	p.known(storeURL)
 	args := append([]string{"agent", on.dir, "--ingest", p.ingestURL, "--view", viewID, "--agent-id", on.name,
 		"--state", filepath.Join(state, "session.json"), "--store", storeURL}, more...)
 	return start(p.t, p.env, args...)

@@ -42,6 +42,7 @@ func realTrees(t *testing.T) map[string]string {
 }
 
 func TestUpIndexesRealTrees(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("find"); err != nil {
 		t.Skip("there is no find(1) to compare with")
 	}

@@ -3,7 +3,7 @@
 //
 // All three are small objects that are replaced by compare-and-swap and carry a nonce. Ages are the store's Date minus
 // the object's Last-Modified, so no machine's clock is trusted. The leader proves that it lives by renewing the lease,
-// every other session by renewing its record: one write per session and third of its time-out.
+// every other session by renewing its record: one write per session and Interval.
 package session
 
 import (
@@ -65,6 +65,15 @@ type RosterEntry struct {
 	// Ended is set, at the latest, by the next session that is created after this one ended. It saves a look at the
 	// record: an entry without it may have ended all the same.
 	Ended bool `json:"ended,omitempty"`
+}
+
+// Interval is how long after one proof of life the next is due, seconds. A leader has from then to two thirds of its TTL to
+// try again; a follower proves its life more often than it needs to, since its heartbeats are what finds a lease expired.
+func Interval(timeoutSeconds float64, leads bool) float64 {
+	if leads {
+		return timeoutSeconds * 2 / 5
+	}
+	return timeoutSeconds / 3
 }
 
 // Age is how long ago an object was written, by the store's clock.

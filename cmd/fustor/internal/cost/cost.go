@@ -15,9 +15,10 @@ type Workload struct {
 	// QueryBytes is the size of an answer, and ColdShare how many of the queries find nothing in memory.
 	QueryBytes float64 `json:"query_bytes"`
 	ColdShare  float64 `json:"cold_share"`
-	// SessionTimeout is the views' setting, FoldWindow how long segments are gathered before a fold; both in seconds.
+	// SessionTimeout is the views' setting, BatchWindow how long the queue gathers segments before it wakes the compactor
+	// (BatchWindowSeconds of infra/aws/template.yaml); both in seconds.
 	SessionTimeout float64 `json:"session_timeout_seconds"`
-	FoldWindow     float64 `json:"fold_window_seconds"`
+	BatchWindow    float64 `json:"batch_window_seconds"`
 	// Polling: the parts are processes that look at the store once a second, rather than functions that it wakes.
 	Polling bool `json:"polling"`
 }
@@ -92,15 +93,26 @@ func Of(w Workload, u Units, p Prices) Estimate {
 		e.Total = e.Total.plus(l.Requests, 1)
 	}
 	leaders := min(w.Views, w.Agents)
-	beats := Month / (w.SessionTimeout / 3)
-	add("leaders' heartbeats", leaders*beats, u.LeaderBeat)
-	add("followers' heartbeats", (w.Agents-leaders)*beats, u.FollowerBeat)
+	followers := w.Agents - leaders
+	leaderEvery, followerEvery := w.SessionTimeout*u.LeaderBeats, w.SessionTimeout*u.FollowerBeats
+	beats := leaders*Month/leaderEvery + followers*Month/followerEvery
+	add("leaders' heartbeats", leaders*Month/leaderEvery, u.LeaderBeat)
+	add("leaders' status", leaders*Month/u.StatusEvery, u.Status)
+	add("followers' heartbeats", followers*Month/followerEvery, u.FollowerBeat)
 	waits := leaders * Month / u.CommandsEvery
 	if w.Polling {
+		waits = leaders * Month / u.CommandsHeld
 		add("leaders wait for jobs", leaders*Month, u.Poll) // a look a second while the call is held
 	}
 	add("leaders ask for jobs", waits, u.Commands)
 	add("leaders ask for suspects", leaders*Month/u.SentinelEvery, u.Sentinel)
+	// A key is read by the first heartbeat after it is no longer believed.
+	read := func(every float64) float64 { return Month / (math.Ceil(u.KeyKnown/every) * every) }
+	add("agents' keys are read", leaders*read(leaderEvery)+followers*read(followerEvery), u.Key)
+	add("audits", leaders*Month/u.AuditEvery, u.Audit)
+	if !w.Polling {
+		add("compactor's ticks", Month/u.TickEvery, u.Tick.plus(u.TickView, w.Views).plus(u.TickSession, w.Agents))
+	}
 	e.Dollars.Idle = p.requests(e.Total)
 
 	segments, folds := rates(w)
@@ -125,14 +137,15 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	add("retention", active*Month/u.RetainEvery, u.Retain)
 	queries := w.QueriesPerDay * Month / 86400
 	add("queries", queries, u.Query.plus(u.QueryCold, w.ColdShare))
+	add("readers' keys are read", queries/(1+queries/Month*u.KeyKnown), u.Key)
 
 	e.StoredGB = (w.Files*u.RowBytes + e.Segments/Month*u.Kept*u.SegmentBytes + folds*u.Kept*u.FoldBytes) / 1e9
 	e.TransferGB = queries * w.QueryBytes / 1e9
 	if !w.Polling {
-		calls := (leaders+w.Agents-leaders)*beats + waits + leaders*Month/u.SentinelEvery + e.Segments*u.CallsPerSegment
-		retains := active * Month / u.RetainEvery
-		e.Invocations = calls + e.Folds + retains + queries
-		e.GBSeconds = u.IngestGB*calls*u.IngestSeconds + u.CompactGB*(e.Folds*u.FoldSeconds+retains*u.RetainSeconds) + u.QueryGB*queries*u.QuerySeconds
+		calls := beats + waits + leaders*Month/u.SentinelEvery + e.Segments*u.CallsPerSegment
+		ticks, retains := Month/u.TickEvery, active*Month/u.RetainEvery
+		e.Invocations = calls + e.Folds + ticks + queries
+		e.GBSeconds = u.IngestGB*calls*u.IngestSeconds + u.CompactGB*(e.Folds*u.FoldSeconds+ticks*w.Views*u.TickSeconds+retains*u.RetainSeconds) + u.QueryGB*queries*u.QuerySeconds
 		e.Dollars.Lambda = e.Invocations*p.LambdaInvocation + e.GBSeconds*p.LambdaGBSecond
 		e.Dollars.Queue = (e.Segments + e.Folds*2 + p.QueuePollsPerMonth) * p.QueueRequest
 	}
@@ -158,5 +171,9 @@ func rates(w Workload) (segments, folds float64) {
 	each := w.EventsPerSecond / w.Agents
 	segments = w.Agents * each / (1 + each)
 	each = segments / w.Views
-	return segments, w.Views * each / (1 + each*w.FoldWindow)
+	window := w.BatchWindow
+	if w.Polling { // there is no queue: the compactor takes what has come since its last look
+		window = 1
+	}
+	return segments, w.Views * each / (1 + each*window)
 }

@@ -48,16 +48,21 @@ func deploy(t *testing.T, agents int) *deployment {
 	}
 	d := &deployment{t: t, clock: sessiontest.NewClock(time.Now())}
 	d.counted = store.Count(sessiontest.New(dir, d.clock, time.Millisecond, nil))
-	keys, err := access.New(access.Options{Static: []access.Static{{Key: key, Record: access.Record{
-		Name: "all", Roles: []access.Role{access.Ingest, access.Query}, Views: access.AllViews}}}})
+	if err := access.Register(t.Context(), d.counted, key, access.Record{Name: "all", Roles: []access.Role{access.Ingest, access.Query}, Views: access.AllViews}); err != nil {
+		t.Fatal(err)
+	}
+	keys := func() *access.Authenticator { // each function has its own
+		a, err := access.New(access.Options{Store: d.counted, Now: d.clock.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	i, err := ingest.New(ingest.Options{Store: d.counted, Authenticator: keys(), Now: d.clock.Now, AnswerAtOnce: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := ingest.New(ingest.Options{Store: d.counted, Authenticator: keys, Now: d.clock.Now, AnswerAtOnce: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := query.New(query.Options{Store: d.counted, Authenticator: keys, Now: d.clock.Now})
+	q, err := query.New(query.Options{Store: d.counted, Authenticator: keys(), Now: d.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +139,24 @@ func (d *deployment) fold() {
 	}
 }
 
+// tick is what the compactor's function does for a tick of the schedule.
+func (d *deployment) tick() {
+	d.t.Helper()
+	views, err := d.compact.Views(context.Background())
+	if err == nil && len(views) != 1 {
+		err = fmt.Errorf("views %v", views)
+	}
+	if err == nil {
+		_, err = d.compact.Work(context.Background(), "v", 0)
+	}
+	if err == nil {
+		err = d.compact.Tend(context.Background(), "v")
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 func (d *deployment) beat(a int) {
 	d.t.Helper()
 	d.call(d.ingest, "POST", "/api/v1/pipe/session/"+d.agents[a].id+"/heartbeat?view=v", `{"can_realtime":true}`, 200)
@@ -168,16 +191,16 @@ func near(t *testing.T, what string, got, want Requests, tolerance float64) {
 func TestUnits(t *testing.T) {
 	const agents = 3
 	d, u := deploy(t, agents), Measured()
-	every := func() { d.clock.Advance(15 * time.Second) }
+	every := func() { d.clock.Advance(18 * time.Second) }
 	for a := range agents { // what was remembered of their creation
 		d.beat(a)
 	}
 	leader, follower := Requests{}, Requests{}
 	for range 8 {
 		every()
+		d.beat(2) // and its key is known
 		leader = leader.plus(d.count(1, func() { d.beat(0) }), 1.0/8)
 		follower = follower.plus(d.count(1, func() { d.beat(1) }), 1.0/8)
-		d.beat(2)
 	}
 	near(t, "leader's heartbeat", leader, u.LeaderBeat, 0.05)
 	near(t, "follower's heartbeat", follower, u.FollowerBeat, 0.05)
@@ -203,7 +226,21 @@ func TestUnits(t *testing.T) {
 	}), u.Look.plus(u.LookSession, agents), 0.05)
 	stat := func() { d.call(d.query, "GET", "/api/v1/views/v/metadata?path=/dir7", "", 200) }
 	stat()
-	near(t, "warm query", d.count(8, func() { every(); stat() }), u.Query, 0.05)
+	near(t, "warm query", d.count(8, func() { every(); stat() }), u.Query.plus(u.Key, 1.0/2), 0.05)
+	d.tick()                                                                                           // retention, once
+	near(t, "a tick", d.count(8, d.tick), u.Tick.plus(u.TickView, 1).plus(u.TickSession, agents), 0.1) // of a moment: the view's settings are read once
+	keys, err := access.New(access.Options{Store: d.counted, Now: d.clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "a key is read", d.count(8, func() {
+		d.clock.Advance(access.KnownFor + time.Second)
+		for range 3 {
+			if _, err := keys.Authenticate(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}), u.Key, 0.05)
 }
 
 // What the real parts do in twenty minutes, counted, is what the model says of them.
@@ -217,12 +254,18 @@ func TestModelAgainstARun(t *testing.T) {
 	segments := 0
 	for s := 1; s <= seconds; s++ {
 		d.clock.Advance(time.Second)
+		if s%18 == 0 {
+			d.beat(0)
+		}
 		if s%15 == 0 {
-			for a := range agents {
-				d.beat(a)
+			for a := range agents - 1 {
+				d.beat(a + 1)
 			}
 		}
-		if s%25 == 0 {
+		if s%300 == 0 {
+			d.tick()
+		}
+		if s%600 == 0 {
 			d.ask("session/" + d.agents[0].id + "/commands?view=v&wait=25")
 		}
 		if s%120 == 0 {
@@ -239,7 +282,7 @@ func TestModelAgainstARun(t *testing.T) {
 	}
 	c := d.counted.Counts().Sub(began)
 	// One event every 20 s gives a segment each: λ/(1+λ) with all agents' events apart.
-	w := Workload{Files: 4000, Views: 1, Agents: agents, EventsPerSecond: 1 / 20.0, QueriesPerDay: 86400 / 15, ColdShare: 0, SessionTimeout: 45, FoldWindow: 1}
+	w := Workload{Files: 4000, Views: 1, Agents: agents, EventsPerSecond: 1 / 20.0, QueriesPerDay: 86400 / 15, ColdShare: 0, SessionTimeout: 45, BatchWindow: 1}
 	e := Of(w, Measured(), ListPrices())
 	got := Requests{Get: float64(c.Get), Put: float64(c.Put), List: float64(c.List)}
 	said := Requests{}.plus(e.Total, seconds/Month)
@@ -250,7 +293,7 @@ func TestModelAgainstARun(t *testing.T) {
 }
 
 func TestIdleAndPrices(t *testing.T) {
-	w := Workload{Files: 1e6, Views: 1, Agents: 1, SessionTimeout: 45, FoldWindow: 1}
+	w := Workload{Files: 1e6, Views: 1, Agents: 1, SessionTimeout: 45, BatchWindow: 1}
 	idle := Of(w, Measured(), ListPrices())
 	t.Logf("one idle agent: %.2f dollars of requests", idle.Dollars.Idle)
 	w.Polling = true

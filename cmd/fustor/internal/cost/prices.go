@@ -33,10 +33,11 @@ type Prices struct {
 	InstanceHour float64 `yaml:"instance_hour" json:"instance_hour"`
 }
 
-// ListPrices are AWS's in us-east-1, on demand. They change, and differ by region: a file of one's own goes over them.
+// ListPrices are AWS's in us-east-1, on demand, and first tiers. They change, and differ by region: a file of one's own goes over
+// them. docs/cost.md says what each was held against.
 func ListPrices() Prices {
 	return Prices{
-		Source: "AWS price list, us-east-1, on demand", Date: "2025-06",
+		Source: "AWS price list, us-east-1, on demand", Date: "noted 2025-06; docs/cost.md says what was checked since",
 		Get: 0.40 / 1e6, Put: 5.0 / 1e6, List: 5.0 / 1e6, StorageGBMonth: 0.023,
 		LambdaInvocation: 0.20 / 1e6, LambdaGBSecond: 0.0000133334, QueueRequest: 0.40 / 1e6, QueuePollsPerMonth: 5 * Month / 20, TransferGB: 0.09,
 		Instance: "r7g.large", InstanceGB: 16, InstanceHour: 0.1071,

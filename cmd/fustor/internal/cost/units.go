@@ -1,5 +1,10 @@
 package cost
 
+import (
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/session"
+)
+
 // Units is what one unit of work takes.
 //
 // Requests are counted: TestUnits holds them to what the parts do. Seconds of functions are the CPU time that was
@@ -7,9 +12,12 @@ package cost
 type Units struct {
 	LeaderBeat   Requests `json:"leader_heartbeat"`
 	FollowerBeat Requests `json:"follower_heartbeat"`
-	Commands     Requests `json:"leader_asks_for_jobs"` // answered at once, as functions do
-	Poll         Requests `json:"held_call_second"`     // of a call that is held, each second
+	Status       Requests `json:"leader_status"` // a leader's record, which has no other reason to be written
+	Commands     Requests `json:"leader_asks_for_jobs"`
+	Poll         Requests `json:"held_call_second"` // of a call that is held, each second
 	Sentinel     Requests `json:"leader_asks_for_suspects"`
+	Key          Requests `json:"key_is_read"`
+	Audit        Requests `json:"audit"`   // of a tree at rest
 	Segment      Requests `json:"segment"` // sent by an upload that ingest signs, 16 at once
 	Fold         Requests `json:"fold"`
 	FoldSession  Requests `json:"fold_per_session"`
@@ -17,13 +25,24 @@ type Units struct {
 	MergePerFold Requests `json:"merges_per_fold"`
 	Look         Requests `json:"compactor_looks"` // and finds nothing
 	LookSession  Requests `json:"compactor_looks_per_session"`
+	Tick         Requests `json:"tick"` // of the compactor's schedule, where nothing is to be done
+	TickView     Requests `json:"tick_per_view"`
+	TickSession  Requests `json:"tick_per_session"`
 	Retain       Requests `json:"retention"`
 	Query        Requests `json:"query"`
 	QueryCold    Requests `json:"query_cold"` // beyond Query
 
+	// Heartbeats come after these shares of the session time-out.
+	LeaderBeats   float64 `json:"leader_heartbeat_per_timeout"`
+	FollowerBeats float64 `json:"follower_heartbeat_per_timeout"`
 	// How often things are done, seconds.
-	CommandsEvery float64 `json:"jobs_asked_every_seconds"`
+	CommandsEvery float64 `json:"jobs_asked_every_seconds"` // where they are answered at once, as functions do
+	CommandsHeld  float64 `json:"jobs_waited_for_seconds"`  // where the call is held
+	StatusEvery   float64 `json:"leader_status_every_seconds"`
 	SentinelEvery float64 `json:"suspects_asked_every_seconds"`
+	AuditEvery    float64 `json:"audit_every_seconds"`
+	TickEvery     float64 `json:"tick_every_seconds"`
+	KeyKnown      float64 `json:"key_known_seconds"`
 	RetainEvery   float64 `json:"retention_every_seconds"`
 	// Kept is for how long what is superseded stays, seconds: history and grace.
 	Kept float64 `json:"superseded_kept_seconds"`
@@ -38,6 +57,7 @@ type Units struct {
 	QueryGB         float64 `json:"query_gb"`
 	IngestSeconds   float64 `json:"ingest_seconds"`
 	FoldSeconds     float64 `json:"fold_seconds"`
+	TickSeconds     float64 `json:"tick_seconds"` // for each view
 	RetainSeconds   float64 `json:"retention_seconds"`
 	QuerySeconds    float64 `json:"query_seconds"`
 	CallsPerSegment float64 `json:"ingest_calls_per_segment"`
@@ -56,6 +76,7 @@ func Measured() Units {
 	return Units{
 		LeaderBeat:   Requests{Get: 1, Put: 1},
 		FollowerBeat: Requests{Get: 1, Put: 1},
+		Status:       Requests{Put: 1},
 		Commands:     Requests{Get: 2},
 		Poll:         Requests{Get: 1},
 		Sentinel:     Requests{Get: 1},
@@ -66,14 +87,21 @@ func Measured() Units {
 		MergePerFold: Requests{Get: 0.8, Put: 0.4},
 		Look:         Requests{Get: 2},
 		LookSession:  Requests{Get: 1},
+		Key:          Requests{Get: 1},
+		Audit:        Requests{Get: 30, Put: 8},
+		Tick:         Requests{List: 1},
+		TickView:     Requests{Get: 6},
+		TickSession:  Requests{Get: 2},
 		Retain:       Requests{Get: 3, List: 3},
 		Query:        Requests{Get: 1},
 		QueryCold:    Requests{Get: 2},
 
-		CommandsEvery: 25, SentinelEvery: 120, RetainEvery: 900, Kept: 2 * 3600,
+		LeaderBeats: session.Interval(1, true), FollowerBeats: session.Interval(1, false),
+		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, KeyKnown: access.KnownFor.Seconds(),
+		RetainEvery: 900, Kept: 2 * 3600,
 		RowBytes: 15.7, SegmentBytes: 700, FoldBytes: 12_000,
 		IngestGB: 0.25, CompactGB: 0.5, QueryGB: 0.5,
-		IngestSeconds: 2 * Latency, FoldSeconds: 0.025 + 8*Latency, RetainSeconds: 10 * Latency, QuerySeconds: 0.005 + 2*Latency,
+		IngestSeconds: 2 * Latency, FoldSeconds: 0.025 + 8*Latency, TickSeconds: 8 * Latency, RetainSeconds: 10 * Latency, QuerySeconds: 0.005 + 2*Latency,
 		CallsPerSegment: 1.0 / 16,
 		RAMPerFile:      1000, RAMBase: 1,
 	}
