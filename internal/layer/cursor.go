@@ -91,8 +91,13 @@ func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
 
 // Hold has the cursor use blocks that were fetched for it.
 func (c *Cursor) Hold(h Held) *Cursor {
+	return c.Take(func(p Place) *Block { return h[p] })
+}
+
+// Take has the cursor ask for each block before it reads it; nil leaves that to the cursor. Call it before the first Seek or Next.
+func (c *Cursor) Take(block func(Place) *Block) *Cursor {
 	for _, r := range c.runs {
-		r.held = h
+		r.take = block
 	}
 	return c
 }

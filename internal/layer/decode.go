@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -20,13 +21,30 @@ var decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPageBytes))
 })
 
-// payload is a page before compression.
+// scratch has buffers for what is decoded further and not kept. Most columns are: the dictionaries of texts are not.
+var scratch = sync.Pool{New: func() any { return &buffers{} }}
+
+type buffers struct{ payload, dict, names []byte }
+
+// release gives the buffers back, unless a page was made to be large.
+func (b *buffers) release() {
+	if cap(b.payload)+cap(b.dict)+cap(b.names) <= 4<<20 {
+		scratch.Put(b)
+	}
+}
+
+// payload is a page before compression, in memory of its own.
 func payload(raw []byte, p *page) ([]byte, error) {
+	return appendPayload(make([]byte, 0, min(p.plain, 64*p.compressed+4096)), raw, p)
+}
+
+// appendPayload is payload in to's memory, if there is enough of it.
+func appendPayload(to, raw []byte, p *page) ([]byte, error) {
 	z, err := decompressor()
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
-	b, err := z.DecodeAll(raw[:p.compressed], make([]byte, 0, min(p.plain, 64*p.compressed+4096)))
+	b, err := z.DecodeAll(raw[:p.compressed], to[:0])
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
@@ -100,17 +118,21 @@ func (t *Text) bytes() int64 { return int64(16*len(t.dict) + 2*len(t.codes) + t.
 
 // numbersOf decodes a column of numbers.
 func numbersOf(raw []byte, c *chunk, s *columnSpec) (*Numbers, error) {
-	data, err := payload(raw[c.data:], &c.dataSize)
+	use := scratch.Get().(*buffers)
+	defer use.release()
+	data, err := appendPayload(use.payload, raw[c.data:], &c.dataSize)
 	if err != nil {
 		return nil, err
 	}
+	use.payload = data
 	n, values := c.dataSize.values, []int64(nil)
 	switch c.dataSize.encoding {
 	case format.RLEDictionary:
-		dict, err := dictionaryOf(raw, c)
+		dict, err := dictionaryOf(use.dict, raw, c)
 		if err != nil {
 			return nil, err
 		}
+		use.dict = dict
 		out := &Numbers{}
 		if out.dict, err = s.entries(dict, c.dictionarySize.values); err == nil {
 			out.codes, err = codesOf(data, n, len(out.dict))
@@ -159,14 +181,17 @@ func textOf(raw []byte, c *chunk) (*Text, error) {
 	if c.dataSize.encoding != format.RLEDictionary {
 		return nil, errChunk
 	}
-	dict, err := dictionaryOf(raw, c)
+	dict, err := dictionaryOf(nil, raw, c)
 	if err != nil {
 		return nil, err
 	}
-	data, err := payload(raw[c.data:], &c.dataSize)
+	use := scratch.Get().(*buffers)
+	defer use.release()
+	data, err := appendPayload(use.payload, raw[c.data:], &c.dataSize)
 	if err != nil {
 		return nil, err
 	}
+	use.payload = data
 	out := &Text{held: len(dict)}
 	if out.dict, err = stringsOf(dict, c.dictionarySize.values); err != nil {
 		return nil, err
@@ -175,9 +200,13 @@ func textOf(raw []byte, c *chunk) (*Text, error) {
 	return out, err
 }
 
-func dictionaryOf(raw []byte, c *chunk) ([]byte, error) {
+// dictionaryOf is a dictionary page's payload, in to's memory unless that is nil.
+func dictionaryOf(to, raw []byte, c *chunk) ([]byte, error) {
 	if c.dictionary == 0 || c.dictionarySize.encoding != format.Plain || c.dictionarySize.values == 0 {
 		return nil, errChunk
+	}
+	if to != nil {
+		return appendPayload(to, raw[c.dictionary:], &c.dictionarySize)
 	}
 	return payload(raw[c.dictionary:], &c.dictionarySize)
 }
@@ -349,15 +378,20 @@ func deltaCount(data []byte) int {
 // namesOf decodes the name column: all names one after the other, and where each begins.
 func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 	n := c.dataSize.values
-	data, err := payload(raw[c.data:], &c.dataSize)
+	use := scratch.Get().(*buffers)
+	defer use.release()
+	data, err := appendPayload(use.payload, raw[c.data:], &c.dataSize)
 	if err != nil {
 		return nil, nil, err
 	}
+	use.payload = data
 	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
 		return nil, nil, errChunk
 	}
 	var encoding delta.ByteArrayEncoding
-	names, offsets, err = encoding.DecodeByteArray(nil, data, make([]uint32, 0, n+1))
+	names, offsets, err = encoding.DecodeByteArray(use.names, data, make([]uint32, 0, n+1))
+	use.names = names
+	names = slices.Clone(names) // just as large as it is
 	if err == nil && (len(offsets) != n+1 || int(offsets[n]) != len(names)) {
 		err = errChunk
 	}
