@@ -119,6 +119,9 @@ func (a *lookahead) begin(r *groupRead) {
 
 func (a *lookahead) read(r *groupRead) {
 	held, _ := layer.Fetch(a.ctx, r.places)
+	for _, b := range held {
+		_ = b.Prepare() // here, where several do so at once
+	}
 	a.mu.Lock()
 	if !r.passed {
 		r.held = held

@@ -271,19 +271,32 @@ func (v *visit) resolve(name string) error {
 	}
 	r := &v.at
 	*r = resolution{known: known, wasKnown: known}
-	if known {
-		if err := v.old.Row(&r.row); err != nil {
-			return err
-		}
-		r.was = r.row
-	} else {
-		r.row.Parent, r.row.Name = key.Parent, name
-	}
 	r.touched = v.gather(name, known)
+	if err := v.load(r, key); err != nil {
+		return err
+	}
 	v.countStale(r)
 	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.place)
 	r.known = known || r.Changed
 	return v.settle(r)
+}
+
+// load sets the row at hand: to as much of it as is needed where it is put anew, which spares decoding the rest.
+func (v *visit) load(r *resolution, key layer.Key) error {
+	if !r.known {
+		r.row.Parent, r.row.Name = key.Parent, key.Name
+		return nil
+	}
+	if err := v.old.Brief(&r.row); err != nil {
+		return err
+	}
+	if !v.rules.Replaces(&r.row, v.claims, r.touched, v.place) {
+		if err := v.old.Row(&r.row); err != nil {
+			return err
+		}
+	}
+	r.was = r.row
+	return nil
 }
 
 // gather collects what is said of name, and passes the name. It reports whether something is said of what is in it.

@@ -250,6 +250,15 @@ func (c *Cursor) Row(r *evidence.Row) error {
 	return nil
 }
 
+// Brief sets r to a part of the row at the place: Block.Brief.
+func (c *Cursor) Brief(r *evidence.Row) error {
+	if err := c.block.Brief(c.row, r); err != nil {
+		c.err = err
+		return err
+	}
+	return nil
+}
+
 // Span is the block that has the place, the place's row in it, and where the span ends: rows from to to-1 are the
 // view's next ones.
 func (c *Cursor) Span() (b *Block, from, to int) { return c.block, c.row, c.end }

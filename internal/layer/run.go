@@ -13,7 +13,7 @@ type run struct {
 	rank   int      // of two rows of a key, the one of the run with the lower rank counts
 	base   bool
 	skip   func(l *Layer, i int, g *Group) bool // nil: none
-	take   func(Place) *Block // nil: all are read
+	take   func(Place) *Block                   // nil: all are read
 	ahead  readAhead
 
 	done  bool
