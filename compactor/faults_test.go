@@ -251,6 +251,38 @@ func TestTombstonesLeaveAfterTheirTime(t *testing.T) {
 	compare(h, w)
 }
 
+// A view that begins after the compactor is found in seconds, by polling alone: its user waits for a first answer.
+func TestNewViewsAreFoundSoon(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, t.TempDir(), 0, Options{PollMax: 20 * time.Millisecond})
+	counted := h.counted(Options{PollMax: 20 * time.Millisecond})
+	if err := h.store.Delete(h.ctx, layout.ViewConfig(viewName)); err != nil { // nobody has configured it
+		t.Fatal(err)
+	}
+	committed := make(chan struct{}, 100)
+	h.c.o.OnCommit = func(*manifest.Manifest) { committed <- struct{}{} }
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- h.c.Run(ctx) }()
+	for deadline := time.Now().Add(20 * time.Second); counted.Counts().List < 2; time.Sleep(time.Millisecond) { // configured ones, and all
+		if time.Now().After(deadline) {
+			t.Fatal("it has not looked for views")
+		}
+	}
+	w := newWorld()
+	s := h.teller("one")
+	s.tell(w.listEvent("/", event.Snapshot))
+	s.send()
+	select {
+	case <-committed:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the view was not found")
+	}
+	cancel()
+	<-done
+}
+
 // Notifications and Wake are enough to have a view folded soon; polling does without them.
 func TestRunFoldsWhatComes(t *testing.T) {
 	for _, wake := range []bool{true, false} {

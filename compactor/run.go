@@ -13,7 +13,9 @@ import (
 
 const (
 	failMax     = 30 * time.Second // the longest pause after failures
-	findViews   = time.Minute      // how often new views are looked for
+	findViews   = time.Minute      // how often new views are looked for,
+	findSoon    = 3 * time.Second  // and how often in the first while, when somebody may wait for the first view to appear
+	firstWhile  = 10 * time.Minute //
 	resubscribe = 10 * time.Second // how long after a lost subscription the next is tried
 	tendEvery   = time.Minute      // how often ended sessions are looked for in a view
 )
@@ -31,7 +33,7 @@ type viewWorker struct {
 func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	notified := make(chan string, 256)
 	go c.listen(ctx, notified)
-	all := len(views) == 0
+	all, began := len(views) == 0, time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	if all { // views that have settings and nothing else yet; new ones are found when their first session is in the store
@@ -62,7 +64,11 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 			for _, v := range found {
 				c.worker(ctx, v)
 			}
-			timer.Reset(findViews)
+			if time.Since(began) < firstWhile {
+				timer.Reset(findSoon)
+			} else {
+				timer.Reset(findViews)
+			}
 		}
 	}
 }

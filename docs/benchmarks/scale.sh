@@ -3,11 +3,13 @@
 # matplotlib, as plots. make scale runs it; a machine that does nothing else is best. 100 M rows take 1.6 GB below SCALE_DIR for each store.
 #
 #   SCALE="1000000 10000000 100000000" SCALE_DIR=/tmp/fustor-scale MINUTES=10 make scale
+#
+# MINUTES=0 leaves the ten minutes of events out, SCALE="" the rest. WITH is a command to run each measurement with (nice, taskset).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=docs/benchmarks
 dir=${SCALE_DIR:-/tmp/fustor-scale}
-sizes=${SCALE:-1000000 10000000 100000000}
+sizes=${SCALE-1000000 10000000 100000000}
 minutes=${MINUTES:-10}
 mkdir -p "$dir"
 go build -o "$dir/bin/" ./internal/cmd/gentree ./internal/cmd/load ./cmd/fustor
@@ -34,10 +36,10 @@ at() { # the store's URL
 gather() { # FILE STORE command…: appends what the command prints as CSV, with the store before it
     local file=$out/$1 store=$2
     shift 2
-    "$@" | if [[ -s $file ]]; then tail -n +2 | sed "s/^/$store,/"; else sed "1s/^/store,/;2,\$s/^/$store,/"; fi >>"$file"
+    ${WITH:-} "$@" | if [[ -s $file ]]; then tail -n +2 | sed "s/^/$store,/"; else sed "1s/^/store,/;2,\$s/^/$store,/"; fi >>"$file"
 }
 
-rm -f "$out"/*.csv
+[[ -n $sizes ]] && rm -f "$out"/{questions,queries,folds}.csv
 for rows in $sizes; do
     for store in "${stores[@]}"; do
         view=v$rows
@@ -47,6 +49,9 @@ for rows in $sizes; do
         gather folds.csv "$store" "$dir/bin/load" folds -csv -store "$(at "$store")" -view "$view"
     done
 done
-largest=$(tr ' ' '\n' <<<"$sizes" | sort -n | awk '$1 <= 10000000' | tail -1)
-gather events.csv local "$dir/bin/load" events -csv -store "$(at local)" -view "v$largest" -rate 1000 -for "${minutes}m"
+if [[ $minutes != 0 ]]; then
+    rm -f "$out/events.csv"
+    [[ -d $dir/local/views/v10000000 ]] || "$dir/bin/gentree" -rows 10000000 -store "$(at local)" -view v10000000
+    gather events.csv local "$dir/bin/load" events -csv -store "$(at local)" -view v10000000 -rate 1000 -for "${minutes}m"
+fi
 python3 "$out/plot.py" || echo "SKIPPED the plots: they need Python with matplotlib"

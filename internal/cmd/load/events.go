@@ -142,7 +142,7 @@ func (l *load) send(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
-	beat, flush := began, began
+	beat, flush := began, began.Add(-l.flush) // the first segment after a quiet time goes at once
 	var queue []event.Event
 	for seq, made := uint64(0), 0; ; {
 		select {

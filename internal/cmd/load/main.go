@@ -1,7 +1,7 @@
 // Load puts a view under load and says what that costs. `load events` sends realtime events at a set rate, as an agent
 // would, into a view that this process folds and serves at the same time; `load queries` asks as fast as it can; `load
 // questions` asks one thing at a time, cold and warm, `load searches` what is searched for, of each kind; `load folds` has single
-// changes folded.
+// changes folded; `load visible` writes files where an agent watches, and waits until a query shows them.
 //
 //	go run ./internal/cmd/gentree -rows 10000000 -store file:///tmp/big -view v
 //	go run ./internal/cmd/load events -store file:///tmp/big -view v -rate 1000 -for 10m
@@ -9,6 +9,7 @@
 //	go run ./internal/cmd/load questions -store file:///tmp/big -view v -delay 20ms
 //	go run ./internal/cmd/load searches -store file:///tmp/big -view v [-whole]
 //	go run ./internal/cmd/load folds -store file:///tmp/big -view v
+//	go run ./internal/cmd/load visible -dir /srv/data/probe -path /probe -url http://127.0.0.1:8080 -key KEY -view v
 //
 // With -csv they print a table for plots instead of one for people. docs/benchmarks.md has what they said.
 package main
@@ -36,9 +37,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	commands := map[string]func(context.Context, []string) error{
-		"events": events, "queries": queries, "questions": questions, "searches": searches, "folds": folds}
+		"events": events, "queries": queries, "questions": questions, "searches": searches, "folds": folds, "visible": visible}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: load events|queries|questions|searches|folds -store URL -view VIEW … (-h shows the rest)")
+		fmt.Fprintln(os.Stderr, "usage: load events|queries|questions|searches|folds|visible -store URL -view VIEW … (-h shows the rest)")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
