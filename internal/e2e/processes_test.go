@@ -76,12 +76,15 @@ func TestKillAnyProcess(t *testing.T) {
 // once.
 func TestTwoCompactorsAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, backend := range []string{"directory", "versitygw"} {
+	for _, backend := range []string{"directory", "versitygw", "LocalStack"} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
 			url := fileStore(t)
-			if backend == "versitygw" {
+			switch backend {
+			case "versitygw":
 				url = s3test.Versitygw(t).URL("s3", "twice")
+			case "LocalStack":
+				url = s3test.LocalStack(t).URL("s3", "twice")
 			}
 			p := startParts(t, url)
 			compactors := []*process{p.compact, p.startCompact()}

@@ -102,6 +102,23 @@ func Moto(t testing.TB) *Server {
 	})
 }
 
+// LocalStack starts LocalStack's S3 without a container. FUSTOR_TEST_LOCALSTACK names a Python that has it
+// (docs/deploy-aws.md); a test skips where there is none.
+func LocalStack(t testing.TB) *Server {
+	t.Helper()
+	python := os.Getenv("FUSTOR_TEST_LOCALSTACK")
+	if python == "" {
+		t.Skip("needs FUSTOR_TEST_LOCALSTACK=PYTHON, one with localstack-core[runtime]")
+	}
+	return run(t, "localstack", func(address, dir string) *exec.Cmd {
+		cmd := exec.Command(python, "-m", "localstack.runtime.main")
+		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") }), "HOME="+dir,
+			"GATEWAY_LISTEN="+address, "SERVICES=s3", "FILESYSTEM_ROOT="+dir, "LOCALSTACK_VOLUME_DIR="+dir,
+			"S3_SKIP_SIGNATURE_VALIDATION=0", "DISABLE_EVENTS=1", "SKIP_SSL_CERT_DOWNLOAD=1", "DNS_ADDRESS=0")
+		return cmd
+	})
+}
+
 func start(t testing.TB, name, pkg string, command func(bin, address, dir string) *exec.Cmd) *Server {
 	t.Helper()
 	setenv()

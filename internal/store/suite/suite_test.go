@@ -87,6 +87,15 @@ func TestMoto(t *testing.T) {
 	suite.Run(t, func(t *testing.T) store.Store { return open(t) }, suite.NoNotify)
 }
 
+// TestLocalStack runs the suite through AWS's SDK. Through MinIO's it lists wrongly after keys that are not ASCII (2026.3.0),
+// which no key of Fustor's is. It checks granted uploads with its own key alone.
+func TestLocalStack(t *testing.T) {
+	server := s3test.LocalStack(t)
+	t.Parallel()
+	open := fresh(server, "s3")
+	suite.Run(t, func(t *testing.T) store.Store { return open(t) }, suite.NoNotify, suite.NoPresign)
+}
+
 // BenchmarkStores measures one client's small writes and reads, and a round of a contended counter: its report says
 // what the pace of commits, leases and segments is on each store.
 func BenchmarkStores(b *testing.B) {
