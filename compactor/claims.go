@@ -18,12 +18,12 @@ type speaker struct {
 	lag, skew              int64 // of a look: evidence.Sight
 }
 
-func (s *speaker) sight(ev *event.Event) evidence.Sight {
-	by := evidence.Sight{At: ev.ObservedAt, Evidence: ev.Evidence, Skew: s.skew, Agent: s.agent, Source: s.source}
-	if ev.Evidence != event.Realtime {
-		by.Lag = s.lag
+func (s *speaker) sight(at int64, by event.Evidence) evidence.Sight {
+	sight := evidence.Sight{At: at, Evidence: by, Skew: s.skew, Agent: s.agent, Source: s.source}
+	if by != event.Realtime {
+		sight.Lag = s.lag
 	}
-	return by
+	return sight
 }
 
 // listing is a directory, or a range of its names, as one event has it.
@@ -36,11 +36,25 @@ type listing struct {
 
 func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }
 
-// point is what one event says of one name. One without a verb says nothing: it makes the walk look the row up.
+// point is what one event says of one name: a claim, in a third of its space. One without a verb says nothing: it makes
+// the walk look the row up.
 type point struct {
-	name  string
-	claim evidence.Claim
-	about *listing // of the name as a directory, which the claim is part of
+	name     string
+	at       int64
+	entry    *event.Entry
+	by       *speaker
+	about    *listing // of the name as a directory, which the claim is part of
+	verb     evidence.Verb
+	evidence event.Evidence
+	atomic   bool
+}
+
+func (p *point) claim() evidence.Claim {
+	c := evidence.Claim{Sight: p.by.sight(p.at, p.evidence), Verb: p.verb, Atomic: p.atomic, Entry: p.entry}
+	if p.about != nil {
+		c.Listing = &p.about.Listing
+	}
+	return c
 }
 
 // group is all that a batch says of the entries of one directory.
@@ -119,11 +133,9 @@ func (b *batch) add(ev *event.Event, by *speaker) {
 				b.samples = append(b.samples, evidence.Sample{ObservedAt: ev.ObservedAt, MtimeNs: entry.MtimeNs})
 			}
 		}
-		b.point(ev.Path, evidence.Claim{Sight: by.sight(ev), Verb: verb, Atomic: ev.Atomic, Entry: entry}, nil)
+		b.point(ev.Path, point{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: verb, atomic: ev.Atomic, entry: entry})
 	case event.Delete:
-		gone := by.sight(ev)
-		gone.Evidence, gone.Lag = event.Realtime, 0
-		b.point(ev.Path, evidence.Claim{Sight: gone, Verb: evidence.Gone}, nil)
+		b.point(ev.Path, point{at: ev.ObservedAt, by: by, evidence: event.Realtime, verb: evidence.Gone})
 	case event.Listing:
 		b.list(ev, by)
 	case event.Marked:
@@ -131,10 +143,11 @@ func (b *batch) add(ev *event.Event, by *speaker) {
 	}
 }
 
-func (b *batch) point(path string, c evidence.Claim, about *listing) {
+func (b *batch) point(path string, p point) {
 	parent, name := event.Split(path)
 	g := b.group(parent)
-	g.points = append(g.points, point{name: name, claim: c, about: about})
+	p.name = name
+	g.points = append(g.points, p)
 	b.size++
 	b.rows++
 }
@@ -146,11 +159,11 @@ func (b *batch) list(ev *event.Event, by *speaker) {
 	}
 	self := b.keep(&ev.Entry)
 	l := &listing{by: by, entries: ev.Entries}
-	l.Listing = evidence.Listing{Sight: by.sight(ev), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
+	l.Listing = evidence.Listing{Sight: by.sight(ev.ObservedAt, ev.Evidence), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
 	b.counted.Entries += uint64(len(l.entries))
 	b.size += len(l.entries)
 	b.rows += len(l.entries)
-	b.point(ev.Path, evidence.Claim{Sight: l.Sight, Verb: evidence.Listed, Entry: self, Listing: &l.Listing}, l)
+	b.point(ev.Path, point{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: evidence.Listed, entry: self, about: l})
 	g := b.group(childParent(ev.Path))
 	g.listings = append(g.listings, l)
 }
@@ -172,7 +185,7 @@ func (b *batch) finish() {
 	}
 	for _, g := range b.groups {
 		slices.SortStableFunc(g.points, func(x, y point) int {
-			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.claim.At, y.claim.At))
+			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.at, y.at))
 		})
 	}
 	sort.SliceStable(b.samples, func(i, j int) bool { return b.samples[i].ObservedAt < b.samples[j].ObservedAt })

@@ -86,6 +86,8 @@ type Compactor struct {
 	ledger  *session.Ledger
 	metrics *metrics
 
+	decoders sync.Pool // of *segmentDecoder
+
 	mu       sync.Mutex
 	views    map[string]*viewWorker
 	retained map[string]retained // by view

@@ -139,7 +139,8 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
 	w.out = spool{dir: c.o.TempDir, limit: c.spoolRows()}
 	w.outDirs = spool{dir: c.o.TempDir, limit: max(2, c.spoolRows()/4)} // one row in twenty is a directory's
-	w.lookahead = lookAhead(ctx, view, b, c.o.CacheBytes/4)
+	w.lookahead = lookAhead(ctx, view, b, c.window(b))
+	w.old.Take(w.lookahead.block)
 	if err := w.run(); err != nil {
 		w.close()
 		return nil, err

@@ -13,86 +13,168 @@ import (
 const (
 	// lookaheadReads is how many reads a fold has under way.
 	lookaheadReads = 16
-	// lookaheadGap is how many bytes are rather read in vain than to make two requests, lookaheadRead how many one has.
-	lookaheadGap, lookaheadRead = 160 << 10, 1 << 20
+	// lookaheadShare is what one read may take of the window: a delta's read may lie open for the whole walk.
+	lookaheadShare = 16
+	// decodedShare is about how much larger a row group is in memory than in its object.
+	decodedShare = 5
 )
 
 // lookahead reads the row groups that a walk will come to, some ahead of it: a fold of scattered changes would else wait
-// for a request for each. What it cannot read the walk will find out.
+// for a request for each. It keeps them until the walk has passed, whatever the cache does, so that each is read once. What
+// it cannot read the walk will find out.
 type lookahead struct {
+	ctx    context.Context
 	cancel context.CancelFunc
-	reads  []groupRead // in the order of the walk
-	window int64       // bytes read and not passed, at most
+	window int64 // bytes in memory, read and not passed, at most
 	group  errgroup.Group
 	done   chan struct{}
 
+	planned chan struct{} // closed once the next two are there
+	reads   []groupRead   // in the order of the walk
+	of      map[layer.Place]*groupRead
+
 	mu     sync.Mutex
 	moved  *sync.Cond
-	passed int   // index of the first read that the walk has not passed
-	ahead  int64 // bytes of those begun and not passed
-	begun  int
+	at     string       // where the walk is
+	ahead  int64        // bytes of those begun and not passed
+	open   []*groupRead // those
+	first  string       // the least of their last parents
 	closed bool
 }
 
-// groupRead is one request: row groups that follow each other, and the last key that they are needed for.
+// groupRead is one request: row groups of a layer, and the last directory that they are needed for.
 type groupRead struct {
-	layer    *layer.Layer
-	from, to int
-	bytes    int64
-	last     layer.Key
+	places []layer.Place
+	bytes  int64 // in memory
+	last   string
+	begun  bool
+	passed bool
+	held   layer.Held
+	done   chan struct{} // closed once held is there, or cannot be
+}
+
+// window is how many bytes a fold of this batch may read ahead: a small batch leaves room.
+func (c *Compactor) window(b *batch) int64 {
+	return c.o.CacheBytes/2 + int64(max(0, c.o.BatchClaims-b.size))*bytesPerClaim/4
 }
 
 // lookAhead begins to read what a batch speaks of.
 func lookAhead(ctx context.Context, view *layer.View, b *batch, window int64) *lookahead {
-	ctx, cancel := context.WithCancel(ctx)
-	a := &lookahead{cancel: cancel, window: window, done: make(chan struct{})}
+	a := &lookahead{window: window, done: make(chan struct{}), planned: make(chan struct{})}
+	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.moved = sync.NewCond(&a.mu)
 	a.group.SetLimit(lookaheadReads)
 	go func() {
 		defer close(a.done)
-		a.run(ctx, view, b)
+		a.plan(view, b)
+		a.run()
 		_ = a.group.Wait()
 	}()
 	return a
 }
 
-func (a *lookahead) run(ctx context.Context, view *layer.View, b *batch) {
-	reads := plannedReads(ctx, view, b)
-	a.mu.Lock()
-	a.reads = reads
-	a.mu.Unlock()
-	for i := range reads {
-		r := &reads[i]
+func (a *lookahead) plan(view *layer.View, b *batch) {
+	defer close(a.planned)
+	a.reads = plannedReads(a.ctx, view, b, a.window/lookaheadShare)
+	a.of = map[layer.Place]*groupRead{}
+	for i := range a.reads {
+		r := &a.reads[i]
+		r.done = make(chan struct{})
+		for _, p := range r.places {
+			a.of[p] = r
+		}
+	}
+}
+
+func (a *lookahead) run() {
+	for i := range a.reads {
+		r := &a.reads[i]
 		a.mu.Lock()
-		for !a.closed && a.ahead > 0 && a.ahead+r.bytes > a.window {
+		for !a.closed && !r.begun && r.last >= a.at && a.ahead > 0 && a.ahead+r.bytes > a.window {
 			a.moved.Wait()
 		}
-		skip := i < a.passed
-		if !skip {
-			a.ahead += r.bytes
+		closed, skip := a.closed, r.begun || r.last < a.at
+		if !closed && !skip {
+			a.begin(r)
 		}
-		a.begun = i + 1
-		closed := a.closed
 		a.mu.Unlock()
 		if closed {
 			return
 		}
 		if !skip {
-			a.group.Go(func() error { return r.layer.Warm(ctx, r.from, r.to) })
+			a.group.Go(func() error { a.read(r); return nil })
 		}
 	}
+}
+
+// begin takes a read on; a.mu is held.
+func (a *lookahead) begin(r *groupRead) {
+	r.begun = true
+	a.ahead += r.bytes
+	if len(a.open) == 0 || r.last < a.first {
+		a.first = r.last
+	}
+	a.open = append(a.open, r)
+}
+
+func (a *lookahead) read(r *groupRead) {
+	held, _ := layer.Fetch(a.ctx, r.places)
+	for _, b := range held {
+		_ = b.Prepare() // here, where several do so at once
+	}
+	a.mu.Lock()
+	if !r.passed {
+		r.held = held
+	}
+	a.mu.Unlock()
+	close(r.done)
+}
+
+// block is a row group that the walk has come to: it waits for a read that is under way, and makes one that is not itself.
+// It is nil if none was planned, or failed.
+func (a *lookahead) block(p layer.Place) *layer.Block {
+	<-a.planned
+	r := a.of[p]
+	if r == nil {
+		return nil
+	}
+	a.mu.Lock()
+	mine := !r.begun
+	if mine {
+		a.begin(r)
+	}
+	a.mu.Unlock()
+	if mine {
+		a.read(r)
+	}
+	<-r.done
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return r.held[p]
 }
 
 // pass says that the walk has come to a directory.
 func (a *lookahead) pass(parent string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for a.passed < len(a.reads) && a.reads[a.passed].last.Parent < parent {
-		if a.passed < a.begun {
-			a.ahead -= a.reads[a.passed].bytes
-		}
-		a.passed++
+	a.at = parent
+	if len(a.open) == 0 || a.first >= parent {
+		return
 	}
+	kept := a.open[:0]
+	for _, r := range a.open {
+		if r.last < parent {
+			r.passed, r.held = true, nil
+			a.ahead -= r.bytes
+			continue
+		}
+		if len(kept) == 0 || r.last < a.first {
+			a.first = r.last
+		}
+		kept = append(kept, r)
+	}
+	clear(a.open[len(kept):])
+	a.open = kept
 	a.moved.Signal()
 }
 
@@ -105,93 +187,143 @@ func (a *lookahead) close() {
 	<-a.done
 }
 
-// plannedReads are the requests for all names that a batch speaks of.
-func plannedReads(ctx context.Context, view *layer.View, b *batch) []groupRead {
+// plannedReads are the requests for all names that a batch speaks of, of about so many bytes in memory each at most.
+func plannedReads(ctx context.Context, view *layer.View, b *batch, limit int64) []groupRead {
+	p := readPlan{limit: limit, deltas: planned(view.Deltas()), base: planned(view.Base())}
 	parents := b.parents()
-	p := readPlan{open: map[*layer.Layer]int{}, groups: map[*layer.Layer][]layer.Group{}}
-	base, deltas := view.Base(), view.Deltas()
-	each := func(yield func(*layer.Layer, layer.Key)) {
-		for _, parent := range parents {
-			last := "\x00"
-			for i := range b.groups[parent].points {
-				name := b.groups[parent].points[i].name
-				if name == last {
-					continue
-				}
-				last = name
-				k := layer.Key{Parent: parent, Name: name}
-				for _, l := range deltas {
-					if info := l.Info(); info.Covers(k) {
-						yield(l, k)
-					}
-				}
-				at := sort.Search(len(base), func(i int) bool { info := base[i].Info(); return info.Last.Compare(k) >= 0 })
-				if at < len(base) {
-					if info := base[at].Info(); info.Covers(k) {
-						yield(base[at], k)
-					}
-				}
-			}
-		}
+	for _, parent := range parents {
+		p.each(b.groups[parent], func(l *layerReads, _ *group) { l.wanted = true })
 	}
-	each(func(l *layer.Layer, _ layer.Key) { p.groups[l] = nil })
 	if !p.load(ctx) {
 		return nil
 	}
-	each(p.need)
+	p.at = 0
+	for _, parent := range parents {
+		p.each(b.groups[parent], p.need)
+	}
 	return p.reads
 }
 
 // readPlan makes requests of names that come in order.
 type readPlan struct {
-	groups map[*layer.Layer][]layer.Group
-	open   map[*layer.Layer]int // the last read of each layer
-	reads  []groupRead
+	deltas, base []layerReads
+	limit        int64
+	at           int // the first base partition that does not end before the names at hand
+	reads        []groupRead
 }
 
-// load reads the layers' indexes.
+// layerReads is a layer and how far it was gone through.
+type layerReads struct {
+	layer  *layer.Layer
+	info   layer.Info
+	wanted bool
+	groups []layer.Group
+	at     int // the first row group that does not end before the names at hand
+	open   int // the layer's last read, and 1; 0: none yet
+}
+
+func planned(layers []*layer.Layer) []layerReads {
+	out := make([]layerReads, len(layers))
+	for i, l := range layers {
+		out[i] = layerReads{layer: l, info: l.Info()}
+	}
+	return out
+}
+
+// each calls use with the layers that may have something of what is said of a directory's entries. Directories come in order.
+func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
+	if len(g.points) == 0 {
+		return
+	}
+	first, last := g.span()
+	for i := range p.deltas {
+		if l := &p.deltas[i]; l.info.First.Compare(last) <= 0 && first.Compare(l.info.Last) <= 0 {
+			use(l, g)
+		}
+	}
+	for p.at < len(p.base) && p.base[p.at].info.Last.Compare(first) < 0 {
+		p.at++
+	}
+	for i := p.at; i < len(p.base) && p.base[i].info.First.Compare(last) <= 0; i++ {
+		use(&p.base[i], g)
+	}
+}
+
+// span is the first and the last key that a group has a point for.
+func (g *group) span() (first, last layer.Key) {
+	return layer.Key{Parent: g.parent, Name: g.points[0].name}, layer.Key{Parent: g.parent, Name: g.points[len(g.points)-1].name}
+}
+
+// load reads the indexes of the layers that are wanted.
 func (p *readPlan) load(ctx context.Context) bool {
-	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookaheadReads)
-	layers := make([]*layer.Layer, 0, len(p.groups))
-	for l := range p.groups {
-		layers = append(layers, l)
-	}
-	for _, l := range layers {
-		g.Go(func() error {
-			groups, err := l.Groups(ctx)
-			mu.Lock()
-			p.groups[l] = groups
-			mu.Unlock()
-			return err
-		})
+	for _, layers := range [][]layerReads{p.deltas, p.base} {
+		for i := range layers {
+			l := &layers[i]
+			if !l.wanted {
+				continue
+			}
+			g.Go(func() (err error) {
+				l.groups, err = l.layer.Groups(ctx)
+				return err
+			})
+		}
 	}
 	return g.Wait() == nil
 }
 
-func (p *readPlan) need(l *layer.Layer, k layer.Key) {
-	groups := p.groups[l]
-	at, known := p.open[l]
-	var r *groupRead
-	if known {
-		r = &p.reads[at]
-		if groups[r.to-1].Covers(k) {
-			r.last = k
-			return
+// need plans the reads of one layer for what is said of a directory's entries: mostly they are all in one row group.
+func (p *readPlan) need(l *layerReads, g *group) {
+	first, last := g.span()
+	l.advance(first)
+	if l.at < len(l.groups) && last.Compare(l.groups[l.at].Last) <= 0 {
+		if last.Compare(l.groups[l.at].First) >= 0 {
+			p.read(l, last)
 		}
-	}
-	i := sort.Search(len(groups), func(i int) bool { return groups[i].Last.Compare(k) >= 0 })
-	if i == len(groups) || !groups[i].Covers(k) {
 		return
 	}
-	if known && i >= r.to {
-		gap := groups[i].Offset - groups[r.to-1].Offset - groups[r.to-1].Bytes
-		if more := gap + groups[i].Bytes; gap <= lookaheadGap && r.bytes+more <= lookaheadRead {
-			r.to, r.bytes, r.last = i+1, r.bytes+more, k
-			return
+	for i := range g.points {
+		k := layer.Key{Parent: g.parent, Name: g.points[i].name}
+		if l.advance(k); l.at < len(l.groups) && l.groups[l.at].Covers(k) {
+			p.read(l, k)
 		}
 	}
-	p.open[l] = len(p.reads)
-	p.reads = append(p.reads, groupRead{layer: l, from: i, to: i + 1, bytes: groups[i].Bytes, last: k})
+}
+
+// advance goes to the row group that has k, if there is one: in steps that double, as it is mostly near.
+func (l *layerReads) advance(k layer.Key) {
+	ended := func(i int) bool { return l.groups[i].Last.Compare(k) < 0 }
+	step := 1
+	for l.at+step < len(l.groups) && ended(l.at+step-1) {
+		l.at, step = l.at+step, 2*step
+	}
+	end := min(l.at+step, len(l.groups))
+	l.at += sort.Search(end-l.at, func(i int) bool { return !ended(l.at + i) })
+}
+
+// read adds the row group that a layer has come to, up to a key: to the layer's last request, if it is not far from there.
+func (p *readPlan) read(l *layerReads, k layer.Key) {
+	group := &l.groups[l.at]
+	var r *groupRead
+	if l.open > 0 {
+		r = &p.reads[l.open-1]
+		last := &l.groups[r.places[len(r.places)-1].Group]
+		if last == group {
+			r.last = k.Parent
+			return
+		}
+		from, end := l.groups[r.places[0].Group].Offset, last.Offset+last.Bytes
+		if group.Offset-end > layer.CoalesceGap || group.Offset+group.Bytes-from > layer.MaxRange ||
+			r.bytes+decodedShare*group.Bytes > p.limit {
+			r = nil
+		}
+	}
+	if r == nil {
+		p.reads = append(p.reads, groupRead{})
+		l.open = len(p.reads)
+		r = &p.reads[l.open-1]
+	}
+	r.places = append(r.places, layer.Place{Layer: l.layer, Group: l.at})
+	r.bytes, r.last = r.bytes+decodedShare*group.Bytes, k.Parent
 }

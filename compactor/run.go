@@ -12,11 +12,10 @@ import (
 )
 
 const (
-	pollMin     = 20 * time.Millisecond // the first pause after work; it doubles up to PollMax
-	failMax     = 30 * time.Second      // the longest pause after failures
-	findViews   = time.Minute           // how often new views are looked for
-	resubscribe = 10 * time.Second      // how long after a lost subscription the next is tried
-	tendEvery   = time.Minute           // how often ended sessions are looked for in a view
+	failMax     = 30 * time.Second // the longest pause after failures
+	findViews   = time.Minute      // how often new views are looked for
+	resubscribe = 10 * time.Second // how long after a lost subscription the next is tried
+	tendEvery   = time.Minute      // how often ended sessions are looked for in a view
 )
 
 // viewWorker keeps one view folded.
@@ -162,17 +161,19 @@ func (c *Compactor) listen(ctx context.Context, out chan<- string) {
 
 // run folds whenever there is something, and merges beside.
 func (w *viewWorker) run(ctx context.Context) {
-	pause, tended := pollMin, time.Time{}
+	pace, failed, tended := pace{max: w.c.o.PollMax}, time.Duration(0), time.Time{}
 	for ctx.Err() == nil {
+		began := time.Now()
 		n, err := w.c.Fold(ctx, w.view)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			w.c.o.Logger.Error("fold failed; it will be tried again", "view", w.view, "error", err, "after", pause)
-			sleep(ctx, pause)
-			pause = min(2*max(pause, w.c.o.PollMax/4), failMax)
+			failed = min(max(2*failed, pollMin), failMax)
+			w.c.o.Logger.Error("fold failed; it will be tried again", "view", w.view, "error", err, "after", failed)
+			sleep(ctx, failed)
 			continue
 		case n > 0:
-			pause = pollMin
+			failed = 0
+			pace.work(began)
 			w.mergeBeside(ctx)
 			continue
 		}
@@ -182,8 +183,8 @@ func (w *viewWorker) run(ctx context.Context) {
 				w.c.o.Logger.Warn("cannot tend the view's ended sessions", "view", w.view, "error", err)
 			}
 		}
-		w.wait(ctx, pause)
-		pause = min(2*pause, w.c.o.PollMax)
+		failed = 0
+		w.wait(ctx, pace.rest(time.Now()))
 	}
 	w.merges <- struct{}{} // a merge that is under way ends with ctx
 }

@@ -24,8 +24,29 @@ type taken struct {
 	batch    *batch
 	segments int
 	progress map[string]manifest.Progress
-	dropped  bool          // a session left progress, or broke
-	events   []event.Event // of the segment at hand; the space is used again
+	dropped  bool // a session left progress, or broke
+	decoder  *segmentDecoder
+}
+
+// segmentDecoder reads one segment after the other. What it allocates is worth keeping from fold to fold.
+type segmentDecoder struct {
+	reader *event.Reader
+	events []event.Event // of the segment at hand
+}
+
+// open begins to read a segment.
+func (d *segmentDecoder) open(key string, body []byte) (err error) {
+	if d.reader != nil {
+		return d.reader.Reset(key, bytes.NewReader(body), event.Limits{})
+	}
+	d.reader, err = event.NewReader(key, bytes.NewReader(body), event.Limits{})
+	return err
+}
+
+// forget lets go of what the events refer to.
+func (d *segmentDecoder) forget() {
+	clear(d.events)
+	d.events = d.events[:0]
 }
 
 // take reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
@@ -35,6 +56,15 @@ func (c *Compactor) take(ctx context.Context, m *manifest.Manifest, rules eviden
 	if t.progress == nil {
 		t.progress = map[string]manifest.Progress{}
 	}
+	t.decoder, _ = c.decoders.Get().(*segmentDecoder)
+	if t.decoder == nil {
+		t.decoder = &segmentDecoder{}
+	}
+	defer func() {
+		t.decoder.forget()
+		c.decoders.Put(t.decoder)
+		t.decoder = nil
+	}()
 	open, err := c.sessions(ctx, m, t)
 	if err != nil {
 		return nil, err
@@ -156,8 +186,8 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 	if err != nil {
 		return false, err
 	}
-	for i := range t.events {
-		t.batch.add(&t.events[i], by)
+	for i := range t.decoder.events {
+		t.batch.add(&t.decoder.events[i], by)
 	}
 	t.batch.term = max(t.batch.term, by.term)
 	p.Next, p.Agent = p.Next+1, by.agent
@@ -168,10 +198,11 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 
 // decode reads a whole segment into events, before any of it counts.
 func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*speaker, error) {
-	r, err := event.NewReader(key, bytes.NewReader(body), event.Limits{})
-	if err != nil {
+	d := t.decoder
+	if err := d.open(key, body); err != nil {
 		return nil, err
 	}
+	r := d.reader
 	h := r.Header()
 	if h.View != view || h.Session != id || h.Seq != seq {
 		return nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
@@ -184,7 +215,7 @@ func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*s
 	if !h.Local {
 		by.lag = t.batch.reading.staleness
 	}
-	t.events = t.events[:0]
+	d.events = d.events[:0]
 	for {
 		ev, err := r.Next()
 		if err == io.EOF {
@@ -193,8 +224,8 @@ func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*s
 		if err != nil {
 			return nil, err
 		}
-		kept := *ev
+		d.events = append(d.events, *ev)
+		kept := &d.events[len(d.events)-1]
 		kept.Entries = slices.Clone(ev.Entries)
-		t.events = append(t.events, kept)
 	}
 }

@@ -32,6 +32,8 @@ type walk struct {
 	ahead  parents          // those of dirs that the walk has not come to
 	around []string         // those that its place is in, the outermost first
 
+	visiting visit // the directory at hand
+
 	out, outDirs spool // changed rows: those that neither are nor were directories, in key order, and the others
 	lookahead    *lookahead
 	suspects     *suspects
@@ -140,7 +142,8 @@ func (w *walk) visit(parent string) error {
 	if g == nil {
 		g = &group{parent: parent}
 	}
-	v := visit{walk: w, group: g, home: w.dirs[parent]}
+	v := &w.visiting
+	*v = visit{walk: w, group: g, home: w.dirs[parent]}
 	v.open()
 	for {
 		name, ok := v.nextName()
@@ -227,7 +230,7 @@ func (v *visit) nextRow() (string, bool) {
 	if v.started && v.last >= v.lo {
 		from.Name = v.last + "\x00"
 	}
-	if !v.reach(from) {
+	if !v.reach(from, true) {
 		return "", false
 	}
 	k := v.walk.at
@@ -237,13 +240,16 @@ func (v *visit) nextRow() (string, bool) {
 	return k.Name, true
 }
 
-// reach moves old forward to the first row at or after key, which is not before any key that was reached before.
-func (w *walk) reach(key layer.Key) bool {
+// reach moves old forward to the first row at or after key, which is not before any key that was reached before. Where it is
+// near, it may be the next row. Where it is not, that row's block would be read for nothing.
+func (w *walk) reach(key layer.Key, near bool) bool {
 	switch {
 	case !w.placed:
 		w.placed, w.valid = true, w.old.Seek(key)
 	case !w.valid || w.at.Compare(key) >= 0:
 		return w.valid
+	case !near:
+		w.valid = w.old.Seek(key)
 	default:
 		if w.valid = w.old.Next(); w.valid && w.old.Key().Compare(key) < 0 {
 			w.valid = w.old.Seek(key)
@@ -259,25 +265,38 @@ func (w *walk) reach(key layer.Key) bool {
 func (v *visit) resolve(name string) error {
 	v.last, v.started = name, true
 	key := layer.Key{Parent: v.group.parent, Name: name}
-	known := v.reach(key) && v.walk.at == key
+	known := v.reach(key, v.all) && v.walk.at == key
 	if err := v.old.Err(); err != nil {
 		return err
 	}
 	r := &v.at
 	*r = resolution{known: known, wasKnown: known}
-	if known {
-		if err := v.old.Row(&r.row); err != nil {
-			return err
-		}
-		r.was = r.row
-	} else {
-		r.row.Parent, r.row.Name = key.Parent, name
-	}
 	r.touched = v.gather(name, known)
+	if err := v.load(r, key); err != nil {
+		return err
+	}
 	v.countStale(r)
 	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.place)
 	r.known = known || r.Changed
 	return v.settle(r)
+}
+
+// load sets the row at hand: to as much of it as is needed where it is put anew, which spares decoding the rest.
+func (v *visit) load(r *resolution, key layer.Key) error {
+	if !r.known {
+		r.row.Parent, r.row.Name = key.Parent, key.Name
+		return nil
+	}
+	if err := v.old.Brief(&r.row); err != nil {
+		return err
+	}
+	if !v.rules.Replaces(&r.row, v.claims, r.touched, v.place) {
+		if err := v.old.Row(&r.row); err != nil {
+			return err
+		}
+	}
+	r.was = r.row
+	return nil
 }
 
 // gather collects what is said of name, and passes the name. It reports whether something is said of what is in it.
@@ -286,12 +305,12 @@ func (v *visit) gather(name string, known bool) (touched bool) {
 	spoken := false
 	for ; v.points < len(v.group.points) && v.group.points[v.points].name == name; v.points++ {
 		p := &v.group.points[v.points]
-		if p.claim.Verb == 0 {
+		if p.verb == 0 {
 			touched = true
 			continue
 		}
 		spoken = true
-		v.claims = append(v.claims, p.claim)
+		v.claims = append(v.claims, p.claim())
 	}
 	for _, l := range v.listings {
 		spoken = spoken || l.next < len(l.entries) && l.entries[l.next].Name == name

@@ -37,7 +37,7 @@ func TestMergeAtADeadline(t *testing.T) {
 	(&parts{t: t, store: minio.URL("s3", "")}).known(minio.URL("s3", ""))
 	want := manyDeltas(t, st)
 
-	slow, endpoint := slowLayers(t, minio.Endpoint(), 100*time.Millisecond)
+	slow, endpoint := slowLayers(t, minio.Endpoint(), 30*time.Millisecond)
 	bootstrap, err := lambdatest.Build(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestMergeAtADeadline(t *testing.T) {
 // manyDeltas makes a view with more deltas than are allowed, none of them merged, and returns its rows.
 func manyDeltas(t *testing.T, st store.Store) map[string]evidence.Row {
 	t.Helper()
-	const deltas, each = compactor.DefaultMaxDeltas + 4, 2500
+	const deltas, each = compactor.DefaultMaxDeltas + 4, 7500
 	c, err := compactor.New(compactor.Options{Store: st})
 	if err != nil {
 		t.Fatal(err)

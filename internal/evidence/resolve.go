@@ -58,14 +58,10 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 // resolveSimply decides what nearly all claims are: the first about a path, or one that is later than everything known.
 // It comes to what Resolve does otherwise.
 func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place) (changed, done bool) {
-	if len(claims) != 1 || row.History != "" || place.Floor != (Ends{}) {
+	if !simple(row, known, claims, place) {
 		return false, false
 	}
 	c := &claims[0]
-	if c.At <= place.newest() || known && (c.At <= row.ObservedAt || row.Type == event.Directory || row.EndedAt != 0) ||
-		c.Entry != nil && c.Entry.Type == event.Directory {
-		return false, false
-	}
 	switch c.Verb {
 	case Exists:
 		row.set(c)
@@ -90,6 +86,22 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 		return false, false
 	}
 	return true, true
+}
+
+// simple reports whether a path's claims are one, about no directory, that is later than everything known.
+func simple(row *Row, known bool, claims []Claim, place *Place) bool {
+	if len(claims) != 1 || row.History != "" || place.Floor != (Ends{}) {
+		return false
+	}
+	c := &claims[0]
+	return c.At > place.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
+		(c.Entry == nil || c.Entry.Type != event.Directory)
+}
+
+// Replaces reports whether Resolve would put everything that a row shows anew. To tell, it needs the row's type, history, and
+// when it was observed and ended; Resolve then needs no more of it either.
+func (r Rules) Replaces(row *Row, claims []Claim, inside bool, place *Place) bool {
+	return !inside && simple(row, true, claims, place) && claims[0].Verb == Exists
 }
 
 // set makes the row show what a claim saw.

@@ -32,6 +32,7 @@ type Block struct {
 	texts   [columns]atomic.Pointer[Text]
 	full    atomic.Pointer[blockRows]
 	shown   atomic.Pointer[blockRows]
+	brief   atomic.Pointer[blockRows]
 	size    atomic.Int64 // bytes in memory
 	grown   func(*Block) // told of a new size; may be nil
 }
@@ -410,6 +411,50 @@ func (b *Block) all() (*blockRows, error) {
 	}
 	b.full.Store(f)
 	return f, nil
+}
+
+// Prepare decodes what Brief needs.
+func (b *Block) Prepare() error {
+	_, err := b.few()
+	return err
+}
+
+// few decodes the columns that Brief needs, a third of all by the time it takes.
+func (b *Block) few() (*blockRows, error) {
+	if f := b.brief.Load(); f != nil {
+		return f, nil
+	}
+	f, err := &blockRows{}, b.LoadKeys()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range [...]Column{ColumnType, ColumnSize, ColumnMtimeNs, ColumnRemoved, ColumnObservedAtNs, ColumnEndedAtNs} {
+		if f.numbers[c], err = b.Numbers(c); err != nil {
+			return nil, err
+		}
+	}
+	if f.history, err = b.Text(ColumnHistory); err != nil {
+		return nil, err
+	}
+	b.brief.Store(f)
+	return f, nil
+}
+
+// Brief sets r to what of row i tells whether it matters: the key, type, size, mtime, whether it is removed, when it was
+// observed and ended, and the history. The rest is zero.
+func (b *Block) Brief(i int, r *evidence.Row) error {
+	f, err := b.few()
+	if err != nil {
+		return err
+	}
+	n := &f.numbers
+	*r = evidence.Row{
+		Parent: b.Parent(i), Name: b.Name(i),
+		Type: event.Type(n[ColumnType].At(i)), Size: n[ColumnSize].At(i), MtimeNs: n[ColumnMtimeNs].At(i),
+		Removed: n[ColumnRemoved].At(i) != 0, ObservedAt: n[ColumnObservedAtNs].At(i), EndedAt: n[ColumnEndedAtNs].At(i),
+		History: f.history.At(i),
+	}
+	return nil
 }
 
 // Row sets r to row i. Its strings share the block's memory.

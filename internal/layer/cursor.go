@@ -92,8 +92,13 @@ func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
 // Hold has the cursor use blocks that were fetched for it. Their keys are loaded only where it has to look into one; who
 // looks at a span's rows loads them first.
 func (c *Cursor) Hold(h Held) *Cursor {
+	return c.Take(func(p Place) *Block { return h[p] })
+}
+
+// Take has the cursor ask for each block before it reads it; nil leaves that to the cursor. Call it before the first Seek or Next.
+func (c *Cursor) Take(block func(Place) *Block) *Cursor {
 	for _, r := range c.runs {
-		r.held = h
+		r.take = block
 	}
 	return c
 }
@@ -255,6 +260,15 @@ func (c *Cursor) Row(r *evidence.Row) error {
 // Shown is Row with what Block.Shown has.
 func (c *Cursor) Shown(r *evidence.Row) error {
 	if err := c.block.Shown(c.row, r); err != nil {
+		c.err = err
+		return err
+	}
+	return nil
+}
+
+// Brief sets r to a part of the row at the place: Block.Brief.
+func (c *Cursor) Brief(r *evidence.Row) error {
+	if err := c.block.Brief(c.row, r); err != nil {
 		c.err = err
 		return err
 	}

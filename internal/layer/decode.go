@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -397,8 +398,14 @@ func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 		if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
 			return errChunk
 		}
+		scratch := scratches.Get().(*[]byte)
+		defer scratches.Put(scratch)
 		var encoding delta.ByteArrayEncoding
-		names, offsets, err = encoding.DecodeByteArray(nil, data, make([]uint32, 0, n+1))
+		names, offsets, err = encoding.DecodeByteArray(*scratch, data, make([]uint32, 0, n+1))
+		if cap(names) <= maxScratch {
+			*scratch = names[:0]
+		}
+		names = slices.Clone(names) // just as large as it is
 		if err == nil && (len(offsets) != n+1 || int(offsets[n]) != len(names)) {
 			err = errChunk
 		}

@@ -15,6 +15,7 @@ import (
 // encoder writes chunks. Its buffers are reused from one to the next.
 type encoder struct {
 	zstd, fastest  *zstd.Encoder
+	fast           bool   // time counts more than size
 	dict, data     []byte // payloads before compression
 	packed         []byte // one of them after
 	codes          []uint16
@@ -39,21 +40,55 @@ func newEncoder() (*encoder, error) {
 
 // chunk appends e.dict, if it holds values, and e.data as one chunk.
 func (e *encoder) chunk(to []byte, s *columnSpec, dictValues, values int, encoding format.Encoding) []byte {
-	z := e.zstd
-	if s.noise {
-		z = e.fastest
-	}
 	if dictValues > 0 {
-		e.packed = z.EncodeAll(e.dict, e.packed[:0])
+		e.packed = e.compress(e.packed[:0], s, e.dict, format.Plain)
 		p := page{dictionary: true, plain: len(e.dict), compressed: len(e.packed), values: dictValues, encoding: format.Plain}
 		to = append(p.appendHeader(to), e.packed...)
 	}
-	e.packed = z.EncodeAll(e.data, e.packed[:0])
+	e.packed = e.compress(e.packed[:0], s, e.data, encoding)
 	p := page{
 		plain: len(e.data), compressed: len(e.packed), values: values, encoding: encoding,
 		hasBounds: s.bounds && len(e.minVal) <= maxBound && len(e.maxVal) <= maxBound, minValue: e.minVal, maxValue: e.maxVal,
 	}
 	return append(p.appendHeader(to), e.packed...)
+}
+
+// compress appends a page's payload as a Zstandard frame.
+func (e *encoder) compress(to []byte, s *columnSpec, plain []byte, encoding format.Encoding) []byte {
+	switch {
+	case len(plain) <= storedBytes || e.fast && e.packs(s, len(plain), encoding):
+		return appendStored(to, plain)
+	case s.noise || e.fast:
+		return e.fastest.EncodeAll(plain, to)
+	}
+	return e.zstd.EncodeAll(plain, to)
+}
+
+const (
+	// storedBytes is up to which length compression saves nothing, storedNumbers up to which length it saves too little
+	// of numbers where time counts more.
+	storedBytes, storedNumbers = 64, 512
+	// maxStored is what one block of a Zstandard frame may hold.
+	maxStored = 128 << 10
+)
+
+// packs reports whether numbers are short, or packed as they are, so that compression would be slow and save little.
+func (e *encoder) packs(s *columnSpec, n int, encoding format.Encoding) bool {
+	return s.form > formText && (n <= storedNumbers || encoding == format.DeltaBinaryPacked && n <= maxStored)
+}
+
+// appendStored appends a Zstandard frame of one block that is not compressed, of at most maxStored bytes. Source: RFC 8878, 3.1.1.
+func appendStored(to, plain []byte) []byte {
+	to = append(to, 0x28, 0xb5, 0x2f, 0xfd)
+	switch n := len(plain); { // one segment, and how long it is
+	case n < 256:
+		to = append(to, 0x20, byte(n))
+	default:
+		to = binary.LittleEndian.AppendUint32(append(to, 0xa0), uint32(n))
+	}
+	block := uint32(len(plain))<<3 | 1 // the last one, raw
+	to = append(to, byte(block), byte(block>>8), byte(block>>16))
+	return append(to, plain...)
 }
 
 // maxBound is the length from which on a minimum or maximum is left out rather than cut short.
@@ -77,7 +112,7 @@ func (e *encoder) numbersChunk(to []byte, s *columnSpec, values []int64) []byte 
 		e.dict = s.appendEntry(e.dict[:0], low)
 		e.data = appendConstant(e.data[:0], len(values))
 		return e.chunk(to, s, 1, len(values), format.RLEDictionary)
-	case s.form == formDelta:
+	case s.form == formDelta, e.fast && s.form == formPlain && s.physical == format.Int64:
 		var encoding delta.BinaryPackedEncoding
 		e.data, _ = encoding.EncodeInt64(e.data[:0], values) // cannot fail on a slice of int64
 		return e.chunk(to, s, 0, len(values), format.DeltaBinaryPacked)

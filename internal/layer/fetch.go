@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// coalesceGap is up to how many bytes between two things wanted are read along, rather than asking twice: a link of
+	// CoalesceGap is up to how many bytes between two things wanted are read along, rather than asking twice: a link of
 	// 100 Mbit/s carries as much in the 20 ms that a request costs.
-	coalesceGap = 256 << 10
-	// maxRange bounds what one request asks for, unless one thing alone is larger.
-	maxRange = 2 << 20
+	CoalesceGap = 256 << 10
+	// MaxRange bounds what one request asks for, unless one thing alone is larger.
+	MaxRange = 2 << 20
 )
 
 // Place is row group Group of a layer.
@@ -121,7 +121,7 @@ func coalesce(extents []extent) (ends []int) {
 		j := i + 1
 		for ; j < len(extents); j++ {
 			e := extents[j]
-			if e.offset-end > coalesceGap || e.offset+e.bytes-first > maxRange {
+			if e.offset-end > CoalesceGap || e.offset+e.bytes-first > MaxRange {
 				break
 			}
 			end = e.offset + e.bytes

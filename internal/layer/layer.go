@@ -179,27 +179,3 @@ func (l *Layer) readRange(ctx context.Context, offset, n int64) ([]byte, error) 
 	}
 	return body, nil
 }
-
-// Warm reads the row groups from to to-1 into the cache with one GET, those apart at either end that are there already.
-func (l *Layer) Warm(ctx context.Context, from, to int) error {
-	x, err := l.index(ctx)
-	if err != nil {
-		return err
-	}
-	for from < to && l.cache.block(l.cacheKey(from)) != nil {
-		from++
-	}
-	for from < to && l.cache.block(l.cacheKey(to-1)) != nil {
-		to--
-	}
-	if from < 0 || from >= to || to > len(x.groups) {
-		return nil
-	}
-	raw, err := l.readGroups(ctx, x, from, to)
-	for i := range raw {
-		if _, err := l.decoded(ctx, from+i, raw[i]); err != nil {
-			return err
-		}
-	}
-	return err
-}

@@ -13,7 +13,7 @@ type run struct {
 	rank   int      // of two rows of a key, the one of the run with the lower rank counts
 	base   bool
 	skip   func(l *Layer, i int, g *Group) bool // nil: none
-	held   Held
+	take   func(Place) *Block                   // nil: all are read
 	ahead  readAhead
 
 	done  bool
@@ -74,10 +74,17 @@ func (r *run) cachedBlock(g int) *Block {
 	if r.block != nil && r.group == g && r.from == l {
 		return r.block
 	}
-	if b := r.held[Place{l, g}]; b != nil {
+	if b := r.taken(l, g); b != nil {
 		return b
 	}
 	return l.cache.block(l.cacheKey(g))
+}
+
+func (r *run) taken(l *Layer, g int) *Block {
+	if r.take == nil {
+		return nil
+	}
+	return r.take(Place{l, g})
 }
 
 // enter goes to the first row of a group.
@@ -118,7 +125,7 @@ func (r *run) open(ctx context.Context) error {
 		return nil
 	}
 	l := r.layers[r.layer]
-	if r.block, r.from = r.held[Place{l, r.group}], l; r.block != nil {
+	if r.block, r.from = r.taken(l, r.group), l; r.block != nil {
 		return nil
 	}
 	b, err := r.ahead.block(ctx, l, r.group)

@@ -337,10 +337,10 @@ func TestSizesAreRoundedOutwards(t *testing.T) {
 
 // TestFetchCoalesces: what lies close is read with one request, what was fetched is used, and damage is that of its group.
 func TestFetchCoalesces(t *testing.T) {
-	if got := coalesce([]extent{{0, 10}, {10, 10}, {20 + coalesceGap, 5}, {30 + 3*coalesceGap, 5}}); !slices.Equal(got, []int{3, 4}) {
+	if got := coalesce([]extent{{0, 10}, {10, 10}, {20 + CoalesceGap, 5}, {30 + 3*CoalesceGap, 5}}); !slices.Equal(got, []int{3, 4}) {
 		t.Fatalf("runs end at %v", got)
 	}
-	if got := coalesce([]extent{{0, maxRange}, {maxRange, maxRange}, {2 * maxRange, 3 * maxRange}, {5 * maxRange, 1}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
+	if got := coalesce([]extent{{0, MaxRange}, {MaxRange, MaxRange}, {2 * MaxRange, 3 * MaxRange}, {5 * MaxRange, 1}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
 		t.Fatalf("runs end at %v", got)
 	}
 	st := openStore(t)

@@ -98,7 +98,7 @@ func (l *Layer) readSearchPages(ctx context.Context, s *searchSection, keys []ca
 	for page := first; page <= last; page++ {
 		wanted = append(wanted, extent{s.pages[page].offset, s.pages[page].bytes})
 	}
-	if len(keys) < len(wanted) && s.pages[last].offset-s.pages[first].offset > coalesceGap {
+	if len(keys) < len(wanted) && s.pages[last].offset-s.pages[first].offset > CoalesceGap {
 		return l.readSearchPagesApart(ctx, s, keys)
 	}
 	out := make(map[cacheKey]cached, len(wanted))

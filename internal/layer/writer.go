@@ -40,7 +40,7 @@ type WriterOptions struct {
 	RowsPerGroup int
 	// SearchSpan is how many row groups a column of the search index stands for; 0: as many as have RowsPerGroup rows.
 	SearchSpan int
-	// Fast compresses less: for layers that soon become part of others.
+	// Fast packs and compresses less: for layers that soon become part of others.
 	Fast bool
 	// SizeHint is how long Data may become, bytes; it saves copying.
 	SizeHint int64
@@ -73,8 +73,8 @@ func NewWriter(o WriterOptions) *Writer {
 	}
 	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
 	w.data = append(w.data, parquetMagic...)
-	if w.encoder, w.err = newEncoder(); w.err == nil && o.Fast {
-		w.encoder.zstd = w.encoder.fastest
+	if w.encoder, w.err = newEncoder(); w.err == nil {
+		w.encoder.fast = o.Fast
 	}
 	w.pending.reset()
 	return w

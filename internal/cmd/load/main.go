@@ -86,15 +86,6 @@ func ms(d time.Duration) string {
 	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 2, 64)
 }
 
-// processor is the time that this process has used of its processors.
-func processor() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // resident is the process's resident memory, bytes, now or at its peak; 0 where the system does not tell.
 func resident(peak bool) int64 {
 	name := "VmRSS:"
