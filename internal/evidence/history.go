@@ -15,7 +15,7 @@ const (
 	historyElements             // all the evidence; the columns only show what it comes to
 	historyLooked               // Ends.Looked
 	historyAssumed              // the row is an assumed directory
-	historyGone                 // the latest of the evidence, whether it counts or not, is that the path is gone
+	historyGone                 // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
 )
 
 // encode writes into the row's history what its columns do not tell.
@@ -38,7 +38,7 @@ func (s *state) encode(row *Row, place *Place) {
 		row.History = ""
 		return
 	}
-	set(historyGone, s.endsGone())
+	set(historyGone, s.staysGone(row))
 	w.b = append(w.b, flags)
 	if listed {
 		w.int(s.journal[0].Lag)
@@ -64,10 +64,14 @@ func (s *state) encode(row *Row, place *Place) {
 	row.History = string(w.b)
 }
 
-// endsGone reports whether the latest of the evidence is that nothing is there.
-func (s *state) endsGone() bool {
+// staysGone reports whether the row is a tombstone, and the latest of the evidence that nothing is there, which counts: then another
+// look that finds nothing tells no more.
+func (s *state) staysGone(row *Row) bool {
+	if !row.Removed || s.leans {
+		return false
+	}
 	if n := len(s.looks); n > 0 {
-		return s.looks[n-1].Gone
+		return s.looks[n-1].Gone && s.holds(&s.looks[n-1])
 	}
 	return s.told == nil || s.told.Gone
 }

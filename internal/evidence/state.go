@@ -50,6 +50,7 @@ type state struct {
 	ends    Ends // beyond those that the elements imply
 	journal []Listing
 	assumed bool // shown as a directory because something is in it
+	leans   bool // settled: what it comes to rests on listings that only the directory's journal has
 }
 
 // tell takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
@@ -258,8 +259,7 @@ func (s *state) settle(name string, place *Place) {
 			return false
 		})
 	}
-	explicit := s.imply(name, place)
-	if explicit > 0 {
+	if explicit := s.imply(name, place); explicit > 0 {
 		s.forgetOld(explicit, name, place)
 	}
 	s.dropEnds(s.dropImplied())
@@ -273,10 +273,10 @@ func (s *state) forgetOld(explicit int, name string, place *Place) {
 		s.forgetFirst()
 		explicit = s.imply(name, place)
 	}
-	if s.told != nil && s.told.At < old && s.holds(&s.looks[0]) {
+	if explicit > 0 && s.told != nil && s.told.At < old && s.holds(&s.looks[0]) {
 		s.supersede(s.told)
-		told := state{told: s.told}
-		s.rebase(told.judge())
+		told, next := state{told: s.told}, state{told: s.told, looks: s.looks[:1]}
+		s.rebase(told.judge(), next.judge())
 		s.told = nil
 		s.imply(name, place)
 	}
@@ -286,34 +286,41 @@ func (s *state) forgetOld(explicit int, name string, place *Place) {
 func (s *state) forgetFirst() {
 	if s.holds(&s.looks[0]) {
 		first := state{told: s.told, looks: s.looks[:1], base: s.base, ends: s.ends}
+		next := state{told: s.told, looks: s.looks[:min(2, len(s.looks))], base: s.base}
 		s.ends = first.implied()
-		s.rebase(first.judge())
+		s.rebase(first.judge(), next.judge())
 		s.told = nil
 	}
 	s.looks = slices.Delete(s.looks, 0, 1)
 }
 
-func (s *state) rebase(v verdict) {
+// rebase makes a verdict the base of the look that came next: of that the base is to tell whether it is marked.
+func (s *state) rebase(v, next verdict) {
 	switch {
 	case !v.present():
 		s.base = nothing
-	case v.missing:
+	case next.present() && next.missing || !next.present() && v.missing:
 		s.base = marked
 	default:
 		s.base = unmarked
 	}
 }
 
-// imply marks the looks that the directory's listings tell of, and that recall puts back, or a newer one that tells as much.
-// It returns how many are left.
+// imply marks the looks that the directory's listings tell of, as they saw what the look before saw: recall puts them back, or
+// newer ones that tell as much. It returns how many are left.
 func (s *state) imply(name string, place *Place) (explicit int) {
 	before := s.told
+	s.leans = false
 	for i := range s.looks {
 		l := &s.looks[i]
 		gone := before == nil || before.Gone
 		unseen := before == nil && s.base != nothing // not known what it follows upon
 		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && same(&before.Entry, &l.Entry)
-		if l.implied = !unseen && asBefore && (journaled(place.After, name, l.At) || s.outdated(i, name, place)); !l.implied {
+		// Where the look counts and the one before does not, it says something new.
+		news := before != nil && before != s.told && s.holds(l) && !s.holds(before)
+		l.implied = !unseen && asBefore && (journaled(place.After, name, l.At) || !news && s.outdated(i, name, place))
+		s.leans = s.leans || l.implied && news
+		if !l.implied {
 			before = l
 			explicit++
 		}
