@@ -27,7 +27,9 @@ func newChurned(h *harness, gone, alive int, local bool) *churned {
 	s := h.teller("churn")
 	s.local, s.leads = local, 1<<62
 	c := &churned{h: h, s: s, now: 1_700_000_000e9}
-	c.s.tell(event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: c.now, Path: "/d", Atomic: true, Entry: c.dir()})
+	root := event.Entry{Type: event.Directory, Mode: 0o755, MtimeNs: c.now - 1e9}
+	c.s.tell(event.Event{Kind: event.Listing, Evidence: event.Snapshot, ObservedAt: c.now - 1e8, Path: "/", Entry: root}, // the directory comes after it
+		event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: c.now, Path: "/d", Atomic: true, Entry: c.dir()})
 	for i := range alive {
 		path := fmt.Sprintf("/d/alive-%07d", i)
 		c.now += 1e5

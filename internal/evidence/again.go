@@ -7,7 +7,7 @@ import "github.com/fustor/fustor/internal/event"
 // seenAgain reports whether all that is said of a path is that listings of its directory see it as it is known, later than
 // everything known: their traces are in the directory's journal.
 func seenAgain(row *Row, known bool, claims []Claim, place *Place) bool {
-	if !known || row.Removed || row.Type == event.Directory || row.History != "" || row.EndedAt != 0 || place.Floor != (Ends{}) || len(claims) == 0 {
+	if !known || row.Removed || row.Type == event.Directory || row.History != "" || row.EndedAt != 0 || !place.stands(row.ObservedAt) || len(claims) == 0 {
 		return false
 	}
 	newest := max(place.newest(), row.ObservedAt)
@@ -24,6 +24,6 @@ func seenAgain(row *Row, known bool, claims []Claim, place *Place) bool {
 // StaysGone reports whether Resolve would leave a tombstone as it is, where all that is said of its path is that listings lack it,
 // none of which was made before at. Of the row it needs what Replaces needs.
 func (row *Row) StaysGone(at int64, place *Place) bool {
-	return row.Removed && at > place.newest() && at > row.ObservedAt && place.Floor == (Ends{}) &&
+	return row.Removed && at > place.newest() && at > row.ObservedAt && place.stands(row.ObservedAt) &&
 		(row.History == "" || row.History[0]&historyGone != 0)
 }

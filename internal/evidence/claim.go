@@ -98,6 +98,10 @@ type Place struct {
 	Floor Ends
 }
 
+// stands reports whether what was observed at a time certainly is not over with the floor. A directory that was made since its own
+// was listed first has one: a look that found nothing.
+func (p *Place) stands(at int64) bool { return p.Floor.Told == 0 && at >= p.Floor.Looked }
+
 // newest is when the directory was last listed before the batch.
 func (p *Place) newest() int64 {
 	if len(p.Before) == 0 {

@@ -95,11 +95,11 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 
 // simple reports whether a path's claims are one, about no directory, that is later than everything known.
 func simple(row *Row, known bool, claims []Claim, place *Place) bool {
-	if len(claims) != 1 || row.History != "" || place.Floor != (Ends{}) {
+	if len(claims) != 1 || row.History != "" || known && !place.stands(row.ObservedAt) {
 		return false
 	}
 	c := &claims[0]
-	return c.At > place.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
+	return place.stands(c.At) && c.At > place.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
 		(c.Entry == nil || c.Entry.Type != event.Directory)
 }
 
