@@ -170,7 +170,8 @@ type visit struct {
 	listings []*listing
 	all      bool // every row between lo and hi is visited
 	lo, hi   string
-	points   int // index of the first point not passed
+	earliest int64 // when the first of the listings was made
+	points   int   // index of the first point not passed
 	last     string
 	started  bool
 	at       resolution // of the name at hand
@@ -184,8 +185,9 @@ func (v *visit) open() {
 	v.listings = v.group.listings
 	for i, l := range v.listings {
 		if i == 0 {
-			v.lo, v.hi = l.From, l.To
+			v.lo, v.hi, v.earliest = l.From, l.To, l.At
 		}
+		v.earliest = min(v.earliest, l.At)
 		v.lo = min(v.lo, l.From)
 		if l.To == "" || v.hi != "" && l.To > v.hi {
 			v.hi = l.To
@@ -271,6 +273,9 @@ func (v *visit) resolve(name string) error {
 	}
 	r := &v.at
 	*r = resolution{known: known, wasKnown: known}
+	if known && v.staysGone(r, name) {
+		return v.old.Err()
+	}
 	r.touched = v.gather(name, known)
 	if err := v.load(r, key); err != nil {
 		return err
@@ -279,6 +284,20 @@ func (v *visit) resolve(name string) error {
 	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.place)
 	r.known = known || r.Changed
 	return v.settle(r)
+}
+
+// staysGone reports whether listings lack a name that was gone before, and nothing else is said of it: in a directory where files
+// come and go that is most of its rows.
+func (v *visit) staysGone(r *resolution, name string) bool {
+	if len(v.listings) == 0 || v.raised || v.points < len(v.group.points) && v.group.points[v.points].name == name {
+		return false
+	}
+	for _, l := range v.listings {
+		if l.next < len(l.entries) && l.entries[l.next].Name == name {
+			return false
+		}
+	}
+	return v.old.Brief(&r.row) == nil && r.row.StaysGone(v.earliest, v.place)
 }
 
 // load sets the row at hand: to as much of it as is needed where it is put anew, which spares decoding the rest.
@@ -369,7 +388,7 @@ func (v *visit) settle(r *resolution) error {
 	} else if present(&r.was, r.wasKnown) {
 		n.before = r.was.Own()
 	}
-	n.place = evidence.Place{Before: r.Before, After: r.After, Floor: r.Ends}
+	n.place = evidence.Place{Before: r.Before, After: r.After, Outdated: r.Outdated, Floor: r.Ends}
 	n.raised = (v.raised || r.Raised) && wasDir
 	v.dirs[dir] = n
 	heap.Push(&v.ahead, dir)

@@ -33,11 +33,32 @@ func TestChurnBeyondTheQueue(t *testing.T) {
 		operations, rate := c.stop()
 		t.Logf("%d creates, renames and deletes, %.0f a second", operations, rate)
 		o.same(shortOr(30*time.Second, 2*time.Minute))
+		t.Logf("kept so far: %d MB of segments, %d MB of layers", o.kept("segments")>>20, o.kept("layers")>>20)
 	}
 	if !strings.Contains(o.agent.log.String(), "ran over") && !strings.Contains(o.agent.log.String(), "more changes wait") {
 		t.Error("no queue ran over")
 	}
 	o.agent.staysBelow(churnMemory)
+}
+
+// kept is how many bytes of a kind the view has in its store.
+func (o *observed) kept(kind string) (bytes int64) {
+	o.t.Helper()
+	dir := filepath.Join(strings.TrimPrefix(o.store, "file://"), "views", viewID, kind)
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		o.t.Error(err)
+	}
+	return bytes
 }
 
 // keptNotices is how many notices the kernel keeps for a process, whatever the way to watch. Two changes make one at least: a

@@ -92,9 +92,15 @@ func (e Ends) endsTold(at int64) bool { return at < max(e.Told, e.Looked) }
 type Place struct {
 	// Before are its listings as they were before the batch at hand, the oldest first; After those with the batch's.
 	Before, After []Listing
+	// Outdated are those that its journal gave up with the batch although they stand: newer ones tell of the same names.
+	Outdated []Listing
 	// Floor is when it, or a directory above it, ended last.
 	Floor Ends
 }
+
+// stands reports whether what was observed at a time certainly is not over with the floor. A directory that was made since its own
+// was listed first has one: a look that found nothing.
+func (p *Place) stands(at int64) bool { return p.Floor.Told == 0 && at >= p.Floor.Looked }
 
 // newest is when the directory was last listed before the batch.
 func (p *Place) newest() int64 {
@@ -104,10 +110,12 @@ func (p *Place) newest() int64 {
 	return p.Before[len(p.Before)-1].At
 }
 
-// forgot reports whether the directory's journal lost a listing with the batch: rows that rest on it, or that it saw as they
-// were known, have to remember it themselves.
+// forgot reports whether the directory's journal lost a listing with the batch that no newer one stands for: rows that rest on
+// it, or that it saw as they were known, have to remember it themselves.
 func (p *Place) forgot() bool {
-	return slices.ContainsFunc(p.Before, func(l Listing) bool { return !slices.Contains(p.After, l) })
+	return slices.ContainsFunc(p.Before, func(l Listing) bool {
+		return !slices.Contains(p.After, l) && !slices.Contains(p.Outdated, l)
+	})
 }
 
 const noTime = -1 << 63

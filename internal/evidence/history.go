@@ -15,6 +15,7 @@ const (
 	historyElements             // all the evidence; the columns only show what it comes to
 	historyLooked               // Ends.Looked
 	historyAssumed              // the row is an assumed directory
+	historyGone                 // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
 )
 
 // encode writes into the row's history what its columns do not tell.
@@ -37,6 +38,7 @@ func (s *state) encode(row *Row, place *Place) {
 		row.History = ""
 		return
 	}
+	set(historyGone, s.staysGone(row))
 	w.b = append(w.b, flags)
 	if listed {
 		w.int(s.journal[0].Lag)
@@ -60,6 +62,18 @@ func (s *state) encode(row *Row, place *Place) {
 		w.int(s.ends.Looked)
 	}
 	row.History = string(w.b)
+}
+
+// staysGone reports whether the row is a tombstone, and the latest of the evidence that nothing is there, which counts: then another
+// look that finds nothing tells no more.
+func (s *state) staysGone(row *Row) bool {
+	if !row.Removed || s.leans {
+		return false
+	}
+	if n := len(s.looks); n > 0 {
+		return s.looks[n-1].Gone && s.holds(&s.looks[n-1])
+	}
+	return s.told == nil || s.told.Gone
 }
 
 // listed reports whether the journal is one listing with what the row shows, the time apart.
@@ -88,8 +102,8 @@ func (s *state) plain(row *Row, place *Place) bool {
 	if l.Gone && l.Entry.Type == 0 {
 		return false
 	}
-	if !journaled(place.After, row.Name, l.At) && !journaledOwn(s.journal, l.At) {
-		return false // decode would not know how old a state the look may show
+	if !l.unlisted && !journaled(place.After, row.Name, l.At) && !journaled(place.Outdated, row.Name, l.At) && !journaledOwn(s.journal, l.At) {
+		return false // decode would not know how old a state the look may show, nor does a newer listing tell as much
 	}
 	return l.Gone && s.base == nothing || !l.Gone && s.base == baseOf(row)
 }
@@ -186,8 +200,11 @@ func (s *state) fromColumns(r Rules, row *Row, place *Place) {
 		}
 	} else if l := findOwn(s.journal, e.At); l != nil {
 		e.Lag, e.Skew = l.Lag, l.Skew
-	} else if e.Gone {
-		mtime = noTime / 2
+	} else {
+		e.unlisted = true
+		if e.Gone {
+			mtime = noTime / 2
+		}
 	}
 	e.Since = e.since(mtime)
 	e.Swept = e.Gone && !row.AgentMissing

@@ -12,6 +12,8 @@ type Outcome struct {
 	Ends Ends
 	// Before and After are the journal of listings of the path itself.
 	Before, After []Listing
+	// Outdated are the listings that the journal gave up for newer ones: Place.Outdated.
+	Outdated []Listing
 }
 
 // Resolve changes row as claims demand; their order does not matter. known is whether there is a row: where there is
@@ -42,7 +44,7 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 	v := s.judge()
 	own := s.implied()
 	o.Ends, o.Raised = own.Max(place.Floor), before.Max(own) != before
-	s.trimJournal(own)
+	o.Outdated = s.trimJournal(own)
 	s.settle(row.Name, place)
 	v.stale = len(s.looks) > 0 && !s.looks[len(s.looks)-1].Gone
 	s.liftFloor(&v)
@@ -58,6 +60,9 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 // resolveSimply decides what nearly all claims are: the first about a path, or one that is later than everything known.
 // It comes to what Resolve does otherwise.
 func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place) (changed, done bool) {
+	if seenAgain(row, known, claims, place) {
+		return false, true
+	}
 	if !simple(row, known, claims, place) {
 		return false, false
 	}
@@ -77,7 +82,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 			return false, false
 		}
 		if known {
-			return false, !row.Removed && row.shows(c.Entry)
+			return false, false
 		}
 		row.set(c)
 		row.AgentMissing = c.Evidence == event.Audit || c.Evidence == event.OnDemand
@@ -90,11 +95,11 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 
 // simple reports whether a path's claims are one, about no directory, that is later than everything known.
 func simple(row *Row, known bool, claims []Claim, place *Place) bool {
-	if len(claims) != 1 || row.History != "" || place.Floor != (Ends{}) {
+	if len(claims) != 1 || row.History != "" || known && !place.stands(row.ObservedAt) {
 		return false
 	}
 	c := &claims[0]
-	return c.At > place.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
+	return place.stands(c.At) && c.At > place.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
 		(c.Entry == nil || c.Entry.Type != event.Directory)
 }
 

@@ -24,6 +24,8 @@ type element struct {
 	Entry        event.Entry
 	SuspectUntil int64
 	floor        bool // made from the end of a directory above
+	implied      bool // the directory's listings tell of it
+	unlisted     bool // made from columns alone: no journal has the listing that it is of
 }
 
 func (e *element) directory() bool { return !e.Gone && e.Entry.Type == event.Directory }
@@ -48,6 +50,7 @@ type state struct {
 	ends    Ends // beyond those that the elements imply
 	journal []Listing
 	assumed bool // shown as a directory because something is in it
+	leans   bool // settled: what it comes to rests on listings that only the directory's journal has
 }
 
 // tell takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
@@ -256,21 +259,26 @@ func (s *state) settle(name string, place *Place) {
 			return false
 		})
 	}
-	s.forgetOld()
-	s.dropImplied(name, place.After)
-	s.dropEnds()
+	if explicit := s.imply(name, place); explicit > 0 {
+		s.forgetOld(explicit, name, place)
+	}
+	s.dropEnds(s.dropImplied())
 }
 
-// forgetOld turns evidence from before Memory into the base of what came since.
-func (s *state) forgetOld() {
-	for len(s.looks) > 1 && (s.looks[0].At < s.looks[len(s.looks)-1].At-Memory || len(s.looks) > MaxLooks) {
+// forgetOld turns evidence from before Memory into the base of what came since: only as long as there is less to remember for
+// it. A listing that saw a path as it was known must not make its row remember another look than before.
+func (s *state) forgetOld(explicit int, name string, place *Place) {
+	old := s.looks[len(s.looks)-1].At - Memory
+	for explicit > 1 && (s.looks[0].At < old || explicit > MaxLooks) {
 		s.forgetFirst()
+		explicit = s.imply(name, place)
 	}
-	if n := len(s.looks); n > 0 && s.told != nil && s.told.At < s.looks[n-1].At-Memory && s.holds(&s.looks[0]) {
+	if explicit > 0 && s.told != nil && s.told.At < old && s.holds(&s.looks[0]) {
 		s.supersede(s.told)
-		told := state{told: s.told}
-		s.rebase(told.judge())
+		told, next := state{told: s.told}, state{told: s.told, looks: s.looks[:1]}
+		s.rebase(told.judge(), next.judge())
 		s.told = nil
+		s.imply(name, place)
 	}
 }
 
@@ -278,56 +286,81 @@ func (s *state) forgetOld() {
 func (s *state) forgetFirst() {
 	if s.holds(&s.looks[0]) {
 		first := state{told: s.told, looks: s.looks[:1], base: s.base, ends: s.ends}
+		next := state{told: s.told, looks: s.looks[:min(2, len(s.looks))], base: s.base}
 		s.ends = first.implied()
-		s.rebase(first.judge())
+		s.rebase(first.judge(), next.judge())
 		s.told = nil
 	}
 	s.looks = slices.Delete(s.looks, 0, 1)
 }
 
-func (s *state) rebase(v verdict) {
+// rebase makes a verdict the base of the look that came next: of that the base is to tell whether it is marked.
+func (s *state) rebase(v, next verdict) {
 	switch {
 	case !v.present():
 		s.base = nothing
-	case v.missing:
+	case next.present() && next.missing || !next.present() && v.missing:
 		s.base = marked
 	default:
 		s.base = unmarked
 	}
 }
 
-// dropImplied forgets looks that the directory's listings tell of, and that recall puts back.
-func (s *state) dropImplied(name string, listings []Listing) {
-	journaled := func(at int64) bool {
-		for i := range listings {
-			if listings[i].At == at && listings[i].covers(name) {
-				return true
-			}
-		}
-		return false
-	}
-	kept := s.looks[:0]
+// imply marks the looks that the directory's listings tell of, as they saw what the look before saw: recall puts them back, or
+// newer ones that tell as much. It returns how many are left.
+func (s *state) imply(name string, place *Place) (explicit int) {
+	before := s.told
+	s.leans = false
 	for i := range s.looks {
 		l := &s.looks[i]
-		before := s.told
-		if len(kept) > 0 {
-			before = &kept[len(kept)-1]
-		}
 		gone := before == nil || before.Gone
 		unseen := before == nil && s.base != nothing // not known what it follows upon
-		if !unseen && journaled(l.At) && (l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && same(&before.Entry, &l.Entry)) {
-			continue
+		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && same(&before.Entry, &l.Entry)
+		// Where the look counts and the one before does not, it says something new.
+		news := before != nil && before != s.told && s.holds(l) && !s.holds(before)
+		l.implied = !unseen && asBefore && (journaled(place.After, name, l.At) || !news && s.outdated(i, name, place))
+		s.leans = s.leans || l.implied && news
+		if !l.implied {
+			before = l
+			explicit++
 		}
-		kept = append(kept, *l)
 	}
-	s.looks = kept
+	return explicit
 }
 
-// dropEnds forgets ends that something later makes pointless.
-func (s *state) dropEnds() {
+// outdated reports whether the directory's journal gave up the listing that look i is of, and a newer one that it has proves as
+// much.
+func (s *state) outdated(i int, name string, place *Place) bool {
+	if !journaled(place.Outdated, name, s.looks[i].At) {
+		return false
+	}
+	for j := len(s.looks) - 1; j > i; j-- {
+		if s.looks[j].Since >= s.looks[i].Since && journaled(place.After, name, s.looks[j].At) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropImplied forgets the looks that are marked so. It returns the ends that they speak of.
+func (s *state) dropImplied() (ends Ends) {
+	kept := s.looks[:0]
+	for i := range s.looks {
+		if l := &s.looks[i]; l.implied {
+			ends = ends.Max(endOf(l))
+		} else {
+			kept = append(kept, *l)
+		}
+	}
+	s.looks = kept
+	return ends
+}
+
+// dropEnds forgets ends that something later makes pointless: also a listing of the directory, which is recalled.
+func (s *state) dropEnds(recalled Ends) {
 	stored := s.ends
 	s.ends = Ends{}
-	implied := s.implied()
+	implied := s.implied().Max(recalled)
 	if stored.Told > implied.Told {
 		s.ends.Told = stored.Told
 	}
@@ -348,8 +381,8 @@ func (s *state) enter(l Listing) {
 }
 
 // trimJournal forgets listings from before the path ended, and those that newer ones include and that are too old to
-// matter, or too many.
-func (s *state) trimJournal(ends Ends) {
+// matter, or too many: these it returns.
+func (s *state) trimJournal(ends Ends) (outdated []Listing) {
 	var kept []Listing
 	newest := int64(noTime)
 	for i := len(s.journal) - 1; i >= 0; i-- {
@@ -360,10 +393,12 @@ func (s *state) trimJournal(ends Ends) {
 		}
 		old := l.At < newest-Memory || len(kept) >= MaxLooks
 		if old && slices.ContainsFunc(kept, func(k Listing) bool { return k.includes(l) }) {
+			outdated = append(outdated, *l)
 			continue
 		}
 		kept = append(kept, *l)
 	}
 	slices.Reverse(kept)
 	s.journal = kept
+	return outdated
 }
