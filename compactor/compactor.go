@@ -86,7 +86,9 @@ type Compactor struct {
 	ledger  *session.Ledger
 	metrics *metrics
 
-	decoders sync.Pool // of *segmentDecoder
+	// decoders are of *segmentDecoder. It is a pointer, as a pool keeps what it is part of alive for two collections: many
+	// short-lived compactors in one process would add up.
+	decoders *sync.Pool
 
 	mu       sync.Mutex
 	views    map[string]*viewWorker
@@ -106,7 +108,8 @@ func New(o Options) (*Compactor, error) {
 		return nil, fmt.Errorf("compactor: %w", err)
 	}
 	return &Compactor{
-		o: o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
+		decoders: &sync.Pool{},
+		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
 		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{},
 	}, nil
 }

@@ -3,8 +3,8 @@ package compactor
 import "time"
 
 const (
-	// pollMin is the first pause after work, and each pause while events flow. A session's next segment comes a second after
-	// its last at the earliest, so looks in between find only what others sent.
+	// pollMin is the first pause after work, and each pause while events flow. A session sends a segment a second on the
+	// average, so most looks in between find only what others sent.
 	pollMin = 125 * time.Millisecond
 	// flowing: events flow while a look finds segments within so long of the last one that did, as it does where a host
 	// seals one every second.
