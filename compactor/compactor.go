@@ -93,6 +93,7 @@ type Compactor struct {
 	mu       sync.Mutex
 	views    map[string]*viewWorker
 	retained map[string]retained // by view
+	cutOff   map[string]int      // by view: steps of merges that a deadline has cut off, in Work
 }
 
 // New makes a compactor.
@@ -110,7 +111,7 @@ func New(o Options) (*Compactor, error) {
 	return &Compactor{
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{},
+		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{}, cutOff: map[string]int{},
 	}, nil
 }
 

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// maxHalvings leaves a step of a merge a thousandth of the time at least. However little that is, it takes some rows.
+const maxHalvings = 10
+
 // Done is what Work did.
 type Done struct {
 	Segments int  // folded
@@ -16,7 +19,8 @@ type Done struct {
 // Work folds and merges a view until nothing is left to do, or until less than margin is left before the deadline of
 // ctx, and says whether there is more: whoever is called again then goes on where it ended. A step of a merge takes
 // no further rows once only margin is left; margin is what it takes to write and publish a layer of a partition, or to
-// fold a batch. A job that is under way when the deadline comes publishes nothing. Without a deadline it does all.
+// fold a batch. A job that is under way when the deadline comes publishes nothing; a merge is then begun again with half
+// the time for its rows, so that it comes to an end however slow the store is. Without a deadline it does all.
 func (c *Compactor) Work(ctx context.Context, view string, margin time.Duration) (Done, error) {
 	done := Done{}
 	end, bounded := ctx.Deadline()
@@ -42,23 +46,48 @@ func (c *Compactor) Work(ctx context.Context, view string, margin time.Duration)
 			done.More = true
 			return done, nil
 		}
-		stop := time.Now().Add(jobLimit / 4 * 3)
-		if bounded && end.Add(-margin).Before(stop) {
-			stop = end.Add(-margin)
+		forRows := jobLimit / 4 * 3
+		if bounded {
+			forRows = min(forRows, time.Until(end)-margin)
 		}
 		jobCtx, cancel := context.WithTimeout(ctx, jobLimit)
-		merged, err := c.mergeUntil(jobCtx, view, stop)
+		merged, err := c.mergeUntil(jobCtx, view, time.Now().Add(c.shorter(view, forRows)))
 		cancel()
 		if err != nil {
+			if bounded && errors.Is(err, context.DeadlineExceeded) {
+				c.wasCutOff(view)
+			}
 			return over(err)
 		}
 		if merged {
 			done.Merges++
 		}
 		if n == 0 && !merged {
+			c.hasTime(view)
 			return done, nil
 		}
 	}
+}
+
+// shorter is the time that a step of a merge may take rows for: half of what there is for each one of the view that was
+// cut off before it could be published.
+func (c *Compactor) shorter(view string, whole time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return whole >> c.cutOff[view]
+}
+
+func (c *Compactor) wasCutOff(view string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cutOff[view] = min(c.cutOff[view]+1, maxHalvings)
+}
+
+// hasTime forgets what was cut off, as all of the view is done.
+func (c *Compactor) hasTime(view string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.cutOff, view)
 }
 
 // Once folds and merges until nothing is left to do, and reports how many segments it folded.

@@ -95,3 +95,45 @@ func TestWorkBeginsNothingWithinTheMargin(t *testing.T) {
 		t.Errorf("with time enough it did %+v, %v", did, err)
 	}
 }
+
+// TestStepsCutOffBecomeShorter: a merge whose step a deadline cut off, as the store hung, is begun again with half the time
+// for its rows, and so on; once the view is done a step may take as long as ever.
+func TestStepsCutOffBecomeShorter(t *testing.T) {
+	h := newHarness(t, t.TempDir(), 0, Options{})
+	s := &hanging{Store: h.store, what: "/layers/"}
+	h.store = s
+	folds := h.compactor(Options{MaxDeltas: 100})
+	w, teller := newWorld(), h.teller("a")
+	for _, name := range []string{"/a", "/b", "/c"} {
+		w.put(name, event.Entry{Type: event.File, Size: 1, MtimeNs: w.tick()})
+		teller.tell(w.listEvent("/", event.Audit))
+		teller.send()
+		if _, err := folds.Fold(t.Context(), viewName); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := h.head().Version
+	c := h.compactor(Options{MaxDeltas: 1})
+	s.on.Store(true)
+	for cut := range 3 {
+		if got := c.shorter(viewName, time.Minute); got != time.Minute>>cut {
+			t.Fatalf("after %d steps that were cut off, one takes rows for %v", cut, got)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		did, err := c.Work(ctx, viewName, 50*time.Millisecond)
+		cancel()
+		if err != nil || did != (Done{More: true}) || h.head().Version != before {
+			t.Fatalf("with a store that hangs it did %+v, %v, and version %d became %d", did, err, before, h.head().Version)
+		}
+	}
+	if s.hung.Load() != 3 {
+		t.Fatalf("%d of 3 steps were cut off while they wrote a layer", s.hung.Load())
+	}
+	s.on.Store(false)
+	if did, err := c.Work(t.Context(), viewName, 0); err != nil || did.More || did.Merges == 0 {
+		t.Fatalf("with a store that works it did %+v, %v", did, err)
+	}
+	if got := c.shorter(viewName, time.Minute); got != time.Minute {
+		t.Errorf("when all is done a step takes rows for %v of a minute", got)
+	}
+}
