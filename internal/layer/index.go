@@ -61,8 +61,8 @@ type index struct {
 const (
 	indexMagic = "FXLI"
 	// indexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
-	// bit lengths, and only trigrams in the search index.
-	indexVersion = 3
+	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
+	indexVersion = 4
 	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
 	schemaVersion = 1
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
@@ -99,11 +99,12 @@ func (x *index) body(version byte) []byte {
 		b = binary.AppendUvarint(b, uint64(x.search.span))
 	}
 	if version > 1 && x.search.span > 0 {
-		for i := range x.search.pages {
-			b = binary.AppendUvarint(b, uint64(x.search.pages[i].bytes))
+		pages := x.search.pages[:pagesIn(version)]
+		for i := range pages {
+			b = binary.AppendUvarint(b, uint64(pages[i].bytes))
 		}
-		for i := range x.search.pages {
-			b = binary.LittleEndian.AppendUint64(b, x.search.pages[i].hash)
+		for i := range pages {
+			b = binary.LittleEndian.AppendUint64(b, pages[i].hash)
 		}
 	}
 	for i := range x.groups {
@@ -161,7 +162,7 @@ const (
 
 // fieldsOf are the numbers that a version has. Before version 3 sizes were their bit lengths.
 func fieldsOf(version byte) []groupField {
-	if version == indexVersion {
+	if version > 2 {
 		return groupFields
 	}
 	fields := slices.Clone(groupFields)
@@ -335,8 +336,8 @@ func parseIndex(plain []byte, version byte) (*index, error) {
 		last = g.Last
 	}
 	if version > 1 {
+		x.search.version = version
 		r.search(&x.search, int(n))
-		x.search.short = version > 2
 	}
 	if r.bad || uint64(len(r.b)) != 8*n {
 		return nil, errIndex
@@ -370,23 +371,25 @@ func (r *indexReader) search(s *searchSection, n int) {
 		return
 	}
 	s.span = int(span)
-	for i := range s.pages {
-		s.pages[i].bytes = int64(r.uvarint())
+	pages := s.pages[:pagesIn(s.version)]
+	for i := range pages {
+		pages[i].bytes = int64(r.uvarint())
 	}
-	if len(r.b) < 8*searchPages {
+	if len(r.b) < 8*len(pages) {
 		r.bad, r.b = true, nil
 		return
 	}
-	for i := range s.pages {
-		s.pages[i].hash = binary.LittleEndian.Uint64(r.b[8*i:])
+	for i := range pages {
+		pages[i].hash = binary.LittleEndian.Uint64(r.b[8*i:])
 	}
-	r.b = r.b[8*searchPages:]
+	r.b = r.b[8*len(pages):]
 }
 
 // place puts the pages one after the other from offset on, and reports whether they lie before the end.
 func (s *searchSection) place(offset, end int64) bool {
-	for i := range s.pages {
-		p := &s.pages[i]
+	pages := s.pages[:pagesIn(s.version)]
+	for i := range pages {
+		p := &pages[i]
 		if p.bytes <= 0 || p.bytes > end-offset {
 			return false
 		}

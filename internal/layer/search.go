@@ -7,21 +7,52 @@ import (
 	"unicode/utf8"
 )
 
-// The search index of a layer: which row groups may have a name with a given part. It is a matrix of bits. A row stands
-// for the trigrams, pairs of bytes and single bytes with one hash, of which there are searchSlots; a column for a row
-// group, or for several small ones that follow each other. A bit is set if a name there has one of them. Names are looked
-// at in lower case, with a slash, which no name has, before and after them. The rows are cut into searchPages pages, each
-// compressed by itself.
+// The search index of a layer: which row groups may have a name with a given part. It is a matrix of bits. Each of the
+// first gramSlots rows stands for the trigrams, pairs of bytes and single bytes with one hash; each of the partSlots
+// after them for parts of partLen bytes. A column stands for a row group, or for several small ones that follow each
+// other. A bit is set if a name there has one of them. Names are looked at in lower case, with a slash, which no name
+// has, before and after them. The rows are cut into searchPages pages, each compressed by itself.
+//
+// Trigrams are few and common: "cell_000123.png" has only such as every large row group has, though from other names.
+// Parts of six bytes tell these apart, but are too many to have all of them, and a row a byte of the view: of each
+// partWindow that follow each other there is the one with the least hash, so that whoever looks for partWindow of them
+// finds one at least.
 //
 // What it says is a superset: a group that it rules out has no such name, one that it leaves has to be looked at.
 
 const (
-	searchSlots = 1 << 15
-	searchPages = 32
-	pageSlots   = searchSlots / searchPages
+	gramSlots  = 1 << 15
+	gramPages  = 32
+	partSlots  = 3 << 13 // three bits for each row of a row group
+	partPages  = 96
+	partLen    = 6
+	partWindow = 3
+
+	searchSlots = gramSlots + partSlots
+	searchPages = gramPages + partPages
 	// minSearchColumns is from how many columns on a layer has the index: of fewer, it would save less than it costs.
 	minSearchColumns = 4
+	// fewColumns is how many are looked at rather than asked about again: the rows of parts are longer than the names.
+	fewColumns = 8
 )
+
+// pageSlots are how many rows a page has, and which is its first.
+func pageSlots(page int) (first, n int) {
+	if page < gramPages {
+		n = gramSlots / gramPages
+		return page * n, n
+	}
+	n = partSlots / partPages
+	return gramSlots + (page-gramPages)*n, n
+}
+
+// pageOf is the page that has a row.
+func pageOf(slot uint16) int {
+	if slot < gramSlots {
+		return int(slot) / (gramSlots / gramPages)
+	}
+	return gramPages + (int(slot)-gramSlots)/(partSlots/partPages)
+}
 
 // gramSet is one column: a bit per slot.
 type gramSet [searchSlots / 64]uint64
@@ -83,6 +114,34 @@ var lowerASCII = func() (t [256]byte) {
 	return t
 }()
 
+// partHash is the hash of a part, its first byte lowest: the order in which parts are chosen.
+func partHash(part uint64) uint64 { return part * 0x9e3779b97f4a7c15 }
+
+// partSlot is the row of a part with a hash.
+func partSlot(hash uint64) uint16 {
+	h := hash ^ hash>>32
+	h *= 0xbf58476d1ce4e5b9
+	return gramSlots + uint16(h>>32*partSlots>>32)
+}
+
+// parts goes through a text byte by byte and finds the parts that are chosen of it.
+type parts struct {
+	part   uint64
+	before [partWindow - 1]uint64 // hashes of the parts before the last
+	bytes  int                    // so far
+}
+
+// next takes a byte and is the hash of the part that is chosen of the window that ends with it; ok is false before the
+// first whole window.
+func (p *parts) next(c byte) (hash uint64, ok bool) {
+	p.part = p.part>>8 | uint64(c)<<(8*(partLen-1))
+	h := partHash(p.part)
+	hash = min(h, p.before[0], p.before[1])
+	p.before[1], p.before[0] = p.before[0], h
+	p.bytes++
+	return hash, p.bytes >= partLen+partWindow-1
+}
+
 // addNames adds what names have that lie one after the other.
 func (s *gramSet) addNames(names string, offsets []uint32) {
 	var pairs pairSet
@@ -94,6 +153,7 @@ func (s *gramSet) addNames(names string, offsets []uint32) {
 			shared++
 		}
 		s.addName(&pairs, name, shared)
+		s.addParts(name, shared)
 		before = name
 	}
 	s.addPairs(&pairs)
@@ -129,6 +189,26 @@ func (s *gramSet) addName(pairs *pairSet, name string, shared int) {
 	}
 }
 
+// addParts adds the parts of a name whose first shared bytes were the beginning of the name before.
+func (s *gramSet) addParts(name string, shared int) {
+	var p parts
+	at := shared - (partLen + partWindow - 2) // the windows before have nothing new
+	if at < 0 {
+		at = 0
+		p.next('/')
+	}
+	last := uint64(0)
+	for ; at < len(name); at++ {
+		if h, ok := p.next(lowerASCII[name[at]]); ok && h != last {
+			s.add(partSlot(h))
+			last = h
+		}
+	}
+	if h, ok := p.next('/'); ok && h != last {
+		s.add(partSlot(h))
+	}
+}
+
 // endGram is the trigram of a name's last two bytes and the slash after them.
 func endGram(name string) uint32 {
 	first := byte('/')
@@ -147,6 +227,12 @@ func (s *gramSet) addText(pairs *pairSet, name string) {
 	for i := 0; i+2 <= len(text); i++ {
 		pairs.add(uint32(text[i]) | uint32(text[i+1])<<8)
 	}
+	var p parts
+	for i := range len(text) {
+		if h, ok := p.next(text[i]); ok {
+			s.add(partSlot(h))
+		}
+	}
 }
 
 func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 }
@@ -156,6 +242,7 @@ func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | 
 type Needle struct {
 	slots []uint16 // of trigrams
 	short []uint16 // of pairs and single bytes, which not every search index has
+	parts []uint16 // of parts, which not every search index has
 }
 
 // Add says that names have a part, in whatever case; start and end say that they begin or end with it, both that it is
@@ -199,17 +286,43 @@ func (n *Needle) Add(part string, start, end bool) {
 			}
 		}
 	}
+	n.addParts(part, exact)
+}
+
+// addParts says that names have a part, with slashes where it is at an end.
+func (n *Needle) addParts(part string, exact bool) {
+	var p parts
+	for i := range len(part) {
+		c := lowerASCII[part[i]]
+		if !exact && c >= utf8.RuneSelf {
+			p = parts{}
+			continue
+		}
+		if h, ok := p.next(c); ok {
+			if slot := partSlot(h); !slices.Contains(n.parts, slot) {
+				n.parts = append(n.parts, slot)
+			}
+		}
+	}
 }
 
 // Empty reports whether n rules nothing out.
 func (n *Needle) Empty() bool { return n == nil || len(n.slots)+len(n.short) == 0 }
 
-// in are the rows of a search index that say something of n.
-func (n *Needle) in(s *searchSection) []uint16 {
-	if s.short {
-		return slices.Concat(n.slots, n.short)
+// in are the rows of a search index that say something of n: the few that are asked first, and those that are asked
+// where these leave much.
+func (n *Needle) in(s *searchSection) (first, more []uint16) {
+	first = slices.Clone(n.slots)
+	if s.version >= shortVersion {
+		first = append(first, n.short...)
 	}
-	return slices.Clone(n.slots)
+	if s.version >= partVersion {
+		more = slices.Clone(n.parts)
+	}
+	// page by page
+	slices.Sort(first)
+	slices.Sort(more)
+	return first, more
 }
 
 // GroupSet is a set of row groups of a layer. The nil GroupSet has all of them.
@@ -227,11 +340,33 @@ func (s *GroupSet) Has(i int) bool {
 	return s.columns[c/8]>>(c%8)&1 == 1
 }
 
+// count is how many columns are in the set.
+func (s *GroupSet) count() (n int) {
+	for _, b := range s.columns {
+		n += bits.OnesCount8(b)
+	}
+	return n
+}
+
 // searchSection is what a layer's index says of its search index; none if span is 0.
 type searchSection struct {
-	span  int
-	short bool // it has pairs and single bytes
-	pages [searchPages]searchPage
+	span    int
+	version byte // of the index
+	pages   [searchPages]searchPage
+}
+
+// The versions of the index from which on its search index has pairs and single bytes, and parts.
+const (
+	shortVersion = 3
+	partVersion  = 4
+)
+
+// pagesIn is how many pages a search index has in a version of the index.
+func pagesIn(version byte) int {
+	if version < partVersion {
+		return gramPages
+	}
+	return searchPages
 }
 
 // searchPage is where a page is in the layer's object.
@@ -245,11 +380,11 @@ func (s *searchSection) columns(groups int) int { return (groups + s.span - 1) /
 // transposed is a page before compression: a row of bits for each of its slots, columns from the lowest bit on.
 func transposed(columns []*gramSet, page int) []byte {
 	width := (len(columns) + 7) / 8
-	out := make([]byte, pageSlots*width)
-	words := len(columns[0]) / searchPages
+	first, n := pageSlots(page)
+	out := make([]byte, n*width)
 	for c, set := range columns {
 		bit := byte(1) << (c % 8)
-		for w, word := range set[page*words : (page+1)*words] {
+		for w, word := range set[first/64 : (first+n)/64] {
 			for ; word != 0; word &= word - 1 {
 				out[(64*w+bits.TrailingZeros64(word))*width+c/8] |= bit
 			}
@@ -261,8 +396,9 @@ func transposed(columns []*gramSet, page int) []byte {
 // addPage is the reverse of transposed.
 func addPage(columns []*gramSet, page int, plain []byte) {
 	width := (len(columns) + 7) / 8
-	for i := range pageSlots {
-		slot := uint16(page*pageSlots + i)
+	first, n := pageSlots(page)
+	for i := range n {
+		slot := uint16(first + i)
 		for j, b := range plain[i*width : (i+1)*width] {
 			for ; b != 0; b &= b - 1 {
 				if c := 8*j + bits.TrailingZeros8(b); c < len(columns) {

@@ -10,8 +10,8 @@ import (
 )
 
 // MayHave are the row groups that may have a name as n says; all of them (nil) where n is empty or the layer has no
-// search index. At most one request where the pages that n needs lie close to each other, as they do. A damaged index
-// is a FormatError; the row groups themselves can then be read all the same.
+// search index. At most one request, and one more where trigrams leave much, as long as the pages that n needs lie close
+// to each other, as they do. A damaged index is a FormatError; the row groups themselves can then be read all the same.
 func (l *Layer) MayHave(ctx context.Context, n *Needle) (*GroupSet, error) {
 	if n.Empty() {
 		return nil, nil
@@ -24,41 +24,57 @@ func (l *Layer) MayHave(ctx context.Context, n *Needle) (*GroupSet, error) {
 	if s.span == 0 {
 		return nil, nil
 	}
-	slots := n.in(s)
-	if len(slots) == 0 {
+	first, more := n.in(s)
+	if len(first)+len(more) == 0 {
 		return nil, nil
 	}
-	slices.Sort(slots) // page by page
-	pages, err := l.searchPages(ctx, s, pagesOf(slots))
-	if err != nil {
+	columns := s.columns(len(x.groups))
+	out := &GroupSet{span: s.span, columns: make([]byte, (columns+7)/8)}
+	for i := range columns {
+		out.columns[i/8] |= 1 << (i % 8)
+	}
+	if err := l.narrow(ctx, s, out, columns, first); err != nil {
 		return nil, err
 	}
-	columns := s.columns(len(x.groups))
-	width := (columns + 7) / 8
-	out := &GroupSet{span: s.span, columns: make([]byte, width)}
-	for i := range out.columns {
-		out.columns[i] = 0xff
-	}
-	plain, at := []byte(nil), -1
-	for _, slot := range slots {
-		if page := int(slot) / pageSlots; page != at {
-			if plain, err = l.plainPage(s, page, pages[page], columns, plain[:0]); err != nil {
-				return nil, err
-			}
-			at = page
-		}
-		row := plain[int(slot)%pageSlots*width:][:width]
-		for i, b := range row {
-			out.columns[i] &= b
+	if out.count() > fewColumns {
+		if err := l.narrow(ctx, s, out, columns, more); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
 }
 
+// narrow keeps the columns of a set that have the bits of all slots, which are in order.
+func (l *Layer) narrow(ctx context.Context, s *searchSection, set *GroupSet, columns int, slots []uint16) error {
+	if len(slots) == 0 {
+		return nil
+	}
+	pages, err := l.searchPages(ctx, s, pagesOf(slots))
+	if err != nil {
+		return err
+	}
+	width := len(set.columns)
+	plain, at, first := []byte(nil), -1, 0
+	for _, slot := range slots {
+		if page := pageOf(slot); page != at {
+			if plain, err = l.plainPage(s, page, pages[page], columns, plain[:0]); err != nil {
+				return err
+			}
+			at = page
+			first, _ = pageSlots(page)
+		}
+		row := plain[(int(slot)-first)*width:][:width]
+		for i, b := range row {
+			set.columns[i] &= b
+		}
+	}
+	return nil
+}
+
 // pagesOf are the pages that have some slots.
 func pagesOf(slots []uint16) (pages []int) {
 	for _, s := range slots {
-		if p := int(s) / pageSlots; len(pages) == 0 || pages[len(pages)-1] != p {
+		if p := pageOf(s); len(pages) == 0 || pages[len(pages)-1] != p {
 			pages = append(pages, p)
 		}
 	}
@@ -150,7 +166,7 @@ func (l *Layer) plainPage(s *searchSection, page int, body []byte, columns int, 
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
 	plain, err := z.DecodeAll(body, to)
-	if err == nil && len(plain) != pageSlots*((columns+7)/8) {
+	if _, slots := pageSlots(page); err == nil && len(plain) != slots*((columns+7)/8) {
 		err = fmt.Errorf("it has %d bytes", len(plain))
 	}
 	if err != nil {
@@ -177,7 +193,7 @@ func (l *Layer) searchColumns(ctx context.Context, x *index) []*gramSet {
 
 func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*gramSet, error) {
 	s := &x.search
-	if s.span == 0 || !s.short {
+	if s.span == 0 || s.version < partVersion {
 		return nil, nil
 	}
 	columns := make([]*gramSet, s.columns(len(x.groups)))

@@ -265,7 +265,7 @@ func (w *Writer) appendSearch() (s searchSection) {
 	if len(w.columns) < minSearchColumns {
 		return s
 	}
-	s.span = w.o.SearchSpan
+	s.span, s.version = w.o.SearchSpan, indexVersion
 	for i := range s.pages {
 		start := len(w.data)
 		w.data = w.encoder.zstd.EncodeAll(transposed(w.columns, i), w.data)
