@@ -14,7 +14,8 @@ import (
 
 // encoder writes chunks. Its buffers are reused from one to the next.
 type encoder struct {
-	zstd, fastest  *zstd.Encoder
+	zstd           *zstd.Encoder
+	levels         map[zstd.EncoderLevel]*zstd.Encoder
 	fast           bool   // time counts more than size
 	dict, data     []byte // payloads before compression
 	packed         []byte // one of them after
@@ -25,16 +26,16 @@ type encoder struct {
 
 func newEncoder() (*encoder, error) {
 	// No checksum: the index has one of the row group as a whole.
-	e := &encoder{}
-	for level, z := range map[zstd.EncoderLevel]**zstd.Encoder{zstd.SpeedDefault: &e.zstd, zstd.SpeedFastest: &e.fastest} {
-		options := []zstd.EOption{
-			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true),
-		}
-		var err error
-		if *z, err = zstd.NewWriter(nil, options...); err != nil {
+	e := &encoder{levels: map[zstd.EncoderLevel]*zstd.Encoder{}}
+	for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBetterCompression} {
+		z, err := zstd.NewWriter(nil, // takes its memory when it is first used
+			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		if err != nil {
 			return nil, fmt.Errorf("set up zstd: %w", err)
 		}
+		e.levels[level] = z
 	}
+	e.zstd = e.levels[zstd.SpeedDefault]
 	return e, nil
 }
 
@@ -58,8 +59,10 @@ func (e *encoder) compress(to []byte, s *columnSpec, plain []byte, encoding form
 	switch {
 	case len(plain) <= storedBytes || e.fast && e.packs(s, len(plain), encoding):
 		return appendStored(to, plain)
-	case s.noise || e.fast:
-		return e.fastest.EncodeAll(plain, to)
+	case e.fast:
+		return e.levels[zstd.SpeedFastest].EncodeAll(plain, to)
+	case s.level != 0:
+		return e.levels[s.level].EncodeAll(plain, to)
 	}
 	return e.zstd.EncodeAll(plain, to)
 }

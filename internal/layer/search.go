@@ -14,19 +14,17 @@ import (
 // has, before and after them. The rows are cut into searchPages pages, each compressed by itself.
 //
 // Trigrams are few and common: "cell_000123.png" has only such as every large row group has, though from other names.
-// Parts of six bytes tell these apart, but are too many to have all of them, and a row a byte of the view: of each
-// partWindow that follow each other there is the one with the least hash, so that whoever looks for partWindow of them
-// finds one at least.
+// Parts of seven bytes tell these apart. They are so many that most of their bits are set; a name has some ten of them,
+// all of which have to be.
 //
 // What it says is a superset: a group that it rules out has no such name, one that it leaves has to be looked at.
 
 const (
-	gramSlots  = 1 << 15
-	gramPages  = 32
-	partSlots  = 3 << 13 // three bits for each row of a row group
-	partPages  = 96
-	partLen    = 6
-	partWindow = 3
+	gramSlots = 1 << 15
+	gramPages = 32
+	partSlots = 15 << 11 // almost four bits for each row of a row group
+	partPages = 120
+	partLen   = 7
 
 	searchSlots = gramSlots + partSlots
 	searchPages = gramPages + partPages
@@ -114,33 +112,16 @@ var lowerASCII = func() (t [256]byte) {
 	return t
 }()
 
-// partHash is the hash of a part, its first byte lowest: the order in which parts are chosen.
-func partHash(part uint64) uint64 { return part * 0x9e3779b97f4a7c15 }
-
-// partSlot is the row of a part with a hash.
-func partSlot(hash uint64) uint16 {
-	h := hash ^ hash>>32
+// partSlot is the row of a part, its first byte lowest.
+func partSlot(part uint64) uint16 {
+	h := part * 0x9e3779b97f4a7c15
+	h ^= h >> 32
 	h *= 0xbf58476d1ce4e5b9
 	return gramSlots + uint16(h>>32*partSlots>>32)
 }
 
-// parts goes through a text byte by byte and finds the parts that are chosen of it.
-type parts struct {
-	part   uint64
-	before [partWindow - 1]uint64 // hashes of the parts before the last
-	bytes  int                    // so far
-}
-
-// next takes a byte and is the hash of the part that is chosen of the window that ends with it; ok is false before the
-// first whole window.
-func (p *parts) next(c byte) (hash uint64, ok bool) {
-	p.part = p.part>>8 | uint64(c)<<(8*(partLen-1))
-	h := partHash(p.part)
-	hash = min(h, p.before[0], p.before[1])
-	p.before[1], p.before[0] = p.before[0], h
-	p.bytes++
-	return hash, p.bytes >= partLen+partWindow-1
-}
+// nextPart is the part that ends with c, after the one before.
+func nextPart(part uint64, c byte) uint64 { return part>>8 | uint64(c)<<(8*(partLen-1)) }
 
 // addNames adds what names have that lie one after the other.
 func (s *gramSet) addNames(names string, offsets []uint32) {
@@ -191,22 +172,22 @@ func (s *gramSet) addName(pairs *pairSet, name string, shared int) {
 
 // addParts adds the parts of a name whose first shared bytes were the beginning of the name before.
 func (s *gramSet) addParts(name string, shared int) {
-	var p parts
-	at := shared - (partLen + partWindow - 2) // the windows before have nothing new
-	if at < 0 {
-		at = 0
-		p.next('/')
+	if len(name)+2 < partLen {
+		return
 	}
-	last := uint64(0)
+	part := uint64(0)
+	at, whole := shared-(partLen-1), shared // where to begin, and the end of the first part that is new
+	if at < 0 {
+		at, whole = 0, max(shared, partLen-2)
+		part = nextPart(part, '/')
+	}
 	for ; at < len(name); at++ {
-		if h, ok := p.next(lowerASCII[name[at]]); ok && h != last {
-			s.add(partSlot(h))
-			last = h
+		part = nextPart(part, lowerASCII[name[at]])
+		if at >= whole {
+			s.add(partSlot(part))
 		}
 	}
-	if h, ok := p.next('/'); ok && h != last {
-		s.add(partSlot(h))
-	}
+	s.add(partSlot(nextPart(part, '/')))
 }
 
 // endGram is the trigram of a name's last two bytes and the slash after them.
@@ -227,10 +208,10 @@ func (s *gramSet) addText(pairs *pairSet, name string) {
 	for i := 0; i+2 <= len(text); i++ {
 		pairs.add(uint32(text[i]) | uint32(text[i+1])<<8)
 	}
-	var p parts
+	part := uint64(0)
 	for i := range len(text) {
-		if h, ok := p.next(text[i]); ok {
-			s.add(partSlot(h))
+		if part = nextPart(part, text[i]); i+1 >= partLen {
+			s.add(partSlot(part))
 		}
 	}
 }
@@ -291,17 +272,18 @@ func (n *Needle) Add(part string, start, end bool) {
 
 // addParts says that names have a part, with slashes where it is at an end.
 func (n *Needle) addParts(part string, exact bool) {
-	var p parts
+	last, have := uint64(0), 0
 	for i := range len(part) {
 		c := lowerASCII[part[i]]
-		if !exact && c >= utf8.RuneSelf {
-			p = parts{}
+		if have++; !exact && c >= utf8.RuneSelf {
+			have = 0
+		}
+		last = nextPart(last, c)
+		if have < partLen {
 			continue
 		}
-		if h, ok := p.next(c); ok {
-			if slot := partSlot(h); !slices.Contains(n.parts, slot) {
-				n.parts = append(n.parts, slot)
-			}
+		if slot := partSlot(last); !slices.Contains(n.parts, slot) {
+			n.parts = append(n.parts, slot)
 		}
 	}
 }
