@@ -115,6 +115,15 @@ func (p *probe) next(at int) int {
 	}
 }
 
+// in reports whether rows from to to-1 of a block may have a name with the literal. It decodes the names for a moment.
+func (l *literal) in(b *layer.Block, from, to int) (may bool, err error) {
+	err = b.LookAtNames(func(text string, offsets []uint32) {
+		end := int(offsets[to])
+		may = l.probe(text[:end]).next(int(offsets[from])) < end
+	})
+	return may, err
+}
+
 // at reports whether s begins with the literal.
 func (l *literal) at(s string) bool {
 	if l.fold {

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"sort"
+	"sync/atomic"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -67,6 +68,7 @@ type scanning struct {
 	plan    *plan
 	results []chan shard
 	turns   chan int
+	glances glances
 	next    int     // the first shard that is not handed out
 	window  int     // how many may be under way
 	weights []int64 // of the memory taken for each
@@ -114,7 +116,7 @@ func (s *scanning) close() {
 
 func (s *scanning) work(ctx context.Context, w *wanted, limit int) {
 	for i := range s.turns {
-		s.results[i] <- s.v.scanShard(ctx, w, s.plan, &s.plan.shards[i], limit)
+		s.results[i] <- s.v.scanShard(ctx, w, s.plan, &s.plan.shards[i], limit, &s.glances)
 	}
 }
 
@@ -132,7 +134,7 @@ func (v *version) use(found shard, row *evidence.Row, out emit) error {
 }
 
 // scanShard finds what is wanted of a part of the range, limit+1 hits at most if there is a limit.
-func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searchShard, limit int) (found shard) {
+func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searchShard, limit int, glances *glances) (found shard) {
 	if ctx.Err() != nil {
 		return shard{err: ctx.Err()}
 	}
@@ -151,10 +153,11 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 		b, first, end := c.Span()
 		rows += end - first
 		before := len(found.hits)
-		if found.hits, found.err = w.span(found.hits, b, first, end, &buffer); found.err != nil {
+		if found.hits, found.err = w.span(found.hits, b, first, end, &buffer, glances.worth() && v.cache.Crowded()); found.err != nil {
 			found.err = v.fail(found.err)
 			return found
 		}
+		glances.saw(len(found.hits) > before)
 		if len(found.hits) > before { // decode here what use will need, as here it is done in parallel
 			var row evidence.Row
 			if err := b.Shown(found.hits[before].row, &row); err != nil {
@@ -171,8 +174,25 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 	return found
 }
 
-// span appends the hits among rows from to to-1 of a block. It uses rows as a buffer.
-func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
+// glances says of a scan whether it is worth to look at the names of a row group before they are decoded to stay: where
+// most have no hit that is half of the work, and the cache keeps three of them as they are in place of one. Where most
+// have one it is more.
+type glances struct{ score atomic.Int32 }
+
+func (g *glances) worth() bool { return g.score.Load() >= 0 }
+
+// saw notes whether a row group had a hit. It weighs the last few.
+func (g *glances) saw(hit bool) {
+	if score := g.score.Load(); hit && score > -4 {
+		g.score.Add(-1)
+	} else if !hit && score < 4 {
+		g.score.Add(1)
+	}
+}
+
+// span appends the hits among rows from to to-1 of a block. It uses rows as a buffer. With glance it decodes nothing to stay
+// where no name has what all names need.
+func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32, glance bool) (_ []hit, err error) {
 	if g := b.Group(); w.none(&g) {
 		return hits, nil
 	}
@@ -181,6 +201,11 @@ func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) 
 	attributesFirst := w.filtered() && !b.Keyed()
 	if attributesFirst {
 		if left, err = w.narrow(appendRange(left, from, to), b); len(left) == 0 {
+			return hits, err
+		}
+	}
+	if glance && w.literal != nil && !attributesFirst && !b.Keyed() {
+		if may, err := w.literal.in(b, from, to); !may {
 			return hits, err
 		}
 	}

@@ -161,11 +161,11 @@ func TestSearchIsExact(t *testing.T) {
 				rows = next
 			}
 			skipped, some := 0, 0
-			for range 150 {
+			for i := range 150 {
 				params := searchOf(rng, rows)
 				want := found(t, rows, params)
-				// Without anything in memory it looks at attributes before names.
-				equal(t, fmt.Sprintf("cold search %q", params), f.cold("search", params), want)
+				// Without anything in memory it looks at attributes before names; without room for anything it glances at names.
+				equal(t, fmt.Sprintf("cold search %q", params), f.cold(int64(i%2), "search", params), want)
 				got := f.call("search", append(params, "limit", "10000", "explain", "true")...).is(200).object()
 				equal(t, fmt.Sprintf("search %q", params), paths(t, got["entries"].([]any)), want)
 				equal(t, fmt.Sprintf("pages of search %q", params), f.pages("search", append(params, "limit", strconv.Itoa(1+rng.IntN(9)))[:], func() {}), want)
@@ -179,16 +179,36 @@ func TestSearchIsExact(t *testing.T) {
 	}
 }
 
-// cold are the paths that a call streams from a server that has just started.
-func (f *fixture) cold(name string, params []string) []string {
+// cold are the paths that a call streams from a server that has just started, with a cache of so many bytes; 0 is the default.
+func (f *fixture) cold(cacheBytes int64, name string, params []string) []string {
 	f.t.Helper()
 	warm := f.server
 	defer func() { f.server = warm }()
 	var err error
-	if f.server, err = New(Options{Store: f.st, Authenticator: warm.keys, HeadTTL: -1, Now: warm.clock.now}); err != nil {
+	if f.server, err = New(Options{Store: f.st, Authenticator: warm.keys, HeadTTL: -1, CacheBytes: cacheBytes, Now: warm.clock.now}); err != nil {
 		f.t.Fatal(err)
 	}
 	return f.stream(name, params)
+}
+
+// TestGlancesFollowWhatIsFound: where row groups have hits, names are decoded at once; where they have none, for a moment.
+func TestGlancesFollowWhatIsFound(t *testing.T) {
+	var g glances
+	if !g.worth() {
+		t.Error("a scan does not begin with a glance")
+	}
+	for range 100 {
+		g.saw(true)
+	}
+	if g.worth() {
+		t.Error("it glances at what has a hit")
+	}
+	for range 4 {
+		g.saw(false)
+	}
+	if !g.worth() {
+		t.Error("it does not glance after four row groups without a hit")
+	}
 }
 
 // TestSearchWithoutItsIndex: a damaged search index costs reads, not answers, and the log names it.

@@ -22,6 +22,7 @@ type version struct {
 	m      *manifest.Manifest
 	view   *layer.View
 	pinned bool // it is a cursor's, not the current one
+	cache  *layer.Cache
 	ahead  *semaphore.Weighted
 	log    *slog.Logger
 	// damaged are the layers whose search index was found damaged.
@@ -60,7 +61,7 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
 	}
-	v := &version{m: m, view: view, pinned: pinned, ahead: s.ahead, log: s.log}
+	v := &version{m: m, view: view, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log}
 	s.open.Set(key, v)
 	return v, nil
 }

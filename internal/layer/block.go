@@ -82,6 +82,24 @@ func (b *Block) LoadKeys() error {
 	return nil
 }
 
+// LookAtNames has look at all names, as Names has them, without loading the keys: what is decoded for it is not kept, and
+// look must keep nothing of it. It takes half as long as LoadKeys.
+func (b *Block) LookAtNames(look func(text string, offsets []uint32)) error {
+	if !b.Keyed() && b.group.NotUTF8 { // the names are in two columns
+		if err := b.LoadKeys(); err != nil {
+			return err
+		}
+	}
+	if b.Keyed() {
+		look(b.Names())
+		return nil
+	}
+	if err := lookAtNames(b.raw, &b.chunks[ColumnName], look); err != nil {
+		return b.fault(ColumnName, err)
+	}
+	return nil
+}
+
 // Keyed reports whether the keys are there.
 func (b *Block) Keyed() bool { return b.keyed.Load() }
 

@@ -1,8 +1,12 @@
 package layer
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/gentree"
 )
@@ -51,6 +55,39 @@ func TestBriefIsAPartOfRow(t *testing.T) {
 			if brief != want {
 				t.Fatalf("row %d of group %d: %+v, want %+v", j, i, brief, want)
 			}
+		}
+	}
+}
+
+// TestNamesAreLookedAt: a glance sees what the keys have, and leaves the block as it was.
+func TestNamesAreLookedAt(t *testing.T) {
+	st := openStore(t)
+	for n, name := range []string{"plain", "not UTF-8 \xff"} {
+		w := NewWriter(WriterOptions{ID: id(n + 1)})
+		for i := range 1000 {
+			if err := w.Append(&evidence.Row{Parent: "/", Name: fmt.Sprintf("%s %04d", name, i), Type: event.File}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := open(t, st, publish(t, st, w))
+		held, err := Fetch(t.Context(), []Place{{l, 0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := held[Place{l, 0}]
+		var text string
+		var offsets []uint32
+		if err := b.LookAtNames(func(s string, at []uint32) { text, offsets = strings.Clone(s), slices.Clone(at) }); err != nil {
+			t.Fatal(err)
+		}
+		if b.Keyed() != (n == 1) {
+			t.Errorf("names that are %s: the keys are there: %v", name, b.Keyed())
+		}
+		if err := b.LoadKeys(); err != nil {
+			t.Fatal(err)
+		}
+		if wantText, wantOffsets := b.Names(); text != wantText || !slices.Equal(offsets, wantOffsets) {
+			t.Errorf("names that are %s: %d bytes were seen, and there are %d", name, len(text), len(wantText))
 		}
 	}
 }

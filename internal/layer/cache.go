@@ -11,6 +11,7 @@ import (
 // same time wait for one read. It is safe for concurrent use; one Cache belongs to one store.
 type Cache struct {
 	entries *otter.Cache[cacheKey, cached]
+	budget  int64 // bytes
 }
 
 type cacheKey struct {
@@ -27,7 +28,7 @@ type cached struct {
 
 // NewCache makes a cache of about that many bytes. What a row group weighs follows the columns that were decoded.
 func NewCache(budgetBytes int64) *Cache {
-	return &Cache{entries: otter.Must(&otter.Options[cacheKey, cached]{
+	return &Cache{budget: budgetBytes, entries: otter.Must(&otter.Options[cacheKey, cached]{
 		MaximumWeight: uint64(max(1, budgetBytes)),
 		Weigher:       func(_ cacheKey, v cached) uint32 { return uint32(min(v.bytes(), math.MaxUint32)) },
 	})}
@@ -35,6 +36,9 @@ func NewCache(budgetBytes int64) *Cache {
 
 // Bytes is how much the cache holds.
 func (c *Cache) Bytes() int64 { return int64(c.entries.WeightedSize()) }
+
+// Crowded reports whether the cache is so full that what comes in puts something else out.
+func (c *Cache) Crowded() bool { return c.Bytes() >= c.budget/8*7 }
 
 func (v cached) bytes() int64 {
 	if v.block != nil {

@@ -22,6 +22,7 @@ var searchName = rapid.OneOf(
 	nameGen,
 	rapid.StringMatching(`[a-cA-C._-]{1,8}`),
 	rapid.StringMatching(`[abA]{6,9}(ä|Ä|_)?[ab]{3,9}`),
+	rapid.StringMatching(`Prefix(-xyz)?[ab]{1,4}`),
 	rapid.SampledFrom([]string{"Ärger.TXT", "ärger.txt", "İstanbul", "K\u212Alvin", "\xffÄB", "ab\xc3", "x�y", "ſtraße", "ΑΣ", "日本語.so", "LIB.SO"}),
 )
 
@@ -70,12 +71,17 @@ func TestSearchIndexLosesNothing(t *testing.T) {
 			l = open(t, st, copied(t, l, WriterOptions{ID: id(n), RowsPerGroup: 3, SearchSpan: rapid.IntRange(1, 2).Draw(rt, "span of the copy")}))
 		}
 		part := searchName.Draw(rt, "part")
-		from := rapid.IntRange(0, len(part)).Draw(rt, "from")
-		part = part[from:rapid.IntRange(from, len(part)).Draw(rt, "to")]
+		if rapid.Bool().Draw(rt, "of a row") {
+			part = rapid.SampledFrom(all).Draw(rt, "row").Name
+		}
+		if !rapid.Bool().Draw(rt, "whole") {
+			from := rapid.IntRange(0, len(part)).Draw(rt, "from")
+			part = part[from:rapid.IntRange(from, len(part)).Draw(rt, "to")]
+		}
 		start, end := rapid.Bool().Draw(rt, "start"), rapid.Bool().Draw(rt, "end")
 		var needle Needle
 		needle.Add(part, start, end)
-		set, err := l.MayHave(t.Context(), &needle)
+		set, err := l.mayHave(t.Context(), &needle, 0)
 		if err != nil {
 			rt.Fatal(err)
 		}

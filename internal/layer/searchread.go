@@ -13,6 +13,11 @@ import (
 // search index. At most one request, and one more where trigrams leave much, as long as the pages that n needs lie close
 // to each other, as they do. A damaged index is a FormatError; the row groups themselves can then be read all the same.
 func (l *Layer) MayHave(ctx context.Context, n *Needle) (*GroupSet, error) {
+	return l.mayHave(ctx, n, fewColumns)
+}
+
+// mayHave is MayHave that asks about parts where trigrams leave more than few columns.
+func (l *Layer) mayHave(ctx context.Context, n *Needle, few int) (*GroupSet, error) {
 	if n.Empty() {
 		return nil, nil
 	}
@@ -36,7 +41,7 @@ func (l *Layer) MayHave(ctx context.Context, n *Needle) (*GroupSet, error) {
 	if err := l.narrow(ctx, s, out, columns, first); err != nil {
 		return nil, err
 	}
-	if out.count() > fewColumns {
+	if out.count() > few {
 		if err := l.narrow(ctx, s, out, columns, more); err != nil {
 			return nil, err
 		}
