@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -65,9 +64,9 @@ type columnSpec struct {
 	form     form
 	physical format.Type
 	logical  format.LogicalTypeValue
-	names    []string          // formEnum: of the numbers 0, 1, …
-	bounds   bool              // whether the file has its minimum and maximum
-	level    zstd.EncoderLevel // 0 is the default
+	names    []string // formEnum: of the numbers 0, 1, …
+	bounds   bool     // whether the file has its minimum and maximum
+	noise    bool     // zstd's fastest level does as well or better
 }
 
 var utf8Type = &format.StringType{}
@@ -80,8 +79,8 @@ var specs = [columns]columnSpec{
 	ColumnUID:              {name: "uid", form: formDict, physical: format.Int64, bounds: true},
 	ColumnGID:              {name: "gid", form: formDict, physical: format.Int64, bounds: true},
 	ColumnAtimeDay:         {name: "atime_day", form: formPlain, physical: format.Int32, logical: &format.DateType{}, bounds: true},
-	ColumnSize:             {name: "size", form: formPlain, physical: format.Int64, bounds: true, level: zstd.SpeedFastest},               // does better than the default
-	ColumnMtimeNs:          {name: "mtime_ns", form: formPlain, physical: format.Int64, bounds: true, level: zstd.SpeedBetterCompression}, // a thirteenth less
+	ColumnSize:             {name: "size", form: formPlain, physical: format.Int64, bounds: true, noise: true},
+	ColumnMtimeNs:          {name: "mtime_ns", form: formPlain, physical: format.Int64, bounds: true},
 	ColumnTarget:           {name: "target", form: formText, physical: format.ByteArray, logical: utf8Type},
 	ColumnRemoved:          {name: "removed", form: formFlag, physical: format.Boolean, bounds: true},
 	ColumnObservedAtNs:     {name: "observed_at_ns", form: formDelta, physical: format.Int64, bounds: true},

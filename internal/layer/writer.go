@@ -266,9 +266,13 @@ func (w *Writer) appendSearch() (s searchSection) {
 		return s
 	}
 	s.span, s.version = w.o.SearchSpan, indexVersion
+	z := w.encoder.zstd
+	if w.o.Fast {
+		z = w.encoder.fastest
+	}
 	for i := range s.pages {
 		start := len(w.data)
-		w.data = w.encoder.zstd.EncodeAll(transposed(w.columns, i), w.data)
+		w.data = z.EncodeAll(transposed(w.columns, i), w.data)
 		s.pages[i] = searchPage{offset: int64(start), bytes: int64(len(w.data) - start), hash: xxhash.Sum64(w.data[start:])}
 	}
 	return s
