@@ -1,7 +1,6 @@
 package query
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -35,7 +34,7 @@ type pageFooter struct {
 	Folded, FoldedAt     string
 	Observed, ObservedAt string
 	ScanErrors           string
-	JSON                 string
+	JSON, StateURL       string
 }
 
 type directoryPage struct {
@@ -73,9 +72,8 @@ type pageEntry struct {
 // browsePage shows a directory, or what a search below it finds.
 func (s *Server) browsePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	view := r.PathValue("view_id")
-	if !key.Views.Has(view) {
-		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key is not for view %q", view),
-			Hint: "ask the administrator of this Fustor for a key that is"}
+	if err := mayRead(key, view); err != nil {
+		return err
 	}
 	path, err := httpapi.CleanPath("/" + r.PathValue("path"))
 	if err != nil {
@@ -174,7 +172,7 @@ func frameOf(v *version, r *http.Request, now int64, path, call string) pageFram
 	f := pageFrame{
 		Title: readable(path), View: view, ViewURL: browseURL(view, "/"), Here: browseURL(view, path), Cookie: err == nil,
 		Footer: pageFooter{
-			Version: v.m.Version, JSON: "/api/v1/views/" + view + call + param,
+			Version: v.m.Version, StateURL: "/state/" + view, JSON: "/api/v1/views/" + view + call + param,
 			Folded: ago(now, v.m.FoldedAt), FoldedAt: exact(v.m.FoldedAt), Observed: ago(now, v.m.ObservedAt), ObservedAt: exact(v.m.ObservedAt),
 		},
 	}

@@ -68,6 +68,18 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*version, error) {
 
 // current is the view's newest version, ready to be read.
 func (s *Server) current(ctx context.Context, view string) (*version, error) {
+	v, err := s.newest(ctx, view)
+	if err == nil {
+		err = explain(view, s.checkLive(ctx, v.m))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// newest is current also where a view that is to be live is not led.
+func (s *Server) newest(ctx context.Context, view string) (*version, error) {
 	m, err := s.heads.current(ctx, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		err = s.absent(ctx, view)
@@ -77,9 +89,6 @@ func (s *Server) current(ctx context.Context, view string) (*version, error) {
 	}
 	if !m.Ready() {
 		return nil, errNotReady(view, m)
-	}
-	if err := s.checkLive(ctx, m); err != nil {
-		return nil, explain(view, err)
 	}
 	v, err := s.versions.of(m, false)
 	return v, explain(view, err)

@@ -39,6 +39,7 @@ func (s *Server) pageRoutes() {
 	s.mux.Handle(http.MethodGet, "/", s.page(s.indexPage))
 	s.mux.Handle(http.MethodGet, "/browse/{view_id}", s.page(s.browsePage))
 	s.mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.page(s.browsePage))
+	s.mux.Handle(http.MethodGet, "/state/{view_id}", s.page(s.statePage))
 	samesite := http.NewCrossOriginProtection()
 	s.mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
 	s.mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
@@ -161,7 +162,7 @@ func here(r *http.Request) string { return ownPath(r.URL.RequestURI()) }
 // ownPath is a place of this server to go to, and nowhere else.
 func ownPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.Scheme != "" || u.Host != "" || next != "/" && !strings.HasPrefix(next, "/browse/") {
+	if err != nil || u.Scheme != "" || u.Host != "" || next != "/" && !strings.HasPrefix(next, "/browse/") && !strings.HasPrefix(next, "/state/") {
 		return "/"
 	}
 	return next

@@ -32,7 +32,7 @@ func TestKeyCookie(t *testing.T) {
 		return f.do("POST", "/login", url.Values{"key": {key}, "next": {next}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 	}
 	for next, want := range map[string]string{
-		"/browse/research/docs": "/browse/research/docs", "": "/", "https://elsewhere/browse/": "/", "//elsewhere/browse/": "/",
+		"/browse/research/docs": "/browse/research/docs", "/state/research": "/state/research", "": "/", "https://elsewhere/browse/": "/", "//elsewhere/browse/": "/",
 		"/browse/research/x%0d%0aSet-Cookie:a": "/browse/research/x%0d%0aSet-Cookie:a", "/login": "/", `\\elsewhere`: "/",
 	} {
 		a := form(" "+queryKey+"\n", next).is(303)
@@ -82,7 +82,7 @@ func TestBrowse(t *testing.T) {
 		}
 		seen[target] = true
 		a := f.get(target).is(200)
-		if strings.HasPrefix(target, "/browse/") {
+		if strings.HasPrefix(target, "/browse/") || strings.HasPrefix(target, "/state/") {
 			if a.header.Get("Content-Security-Policy") != pageCSP || a.header.Get("Content-Type") != "text/html; charset=utf-8" {
 				t.Fatalf("%s: %v", target, a.header)
 			}
@@ -96,7 +96,7 @@ func TestBrowse(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"/browse/research/data/x", "/browse/research/data-2", "/browse/research/empty"} {
+	for _, want := range []string{"/browse/research/data/x", "/browse/research/data-2", "/browse/research/empty", "/state/research"} {
 		if !seen[want] {
 			t.Errorf("no link leads to %s: %v", want, seen)
 		}

@@ -1,0 +1,219 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+)
+
+// doubtEntries is how many of each kind of doubt the state page shows.
+const doubtEntries = 50
+
+// statePage tells whether a view can be believed: who feeds it, and what of it is in doubt.
+type statePage struct {
+	pageFrame
+	Hosts   []hostEntry
+	NoHosts string // what it means that there is none, or no leader
+	Doubts  []doubtList
+}
+
+// hostEntry is a session.
+type hostEntry struct {
+	Agent, Source, Role, State, Unsent string
+	Coverage, How, Reason              string // how much is watched, by what, and why so
+	Seen, SeenAt                       string
+	Leader                             bool
+	Troubles                           []string
+}
+
+// doubtList are the first entries of one kind of doubt.
+type doubtList struct {
+	Title, Meaning, Column, JSON string
+	Entries                      []pageEntry
+	More                         string
+}
+
+func (s *Server) statePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+	view := r.PathValue("view_id")
+	if err := mayRead(key, view); err != nil {
+		return err
+	}
+	v, err := s.newest(r.Context(), view)
+	if err != nil {
+		return err
+	}
+	now := s.clock.nowNs()
+	page := statePage{pageFrame: frameOf(v, r, now, "/", "/sessions?")}
+	page.Title, page.Footer.JSON = "State of "+view, "/api/v1/views/"+view+"/sessions"
+	g, ctx := errgroup.WithContext(r.Context())
+	g.Go(func() error {
+		live, err := liveSessions(ctx, s.store, view)
+		if err != nil {
+			return explain(view, err)
+		}
+		page.Hosts, page.NoHosts = hostsOf(live, now)
+		return nil
+	})
+	g.Go(func() (err error) {
+		page.Doubts, err = v.doubtLists(ctx, now)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	render(w, http.StatusOK, "state", page)
+	return nil
+}
+
+// mayRead is an error 403 where a key is not for a view.
+func mayRead(key access.Record, view string) error {
+	if key.Views.Has(view) {
+		return nil
+	}
+	return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key is not for view %q", view),
+		Hint: "ask the administrator of this Fustor for a key that is"}
+}
+
+// hostsOf are the sessions, the leader first, and what is to be said where none leads.
+func hostsOf(live *sessionsAnswer, now int64) (hosts []hostEntry, nobody string) {
+	for i := range live.Active {
+		hosts = append(hosts, hostOf(&live.Active[i], now))
+	}
+	slices.SortStableFunc(hosts, func(a, b hostEntry) int {
+		switch {
+		case a.Leader:
+			return -1
+		case b.Leader:
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.Agent, b.Agent), strings.Compare(a.Source, b.Source))
+	})
+	awake := slices.ContainsFunc(live.Active, func(s sessionState) bool { return !s.Paused })
+	switch {
+	case len(live.Active) == 0:
+		nobody = "No agent feeds this view: it shows what is known, and nothing new."
+	case live.Leader == nil && !awake:
+		nobody = "Nobody leads, as all are paused: nothing is scanned."
+	case live.Leader == nil:
+		nobody = "Nobody leads at the moment, so nothing is scanned; the next heartbeat of one that is not paused takes over."
+	}
+	return hosts, nobody
+}
+
+// told is what of an agent's status the page shows; agents of other versions may leave any of it out.
+type told struct {
+	State    string  `json:"state"`
+	Method   string  `json:"watch_method"`
+	Reason   string  `json:"watch_reason"`
+	Unsent   float64 `json:"backlog_bytes"`
+	RootLost string  `json:"root_lost"`
+	Spool    string  `json:"spool_error"`
+	Hanging  float64 `json:"hanging"`
+	HangsAt  string  `json:"hanging_path"`
+	Errors   map[string]struct {
+		Count   float64 `json:"count"`
+		Example string  `json:"example"`
+	} `json:"read_errors"`
+	Tasks map[string]struct {
+		Error string `json:"error"`
+	} `json:"tasks"`
+}
+
+// toldBy reads a status as far as it is what it should be.
+func toldBy(status map[string]any) (t told) {
+	if b, err := json.Marshal(status); err == nil {
+		_ = json.Unmarshal(b, &t) // what is of another type stays empty
+	}
+	return t
+}
+
+func hostOf(s *sessionState, now int64) hostEntry {
+	t := toldBy(s.AgentStatus)
+	h := hostEntry{
+		Agent: s.Agent, Role: s.Role, State: cmp.Or(t.State, "starting"), Coverage: cmp.Or(s.Coverage, "not told yet"), How: t.Method, Reason: t.Reason,
+		Unsent: size(int64(t.Unsent)), Source: s.Source, Seen: ago(now, int64(s.LastActivity)), SeenAt: exact(int64(s.LastActivity)),
+		Leader: s.Role == "leader", Troubles: t.troubles(),
+	}
+	if s.Paused {
+		h.State = "paused"
+	}
+	return h
+}
+
+// troubles are what somebody should look after.
+func (t *told) troubles() (out []string) {
+	if t.RootLost != "" {
+		out = append(out, "the tree is gone: "+t.RootLost)
+	}
+	if t.Hanging > 0 {
+		out = append(out, fmt.Sprintf("the file server does not answer: %s, %s among them", plural(int64(t.Hanging), "path", "paths"), t.HangsAt))
+	}
+	if t.Spool != "" {
+		out = append(out, "the spool takes nothing: "+t.Spool)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Tasks)) {
+		out = append(out, "task "+name+" has failed: "+t.Tasks[name].Error)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(t.Errors)) {
+		if of := t.Errors[kind]; of.Count > 0 {
+			out = append(out, fmt.Sprintf("%s could not be read (%s): %s", plural(int64(of.Count), "path", "paths"), kind, of.Example))
+		}
+	}
+	return out
+}
+
+// doubtLists reads what is in doubt of the whole view.
+func (v *version) doubtLists(ctx context.Context, now int64) ([]doubtList, error) {
+	root, err := v.lookup(ctx, "/")
+	if err != nil {
+		return nil, err
+	}
+	of := func(d doubt, list doubtList, when func(*evidence.Row) int64) (doubtList, error) {
+		n, _, err := v.doubtfulPage(ctx, root, d, nil, doubtEntries, func(r *evidence.Row) error {
+			e := entryOf(v.m.View, r, now)
+			parent := strings.TrimSuffix(r.Parent, "/")
+			e.Parent, e.ParentURL = parts(parent+"/"), browseURL(v.m.View, parent)
+			e.Modified, e.Exact = minute(when(r)), exact(when(r))
+			e.Suspect, e.AgentMissing = false, false // the list says so
+			if r.Removed {
+				e.URL, e.Size = "", ""
+			}
+			list.Entries = append(list.Entries, e)
+			return nil
+		})
+		list.Title = count(n) + " " + list.Title
+		if rest := n - int64(len(list.Entries)); rest > 0 {
+			list.More = "and " + count(rest) + " more"
+		}
+		return list, err
+	}
+	api := "/api/v1/views/" + v.m.View
+	suspect, err := of(suspects(now), doubtList{Title: "may still be written to", Column: "Modified (UTC)", JSON: api + "/suspect-list",
+		Meaning: "They changed a moment ago, and nobody has seen them closed since."}, func(r *evidence.Row) int64 { return r.MtimeNs })
+	if err != nil {
+		return nil, err
+	}
+	found := func(r *evidence.Row) int64 { return r.ObservedAt }
+	added, err := of(blindSpots(false), doubtList{Title: "found by looking", Column: "Found (UTC)", JSON: api + "/blind-spots",
+		Meaning: "They are there or changed, but the kernel of no host with an agent reported it: somebody writes from a host without one, or while its agent was away."}, found)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := of(blindSpots(true), doubtList{Title: "found gone", Column: "Found (UTC)", JSON: api + "/blind-spots",
+		Meaning: "They were deleted or moved, and no kernel reported that."}, found)
+	if err != nil {
+		return nil, err
+	}
+	return []doubtList{suspect, added, gone}, nil
+}

@@ -1,0 +1,60 @@
+package query
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
+)
+
+// TestStatePage: who feeds a view, what troubles them, and what of the view is in doubt, on one page.
+func TestStatePage(t *testing.T) {
+	f := newFixture(t)
+	doubtfulView(t, f, 1)
+	page := func(wanted ...string) string {
+		t.Helper()
+		body := string(f.get("/state/research").is(200).body)
+		for _, want := range wanted {
+			if !strings.Contains(body, want) {
+				t.Errorf("the page lacks %q: %s", want, body)
+			}
+		}
+		return body
+	}
+	page("No agent feeds this view", "1 may still be written to", "f00200", "2 found by looking", "f00100", "f00590", "1 found gone", "f00005")
+
+	f.putJSON(layout.Roster(testView), `{"sessions":{"a":{},"b":{}},"nonce":"n"}`)
+	status := map[string]any{
+		"state": "message", "watch_method": "inotify", "backlog_bytes": 3 << 20, "root_lost": "stale file handle", "spool_error": "no space left on device",
+		"hanging": 2, "hanging_path": "/data/slow", "tasks": map[string]any{"audit": map[string]any{"error": "<b>broken</b>"}},
+		"read_errors": map[string]any{"permission": map[string]any{"count": 12, "example": "/data/secret"}},
+	}
+	of := func(id string, status map[string]any) session.Record {
+		return session.Record{ID: id, View: testView, Agent: "host-" + id, Source: "fs://" + id, TimeoutSeconds: 30, AgentStatus: status, Nonce: "n"}
+	}
+	a, b := of("a", map[string]any{"coverage": "realtime-hotset"}), of("b", status)
+	f.put(layout.Session(testView, "a"), a, 5*time.Second)
+	f.put(layout.Session(testView, "b"), b, 5*time.Second)
+	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "b", TTLSeconds: 30}, 4*time.Second)
+	body := page("<b>leader</b>", "inotify", "3.0 MiB", "the tree is gone: stale file handle", "2 paths, /data/slow among them", "the spool takes nothing: no space left",
+		"task audit has failed: &lt;b&gt;broken&lt;/b&gt;", "12 paths could not be read (permission): /data/secret", "realtime-hotset", "4 seconds ago")
+	if strings.Index(body, "host-b") > strings.Index(body, "host-a") || strings.Contains(body, "Nobody leads") {
+		t.Errorf("the leader does not come first: %s", body)
+	}
+
+	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "b", TTLSeconds: 30}, 31*time.Second)
+	page("Nobody leads at the moment")
+	a.Paused, b.Paused = true, true
+	b.AgentStatus = map[string]any{"state": 5, "tasks": "none"} // of a version that nobody knows
+	f.put(layout.Session(testView, "a"), a, 5*time.Second)
+	f.put(layout.Session(testView, "b"), b, 5*time.Second)
+	page("Nobody leads, as all are paused", "paused")
+
+	f.commit(testView, func(m *manifest.Manifest) { m.Live = true })
+	page("Nobody leads") // a view that is not read without a leader shows why
+	f.do("GET", "/state/research", "", "X-API-Key", otherKey).is(403)
+	f.get("/state/nothing").is(404)
+}
