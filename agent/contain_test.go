@@ -173,7 +173,8 @@ func TestPanicsAreContained(t *testing.T) {
 			} else if tc.task == "upload" {
 				write(t, filepath.Join(w.root, "sent"), "x")
 			}
-			eventually(t, 20*time.Second, "the panic is reported", func() bool { return status(0).Tasks[tc.task].Restarts == 1 })
+			// A heartbeat may bring the command before the call that waits does, which then ends by its time alone, 25 s.
+			eventually(t, 60*time.Second, "the panic is reported", func() bool { return status(0).Tasks[tc.task].Restarts == 1 })
 			if got := status(0).Tasks[tc.task].Error; !strings.Contains(got, "panic: a fault in ") {
 				t.Errorf("reported as %q", got)
 			}
