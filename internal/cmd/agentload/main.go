@@ -106,9 +106,9 @@ type agent struct {
 }
 
 var (
-	readyLine   = regexp.MustCompile(`msg="ingest is ready" url=(\S+)`)
-	metricsLine = regexp.MustCompile(`msg="metrics are served" url=(\S+)`)
-	scannedLine = regexp.MustCompile(`msg="scan complete" scan=snapshot .*seconds=(\S+) directories=(\d+)`)
+	readyLine   = regexp.MustCompile(`msg="ingest is ready" .*\burl=(\S+)`)
+	metricsLine = regexp.MustCompile(`msg="metrics are served" .*\burl=(\S+)`)
+	scannedLine = regexp.MustCompile(`msg="scan complete" .*\bscan=snapshot .*\bseconds=(\S+) .*\bdirectories=(\d+)`)
 )
 
 // observe starts an ingest and an agent, and waits for the first scan.
@@ -170,13 +170,21 @@ func start(ctx context.Context, env []string, name string, args ...string) (*exe
 		}
 	}()
 	return cmd, func(form *regexp.Regexp) ([]string, error) {
-		var last string
-		for last = range lines {
-			if found := form.FindStringSubmatch(last); found != nil {
-				return found, nil
+		last, patience := "", time.After(2*time.Minute)
+		for {
+			select {
+			case line, more := <-lines:
+				if !more {
+					return nil, fmt.Errorf("%s %s ended: %s", name, args[0], last)
+				}
+				last = line
+				if found := form.FindStringSubmatch(line); found != nil {
+					return found, nil
+				}
+			case <-patience:
+				return nil, fmt.Errorf("%s %s does not say %s; the last that it said: %s", name, args[0], form, last)
 			}
 		}
-		return nil, fmt.Errorf("%s %s ended: %s", name, args[0], last)
 	}, nil
 }
 
