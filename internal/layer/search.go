@@ -30,7 +30,7 @@ const (
 	searchPages = gramPages + partPages
 	// minSearchColumns is from how many columns on a layer has the index: of fewer, it would save less than it costs.
 	minSearchColumns = 4
-	// fewColumns is how many are looked at rather than asked about again: the rows of parts are longer than the names.
+	// fewColumns is how many are looked at rather than asked about again: the pages of parts that it takes may be as long.
 	fewColumns = 8
 )
 
