@@ -129,12 +129,12 @@ func TestAuthorization(t *testing.T) {
 		if strings.HasSuffix(target, "/search") {
 			target += "?pattern=a"
 		}
-		if got := f.do(route.Method, target, "").is(401); target != "/" && !strings.HasPrefix(target, "/browse/") {
+		if got := f.do(route.Method, target, "").is(401); !isPage(target) {
 			got.problem(401)
 		}
 		f.do(route.Method, target, "", "X-API-Key", "wrong").is(401)
 		f.do(route.Method, target, "", "X-API-Key", ingestKey).is(403)
-		f.do(route.Method, target, "", "Authorization", "Bearer "+ingestKey).is(map[bool]int{true: 401, false: 403}[target == "/" || strings.HasPrefix(target, "/browse/")])
+		f.do(route.Method, target, "", "Authorization", "Bearer "+ingestKey).is(map[bool]int{true: 401, false: 403}[isPage(target)])
 		if strings.Contains(target, testView) {
 			f.do(route.Method, target, "", "X-API-Key", otherKey).is(403)
 		}
