@@ -112,7 +112,8 @@ func TestHotSet(t *testing.T) {
 	})
 	r.snapshotted()
 	s := r.Status().Watch
-	if s.Coverage != watch.HotSet || s.Watches > 92 || s.Watches < 60 || s.Limit > 90 || s.Unwatched < 311-90 || s.Method != "inotify" {
+	// Two that cover directories at the same time may both take the last watch; ten are left to others anyway.
+	if s.Coverage != watch.HotSet || s.Watches > 92 || s.Watches < 60 || s.Limit > 90 || s.Unwatched < 311-92 || s.Method != "inotify" {
 		t.Fatalf("status %+v", s)
 	}
 	write := func(path string, want event.Evidence) {
