@@ -144,6 +144,11 @@ func (w *Watcher) ration() {
 	defer w.mu.Unlock()
 	w.budget.checked = time.Now()
 	w.budget.max = granted
+	w.trim()
+}
+
+// trim gives up the watches of the coldest directories beyond what may be held.
+func (w *Watcher) trim() {
 	for w.budget.max > 0 && len(w.model.byWatch) > w.budget.max {
 		coldest := w.coldest()
 		if coldest == nil {

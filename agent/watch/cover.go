@@ -157,6 +157,9 @@ func (w *Watcher) enterModel(path string, got taken, info tree.Info) (*node, err
 	n, err := w.model.attach(path, id, info.ID, w.gen)
 	if err == nil {
 		w.seated(n, w.activity(info), fresh)
+		if fresh {
+			w.trim() // several that are covered at the same time may have been promised the last one
+		}
 	}
 	return n, err
 }
