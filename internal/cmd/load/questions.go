@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +25,9 @@ func questions(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("questions", flag.ExitOnError)
 	location := flags.String("store", "", "store that has the view, as `URL`")
 	flags.StringVar(&q.view, "view", "default", "the view")
-	flags.IntVar(&q.n, "n", 100, "how often each kind of question is asked; searches a fifth as often")
+	flags.IntVar(&q.n, "n", 100, "how often each kind of question is asked; searches a fifth as often, but for files' names of a warm server")
 	delay := flags.Duration("delay", 0, "how much longer each request to the store takes than it does")
+	only := flags.String("only", "", "ask these kinds of questions alone, separated by commas")
 	asCSV := flags.Bool("csv", false, "print CSV")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -44,6 +46,9 @@ func questions(ctx context.Context, args []string) error {
 	q.store = store.Count(slow)
 	t := newTable(*asCSV, "rows", "question", "state", "n", "p50_ms", "p99_ms", "max_ms", "gets", "gets_max", "kib", "kib_max")
 	for _, kind := range q.kinds() {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), kind.name) {
+			continue
+		}
 		for _, state := range []string{"cold", "warm"} {
 			a, err := q.ask(ctx, kind, state == "warm")
 			if err != nil {
@@ -99,7 +104,7 @@ func (q *asker) ask(ctx context.Context, kind question, warm bool) (*answers, er
 	a := &answers{}
 	var s *asked
 	n := q.n
-	if strings.HasPrefix(kind.name, "search") {
+	if strings.HasPrefix(kind.name, "search") && (kind.name != "search-one" || !warm) {
 		n = (n + 4) / 5
 	}
 	for round := range 2 {

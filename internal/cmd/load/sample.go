@@ -62,5 +62,8 @@ func takeSample(ctx context.Context, st store.Store, view string, rng *rand.Rand
 	if len(s.files) == 0 {
 		return nil, fmt.Errorf("view %s has no files in its base: make one with internal/cmd/gentree", view)
 	}
+	// In no order, so that the first few are of all parts of the view.
+	rng.Shuffle(len(s.files), func(i, j int) { s.files[i], s.files[j] = s.files[j], s.files[i] })
+	rng.Shuffle(len(s.dirs), func(i, j int) { s.dirs[i], s.dirs[j] = s.dirs[j], s.dirs[i] })
 	return s, nil
 }
