@@ -292,7 +292,7 @@ func FuzzIndex(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	x, err := decodeIndex(b.Info.Index, &b.Info)
+	x, err := decodeIndex(append(b.Info.Index, b.Index...), &b.Info)
 	if err != nil || x.search.span != 1 {
 		f.Fatal(x, err)
 	}

@@ -61,8 +61,9 @@ type index struct {
 const (
 	indexMagic = "FXLI"
 	// indexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
-	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
-	indexVersion = 4
+	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts,
+	// that of version 4 no bridges.
+	indexVersion = 5
 	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
 	schemaVersion = 1
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.

@@ -9,7 +9,7 @@ import (
 
 // The search index of a layer: which row groups may have a name with a given part. It is a matrix of bits. Each of the
 // first gramSlots rows stands for the trigrams, pairs of bytes and single bytes with one hash; each of the partSlots
-// after them for parts of partLen bytes. A column stands for a row group, or for several small ones that follow each
+// after them for parts of partLen bytes, each of the bridgeSlots after those for bridges. A column stands for a row group, or for several small ones that follow each
 // other. A bit is set if a name there has one of them. Names are looked at in lower case, with a slash, which no name
 // has, before and after them. The rows are cut into searchPages pages, each compressed by itself.
 //
@@ -26,36 +26,47 @@ const (
 	partPages = 120
 	partLen   = 7
 
-	searchSlots = gramSlots + partSlots
-	searchPages = gramPages + partPages
+	searchSlots = gramSlots + partSlots + bridgeSlots
+	searchPages = gramPages + partPages + bridgePages
 	// minSearchColumns is from how many columns on a layer has the index: of fewer, it would save less than it costs.
 	minSearchColumns = 4
 	// fewColumns is how many are looked at rather than asked about again: the pages of parts that it takes may be as long.
 	fewColumns = 8
 )
 
+// searchAreas are the rows of each kind and the pages that they are cut into, in order.
+var searchAreas = [...]struct{ slots, pages int }{{gramSlots, gramPages}, {partSlots, partPages}, {bridgeSlots, bridgePages}}
+
 // pageSlots are how many rows a page has, and which is its first.
 func pageSlots(page int) (first, n int) {
-	if page < gramPages {
-		n = gramSlots / gramPages
-		return page * n, n
+	for _, a := range searchAreas {
+		n = a.slots / a.pages
+		if page < a.pages {
+			return first + page*n, n
+		}
+		page -= a.pages
+		first += a.slots
 	}
-	n = partSlots / partPages
-	return gramSlots + (page-gramPages)*n, n
+	return first, n
 }
 
 // pageOf is the page that has a row.
-func pageOf(slot uint16) int {
-	if slot < gramSlots {
-		return int(slot) / (gramSlots / gramPages)
+func pageOf(slot uint32) (page int) {
+	at := int(slot)
+	for _, a := range searchAreas {
+		if at < a.slots {
+			return page + at/(a.slots/a.pages)
+		}
+		at -= a.slots
+		page += a.pages
 	}
-	return gramPages + (int(slot)-gramSlots)/(partSlots/partPages)
+	return page
 }
 
 // gramSet is one column: a bit per slot.
 type gramSet [searchSlots / 64]uint64
 
-func (s *gramSet) add(slot uint16) { s[slot>>6] |= 1 << (slot & 63) }
+func (s *gramSet) add(slot uint32) { s[slot>>6] |= 1 << (slot & 63) }
 
 func (s *gramSet) merge(o *gramSet) {
 	for i := range s {
@@ -94,11 +105,11 @@ var (
 )
 
 // slotOf is the row of a trigram, its first byte lowest, or of less with one of pairGrams or byteGrams.
-func slotOf(gram uint32) uint16 {
+func slotOf(gram uint32) uint32 {
 	h := gram * 0x9e3779b1
 	h ^= h >> 15
 	h *= 0x85ebca77
-	return uint16(h >> 17)
+	return h >> 17
 }
 
 // lowerASCII is each byte in lower case, those beyond ASCII as they are.
@@ -113,11 +124,14 @@ var lowerASCII = func() (t [256]byte) {
 }()
 
 // partSlot is the row of a part, its first byte lowest.
-func partSlot(part uint64) uint16 {
-	h := part * 0x9e3779b97f4a7c15
-	h ^= h >> 32
-	h *= 0xbf58476d1ce4e5b9
-	return gramSlots + uint16(h>>32*partSlots>>32)
+func partSlot(part uint64) uint32 { return gramSlots + hashed(part, partSlots) }
+
+// hashed is a number below n that follows from v.
+func hashed(v uint64, n uint32) uint32 {
+	v *= 0x9e3779b97f4a7c15
+	v ^= v >> 32
+	v *= 0xbf58476d1ce4e5b9
+	return uint32(v >> 32 * uint64(n) >> 32)
 }
 
 // nextPart is the part that ends with c, after the one before.
@@ -126,7 +140,7 @@ func nextPart(part uint64, c byte) uint64 { return part>>8 | uint64(c)<<(8*(part
 // addNames adds what names have that lie one after the other.
 func (s *gramSet) addNames(names string, offsets []uint32) {
 	var pairs pairSet
-	before := ""
+	before, text := "", []byte(nil)
 	for i := 0; i+1 < len(offsets); i++ {
 		name := names[offsets[i]:offsets[i+1]]
 		shared := 0
@@ -135,6 +149,10 @@ func (s *gramSet) addNames(names string, offsets []uint32) {
 		}
 		s.addName(&pairs, name, shared)
 		s.addParts(name, shared)
+		if !sameBridges(name, before, shared) {
+			text = append(append(append(text[:0], '/'), name...), '/')
+			s.addBridges(text)
+		}
 		before = name
 	}
 	s.addPairs(&pairs)
@@ -214,6 +232,7 @@ func (s *gramSet) addText(pairs *pairSet, name string) {
 			s.add(partSlot(part))
 		}
 	}
+	s.addBridges([]byte(text))
 }
 
 func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 }
@@ -221,9 +240,10 @@ func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | 
 // Needle is what all names that are looked for have: the row groups whose names cannot have it need not be read. The
 // zero Needle rules nothing out. It must not change while it is used.
 type Needle struct {
-	slots []uint16 // of trigrams
-	short []uint16 // of pairs and single bytes, which not every search index has
-	parts []uint16 // of parts, which not every search index has
+	slots   []uint32 // of trigrams
+	short   []uint32 // of pairs and single bytes, which not every search index has
+	parts   []uint32 // of parts, which not every search index has
+	bridges []uint32 // of bridges, which not every search index has
 }
 
 // Add says that names have a part, in whatever case; start and end say that they begin or end with it, both that it is
@@ -268,6 +288,7 @@ func (n *Needle) Add(part string, start, end bool) {
 		}
 	}
 	n.addParts(part, exact)
+	n.addBridges(part, exact)
 }
 
 // addParts says that names have a part, with slashes where it is at an end.
@@ -293,13 +314,16 @@ func (n *Needle) Empty() bool { return n == nil || len(n.slots)+len(n.short) == 
 
 // in are the rows of a search index that say something of n: the few that are asked first, and those that are asked
 // where these leave much.
-func (n *Needle) in(s *searchSection) (first, more []uint16) {
+func (n *Needle) in(s *searchSection) (first, more []uint32) {
 	first = slices.Clone(n.slots)
 	if s.version >= shortVersion {
 		first = append(first, n.short...)
 	}
 	if s.version >= partVersion {
 		more = slices.Clone(n.parts)
+	}
+	if s.version >= bridgeVersion {
+		more = append(more, n.bridges...)
 	}
 	// page by page
 	slices.Sort(first)
@@ -337,16 +361,20 @@ type searchSection struct {
 	pages   [searchPages]searchPage
 }
 
-// The versions of the index from which on its search index has pairs and single bytes, and parts.
+// The versions of the index from which on its search index has pairs and single bytes, parts, and bridges.
 const (
-	shortVersion = 3
-	partVersion  = 4
+	shortVersion  = 3
+	partVersion   = 4
+	bridgeVersion = 5
 )
 
 // pagesIn is how many pages a search index has in a version of the index.
 func pagesIn(version byte) int {
-	if version < partVersion {
+	switch {
+	case version < partVersion:
 		return gramPages
+	case version < bridgeVersion:
+		return gramPages + partPages
 	}
 	return searchPages
 }
@@ -380,7 +408,7 @@ func addPage(columns []*gramSet, page int, plain []byte) {
 	width := (len(columns) + 7) / 8
 	first, n := pageSlots(page)
 	for i := range n {
-		slot := uint16(first + i)
+		slot := uint32(first + i)
 		for j, b := range plain[i*width : (i+1)*width] {
 			for ; b != 0; b &= b - 1 {
 				if c := 8*j + bits.TrailingZeros8(b); c < len(columns) {

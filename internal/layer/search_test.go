@@ -23,6 +23,7 @@ var searchName = rapid.OneOf(
 	rapid.StringMatching(`[a-cA-C._-]{1,8}`),
 	rapid.StringMatching(`[abA]{6,9}(ä|Ä|_)?[ab]{3,9}`),
 	rapid.StringMatching(`Prefix(-xyz)?[ab]{1,4}`),
+	rapid.StringMatching(`[aB]{1,5}([_. -][aB0-9ä]{0,3}){1,4}([_.][aB]{1,3})?`),
 	rapid.SampledFrom([]string{"Ärger.TXT", "ärger.txt", "İstanbul", "K\u212Alvin", "\xffÄB", "ab\xc3", "x�y", "ſtraße", "ΑΣ", "日本語.so", "LIB.SO"}),
 )
 
@@ -362,6 +363,36 @@ func TestPartsTellNamesApart(t *testing.T) {
 	}
 	if now < have || 3*now > 2*then {
 		t.Errorf("names that are in %d row groups leave %d, and %d without the rows of parts", have, now, then)
+	}
+}
+
+// TestBridges: what spans a number, and no more.
+func TestBridges(t *testing.T) {
+	for text, want := range map[string][]string{
+		"/label_000010.dcm/":                        {"el_.dc", "abel_.dc"},
+		"label_10.dc":                               {"el_.dc", "abel_.dc"},
+		"label_10.d":                                nil, // what follows is not known
+		"bel_10.dcm":                                {"el_.dc"},
+		"/x_1.h5/":                                  {"/x_.h0"},
+		"/subject-S0003_L001_R2_001.fastq.gz/":      {"ct-.fa", "ject-.fa", "00_.fa", "0000_.fa", "00_.fa", "l000_.fa", "r0_.fa", "0_r0_.fa"},
+		"/img_20240601_001413.jpg/":                 {"mg_.jp", "/img_.jp", "00_.jp", "0000_.jp"},
+		"/review_sim-20201113.csv/":                 {"im-.cs", "_sim-.cs"},
+		"/a_b_c.txt/":                               nil,
+		"/part-00017-046c-9a-final.snappy.parquet/": {"rt--fi", "part--fi", "00--fi", "0000--fi", "0c--fi", "000c--fi"},
+		"/2024.01.02_log/":                          {"00..00", "0000..00", "00._lo", "0.00._lo"},
+	} {
+		got := appendBridges(nil, text)
+		var expected []uint32
+		for _, b := range want {
+			bridge := uint64(0)
+			for i := range len(b) {
+				bridge = bridge<<8 | uint64(b[i])
+			}
+			expected = append(expected, gramSlots+partSlots+hashed(bridge, bridgeSlots))
+		}
+		if !slices.Equal(got, expected) {
+			t.Errorf("%s: %d bridges %v, want %d %v", text, len(got), got, len(expected), expected)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (l *Layer) mayHave(ctx context.Context, n *Needle, few int) (*GroupSet, err
 }
 
 // narrow keeps the columns of a set that have the bits of all slots, which are in order.
-func (l *Layer) narrow(ctx context.Context, s *searchSection, set *GroupSet, columns int, slots []uint16) error {
+func (l *Layer) narrow(ctx context.Context, s *searchSection, set *GroupSet, columns int, slots []uint32) error {
 	if len(slots) == 0 {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (l *Layer) narrow(ctx context.Context, s *searchSection, set *GroupSet, col
 }
 
 // pagesOf are the pages that have some slots.
-func pagesOf(slots []uint16) (pages []int) {
+func pagesOf(slots []uint32) (pages []int) {
 	for _, s := range slots {
 		if p := pageOf(s); len(pages) == 0 || pages[len(pages)-1] != p {
 			pages = append(pages, p)
@@ -198,7 +198,7 @@ func (l *Layer) searchColumns(ctx context.Context, x *index) []*gramSet {
 
 func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*gramSet, error) {
 	s := &x.search
-	if s.span == 0 || s.version < partVersion {
+	if s.span == 0 || s.version < bridgeVersion {
 		return nil, nil
 	}
 	columns := make([]*gramSet, s.columns(len(x.groups)))

@@ -1,0 +1,138 @@
+package layer
+
+import (
+	"slices"
+	"unicode/utf8"
+)
+
+// Bridges tell names apart of which each part is common, but not all of them together: "label_000010.dcm" is looked for
+// where there are labels, and pictures of that number. A bridge spans a number. It has the end of what comes before and the
+// beginning of what comes after: of "label_000010.dcm" the bridges are "el_", "abel_", each with ".dc". A series of thousands
+// of files has the same ones, so that they are few.
+//
+// A boundary is a byte of ASCII that is neither a letter nor a digit, slashes included. A bridge goes from one boundary to
+// another; each stretch between boundaries there has a digit. It ends at a point, or where the next two bytes are no
+// digits, and nowhere before. So it depends on nothing outside, and a part of a name has no bridge that the name lacks.
+
+const (
+	bridgeSlots = 8 << 10
+	bridgePages = 32
+)
+
+// bridgeReach is how many bytes before its first boundary are a bridge's; there are two kinds.
+var bridgeReach = [...]int{2, 4}
+
+const bridgeAfter = 2 // bytes after the last boundary
+
+// What a byte is to a bridge.
+const (
+	inWord = iota
+	inNumber
+	boundary
+)
+
+var bridgeClass = func() (t [256]uint8) {
+	for c := range utf8.RuneSelf {
+		switch {
+		case c >= '0' && c <= '9':
+			t[c] = inNumber
+		case c < 'A' || c > 'z' || c > 'Z' && c < 'a':
+			t[c] = boundary
+		}
+	}
+	return t
+}()
+
+// bridgeByte is a byte as bridges have it: in lower case, digits as 0.
+var bridgeByte = func() [256]byte {
+	t := lowerASCII
+	for c := '0'; c <= '9'; c++ {
+		t[c] = '0'
+	}
+	return t
+}()
+
+// appendBridges appends the row of each bridge of a text.
+func appendBridges[T string | []byte](to []uint32, text T) []uint32 {
+	first := -1        // the first boundary after which all stretches have digits and no bridge has ended
+	digits := uint8(0) // inNumber once there was one since the last boundary
+	for i := range len(text) {
+		if class := bridgeClass[text[i]]; class != boundary {
+			digits |= class
+			continue
+		}
+		if ends := digits != 0 && i+bridgeAfter < len(text) && endsBridge(text, i); ends && first >= 0 {
+			for a := first; a < i; a++ {
+				if bridgeClass[text[a]] == boundary {
+					to = appendBridge(to, text, a, i)
+				}
+			}
+			first = i
+		} else if ends || digits == 0 || first < 0 {
+			first = i
+		}
+		digits = 0
+	}
+	return to
+}
+
+// endsBridge reports whether one that has come to boundary i ends there.
+func endsBridge[T string | []byte](text T, i int) bool {
+	return text[i] == '.' || bridgeClass[text[i+1]] != inNumber && bridgeClass[text[i+2]] != inNumber
+}
+
+// appendBridge appends the rows of the bridges from one boundary to another.
+func appendBridge[T string | []byte](to []uint32, text T, first, last int) []uint32 {
+	for _, reach := range bridgeReach {
+		if first < reach {
+			break
+		}
+		bridge := uint64(0)
+		for i := first - reach; i <= first; i++ {
+			bridge = bridge<<8 | uint64(bridgeByte[text[i]])
+		}
+		for i := last; i <= last+bridgeAfter; i++ {
+			bridge = bridge<<8 | uint64(bridgeByte[text[i]])
+		}
+		to = append(to, gramSlots+partSlots+hashed(bridge, bridgeSlots))
+	}
+	return to
+}
+
+// addBridges adds the bridges of a text that is a name between slashes.
+func (s *gramSet) addBridges(text []byte) {
+	var buffer [16]uint32
+	for _, slot := range appendBridges(buffer[:0], text) {
+		s.add(slot)
+	}
+}
+
+// sameBridges reports whether a name has no bridges but those of the name before, with which it shares the first bytes: the
+// next of a series mostly differs in digits alone.
+func sameBridges(name, before string, shared int) bool {
+	if len(name) != len(before) {
+		return false
+	}
+	for i := shared; i < len(name); i++ {
+		if a, b := name[i], before[i]; a != b && bridgeByte[a] != bridgeByte[b] {
+			return false
+		}
+	}
+	return true
+}
+
+// addBridges says that names have a part, with slashes where it is at an end.
+func (n *Needle) addBridges(part string, exact bool) {
+	for from := 0; from < len(part); {
+		to := from
+		for to < len(part) && (exact || part[to] < utf8.RuneSelf) {
+			to++
+		}
+		for _, slot := range appendBridges(nil, part[from:to]) {
+			if !slices.Contains(n.bridges, slot) {
+				n.bridges = append(n.bridges, slot)
+			}
+		}
+		from = to + 1
+	}
+}
