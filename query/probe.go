@@ -1,6 +1,7 @@
 package query
 
 import (
+	"math/bits"
 	"strings"
 
 	"github.com/fustor/fustor/internal/layer"
@@ -115,13 +116,85 @@ func (p *probe) next(at int) int {
 	}
 }
 
-// in reports whether rows from to to-1 of a block may have a name with the literal. It decodes the names for a moment.
-func (l *literal) in(b *layer.Block, from, to int) (may bool, err error) {
-	err = b.LookAtNames(func(text string, offsets []uint32) {
-		end := int(offsets[to])
-		may = l.probe(text[:end]).next(int(offsets[from])) < end
-	})
-	return may, err
+// in reports whether a text has the literal.
+func (l *literal) in(text string) bool { return l.probe(text).next(0) < len(text) }
+
+// inCoded reports whether a name may have the literal; where it says no, none has. The first of the names that have it at some
+// place has the literal's last byte in its rest: the names after it share that with it. So either the literal is in a rest,
+// or a rest begins with the end of it and the name's shared bytes end with its beginning.
+func (l *literal) inCoded(names *layer.CodedNames) bool {
+	if l.in(names.Rest) { // maybe across the end of a name
+		return true
+	}
+	part := l.part
+	if len(part) > 64 {
+		return true
+	}
+	var splits [256]uint64 // by byte: bit i is set where the literal has it at i, but not for the first
+	for i := 1; i < len(part); i++ {
+		c := part[i]
+		splits[c] |= 1 << i
+		if l.fold && c >= 'a' && c <= 'z' {
+			splits[c-'a'+'A'] |= 1 << i
+		}
+	}
+	last := uint64(1) << (len(part) - 1)
+	steps := 2 * len(names.Shared) // back through the names; beyond that, looking at them whole takes less
+	for row, shared := range names.Shared {
+		start := int(names.Starts[row])
+		// Where the literal may go on with the first four bytes there, as far as it goes on for so long: mostly nowhere, so
+		// that the next branch is foreseen. Bytes of the next name do no harm.
+		at := ^uint64(0)
+		if start+4 <= len(names.Rest) {
+			next := names.Rest[start : start+4]
+			at = splits[next[0]] & (splits[next[1]]>>1 | last) & (splits[next[2]]>>2 | last | last>>1) & (splits[next[3]]>>3 | last | last>>1 | last>>2)
+		} else if at = last<<1 - 2; start == len(names.Rest) {
+			at = 0
+		}
+		if at == 0 {
+			continue
+		}
+		rest := names.Rest[start:names.Starts[row+1]]
+		for ; at != 0; at &= at - 1 {
+			i := bits.TrailingZeros64(at)
+			if i <= int(shared) && len(part)-i <= len(rest) && l.equal(rest[:len(part)-i], part[i:]) && l.precedes(names, row, i, &steps) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// precedes reports whether the bytes that a name shares with the one before may end with the first i of the literal.
+func (l *literal) precedes(names *layer.CodedNames, row, i int, steps *int) bool {
+	end := int(names.Shared[row]) // up to there the name is as the names before
+	for row--; i > 0; row-- {
+		if *steps--; row < 0 || *steps < 0 {
+			return true
+		}
+		shared := int(names.Shared[row])
+		if shared >= end {
+			continue
+		}
+		n := min(i, end-shared)
+		rest, from := names.Rest[names.Starts[row]:names.Starts[row+1]], end-n-shared
+		if from+n > len(rest) {
+			return true
+		}
+		if !l.equal(rest[from:from+n], l.part[i-n:i]) {
+			return false
+		}
+		i, end = i-n, end-n
+	}
+	return true
+}
+
+// equal compares a text with a piece of the literal.
+func (l *literal) equal(s, piece string) bool {
+	if l.fold {
+		return folded{part: piece}.startOf(s)
+	}
+	return s == piece
 }
 
 // at reports whether s begins with the literal.

@@ -2,7 +2,10 @@ package query
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sort"
+	"strings"
 	"sync/atomic"
 
 	"github.com/fustor/fustor/internal/evidence"
@@ -77,8 +80,13 @@ type scanning struct {
 func newScan(v *version, p *plan) *scanning {
 	s := &scanning{v: v, plan: p, turns: make(chan int, maxWindow), window: 2,
 		results: make([]chan shard, len(p.shards)), weights: make([]int64, len(p.shards))}
+	kept := int64(0)
 	for i := range s.results {
 		s.results[i] = make(chan shard, 1)
+		kept += int64(len(p.shards[i].places))
+	}
+	if kept > 8*p.skipped { // the name seems to be everywhere
+		s.glances.score.Store(-2)
 	}
 	return s
 }
@@ -138,14 +146,36 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 	if ctx.Err() != nil {
 		return shard{err: ctx.Err()}
 	}
-	held, err := layer.Fetch(ctx, part.places)
-	if err != nil {
-		return shard{err: v.fail(err)}
-	}
 	var buffer []uint32
 	rows := 0
 	defer func() { costOf(ctx).rows.Add(int64(rows)) }()
-	c := v.view.Cursor(ctx).Until(part.until).Skip(p.skip).Hold(held)
+	places, skip := part.places, p.skip
+	var left map[layer.Place]sighting
+	apart := w.literal != nil && !w.filtered() && !v.cache.Spacious(v.bytes)
+	if apart && glances.worth() {
+		var err error
+		if left, err = w.literal.among(ctx, places, &rows, glances); err != nil {
+			return shard{err: v.fail(err)}
+		}
+		if len(left) == 0 {
+			return shard{}
+		}
+		places = slices.Collect(maps.Keys(left))
+		skip = func(l *layer.Layer, i int, g *layer.Group) bool {
+			_, ok := left[layer.Place{Layer: l, Group: i}]
+			return !ok || p.skip(l, i, g)
+		}
+	}
+	held, err := layer.Fetch(ctx, places)
+	if err != nil {
+		return shard{err: v.fail(err)}
+	}
+	if apart {
+		for place, b := range held {
+			held[place] = b.Apart(left[place].names, left[place].offsets)
+		}
+	}
+	c := v.view.Cursor(ctx).Until(part.until).Skip(skip).Hold(held)
 	for ok := c.Seek(part.from); ok; ok = c.NextSpan() {
 		if ctx.Err() != nil {
 			return shard{err: ctx.Err()}
@@ -153,7 +183,7 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 		b, first, end := c.Span()
 		rows += end - first
 		before := len(found.hits)
-		if found.hits, found.err = w.span(found.hits, b, first, end, &buffer, glances.worth() && v.cache.Crowded()); found.err != nil {
+		if found.hits, found.err = w.span(found.hits, b, first, end, &buffer); found.err != nil {
 			found.err = v.fail(found.err)
 			return found
 		}
@@ -174,9 +204,47 @@ func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searc
 	return found
 }
 
-// glances says of a scan whether it is worth to look at the names of a row group before they are decoded to stay: where
-// most have no hit that is half of the work, and the cache keeps three of them as they are in place of one. Where most
-// have one it is more.
+// sighting are the names of a row group, as layer.Block.Names has them.
+type sighting struct {
+	names   string
+	offsets []uint32
+}
+
+// among looks at the names of row groups for a moment and returns those groups that have the literal in one. It adds the rows of the
+// others to rows. A delta's row group may be left out like any: what it hides has the same names.
+func (l *literal) among(ctx context.Context, places []layer.Place, rows *int, glances *glances) (map[layer.Place]sighting, error) {
+	left := map[layer.Place]sighting{}
+	for len(places) > 0 {
+		of := places[0].Layer
+		var groups []int
+		for len(groups) < len(places) && places[len(groups)].Layer == of {
+			groups = append(groups, places[len(groups)].Group)
+		}
+		places = places[len(groups):]
+		has := func(has bool, among int) bool {
+			if !has {
+				*rows += among
+				glances.saw(false)
+			}
+			return has
+		}
+		err := of.LookAtNames(ctx, groups, func(_ int, names *layer.CodedNames) bool {
+			return has(l.inCoded(names), len(names.Shared))
+		}, func(group int, text string, offsets []uint32) {
+			if has(l.in(text), len(offsets)-1) {
+				left[layer.Place{Layer: of, Group: group}] = sighting{strings.Clone(text), slices.Clone(offsets)}
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+// glances says of a scan whether it is worth to look at the names of a row group before it is read and decoded to stay: where
+// most have no hit that is a third of what is read and half of the work, and the cache keeps eight of them in place of one. Where
+// most have one it is more.
 type glances struct{ score atomic.Int32 }
 
 func (g *glances) worth() bool { return g.score.Load() >= 0 }
@@ -190,9 +258,8 @@ func (g *glances) saw(hit bool) {
 	}
 }
 
-// span appends the hits among rows from to to-1 of a block. It uses rows as a buffer. With glance it decodes nothing to stay
-// where no name has what all names need.
-func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32, glance bool) (_ []hit, err error) {
+// span appends the hits among rows from to to-1 of a block. It uses rows as a buffer.
+func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
 	if g := b.Group(); w.none(&g) {
 		return hits, nil
 	}
@@ -201,11 +268,6 @@ func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32, 
 	attributesFirst := w.filtered() && !b.Keyed()
 	if attributesFirst {
 		if left, err = w.narrow(appendRange(left, from, to), b); len(left) == 0 {
-			return hits, err
-		}
-	}
-	if glance && w.literal != nil && !attributesFirst && !b.Keyed() {
-		if may, err := w.literal.in(b, from, to); !may {
 			return hits, err
 		}
 	}

@@ -248,6 +248,43 @@ func TestSearchWithoutItsIndex(t *testing.T) {
 	}
 }
 
+// TestSearchKeepsNames: where the cache has no room for row groups it keeps their names, so that searches of the same
+// come to read no more than a row group with a hit. The names here are such that the index rules none out.
+func TestSearchKeepsNames(t *testing.T) {
+	f := newFixture(t)
+	rng := rand.New(rand.NewPCG(6, 6))
+	rows := []evidence.Row{file("/d2/12500-abcdefgh", 1)}
+	for i := range 20_000 {
+		rows = append(rows, file(fmt.Sprintf("/d%d/%05d-%s", i/5000, i, [2]string{"xabcdefg", "bcdefghy"}[i%2]), rng.Int64N(1<<40)))
+	}
+	rows = treeOf(rows...)
+	info := f.layerOf(testView, rows, layer.WriterOptions{RowsPerGroup: 1000, SearchSpan: 1})
+	f.commit(testView, func(m *manifest.Manifest) { m.Base, m.Totals = []layer.Info{info}, rows[0].Sub })
+	var err error
+	if f.server, err = New(Options{Store: f.st, Authenticator: f.server.keys, CacheBytes: info.Bytes / 3 * 2}); err != nil {
+		t.Fatal(err)
+	}
+	search := func() (gets, read float64) {
+		t.Helper()
+		got := f.call("search", "pattern", "abcdefgh", "explain", "true").is(200).object()
+		equal(t, "search", paths(t, got["entries"].([]any)), []string{"/d2/12500-abcdefgh"})
+		explain := got["explain"].(map[string]any)
+		if explain["rows"].(float64) < 20_000 {
+			t.Fatalf("the index ruled something out: %v", explain)
+		}
+		return explain["gets"].(float64), explain["groups_read"].(float64)
+	}
+	if gets, read := search(); gets < 4 || read < 21 {
+		t.Errorf("the first time %v requests for %v row groups and names of such", gets, read)
+	}
+	for range 8 { // it has to see what is used again and again
+		search()
+	}
+	if gets, read := search(); gets > 2 || read > 2 {
+		t.Errorf("the tenth time %v requests for %v row groups and names of such", gets, read)
+	}
+}
+
 // TestPathGlobsReadTheirDirectory: a glob reads nothing outside the directory that it names, and a limit ends a search.
 func TestPathGlobsReadTheirDirectory(t *testing.T) {
 	f := newFixture(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/maypok86/otter/v2"
@@ -21,7 +22,8 @@ import (
 type version struct {
 	m      *manifest.Manifest
 	view   *layer.View
-	pinned bool // it is a cursor's, not the current one
+	pinned bool  // it is a cursor's, not the current one
+	bytes  int64 // of its layers
 	cache  *layer.Cache
 	ahead  *semaphore.Weighted
 	log    *slog.Logger
@@ -62,6 +64,9 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*version, error) {
 		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
 	}
 	v := &version{m: m, view: view, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log}
+	for _, l := range slices.Concat(view.Base(), view.Deltas()) {
+		v.bytes += l.Info().Bytes
+	}
 	s.open.Set(key, v)
 	return v, nil
 }

@@ -82,9 +82,10 @@ func (b *Block) LoadKeys() error {
 	return nil
 }
 
-// LookAtNames has look at all names, as Names has them, without loading the keys: what is decoded for it is not kept, and
-// look must keep nothing of it. It takes half as long as LoadKeys.
-func (b *Block) LookAtNames(look func(text string, offsets []uint32)) error {
+// LookAtNames has look at all names, as Names has them, without loading the keys, unless may, which sees them as they are stored,
+// says that it need not. What is decoded is not kept, and both must keep nothing of it. It takes half as long as LoadKeys, and a third where
+// may says no. Where the names are decoded already, or may is nil, it is not asked.
+func (b *Block) LookAtNames(may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
 	if !b.Keyed() && b.group.NotUTF8 { // the names are in two columns
 		if err := b.LoadKeys(); err != nil {
 			return err
@@ -94,10 +95,22 @@ func (b *Block) LookAtNames(look func(text string, offsets []uint32)) error {
 		look(b.Names())
 		return nil
 	}
-	if err := lookAtNames(b.raw, &b.chunks[ColumnName], look); err != nil {
+	if err := lookAtNames(b.raw, &b.chunks[ColumnName], may, look); err != nil {
 		return b.fault(ColumnName, err)
 	}
 	return nil
+}
+
+// Apart is a block of which what will be decoded is not kept by the cache; b itself once its keys are there. Names are those that
+// LookAtNames showed, copied. It is for looking at a few rows where the cache has no room for what they make of a row group,
+// five times as much.
+func (b *Block) Apart(names string, offsets []uint32) *Block {
+	if b.Keyed() {
+		return b
+	}
+	apart := &Block{object: b.object, raw: b.raw, group: b.group, chunks: b.chunks, names: names, offsets: offsets}
+	apart.size.Store(b.size.Load())
+	return apart
 }
 
 // Keyed reports whether the keys are there.
@@ -113,11 +126,13 @@ func (b *Block) decodeKeys() (held int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	names, offsets, err := namesOf(b.raw, &b.chunks[ColumnName])
-	if err != nil {
-		return 0, err
+	if b.offsets == nil {
+		names, offsets, err := namesOf(b.raw, &b.chunks[ColumnName])
+		if err != nil {
+			return 0, err
+		}
+		b.names, b.offsets = textIn(names), offsets
 	}
-	b.names, b.offsets = textIn(names), offsets
 	if b.group.NotUTF8 {
 		if parents, err = b.decodeRawKeys(parents); err != nil {
 			return 0, err

@@ -19,8 +19,12 @@ const (
 	bridgePages = 32
 )
 
-// bridgeReach is how many bytes before its first boundary are a bridge's; there are two kinds.
-var bridgeReach = [...]int{2, 4}
+// bridgeKinds are how many bytes before its first boundary are a bridge's. The short one, which is all that a name like "v1_07.jpg"
+// has, has two rows, told apart by a mark: one row may be that of a bridge which is everywhere.
+var bridgeKinds = [...]struct {
+	reach int
+	mark  uint64
+}{{2, 0}, {2, 1 << 56}, {4, 0}}
 
 const bridgeAfter = 2 // bytes after the last boundary
 
@@ -83,18 +87,18 @@ func endsBridge[T string | []byte](text T, i int) bool {
 
 // appendBridge appends the rows of the bridges from one boundary to another.
 func appendBridge[T string | []byte](to []uint32, text T, first, last int) []uint32 {
-	for _, reach := range bridgeReach {
-		if first < reach {
+	for _, kind := range bridgeKinds {
+		if first < kind.reach {
 			break
 		}
 		bridge := uint64(0)
-		for i := first - reach; i <= first; i++ {
+		for i := first - kind.reach; i <= first; i++ {
 			bridge = bridge<<8 | uint64(bridgeByte[text[i]])
 		}
 		for i := last; i <= last+bridgeAfter; i++ {
 			bridge = bridge<<8 | uint64(bridgeByte[text[i]])
 		}
-		to = append(to, gramSlots+partSlots+hashed(bridge, bridgeSlots))
+		to = append(to, gramSlots+partSlots+hashed(bridge|kind.mark, bridgeSlots))
 	}
 	return to
 }

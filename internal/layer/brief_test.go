@@ -77,7 +77,7 @@ func TestNamesAreLookedAt(t *testing.T) {
 		b := held[Place{l, 0}]
 		var text string
 		var offsets []uint32
-		if err := b.LookAtNames(func(s string, at []uint32) { text, offsets = strings.Clone(s), slices.Clone(at) }); err != nil {
+		if err := b.LookAtNames(nil, func(s string, at []uint32) { text, offsets = strings.Clone(s), slices.Clone(at) }); err != nil {
 			t.Fatal(err)
 		}
 		if b.Keyed() != (n == 1) {
@@ -89,5 +89,95 @@ func TestNamesAreLookedAt(t *testing.T) {
 		if wantText, wantOffsets := b.Names(); text != wantText || !slices.Equal(offsets, wantOffsets) {
 			t.Errorf("names that are %s: %d bytes were seen, and there are %d", name, len(text), len(wantText))
 		}
+	}
+}
+
+// TestCodedNames: what is seen of names as they are stored makes the same names, and where that is said not to be worth it,
+// nothing else is seen; of row groups in the cache, of those read in part, and of those whose names are in two columns.
+func TestCodedNames(t *testing.T) {
+	st := openStore(t)
+	info, rows := treeLayer(t, st, 20_000, WriterOptions{ID: id(1), RowsPerGroup: 3000})
+	l := open(t, st, info)
+	var m Meter
+	ctx := WithMeter(t.Context(), &m)
+	if _, err := l.Block(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	groups := []int{0, 2, 3, 5}
+	var coded, whole []int
+	err := l.LookAtNames(ctx, groups, func(g int, names *CodedNames) bool {
+		coded = append(coded, g)
+		before := ""
+		for i, shared := range names.Shared {
+			name := before[:shared] + names.Rest[names.Starts[i]:names.Starts[i+1]]
+			if want := rows[3000*g+i].Name; name != want {
+				t.Fatalf("name %d of row group %d is %q, want %q", i, g, name, want)
+			}
+			before = name
+		}
+		return g == 5
+	}, func(g int, text string, offsets []uint32) {
+		whole = append(whole, g)
+		for i := range len(offsets) - 1 {
+			if name, want := text[offsets[i]:offsets[i+1]], rows[3000*g+i].Name; name != want {
+				t.Fatalf("name %d of row group %d is %q, want %q", i, g, name, want)
+			}
+		}
+	})
+	if err != nil || !slices.Equal(coded, []int{0, 3, 5}) || !slices.Equal(whole, []int{2, 5}) {
+		t.Fatalf("seen as stored %v, and whole %v: %v", coded, whole, err)
+	}
+	if c := m.Cost(); c.Groups != 3 {
+		t.Errorf("cost %+v", c)
+	}
+	m = Meter{}
+	err = l.LookAtNames(ctx, groups, func(int, *CodedNames) bool { return false }, func(int, string, []uint32) {})
+	if c := m.Cost(); err != nil || c.Groups != 0 || c.Hits != 3 {
+		t.Errorf("the second time: cost %+v, %v", c, err)
+	}
+}
+
+// TestNamesAreReadAlone: without the rest of their row group, a quarter or so of it where row groups lie apart; those of an
+// index of before, which does not say where they end, with all of it. Damage is told by object and offset.
+func TestNamesAreReadAlone(t *testing.T) {
+	st := openStore(t)
+	info, _ := treeLayer(t, st, 50_000, WriterOptions{ID: id(1)})
+	var m Meter
+	ctx := WithMeter(t.Context(), &m)
+	look := func(l *Layer, g int) error {
+		return l.LookAtNames(ctx, []int{g}, func(int, *CodedNames) bool { return true }, func(int, string, []uint32) {})
+	}
+	l := open(t, st, info)
+	groups, err := l.Groups(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = Meter{}
+	if err := look(l, 3); err != nil || m.Cost().Bytes != groups[3].Keys || 2*groups[3].Keys > groups[3].Bytes {
+		t.Errorf("%+v of a row group of %d bytes, %d of them keys: %v", m.Cost(), groups[3].Bytes, groups[3].Keys, err)
+	}
+	x, _ := l.index(ctx)
+	before, err := parseIndex(x.body(keysVersion-1), keysVersion-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := open(t, st, info)
+	old.loaded.Store(before)
+	m = Meter{}
+	if err := look(old, 3); err != nil || m.Cost().Bytes != groups[3].Bytes {
+		t.Errorf("%+v of a row group of %d bytes by an old index: %v", m.Cost(), groups[3].Bytes, err)
+	}
+	o, err := st.Get(ctx, l.object())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Body[groups[2].Offset+groups[2].Keys-5] ^= 1
+	if _, err := st.Put(ctx, l.object(), o.Body); err != nil {
+		t.Fatal(err)
+	}
+	err = look(open(t, st, info), 2)
+	wantFormatError(t, "damaged names", l.object(), err)
+	if at := fmt.Sprintf("%d+%d", groups[2].Offset, groups[2].Bytes); err != nil && !strings.Contains(err.Error(), at) {
+		t.Errorf("%v does not name %s", err, at)
 	}
 }

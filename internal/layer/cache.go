@@ -16,14 +16,15 @@ type Cache struct {
 
 type cacheKey struct {
 	view, id string
-	group    int // -1 is the index, -2-i page i of the search index
+	group    int  // -1 is the index, -2-i page i of the search index
+	names    bool // its keys alone, as they are stored
 }
 
 // cached is one of them.
 type cached struct {
 	index *index
 	block *Block
-	page  []byte // compressed
+	page  []byte // of the search index, or the keys of a row group; compressed
 }
 
 // NewCache makes a cache of about that many bytes. What a row group weighs follows the columns that were decoded.
@@ -37,8 +38,13 @@ func NewCache(budgetBytes int64) *Cache {
 // Bytes is how much the cache holds.
 func (c *Cache) Bytes() int64 { return int64(c.entries.WeightedSize()) }
 
-// Crowded reports whether the cache is so full that what comes in puts something else out.
-func (c *Cache) Crowded() bool { return c.Bytes() >= c.budget/8*7 }
+// keyedSize is about how many bytes of memory a byte of a row group with its keys becomes.
+const keyedSize = 3
+
+// Spacious reports whether the cache may hold so many bytes of row groups with their keys, and has room for some.
+func (c *Cache) Spacious(bytes int64) bool {
+	return bytes <= c.budget/keyedSize && c.Bytes() < c.budget/8*7
+}
 
 func (v cached) bytes() int64 {
 	if v.block != nil {
@@ -111,6 +117,12 @@ func (c *Cache) reweigh(k cacheKey, b *Block) {
 func (c *Cache) block(k cacheKey) *Block {
 	v, _ := c.entries.GetIfPresent(k)
 	return v.block
+}
+
+// peek is block without counting as a use.
+func (c *Cache) peek(k cacheKey) *Block {
+	e, _ := c.entries.GetEntryQuietly(k)
+	return e.Value.block
 }
 
 // has reports whether something is here, without counting as a use.

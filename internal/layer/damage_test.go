@@ -187,8 +187,21 @@ func sealed(raw RawGroup, data []byte) RawGroup {
 
 // decodeWhole decodes a row group that may be anything, checksum apart.
 func decodeWhole(raw RawGroup) {
-	b, err := decodeBlock(raw)
+	b, err := openBlock(raw)
 	if err != nil {
+		return
+	}
+	raw.NotUTF8 = false
+	if plain, err := openBlock(raw); err == nil {
+		_ = plain.LookAtNames(func(names *CodedNames) bool {
+			for i := range names.Shared {
+				_ = names.Rest[names.Starts[i]:names.Starts[i+1]]
+			}
+			return true
+		}, func(text string, offsets []uint32) { _ = text[:offsets[len(offsets)-1]] })
+	}
+	_, _ = parseNames(raw.Data, raw.Rows)
+	if b.LoadKeys() != nil {
 		return
 	}
 	if _, err := b.all(); err != nil {

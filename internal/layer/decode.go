@@ -394,41 +394,46 @@ func deltaCount(data []byte) int {
 // namesOf decodes the name column: all names one after the other, and where each begins.
 func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 	offsets = make([]uint32, 0, c.dataSize.values+1)
-	err = decodeNames(raw, c, &offsets, func(decoded []byte) { names = slices.Clone(decoded) }) // just as large as it is
+	err = withPayload(raw[c.data:], &c.dataSize, func(data []byte) error {
+		return decodeNames(data, c, &offsets, func(decoded []byte) { names = slices.Clone(decoded) }) // just as large as it is
+	})
 	return names, offsets, err
 }
 
 // offsetScratches are buffers for the offsets of names that are only looked at.
 var offsetScratches = sync.Pool{New: func() any { return new([]uint32) }}
 
-// lookAtNames has look at what namesOf decodes. It must keep nothing of it.
-func lookAtNames(raw []byte, c *chunk, look func(text string, offsets []uint32)) error {
-	offsets := offsetScratches.Get().(*[]uint32)
-	defer offsetScratches.Put(offsets)
-	return decodeNames(raw, c, offsets, func(decoded []byte) { look(textIn(decoded), *offsets) })
+// lookAtNames has look at what namesOf decodes, unless may says that it need not. Both must keep nothing of what they see.
+func lookAtNames(raw []byte, c *chunk, may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
+	return withPayload(raw[c.data:], &c.dataSize, func(data []byte) error {
+		if may != nil && !mayHave(data, c, may) {
+			return nil
+		}
+		offsets := offsetScratches.Get().(*[]uint32)
+		defer offsetScratches.Put(offsets)
+		return decodeNames(data, c, offsets, func(decoded []byte) { look(textIn(decoded), *offsets) })
+	})
 }
 
-// decodeNames decodes the name column into offsets, whose room is used, and has use look at the names.
-func decodeNames(raw []byte, c *chunk, offsets *[]uint32, use func(names []byte)) error {
+// decodeNames decodes the name column's data page into offsets, whose room is used, and has use look at the names.
+func decodeNames(data []byte, c *chunk, offsets *[]uint32, use func(names []byte)) error {
 	n := c.dataSize.values
-	return withPayload(raw[c.data:], &c.dataSize, func(data []byte) (err error) {
-		if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
-			return errChunk
-		}
-		scratch := scratches.Get().(*[]byte)
-		defer scratches.Put(scratch)
-		var encoding delta.ByteArrayEncoding
-		names, ends, err := encoding.DecodeByteArray(*scratch, data, (*offsets)[:0])
-		if cap(names) <= maxScratch {
-			*scratch = names[:0]
-		}
-		if err != nil {
-			return err
-		}
-		if *offsets = ends; len(ends) != n+1 || int(ends[n]) != len(names) {
-			return errChunk
-		}
-		use(names)
-		return nil
-	})
+	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
+		return errChunk
+	}
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	var encoding delta.ByteArrayEncoding
+	names, ends, err := encoding.DecodeByteArray(*scratch, data, (*offsets)[:0])
+	if cap(names) <= maxScratch {
+		*scratch = names[:0]
+	}
+	if err != nil {
+		return err
+	}
+	if *offsets = ends; len(ends) != n+1 || int(ends[n]) != len(names) {
+		return errChunk
+	}
+	use(names)
+	return nil
 }

@@ -85,11 +85,7 @@ func (l *Layer) blocks(ctx context.Context, groups []int) ([]*Block, error) {
 }
 
 func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[cacheKey]cached, error) {
-	wanted := make([]int, len(keys))
-	for i, k := range keys {
-		wanted[i] = k.group
-	}
-	slices.Sort(wanted)
+	wanted := inOrder(keys)
 	extents := make([]extent, len(wanted))
 	for i, g := range wanted {
 		extents[i] = extent{x.groups[g].Offset, x.groups[g].Bytes}
@@ -109,6 +105,16 @@ func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[
 		out[l.cacheKey(g)] = cached{block: blocks[i]}
 	}
 	return out, nil
+}
+
+// inOrder are the row groups of some keys.
+func inOrder(keys []cacheKey) []int {
+	groups := make([]int, len(keys))
+	for i, k := range keys {
+		groups[i] = k.group
+	}
+	slices.Sort(groups)
+	return groups
 }
 
 // extent is a part of an object.

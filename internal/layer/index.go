@@ -35,8 +35,11 @@ type Group struct {
 	// and may have others. An index of version 1 does not know: all are set.
 	Types  uint8
 	Owners uint64
-	// Hash is the xxHash64 of the row group's bytes.
-	Hash uint64
+	// Hash is the xxHash64 of the row group's bytes, KeysHash that of the first Keys of them, which are the columns parent and
+	// name. Keys is 0 where that is not known, as in indexes of before version 5.
+	Hash     uint64
+	Keys     int64
+	KeysHash uint64
 }
 
 // Flat reports whether none of its rows that are not removed is a directory, so that the bounds are those of all that is at
@@ -61,8 +64,8 @@ type index struct {
 const (
 	indexMagic = "FXLI"
 	// indexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
-	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts,
-	// that of version 4 no bridges.
+	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
+	// Version 4 has no bridges in it, and does not say where the keys end.
 	indexVersion = 5
 	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
 	schemaVersion = 1
@@ -111,6 +114,11 @@ func (x *index) body(version byte) []byte {
 	for i := range x.groups {
 		b = binary.LittleEndian.AppendUint64(b, x.groups[i].Hash)
 	}
+	if version >= keysVersion {
+		for i := range x.groups {
+			b = binary.LittleEndian.AppendUint64(b, x.groups[i].KeysHash)
+		}
+	}
 	return b
 }
 
@@ -153,20 +161,28 @@ var groupFields = []groupField{
 	// from version 2 on
 	{func(g *Group) uint64 { return uint64(g.Types) }, func(g *Group, v uint64) { g.Types = uint8(v) }},
 	{func(g *Group) uint64 { return g.Owners }, func(g *Group, v uint64) { g.Owners = v }},
+	// from version 5 on
+	{func(g *Group) uint64 { return uint64(g.Keys) }, func(g *Group, v uint64) { g.Keys = int64(v) }},
 }
 
-// groupFields1 is how many of groupFields version 1 has, sizeFields where the two sizes are among them.
+// groupFields1 is how many of groupFields version 1 has, groupFields2 those up to version 4; sizeFields is where the two
+// sizes are among them. From keysVersion on the index says where a row group's keys end.
 const (
 	groupFields1 = 10
+	groupFields2 = 12
 	sizeFields   = 8
+	keysVersion  = 5
 )
 
 // fieldsOf are the numbers that a version has. Before version 3 sizes were their bit lengths.
 func fieldsOf(version byte) []groupField {
-	if version > 2 {
+	if version >= keysVersion {
 		return groupFields
 	}
-	fields := slices.Clone(groupFields)
+	if version > 2 {
+		return groupFields[:groupFields2]
+	}
+	fields := slices.Clone(groupFields[:groupFields2])
 	fields[sizeFields] = groupField{
 		func(g *Group) uint64 { return uint64(bits.Len64(uint64(g.MinSize))) }, func(g *Group, v uint64) { g.MinSize = int64(uint64(1) << v >> 1) }}
 	fields[sizeFields+1] = groupField{
@@ -340,15 +356,22 @@ func parseIndex(plain []byte, version byte) (*index, error) {
 		x.search.version = version
 		r.search(&x.search, int(n))
 	}
-	if r.bad || uint64(len(r.b)) != 8*n {
+	hashes := n
+	if version >= keysVersion {
+		hashes = 2 * n
+	}
+	if r.bad || uint64(len(r.b)) != 8*hashes {
 		return nil, errIndex
 	}
 	offset := int64(len(parquetMagic))
 	for i := range x.groups {
 		g := &x.groups[i]
 		g.Hash = binary.LittleEndian.Uint64(r.b[8*i:])
+		if version >= keysVersion {
+			g.KeysHash = binary.LittleEndian.Uint64(r.b[8*(int(n)+i):])
+		}
 		g.round()
-		if g.Bytes <= 0 || g.Rows <= 0 || g.Rows > MaxRowsPerGroup || g.Removed > g.Rows || g.Bytes > x.bytes-offset {
+		if g.Keys < 0 || g.Keys > g.Bytes || g.Bytes <= 0 || g.Rows <= 0 || g.Rows > MaxRowsPerGroup || g.Removed > g.Rows || g.Bytes > x.bytes-offset {
 			return nil, errIndex
 		}
 		g.Offset = offset

@@ -46,7 +46,7 @@ func (l *Layer) Groups(ctx context.Context) ([]Group, error) {
 }
 
 func (l *Layer) object() string          { return layout.Layer(l.view, l.info.ID) }
-func (l *Layer) cacheKey(i int) cacheKey { return cacheKey{l.view, l.info.ID, i} }
+func (l *Layer) cacheKey(i int) cacheKey { return cacheKey{view: l.view, id: l.info.ID, group: i} }
 
 func (l *Layer) index(ctx context.Context) (*index, error) {
 	if x := l.loaded.Load(); x != nil {

@@ -197,27 +197,47 @@ func parseGroup(raw []byte, rows int) (*[columns]chunk, error) {
 	r := headerReader{b: raw}
 	chunks := &[columns]chunk{}
 	for i := range chunks {
-		c := &chunks[i]
-		c.start, c.dataHeader = r.at, r.at
-		p := r.page()
-		if p.dictionary && !r.bad {
-			c.dictionary, c.dictionarySize = r.at, p
-			r.at += p.compressed
-			c.dataHeader = r.at
-			p = r.page()
-		}
-		if r.bad || p.dictionary || p.values != rows {
-			return nil, errPage
-		}
-		c.data, c.dataSize = r.at, p
-		r.at += p.compressed
-		c.end = r.at
-		if p.hasBounds {
-			c.min, c.max = p.minValue, p.maxValue
+		if err := r.chunk(&chunks[i], rows); err != nil {
+			return nil, err
 		}
 	}
 	if r.at != len(raw) {
 		return nil, errPage
 	}
 	return chunks, nil
+}
+
+// parseNames finds the column of names in the keys of a row group.
+func parseNames(keys []byte, rows int) (*chunk, error) {
+	r := headerReader{b: keys}
+	var c chunk
+	for range ColumnName + 1 {
+		c = chunk{}
+		if err := r.chunk(&c, rows); err != nil {
+			return nil, err
+		}
+	}
+	return &c, nil
+}
+
+// chunk reads the column at r.at.
+func (r *headerReader) chunk(c *chunk, rows int) error {
+	c.start, c.dataHeader = r.at, r.at
+	p := r.page()
+	if p.dictionary && !r.bad {
+		c.dictionary, c.dictionarySize = r.at, p
+		r.at += p.compressed
+		c.dataHeader = r.at
+		p = r.page()
+	}
+	if r.bad || p.dictionary || p.values != rows {
+		return errPage
+	}
+	c.data, c.dataSize = r.at, p
+	r.at += p.compressed
+	c.end = r.at
+	if p.hasBounds {
+		c.min, c.max = p.minValue, p.maxValue
+	}
+	return nil
 }

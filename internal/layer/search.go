@@ -9,9 +9,10 @@ import (
 
 // The search index of a layer: which row groups may have a name with a given part. It is a matrix of bits. Each of the
 // first gramSlots rows stands for the trigrams, pairs of bytes and single bytes with one hash; each of the partSlots
-// after them for parts of partLen bytes, each of the bridgeSlots after those for bridges. A column stands for a row group, or for several small ones that follow each
-// other. A bit is set if a name there has one of them. Names are looked at in lower case, with a slash, which no name
-// has, before and after them. The rows are cut into searchPages pages, each compressed by itself.
+// after them for parts of partLen bytes, each of the bridgeSlots after those for bridges. A column stands for a row group,
+// or for several small ones that follow each other. A bit is set if a name there has one of them. Names are looked at in
+// lower case, with a slash, which no name has, before and after them. The rows are cut into searchPages pages, each
+// compressed by itself.
 //
 // Trigrams are few and common: "cell_000123.png" has only such as every large row group has, though from other names.
 // Parts of seven bytes tell these apart. They are so many that most of their bits are set; a name has some ten of them,

@@ -285,6 +285,8 @@ func (w *Writer) add(g Group, chunks *[columns]chunk) {
 		return
 	}
 	g.Offset = int64(len(w.data)) - g.Bytes
+	g.Keys = int64(chunks[ColumnName].end)
+	g.KeysHash = xxhash.Sum64(w.data[g.Offset : g.Offset+g.Keys])
 	w.footer = append(w.footer, rowGroup(chunks, &g, len(w.groups)))
 	w.groups = append(w.groups, g)
 	w.rows += int64(g.Rows)

@@ -1,0 +1,89 @@
+package layer
+
+import (
+	"context"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// LookAtNames is Block.LookAtNames of row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
+// the cache keep them compressed, where they take an eighth of a block with its keys.
+func (l *Layer) LookAtNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, look func(group int, text string, offsets []uint32)) error {
+	x, err := l.index(ctx)
+	if err != nil {
+		return err
+	}
+	blocks := make([]*Block, len(groups))
+	var missing []cacheKey
+	for i, g := range groups {
+		if blocks[i] = l.cache.peek(l.cacheKey(g)); blocks[i] == nil && x.groups[g].namesApart() {
+			missing = append(missing, l.namesKey(g))
+		}
+	}
+	read := map[cacheKey]cached{}
+	if len(missing) > 0 {
+		// What an error leaves out is read with all that belongs to it, below, which says what is wrong where.
+		read, _ = l.cache.loadMany(ctx, missing, func(ctx context.Context, keys []cacheKey) (map[cacheKey]cached, error) {
+			return l.readNames(ctx, x, keys)
+		})
+	}
+	for i, g := range groups {
+		see := func(text string, offsets []uint32) { look(g, text, offsets) }
+		mayBe := func(names *CodedNames) bool { return may(g, names) }
+		if held := read[l.namesKey(g)].page; held != nil {
+			chunk, err := parseNames(held, x.groups[g].Rows)
+			if err == nil {
+				err = lookAtNames(held, chunk, mayBe, see)
+			}
+			if err == nil {
+				continue
+			}
+		}
+		if blocks[i] == nil {
+			found, err := l.blocks(ctx, groups[i:i+1])
+			if err != nil {
+				return err
+			}
+			blocks[i] = found[0]
+		}
+		if err := blocks[i].LookAtNames(mayBe, see); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namesApart reports whether the names can be had without the rest of the row group.
+func (g *Group) namesApart() bool { return g.Keys > 0 && !g.NotUTF8 }
+
+// namesKey is the cache's key of a row group's keys as they are stored.
+func (l *Layer) namesKey(i int) cacheKey {
+	k := l.cacheKey(i)
+	k.names = true
+	return k
+}
+
+func (l *Layer) readNames(ctx context.Context, x *index, keys []cacheKey) (map[cacheKey]cached, error) {
+	wanted := inOrder(keys)
+	extents := make([]extent, len(wanted))
+	for i, g := range wanted {
+		extents[i] = extent{x.groups[g].Offset, x.groups[g].Keys}
+	}
+	bodies := make([][]byte, len(wanted))
+	err := l.readExtents(ctx, extents, func(i int, body []byte) error {
+		spend(ctx, Cost{Groups: 1})
+		if xxhash.Sum64(body) != x.groups[wanted[i]].KeysHash {
+			return errChunk
+		}
+		bodies[i] = body
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[cacheKey]cached, len(wanted))
+	for i, g := range wanted {
+		out[l.namesKey(g)] = cached{page: bodies[i]}
+	}
+	return out, nil
+}
