@@ -85,7 +85,7 @@ func newScan(v *version, p *plan) *scanning {
 		s.results[i] = make(chan shard, 1)
 		kept += int64(len(p.shards[i].places))
 	}
-	if kept > 8*p.skipped { // the name seems to be everywhere
+	if kept > p.skipped { // the name seems to be everywhere: looking at names first would be a round more to the store
 		s.glances.score.Store(-2)
 	}
 	return s
