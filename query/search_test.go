@@ -311,7 +311,8 @@ func TestPathGlobsReadTheirDirectory(t *testing.T) {
 	if n, e = cold("pattern", "/d07/*.h", "path", "/d08"); n != 0 || e["groups_read"].(float64) > 1 {
 		t.Errorf("a glob of another directory: %d entries for %v", n, e)
 	}
-	if n, e = cold("pattern", ".h", "limit", "10"); n != 10 || e["groups_read"].(float64) > 64 {
+	// Two shards are under way at first, each of the row groups that come to 64 KiB, and the path itself is looked up.
+	if n, e = cold("pattern", ".h", "limit", "10"); n != 10 || e["groups_read"].(float64) > 70 || e["bytes"].(float64) > 150<<10 {
 		t.Errorf("the first ten of 2000: %d entries for %v", n, e)
 	}
 	if n, e = cold("pattern", "no such name"); n != 0 || e["groups_read"].(float64) > 1 || e["groups_skipped"].(float64) < 100 {
