@@ -32,7 +32,7 @@ build-lambda: ## builds the Lambda functions: bin/lambda-arm64.zip, bin/lambda-a
 	@mkdir -p bin/lambda bin/lambda-arm64 bin/lambda-amd64
 	@for arch in arm64 amd64; do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -tags lambda.norpc -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lambda-$$arch/bootstrap ./cmd/fustor-lambda || exit 1; \
-	  go run ./internal/cmd/lambdazip bin/lambda-$$arch.zip bin/lambda-$$arch/bootstrap || exit 1; \
+	  go run ./tools/lambdazip bin/lambda-$$arch.zip bin/lambda-$$arch/bootstrap || exit 1; \
 	  echo "bin/lambda-$$arch.zip $(VERSION) ($$(wc -c <bin/lambda-$$arch.zip) bytes)"; \
 	done
 	@cp bin/lambda-$(ARCH)/bootstrap bin/lambda/bootstrap
@@ -50,38 +50,38 @@ destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it sta
 bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
 	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda
 
-# internal/e2e takes longest, mostly by waiting: it begins first, beside the others.
+# testkit/e2e takes longest, mostly by waiting: it begins first, beside the others.
 test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
-	@go build -o .cache/bin/testsummary ./internal/cmd/testsummary
-	@go test -json $(RACE) -timeout 30m ./internal/e2e ./... 2>&1 | .cache/bin/testsummary
+	@go build -o .cache/bin/testsummary ./tools/testsummary
+	@go test -json $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
 
 SEEDS ?= 10000
 
 simulate: ## runs the simulation on SEEDS=10000 seeds (docs/reliability.md)
-	go test ./internal/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS)
+	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS)
 
 E2E ?= .
 
 e2e: servers ## runs the real processes on real trees, three hosts among them (E2E=TestHosts for those alone; docs/reliability.md)
-	go test $(RACE) ./internal/e2e -run '$(E2E)' -v -timeout 30m
+	go test $(RACE) ./testkit/e2e -run '$(E2E)' -v -timeout 30m
 
 e2e-long: servers ## runs the tests of faults in full, some twenty minutes (E2E=TestHuge for one; docs/reliability.md)
-	FUSTOR_E2E_LONG=1 go test ./internal/e2e -run '$(if $(filter .,$(E2E)),TestChurn|TestHundred|TestHuge|TestDeep|TestAgentKilled|TestStoreIsDown|TestClock|TestRoot|TestStateOn|TestPermissions,$(E2E))' -v -timeout 60m
+	FUSTOR_E2E_LONG=1 go test ./testkit/e2e -run '$(if $(filter .,$(E2E)),TestChurn|TestHundred|TestHuge|TestDeep|TestAgentKilled|TestStoreIsDown|TestClock|TestRoot|TestStateOn|TestPermissions,$(E2E))' -v -timeout 60m
 
 SOAK ?= 30m
 
 soak: servers ## breaks everything at random for SOAK=30m, on eight hosts (needs bindfs; docs/reliability.md)
-	go test -tags soak ./internal/e2e -run TestSoak -soak=$(SOAK) -v -timeout 24h
+	go test -tags soak ./testkit/e2e -run TestSoak -soak=$(SOAK) -v -timeout 24h
 
 # The tests build the servers themselves, under a lock and in silence; done here first, one sees what takes so long.
 servers: .cache/servers-built
 
-.cache/servers-built: $(wildcard tools/*/go.mod tools/*/go.sum)
+.cache/servers-built: $(wildcard testkit/servers/*/go.mod testkit/servers/*/go.sum)
 	@mkdir -p .cache/bin
 	@echo "building MinIO and versitygw for the tests; the first time this takes minutes"
-	@cd tools/minio && GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o /dev/null github.com/minio/minio
-	@cd tools/versitygw && GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o /dev/null github.com/versity/versitygw/cmd/versitygw
+	@cd testkit/servers/minio && GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o /dev/null github.com/minio/minio
+	@cd testkit/servers/versitygw && GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o /dev/null github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
 lint: ## gofmt, go vet, staticcheck, govulncheck, go mod tidy -diff
@@ -98,12 +98,12 @@ TREE ?= /usr
 bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for large views, TREE=DIR for the side by side)
 	FUSTOR_BENCH_ROWS=$(ROWS) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./compactor
 	go test -run '^$$' -bench Read -timeout 60m ./query -rows $(ROWS)
-	go test -run '^$$' -bench . -benchmem -timeout 60m ./internal/layer ./internal/event ./agent ./internal/client ./internal/store/suite
-	go run ./internal/cmd/sidebyside bin/fustor "$(TREE)"
-	go run ./internal/cmd/agentload bin/fustor
+	go test -run '^$$' -bench . -benchmem -timeout 60m ./internal/layer ./internal/event ./agent ./internal/client ./testkit/storesuite
+	go run ./tools/sidebyside bin/fustor "$(TREE)"
+	go run ./tools/agentload bin/fustor
 
-scale: servers ## measures how costs grow with the view, up to 100 M rows (docs/benchmarks/scale.sh)
-	docs/benchmarks/scale.sh
+scale: servers ## measures how costs grow with the view, up to 100 M rows (tools/scale/scale.sh)
+	tools/scale/scale.sh
 
 generate: ## regenerates segment.pb.go and the command reference in docs/cli.md
 	$(BUF) lint

@@ -15,10 +15,9 @@ import (
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
-	"github.com/fustor/fustor/ingest"
-	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/ingesttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,17 +69,7 @@ func newServer(t testing.TB) *server {
 
 func serverOn(t testing.TB, s store.Store) *server {
 	t.Helper()
-	keys, err := access.New(access.Options{Static: []access.Static{{
-		Key: apiKey, Record: access.Record{Name: "test", Roles: []access.Role{access.Admin}, Views: access.Views{All: true}},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := ingest.New(ingest.Options{Store: s, Authenticator: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := send.Handler(i.Handler())
+	client := send.Handler(ingesttest.Handler(t, s, apiKey))
 	cut := &cutter{next: client.Transport}
 	return &server{http: &http.Client{Transport: cut}, store: s, cut: cut}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/event"
-	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // BenchmarkWriteAmplification folds a long run of changes, two fifths of the view's rows in all, and says how many bytes

@@ -13,10 +13,10 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // benchRows is how large the views of the benchmarks are: FUSTOR_BENCH_ROWS, or a million.

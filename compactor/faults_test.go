@@ -14,7 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 // told is a view of two sessions with segments enough for several folds and a merge.

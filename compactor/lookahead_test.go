@@ -3,7 +3,7 @@ package compactor
 import (
 	"testing"
 
-	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // A fold of scattered changes reads each row group once, though the cache has no room for any, and neighbours with one request.

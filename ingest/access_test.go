@@ -3,7 +3,7 @@ package ingest
 import (
 	"testing"
 
-	"github.com/fustor/fustor/internal/access/accesstest"
+	"github.com/fustor/fustor/testkit/accesstest"
 )
 
 // Every call of the pipe side and of the administrator's is refused to whoever it is not for.

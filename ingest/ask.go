@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // maxOpenJobs bounds what waits for the agents of a view.
@@ -67,7 +68,7 @@ func (i *Ingest) askCommand(c *call) error {
 		return err
 	}
 	i.logger.Info("command asked for", "view", c.view, "session", j.Target, "command", j.Kind, "job", asked.ID, "by", j.By)
-	path, _ := httpapi.PathFields(string(j.Path))
+	path, _ := values.PathFields(string(j.Path))
 	return c.ok(askedCommand{asked.ID, c.view, j.Target, j.Kind, path, j.Recursive, asked.State, c.timed()})
 }
 

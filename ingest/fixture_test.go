@@ -15,9 +15,9 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
-	"github.com/fustor/fustor/internal/session/sessiontest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/sessiontest"
 )
 
 const view = "research"

@@ -6,30 +6,31 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // pipe is a live session as people look at it; its id is the task's.
 type pipe struct {
-	ID           string          `json:"id"`
-	View         string          `json:"view_id"`
-	Session      string          `json:"session_id"`
-	Agent        string          `json:"agent_id"`
-	Source       string          `json:"source_uri"`
-	ClientIP     string          `json:"client_ip"`
-	Role         string          `json:"role"`
-	CanRealtime  bool            `json:"can_realtime"`
-	Paused       bool            `json:"paused"` // it does not run for leader
-	Timeout      float64         `json:"session_timeout_seconds"`
-	CreatedAt    httpapi.Seconds `json:"created_at"`
-	LastActivity httpapi.Seconds `json:"last_activity"`
-	AgentStatus  map[string]any  `json:"agent_status,omitempty"`
+	ID           string         `json:"id"`
+	View         string         `json:"view_id"`
+	Session      string         `json:"session_id"`
+	Agent        string         `json:"agent_id"`
+	Source       string         `json:"source_uri"`
+	ClientIP     string         `json:"client_ip"`
+	Role         string         `json:"role"`
+	CanRealtime  bool           `json:"can_realtime"`
+	Paused       bool           `json:"paused"` // it does not run for leader
+	Timeout      float64        `json:"session_timeout_seconds"`
+	CreatedAt    values.Seconds `json:"created_at"`
+	LastActivity values.Seconds `json:"last_activity"`
+	AgentStatus  map[string]any `json:"agent_status,omitempty"`
 }
 
 func pipeOf(s session.Status) pipe {
 	r := s.Record
 	p := pipe{ID: r.Task, View: r.View, Session: r.ID, Agent: r.Agent, Source: r.Source, ClientIP: r.ClientIP, Role: "follower",
-		CanRealtime: r.CanRealtime, Paused: r.Paused, Timeout: r.TimeoutSeconds, CreatedAt: httpapi.Seconds(r.CreatedAt),
-		LastActivity: httpapi.Seconds(s.LastActivity), AgentStatus: r.AgentStatus}
+		CanRealtime: r.CanRealtime, Paused: r.Paused, Timeout: r.TimeoutSeconds, CreatedAt: values.Seconds(r.CreatedAt),
+		LastActivity: values.Seconds(s.LastActivity), AgentStatus: r.AgentStatus}
 	if s.Leads {
 		p.Role = "leader"
 	}

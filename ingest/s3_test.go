@@ -16,8 +16,8 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
-	"github.com/fustor/fustor/internal/store/s3test"
 	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/testkit/s3test"
 )
 
 // TestOnRealServers runs the life of sessions by the clocks of real S3 servers, whose Date has whole seconds.

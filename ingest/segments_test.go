@@ -12,7 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 func TestSegments(t *testing.T) {

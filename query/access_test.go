@@ -3,7 +3,7 @@ package query
 import (
 	"testing"
 
-	"github.com/fustor/fustor/internal/access/accesstest"
+	"github.com/fustor/fustor/testkit/accesstest"
 )
 
 // Every call of the reading side is refused to whoever it is not for.

@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // An ETag is the version, and where the answer shows an entry as suspect the time until which it may do so: "suspect"
@@ -91,7 +92,7 @@ func writeHead(w http.ResponseWriter, m *manifest.Manifest, until int64) {
 // setFreshness says which version an answer is of, and as of when: the time of its newest observation.
 func setFreshness(h http.Header, m *manifest.Manifest) {
 	h.Set("Fustor-Version", strconv.FormatUint(m.Version, 10))
-	h.Set("Fustor-Observed-At", httpapi.Seconds(m.ObservedAt).String())
+	h.Set("Fustor-Observed-At", values.Seconds(m.ObservedAt).String())
 }
 
 // ndjson is the media type of streams: one JSON object a line.

@@ -17,11 +17,11 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/fustor/fustor/internal/event"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 var (

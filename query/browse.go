@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // pageEntries is how many entries a page for people shows.
@@ -75,7 +76,7 @@ func (s *Server) browsePage(w http.ResponseWriter, r *http.Request, key access.R
 	if err := mayRead(key, view); err != nil {
 		return err
 	}
-	path, err := httpapi.CleanPath("/" + r.PathValue("path"))
+	path, err := values.CleanPath("/" + r.PathValue("path"))
 	if err != nil {
 		return httpapi.BadRequest("the path "+err.Error(), "")
 	}
@@ -165,7 +166,7 @@ func summary(n int, more, continued bool) string {
 func frameOf(v *version, r *http.Request, now int64, path, call string) pageFrame {
 	view := v.m.View
 	param := "path=" + url.QueryEscape(path)
-	if _, b64 := httpapi.PathFields(path); b64 != "" {
+	if _, b64 := values.PathFields(path); b64 != "" {
 		param = "path_b64=" + b64
 	}
 	_, err := r.Cookie(keyCookie)

@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // explain turns what reading a view failed with into the answer: a damaged object is named, with what to do about it;
@@ -38,7 +39,7 @@ func errNoView(view string) error {
 }
 
 func errNoPath(path string) error {
-	shown, b64 := httpapi.PathFields(path)
+	shown, b64 := values.PathFields(path)
 	e := &httpapi.Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("there is no %q in this version of the view", shown)}
 	if b64 != "" {
 		e.Extra = map[string]any{"path_b64": b64}
@@ -47,7 +48,7 @@ func errNoPath(path string) error {
 }
 
 func errNotDirectory(path string) error {
-	shown, _ := httpapi.PathFields(path)
+	shown, _ := values.PathFields(path)
 	return httpapi.BadRequest(fmt.Sprintf("%q is not a directory", shown), "only directories have entries; /metadata has this one")
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 // TestHeads: a head is believed for its time, then asked for by its ETag, once for all who wait; Invalidate ends that.

@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // jobState is one on-demand scan, or one command to a session, as readers see it.
@@ -26,30 +27,30 @@ type jobState struct {
 	PathB64   string `json:"path_b64,omitempty"`
 	Recursive bool   `json:"recursive"`
 	// State is queued, running, folding (scanned, and not all of it in the view yet), done or failed.
-	State       string           `json:"state"`
-	Error       string           `json:"error,omitempty"`
-	Files       uint64           `json:"files"`
-	Directories uint64           `json:"directories"`
-	Errors      uint64           `json:"errors"`
-	Session     string           `json:"session_id,omitempty"` // that scans
-	RequestedAt httpapi.Seconds  `json:"requested_at"`
-	StartedAt   *httpapi.Seconds `json:"started_at"`
-	FinishedAt  *httpapi.Seconds `json:"finished_at"`
+	State       string          `json:"state"`
+	Error       string          `json:"error,omitempty"`
+	Files       uint64          `json:"files"`
+	Directories uint64          `json:"directories"`
+	Errors      uint64          `json:"errors"`
+	Session     string          `json:"session_id,omitempty"` // that scans
+	RequestedAt values.Seconds  `json:"requested_at"`
+	StartedAt   *values.Seconds `json:"started_at"`
+	FinishedAt  *values.Seconds `json:"finished_at"`
 }
 
 // stateOf is a job as version m knows it.
 func stateOf(j *job.Job, m *manifest.Manifest) jobState {
 	s := jobState{
 		ID: j.ID, View: j.View, Recursive: j.Recursive, State: string(j.State), Error: j.Error, Files: j.Files,
-		Directories: j.Directories, Errors: j.Errors, Session: j.Runner, RequestedAt: httpapi.Seconds(j.RequestedAt),
+		Directories: j.Directories, Errors: j.Errors, Session: j.Runner, RequestedAt: values.Seconds(j.RequestedAt),
 		Command: cmp.Or(j.Kind, job.Scan), Target: j.Target, By: j.By, Note: j.Note,
 	}
-	s.Path, s.PathB64 = httpapi.PathFields(string(j.Path))
-	at := func(ns int64) *httpapi.Seconds {
+	s.Path, s.PathB64 = values.PathFields(string(j.Path))
+	at := func(ns int64) *values.Seconds {
 		if ns == 0 {
 			return nil
 		}
-		t := httpapi.Seconds(ns)
+		t := values.Seconds(ns)
 		return &t
 	}
 	s.StartedAt, s.FinishedAt = at(j.StartedAt), at(j.FinishedAt)

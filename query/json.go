@@ -6,7 +6,7 @@ import (
 )
 
 // appendString appends s as a JSON string. Bytes that are not UTF-8 come out as one U+FFFD for each run of them, as
-// httpapi.PathFields has it; the exact bytes stand in the field's base64url twin.
+// values.PathFields has it; the exact bytes stand in the field's base64url twin.
 func appendString(b []byte, s string) []byte {
 	return append(appendText(append(b, '"'), s), '"')
 }
@@ -59,7 +59,7 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// appendSeconds appends ns since 1970 as Unix seconds, an exact decimal number as httpapi.Seconds has it, without its
+// appendSeconds appends ns since 1970 as Unix seconds, an exact decimal number as values.Seconds has it, without its
 // allocations: 1700001234500000000 is 1700001234.5.
 func appendSeconds(b []byte, ns int64) []byte {
 	magnitude := uint64(ns)

@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // TestAppendString: any bytes come out as JSON that reads as the same text, or as PathFields shows them.
@@ -19,7 +19,7 @@ func TestAppendString(t *testing.T) {
 		if err := json.Unmarshal(appendString(nil, s), &got); err != nil {
 			t.Fatal(err)
 		}
-		if want, _ := httpapi.PathFields(s); got != want {
+		if want, _ := values.PathFields(s); got != want {
 			t.Fatalf("%q, not %q", got, want)
 		}
 		if out := string(appendString(nil, s)); strings.ContainsFunc(out, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -28,10 +28,10 @@ func TestAppendString(t *testing.T) {
 	})
 }
 
-// TestAppendSeconds: as httpapi.Seconds.
+// TestAppendSeconds: as values.Seconds.
 func TestAppendSeconds(t *testing.T) {
 	for _, ns := range []int64{0, 1, -1, 1e9, -1e9, 1500000000, math.MaxInt64, math.MinInt64, 1700001234500000000} {
-		if got, want := string(appendSeconds(nil, ns)), httpapi.Seconds(ns).String(); got != want {
+		if got, want := string(appendSeconds(nil, ns)), values.Seconds(ns).String(); got != want {
 			t.Errorf("%d: %s, not %s", ns, got, want)
 		}
 	}

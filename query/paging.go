@@ -8,6 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Pages. A page ends after limit entries if there is one more; where it ends is a position, which goes into a cursor
@@ -128,7 +129,7 @@ func (a *body) finish(v *version, path, next string) []byte {
 	a.b = strconv.AppendUint(a.b, v.m.Version, 10)
 	a.b = append(a.b, `,"path":`...)
 	a.b = appendString(a.b, path)
-	if shown, b64 := httpapi.PathFields(path); shown != path {
+	if shown, b64 := values.PathFields(path); shown != path {
 		a.b = append(append(append(a.b, `,"path_b64":"`...), b64...), '"')
 	}
 	if next != "" {

@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/report"
 )
 
@@ -98,14 +99,14 @@ type reportAnswer struct {
 	PathB64 string `json:"path_b64,omitempty"`
 	Version uint64 `json:"version"`
 	// Since is, of growth, the earlier version, and when the two were published.
-	Since   uint64           `json:"since_version,omitempty"`
-	SinceAt *httpapi.Seconds `json:"since,omitempty"`
-	At      *httpapi.Seconds `json:"until,omitempty"`
+	Since   uint64          `json:"since_version,omitempty"`
+	SinceAt *values.Seconds `json:"since,omitempty"`
+	At      *values.Seconds `json:"until,omitempty"`
 	// AsOf is what ages count from: the file server's time when the version was observed.
-	AsOf    *httpapi.Seconds `json:"as_of,omitempty"`
-	Count   int              `json:"count"`
-	More    int              `json:"more,omitempty"` // entries beyond the limit
-	Entries []any            `json:"entries"`
+	AsOf    *values.Seconds `json:"as_of,omitempty"`
+	Count   int             `json:"count"`
+	More    int             `json:"more,omitempty"` // entries beyond the limit
+	Entries []any           `json:"entries"`
 }
 
 // answerReport looks up what is asked and answers entries as JSON or NDJSON.
@@ -119,7 +120,7 @@ func (s *Server) answerReport(w http.ResponseWriter, r *http.Request, v *version
 		return err
 	}
 	a := &reportAnswer{View: v.m.View, Version: v.m.Version, Entries: []any{}}
-	a.Path, a.PathB64 = httpapi.PathFields(path)
+	a.Path, a.PathB64 = values.PathFields(path)
 	if err := produce(r.Context(), scope, a); err != nil {
 		return v.fail(err)
 	}
@@ -228,7 +229,7 @@ func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view st
 			list, err = scope.AccessedAges(ctx, now)
 		}
 		if of != "size" {
-			at := httpapi.Seconds(now)
+			at := values.Seconds(now)
 			a.AsOf = &at
 		}
 		for _, b := range list {
@@ -251,7 +252,7 @@ type pathEntry struct {
 }
 
 func pathEntryOf(path string) (e pathEntry) {
-	e.Path, e.PathB64 = httpapi.PathFields(path)
+	e.Path, e.PathB64 = values.PathFields(path)
 	return e
 }
 
@@ -322,7 +323,7 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 		return err
 	}
 	return s.answerReport(w, r, now, path, limit, func(ctx context.Context, _ report.Scope, a *reportAnswer) error {
-		before, after := httpapi.Seconds(old.m.FoldedAt), httpapi.Seconds(now.m.FoldedAt)
+		before, after := values.Seconds(old.m.FoldedAt), values.Seconds(now.m.FoldedAt)
 		a.Since, a.SinceAt, a.At = old.m.Version, &before, &after
 		list, err := report.GrowthOf(ctx, old.view, now.view, path, depth, limit)
 		for _, g := range list {
@@ -344,7 +345,7 @@ func (s *Server) earlier(ctx context.Context, now *version, text string) (*versi
 	case isNumber:
 		m, err = manifest.At(ctx, s.store, now.m, number)
 	default:
-		at, wrong := httpapi.ParseTime(text, time.Unix(0, s.clock.nowNs()))
+		at, wrong := values.ParseTime(text, time.Unix(0, s.clock.nowNs()))
 		if wrong != nil {
 			return nil, httpapi.BadRequest(`parameter "since" is no version and no time`,
 				"a version's number, 0 for the oldest that is kept, or a time: 7d, 2026-01-31, RFC 3339, Unix seconds with a point")
@@ -373,9 +374,9 @@ func (s *Server) earlier(ctx context.Context, now *version, text string) (*versi
 }
 
 type versionEntry struct {
-	Version     uint64          `json:"version"`
-	PublishedAt httpapi.Seconds `json:"published_at"`
-	Current     bool            `json:"current"`
+	Version     uint64         `json:"version"`
+	PublishedAt values.Seconds `json:"published_at"`
+	Current     bool           `json:"current"`
 }
 
 // listVersions answers the versions that are kept, the newest first.
@@ -409,7 +410,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	}{View: view, Versions: []versionEntry{}}
 	for i := len(list) - 1; i >= 0; i-- {
 		if e := list[i]; e.Version <= last {
-			a.Versions = append(a.Versions, versionEntry{e.Version, httpapi.Seconds(e.At.UnixNano()), e.Version == v.m.Version})
+			a.Versions = append(a.Versions, versionEntry{e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.m.Version})
 		}
 	}
 	a.Count = len(a.Versions)

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // reportCalls are the reports as people ask for them.

@@ -9,11 +9,11 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // TestColdReadsAreThreeRounds is the promise about a cold stat, list or du: at most three reads that wait for each other,

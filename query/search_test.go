@@ -21,6 +21,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // searchTree is a tree whose names have something to be found by, in any case and in bytes that are no characters.
@@ -84,7 +85,7 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 	for _, filter := range [][]string{
 		{"type", []string{"f", "d", "l,o"}[rng.IntN(3)]}, {"owner", strconv.Itoa(int(r.UID))}, {"owner", "7"},
 		{"min_size", strconv.FormatInt(r.Size, 10)}, {"max_size", strconv.FormatInt(r.Size, 10)},
-		{"newer_than", httpapi.Seconds(r.MtimeNs - 1).String()}, {"older_than", httpapi.Seconds(r.MtimeNs + 1).String()},
+		{"newer_than", values.Seconds(r.MtimeNs - 1).String()}, {"older_than", values.Seconds(r.MtimeNs + 1).String()},
 	} {
 		if !given[filter[0]] && rng.IntN(10) == 0 { // sometimes several
 			given[filter[0]] = true

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 // searchClasses are the kinds of searches that cost differently. Rare ones look for a name of the view: one made of words

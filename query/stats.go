@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // statsAnswer is the answer of /stats. Counts and sums are of the path and everything below it.
@@ -23,8 +24,8 @@ type statsAnswer struct {
 	Others      int64  `json:"total_others"`
 	Bytes       int64  `json:"total_size"`
 
-	LatestMtime   *httpapi.Seconds `json:"latest_mtime"`
-	LatestMtimeNs *int64           `json:"latest_mtime_ns"`
+	LatestMtime   *values.Seconds `json:"latest_mtime"`
+	LatestMtimeNs *int64          `json:"latest_mtime_ns"`
 
 	// LatencyMs is from the newest observation of the version to its publication; a merge, which observes nothing,
 	// makes it an upper bound. StalenessSeconds is from that observation to now.
@@ -34,29 +35,29 @@ type statsAnswer struct {
 	HasBlindSpot     bool    `json:"has_blind_spot"`
 	Suspects         int64   `json:"suspect_file_count"`
 
-	LogicalNow          httpapi.Seconds  `json:"logical_now"` // the file server's time now
-	LastAuditFinishedAt *httpapi.Seconds `json:"last_audit_finished_at"`
-	Audits              uint64           `json:"audit_cycle_count"`
-	IsAuditing          bool             `json:"is_auditing"`
-	ScanErrorCount      uint64           `json:"scan_error_count"`
-	ScanErrors          []scanError      `json:"scan_errors"`
+	LogicalNow          values.Seconds  `json:"logical_now"` // the file server's time now
+	LastAuditFinishedAt *values.Seconds `json:"last_audit_finished_at"`
+	Audits              uint64          `json:"audit_cycle_count"`
+	IsAuditing          bool            `json:"is_auditing"`
+	ScanErrorCount      uint64          `json:"scan_error_count"`
+	ScanErrors          []scanError     `json:"scan_errors"`
 
 	// HasLeader says that an agent leads the view at present: without one, what changes is not found by audits.
 	HasLeader bool `json:"has_leader"`
 
-	Version      uint64          `json:"version"`
-	FoldedAt     httpapi.Seconds `json:"folded_at"`
-	FoldedAtNs   int64           `json:"folded_at_ns"`
-	ObservedAt   httpapi.Seconds `json:"observed_at"`
-	ObservedAtNs int64           `json:"observed_at_ns"`
+	Version      uint64         `json:"version"`
+	FoldedAt     values.Seconds `json:"folded_at"`
+	FoldedAtNs   int64          `json:"folded_at_ns"`
+	ObservedAt   values.Seconds `json:"observed_at"`
+	ObservedAtNs int64          `json:"observed_at_ns"`
 }
 
 // scanError is a directory that a scan could not read; what the view knew of it stands.
 type scanError struct {
-	Path       string          `json:"path"`
-	PathB64    string          `json:"path_b64,omitempty"`
-	Message    string          `json:"message"`
-	ObservedAt httpapi.Seconds `json:"observed_at"`
+	Path       string         `json:"path"`
+	PathB64    string         `json:"path_b64,omitempty"`
+	Message    string         `json:"message"`
+	ObservedAt values.Seconds `json:"observed_at"`
 }
 
 func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) error {
@@ -115,23 +116,23 @@ func statsOf(m *manifest.Manifest, row *evidence.Row, now int64) *statsAnswer {
 		View: m.View, Items: sums.Files + sums.Directories + sums.Others,
 		Files: sums.Files, Directories: sums.Directories, Others: sums.Others, Bytes: sums.Bytes,
 		LatencyMs: float64(max(0, m.FoldedAt-m.ObservedAt)/1e3) / 1e3, StalenessSeconds: float64(max(0, now-m.ObservedAt)/1e6) / 1e3,
-		LogicalNow: httpapi.Seconds(now - m.Clock.Skew()), Audits: m.Scan.Audits,
+		LogicalNow: values.Seconds(now - m.Clock.Skew()), Audits: m.Scan.Audits,
 		IsAuditing: m.Scan.AuditStartedAt > m.Scan.AuditFinishedAt, ScanErrorCount: m.Scan.ErrorCount, ScanErrors: []scanError{},
-		Version: m.Version, FoldedAt: httpapi.Seconds(m.FoldedAt), FoldedAtNs: m.FoldedAt,
-		ObservedAt: httpapi.Seconds(m.ObservedAt), ObservedAtNs: m.ObservedAt,
+		Version: m.Version, FoldedAt: values.Seconds(m.FoldedAt), FoldedAtNs: m.FoldedAt,
+		ObservedAt: values.Seconds(m.ObservedAt), ObservedAtNs: m.ObservedAt,
 	}
-	a.Path, a.PathB64 = httpapi.PathFields(row.Path())
+	a.Path, a.PathB64 = values.PathFields(row.Path())
 	if ns := sums.LatestMtimeNs; ns != evidence.NoMtime {
-		latest := httpapi.Seconds(ns)
+		latest := values.Seconds(ns)
 		a.LatestMtime, a.LatestMtimeNs = &latest, &ns
 	}
 	if m.Scan.AuditFinishedAt != 0 {
-		at := httpapi.Seconds(m.Scan.AuditFinishedAt)
+		at := values.Seconds(m.Scan.AuditFinishedAt)
 		a.LastAuditFinishedAt = &at
 	}
 	for _, e := range m.Scan.Errors {
-		shown := scanError{Message: e.Message, ObservedAt: httpapi.Seconds(e.ObservedAt)}
-		shown.Path, shown.PathB64 = httpapi.PathFields(string(e.Path))
+		shown := scanError{Message: e.Message, ObservedAt: values.Seconds(e.ObservedAt)}
+		shown.Path, shown.PathB64 = values.PathFields(string(e.Path))
 		a.ScanErrors = append(a.ScanErrors, shown)
 	}
 	return a

@@ -23,8 +23,8 @@ import (
 	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
-	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Config is what an agent does.
@@ -315,7 +315,7 @@ func (l *loader) pipe(name string, n ast.Node) []Pipe {
 			if l.scalar(n, &text); text == "" {
 				return
 			}
-			size, err := httpapi.ParseSize(text)
+			size, err := values.ParseSize(text)
 			if err != nil {
 				l.problem(n, "%q is not a size: write bytes, or a number with K, M, G or T", text)
 			}

@@ -3,7 +3,7 @@
 // Paths are those of events: relative to the root, with a leading slash. On Linux every look goes through directory
 // descriptors and never follows a symbolic link below the root, so paths of any depth work and a directory that is
 // swapped for a link leads nowhere. Elsewhere package os does the looking. Nothing here opens a file or writes.
-// System is the seam at which internal/sim puts a simulated tree in the place of the real one. agent/scan and
+// System is the seam at which testkit/sim puts a simulated tree in the place of the real one. agent/scan and
 // agent/watch are the callers.
 package tree
 

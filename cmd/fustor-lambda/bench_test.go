@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
-	"github.com/fustor/fustor/internal/lambdatest"
 	"github.com/fustor/fustor/internal/store/doctor"
 	"github.com/fustor/fustor/internal/store/open"
-	"github.com/fustor/fustor/internal/store/s3test"
+	"github.com/fustor/fustor/testkit/lambdatest"
+	"github.com/fustor/fustor/testkit/s3test"
 )
 
 // BenchmarkColdStart measures how a function begins, on MinIO: from the start of its process to the first question for an

@@ -14,13 +14,13 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/compactor"
-	"github.com/fustor/fustor/internal/lambdatest"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/lambdatest"
 )
 
 const ours = "fustor-data" // the bucket's name in messages

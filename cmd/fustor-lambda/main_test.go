@@ -16,8 +16,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"github.com/fustor/fustor/internal/lambdatest"
-	"github.com/fustor/fustor/internal/store/s3test"
+	"github.com/fustor/fustor/testkit/lambdatest"
+	"github.com/fustor/fustor/testkit/s3test"
 )
 
 // bootstrap is the binary under test, built once; scratch is a directory that all tests share.

@@ -20,9 +20,9 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
-	"github.com/fustor/fustor/internal/lambdatest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/query"
+	"github.com/fustor/fustor/testkit/lambdatest"
 )
 
 const (

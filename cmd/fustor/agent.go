@@ -18,7 +18,7 @@ import (
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/send"
-	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // agentGroup is the agent and what goes with it. `fustor agent DIR` runs one.
@@ -206,7 +206,7 @@ type spoolSize int64
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *spoolSize) UnmarshalText(text []byte) error {
-	bytes, err := httpapi.ParseSize(string(text))
+	bytes, err := values.ParseSize(string(text))
 	*s = spoolSize(bytes)
 	return err
 }

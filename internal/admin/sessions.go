@@ -3,23 +3,23 @@ package admin
 import (
 	"context"
 
-	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Session is one of a view's sessions.
 type Session struct {
-	ID           string           `json:"session_id"`
-	Task         string           `json:"task_id"`
-	Agent        string           `json:"agent_id"`
-	Source       string           `json:"source_uri"`
-	ClientIP     string           `json:"client_ip"`
-	Role         string           `json:"role"`  // leader, follower
-	State        string           `json:"state"` // live, ended, lost (timed out, and nobody has noticed yet)
-	EndedReason  string           `json:"ended_reason,omitempty"`
-	CreatedAt    httpapi.Seconds  `json:"created_at"`
-	LastActivity *httpapi.Seconds `json:"last_activity"`
-	Timeout      float64          `json:"session_timeout_seconds"`
+	ID           string          `json:"session_id"`
+	Task         string          `json:"task_id"`
+	Agent        string          `json:"agent_id"`
+	Source       string          `json:"source_uri"`
+	ClientIP     string          `json:"client_ip"`
+	Role         string          `json:"role"`  // leader, follower
+	State        string          `json:"state"` // live, ended, lost (timed out, and nobody has noticed yet)
+	EndedReason  string          `json:"ended_reason,omitempty"`
+	CreatedAt    values.Seconds  `json:"created_at"`
+	LastActivity *values.Seconds `json:"last_activity"`
+	Timeout      float64         `json:"session_timeout_seconds"`
 }
 
 // Sessions are a view's, the oldest first, those included that ended and are not forgotten yet.
@@ -35,7 +35,7 @@ func (a *Admin) Sessions(ctx context.Context, view string) ([]Session, error) {
 	for _, s := range overview.Sessions {
 		r := s.Record
 		out := Session{ID: r.ID, Task: r.Task, Agent: r.Agent, Source: r.Source, ClientIP: r.ClientIP, Role: "follower", State: "lost",
-			EndedReason: r.EndedReason, CreatedAt: httpapi.Seconds(r.CreatedAt), Timeout: r.TimeoutSeconds}
+			EndedReason: r.EndedReason, CreatedAt: values.Seconds(r.CreatedAt), Timeout: r.TimeoutSeconds}
 		if s.Leads {
 			out.Role = "leader"
 		}
@@ -46,7 +46,7 @@ func (a *Admin) Sessions(ctx context.Context, view string) ([]Session, error) {
 			out.State = "ended"
 		}
 		if s.LastActivity > 0 {
-			at := httpapi.Seconds(s.LastActivity)
+			at := values.Seconds(s.LastActivity)
 			out.LastActivity = &at
 		}
 		sessions = append(sessions, out)

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // History is what a view's versions are made of, and what it takes in the store.
@@ -32,7 +32,7 @@ type Version struct {
 	Key      string                       `json:"key"`
 	Epoch    string                       `json:"epoch"`
 	Reason   string                       `json:"reason"`
-	FoldedAt httpapi.Seconds              `json:"folded_at"`
+	FoldedAt values.Seconds               `json:"folded_at"`
 	Ready    bool                         `json:"ready"`
 	Base     Usage                        `json:"base"`
 	Deltas   Usage                        `json:"deltas"`
@@ -94,7 +94,7 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*History, 
 }
 
 func versionOf(m *manifest.Manifest) Version {
-	v := Version{Version: m.Version, Key: m.Key(), Epoch: m.Epoch, Reason: m.Reason, FoldedAt: httpapi.Seconds(m.FoldedAt), Ready: m.Ready(),
+	v := Version{Version: m.Version, Key: m.Key(), Epoch: m.Epoch, Reason: m.Reason, FoldedAt: values.Seconds(m.FoldedAt), Ready: m.Ready(),
 		Rows: m.Rows(), Files: m.Totals.Files, Dirs: m.Totals.Directories, Term: m.Term, Sessions: m.Sessions, Counted: m.Counted}
 	for _, l := range m.Base {
 		v.Base.add(l.Bytes)

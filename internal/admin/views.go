@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
-	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -29,7 +29,7 @@ type View struct {
 	Version    uint64            `json:"version"` // 0: none yet
 	Epoch      string            `json:"epoch"`
 	Ready      bool              `json:"ready"`
-	FoldedAt   *httpapi.Seconds  `json:"folded_at"`
+	FoldedAt   *values.Seconds   `json:"folded_at"`
 	Files      int64             `json:"files"`
 	Dirs       int64             `json:"directories"`
 	Bytes      int64             `json:"bytes"`
@@ -114,7 +114,7 @@ func (a *Admin) view(ctx context.Context, view string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	folded := httpapi.Seconds(m.FoldedAt)
+	folded := values.Seconds(m.FoldedAt)
 	v.Version, v.Ready, v.FoldedAt = m.Version, m.Ready(), &folded
 	v.Files, v.Dirs, v.Bytes = m.Totals.Files, m.Totals.Directories, m.Totals.Bytes
 	return v, nil

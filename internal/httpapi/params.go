@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -9,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Params reads the query string strictly. Ask for every parameter that the call knows, then ask Err: it is the first
@@ -88,15 +89,13 @@ func (p *Params) String(name, absent string) string {
 	switch {
 	case !given:
 		return absent
-	case len(s) > maxText:
-		p.fail(name, fmt.Sprintf("is longer than %d bytes", maxText), "")
+	case len(s) > values.MaxText:
+		p.fail(name, fmt.Sprintf("is longer than %d bytes", values.MaxText), "")
 	case strings.IndexByte(s, 0) >= 0:
 		p.fail(name, "contains a NUL byte", "")
 	}
 	return s
 }
-
-const maxText = 64 << 10
 
 // Enum reads one of the allowed words.
 func (p *Params) Enum(name, absent string, allowed ...string) string {
@@ -146,9 +145,9 @@ func (p *Params) Time(name string, now time.Time) (ns int64, given bool) {
 	if !given {
 		return 0, false
 	}
-	ns, err := ParseTime(s, now)
+	ns, err := values.ParseTime(s, now)
 	if err != nil {
-		p.fail(name, "is not a time", timeForms)
+		p.fail(name, "is not a time", values.TimeForms)
 	}
 	return ns, true
 }
@@ -159,9 +158,9 @@ func (p *Params) Size(name string) (bytes int64, given bool) {
 	if !given {
 		return 0, false
 	}
-	bytes, err := ParseSize(s)
+	bytes, err := values.ParseSize(s)
 	if err != nil {
-		p.fail(name, "is not a size", sizeForms)
+		p.fail(name, "is not a size", values.SizeForms)
 	}
 	return bytes, true
 }
@@ -179,7 +178,7 @@ func (p *Params) PathNamed(name, absent string) string {
 		p.fail(name, "is given together with its twin "+name+"_b64", "give one of them")
 		return absent
 	case isCoded:
-		raw, err := DecodeB64(coded)
+		raw, err := values.DecodeB64(coded)
 		if err != nil {
 			p.fail(name+"_b64", "is not base64url", "the URL-safe alphabet of RFC 4648, with or without =")
 			return absent
@@ -189,16 +188,10 @@ func (p *Params) PathNamed(name, absent string) string {
 	case !isPlain:
 		return absent
 	}
-	clean, err := CleanPath(plain)
+	clean, err := values.CleanPath(plain)
 	if err != nil {
 		p.fail(name, err.Error(), `a path from the view's root, such as "/" or "/a/b"`)
 		return absent
 	}
 	return clean
-}
-
-// DecodeB64 reads base64url with or without padding.
-func DecodeB64(s string) (string, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimRight(s, "="))
-	return string(raw), err
 }

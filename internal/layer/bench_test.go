@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // partition is how many rows the benchmarks' base partitions have.

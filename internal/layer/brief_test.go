@@ -8,7 +8,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // Brief is Row without what it does not promise.

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 func treeLayer(t testing.TB, st store.Store, rows int, o WriterOptions) (Info, []evidence.Row) {

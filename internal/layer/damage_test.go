@@ -11,9 +11,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // readAll reads a layer whole, or says why it cannot be read.

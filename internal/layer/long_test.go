@@ -8,7 +8,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // TestLongGroupsAreHalved: names, sizes and times of nothing but chance do not make a cold list read more than its budget,

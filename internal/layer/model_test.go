@@ -11,10 +11,10 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 const testView = "research"

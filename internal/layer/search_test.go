@@ -13,8 +13,8 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // names that try what lower case, characters and bytes are.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/internal/gentree"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // BenchmarkSearchIndex measures what the search index of a partition costs, beside all that writing it takes: in seconds

@@ -14,9 +14,9 @@ import (
 
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
-	"github.com/fustor/fustor/internal/session/sessiontest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/sessiontest"
 )
 
 const view = "research"

@@ -13,7 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/fustor/fustor/internal/session"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 // leaseState is what the lease is, as the model has it.

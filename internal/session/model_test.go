@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fustor/fustor/internal/session"
-	"github.com/fustor/fustor/internal/store/fault"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 // TestLeaseLaws plays random histories of sessions on several processes, one step at a time, against what a session

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/store/fault"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/fault"
 )
 
 func openLocal(t *testing.T) *local.Store {

@@ -12,10 +12,10 @@ import (
 
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
-	"github.com/fustor/fustor/internal/store/fault"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/internal/store/open"
-	"github.com/fustor/fustor/internal/store/s3test"
+	"github.com/fustor/fustor/testkit/fault"
+	"github.com/fustor/fustor/testkit/s3test"
 )
 
 func openLocal(t *testing.T) store.Store {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
-	"github.com/fustor/fustor/internal/store/s3test"
+	"github.com/fustor/fustor/testkit/s3test"
 )
 
 func openURL(t *testing.T, url string) store.Store {

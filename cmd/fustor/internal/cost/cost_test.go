@@ -16,10 +16,10 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
-	"github.com/fustor/fustor/internal/session/sessiontest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/query"
+	"github.com/fustor/fustor/testkit/sessiontest"
 )
 
 // deployment is the parts on a store that counts, with a clock that is turned by hand.

@@ -17,8 +17,8 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
-	"github.com/fustor/fustor/internal/sim"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/sim"
 )
 
 // idle is real agents, which nothing changes under, with the parts as functions have them: ingest answers at once, and the

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Size is a number of bytes as users write it; the words are those of the API: 512, 10M, 1.5GiB.
@@ -13,7 +13,7 @@ type Size struct{ Bytes int64 }
 
 // UnmarshalText reads a size.
 func (s *Size) UnmarshalText(text []byte) error {
-	bytes, err := httpapi.ParseSize(string(text))
+	bytes, err := values.ParseSize(string(text))
 	if err != nil {
 		return fmt.Errorf("%q is not a size: write bytes, or a number with k, M, G, T or P (powers of 1024)", text)
 	}
@@ -38,7 +38,7 @@ func ParseTime(word string, now time.Time) (Time, error) {
 			return Time{t.UnixNano()}, nil
 		}
 	}
-	ns, err := httpapi.ParseTime(strings.TrimPrefix(word, "@"), now)
+	ns, err := values.ParseTime(strings.TrimPrefix(word, "@"), now)
 	if err != nil {
 		return Time{}, fmt.Errorf("%q is not a time: write an age (90s, 30m, 2h, 7d, 2w), 2024-05-01, 2024-05-01T12:00:00Z or @unix-seconds", word)
 	}

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package lambdatest
+
+func peak([]byte) int64 { return 0 }
