@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/cputime"
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
@@ -134,12 +135,12 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 
 		var folding, merging time.Duration
 		for more := true; more; {
-			began := cpuTime()
+			began := cputime.Used()
 			folded := h.fold()
-			folding += cpuTime() - began
-			began = cpuTime()
+			folding += cputime.Used() - began
+			began = cputime.Used()
 			merged := h.merge()
-			merging += cpuTime() - began
+			merging += cputime.Used() - began
 			more = folded > 0 || merged
 		}
 		b.ReportMetric(float64(rows)/folding.Seconds(), "listed/cpu-s")
@@ -156,14 +157,14 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		resetResident()
 		b.StartTimer()
 
-		began := cpuTime()
+		began := cputime.Used()
 		for h.fold() > 0 {
 		}
-		b.ReportMetric(float64(events)/(cpuTime()-began).Seconds(), "events/cpu-s")
-		began = cpuTime()
+		b.ReportMetric(float64(events)/(cputime.Used()-began).Seconds(), "events/cpu-s")
+		began = cputime.Used()
 		merged := h.head().Rows()
 		h.toBase()
-		b.ReportMetric(float64(merged)/(cpuTime()-began).Seconds(), "merged-rows/cpu-s")
+		b.ReportMetric(float64(merged)/(cputime.Used()-began).Seconds(), "merged-rows/cpu-s")
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-changes")
 		b.ReportMetric(bytesPerRow(h), "B/row-changed")
 	}
@@ -317,9 +318,9 @@ func BenchmarkFoldRename(b *testing.B) {
 		runtime.GC()
 		resetResident()
 		b.StartTimer()
-		began := cpuTime()
+		began := cputime.Used()
 		h.fold()
-		b.ReportMetric(float64(rows)/(cpuTime()-began).Seconds(), "rows/cpu-s")
+		b.ReportMetric(float64(rows)/(cputime.Used()-began).Seconds(), "rows/cpu-s")
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB")
 		b.ReportMetric(float64(counted.Counts().BytesOut)/(1<<20), "MiB-written")
 		if got := h.head().Totals; got.Directories != 1 {

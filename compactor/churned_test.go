@@ -9,6 +9,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/testkit/cputime"
 )
 
 // churned is a directory in which many files came and went within the hour, and a few stayed.
@@ -145,9 +146,9 @@ func BenchmarkFoldListingsOfChurn(b *testing.B) {
 				var took time.Duration
 				b.StartTimer()
 				for range 12 {
-					began := cpuTime()
+					began := cputime.Used()
 					c.more(each)
-					one := cpuTime() - began
+					one := cputime.Used() - began
 					r, size := c.written()
 					took, rows, bytes, n = took+one, rows+r, bytes+size, n+1
 					b.StopTimer()

@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/cputime"
 )
 
 // benchDirectories is how many directories there are: FUSTOR_BENCH_DIRS, or 100,000.
@@ -97,12 +96,6 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func processorTime() time.Duration {
-	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkCover watches a tree: the memory that it takes, of the kernel (unreclaimable slab of the whole host, so other
 // work disturbs it) and of this process, and the processor's time. A second walk without watches is the scan's own share.
 func BenchmarkCover(b *testing.B) {
@@ -115,9 +108,9 @@ func BenchmarkCover(b *testing.B) {
 			for b.Loop() {
 				beforeHeap, beforeSlab := heapInUse(), slab()
 				w := benchWatcher(b, root, method)
-				began := processorTime()
+				began := cputime.Used()
 				coverBench(b, w)
-				cpu += (processorTime() - began).Seconds()
+				cpu += (cputime.Used() - began).Seconds()
 				heap += float64(heapInUse() - beforeHeap)
 				kernel += float64(slab() - beforeSlab)
 				if s := w.Status(); s.Unwatched > 0 {
@@ -170,7 +163,7 @@ func BenchmarkNotices(b *testing.B) {
 				dir = elsewhere
 			}
 			files, began := 0, time.Now()
-			cpu := processorTime()
+			cpu := cputime.Used()
 			for b.Loop() {
 				f, err := os.Create(filepath.Join(dir, strconv.Itoa(files%50_000)))
 				if err != nil {
@@ -185,7 +178,7 @@ func BenchmarkNotices(b *testing.B) {
 			b.ReportMetric(float64(files)/took.Seconds(), "files/s")
 			b.ReportMetric(float64(got)/took.Seconds(), "notices/s")
 			b.ReportMetric(float64(lost), "overflows")
-			b.ReportMetric((processorTime()-cpu).Seconds()/float64(files)*1e6, "cpu-µs/file")
+			b.ReportMetric((cputime.Used()-cpu).Seconds()/float64(files)*1e6, "cpu-µs/file")
 		})
 	}
 }
@@ -199,11 +192,11 @@ func BenchmarkIdle(b *testing.B) {
 			done := make(chan error, 1)
 			ctx, stop := context.WithCancel(b.Context())
 			go func() { done <- w.Run(ctx) }()
-			began, cpu := time.Now(), processorTime()
+			began, cpu := time.Now(), cputime.Used()
 			for b.Loop() {
 				<-time.After(time.Second)
 			}
-			b.ReportMetric((processorTime()-cpu).Seconds()/time.Since(began).Seconds()*100, "cpu-%")
+			b.ReportMetric((cputime.Used()-cpu).Seconds()/time.Since(began).Seconds()*100, "cpu-%")
 			stop()
 			<-done
 		})

@@ -23,6 +23,8 @@ import (
 	"github.com/fustor/fustor/cmd/internal/parts"
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
 	"github.com/fustor/fustor/query"
 )
@@ -91,12 +93,18 @@ func begin(ctx context.Context, getenv func(string) string, log *slog.Logger) (f
 	return nil, part, fmt.Errorf("there is no part %q: set the function's handler, or FUSTOR_PART, to ingest, query or compactor", part)
 }
 
-func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, error) {
+// storeAndKeys opens the store and reads API keys from it.
+func storeAndKeys(ctx context.Context, url string) (store.Store, *access.Authenticator, error) {
 	st, err := parts.OpenForReading(ctx, url)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	keys, err := parts.Keys(st, "")
+	return st, keys, err
+}
+
+func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, error) {
+	st, keys, err := storeAndKeys(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +118,7 @@ func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, e
 }
 
 func beginQuery(ctx context.Context, url string, mem int64, log *slog.Logger) (function, error) {
-	st, err := parts.OpenForReading(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := parts.Keys(st, "")
+	st, keys, err := storeAndKeys(ctx, url)
 	if err != nil {
 		return nil, err
 	}

@@ -203,16 +203,13 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	for c.Wait && !j.Ended() {
-		if a.out().Terminal {
-			fmt.Fprintf(a.stderr, "\r\x1b[K%s: %s files, %s directories", j.State, show.Count(j.Files), show.Count(j.Directories))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-		if j, err = server.Job(ctx, j.ID); err != nil {
+	if c.Wait {
+		j, err = awaitJob(ctx, server, j, func(j *client.Job) {
+			if a.out().Terminal {
+				fmt.Fprintf(a.stderr, "\r\x1b[K%s: %s files, %s directories", j.State, show.Count(j.Files), show.Count(j.Directories))
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -252,4 +249,21 @@ func age(seconds float64) string {
 		return fmt.Sprintf("%d h", d/time.Hour)
 	}
 	return fmt.Sprintf("%d d", d/(24*time.Hour))
+}
+
+// awaitJob asks for a job four times a second until it has ended, and shows each answer but the last.
+func awaitJob(ctx context.Context, server *client.Client, j *client.Job, progress func(*client.Job)) (*client.Job, error) {
+	for !j.Ended() {
+		progress(j)
+		select {
+		case <-ctx.Done():
+			return j, ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+		var err error
+		if j, err = server.Job(ctx, j.ID); err != nil {
+			return j, err
+		}
+	}
+	return j, nil
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
@@ -114,13 +113,8 @@ func (f *commandFlags) run(ctx context.Context, a *app, order client.Order, done
 	if err != nil {
 		return commandFailure(err)
 	}
-	for f.Wait && !j.Ended() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-		if j, err = server.Job(ctx, j.ID); err != nil {
+	if f.Wait {
+		if j, err = awaitJob(ctx, server, j, func(*client.Job) {}); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/nobody"
 )
 
 // wantFailure checks what a user would see.
@@ -41,7 +42,7 @@ func TestCheckDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	asNobody(t, func() { err = checkDir(closed) })
+	nobody.Call(t, func() { err = checkDir(closed) })
 	wantFailure(t, err, exitFailure, "permission denied", "as a user who may")
 }
 

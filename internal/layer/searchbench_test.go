@@ -3,10 +3,10 @@
 package layer
 
 import (
-	"syscall"
 	"testing"
 
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/testkit/cputime"
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
@@ -19,7 +19,7 @@ func BenchmarkSearchIndex(b *testing.B) {
 	}
 	var index, pages, all, pageBytes float64
 	for b.Loop() {
-		began := cpuSeconds(b)
+		began := cputime.Used().Seconds()
 		w := NewWriter(WriterOptions{ID: id(1)})
 		for i := range rows {
 			if err := w.Append(&rows[i]); err != nil {
@@ -29,20 +29,20 @@ func BenchmarkSearchIndex(b *testing.B) {
 		if _, err := w.Finish(); err != nil {
 			b.Fatal(err)
 		}
-		all += cpuSeconds(b) - began
+		all += cputime.Used().Seconds() - began
 		names, offsets := []byte(nil), []uint32{0}
 		for i := range rows {
 			names = append(names, rows[i].Name...)
 			offsets = append(offsets, uint32(len(names)))
 		}
-		began = cpuSeconds(b)
+		began = cputime.Used().Seconds()
 		var columns []*gramSet
 		for i := 0; i < len(rows); i += RowsPerGroup {
 			columns = append(columns, &gramSet{})
 			columns[len(columns)-1].addNames(textIn(names), offsets[i:min(i+RowsPerGroup, len(rows))+1])
 		}
-		index += cpuSeconds(b) - began
-		began = cpuSeconds(b)
+		index += cputime.Used().Seconds() - began
+		began = cputime.Used().Seconds()
 		e, err := newEncoder()
 		if err != nil {
 			b.Fatal(err)
@@ -50,7 +50,7 @@ func BenchmarkSearchIndex(b *testing.B) {
 		for i := range searchPages {
 			pageBytes += float64(len(e.zstd.EncodeAll(transposed(columns, i), nil)))
 		}
-		pages += cpuSeconds(b) - began
+		pages += cputime.Used().Seconds() - began
 	}
 	b.ReportMetric(pageBytes/float64(b.N)/partition, "bytes/row")
 	b.ReportMetric(100*(index+pages)/all, "%-of-writing")
@@ -58,13 +58,4 @@ func BenchmarkSearchIndex(b *testing.B) {
 	b.ReportMetric(1e9*pages/float64(b.N)/partition, "cpu-ns/row-pages")
 	b.ReportMetric(1e9*all/float64(b.N)/partition, "cpu-ns/row-writing")
 	b.ReportMetric(0, "ns/op")
-}
-
-// cpuSeconds is what the process has used of the processors.
-func cpuSeconds(b *testing.B) float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return float64(u.Utime.Sec+u.Stime.Sec) + float64(u.Utime.Usec+u.Stime.Usec)/1e6
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
+	"github.com/fustor/fustor/testkit/cputime"
 )
 
 // events runs an agent's sending end, a compactor and a query server on one view, and prints what they take and how far
@@ -82,7 +83,7 @@ func events(ctx context.Context, args []string) error {
 		defer cancel()
 		return l.watch(gctx)
 	})
-	began, used := time.Now(), processor()
+	began, used := time.Now(), cputime.Used()
 	reporting := make(chan struct{})
 	go func() {
 		defer close(reporting)
@@ -91,7 +92,7 @@ func events(ctx context.Context, args []string) error {
 	err = g.Wait()
 	<-reporting
 	if err == nil && !*asCSV {
-		l.summary(time.Since(began), processor()-used)
+		l.summary(time.Since(began), cputime.Used()-used)
 	}
 	return err
 }
@@ -284,7 +285,7 @@ func (l *load) report(ctx context.Context, asCSV bool, began time.Time) {
 	t := newTable(asCSV, "seconds", "events", "lag_p50_ms", "lag_p99_ms", "lag_max_ms", "cpu_percent", "rss_mib", "gets", "puts", "lists")
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
-	used, last, before := processor(), time.Now(), l.counts()
+	used, last, before := cputime.Used(), time.Now(), l.counts()
 	for more := true; more; {
 		select {
 		case <-tick.C:
@@ -295,7 +296,7 @@ func (l *load) report(ctx context.Context, asCSV bool, began time.Time) {
 		lags := l.new
 		l.new = nil
 		l.mu.Unlock()
-		now, cpu, counts := time.Now(), processor(), l.counts()
+		now, cpu, counts := time.Now(), cputime.Used(), l.counts()
 		spent := counts.Sub(before)
 		t.line(fmt.Sprintf("%.0f", now.Sub(began).Seconds()), strconv.Itoa(len(lags)), ms(lags.at(0.5)), ms(lags.at(0.99)), ms(lags.at(1)),
 			fmt.Sprintf("%.1f", 100*(cpu-used).Seconds()/now.Sub(last).Seconds()), strconv.FormatInt(resident(false)>>20, 10),

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/store/open"
+	"github.com/fustor/fustor/testkit/cputime"
 )
 
 // kinds are the questions, and how many of a hundred they are.
@@ -56,11 +57,11 @@ func queries(ctx context.Context, args []string) error {
 			return fmt.Errorf("-clients: %q is no number of clients", word)
 		}
 		r := &queryRun{base: base, sample: s, length: *length, took: map[string]durations{}}
-		used := processor()
+		used := cputime.Used()
 		if err := r.run(ctx, n); err != nil {
 			return err
 		}
-		cpu := fmt.Sprintf("%.0f", 100*(processor()-used).Seconds()/length.Seconds())
+		cpu := fmt.Sprintf("%.0f", 100*(cputime.Used()-used).Seconds()/length.Seconds())
 		names := []string{"all"}
 		for _, k := range kinds {
 			names = append(names, k.name)

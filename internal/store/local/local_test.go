@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/nobody"
 )
 
 func TestOpenSweepsWhatWasLeft(t *testing.T) {
@@ -119,7 +120,7 @@ func TestDeniedDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	asNobody(t, func() { _, err = Open(filepath.Join(dir, "store")) })
+	nobody.Call(t, func() { _, err = Open(filepath.Join(dir, "store")) })
 	if !errors.Is(err, store.ErrDenied) {
 		t.Errorf("error %v, want %v", err, store.ErrDenied)
 	}

@@ -1,14 +1,15 @@
 //go:build unix
 
-package compactor
+// Package cputime tells how much processor time benchmarks and load generators use.
+package cputime
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what the process has used of its processors, user and system.
-func cpuTime() time.Duration {
+// Used is the processor time that this process has used so far, user and system.
+func Used() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		panic(err)

@@ -1,12 +1,12 @@
-package compactor
+package cputime
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what the process has used of its processors, user and system.
-func cpuTime() time.Duration {
+// Used is the processor time that this process has used so far, user and system.
+func Used() time.Duration {
 	self, err := syscall.GetCurrentProcess()
 	if err != nil {
 		panic(err)
