@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/store"
 )
 
 // failing is the operating system's files, with roots that cannot be opened for a while.
@@ -98,7 +99,7 @@ func TestSessionThatWasDeleted(t *testing.T) {
 	quickSessions(t, s) // it learns of it from a heartbeat
 	r := start(t, s, root, nil)
 	r.snapshotted()
-	clock := session.NewStoreClock(time.Now)
+	clock := store.NewClock(time.Now)
 	ledger, err := session.NewLedger(clock.Watch(s.store), clock, rand.Reader)
 	if err != nil {
 		t.Fatal(err)

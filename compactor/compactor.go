@@ -80,7 +80,7 @@ const jobLimit = 15 * time.Minute
 // Compactor works on the views of one store. It is safe for concurrent use.
 type Compactor struct {
 	o       Options
-	clock   *session.StoreClock
+	clock   *store.Clock
 	cache   *layer.Cache
 	configs *viewconfig.Loader
 	ledger  *session.Ledger
@@ -102,7 +102,7 @@ func New(o Options) (*Compactor, error) {
 		return nil, errors.New("compactor: no store")
 	}
 	o.setDefaults()
-	clock := session.NewStoreClock(o.Now)
+	clock := store.NewClock(o.Now)
 	o.Store = clock.Watch(o.Store)
 	ledger, err := session.NewLedger(o.Store, clock, o.Random)
 	if err != nil {

@@ -51,7 +51,7 @@ type Options struct {
 type Ingest struct {
 	store   store.Store
 	counted *store.Counted
-	clock   *session.StoreClock
+	clock   *store.Clock
 	ledger  *session.Ledger
 	views   *viewconfig.Loader
 	keys    *access.Authenticator
@@ -85,7 +85,7 @@ func New(o Options) (*Ingest, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	i := &Ingest{clock: session.NewStoreClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
+	i := &Ingest{clock: store.NewClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
 		random:       o.Rand,
 		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: semaphore.NewWeighted(maxUploadMemory)}
 	i.store = i.clock.Watch(i.counted)

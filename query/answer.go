@@ -57,7 +57,7 @@ func (v *validity) end(ns int64) {
 
 // notModified answers 304 where the request's ETag still holds.
 func (s *Server) notModified(w http.ResponseWriter, r *http.Request, m *manifest.Manifest) bool {
-	tag := fresh(r, m, s.clock.nowNs())
+	tag := fresh(r, m, s.clock.Now())
 	if tag == "" {
 		return false
 	}

@@ -97,7 +97,7 @@ func (s *Server) directoryPage(w http.ResponseWriter, r *http.Request, q *httpap
 	if err != nil {
 		return err
 	}
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	page := directoryPage{pageFrame: frameOf(v, r, now, path, "/list?"), Crumbs: crumbs(view, path), Columns: columns(view, path, order), Empty: "This directory is empty."}
 	if dir.Type != event.Directory {
 		page.Entries = []pageEntry{entryOf(view, dir, now)}
@@ -129,7 +129,7 @@ func (s *Server) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	if err != nil {
 		return err
 	}
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	page := foundPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -88,60 +87,33 @@ func explainParam(r *http.Request) (explain bool, err error) {
 	return explain, q.Err()
 }
 
-// metered is the store as the handlers see it: it charges reads to the call in the context, and learns how far this
-// machine's clock is from the store's.
-type metered struct {
-	store.Store
-	clock *storeClock
-}
+// metered is the store as the handlers see it: it charges reads to the call in the context.
+type metered struct{ store.Store }
 
 func (m metered) Get(ctx context.Context, key string) (store.Object, error) {
 	o, err := m.Store.Get(ctx, key)
-	m.note(ctx, o.Meta, len(o.Body), err)
+	m.charge(ctx, len(o.Body))
 	return o, err
 }
 
 func (m metered) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
 	o, err := m.Store.GetIfChanged(ctx, key, etag)
-	m.note(ctx, o.Meta, len(o.Body), err)
+	m.charge(ctx, len(o.Body))
 	return o, err
 }
 
 func (m metered) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
 	b, err := m.Store.GetRange(ctx, key, off, n)
-	m.note(ctx, store.Meta{}, len(b), err)
+	m.charge(ctx, len(b))
 	return b, err
 }
 
-func (m metered) note(ctx context.Context, meta store.Meta, n int, err error) {
+func (metered) charge(ctx context.Context, n int) {
 	if c, ok := ctx.Value(costKey{}).(*cost); ok {
 		c.gets.Add(1)
 		c.bytes.Add(int64(n))
 	}
-	if (err == nil || errors.Is(err, store.ErrNotModified)) && !meta.Date.IsZero() {
-		m.clock.learn(meta.Date)
-	}
 }
-
-// storeClock tells the store's time: this machine's, put right by the Date of the store's answers where the two are
-// further apart than Dates, which are whole seconds, and latencies explain.
-type storeClock struct {
-	now    func() time.Time
-	offset atomic.Int64 // ns
-}
-
-const clockTolerance = 2 * time.Second
-
-func (c *storeClock) learn(date time.Time) {
-	offset := date.Sub(c.now())
-	if offset.Abs() <= clockTolerance {
-		offset = 0
-	}
-	c.offset.Store(int64(offset))
-}
-
-// nowNs is the store's time, ns.
-func (c *storeClock) nowNs() int64 { return c.now().UnixNano() + c.offset.Load() }
 
 // costWriter sets the header before the answer begins, and where the call asks to explain, adds that to a body that is
 // one JSON object.

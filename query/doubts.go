@@ -147,7 +147,7 @@ func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	valid := validity{now: now}
 	nodes := nodeWriter{now: now}
 	b, n := []byte{'['}, 0
@@ -212,7 +212,7 @@ func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view str
 	if err != nil {
 		return err
 	}
-	a := blindSpotPage{nodes: nodeWriter{now: s.clock.nowNs()}, valid: validity{now: s.clock.nowNs()}, left: p.limit}
+	a := blindSpotPage{nodes: nodeWriter{now: s.clock.Now()}, valid: validity{now: s.clock.Now()}, left: p.limit}
 	additions, deletions := p.after, (*position)(nil)
 	if p.after != nil && p.after.rank == inDeletions {
 		additions, deletions = nil, p.after

@@ -72,14 +72,42 @@ func TestHeadsShare(t *testing.T) {
 	}
 }
 
-// TestStoreClock: this machine's clock is put right by the store's, but not by what a Date cannot tell.
-func TestStoreClock(t *testing.T) {
-	at := time.Unix(1000, 0)
-	c := &storeClock{now: func() time.Time { return at }}
-	for date, want := range map[int64]int64{999: 1000, 1002: 1000, 1003: 1003, 400: 400, 1000: 1000} {
-		c.learn(time.Unix(date, 0))
-		if got := c.nowNs(); got != want*1e9 {
-			t.Errorf("Date %d: now is %d, not %d", date, got, want*1e9)
+// slow is a store whose answers take time on the way back, by the test's clock.
+type slow struct {
+	store.Store
+	now  *time.Time
+	took time.Duration
+}
+
+func (s *slow) Get(ctx context.Context, key string) (store.Object, error) {
+	return s.GetIfChanged(ctx, key, "")
+}
+
+func (s *slow) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
+	o, err := s.Store.GetIfChanged(ctx, key, etag)
+	o.Date = s.now.Truncate(time.Second)
+	*s.now = s.now.Add(s.took)
+	return o, err
+}
+
+// TestSlowAnswerDoesNotMoveTheClock: what the server takes for the store's time stays within the second that a Date can tell,
+// also right after an answer that took seven.
+func TestSlowAnswerDoesNotMoveTheClock(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	f.now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	network := &slow{Store: f.st, now: &f.now}
+	server, err := New(Options{Store: network, Authenticator: f.server.keys, HeadTTL: -1, Now: func() time.Time { return f.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, took := range []time.Duration{10 * time.Millisecond, 7 * time.Second, 20 * time.Millisecond} {
+		network.took = took
+		if _, err := server.heads.current(t.Context(), testView); err != nil {
+			t.Fatal(err)
+		}
+		if off := time.Duration(server.clock.Now() - f.now.UnixNano()); off.Abs() > time.Second {
+			t.Errorf("after an answer that took %v the store's time is wrong by %v", took, off)
 		}
 	}
 }

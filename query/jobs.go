@@ -174,7 +174,7 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter,
 			Detail: "too many scans of this view wait already", Hint: "wait until some are done; /jobs has them"}
 	}
-	j, err := job.Create(r.Context(), s.store, view, leader, path, recursive, s.clock.nowNs(), rand.Reader)
+	j, err := job.Create(r.Context(), s.store, view, leader, path, recursive, s.clock.Now(), rand.Reader)
 	return j, explain(view, err)
 }
 

@@ -24,7 +24,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	if err != nil {
 		return err
 	}
-	valid := validity{now: s.clock.nowNs()}
+	valid := validity{now: s.clock.Now()}
 	valid.add(row)
 	writeBody(w, v.m, valid.until, nodeWriter{now: valid.now}.node(nil, row))
 	return nil

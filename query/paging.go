@@ -145,7 +145,7 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, v *version, 
 	if s.notModified(w, r, v.m) {
 		return nil
 	}
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	if wantsLines(r) {
 		out := &lines{w: w, m: v.m}
 		nodes := nodeWriter{now: now}

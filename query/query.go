@@ -49,7 +49,8 @@ type Options struct {
 type Server struct {
 	store    store.Store // metered
 	keys     *access.Authenticator
-	clock    *storeClock
+	clock    *store.Clock     // the store's time
+	now      func() time.Time // this machine's
 	heads    *heads
 	versions *versions
 	leaders  *leaders
@@ -92,10 +93,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register query metrics: %w", err)
 	}
-	clock := &storeClock{now: o.Now}
-	st := metered{o.Store, clock}
+	clock := store.NewClock(o.Now)
+	st := metered{clock.Watch(o.Store)}
 	s := &Server{
-		store: st, keys: o.Authenticator, clock: clock,
+		store: st, keys: o.Authenticator, clock: clock, now: o.Now,
 		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
 		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
@@ -168,7 +169,7 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := r.Context().Err(); err != nil { // what is cached would be answered to nobody
 		return err
 	}
-	ctx, c := withCost(r.Context(), s.clock.now)
+	ctx, c := withCost(r.Context(), s.now)
 	r = r.WithContext(ctx)
 	var err error
 	if c.explain, err = explainParam(r); err != nil {

@@ -271,16 +271,16 @@ func TestSuspect(t *testing.T) {
 	if got := get(); got != 304 {
 		t.Fatalf("while suspect: %d", got)
 	}
+	f.now = end.Add(-time.Nanosecond)
+	if is, n, _ = suspect(); !is || n != 1 {
+		t.Fatalf("just before its end: %v, %v suspects", is, n)
+	}
 	f.now = end
 	if got := get(); got != 200 {
 		t.Fatalf("after its end: %d", got)
 	}
 	if is, n, tag = suspect(); is || n != 0 || strings.Contains(tag, "until") {
 		t.Fatalf("after its end: %v, %v suspects, %s", is, n, tag)
-	}
-	f.now = end.Add(-time.Nanosecond)
-	if is, n, _ = suspect(); !is || n != 1 {
-		t.Fatalf("just before its end: %v, %v suspects", is, n)
 	}
 }
 

@@ -345,7 +345,7 @@ func (s *Server) earlier(ctx context.Context, now *version, text string) (*versi
 	case isNumber:
 		m, err = manifest.At(ctx, s.store, now.m, number)
 	default:
-		at, wrong := values.ParseTime(text, time.Unix(0, s.clock.nowNs()))
+		at, wrong := values.ParseTime(text, time.Unix(0, s.clock.Now()))
 		if wrong != nil {
 			return nil, httpapi.BadRequest(`parameter "since" is no version and no time`,
 				"a version's number, 0 for the oldest that is kept, or a time: 7d, 2026-01-31, RFC 3339, Unix seconds with a point")

@@ -22,7 +22,7 @@ import (
 func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	// "7d" is counted from when the first page was asked for.
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	if first, err := decodeCursor(r.URL.Query().Get("cursor"), 0); err == nil || errors.Is(err, errCursorQuery) {
 		now = first.Rank
 	}

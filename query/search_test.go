@@ -186,7 +186,7 @@ func (f *fixture) cold(cacheBytes int64, name string, params []string) []string 
 	warm := f.server
 	defer func() { f.server = warm }()
 	var err error
-	if f.server, err = New(Options{Store: f.st, Authenticator: warm.keys, HeadTTL: -1, CacheBytes: cacheBytes, Now: warm.clock.now}); err != nil {
+	if f.server, err = New(Options{Store: f.st, Authenticator: warm.keys, HeadTTL: -1, CacheBytes: cacheBytes, Now: warm.now}); err != nil {
 		f.t.Fatal(err)
 	}
 	return f.stream(name, params)

@@ -53,7 +53,7 @@ func (s *Server) statePage(w http.ResponseWriter, r *http.Request, key access.Re
 	if err != nil {
 		return err
 	}
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	page := statePage{pageFrame: frameOf(v, r, now, "/", "/sessions?")}
 	page.Title, page.Footer.JSON = "State of "+view, "/api/v1/views/"+view+"/sessions"
 	g, ctx := errgroup.WithContext(r.Context())

@@ -74,7 +74,7 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 		return nil
 	}
 	// What does not wait for each other is asked at once: a cold answer is three rounds of requests.
-	now := s.clock.nowNs()
+	now := s.clock.Now()
 	var row *evidence.Row
 	var below *marks
 	var leader string

@@ -57,7 +57,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	nodes := nodeWriter{now: s.clock.nowNs(), onlyPath: onlyPath}
+	nodes := nodeWriter{now: s.clock.Now(), onlyPath: onlyPath}
 	if wantsLines(r) {
 		return treeLines(w, r, v, p, root, int(depth), nodes)
 	}

@@ -50,7 +50,7 @@ func serveView(ts *testscript.TestScript, _ bool, args []string) {
 
 // writeSnapshot scans dir and writes what it saw as the one segment of a new session.
 func writeSnapshot(ctx context.Context, st store.Store, dir string) error {
-	clock := session.NewStoreClock(time.Now)
+	clock := store.NewClock(time.Now)
 	ledger, err := session.NewLedger(st, clock, rand.Reader)
 	if err != nil {
 		return err

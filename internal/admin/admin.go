@@ -41,7 +41,7 @@ type Removal struct {
 // Admin does an administrator's work. It is safe for concurrent use.
 type Admin struct {
 	store  store.Store
-	clock  *session.StoreClock
+	clock  *store.Clock
 	ledger *session.Ledger
 	now    func() time.Time
 	random io.Reader
@@ -50,7 +50,7 @@ type Admin struct {
 
 // New returns an Admin. It asks nothing of the store yet.
 func New(o Options) (*Admin, error) {
-	a := &Admin{clock: session.NewStoreClock(o.Now), now: o.Now, random: o.Random, retain: o.Retain}
+	a := &Admin{clock: store.NewClock(o.Now), now: o.Now, random: o.Random, retain: o.Retain}
 	a.store = a.clock.Watch(o.Store)
 	var err error
 	a.ledger, err = session.NewLedger(a.store, a.clock, o.Random)

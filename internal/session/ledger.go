@@ -37,7 +37,7 @@ var (
 //   - A term is given once: the lease goes from term to term + 1 by compare-and-swap on the object that was read.
 type Ledger struct {
 	store  store.Store
-	clock  *StoreClock
+	clock  *store.Clock
 	random io.Reader
 
 	records *otter.Cache[string, held[Record]] // by the object's key; as it was last seen here
@@ -48,7 +48,7 @@ type Ledger struct {
 const maxRemembered = 100_000
 
 // NewLedger returns a Ledger on s, which clock should watch. Random is where ids and nonces come from.
-func NewLedger(s store.Store, clock *StoreClock, random io.Reader) (*Ledger, error) {
+func NewLedger(s store.Store, clock *store.Clock, random io.Reader) (*Ledger, error) {
 	records, err := otter.New(&otter.Options[string, held[Record]]{MaximumSize: maxRemembered})
 	if err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)

@@ -55,7 +55,7 @@ func (w *world) newLedger() *session.Ledger {
 
 func ledgerOn(t testing.TB, s store.Store, hand *sessiontest.Clock) *session.Ledger {
 	t.Helper()
-	clock := session.NewStoreClock(hand.Now)
+	clock := store.NewClock(hand.Now)
 	l, err := session.NewLedger(clock.Watch(s), clock, rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -129,7 +129,7 @@ func (w *writer) cut(ctx context.Context) error {
 
 // epoch begins the view's first epoch: without one the first session of the view would begin it, and empty the view.
 func (w *writer) epoch(ctx context.Context) (string, error) {
-	clock := session.NewStoreClock(time.Now)
+	clock := store.NewClock(time.Now)
 	ledger, err := session.NewLedger(clock.Watch(w.store), clock, rand.Reader)
 	if err != nil {
 		return "", err

@@ -127,7 +127,7 @@ type sent struct {
 const loadTimeout = 45 // seconds, as agents have by default
 
 func (l *load) register(ctx context.Context) (err error) {
-	clock := session.NewStoreClock(time.Now)
+	clock := store.NewClock(time.Now)
 	if l.ledger, err = session.NewLedger(clock.Watch(l.agent), clock, rand.Reader); err != nil {
 		return err
 	}

@@ -1,14 +1,12 @@
-package session
+package store
 
 import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/fustor/fustor/internal/store"
 )
 
-// StoreClock tells the store's time from the local clock and the offset between the two, which it measures on every
+// Clock tells the store's time from the local clock and the offset between the two, which it measures on every
 // answer of the store.
 //
 // An answer that was asked for at local time a and had come at b, and says that the store's clock showed D, proves that
@@ -16,7 +14,7 @@ import (
 // seconds. The intersection of what many answers prove is much narrower than a second; it is widened as it ages, since
 // clocks drift, and given up for the newest answer where they contradict (a clock was set). Time never runs backwards,
 // but for a correction of more than maxHeld. Safe for concurrent use.
-type StoreClock struct {
+type Clock struct {
 	now func() time.Time
 
 	mu        sync.Mutex
@@ -33,11 +31,11 @@ const (
 	maxHeld = 10 * time.Second // how far back the time may be corrected by standing still
 )
 
-// NewStoreClock returns a clock that knows nothing yet and so shows local time.
-func NewStoreClock(now func() time.Time) *StoreClock { return &StoreClock{now: now} }
+// NewClock returns a clock that knows nothing yet and so shows local time.
+func NewClock(now func() time.Time) *Clock { return &Clock{now: now} }
 
 // Observe takes in that the store's clock showed date in an answer to a request sent and answered at these local times.
-func (c *StoreClock) Observe(date, sent, answered time.Time) {
+func (c *Clock) Observe(date, sent, answered time.Time) {
 	if date.IsZero() {
 		return
 	}
@@ -64,7 +62,7 @@ func (c *StoreClock) Observe(date, sent, answered time.Time) {
 }
 
 // Now is the store's time, ns since 1970.
-func (c *StoreClock) Now() int64 {
+func (c *Clock) Now() int64 {
 	local := c.now().UnixNano()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +76,7 @@ func (c *StoreClock) Now() int64 {
 
 // Measured is Now if the store has answered within the last seconds, otherwise 0: before its first answer, and after the
 // local clock was set, Now may be hours off.
-func (c *StoreClock) Measured() int64 {
+func (c *Clock) Measured() int64 {
 	local := c.now().UnixNano()
 	c.mu.Lock()
 	fresh := c.known && local >= c.at-int64(maxAge) && local-c.at <= int64(maxAge)
@@ -90,52 +88,52 @@ func (c *StoreClock) Measured() int64 {
 }
 
 // Watch returns s with every answer observed by the clock.
-func (c *StoreClock) Watch(s store.Store) store.Store { return &watched{Store: s, clock: c} }
+func (c *Clock) Watch(s Store) Store { return &watched{Store: s, clock: c} }
 
 type watched struct {
-	store.Store
-	clock *StoreClock
+	Store
+	clock *Clock
 }
 
 // Unwrap returns the store that is watched.
-func (w *watched) Unwrap() store.Store { return w.Store }
+func (w *watched) Unwrap() Store { return w.Store }
 
-func (w *watched) Get(ctx context.Context, key string) (store.Object, error) {
+func (w *watched) Get(ctx context.Context, key string) (Object, error) {
 	sent := w.clock.now()
 	object, err := w.Store.Get(ctx, key)
 	w.clock.Observe(object.Date, sent, w.clock.now())
 	return object, err
 }
 
-func (w *watched) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
+func (w *watched) GetIfChanged(ctx context.Context, key, etag string) (Object, error) {
 	sent := w.clock.now()
 	object, err := w.Store.GetIfChanged(ctx, key, etag)
 	w.clock.Observe(object.Date, sent, w.clock.now())
 	return object, err
 }
 
-func (w *watched) Put(ctx context.Context, key string, body []byte) (store.Meta, error) {
+func (w *watched) Put(ctx context.Context, key string, body []byte) (Meta, error) {
 	sent := w.clock.now()
 	meta, err := w.Store.Put(ctx, key, body)
 	w.clock.Observe(meta.Date, sent, w.clock.now())
 	return meta, err
 }
 
-func (w *watched) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
+func (w *watched) Create(ctx context.Context, key string, body []byte) (Meta, error) {
 	sent := w.clock.now()
 	meta, err := w.Store.Create(ctx, key, body)
 	w.clock.Observe(meta.Date, sent, w.clock.now())
 	return meta, err
 }
 
-func (w *watched) Replace(ctx context.Context, key string, body []byte, etag string) (store.Meta, error) {
+func (w *watched) Replace(ctx context.Context, key string, body []byte, etag string) (Meta, error) {
 	sent := w.clock.now()
 	meta, err := w.Store.Replace(ctx, key, body, etag)
 	w.clock.Observe(meta.Date, sent, w.clock.now())
 	return meta, err
 }
 
-func (w *watched) List(ctx context.Context, prefix, after string, limit int) (store.Page, error) {
+func (w *watched) List(ctx context.Context, prefix, after string, limit int) (Page, error) {
 	sent := w.clock.now()
 	page, err := w.Store.List(ctx, prefix, after, limit)
 	w.clock.Observe(page.Date, sent, w.clock.now())

@@ -1,20 +1,21 @@
-package session
+package store_test
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/fustor/fustor/internal/store"
 )
 
 // However far off the local clock is and whatever requests take, the estimate comes within what the answers prove.
-func TestStoreClockConverges(t *testing.T) {
+func TestClockConverges(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		offset := time.Duration(rapid.Int64Range(-100*365*24, 100*365*24).Draw(rt, "hours"))*time.Hour + time.Duration(rapid.Int64Range(0, 1e9-1).Draw(rt, "ns"))
 		resolution := rapid.SampledFrom([]time.Duration{1, time.Second}).Draw(rt, "resolution")
 		local := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		c := NewStoreClock(func() time.Time { return local })
+		c := store.NewClock(func() time.Time { return local })
 		last := int64(0)
 		for range 60 {
 			sent := local
@@ -38,10 +39,10 @@ func TestStoreClockConverges(t *testing.T) {
 }
 
 // Whole seconds are no limit: many answers narrow the offset down.
-func TestStoreClockSubSecond(t *testing.T) {
+func TestClockSubSecond(t *testing.T) {
 	local := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	offset := 3*time.Hour + 314*time.Millisecond
-	c := NewStoreClock(func() time.Time { return local })
+	c := store.NewClock(func() time.Time { return local })
 	for range 200 {
 		sent := local
 		local = local.Add(2 * time.Millisecond)
@@ -53,9 +54,9 @@ func TestStoreClockSubSecond(t *testing.T) {
 	}
 }
 
-func TestStoreClockFollowsASetClock(t *testing.T) {
+func TestClockFollowsASetClock(t *testing.T) {
 	local := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	c := NewStoreClock(func() time.Time { return local })
+	c := store.NewClock(func() time.Time { return local })
 	if c.Now() != local.UnixNano() {
 		t.Error("a clock that knows nothing shows another time than the local one")
 	}
@@ -71,56 +72,11 @@ func TestStoreClockFollowsASetClock(t *testing.T) {
 	}
 }
 
-func TestHold(t *testing.T) {
-	start := time.Now()
-	h := Hold{Term: 3, Start: start, TTL: 30 * time.Second}
-	for _, tc := range []struct {
-		name string
-		hold Hold
-		now  time.Time
-		left time.Duration
-	}{
-		{"at once", h, start, 20 * time.Second},
-		{"later", h, start.Add(15 * time.Second), 5 * time.Second},
-		{"at two thirds", h, start.Add(20 * time.Second), 0},
-		{"by wall time alone", h, start.Add(21 * time.Second).Round(0), -time.Second},
-		{"wall clock set back", h, start.Add(-time.Minute), 0},
-		{"none", Hold{}, start, 0},
-	} {
-		if left := tc.hold.Left(tc.now); left != tc.left {
-			t.Errorf("%s: %s left, want %s", tc.name, left, tc.left)
-		}
-	}
-}
-
-func TestIDs(t *testing.T) {
-	now := time.UnixMilli(1_700_000_000_000)
-	a, err := NewID(now, bytes.NewReader(make([]byte, 64)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := NewID(now.Add(time.Millisecond), bytes.NewReader(make([]byte, 64)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !ValidID(a) || !ValidID(b) || a >= b {
-		t.Errorf("%q, %q", a, b)
-	}
-	for _, bad := range []string{"", a[:len(a)-1], a + "0", "x" + a[1:len(a)-1] + "/", "../" + a[3:], a[:26] + "_" + a[27:], a[:42] + "G"} {
-		if ValidID(bad) {
-			t.Errorf("%q counts as an id", bad)
-		}
-	}
-	if _, err := NewID(now, bytes.NewReader(nil)); err == nil {
-		t.Error("no randomness, and no error")
-	}
-}
-
 // What agents set their clocks by must not be this machine's own idea of the time, nor that idea after it was set.
 func TestMeasuredIsSilentWhereItCouldBeHoursOff(t *testing.T) {
 	local := time.Date(2026, 3, 1, 15, 0, 0, 0, time.UTC)
 	stores := func() time.Time { return local.Add(-3 * time.Hour).Add(time.Nanosecond) }
-	c := NewStoreClock(func() time.Time { return local })
+	c := store.NewClock(func() time.Time { return local })
 	if got := c.Measured(); got != 0 {
 		t.Errorf("before the first answer: %v", time.Unix(0, got).UTC())
 	}
