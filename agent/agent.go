@@ -21,6 +21,7 @@ import (
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // Agent feeds one view from one tree. Run runs it, once.
@@ -64,9 +65,9 @@ type Agent struct {
 	// cancelDemand ends the scan on demand that runs, stopRun ends Run.
 	cancelDemand context.CancelFunc
 	stopRun      context.CancelCauseFunc
-	stopJob      *job.Command  // that asked for the end
-	pause        *Pause        // nil: it runs
-	resumed      chan struct{} // closed at the end of the pause; nil: it runs
+	stopJob      *job.Command   // that asked for the end
+	pause        *pipeapi.Pause // nil: it runs
+	resumed      chan struct{}  // closed at the end of the pause; nil: it runs
 	state        state
 	// refused counts what happened in states that know nothing of it.
 	refused  uint64

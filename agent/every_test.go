@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // What is called now and then beside a task may panic: it is reported, and called again.
@@ -44,10 +46,10 @@ func TestReportIsBounded(t *testing.T) {
 	for _, err := range []error{fs.ErrPermission, fs.ErrNotExist, syscall.ETIMEDOUT, syscall.EIO, errors.New("else")} {
 		a.countUnreadable("/"+long, err)
 	}
-	s := Status{State: "error", RootLost: errors.New(long), ReadErrors: a.tally.errors, LastScan: &Look{}, Paused: &Pause{By: "key"}, Tasks: map[string]TaskFailure{}}
+	s := Status{State: "error", RootLost: errors.New(long), ReadErrors: a.tally.errors, LastScan: &pipeapi.LastScan{}, Paused: &pipeapi.Pause{By: "key"}, Tasks: map[string]pipeapi.TaskFailure{}}
 	s.Spool.Err = errors.New(long)
 	for _, task := range []string{"watch", "scan", "on-demand", "commands", "orders", "sentinel", "upload", "spool", "heartbeat", "lease", "measure", "job", "progress"} {
-		s.Tasks[task] = TaskFailure{Error: long, At: time.Now()}
+		s.Tasks[task] = pipeapi.TaskFailure{Error: long, At: time.Now()}
 	}
 	b, err := json.Marshal(s.report())
 	if err != nil || len(b) > 16<<10 || len(s.ReadErrors) != 5 {

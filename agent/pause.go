@@ -6,29 +6,25 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // A pipe that is paused neither scans nor sends, and does not lead: its heartbeats say so, and ingest frees its lease. It
 // keeps its watches, and what the kernel tells waits as in an outage: in the spool, and beyond that as directories to be
 // scanned again. The pause outlives the session, and with a state file the process.
 
-// Pause is who paused an agent, and when.
-type Pause struct {
-	By    string    `json:"by"`
-	Since time.Time `json:"since"` // by the host's clock
-}
-
 // SetPaused pauses the agent, or has it run again; by says who wants that. It reports whether that is news. An error says
 // that it is done, and will be forgotten when the process ends.
 func (a *Agent) SetPaused(wait bool, by string) (changed bool, err error) {
-	var note *Pause
+	var note *pipeapi.Pause
 	a.mu.Lock()
 	switch {
 	case wait == (a.pause != nil):
 		a.mu.Unlock()
 		return false, nil
 	case wait:
-		note = &Pause{By: by, Since: time.Now().Round(0)}
+		note = &pipeapi.Pause{By: by, Since: time.Now().Round(0)}
 		a.pause, a.resumed = note, make(chan struct{})
 		a.stand.leader = false
 		a.leaseUntil.Store(0)
@@ -78,9 +74,9 @@ func (a *Agent) pausing() <-chan struct{} {
 
 // remembered is the state file.
 type remembered struct {
-	Session string `json:"session_id"`
-	Paused  *Pause `json:"paused,omitempty"`
-	Root    string `json:"root,omitempty"`
+	Session string         `json:"session_id"`
+	Paused  *pipeapi.Pause `json:"paused,omitempty"`
+	Root    string         `json:"root,omitempty"`
 	// Mount is where the root's file system is mounted. An agent that starts before it is must not take what lies beneath, an
 	// empty directory most often, for the tree.
 	Mount string `json:"mount,omitempty"`

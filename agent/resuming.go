@@ -12,13 +12,13 @@ import (
 
 	"github.com/fustor/fustor/agent/known"
 	"github.com/fustor/fustor/agent/scan"
-	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // openDirs takes the files into use that say what was listed into this view.
-func (a *Agent) openDirs(s send.Session) {
+func (a *Agent) openDirs(s pipeapi.Session) {
 	a.closeDirs()
 	w := a.watcher.Load()
 	if a.o.StateFile == "" || s.Epoch == "" || w == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/watch"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -66,17 +67,21 @@ func (a *Agent) keepSession(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (a *Agent) create(ctx context.Context) (send.Session, error) {
+func (a *Agent) create(ctx context.Context) (pipeapi.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return a.client.CreateSession(ctx, send.Registration{
-		Task: a.o.TaskID, TimeoutSeconds: a.o.SessionTimeout.Seconds(),
-		ClientInfo: map[string]any{"agent_id": a.o.AgentID, "source_uri": a.o.SourceURI}, Paused: a.pausing() != nil,
-	})
+	r := pipeapi.Registration{
+		Task: a.o.TaskID, Paused: a.pausing() != nil,
+		ClientInfo: pipeapi.ClientInfo{pipeapi.InfoAgent: a.o.AgentID, pipeapi.InfoSource: a.o.SourceURI},
+	}
+	if timeout := a.o.SessionTimeout.Seconds(); timeout != 0 {
+		r.Timeout = &timeout
+	}
+	return a.client.CreateSession(ctx, r)
 }
 
 // begin takes up a new session.
-func (a *Agent) begin(s send.Session, start instant) {
+func (a *Agent) begin(s pipeapi.Session, start instant) {
 	a.remember(s.ID)
 	a.openDirs(s)
 	dropped, err := a.stream.Begin(s.ID, s.Term)
@@ -84,11 +89,11 @@ func (a *Agent) begin(s send.Session, start instant) {
 		a.o.Logger.Error("events could not be carried over to the new session", "error", err)
 	}
 	st := standing{
-		session: s.ID, term: s.Term, timeout: seconds(s.TimeoutSeconds),
-		audit: seconds(s.AuditIntervalSec), sentinel: seconds(s.SentinelSec), alive: start,
+		session: s.ID, term: s.Term, timeout: seconds(s.Timeout),
+		audit: seconds(s.Audit), sentinel: seconds(s.Sentinel), alive: start,
 	}
-	if s.SkewNs != nil {
-		a.stream.StartSkew(*s.SkewNs)
+	if s.Skew != nil {
+		a.stream.StartSkew(*s.Skew)
 	}
 	if st.timeout <= 0 {
 		st.timeout = 30 * time.Second
@@ -119,15 +124,15 @@ func (a *Agent) end() {
 }
 
 // stands takes in what an answer says of the role. start is when its request was sent.
-func (a *Agent) stands(s send.Standing, start instant) {
+func (a *Agent) stands(s pipeapi.Standing, start instant) {
 	a.mu.Lock()
 	st := &a.stand
 	before := *st
 	st.alive, st.term = start, max(st.term, s.Term)
-	if st.beat = seconds(s.HeartbeatSeconds); st.beat <= 0 || st.beat > st.timeout*2/5 {
+	if st.beat = seconds(s.Heartbeat); st.beat <= 0 || st.beat > st.timeout*2/5 {
 		st.beat = st.timeout / 3
 	}
-	if st.ttl = seconds(s.LeaseTTLSeconds); st.ttl <= 0 {
+	if st.ttl = seconds(s.LeaseTTL); st.ttl <= 0 {
 		st.ttl = st.timeout
 	}
 	if s.IsLeader && s.LeaseRenewed {
@@ -203,11 +208,12 @@ func (a *Agent) beatLimit() time.Duration {
 	return a.stand.timeout / 3
 }
 
-func (a *Agent) heartbeat(ctx context.Context, session string) (send.Beat, error) {
+func (a *Agent) heartbeat(ctx context.Context, session string) (pipeapi.Beat, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.beatLimit())
 	defer cancel()
 	s := a.Status()
-	return a.client.Heartbeat(ctx, session, send.Pulse{CanRealtime: s.Watch.Coverage != watch.AuditOnly, AgentStatus: s.report(), Paused: a.pausing() != nil})
+	canRealtime := s.Watch.Coverage != watch.AuditOnly
+	return a.client.Heartbeat(ctx, session, pipeapi.Heartbeat{CanRealtime: &canRealtime, AgentStatus: s.report(), Paused: a.pausing() != nil})
 }
 
 // guardLease stops the leader's work in time, whether or not a heartbeat hangs.

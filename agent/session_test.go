@@ -18,6 +18,7 @@ import (
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // quickSessions makes the view's sessions, and its lease, time out after one and a half seconds.
@@ -306,7 +307,7 @@ func TestWrongKeyIsSaidAndTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.CreateSession(context.Background(), send.Registration{Task: "x"}); !errors.Is(err, send.ErrRefused) {
+	if _, err := c.CreateSession(context.Background(), pipeapi.Registration{Task: "x"}); !errors.Is(err, send.ErrRefused) {
 		t.Errorf("error %v", err)
 	}
 }

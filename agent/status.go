@@ -10,6 +10,7 @@ import (
 
 	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/agent/watch"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // Status is what an agent is doing.
@@ -33,14 +34,14 @@ type Status struct {
 
 	RootLost error // nil: it is there
 
-	Paused *Pause // nil: it runs
-	Rates  Rates
+	Paused *pipeapi.Pause // nil: it runs
+	Rates  pipeapi.Rates
 	// ReadErrors are by kind: permission, vanished, io, timeout (a file server that does not answer) and other.
-	ReadErrors  map[string]ReadErrors
-	LastScan    *Look         // nil: none yet
-	ScanTime    time.Duration // of the scan that runs
-	ClockOffset time.Duration // the store's time minus the host's
-	Skew        time.Duration // the store's time minus the file server's
+	ReadErrors  map[string]pipeapi.ReadErrors
+	LastScan    *pipeapi.LastScan // nil: none yet
+	ScanTime    time.Duration     // of the scan that runs
+	ClockOffset time.Duration     // the store's time minus the host's
+	Skew        time.Duration     // the store's time minus the file server's
 	Version     string
 	Uptime      time.Duration
 	Hanging     int    // calls into the tree that do not return
@@ -48,14 +49,7 @@ type Status struct {
 
 	State string // of the table in docs/agent.md
 	// Tasks are those that have failed, by name: how often, and how last.
-	Tasks map[string]TaskFailure
-}
-
-// TaskFailure is what became of a task that is supervised.
-type TaskFailure struct {
-	Error    string    `json:"error"`
-	At       time.Time `json:"at"` // by the host's clock
-	Restarts int       `json:"restarts"`
+	Tasks map[string]pipeapi.TaskFailure
 }
 
 // Status is what the agent is doing now.
@@ -83,9 +77,9 @@ func (a *Agent) Status() Status {
 	}
 	for name, f := range a.failures {
 		if s.Tasks == nil {
-			s.Tasks = map[string]TaskFailure{}
+			s.Tasks = map[string]pipeapi.TaskFailure{}
 		}
-		s.Tasks[name] = TaskFailure{f.err, f.at, f.restarts}
+		s.Tasks[name] = pipeapi.TaskFailure{Error: f.err, At: f.at, Restarts: f.restarts}
 	}
 	return s
 }
@@ -108,64 +102,42 @@ func (a *Agent) addMeasures(s *Status) {
 // maxReport bounds a text in a report: ingest keeps 16 KiB of it all.
 const maxReport = 300
 
-// report is what heartbeats tell of it; docs/agent.md explains the fields.
-func (s Status) report() map[string]any {
-	report := map[string]any{
-		"state": s.State, "directories": s.Directories, "files": s.Files, "bytes": s.Bytes, "errors": s.Errors,
-		"watches": s.Watch.Watches, "unwatched": s.Watch.Unwatched, "pending": s.Watch.Pending, "overflows": s.Watch.Overflows,
-		"unreadable":    s.Watch.Unreadable,
-		"backlog_bytes": s.BacklogBytes, "backlog_segments": s.BacklogSegments, "sent_segments": s.SentSegments, "sent_bytes": s.SentBytes,
-		"send_failures": s.SendFailures, "rates": s.Rates, "uptime_s": math.Round(s.Uptime.Seconds()), "version": s.Version,
-		"clock": map[string]float64{"offset_s": round(s.ClockOffset.Seconds()), "skew_s": round(s.Skew.Seconds())},
+// report is what a heartbeat says of the status.
+func (s Status) report() *pipeapi.AgentStatus {
+	r := &pipeapi.AgentStatus{
+		State: s.State, Directories: s.Directories, Files: s.Files, Bytes: s.Bytes, Errors: s.Errors, LastScan: s.LastScan,
+		Watches: s.Watch.Watches, Unwatched: s.Watch.Unwatched, Pending: s.Watch.Pending, Overflows: s.Watch.Overflows, Unreadable: s.Watch.Unreadable,
+		BacklogBytes: s.BacklogBytes, BacklogSegments: s.BacklogSegments, SentSegments: s.SentSegments, SentBytes: s.SentBytes,
+		SendFailures: s.SendFailures, Rates: s.Rates, Uptime: math.Round(s.Uptime.Seconds()), Version: s.Version,
+		Clock:      pipeapi.Clock{Offset: round(s.ClockOffset.Seconds()), Skew: round(s.Skew.Seconds())},
+		ReadErrors: s.ReadErrors, Paused: s.Paused, Hanging: s.Hanging,
 	}
 	if s.Scan != "" {
-		report["scan"] = map[string]any{"scan": s.Scan, "seconds": math.Round(s.ScanTime.Seconds())}
+		r.Scan = &pipeapi.RunningScan{Scan: s.Scan, Seconds: math.Round(s.ScanTime.Seconds())}
 	}
-	if s.LastScan != nil {
-		report["last_scan"] = s.LastScan
+	if s.Watch.Coverage != "" { // otherwise the watch has failed and is about to begin anew
+		r.Coverage, r.WatchMethod, r.WatchReason, r.WatchLimit = s.Watch.Coverage, s.Watch.Method, s.Watch.Reason, s.Watch.Limit
 	}
-	if len(s.ReadErrors) > 0 {
-		report["read_errors"] = s.ReadErrors
-	}
-	if s.Paused != nil {
-		report["paused"] = s.Paused
-	}
-	s.reportWatch(report)
 	if s.Spool.Max > 0 {
-		report["spool_bytes"], report["spool_max_bytes"] = s.Spool.Bytes, s.Spool.Max
+		r.SpoolBytes, r.SpoolMaxBytes = s.Spool.Bytes, s.Spool.Max
 	}
 	if s.Spool.Err != nil {
-		report["spool_error"] = shorten(s.Spool.Err.Error(), maxReport)
+		r.SpoolError = shorten(s.Spool.Err.Error(), maxReport)
 	}
 	if len(s.Tasks) > 0 {
-		tasks := maps.Clone(s.Tasks)
-		for name, f := range tasks {
+		r.Tasks = maps.Clone(s.Tasks)
+		for name, f := range r.Tasks {
 			f.Error = shorten(f.Error, maxReport)
-			tasks[name] = f
+			r.Tasks[name] = f
 		}
-		report["tasks"] = tasks
 	}
 	if s.Hanging > 0 {
-		report["hanging"], report["hanging_path"] = s.Hanging, plainText(s.HangingPath)
+		r.HangingPath = plainText(s.HangingPath)
 	}
 	if s.RootLost != nil {
-		report["root_lost"] = shorten(s.RootLost.Error(), maxReport)
+		r.RootLost = shorten(s.RootLost.Error(), maxReport)
 	}
-	return report
-}
-
-// reportWatch tells how much of the tree is watched, and how.
-func (s Status) reportWatch(report map[string]any) {
-	if s.Watch.Coverage == "" { // the watch has failed and is about to begin anew
-		return
-	}
-	report["coverage"], report["watch_method"] = s.Watch.Coverage, s.Watch.Method
-	if s.Watch.Reason != "" {
-		report["watch_reason"] = s.Watch.Reason
-	}
-	if s.Watch.Limit > 0 {
-		report["watch_limit"] = s.Watch.Limit
-	}
+	return r
 }
 
 // progress calls Options.Progress until the answer is called, and a last time then.

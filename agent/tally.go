@@ -15,32 +15,8 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
-
-// Rates are over the last minute, or since the start where that is less.
-type Rates struct {
-	Events  float64 `json:"events_per_s"`     // of the kernel, that were taken to be sent
-	Entries float64 `json:"entries_per_s"`    // that scans looked at
-	Bytes   float64 `json:"sent_bytes_per_s"` // of segments made durable
-}
-
-// ReadErrors are the paths of one kind that could not be read, since the start; a path counts each time.
-type ReadErrors struct {
-	Count   uint64 `json:"count"`
-	Example string `json:"example"` // the last of them
-}
-
-// Look is the last whole scan that came to its end.
-type Look struct {
-	Scan        string    `json:"scan"`     // snapshot, audit or rescan
-	At          time.Time `json:"began_at"` // by the host's clock
-	Seconds     float64   `json:"seconds"`
-	Directories uint64    `json:"directories"`
-	Files       uint64    `json:"files"`
-	Errors      uint64    `json:"errors"`
-	// Changed is how many directories were new, or had another mtime than when they were listed last; of audits alone.
-	Changed uint64 `json:"changed_directories"`
-}
 
 // tally is what an agent counts of its own work.
 type tally struct {
@@ -52,8 +28,8 @@ type tally struct {
 
 	mu      sync.Mutex
 	samples []sample // the oldest first
-	errors  map[string]ReadErrors
-	last    *Look
+	errors  map[string]pipeapi.ReadErrors
+	last    *pipeapi.LastScan
 }
 
 type sample struct {
@@ -101,24 +77,24 @@ func (t *tally) add(s sample) {
 }
 
 // rates are those up to the sample.
-func (t *tally) rates(now sample) Rates {
+func (t *tally) rates(now sample) pipeapi.Rates {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.samples) == 0 {
-		return Rates{}
+		return pipeapi.Rates{}
 	}
 	from := t.samples[0]
 	d := now.at.Sub(from.at).Seconds()
 	if d < 1 {
-		return Rates{}
+		return pipeapi.Rates{}
 	}
 	per := func(from, to uint64) float64 { return round(float64(to-from) / d) }
-	return Rates{per(from.events, now.events), per(from.entries, now.entries), per(from.bytes, now.bytes)}
+	return pipeapi.Rates{Events: per(from.events, now.events), Entries: per(from.entries, now.entries), Bytes: per(from.bytes, now.bytes)}
 }
 
 // looked notes a scan that came to its end.
 func (t *tally) looked(j wholeScan, began time.Time, c *scan.Counts) {
-	l := &Look{Scan: j.name, At: began.Round(0), Seconds: round(time.Since(began).Seconds()), Directories: c.Directories.Load(), Files: c.Files.Load(),
+	l := &pipeapi.LastScan{Scan: j.name, At: began.Round(0), Seconds: round(time.Since(began).Seconds()), Directories: c.Directories.Load(), Files: c.Files.Load(),
 		Errors: c.Errors.Load(), Changed: t.changed.Load()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,9 +128,9 @@ func (a *Agent) countUnreadable(path string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.errors == nil {
-		t.errors = map[string]ReadErrors{}
+		t.errors = map[string]pipeapi.ReadErrors{}
 	}
-	t.errors[kind] = ReadErrors{t.errors[kind].Count + 1, shorten(path, maxExample)}
+	t.errors[kind] = pipeapi.ReadErrors{Count: t.errors[kind].Count + 1, Example: shorten(path, maxExample)}
 }
 
 // kindOf sorts the errors of file systems.

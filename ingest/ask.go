@@ -12,38 +12,20 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/values"
 )
 
 // maxOpenJobs bounds what waits for the agents of a view.
 const maxOpenJobs = 100
 
-type commandRequest struct {
-	Command   string  `json:"command"`
-	Path      *string `json:"path"` // of a scan, and for a scan alone
-	PathB64   *string `json:"path_b64"`
-	Recursive *bool   `json:"recursive"` // default: true
-}
-
-// askedCommand is a command that waits for its session; the view's /jobs say what becomes of it.
-type askedCommand struct {
-	Job       string    `json:"job_id"`
-	View      string    `json:"view_id"`
-	Session   string    `json:"session_id"`
-	Command   string    `json:"command"`
-	Path      string    `json:"path,omitempty"`
-	Recursive bool      `json:"recursive"`
-	State     job.State `json:"state"`
-	timed
-}
-
 // askCommand has the agent of one session do something. It answers at once: the agent hears of it with its next heartbeat.
 func (i *Ingest) askCommand(c *call) error {
-	var q commandRequest
+	var q pipeapi.CommandRequest
 	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
 		return err
 	}
-	j, err := q.job()
+	j, err := jobOf(q)
 	if err != nil {
 		return err
 	}
@@ -69,11 +51,11 @@ func (i *Ingest) askCommand(c *call) error {
 	}
 	i.logger.Info("command asked for", "view", c.view, "session", j.Target, "command", j.Kind, "job", asked.ID, "by", j.By)
 	path, _ := values.PathFields(string(j.Path))
-	return c.ok(askedCommand{asked.ID, c.view, j.Target, j.Kind, path, j.Recursive, asked.State, c.timed()})
+	return c.ok(pipeapi.CommandAsked{Job: asked.ID, View: c.view, Session: j.Target, Command: j.Kind, Path: path, Recursive: j.Recursive, State: asked.State, Timed: c.timed()})
 }
 
-// job is what is asked for, or what is wrong with it.
-func (q *commandRequest) job() (job.Job, error) {
+// jobOf is what is asked for, or what is wrong with it.
+func jobOf(q pipeapi.CommandRequest) (job.Job, error) {
 	j := job.Job{Kind: q.Command}
 	if !slices.Contains(job.Kinds, q.Command) {
 		return j, httpapi.BadRequest(fmt.Sprintf("command is %.50q", q.Command), "one of "+strings.Join(job.Kinds, ", "))

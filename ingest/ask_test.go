@@ -172,7 +172,7 @@ func TestStatusOfAbsurdSize(t *testing.T) {
 	path, id := f.create(0, "a")
 	f.want(f.ask(0, "POST", path+"/heartbeat", fmt.Sprintf(`{"agent_status":{"state":"audit","junk":%q}}`, strings.Repeat("x", 20<<10))), 200)
 	o, err := session.List(t.Context(), f.store, view)
-	if err != nil || o.Sessions[0].Record.ID != id || o.Sessions[0].Record.AgentStatus["state"] != "audit" || o.Sessions[0].Record.AgentStatus["omitted"] == nil {
+	if err != nil || o.Sessions[0].Record.ID != id || o.Sessions[0].Record.AgentStatus.State != "audit" || o.Sessions[0].Record.AgentStatus.Omitted == "" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	f.want(f.ask(0, "POST", path+"/heartbeat", fmt.Sprintf(`{"agent_status":{"junk":%q}}`, strings.Repeat("x", 300<<10))), 413)

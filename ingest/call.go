@@ -9,6 +9,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -67,18 +68,14 @@ func viewOf(r *http.Request, asked string) (string, error) {
 }
 
 // timed is what every answer begins with.
-type timed struct {
-	// ServerTime is the store's time, ns since 1970; left out where the store does not tell it.
-	ServerTime int64 `json:"server_time_ns,omitempty"`
-}
 
 // timed asks the store for its time where none of its last answers tells: agents stamp their events by it.
-func (c *call) timed() timed {
+func (c *call) timed() pipeapi.Timed {
 	now := c.i.clock.Measured()
 	if now == 0 && c.i.ready(c.ctx) == nil {
 		now = c.i.clock.Measured()
 	}
-	return timed{now}
+	return pipeapi.Timed{ServerTime: now}
 }
 
 // ok answers 200.

@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -147,11 +148,6 @@ func (i *Ingest) forgetJob(ctx context.Context, j *job.Job) {
 	}
 }
 
-type commandsAnswer struct {
-	Commands []job.Command `json:"commands"`
-	timed
-}
-
 // awaitCommands answers once there are commands for the session, or its time is over. Leaders should ask; to others, the
 // heartbeats say enough.
 func (i *Ingest) awaitCommands(c *call) error {
@@ -174,12 +170,12 @@ func (i *Ingest) awaitCommands(c *call) error {
 			return err
 		}
 		if len(commands) > 0 || wait == 0 {
-			return c.ok(commandsAnswer{orEmpty(commands), c.timed()})
+			return c.ok(pipeapi.Commands{Commands: orEmpty(commands), Timed: c.timed()})
 		}
 		select {
 		case <-time.After(commandPoll):
 		case <-end.C:
-			return c.ok(commandsAnswer{orEmpty(nil), c.timed()})
+			return c.ok(pipeapi.Commands{Commands: orEmpty(nil), Timed: c.timed()})
 		case <-c.ctx.Done():
 			return c.ctx.Err()
 		}
@@ -217,42 +213,30 @@ func (i *Ingest) reportJob(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.ok(struct {
-		Status string    `json:"status"`
-		State  job.State `json:"state"`
-		timed
-	}{"ok", j.State, c.timed()})
-}
-
-type sentinelTasks struct {
-	Type     string   `json:"type,omitempty"`
-	Paths    []string `json:"paths,omitempty"`
-	PathsB64 [][]byte `json:"paths_bytes,omitempty"` // where a path is not UTF-8: the exact bytes of all
-	View     string   `json:"view_id,omitempty"`
-	timed
+	return c.ok(pipeapi.JobReported{Status: "ok", State: j.State, Timed: c.timed()})
 }
 
 // sentinelTasks names the files that may still be written to, for the leader to look at.
 func (i *Ingest) sentinelTasks(c *call) error {
 	m, _, err := manifest.Load(c.ctx, i.store, c.view)
 	if errors.Is(err, manifest.ErrNoHead) {
-		return c.ok(sentinelTasks{timed: c.timed()})
+		return c.ok(pipeapi.SentinelTasks{Timed: c.timed()})
 	}
 	if err != nil {
 		return err
 	}
-	a := sentinelTasks{timed: c.timed()}
+	a := pipeapi.SentinelTasks{Timed: c.timed()}
 	exact := false
 	for _, s := range m.Suspects {
 		if s.Until <= i.clock.Now() {
 			continue
 		}
 		a.Paths = append(a.Paths, strings.ToValidUTF8(string(s.Path), "\ufffd"))
-		a.PathsB64 = append(a.PathsB64, s.Path)
+		a.PathsBytes = append(a.PathsBytes, s.Path)
 		exact = exact || !utf8.Valid(s.Path)
 	}
 	if !exact {
-		a.PathsB64 = nil
+		a.PathsBytes = nil
 	}
 	if len(a.Paths) > 0 {
 		a.Type, a.View = "suspect_check", c.view
@@ -262,16 +246,9 @@ func (i *Ingest) sentinelTasks(c *call) error {
 
 // sentinelFeedback is accepted from existing agents. What they saw changes nothing: only evidence in segments does.
 func (i *Ingest) sentinelFeedback(c *call) error {
-	var q struct {
-		Type    string           `json:"type"`
-		Updates []map[string]any `json:"updates"`
-	}
+	var q pipeapi.SentinelFeedback
 	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
 		return err
 	}
-	return c.ok(struct {
-		Status   string `json:"status"`
-		Received int    `json:"received"`
-		timed
-	}{"processed", len(q.Updates), c.timed()})
+	return c.ok(pipeapi.FeedbackTaken{Status: "processed", Received: len(q.Updates), Timed: c.timed()})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -25,19 +26,9 @@ const (
 	grantTTL        = 5 * time.Minute
 )
 
-type uploadsRequest struct {
-	FromSeq *uint64 `json:"from_seq"`
-	Count   *int    `json:"count"`
-}
-
-type grant struct {
-	Seq uint64 `json:"seq"`
-	store.Upload
-}
-
 // grantUploads hands out presigned PUTs, so that agents need no credentials of the store.
 func (i *Ingest) grantUploads(c *call) error {
-	var q uploadsRequest
+	var q pipeapi.UploadsRequest
 	if err := httpapi.ReadJSON(c.w, c.r, &q, 0); err != nil {
 		return err
 	}
@@ -48,7 +39,7 @@ func (i *Ingest) grantUploads(c *call) error {
 	if err != nil {
 		return err
 	}
-	grants := make([]grant, *q.Count)
+	grants := make([]pipeapi.Grant, *q.Count)
 	for n := range grants {
 		seq := *q.FromSeq + uint64(n)
 		upload, err := i.store.PresignCreate(c.ctx, layout.Segment(c.view, record.ID, seq), grantTTL)
@@ -59,13 +50,9 @@ func (i *Ingest) grantUploads(c *call) error {
 		if err != nil {
 			return err
 		}
-		grants[n] = grant{seq, upload}
+		grants[n] = pipeapi.Grant{Seq: seq, Upload: upload}
 	}
-	return c.ok(struct {
-		Session string  `json:"session_id"`
-		Uploads []grant `json:"uploads"`
-		timed
-	}{record.ID, grants, c.timed()})
+	return c.ok(pipeapi.Uploads{Session: record.ID, Uploads: grants, Timed: c.timed()})
 }
 
 // maxSeq keeps a seq within what every JSON reader can carry exactly.
@@ -103,12 +90,7 @@ func (i *Ingest) putSegment(c *call) error {
 	if i.onSegment != nil {
 		i.onSegment(c.view, record.ID, seq)
 	}
-	return c.ok(struct {
-		Status  string `json:"status"`
-		Session string `json:"session_id"`
-		Seq     uint64 `json:"seq"`
-		timed
-	}{"stored", record.ID, seq, c.timed()})
+	return c.ok(pipeapi.SegmentStored{Status: "stored", Session: record.ID, Seq: seq, Timed: c.timed()})
 }
 
 // readSegment reads the body once there is memory for it; release gives the memory back.

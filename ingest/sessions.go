@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -26,52 +26,11 @@ const (
 
 // authorized tells an agent which view its key is for.
 func (i *Ingest) authorized(c *call) error {
-	return c.ok(struct {
-		View   string `json:"view_id"`
-		Status string `json:"status"`
-		timed
-	}{c.view, "authorized", c.timed()})
-}
-
-type createRequest struct {
-	Task    string         `json:"task_id"`
-	Info    map[string]any `json:"client_info"`
-	Timeout *float64       `json:"session_timeout_seconds"`
-	Paused  bool           `json:"paused"` // it does not run for leader
-}
-
-// standing is what an agent learns of its role, at creation and with every heartbeat.
-type standing struct {
-	Role     string `json:"role"` // leader or follower
-	IsLeader bool   `json:"is_leader"`
-	Term     uint64 `json:"term"` // the view's newest; of the leader, its fencing token
-	// LeaseTTL is how long a renewal holds; LeaseRenewed says that this answer is one, so that two thirds of the TTL
-	// from the start of the request are the leader's.
-	LeaseTTL     float64 `json:"lease_ttl_s"`
-	LeaseRenewed bool    `json:"lease_renewed"`
-	Heartbeat    float64 `json:"heartbeat_interval_seconds"` // until the next, in this role
-	// Epoch is the view's: what an agent remembers of its tree in another one is void.
-	Epoch string `json:"view_epoch"`
-}
-
-type createAnswer struct {
-	Session string `json:"session_id"`
-	View    string `json:"view_id"`
-	standing
-	Timeout  float64 `json:"session_timeout_seconds"`
-	Audit    float64 `json:"audit_interval_sec"`
-	Sentinel float64 `json:"sentinel_interval_sec"`
-	NextSeq  uint64  `json:"next_seq"` // of the first segment
-	// Skew is the store's time minus the file server's, ns, as the view knows it; left out by a view without a version.
-	Skew *int64 `json:"skew_ns,omitempty"`
-	// Broken are sessions that were not folded to their end: what an agent knows to have sent in them, the view may lack.
-	Broken  []string `json:"broken_sessions"`
-	Message string   `json:"message"`
-	timed
+	return c.ok(pipeapi.Authorized{View: c.view, Status: "authorized", Timed: c.timed()})
 }
 
 func (i *Ingest) createSession(c *call) error {
-	var q createRequest
+	var q pipeapi.Registration
 	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
 		return err
 	}
@@ -91,9 +50,9 @@ func (i *Ingest) createSession(c *call) error {
 	skew, broken := i.known(c)
 	i.metrics.created.Inc()
 	i.metrics.lead(state)
-	return c.ok(createAnswer{
-		Session: state.Record.ID, View: c.view, standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
-		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), Skew: skew, Broken: broken, timed: c.timed(),
+	return c.ok(pipeapi.Session{
+		ID: state.Record.ID, View: c.view, Standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
+		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), Skew: skew, Broken: broken, Timed: c.timed(),
 	})
 }
 
@@ -120,8 +79,8 @@ func (i *Ingest) known(c *call) (skew *int64, broken []string) {
 }
 
 // apply turns a request into an application, or says what is wrong with it.
-func apply(q createRequest, config viewconfig.Config) (session.Application, error) {
-	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.Info, TimeoutSeconds: config.SessionTimeoutSeconds,
+func apply(q pipeapi.Registration, config viewconfig.Config) (session.Application, error) {
+	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.ClientInfo, TimeoutSeconds: config.SessionTimeoutSeconds,
 		Paused: q.Paused, Exclusive: !config.AllowConcurrentPush}
 	if err := checkText("task_id", q.Task, maxTask); err != nil {
 		return a, err
@@ -135,21 +94,21 @@ func apply(q createRequest, config viewconfig.Config) (session.Application, erro
 		}
 		a.TimeoutSeconds = max(a.TimeoutSeconds, *q.Timeout)
 	}
-	if encoded, err := json.Marshal(q.Info); err != nil || len(encoded) > maxInfo {
+	if encoded, err := json.Marshal(q.ClientInfo); err != nil || len(encoded) > maxInfo {
 		return a, httpapi.BadRequest(fmt.Sprintf("client_info is larger than %d bytes", maxInfo), "")
 	}
 	var err error
-	if a.Agent, err = infoText(q.Info, "agent_id", maxTask); err != nil {
+	if a.Agent, err = infoText(q.ClientInfo, pipeapi.InfoAgent, maxTask); err != nil {
 		return a, err
 	}
 	if a.Agent == "" { // existing agents name their task AGENT:PIPE
 		a.Agent, _, _ = strings.Cut(q.Task, ":")
 	}
-	a.Source, err = infoText(q.Info, "source_uri", maxSource)
+	a.Source, err = infoText(q.ClientInfo, pipeapi.InfoSource, maxSource)
 	return a, err
 }
 
-func infoText(info map[string]any, name string, limit int) (string, error) {
+func infoText(info pipeapi.ClientInfo, name string, limit int) (string, error) {
 	v, given := info[name]
 	if !given || v == nil {
 		return "", nil
@@ -168,30 +127,15 @@ func checkText(name, s string, limit int) error {
 	return nil
 }
 
-type heartbeatRequest struct {
-	CanRealtime *bool          `json:"can_realtime"`
-	AgentStatus map[string]any `json:"agent_status"`
-	Paused      bool           `json:"paused"` // it does not run for leader
-}
-
-type heartbeatAnswer struct {
-	Status string `json:"status"`
-	standing
-	CanRealtime bool          `json:"can_realtime"`
-	Message     string        `json:"message"`
-	Commands    []job.Command `json:"commands"`
-	timed
-}
-
 func (i *Ingest) heartbeat(c *call) error {
-	var q heartbeatRequest
+	var q pipeapi.Heartbeat
 	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
 		return err
 	}
 	// A status that is too large must not cost an agent its session.
 	if encoded, err := json.Marshal(q.AgentStatus); err != nil || len(encoded) > maxInfo {
-		state, _ := q.AgentStatus["state"].(string)
-		q.AgentStatus = map[string]any{"state": state[:min(len(state), 64)], "omitted": fmt.Sprintf("larger than %d bytes", maxInfo)}
+		state := q.AgentStatus.State
+		q.AgentStatus = &pipeapi.AgentStatus{State: state[:min(len(state), 64)], Omitted: fmt.Sprintf("larger than %d bytes", maxInfo)}
 	}
 	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: q.AgentStatus, Paused: q.Paused})
 	if err != nil {
@@ -207,23 +151,19 @@ func (i *Ingest) heartbeat(c *call) error {
 		i.logger.Warn("jobs could not be read", "view", c.view, "error", err)
 	}
 	commands := orEmpty(found)
-	return c.ok(heartbeatAnswer{Status: "ok", standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
-		Message: message(c.view, state), Commands: commands, timed: c.timed()})
+	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
+		Message: message(c.view, state), Commands: commands, Timed: c.timed()})
 }
 
 func (i *Ingest) endSession(c *call) error {
 	if err := i.ledger.End(c.ctx, c.view, c.session(), session.Closed); err != nil {
 		return err
 	}
-	return c.ok(struct {
-		Status  string `json:"status"`
-		Session string `json:"session_id"`
-		timed
-	}{"terminated", c.session(), c.timed()})
+	return c.ok(pipeapi.Ended{Status: "terminated", Session: c.session(), Timed: c.timed()})
 }
 
-func standingOf(s session.State) standing {
-	st := standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: session.Interval(s.Record.TimeoutSeconds, s.Leads),
+func standingOf(s session.State) pipeapi.Standing {
+	st := pipeapi.Standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: session.Interval(s.Record.TimeoutSeconds, s.Leads),
 		Epoch: s.Record.Epoch}
 	if s.Leads {
 		st.Role, st.IsLeader = "leader", true

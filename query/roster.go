@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
@@ -28,23 +29,23 @@ type sessionsAnswer struct {
 
 // sessionState is one live session.
 type sessionState struct {
-	ID             string         `json:"session_id"`
-	Task           string         `json:"task_id"`
-	Agent          string         `json:"agent_id"`
-	ClientIP       string         `json:"client_ip"`
-	Source         string         `json:"source_uri"`
-	Role           string         `json:"role"`           // leader or follower
-	Term           *uint64        `json:"term,omitempty"` // of the leader
-	CanSnapshot    bool           `json:"can_snapshot"`   // the leader scans
-	CanAudit       bool           `json:"can_audit"`
-	CanRealtime    bool           `json:"can_realtime"`
-	CanSend        bool           `json:"can_send"`
-	Paused         bool           `json:"paused"`             // it neither scans nor sends, and does not lead
-	Coverage       string         `json:"coverage,omitempty"` // realtime, realtime-hotset or audit-only, as the agent says
-	LastActivity   values.Seconds `json:"last_activity"`      // the store's time of the last proof of life
-	CreatedAt      values.Seconds `json:"created_at"`
-	TimeoutSeconds float64        `json:"session_timeout_seconds"`
-	AgentStatus    map[string]any `json:"agent_status,omitempty"`
+	ID             string               `json:"session_id"`
+	Task           string               `json:"task_id"`
+	Agent          string               `json:"agent_id"`
+	ClientIP       string               `json:"client_ip"`
+	Source         string               `json:"source_uri"`
+	Role           string               `json:"role"`           // leader or follower
+	Term           *uint64              `json:"term,omitempty"` // of the leader
+	CanSnapshot    bool                 `json:"can_snapshot"`   // the leader scans
+	CanAudit       bool                 `json:"can_audit"`
+	CanRealtime    bool                 `json:"can_realtime"`
+	CanSend        bool                 `json:"can_send"`
+	Paused         bool                 `json:"paused"`             // it neither scans nor sends, and does not lead
+	Coverage       string               `json:"coverage,omitempty"` // realtime, realtime-hotset or audit-only, as the agent says
+	LastActivity   values.Seconds       `json:"last_activity"`      // the store's time of the last proof of life
+	CreatedAt      values.Seconds       `json:"created_at"`
+	TimeoutSeconds float64              `json:"session_timeout_seconds"`
+	AgentStatus    *pipeapi.AgentStatus `json:"agent_status,omitempty"`
 }
 
 // liveSessions reads a view's sessions: the roster and the lease, then every session's record.
@@ -119,7 +120,9 @@ func readSession(ctx context.Context, st store.Store, view, id string, leader bo
 		CanRealtime: r.CanRealtime, CanSend: !r.Paused, Paused: r.Paused, CreatedAt: values.Seconds(r.CreatedAt),
 		LastActivity: values.Seconds(meta.LastModified.UnixNano()), TimeoutSeconds: r.TimeoutSeconds, AgentStatus: r.AgentStatus,
 	}
-	s.Coverage, _ = r.AgentStatus["coverage"].(string)
+	if r.AgentStatus != nil {
+		s.Coverage = r.AgentStatus.Coverage
+	}
 	if leader {
 		s.Role, s.Term, s.CanSnapshot, s.CanAudit = "leader", &term, true, true
 		s.LastActivity = max(s.LastActivity, values.Seconds(lease.LastModified.UnixNano()))

@@ -3,7 +3,6 @@ package query
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // doubtEntries is how many of each kind of doubt the state page shows.
@@ -111,39 +111,15 @@ func hostsOf(live *sessionsAnswer, now int64) (hosts []hostEntry, nobody string)
 	return hosts, nobody
 }
 
-// told is what of an agent's status the page shows; agents of other versions may leave any of it out.
-type told struct {
-	State    string  `json:"state"`
-	Method   string  `json:"watch_method"`
-	Reason   string  `json:"watch_reason"`
-	Unsent   float64 `json:"backlog_bytes"`
-	RootLost string  `json:"root_lost"`
-	Spool    string  `json:"spool_error"`
-	Hanging  float64 `json:"hanging"`
-	HangsAt  string  `json:"hanging_path"`
-	Errors   map[string]struct {
-		Count   float64 `json:"count"`
-		Example string  `json:"example"`
-	} `json:"read_errors"`
-	Tasks map[string]struct {
-		Error string `json:"error"`
-	} `json:"tasks"`
-}
-
-// toldBy reads a status as far as it is what it should be.
-func toldBy(status map[string]any) (t told) {
-	if b, err := json.Marshal(status); err == nil {
-		_ = json.Unmarshal(b, &t) // what is of another type stays empty
-	}
-	return t
-}
-
 func hostOf(s *sessionState, now int64) hostEntry {
-	t := toldBy(s.AgentStatus)
+	t := s.AgentStatus
+	if t == nil {
+		t = &pipeapi.AgentStatus{}
+	}
 	h := hostEntry{
-		Agent: s.Agent, Role: s.Role, State: cmp.Or(t.State, "starting"), Coverage: cmp.Or(s.Coverage, "not told yet"), How: t.Method, Reason: t.Reason,
-		Unsent: size(int64(t.Unsent)), Source: s.Source, Seen: ago(now, int64(s.LastActivity)), SeenAt: exact(int64(s.LastActivity)),
-		Leader: s.Role == "leader", Troubles: t.troubles(),
+		Agent: s.Agent, Role: s.Role, State: cmp.Or(t.State, "starting"), Coverage: cmp.Or(s.Coverage, "not told yet"), How: t.WatchMethod, Reason: t.WatchReason,
+		Unsent: size(int64(t.BacklogBytes)), Source: s.Source, Seen: ago(now, int64(s.LastActivity)), SeenAt: exact(int64(s.LastActivity)),
+		Leader: s.Role == "leader", Troubles: troublesOf(t),
 	}
 	if s.Paused {
 		h.State = "paused"
@@ -151,22 +127,22 @@ func hostOf(s *sessionState, now int64) hostEntry {
 	return h
 }
 
-// troubles are what somebody should look after.
-func (t *told) troubles() (out []string) {
+// troublesOf is what somebody should look after.
+func troublesOf(t *pipeapi.AgentStatus) (out []string) {
 	if t.RootLost != "" {
 		out = append(out, "the tree is gone: "+t.RootLost)
 	}
 	if t.Hanging > 0 {
-		out = append(out, fmt.Sprintf("the file server does not answer: %s, %s among them", plural(int64(t.Hanging), "path", "paths"), t.HangsAt))
+		out = append(out, fmt.Sprintf("the file server does not answer: %s, %s among them", plural(int64(t.Hanging), "path", "paths"), t.HangingPath))
 	}
-	if t.Spool != "" {
-		out = append(out, "the spool takes nothing: "+t.Spool)
+	if t.SpoolError != "" {
+		out = append(out, "the spool takes nothing: "+t.SpoolError)
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Tasks)) {
 		out = append(out, "task "+name+" has failed: "+t.Tasks[name].Error)
 	}
-	for _, kind := range slices.Sorted(maps.Keys(t.Errors)) {
-		if of := t.Errors[kind]; of.Count > 0 {
+	for _, kind := range slices.Sorted(maps.Keys(t.ReadErrors)) {
+		if of := t.ReadErrors[kind]; of.Count > 0 {
 			out = append(out, fmt.Sprintf("%s could not be read (%s): %s", plural(int64(of.Count), "path", "paths"), kind, of.Example))
 		}
 	}

@@ -1,12 +1,14 @@
 package query
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 )
 
@@ -32,7 +34,11 @@ func TestStatePage(t *testing.T) {
 		"hanging": 2, "hanging_path": "/data/slow", "tasks": map[string]any{"audit": map[string]any{"error": "<b>broken</b>"}},
 		"read_errors": map[string]any{"permission": map[string]any{"count": 12, "example": "/data/secret"}},
 	}
-	of := func(id string, status map[string]any) session.Record {
+	of := func(id string, said map[string]any) session.Record {
+		status := &pipeapi.AgentStatus{}
+		if body, err := json.Marshal(said); err != nil || json.Unmarshal(body, status) != nil {
+			t.Fatal(said, err)
+		}
 		return session.Record{ID: id, View: testView, Agent: "host-" + id, Source: "fs://" + id, TimeoutSeconds: 30, AgentStatus: status, Nonce: "n"}
 	}
 	a, b := of("a", map[string]any{"coverage": "realtime-hotset"}), of("b", status)
@@ -48,7 +54,8 @@ func TestStatePage(t *testing.T) {
 	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "b", TTLSeconds: 30}, 31*time.Second)
 	page("Nobody leads at the moment")
 	a.Paused, b.Paused = true, true
-	b.AgentStatus = map[string]any{"state": 5, "tasks": "none"} // of a version that nobody knows
+	b = of("b", map[string]any{"state": 5, "tasks": "none"}) // of a version that nobody knows
+	b.Paused = true
 	f.put(layout.Session(testView, "a"), a, 5*time.Second)
 	f.put(layout.Session(testView, "b"), b, 5*time.Second)
 	page("Nobody leads, as all are paused", "paused")

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // What the agent decides on.
@@ -59,58 +60,9 @@ func NewClient(base, key, view string, client *http.Client, clock Clock) (*Clien
 	return &Client{base: u, key: key, view: view, http: client, mark: clock}, nil
 }
 
-// Standing is what every answer about a session says of its role.
-type Standing struct {
-	IsLeader bool   `json:"is_leader"`
-	Term     uint64 `json:"term"` // the view's newest
-	// LeaseTTLSeconds is how long a renewal holds, and LeaseRenewed that this answer is one.
-	LeaseTTLSeconds float64 `json:"lease_ttl_s"`
-	LeaseRenewed    bool    `json:"lease_renewed"`
-	// HeartbeatSeconds is when the next heartbeat is due, in this role.
-	HeartbeatSeconds float64 `json:"heartbeat_interval_seconds"`
-	Epoch            string  `json:"view_epoch"` // of the view's lives; empty: not known
-	Message          string  `json:"message"`
-}
-
-// Session is the answer to a registration.
-type Session struct {
-	ID string `json:"session_id"`
-	Standing
-	TimeoutSeconds   float64 `json:"session_timeout_seconds"`
-	AuditIntervalSec float64 `json:"audit_interval_sec"`
-	SentinelSec      float64 `json:"sentinel_interval_sec"`
-	SkewNs           *int64  `json:"skew_ns"`
-	// Broken are sessions whose segments the view may lack.
-	Broken []string `json:"broken_sessions"`
-}
-
-// Registration is what a new session says of itself.
-type Registration struct {
-	Task           string         `json:"task_id"`
-	ClientInfo     map[string]any `json:"client_info,omitempty"`
-	TimeoutSeconds float64        `json:"session_timeout_seconds,omitempty"`
-	Paused         bool           `json:"paused,omitempty"` // it does not run for leader
-}
-
-// Beat is the answer to a heartbeat.
-type Beat struct {
-	Status string `json:"status"`
-	Standing
-	Commands []job.Command `json:"commands"`
-}
-
-// Pulse is what a heartbeat says.
-type Pulse struct {
-	CanRealtime bool           `json:"can_realtime"`
-	AgentStatus map[string]any `json:"agent_status,omitempty"`
-	Paused      bool           `json:"paused,omitempty"` // it does not run for leader, and gives up its lease
-}
-
 // KeyView is the view that the key is for; empty where it is for several.
 func (c *Client) KeyView(ctx context.Context) (string, error) {
-	var answer struct {
-		View string `json:"view_id"`
-	}
+	var answer pipeapi.Authorized
 	err := c.call(ctx, http.MethodGet, "/api/v1/pipe/session/", nil, &answer)
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusBadRequest {
@@ -123,32 +75,30 @@ func (c *Client) KeyView(ctx context.Context) (string, error) {
 }
 
 // CreateSession registers the agent with the view.
-func (c *Client) CreateSession(ctx context.Context, r Registration) (Session, error) {
-	var s Session
+func (c *Client) CreateSession(ctx context.Context, r pipeapi.Registration) (pipeapi.Session, error) {
+	var s pipeapi.Session
 	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/", r, &s)
 	if err == nil && s.ID == "" {
 		err = fmt.Errorf("the answer has no session_id: is this a Fustor ingest?")
 	}
 	if err != nil {
-		return Session{}, fmt.Errorf("create session: %w", err)
+		return pipeapi.Session{}, fmt.Errorf("create session: %w", err)
 	}
 	return s, nil
 }
 
 // Heartbeat proves that the session lives, and renews its lease if it leads.
-func (c *Client) Heartbeat(ctx context.Context, session string, p Pulse) (Beat, error) {
-	var b Beat
-	if err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/heartbeat", p, &b); err != nil {
-		return Beat{}, fmt.Errorf("heartbeat: %w", err)
+func (c *Client) Heartbeat(ctx context.Context, session string, h pipeapi.Heartbeat) (pipeapi.Beat, error) {
+	var b pipeapi.Beat
+	if err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/heartbeat", h, &b); err != nil {
+		return pipeapi.Beat{}, fmt.Errorf("heartbeat: %w", err)
 	}
 	return b, nil
 }
 
 // Commands waits for commands, up to a time; none is no error.
 func (c *Client) Commands(ctx context.Context, session string, wait time.Duration) ([]job.Command, error) {
-	var answer struct {
-		Commands []job.Command `json:"commands"`
-	}
+	var answer pipeapi.Commands
 	query := url.Values{"wait": {strconv.Itoa(int(wait / time.Second))}}
 	if err := c.ask(ctx, http.MethodGet, "/api/v1/pipe/session/"+url.PathEscape(session)+"/commands", query, nil, &answer); err != nil {
 		return nil, fmt.Errorf("wait for commands: %w", err)
@@ -167,14 +117,11 @@ func (c *Client) ReportJob(ctx context.Context, session, id string, r job.Report
 
 // Suspects are the files that ingest wants looked at, as paths.
 func (c *Client) Suspects(ctx context.Context) ([]string, error) {
-	var answer struct {
-		Paths []string `json:"paths"`
-		Exact [][]byte `json:"paths_bytes"`
-	}
+	var answer pipeapi.SentinelTasks
 	if err := c.call(ctx, http.MethodGet, "/api/v1/pipe/consistency/sentinel/tasks", nil, &answer); err != nil {
 		return nil, fmt.Errorf("ask for suspects: %w", err)
 	}
-	for i, p := range answer.Exact {
+	for i, p := range answer.PathsBytes {
 		if i < len(answer.Paths) {
 			answer.Paths[i] = string(p)
 		}
@@ -258,9 +205,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 }
 
 func (c *Client) measure(sent int64, answer []byte) {
-	var stamp struct {
-		ServerTime int64 `json:"server_time_ns"`
-	}
+	var stamp pipeapi.Timed
 	if c.mark != nil && json.Unmarshal(answer, &stamp) == nil && stamp.ServerTime > 0 {
 		c.mark.Measure(sent, stamp.ServerTime)
 	}

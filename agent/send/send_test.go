@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
 )
@@ -64,19 +65,16 @@ func TestPresignedUploads(t *testing.T) {
 		if r.URL.Path != "/base/api/v1/pipe/session/s1/uploads" || r.Header.Get("X-API-Key") != "key" || r.URL.Query().Get("view") != "v" {
 			t.Errorf("request %s %v", r.URL, r.Header)
 		}
-		var q struct {
-			From  uint64 `json:"from_seq"`
-			Count int    `json:"count"`
-		}
+		var q pipeapi.UploadsRequest
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 			t.Error(err)
 		}
-		var grants []grant
-		for i := range uint64(q.Count) {
-			grants = append(grants, grant{q.From + i, store.Upload{Method: "PUT", URL: srv.URL + "/seg/" + string('a'+rune(q.From+i)),
+		var grants []pipeapi.Grant
+		for i := range uint64(*q.Count) {
+			grants = append(grants, pipeapi.Grant{Seq: *q.FromSeq + i, Upload: store.Upload{Method: "PUT", URL: srv.URL + "/seg/" + string('a'+rune(*q.FromSeq+i)),
 				Header: http.Header{"If-None-Match": {"*"}}, Expires: time.Now().Add(time.Hour)}})
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"uploads": grants})
+		_ = json.NewEncoder(w).Encode(pipeapi.Uploads{Uploads: grants})
 	})), srv.Client())
 	for seq := range uint64(3) {
 		if err := s.Send(t.Context(), pipe.Segment{View: "v", Session: "s1", Seq: seq, Body: []byte("body")}); err != nil {
@@ -158,7 +156,7 @@ func TestStoreTakesARepeatedSegmentForTheFirst(t *testing.T) {
 
 func TestHandlerThatPanicsIsAnError(t *testing.T) {
 	c := newClient(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	if _, err := c.Heartbeat(t.Context(), "s1", Pulse{}); err == nil {
+	if _, err := c.Heartbeat(t.Context(), "s1", pipeapi.Heartbeat{}); err == nil {
 		t.Error("no error")
 	}
 }

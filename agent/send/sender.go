@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -53,17 +54,12 @@ type Ingest struct {
 
 	mu     sync.Mutex
 	direct bool // no presigned uploads here
-	grants map[grantKey]grant
+	grants map[grantKey]pipeapi.Grant
 }
 
 type grantKey struct {
 	session string
 	seq     uint64
-}
-
-type grant struct {
-	Seq uint64 `json:"seq"`
-	store.Upload
 }
 
 // grantsAtOnce is how many uploads are asked for in one request.
@@ -74,7 +70,7 @@ func NewIngest(c *Client, upload *http.Client) *Ingest {
 	if upload == nil {
 		upload = http.DefaultClient
 	}
-	return &Ingest{client: c, upload: upload, grants: map[grantKey]grant{}}
+	return &Ingest{client: c, upload: upload, grants: map[grantKey]pipeapi.Grant{}}
 }
 
 // NewThrough makes a sender that hands every segment to ingest, though its store may take presigned uploads: for hosts
@@ -98,29 +94,28 @@ func (s *Ingest) Send(ctx context.Context, seg pipe.Segment) error {
 }
 
 // grant returns the presigned upload of a segment; ok is false where ingest does not presign.
-func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g grant, ok bool, err error) {
+func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g pipeapi.Grant, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.direct {
-		return grant{}, false, nil
+		return pipeapi.Grant{}, false, nil
 	}
 	key := grantKey{seg.Session, seg.Seq}
 	if g, ok = s.grants[key]; ok && time.Until(g.Expires) > 30*time.Second {
 		return g, true, nil
 	}
 	clear(s.grants) // those of earlier segments and sessions
-	var answer struct {
-		Uploads []grant `json:"uploads"`
-	}
-	ask := map[string]any{"from_seq": seg.Seq, "count": grantsAtOnce}
+	var answer pipeapi.Uploads
+	count := grantsAtOnce
+	ask := pipeapi.UploadsRequest{FromSeq: &seg.Seq, Count: &count}
 	err = s.client.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(seg.Session)+"/uploads", ask, &answer)
 	var status *StatusError
 	if errors.As(err, &status) && (status.Status == http.StatusNotImplemented || status.Status == http.StatusNotFound || status.Status == http.StatusMethodNotAllowed) {
 		s.direct = true
-		return grant{}, false, nil
+		return pipeapi.Grant{}, false, nil
 	}
 	if err != nil {
-		return grant{}, false, err
+		return pipeapi.Grant{}, false, err
 	}
 	for _, g := range answer.Uploads {
 		s.grants[grantKey{seg.Session, g.Seq}] = g
@@ -131,7 +126,7 @@ func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g grant, ok bool,
 }
 
 // put sends a segment to its presigned upload.
-func (s *Ingest) put(ctx context.Context, g grant, body []byte) error {
+func (s *Ingest) put(ctx context.Context, g pipeapi.Grant, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, g.Method, g.URL, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make upload request: %w", err)

@@ -21,11 +21,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // An agent with a config file answers HTTP on a Unix socket in its state directory, which only its user may enter.
@@ -58,14 +58,14 @@ type pipeStatus struct {
 	Starts       int    `json:"starts"`
 	Error        string `json:"error,omitempty"`
 
-	Paused          *agent.Pause                `json:"paused,omitempty"`
-	Rates           *agent.Rates                `json:"rates,omitempty"`
-	ReadErrors      map[string]agent.ReadErrors `json:"read_errors,omitempty"`
-	LastScan        *agent.Look                 `json:"last_scan,omitempty"`
-	ClockOffset     float64                     `json:"clock_offset_s"`
-	Skew            float64                     `json:"clock_skew_s"`
-	UptimeSeconds   float64                     `json:"uptime_s"`
-	BacklogSegments int                         `json:"backlog_segments"`
+	Paused          *pipeapi.Pause                `json:"paused,omitempty"`
+	Rates           *pipeapi.Rates                `json:"rates,omitempty"`
+	ReadErrors      map[string]pipeapi.ReadErrors `json:"read_errors,omitempty"`
+	LastScan        *pipeapi.LastScan             `json:"last_scan,omitempty"`
+	ClockOffset     float64                       `json:"clock_offset_s"`
+	Skew            float64                       `json:"clock_skew_s"`
+	UptimeSeconds   float64                       `json:"uptime_s"`
+	BacklogSegments int                           `json:"backlog_segments"`
 }
 
 type agentStatus struct {

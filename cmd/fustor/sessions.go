@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // sessionsGroup is the sessions and what can be done to one. `fustor sessions` shows them.
@@ -69,16 +71,12 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		if i == 0 {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  SOURCE", "ROLE", "AGENT", "STATE", "COVERAGE", "SEEN", "FOR", "EV/S", "UNSENT")))
 		}
-		state, known := s.Status["state"].(string)
-		if !known {
-			state = "starting" // its first heartbeat will tell
+		status := s.Status
+		if status == nil {
+			status = &pipeapi.AgentStatus{}
 		}
-		rates, _ := s.Status["rates"].(map[string]any)
-		rate, _ := rates["events_per_s"].(float64)
-		bytes, _ := s.Status["backlog_bytes"].(float64)
-		method, _ := s.Status["watch_method"].(string)
-		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s\n", s.Role, s.Agent, state, coverage(s.Coverage, method), age(s.LastActivity)+" ago", age(s.CreatedAt),
-			show.Count(int64(rate+0.5)), show.Size(int64(bytes)), out.Name(s.Source))
+		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s\n", s.Role, s.Agent, cmp.Or(status.State, "starting"), coverage(s.Coverage, status.WatchMethod), age(s.LastActivity)+" ago", age(s.CreatedAt),
+			show.Count(int64(status.Rates.Events+0.5)), show.Size(int64(status.BacklogBytes)), out.Name(s.Source))
 	}
 	if !led && len(sessions) > 0 && !c.JSON {
 		why := "one that is not paused takes over with its next heartbeat"

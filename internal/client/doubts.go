@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // Found is an entry of the doubtful ones, as the server sends it, and what the command line shows of it.
@@ -103,7 +105,8 @@ type Session struct {
 	Coverage     string          `json:"coverage"`      // realtime, realtime-hotset, audit-only; empty: not told yet
 	LastActivity float64         `json:"last_activity"` // Unix seconds
 	CreatedAt    float64         `json:"created_at"`
-	Status       map[string]any  `json:"agent_status"`
+	// Status is nil before the first heartbeat.
+	Status *pipeapi.AgentStatus `json:"agent_status"`
 }
 
 // UnmarshalJSON keeps the session as it came.

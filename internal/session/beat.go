@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
 // Beat is what an agent says with a heartbeat.
 type Beat struct {
-	CanRealtime *bool          // nil: as before
-	AgentStatus map[string]any // nil: as before; kept with the next write of the record
+	CanRealtime *bool                // nil: as before
+	AgentStatus *pipeapi.AgentStatus // nil: as before; kept with the next write of the record
 	// Paused: the session does not run for leader until a heartbeat says otherwise. If it leads, it gives up its lease.
 	Paused bool
 }
@@ -197,9 +198,12 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 // apply is the record with what the heartbeat says, and whether that is worth a write of its own.
 func (b Beat) apply(r Record) (next Record, changed bool) {
 	if b.AgentStatus != nil {
-		was, _ := r.AgentStatus["state"].(string)
-		is, _ := b.AgentStatus["state"].(string)
-		changed = is != was || troubles(r.AgentStatus) != troubles(b.AgentStatus) // they are rare, and what people look for
+		was := r.AgentStatus
+		if was == nil {
+			was = &pipeapi.AgentStatus{}
+		}
+		// Both are rare, and what people look for.
+		changed = b.AgentStatus.State != was.State || troublesOf(b.AgentStatus) != troublesOf(was)
 		r.AgentStatus = b.AgentStatus
 	}
 	if b.Paused != r.Paused {
@@ -211,15 +215,17 @@ func (b Beat) apply(r Record) (next Record, changed bool) {
 	return r, changed
 }
 
-// troubles are what a status says that people must not hear of ten minutes late: which troubles there are, and their extent by
-// powers of two.
-func troubles(status map[string]any) string {
-	_, rootLost := status["root_lost"]
-	_, spoolFails := status["spool_error"]
-	unwatched, _ := status["unwatched"].(float64)
-	unreadable, _ := status["unreadable"].(float64)
-	coverage, _ := status["coverage"].(string)
-	return fmt.Sprint(rootLost, spoolFails, bits.Len(uint(unwatched)), bits.Len(uint(unreadable)), coverage, status["state"] == "paused")
+// troubles are what of a status must reach people within a heartbeat, not ten minutes late: which troubles there are, and their
+// extent by powers of two.
+type troubles struct {
+	rootLost, spoolFails  bool
+	unwatched, unreadable int // bits
+	coverage              string
+}
+
+func troublesOf(s *pipeapi.AgentStatus) troubles {
+	return troubles{rootLost: s.RootLost != "", spoolFails: s.SpoolError != "", unwatched: bits.Len(uint(max(0, s.Unwatched))),
+		unreadable: bits.Len(uint(max(0, s.Unreadable))), coverage: s.Coverage}
 }
 
 // remember keeps what is to be written with the next write of the record.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -21,7 +22,7 @@ const MaxSessions = 4096
 type Application struct {
 	View, Task, Agent, Source, ClientIP string
 	TimeoutSeconds                      float64
-	ClientInfo                          map[string]any
+	ClientInfo                          pipeapi.ClientInfo
 	// Paused: it does not run for leader, see Beat.
 	Paused bool
 	// Exclusive asks for a view that has no other live session.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
@@ -448,15 +449,29 @@ func TestBeatKeepsWhatTheAgentSays(t *testing.T) {
 	w := newWorld(t, 1, time.Second)
 	st := w.create(w.ledgers[0], "a")
 	yes := true
-	for _, b := range []session.Beat{{AgentStatus: map[string]any{"state": "scanning"}}, {CanRealtime: &yes}} {
+	for _, b := range []session.Beat{{AgentStatus: &pipeapi.AgentStatus{State: "scanning"}}, {CanRealtime: &yes}} {
 		if _, err := w.ledgers[0].Beat(w.ctx, view, st.Record.ID, b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r, err := w.newLedger().Alive(w.ctx, view, st.Record.ID)
-	if err != nil || !r.CanRealtime || r.AgentStatus["state"] != "scanning" {
+	if err != nil || !r.CanRealtime || r.AgentStatus.State != "scanning" {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+// statusOf is a status with these members alone, as an agent of another version may send it.
+func statusOf(t *testing.T, members map[string]any) *pipeapi.AgentStatus {
+	t.Helper()
+	body, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := &pipeapi.AgentStatus{}
+	if err := json.Unmarshal(body, status); err != nil {
+		t.Fatal(err)
+	}
+	return status
 }
 
 // TestTroublesOfALeaderAreWrittenAtOnce has a leader's agent tell of a trouble, and that it is over: the record, which is
@@ -466,14 +481,24 @@ func TestTroublesOfALeaderAreWrittenAtOnce(t *testing.T) {
 	st := w.create(w.ledgers[0], "a")
 	says := func(status map[string]any) (written map[string]any) {
 		t.Helper()
-		if st, err := w.ledgers[0].Beat(w.ctx, view, st.Record.ID, session.Beat{AgentStatus: status}); err != nil || !st.Leads {
+		if st, err := w.ledgers[0].Beat(w.ctx, view, st.Record.ID, session.Beat{AgentStatus: statusOf(t, status)}); err != nil || !st.Leads {
 			t.Fatalf("%+v, %v", st, err)
 		}
 		r, err := w.newLedger().Alive(w.ctx, view, st.Record.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r.AgentStatus
+		if r.AgentStatus == nil {
+			return nil
+		}
+		body, err := json.Marshal(r.AgentStatus)
+		if err == nil {
+			err = json.Unmarshal(body, &written)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return written
 	}
 	if got := says(map[string]any{"unwatched": 0.0}); got != nil {
 		t.Errorf("without a trouble the record was written: %v", got)

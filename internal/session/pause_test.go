@@ -82,11 +82,11 @@ func TestLeadersStateIsWritten(t *testing.T) {
 	id := w.create(w.ledgers[0], "a").Record.ID
 	for _, state := range []any{"snapshot", "message", map[string]any{"no": "text"}} {
 		w.clock.Advance(10 * time.Second)
-		if _, err := w.ledgers[0].Beat(w.ctx, view, id, session.Beat{AgentStatus: map[string]any{"state": state}}); err != nil {
+		if _, err := w.ledgers[0].Beat(w.ctx, view, id, session.Beat{AgentStatus: statusOf(t, map[string]any{"state": state})}); err != nil {
 			t.Fatal(err)
 		}
 		r, err := w.newLedger().Alive(w.ctx, view, id)
-		if s, isText := state.(string); err != nil || isText && r.AgentStatus["state"] != s {
+		if s, isText := state.(string); err != nil || isText && r.AgentStatus.State != s {
 			t.Errorf("%v: %+v, %v", state, r.AgentStatus, err)
 		}
 	}

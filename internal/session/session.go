@@ -9,23 +9,24 @@ package session
 import (
 	"time"
 
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
 // Record is one session: views/<view>/sessions/<session>.json.
 type Record struct {
-	ID             string         `json:"session_id"`
-	View           string         `json:"view_id"`
-	Task           string         `json:"task_id"`
-	Agent          string         `json:"agent_id"`
-	Source         string         `json:"source_uri"`
-	ClientIP       string         `json:"client_ip"`
-	TimeoutSeconds float64        `json:"session_timeout_seconds"`
-	CanRealtime    bool           `json:"can_realtime"`
-	ClientInfo     map[string]any `json:"client_info,omitempty"`
-	AgentStatus    map[string]any `json:"agent_status,omitempty"`
-	CreatedAt      int64          `json:"created_at_ns"`   // the store's time
-	Epoch          string         `json:"epoch,omitempty"` // of the view, in which the session began
+	ID             string               `json:"session_id"`
+	View           string               `json:"view_id"`
+	Task           string               `json:"task_id"`
+	Agent          string               `json:"agent_id"`
+	Source         string               `json:"source_uri"`
+	ClientIP       string               `json:"client_ip"`
+	TimeoutSeconds float64              `json:"session_timeout_seconds"`
+	CanRealtime    bool                 `json:"can_realtime"`
+	ClientInfo     pipeapi.ClientInfo   `json:"client_info,omitempty"`
+	AgentStatus    *pipeapi.AgentStatus `json:"agent_status,omitempty"`
+	CreatedAt      int64                `json:"created_at_ns"`   // the store's time
+	Epoch          string               `json:"epoch,omitempty"` // of the view, in which the session began
 	// Paused: it does not run for leader, as its last heartbeat said.
 	Paused bool `json:"paused,omitempty"`
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.

@@ -1,0 +1,156 @@
+package pipeapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// AgentStatus is what an agent says of itself with each heartbeat. /sessions, the state page and `fustor sessions` show it.
+//
+// Agents of other versions may leave any of it out, send more, or send a field as another type. So a status that was decoded has
+// the fields that are what they should be, the others are zero; and it is encoded again exactly as it came. Build one only to send
+// it, and do not change one that was decoded.
+type AgentStatus struct {
+	State string `json:"state"` // of the table in docs/agent.md
+
+	// Of the scan that runs, or ran last.
+	Directories uint64 `json:"directories"`
+	Files       uint64 `json:"files"`
+	Bytes       uint64 `json:"bytes"`
+	Errors      uint64 `json:"errors"`
+
+	Scan     *RunningScan `json:"scan,omitempty"`      // nil: none runs
+	LastScan *LastScan    `json:"last_scan,omitempty"` // nil: none was completed yet
+
+	Coverage    string `json:"coverage,omitempty"` // realtime, realtime-hotset or audit-only; empty: the watch begins anew
+	WatchMethod string `json:"watch_method,omitempty"`
+	WatchReason string `json:"watch_reason,omitempty"` // why method or coverage is no better
+	WatchLimit  int    `json:"watch_limit,omitempty"`  // watches that may be held; 0: any number
+	Watches     int    `json:"watches"`                // directories that are watched
+	Unwatched   int    `json:"unwatched"`              // directories that are known and not watched
+	Unreadable  int    `json:"unreadable"`             // paths that cannot be read for want of rights
+	Pending     int    `json:"pending"`                // paths to be looked at
+	Overflows   uint64 `json:"overflows"`              // times that notices of the kernel were lost
+
+	BacklogBytes    int    `json:"backlog_bytes"` // sealed and not yet durable
+	BacklogSegments int    `json:"backlog_segments"`
+	SentBytes       uint64 `json:"sent_bytes"` // durable since the start
+	SentSegments    uint64 `json:"sent_segments"`
+	SendFailures    uint64 `json:"send_failures"`
+	SpoolBytes      int64  `json:"spool_bytes,omitempty"`
+	SpoolMaxBytes   int64  `json:"spool_max_bytes,omitempty"` // 0: the agent has no spool
+	SpoolError      string `json:"spool_error,omitempty"`     // why it takes nothing
+
+	Rates  Rates   `json:"rates"`
+	Clock  Clock   `json:"clock"`
+	Uptime float64 `json:"uptime_s"`
+	// ReadErrors are the paths that could not be read, by kind: permission, vanished, io, timeout and other.
+	ReadErrors map[string]ReadErrors `json:"read_errors,omitempty"`
+	// Tasks are the agent's tasks that have failed, by name.
+	Tasks       map[string]TaskFailure `json:"tasks,omitempty"`
+	Hanging     int                    `json:"hanging,omitempty"` // calls into the tree that do not return
+	HangingPath string                 `json:"hanging_path,omitempty"`
+	RootLost    string                 `json:"root_lost,omitempty"` // why the tree is away
+	Paused      *Pause                 `json:"paused,omitempty"`
+	Version     string                 `json:"version"`
+
+	// Omitted is set by ingest in the place of a status that is too large, of which the state alone is left.
+	Omitted string `json:"omitted,omitempty"`
+
+	came json.RawMessage // as it was decoded; nil: it was built here
+}
+
+// RunningScan is the scan that runs.
+type RunningScan struct {
+	Scan    string  `json:"scan"` // snapshot, audit, rescan or cover
+	Seconds float64 `json:"seconds"`
+}
+
+// LastScan is the last whole scan that was completed.
+type LastScan struct {
+	Scan        string    `json:"scan"`     // snapshot, audit or rescan
+	At          time.Time `json:"began_at"` // by the host's clock
+	Seconds     float64   `json:"seconds"`
+	Directories uint64    `json:"directories"`
+	Files       uint64    `json:"files"`
+	Errors      uint64    `json:"errors"`
+	// Changed is how many directories were new, or had another mtime than when they were listed last; of audits alone.
+	Changed uint64 `json:"changed_directories"`
+}
+
+// Rates are over the last minute, or since the start where that is less.
+type Rates struct {
+	Events  float64 `json:"events_per_s"`     // of the kernel, that were taken to be sent
+	Entries float64 `json:"entries_per_s"`    // that scans looked at
+	Bytes   float64 `json:"sent_bytes_per_s"` // of segments made durable
+}
+
+// Clock is what the agent knows of clocks, seconds.
+type Clock struct {
+	Offset float64 `json:"offset_s"` // the store's time minus the host's
+	Skew   float64 `json:"skew_s"`   // the store's time minus the file server's
+}
+
+// ReadErrors are the paths of one kind that could not be read, since the start; a path counts each time.
+type ReadErrors struct {
+	Count   uint64 `json:"count"`
+	Example string `json:"example"` // the last of them
+}
+
+// TaskFailure is how a task of the agent failed last.
+type TaskFailure struct {
+	Error    string    `json:"error"`
+	At       time.Time `json:"at"` // by the host's clock
+	Restarts int       `json:"restarts"`
+}
+
+// Pause is who paused a pipe, and when.
+type Pause struct {
+	By    string    `json:"by"`
+	Since time.Time `json:"since"` // by the host's clock
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s *AgentStatus) MarshalJSON() ([]byte, error) {
+	if s.came != nil {
+		return s.came, nil
+	}
+	type plain AgentStatus
+	return json.Marshal((*plain)(s))
+}
+
+// UnmarshalJSON takes any JSON object.
+func (s *AgentStatus) UnmarshalJSON(body []byte) error {
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' {
+		return errors.New("agent_status is not an object")
+	}
+	*s = AgentStatus{}
+	s.decode(body)
+	s.came = bytes.Clone(body)
+	return nil
+}
+
+// decode takes each field that is what it should be.
+func (s *AgentStatus) decode(body []byte) {
+	type plain AgentStatus
+	if json.Unmarshal(body, (*plain)(s)) == nil {
+		return
+	}
+	// One field is of another type: decode each by itself, so that it costs none of the others.
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return
+	}
+	*s = AgentStatus{}
+	for name, value := range fields {
+		one, err := json.Marshal(map[string]json.RawMessage{name: value})
+		if err != nil {
+			continue
+		}
+		if whole := *s; json.Unmarshal(one, (*plain)(&whole)) == nil {
+			*s = whole
+		}
+	}
+}
