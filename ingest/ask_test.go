@@ -141,14 +141,14 @@ func TestIdleCommandsCostNothing(t *testing.T) {
 	id := f.want(f.admin(follower, `{"command":"reload"}`), 200).text("job_id")
 	f.want(f.ask(0, "POST", follower+"/jobs/"+id, fmt.Sprintf(`{"for_session_id":%q,"state":"done"}`, strings.TrimPrefix(follower, "/api/v1/pipe/session/"))), 200)
 	beats := func(n int, paths ...string) (gets, lists uint64) {
-		before := f.ingests[0].StoreCounts()
+		before := f.ingests[0].counted.Counts()
 		for range n {
 			for _, path := range paths {
 				f.clock.Advance(15 * time.Second / time.Duration(len(paths)))
 				f.want(f.ask(0, "POST", path+"/heartbeat", `{"paused":`+fmt.Sprint(path == follower)+`}`), 200)
 			}
 		}
-		c := f.ingests[0].StoreCounts().Sub(before)
+		c := f.ingests[0].counted.Counts().Sub(before)
 		return c.Get, c.List
 	}
 	beats(2, leader, follower) // the bell is heard, the follower's pause written

@@ -69,11 +69,11 @@ func TestJobsGoToTheLeader(t *testing.T) {
 	}
 
 	// From then on, nothing is listed.
-	before := f.ingests[0].StoreCounts()
+	before := f.ingests[0].counted.Counts()
 	for range 5 {
 		f.want(f.ask(0, "POST", follower+"/heartbeat", ``), 200)
 	}
-	if cost := f.ingests[0].StoreCounts().Sub(before); cost.List != 0 {
+	if cost := f.ingests[0].counted.Counts().Sub(before); cost.List != 0 {
 		t.Fatalf("idle heartbeats cost %+v", cost)
 	}
 

@@ -118,9 +118,6 @@ func New(o Options) (*Ingest, error) {
 // Handler serves the pipe side and the probes.
 func (i *Ingest) Handler() http.Handler { return i.handler }
 
-// StoreCounts is what this process has asked of the store.
-func (i *Ingest) StoreCounts() store.Counts { return i.counted.Counts() }
-
 func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
 	mux := httpapi.NewMux()
 	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: openAPI, Protect: func(h http.Handler) http.Handler {

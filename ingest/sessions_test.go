@@ -276,14 +276,14 @@ func TestIdleViewCost(t *testing.T) {
 	f := newFixture(t, 1)
 	leader, _ := f.create(0, "a")
 	follower, _ := f.create(0, "b")
-	before := f.ingests[0].StoreCounts()
+	before := f.ingests[0].counted.Counts()
 	const beats = 30
 	for range beats {
 		f.clock.Advance(10 * time.Second)
 		f.want(f.ask(0, "POST", leader+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1}}`), 200)
 		f.want(f.ask(0, "POST", follower+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1}}`), 200)
 	}
-	cost := f.ingests[0].StoreCounts().Sub(before)
+	cost := f.ingests[0].counted.Counts().Sub(before)
 	if cost.Put != 2*beats || cost.List != 0 || cost.Delete != 0 || cost.Get > 2*beats { // the follower's record, the leader's bell
 		t.Errorf("%d heartbeats of two sessions cost %+v", beats, cost)
 	}

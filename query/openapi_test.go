@@ -42,7 +42,7 @@ func isPage(path string) bool {
 // TestOpenAPIRoutes: the document has the routes that are served, the pages for people aside.
 func TestOpenAPIRoutes(t *testing.T) {
 	var served, documented []string
-	for _, r := range newFixture(t).server.Routes() {
+	for _, r := range newFixture(t).server.mux.Routes() {
 		isForm := r.Pattern == "/login" || r.Pattern == "/logout"
 		if !isPage(r.Pattern) && !isForm && !strings.HasPrefix(r.Pattern, "/web/") {
 			served = append(served, r.Method+" "+r.Pattern)

@@ -117,9 +117,6 @@ func New(o Options) (*Server, error) {
 // Handler serves the reading calls, the probes and the pages.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Routes are the calls that Handler serves.
-func (s *Server) Routes() []httpapi.Route { return s.mux.Routes() }
-
 // Invalidate has the next call on a view look at the store, for a compactor in the same process that has just published.
 func (s *Server) Invalidate(view string) { s.heads.invalidate(view) }
 

@@ -117,7 +117,7 @@ func TestParameters(t *testing.T) {
 func TestAuthorization(t *testing.T) {
 	f := newFixture(t)
 	f.base(testView, sample())
-	for _, route := range f.server.Routes() {
+	for _, route := range f.server.mux.Routes() {
 		target := strings.NewReplacer("{view_id}", testView, "/{path...}", "/docs").Replace(route.Pattern)
 		if target == "/healthz" || strings.HasPrefix(target, "/web/") {
 			f.do(route.Method, target, "").is(200)

@@ -30,12 +30,6 @@ func (e *Error) Error() string {
 	return e.Detail
 }
 
-// IsNotFound reports whether err says that the path, or the view, is not there.
-func IsNotFound(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Status == http.StatusNotFound && !e.Foreign
-}
-
 // problem reads a refusal.
 func problem(resp *http.Response) error {
 	e := &Error{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After"), Foreign: true}

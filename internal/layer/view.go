@@ -19,10 +19,7 @@ type View struct {
 	deltas []*Layer
 }
 
-// NewView makes a view of base partitions, disjoint and in key order, and of deltas, the newest first.
-func NewView(base, deltas []*Layer) *View { return &View{base: base, deltas: deltas} }
-
-// OpenView is NewView of a manifest's layers. It reads nothing: each layer's index is read when a key in the layer's
+// OpenView makes a view of a manifest's layers: base partitions, disjoint and in key order, and deltas, the newest first. It reads nothing: each layer's index is read when a key in the layer's
 // range is asked for. It fails where the base partitions overlap or are out of order.
 func OpenView(st store.Store, view string, base, deltas []Info, c *Cache) (*View, error) {
 	v := &View{}

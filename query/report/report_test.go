@@ -74,8 +74,8 @@ func TestExtension(t *testing.T) {
 		"a.txt": "txt", "A.TXT": "txt", "a.tar.gz": "gz", "noext": "", ".bashrc": "", "a.": "", "": "", ".": "", "a.b c": "", "x.\xff": "",
 		"lib.so.6": "6", "v." + strings.Repeat("e", 16): strings.Repeat("e", 16), "v." + strings.Repeat("e", 17): "", "notes.txt~": "txt~", "a.c++": "c++",
 	} {
-		if got := Extension(name); got != want {
-			t.Errorf("Extension(%q) = %q, not %q", name, got, want)
+		if got := string(extension(name, new([maxExtension]byte))); got != want {
+			t.Errorf("extension(%q) = %q, not %q", name, got, want)
 		}
 	}
 }

@@ -89,14 +89,8 @@ const (
 	OtherExtensions = "*"
 )
 
-// Extension is what a name says of its kind: what follows its last dot, in lower case; empty where the dot is missing or
-// the first byte, and where that is not 1 to 16 letters, digits or any of + - _ ~.
-func Extension(name string) string {
-	var b [maxExtension]byte
-	return string(extension(name, &b))
-}
-
-// extension is Extension without an allocation.
+// extension is what a name says of its kind: what follows its last dot, in lower case; empty where the dot is missing or
+// the first byte, and where that is not 1 to 16 letters, digits or any of + - _ ~. b has room for it, so that nothing is allocated.
 func extension(name string, b *[maxExtension]byte) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	n := len(name) - dot - 1
