@@ -119,7 +119,7 @@ func (s Status) report() *pipeapi.AgentStatus {
 		r.Coverage, r.WatchMethod, r.WatchReason, r.WatchLimit = s.Watch.Coverage, s.Watch.Method, s.Watch.Reason, s.Watch.Limit
 	}
 	if s.Spool.Max > 0 {
-		r.SpoolBytes, r.SpoolMaxBytes = s.Spool.Bytes, s.Spool.Max
+		r.SpoolBytes, r.SpoolMaxBytes = &s.Spool.Bytes, s.Spool.Max
 	}
 	if s.Spool.Err != nil {
 		r.SpoolError = shorten(s.Spool.Err.Error(), maxReport)

@@ -67,8 +67,6 @@ func viewOf(r *http.Request, asked string) (string, error) {
 	return named, access.CheckView(r.Context(), named)
 }
 
-// timed is what every answer begins with.
-
 // timed asks the store for its time where none of its last answers tells: agents stamp their events by it.
 func (c *call) timed() pipeapi.Timed {
 	now := c.i.clock.Measured()

@@ -135,7 +135,7 @@ func (i *Ingest) heartbeat(c *call) error {
 	// A status that is too large must not cost an agent its session.
 	if encoded, err := json.Marshal(q.AgentStatus); err != nil || len(encoded) > maxInfo {
 		state := q.AgentStatus.State
-		q.AgentStatus = &pipeapi.AgentStatus{State: state[:min(len(state), 64)], Omitted: fmt.Sprintf("larger than %d bytes", maxInfo)}
+		q.AgentStatus = pipeapi.Omit(state[:min(len(state), 64)], fmt.Sprintf("larger than %d bytes", maxInfo))
 	}
 	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: q.AgentStatus, Paused: q.Paused})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/pipeapi"
 )
 
@@ -170,9 +171,10 @@ type Order struct {
 
 // Command has the agent of a session do something. It returns at once; Job says what becomes of it.
 func (c *Client) Command(ctx context.Context, session string, o Order) (*Job, error) {
-	body := map[string]any{"command": o.Command}
-	if o.Command == "scan" {
-		body["path_b64"], body["recursive"] = base64.RawURLEncoding.EncodeToString([]byte(o.Path)), o.Recursive
+	body := pipeapi.CommandRequest{Command: o.Command}
+	if o.Command == job.Scan {
+		path := base64.RawURLEncoding.EncodeToString([]byte(o.Path))
+		body.PathB64, body.Recursive = &path, &o.Recursive
 	}
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -188,8 +190,15 @@ func (c *Client) Command(ctx context.Context, session string, o Order) (*Job, er
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{}
-	return j, decodeJSON("/commands", resp.Body, j)
+	var raw json.RawMessage
+	var asked pipeapi.CommandAsked
+	if err := decodeJSON("/commands", resp.Body, &raw); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		return nil, fmt.Errorf("read the answer of /commands: %w", err)
+	}
+	return &Job{Raw: raw, ID: asked.Job, Command: asked.Command, Path: asked.Path, State: string(asked.State)}, nil
 }
 
 // Jobs are the scans that readers asked for, the newest first.

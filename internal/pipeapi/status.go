@@ -39,8 +39,8 @@ type AgentStatus struct {
 	SentBytes       uint64 `json:"sent_bytes"` // durable since the start
 	SentSegments    uint64 `json:"sent_segments"`
 	SendFailures    uint64 `json:"send_failures"`
-	SpoolBytes      int64  `json:"spool_bytes,omitempty"`
-	SpoolMaxBytes   int64  `json:"spool_max_bytes,omitempty"` // 0: the agent has no spool
+	SpoolBytes      *int64 `json:"spool_bytes,omitempty"`     // nil: the agent has no spool
+	SpoolMaxBytes   int64  `json:"spool_max_bytes,omitempty"` // likewise 0
 	SpoolError      string `json:"spool_error,omitempty"`     // why it takes nothing
 
 	Rates  Rates   `json:"rates"`
@@ -56,7 +56,7 @@ type AgentStatus struct {
 	Paused      *Pause                 `json:"paused,omitempty"`
 	Version     string                 `json:"version"`
 
-	// Omitted is set by ingest in the place of a status that is too large, of which the state alone is left.
+	// Omitted says why ingest kept nothing but the state.
 	Omitted string `json:"omitted,omitempty"`
 
 	came json.RawMessage // as it was decoded; nil: it was built here
@@ -121,6 +121,13 @@ func (s *AgentStatus) MarshalJSON() ([]byte, error) {
 	return json.Marshal((*plain)(s))
 }
 
+// Omit stands for a status that cannot be kept: it has the state and why the rest is not there, and no other field.
+func Omit(state, why string) *AgentStatus {
+	s := &AgentStatus{State: state, Omitted: why}
+	s.came, _ = json.Marshal(map[string]string{"state": state, "omitted": why}) // two texts can always be encoded
+	return s
+}
+
 // UnmarshalJSON takes any JSON object.
 func (s *AgentStatus) UnmarshalJSON(body []byte) error {
 	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' {
@@ -128,7 +135,7 @@ func (s *AgentStatus) UnmarshalJSON(body []byte) error {
 	}
 	*s = AgentStatus{}
 	s.decode(body)
-	s.came = bytes.Clone(body)
+	s.came = bytes.ToValidUTF8(body, []byte("\ufffd")) // those who read it from us need not be as lenient
 	return nil
 }
 

@@ -24,7 +24,7 @@ func TestStatusOnTheWire(t *testing.T) {
 	built := &pipeapi.AgentStatus{State: "audit", Directories: 1, Files: 2, Bytes: 3, Errors: 4, Scan: &pipeapi.RunningScan{Scan: "audit", Seconds: 5},
 		LastScan: &pipeapi.LastScan{Scan: "snapshot", At: at, Seconds: 6, Directories: 7, Files: 8, Errors: 9, Changed: 10},
 		Coverage: "realtime-hotset", WatchMethod: "inotify", WatchReason: "r", WatchLimit: 11, Watches: 12, Unwatched: 13, Unreadable: 14, Pending: 15,
-		Overflows: 16, BacklogBytes: 17, BacklogSegments: 18, SentBytes: 19, SentSegments: 20, SendFailures: 21, SpoolBytes: 22, SpoolMaxBytes: 23,
+		Overflows: 16, BacklogBytes: 17, BacklogSegments: 18, SentBytes: 19, SentSegments: 20, SendFailures: 21, SpoolBytes: new(int64(22)), SpoolMaxBytes: 23,
 		SpoolError: "full", Rates: pipeapi.Rates{Events: 24, Entries: 25, Bytes: 26}, Clock: pipeapi.Clock{Offset: 27, Skew: 28}, Uptime: 29,
 		ReadErrors: map[string]pipeapi.ReadErrors{"permission": {Count: 30, Example: "/a"}},
 		Tasks:      map[string]pipeapi.TaskFailure{"audit": {Error: "e", At: at, Restarts: 31}}, Hanging: 32, HangingPath: "/slow", RootLost: "gone",
