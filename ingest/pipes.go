@@ -60,7 +60,7 @@ func (i *Ingest) stats(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.ok(pipeapi.Stats{View: c.view, Live: len(pipes), Ended: len(overview.Sessions) - len(pipes), Leader: overview.Leader, Term: overview.Lease.Term,
+	return c.ok(pipeapi.Stats{View: c.view, Live: len(pipes), Ended: len(overview.Sessions) - len(pipes), Leader: overview.Leader, Term: overview.Term,
 		Store: i.counted.Counts(), Timed: c.timed()})
 }
 

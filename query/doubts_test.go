@@ -11,7 +11,6 @@ import (
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
-	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -147,10 +146,7 @@ func TestLiveView(t *testing.T) {
 	f.call("search", "pattern", "a").problem(http.StatusServiceUnavailable, "live")
 	f.call("sessions").is(http.StatusOK)
 	f.do(http.MethodGet, "/healthz", "").is(http.StatusOK)
-	if _, err := f.st.Put(t.Context(), layout.Lease(testView), []byte(`{"term":1,"session_id":"s","nonce":"n","ttl_s":1e9}`)); err != nil {
-		t.Fatal(err)
-	}
-	f.now = f.now.Add(2 * leaderTTL)
+	f.lead("s")
 	for _, c := range calls {
 		f.call(c).is(http.StatusOK)
 	}

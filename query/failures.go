@@ -11,6 +11,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
 )
@@ -26,7 +27,7 @@ func explain(view string, err error) error {
 	case errors.As(err, &damaged):
 		return &httpapi.Error{Status: http.StatusBadGateway, Detail: fmt.Sprintf("view %q cannot be read: %v", view, damaged), Cause: err,
 			Hint: "restore the object from a backup of the object store, or reset the view so that its agents scan it anew; other views are not affected"}
-	case errors.Is(err, manifest.ErrFormat), errors.Is(err, errRecord):
+	case errors.Is(err, manifest.ErrFormat), errors.Is(err, session.ErrDamaged):
 		return &httpapi.Error{Status: http.StatusBadGateway, Detail: fmt.Sprintf("view %q cannot be read: %v", view, err),
 			Hint: "restore the object from a backup of the object store, or run the version of fustor that wrote it; other views are not affected"}
 	}

@@ -13,9 +13,8 @@ import (
 
 func (f *fixture) lead(session string) {
 	f.t.Helper()
-	if _, err := f.st.Put(f.t.Context(), layout.Lease(testView), []byte(`{"term":1,"session_id":"`+session+`","nonce":"n","ttl_s":1e9}`)); err != nil {
-		f.t.Fatal(err)
-	}
+	f.putJSON(layout.Roster(testView), `{"sessions":{"`+session+`":{}},"nonce":"n"}`)
+	f.putJSON(layout.Lease(testView), `{"term":1,"session_id":"`+session+`","nonce":"n","ttl_s":1e9}`)
 	f.now = f.now.Add(2 * leaderTTL)
 }
 

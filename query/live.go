@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 )
 
-// leaderTTL is how long it is believed that a view has a live leader, or has none, before the lease is read again.
+// leaderTTL is how long it is believed that a view has a live leader, or has none, before that is read again.
 const leaderTTL = time.Second
 
 // maxLeaders bounds how many leaders are remembered.
@@ -43,15 +42,11 @@ func (l *leaders) of(ctx context.Context, view string) (string, error) {
 	if ok && checked.Sub(s.checked) < leaderTTL {
 		return s.session, nil
 	}
-	var lease session.Lease
-	meta, err := readJSON(ctx, l.store, layout.Lease(view), &lease)
+	leader, err := session.Leader(ctx, l.store, view)
 	if err != nil {
 		return "", err
 	}
-	s = leaderState{checked: checked}
-	if lease.Session != "" && !lease.Ended && session.Live(session.Age(meta), lease.TTLSeconds) {
-		s.session = lease.Session
-	}
+	s = leaderState{session: leader, checked: checked}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.known) >= maxLeaders {

@@ -128,7 +128,7 @@ func (l *Ledger) alive(ctx context.Context, view, id string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if lease.value.Session == id && liveLease(lease) && !lease.value.Ended {
+	if leads(lease, id) {
 		return record.value, nil
 	}
 	return Record{}, l.expire(ctx, view, id)
@@ -149,7 +149,7 @@ func (l *Ledger) Leads(ctx context.Context, view, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return lease.value.Session == id && !lease.value.Ended && liveLease(lease), nil
+	return leads(lease, id), nil
 }
 
 // expire ends a session whose time is over and returns ErrGone, or store.ErrLost if it turns out to live.

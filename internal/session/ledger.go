@@ -23,7 +23,7 @@ var (
 	// ErrFull: the view's roster holds as many sessions as it may.
 	ErrFull = errors.New("the view has too many sessions")
 	// ErrDamaged: an object of this package cannot be read.
-	ErrDamaged = errors.New("damaged object")
+	ErrDamaged = errors.New("not a record this version of fustor can read")
 )
 
 // Ledger writes the records of sessions. Any number of them, in any number of processes, may work on one store: each
@@ -164,6 +164,11 @@ func nearly(age time.Duration, timeoutSeconds float64) bool { return !Live(age+a
 // liveLease reports whether a lease that was just read is held and not expired.
 func liveLease(h held[Lease]) bool {
 	return h.value.Session != "" && Live(Age(h.meta), h.value.TTLSeconds)
+}
+
+// leads reports whether a lease that was just read makes a session the leader: the session holds it and nobody has ended it.
+func leads(h held[Lease], id string) bool {
+	return id != "" && h.value.Session == id && !h.value.Ended && liveLease(h)
 }
 
 // again runs step until it is not lost to another writer, with growing, jittered pauses.

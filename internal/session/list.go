@@ -1,9 +1,10 @@
 package session
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,43 +12,115 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Status is a session as others see it.
+// Status is a session as others see it. It leads, lives without leading, has ended (Record.Ended), or is lost: its time is over,
+// and nobody has noticed yet.
 type Status struct {
+	// Record is the session's. Of a session that the roster says is over it has what the roster tells, no more.
 	Record       Record
 	Leads        bool
 	Lives        bool
-	LastActivity int64 // when it last proved that it lives, ns in the store's time
+	LastActivity int64 // when it last proved that it lives, ns in the store's time; 0: not known
 }
 
 // Overview is a view's sessions, the oldest first, those that ended and are not folded to their end included.
 type Overview struct {
 	Epoch    string
 	Sessions []Status
-	Lease    Lease // its Session may have died
-	Leader   string
+	Term     uint64 // of the leader; where nobody leads, of the last one
+	Leader   string // id of the one session that Leads; empty: none does
 }
 
-// List reads the roster, the records that it does not say to have ended, and the lease. It changes nothing.
+// recordsAtOnce bounds the requests to the store that List has under way.
+const recordsAtOnce = 16
+
+// List is the one answer to who feeds a view: which sessions live, which have ended, and which one leads. Whatever shows sessions
+// shows this. It changes nothing.
+//
+// The roster decides first: a session that it says has ended, or that is of another epoch than the view, is over, whatever its
+// record and the lease still say. Then the session's record decides, and of those that live the lease says which one leads.
+//
+// It reads the roster and the lease at once, and then the records of the sessions that are not over by the roster.
 func List(ctx context.Context, s store.Store, view string) (Overview, error) {
-	roster, err := read[Roster](ctx, s, layout.Roster(view))
+	roster, lease, err := readRosterAndLease(ctx, s, view)
 	if err != nil {
 		return Overview{}, err
 	}
-	ids := make([]string, 0, len(roster.value.Sessions))
-	for id := range roster.value.Sessions {
-		ids = append(ids, id)
+	records, err := readRecords(ctx, s, view, roster)
+	if err != nil {
+		return Overview{}, err
 	}
-	slices.SortFunc(ids, strings.Compare)
-	records := make([]held[Record], len(ids))
+	o := Overview{Epoch: roster.Epoch, Term: lease.value.Term}
+	for _, r := range records {
+		if r.value.ID == "" { // folded to its end and forgotten between the two reads
+			continue
+		}
+		status := statusOf(r, lease)
+		if status.Leads {
+			o.Leader = status.Record.ID
+		}
+		o.Sessions = append(o.Sessions, status)
+	}
+	slices.SortFunc(o.Sessions, func(a, b Status) int {
+		return cmp.Or(cmp.Compare(a.Record.CreatedAt, b.Record.CreatedAt), cmp.Compare(a.Record.ID, b.Record.ID))
+	})
+	return o, nil
+}
+
+// Leader is the id of the session that leads a view, empty if none does. It says what List says, for the price of the lease and,
+// where somebody holds that, of the roster. The record need not be asked: whoever ends a session takes its lease away first.
+func Leader(ctx context.Context, s store.Store, view string) (string, error) {
+	lease, err := read[Lease](ctx, s, layout.Lease(view))
+	if err != nil {
+		return "", err
+	}
+	id := lease.value.Session
+	if !leads(lease, id) {
+		return "", nil
+	}
+	roster, err := read[Roster](ctx, s, layout.Roster(view))
+	if err != nil {
+		return "", err
+	}
+	if entry, listed := roster.value.Sessions[id]; !listed || roster.value.over(entry) {
+		return "", nil
+	}
+	return id, nil
+}
+
+func readRosterAndLease(ctx context.Context, s store.Store, view string) (Roster, held[Lease], error) {
+	var roster held[Roster]
+	var lease held[Lease]
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for i, id := range ids {
-		if entry := roster.value.Sessions[id]; entry.Ended {
-			records[i].value = Record{ID: id, View: view, Task: entry.Task, Agent: entry.Agent, TimeoutSeconds: entry.TimeoutSeconds,
-				CreatedAt: entry.CreatedAt, Epoch: entry.Epoch, Ended: true}
-			if entry.Epoch != roster.value.Epoch {
-				records[i].value.EndedReason = Reset
-			}
+	group.Go(func() (err error) {
+		roster, err = read[Roster](groupCtx, s, layout.Roster(view))
+		return err
+	})
+	group.Go(func() (err error) {
+		lease, err = read[Lease](groupCtx, s, layout.Lease(view))
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return Roster{}, lease, err
+	}
+	for id := range roster.value.Sessions {
+		if !layout.ValidID(id) {
+			return Roster{}, lease, fmt.Errorf("read %s: %w: session id %q", layout.Roster(view), ErrDamaged, id)
+		}
+	}
+	return roster.value, lease, nil
+}
+
+// readRecords reads the records of a roster's sessions. One that the roster says is over has what the roster tells of it.
+func readRecords(ctx context.Context, s store.Store, view string, roster Roster) ([]held[Record], error) {
+	records := make([]held[Record], len(roster.Sessions))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(recordsAtOnce)
+	next := 0
+	for id, entry := range roster.Sessions {
+		i := next
+		next++
+		if roster.over(entry) {
+			records[i].value = roster.recordOf(view, id, entry)
 			continue
 		}
 		group.Go(func() (err error) {
@@ -55,36 +128,31 @@ func List(ctx context.Context, s store.Store, view string) (Overview, error) {
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return Overview{}, err
-	}
-	lease, err := read[Lease](ctx, s, layout.Lease(view))
-	if err != nil {
-		return Overview{}, err
-	}
-	o := overview(records, lease)
-	o.Epoch = roster.value.Epoch
-	return o, nil
+	return records, group.Wait()
 }
 
-func overview(records []held[Record], lease held[Lease]) Overview {
-	o := Overview{Lease: lease.value}
-	if liveLease(lease) {
-		o.Leader = lease.value.Session
+// over reports whether a roster says by itself that a session is over.
+func (r Roster) over(e RosterEntry) bool { return e.Ended || e.Epoch != r.Epoch }
+
+// recordOf is the record, as far as the roster tells it, of a session that is over.
+func (r Roster) recordOf(view, id string, e RosterEntry) Record {
+	record := Record{ID: id, View: view, Task: e.Task, Agent: e.Agent, TimeoutSeconds: e.TimeoutSeconds, CreatedAt: e.CreatedAt,
+		Epoch: e.Epoch, Ended: true}
+	if e.Epoch != r.Epoch {
+		record.EndedReason = Reset
 	}
-	for _, r := range records {
-		if r.value.ID == "" { // folded to its end between the two reads
-			continue
-		}
-		st := Status{Record: r.value, Leads: o.Leader == r.value.ID && !r.value.Ended}
-		if r.exists() {
-			st.LastActivity = r.meta.LastModified.UnixNano()
-		}
-		if lease.value.Session == r.value.ID {
-			st.LastActivity = max(st.LastActivity, lease.meta.LastModified.UnixNano())
-		}
-		st.Lives = !r.value.Ended && (st.Leads || Live(Age(r.meta), r.value.TimeoutSeconds))
-		o.Sessions = append(o.Sessions, st)
+	return record
+}
+
+func statusOf(r held[Record], lease held[Lease]) Status {
+	id := r.value.ID
+	s := Status{Record: r.value, Leads: !r.value.Ended && leads(lease, id)}
+	s.Lives = s.Leads || !r.value.Ended && Live(Age(r.meta), r.value.TimeoutSeconds)
+	if r.exists() {
+		s.LastActivity = r.meta.LastModified.UnixNano()
 	}
-	return o
+	if lease.exists() && lease.value.Session == id {
+		s.LastActivity = max(s.LastActivity, lease.meta.LastModified.UnixNano())
+	}
+	return s
 }
