@@ -11,6 +11,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/problem"
 )
 
 // An ETag is the version, and where the answer shows an entry as suspect the time until which it may do so: "suspect"
@@ -57,7 +58,7 @@ func (v *validity) end(ns int64) {
 
 // notModified answers 304 where the request's ETag still holds.
 func (s *Server) notModified(w http.ResponseWriter, r *http.Request, m *manifest.Manifest) bool {
-	tag := fresh(r, m, s.clock.Now())
+	tag := fresh(r, m, s.engine.Now())
 	if tag == "" {
 		return false
 	}
@@ -117,6 +118,7 @@ type lines struct {
 	m       *manifest.Manifest
 	b       []byte
 	started bool
+	lost    error // what writing failed with: the client has gone
 }
 
 const lineBuffer = 64 << 10
@@ -131,9 +133,9 @@ func (l *lines) end() error {
 
 func (l *lines) flush() error {
 	l.start()
-	_, err := l.w.Write(l.b)
+	_, l.lost = l.w.Write(l.b)
 	l.b = l.b[:0]
-	return err
+	return l.lost
 }
 
 func (l *lines) start() {
@@ -155,6 +157,9 @@ func (l *lines) finish(ctx context.Context, next string, err error) error {
 		return err
 	}
 	if err != nil {
+		if l.lost == nil {
+			err = problem.Of(l.m.View, err)
+		}
 		e := httpapi.Explain(ctx, err)
 		l.b = append(l.b, `{"status":`...)
 		l.b = strconv.AppendInt(l.b, int64(e.Status), 10)

@@ -1,48 +1,25 @@
 package query
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
-	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/query/engine"
 )
 
 // cost is what one call took, for the answer's Fustor-Cost header and, where it asks with explain=true, for its body.
-// Reads that calls share are charged to the first.
 type cost struct {
+	*engine.Cost
 	started time.Time
 	now     func() time.Time
 	explain bool // the body says it, too
-	gets    atomic.Int64
-	bytes   atomic.Int64
-	rows    atomic.Int64 // that were looked at
-	skipped atomic.Int64 // row groups that indexes ruled out
-	version atomic.Uint64
-	layers  layer.Meter
-}
-
-type costKey struct{}
-
-func withCost(ctx context.Context, now func() time.Time) (context.Context, *cost) {
-	c := &cost{started: now(), now: now}
-	return layer.WithMeter(context.WithValue(ctx, costKey{}, c), &c.layers), c
-}
-
-// costOf is the cost of the call that a context belongs to.
-func costOf(ctx context.Context) *cost {
-	if c, ok := ctx.Value(costKey{}).(*cost); ok {
-		return c
-	}
-	return &cost{}
+	version uint64
 }
 
 func (c *cost) milliseconds() string {
@@ -51,18 +28,18 @@ func (c *cost) milliseconds() string {
 
 // header is the cost until now as Fustor-Cost has it.
 func (c *cost) header() string {
-	l := c.layers.Cost()
+	f := c.Figures()
 	return fmt.Sprintf("gets=%d, bytes=%d, ms=%s, rows=%d, groups_read=%d, groups_skipped=%d, cache_hits=%d",
-		c.gets.Load(), c.bytes.Load(), c.milliseconds(), c.rows.Load(), l.Groups, c.skipped.Load(), l.Hits)
+		f.Gets, f.Bytes, c.milliseconds(), f.Rows, f.GroupsRead, f.GroupsSkipped, f.CacheHits)
 }
 
 // member appends the cost until now as a member of a JSON object.
 func (c *cost) member(b []byte) []byte {
-	l := c.layers.Cost()
+	f := c.Figures()
 	b = fmt.Appendf(b, `"explain":{"gets":%d,"bytes":%d,"rows":%d,"groups_read":%d,"groups_skipped":%d,"cache_hits":%d,"milliseconds":%s`,
-		c.gets.Load(), c.bytes.Load(), c.rows.Load(), l.Groups, c.skipped.Load(), l.Hits, c.milliseconds())
-	if v := c.version.Load(); v > 0 {
-		b = fmt.Appendf(b, `,"version":%d`, v)
+		f.Gets, f.Bytes, f.Rows, f.GroupsRead, f.GroupsSkipped, f.CacheHits, c.milliseconds())
+	if c.version > 0 {
+		b = fmt.Appendf(b, `,"version":%d`, c.version)
 	}
 	return append(b, '}')
 }
@@ -85,34 +62,6 @@ func explainParam(r *http.Request) (explain bool, err error) {
 	changed.RawQuery = values.Encode()
 	r.URL = &changed
 	return explain, q.Err()
-}
-
-// metered is the store as the handlers see it: it charges reads to the call in the context.
-type metered struct{ store.Store }
-
-func (m metered) Get(ctx context.Context, key string) (store.Object, error) {
-	o, err := m.Store.Get(ctx, key)
-	m.charge(ctx, len(o.Body))
-	return o, err
-}
-
-func (m metered) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
-	o, err := m.Store.GetIfChanged(ctx, key, etag)
-	m.charge(ctx, len(o.Body))
-	return o, err
-}
-
-func (m metered) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
-	b, err := m.Store.GetRange(ctx, key, off, n)
-	m.charge(ctx, len(b))
-	return b, err
-}
-
-func (metered) charge(ctx context.Context, n int) {
-	if c, ok := ctx.Value(costKey{}).(*cost); ok {
-		c.gets.Add(1)
-		c.bytes.Add(int64(n))
-	}
 }
 
 // costWriter sets the header before the answer begins, and where the call asks to explain, adds that to a body that is
@@ -181,7 +130,7 @@ func (w *costWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // answered notes which version an answer is of.
 func answered(w http.ResponseWriter, m *manifest.Manifest) {
 	if c, ok := w.(*costWriter); ok {
-		c.cost.version.Store(m.Version)
+		c.cost.version = m.Version
 	}
 }
 

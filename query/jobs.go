@@ -13,6 +13,8 @@ import (
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/problem"
 )
 
 // jobState is one on-demand scan, or one command to a session, as readers see it.
@@ -81,14 +83,14 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	all, err := job.List(r.Context(), s.store, view)
+	all, err := job.List(r.Context(), s.engine.Store(), view)
 	if err != nil {
-		return explain(view, err)
+		return err
 	}
 	states := []jobState{}
 	all = all[:min(limit, len(all))]
 	if err := s.endLost(r.Context(), view, all); err != nil {
-		return explain(view, err)
+		return err
 	}
 	for _, j := range all {
 		states = append(states, stateOf(j, m))
@@ -106,15 +108,15 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) er
 	if err != nil {
 		return err
 	}
-	j, err := job.Get(r.Context(), s.store, view, r.PathValue("job_id"))
+	j, err := job.Get(r.Context(), s.engine.Store(), view, r.PathValue("job_id"))
 	if errors.Is(err, job.ErrNotFound) {
 		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after their end; /jobs has them all"}
 	}
 	if err != nil {
-		return explain(view, err)
+		return err
 	}
 	if err := s.endLost(r.Context(), view, []*job.Job{j}); err != nil {
-		return explain(view, err)
+		return err
 	}
 	httpapi.WriteJSON(w, r, http.StatusOK, stateOf(j, m))
 	return nil
@@ -126,12 +128,12 @@ func (s *Server) endLost(ctx context.Context, view string, jobs []*job.Job) erro
 	if !slices.ContainsFunc(jobs, lost) {
 		return nil
 	}
-	live, err := liveSessions(ctx, s.store, view)
+	live, err := s.engine.Sessions(ctx, view)
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		if lost(j) && !slices.ContainsFunc(live.Active, func(s sessionState) bool { return s.ID == j.Target }) {
+		if lost(j) && !slices.ContainsFunc(live.Active, func(s engine.Session) bool { return s.ID == j.Target }) {
 			j.State, j.Error = job.Failed, "the session ended before it had done that"
 		}
 	}
@@ -140,30 +142,27 @@ func (s *Server) endLost(ctx context.Context, view string, jobs []*job.Job) erro
 
 // begun is the view's newest version, complete or not; an empty one where an agent has begun and nothing is folded yet.
 func (s *Server) begun(r *http.Request, view string) (*manifest.Manifest, error) {
-	m, err := s.heads.current(r.Context(), view)
-	if errors.Is(err, manifest.ErrNoHead) {
-		err = s.absent(r.Context(), view)
-		var e *httpapi.Error
-		if errors.As(err, &e) && e.Status == http.StatusServiceUnavailable {
-			return &manifest.Manifest{View: view}, nil
-		}
+	m, err := s.engine.Head(r.Context(), view)
+	var begun *engine.NotReadyError
+	if errors.As(err, &begun) {
+		return &manifest.Manifest{View: view}, nil
 	}
-	return m, explain(view, err)
+	return m, err
 }
 
 // scan asks the view's leader to look at a path. A scan of the same path, or of one above it, that waits already does.
 func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.Job, error) {
-	leader, err := s.leaders.of(r.Context(), view)
+	leader, err := s.engine.Leader(r.Context(), view)
 	if err != nil {
-		return nil, explain(view, err)
+		return nil, err
 	}
 	if leader == "" {
-		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Passing: true,
+		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: problem.RetryAfter, Passing: true,
 			Detail: "no agent leads the view at present, so nobody can scan", Hint: "start an agent, or ask without on_demand_scan; /sessions says who feeds the view"}
 	}
-	waiting, err := job.List(r.Context(), s.store, view)
+	waiting, err := job.List(r.Context(), s.engine.Store(), view)
 	if err != nil {
-		return nil, explain(view, err)
+		return nil, err
 	}
 	if i := slices.IndexFunc(waiting, func(j *job.Job) bool {
 		return j.State == job.Queued && j.Target == "" && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && contains(string(j.Path), path))
@@ -171,11 +170,11 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 		return waiting[i], nil
 	}
 	if open := countOpen(waiting); open >= maxOpenJobs {
-		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter,
+		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: problem.RetryAfter,
 			Detail: "too many scans of this view wait already", Hint: "wait until some are done; /jobs has them"}
 	}
-	j, err := job.Create(r.Context(), s.store, view, leader, path, recursive, s.clock.Now(), rand.Reader)
-	return j, explain(view, err)
+	j, err := job.Create(r.Context(), s.engine.Store(), view, leader, path, recursive, s.engine.Now(), rand.Reader)
+	return j, err
 }
 
 // maxOpenJobs bounds the scans that wait for a view's leader.

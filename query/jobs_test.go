@@ -15,7 +15,7 @@ func (f *fixture) lead(session string) {
 	f.t.Helper()
 	f.putJSON(layout.Roster(testView), `{"sessions":{"`+session+`":{}},"nonce":"n"}`)
 	f.putJSON(layout.Lease(testView), `{"term":1,"session_id":"`+session+`","nonce":"n","ttl_s":1e9}`)
-	f.now = f.now.Add(2 * leaderTTL)
+	f.now = f.now.Add(2 * time.Second)
 }
 
 // A scan on demand is a job of the leader's; it is done once its results are in the view.

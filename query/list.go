@@ -1,139 +1,30 @@
 package query
 
 import (
-	"cmp"
-	"container/heap"
-	"context"
 	"net/http"
-	"slices"
-	"strings"
 
-	"github.com/fustor/fustor/internal/event"
-	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
-)
-
-// The orders of a listing. Where two entries are equal, the name decides.
-const (
-	byNameOrder  = "name"  // as bytes, ascending
-	bySizeOrder  = "size"  // largest first, directories by the bytes of their subtree
-	byMtimeOrder = "mtime" // newest first
+	"github.com/fustor/fustor/query/engine"
 )
 
 // list answers a directory's entries.
 func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
-	order := q.Enum("sort", byNameOrder, byNameOrder, bySizeOrder, byMtimeOrder)
+	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
 	absent := int64(0)
-	if order != byNameOrder { // an order other than the key's is held in memory: no more than a page of it
+	if order != engine.ByName { // an order other than the key's is held in memory: no more than a page of it
 		absent = defaultLimit
 	}
 	v, p, err := s.openPage(r, q, view, absent, maxLimit, "list", path, order)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, path, func(limit int, out emit) (*position, error) {
-		dir, err := v.lookupAhead(r.Context(), path, p.after, false)
+	return s.answerPage(w, r, v, p, path, func(limit int, out engine.Emit) (*engine.Position, error) {
+		dir, err := v.LookupAhead(r.Context(), path, p.After, false)
 		if err != nil {
 			return nil, err
 		}
-		return v.list(r.Context(), dir, order, p.after, limit, out)
+		return v.List(r.Context(), dir, order, p.After, limit, out)
 	})
-}
-
-// list emits the entries of a directory in an order, after a position, up to limit of them.
-func (v *version) list(ctx context.Context, dir *evidence.Row, order string, after *position, limit int, out emit) (*position, error) {
-	if dir.Type != event.Directory {
-		return nil, errNotDirectory(dir.Path())
-	}
-	parent := dir.ChildParent()
-	if order == byNameOrder {
-		page := limited{limit: limit, emit: out}
-		return page.end(v.children(ctx, parent, after, limit, page.take))
-	}
-	top := &topRows{limit: limit}
-	err := v.children(ctx, parent, nil, 0, func(r *evidence.Row) error {
-		top.offer(ranked{rankOf(r, order), *r}, after)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return top.emit(out)
-}
-
-// rankOf is what an order sorts by, descending.
-func rankOf(r *evidence.Row, order string) int64 {
-	switch {
-	case order == byMtimeOrder:
-		return r.MtimeNs
-	case r.Type == event.Directory:
-		return r.Sub.Bytes
-	}
-	return r.Size
-}
-
-// ranked is a row and its rank.
-type ranked struct {
-	rank int64
-	row  evidence.Row
-}
-
-// before is the order of a ranked listing: by rank descending, then by name.
-func (a ranked) compare(rank int64, name string) int {
-	return cmp.Or(cmp.Compare(rank, a.rank), strings.Compare(a.row.Name, name))
-}
-
-// topRows keeps the first limit+1 rows of a ranked listing, of however many are offered: a heap with the last on top.
-type topRows struct {
-	limit int
-	rows  []ranked
-}
-
-func (t *topRows) offer(r ranked, after *position) {
-	if after != nil && r.compare(after.rank, after.key.Name) <= 0 {
-		return
-	}
-	if len(t.rows) > t.limit {
-		if last := &t.rows[0]; r.compare(last.rank, last.row.Name) >= 0 {
-			return
-		}
-		heap.Pop(t)
-	}
-	// The strings of a row keep the whole block that it comes from.
-	r.row.Name, r.row.Target = strings.Clone(r.row.Name), strings.Clone(r.row.Target)
-	r.row.Parent, r.row.Agent, r.row.Source = strings.Clone(r.row.Parent), strings.Clone(r.row.Agent), strings.Clone(r.row.Source)
-	heap.Push(t, r)
-}
-
-func (t *topRows) emit(out emit) (*position, error) {
-	slices.SortFunc(t.rows, func(a, b ranked) int { return a.compare(b.rank, b.row.Name) })
-	var at *position
-	rows := t.rows
-	if len(rows) > t.limit {
-		rows = rows[:t.limit]
-		last := &rows[len(rows)-1]
-		at = &position{rank: last.rank}
-		at.key.Parent, at.key.Name = last.row.Parent, last.row.Name
-	}
-	for i := range rows {
-		if err := out(&rows[i].row); err != nil {
-			return nil, err
-		}
-	}
-	return at, nil
-}
-
-// Len, Less, Swap, Push and Pop implement heap.Interface.
-func (t *topRows) Len() int { return len(t.rows) }
-func (t *topRows) Less(i, j int) bool {
-	return t.rows[i].compare(t.rows[j].rank, t.rows[j].row.Name) > 0
-}
-func (t *topRows) Swap(i, j int) { t.rows[i], t.rows[j] = t.rows[j], t.rows[i] }
-func (t *topRows) Push(x any)    { t.rows = append(t.rows, x.(ranked)) }
-func (t *topRows) Pop() any {
-	last := t.rows[len(t.rows)-1]
-	t.rows = t.rows[:len(t.rows)-1]
-	return last
 }

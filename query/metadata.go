@@ -13,19 +13,19 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.m) {
+	if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
-	row, err := v.lookup(r.Context(), path)
+	row, err := v.Lookup(r.Context(), path)
 	if err != nil {
 		return err
 	}
-	valid := validity{now: s.clock.Now()}
+	valid := validity{now: s.engine.Now()}
 	valid.add(row)
-	writeBody(w, v.m, valid.until, nodeWriter{now: valid.now}.node(nil, row))
+	writeBody(w, v.Manifest, valid.until, nodeWriter{now: valid.now}.node(nil, row))
 	return nil
 }

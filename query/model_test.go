@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/query/engine"
 )
 
 // model answers from all rows of a view, one by one.
@@ -36,7 +37,7 @@ func (m model) list(dir, order string) (out []string) {
 	}
 	slices.SortStableFunc(rows, func(a, b evidence.Row) int {
 		switch order {
-		case bySizeOrder:
+		case engine.BySize:
 			weight := func(r evidence.Row) int64 {
 				if r.Type == event.Directory {
 					return r.Sub.Bytes
@@ -44,7 +45,7 @@ func (m model) list(dir, order string) (out []string) {
 				return r.Size
 			}
 			return cmp.Compare(weight(b), weight(a))
-		case byMtimeOrder:
+		case engine.ByMtime:
 			return cmp.Compare(b.MtimeNs, a.MtimeNs)
 		}
 		return 0
@@ -167,7 +168,7 @@ func (f *fixture) checkTree(rng *rand.Rand, m model, dir string) {
 
 func (f *fixture) checkList(rng *rand.Rand, m model, dir string) {
 	f.t.Helper()
-	for _, order := range []string{byNameOrder, bySizeOrder, byMtimeOrder} {
+	for _, order := range []string{engine.ByName, engine.BySize, engine.ByMtime} {
 		want := m.list(dir, order)
 		params := pathParam(dir, "sort", order)
 		equal(f.t, fmt.Sprintf("list %q", params), f.pages("list", params, func() {}), want)
@@ -239,10 +240,10 @@ func TestHugeDirectory(t *testing.T) {
 	}
 	f.base(testView, rows)
 	m := model(rows)
-	for _, order := range []string{byNameOrder, bySizeOrder, byMtimeOrder} {
+	for _, order := range []string{engine.ByName, engine.BySize, engine.ByMtime} {
 		equal(t, order, f.pages("list", []string{"path", "/d", "sort", order, "limit", "97"}, func() {}), m.list("/d", order))
 	}
-	equal(t, "stream", f.stream("list", []string{"path", "/d"}), m.list("/d", byNameOrder))
+	equal(t, "stream", f.stream("list", []string{"path", "/d"}), m.list("/d", engine.ByName))
 }
 
 // TestMarks: what is doubtful is counted as the newest layer has it.

@@ -7,7 +7,6 @@
 package query
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -20,9 +19,10 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/layer"
-	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/page"
+	"github.com/fustor/fustor/query/problem"
 )
 
 // Options are what a Server needs. Store and Authenticator are required.
@@ -47,15 +47,11 @@ type Options struct {
 
 // Server answers the reading calls. It is safe for concurrent use.
 type Server struct {
-	store    store.Store // metered
-	keys     *access.Authenticator
-	clock    *store.Clock     // the store's time
-	now      func() time.Time // this machine's
-	heads    *heads
-	versions *versions
-	leaders  *leaders
-	mux      *httpapi.Mux
-	handler  http.Handler
+	engine  *engine.Engine
+	keys    *access.Authenticator
+	now     func() time.Time // this machine's
+	mux     *httpapi.Mux
+	handler http.Handler
 
 	duplicates chan struct{} // holds a token while duplicates are looked for
 	largePages chan struct{} // holds a token while a large page of a tree is made
@@ -93,19 +89,12 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register query metrics: %w", err)
 	}
-	clock := store.NewClock(o.Now)
-	st := metered{clock.Watch(o.Store)}
+	e := engine.New(engine.Options{Store: o.Store, Now: o.Now, MemoryBytes: o.MemoryBytes, CacheBytes: o.CacheBytes, HeadTTL: o.HeadTTL, Logger: o.Logger})
 	s := &Server{
-		store: st, keys: o.Authenticator, clock: clock, now: o.Now,
-		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
-		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
-		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
-		mux:      httpapi.NewMux(),
-
-		duplicates: make(chan struct{}, 1),
-		largePages: make(chan struct{}, 1),
+		engine: e, keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
+		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),
 	}
-	administrator, err := admin.New(admin.Options{Store: st, Now: o.Now, Random: rand.Reader})
+	administrator, err := admin.New(admin.Options{Store: e.Store(), Now: o.Now, Random: rand.Reader})
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
 	}
@@ -118,7 +107,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Invalidate has the next call on a view look at the store, for a compactor in the same process that has just published.
-func (s *Server) Invalidate(view string) { s.heads.invalidate(view) }
+func (s *Server) Invalidate(view string) { s.engine.Invalidate(view) }
 
 // resetting has the next read look at the store, so that whoever reset a view is not shown it again.
 func (s *Server) resetting(next http.Handler) http.Handler {
@@ -129,7 +118,7 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 }
 
 func (s *Server) routes(registry *prometheus.Registry, document []byte, reset http.Handler) {
-	protect := func(h http.Handler) http.Handler { return withCookie(s.keys.Require(h, access.Query)) }
+	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
 	route := func(method, call string, f viewHandler) {
 		s.mux.Handle(method, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			return s.serveView(w, r, f)
@@ -151,8 +140,8 @@ func (s *Server) routes(registry *prometheus.Registry, document []byte, reset ht
 	route(http.MethodGet, "sessions", s.sessions)
 	route(http.MethodGet, "jobs", s.jobs)
 	route(http.MethodGet, "jobs/{job_id}", s.showJob)
-	httpapi.Probes{Ready: s.ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
-	s.pageRoutes()
+	httpapi.Probes{Ready: s.engine.Ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
+	page.New(s.engine, s.keys).Register(s.mux)
 }
 
 // viewHandler answers one call on a view that the caller's key is for.
@@ -166,7 +155,8 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := r.Context().Err(); err != nil { // what is cached would be answered to nobody
 		return err
 	}
-	ctx, c := withCost(r.Context(), s.now)
+	ctx, charged := engine.WithCost(r.Context())
+	c := &cost{Cost: charged, started: s.now(), now: s.now}
 	r = r.WithContext(ctx)
 	var err error
 	if c.explain, err = explainParam(r); err != nil {
@@ -177,17 +167,8 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 		if !out.written {
 			w.Header().Set("Fustor-Cost", c.header())
 		}
-		return err
+		return problem.Of(view, err)
 	}
 	out.send()
 	return nil
-}
-
-// ready asks the store for something small; that it is not there is an answer too.
-func (s *Server) ready(ctx context.Context) error {
-	_, err := s.store.Get(ctx, layout.ViewConfig("ready"))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	return err
 }

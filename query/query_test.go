@@ -316,20 +316,32 @@ func TestVersionMoves(t *testing.T) {
 	f.call("tree", "limit", "5", "cursor", cursor).is(200)
 
 	f.base(testView, before)
-	old := cursorOf(1, first.Nonce)
+	old := forged(t, cursor, 1, first.Nonce)
 	f.call("tree", "cursor", old).is(200)
 	if err := f.st.Delete(context.Background(), first.Key()); err != nil {
 		t.Fatal(err)
 	}
 	f = serve(t, f.st)
 	f.call("tree", "cursor", old).problem(410, "version 1")
-	f.call("tree", "cursor", cursorOf(1, "no-such-nonce")).problem(410)
-	f.call("tree", "cursor", cursorOf(1, "../../head")).problem(400, "cursor")
+	f.call("tree", "cursor", forged(t, old, 1, "no-such-nonce")).problem(410)
+	f.call("tree", "cursor", forged(t, old, 1, "../../head")).problem(400, "cursor")
 }
 
-// cursorOf is a cursor of /tree at the beginning of some version.
-func cursorOf(number uint64, nonce string) string {
-	return cursor{Version: number, Nonce: nonce, Query: hashQuery("tree", "/", "2147483647", "false")}.encode()
+// forged is a cursor of another version, made from one that the server gave out.
+func forged(t *testing.T, cursor string, version uint64, nonce string) string {
+	t.Helper()
+	body, err := base64.RawURLEncoding.DecodeString(cursor)
+	var members map[string]json.RawMessage
+	if err == nil {
+		err = json.Unmarshal(body, &members)
+	}
+	if err != nil || members["v"] == nil || members["n"] == nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	members["v"], _ = json.Marshal(version)
+	members["n"], _ = json.Marshal(nonce)
+	body, _ = json.Marshal(members)
+	return base64.RawURLEncoding.EncodeToString(body)
 }
 
 // TestGoneLayer: a page of an old version whose layers retention has removed is 410, not a damaged view.

@@ -3,19 +3,14 @@ package query
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
-	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/report"
 )
 
@@ -26,46 +21,24 @@ const (
 	duplicatesFrom = 1 << 20
 )
 
-// scopeOf is what a report on a path of a version is about.
-func (v *version) scopeOf(ctx context.Context, path string) (report.Scope, error) {
-	root, err := v.lookup(ctx, path)
-	if err != nil {
-		return report.Scope{}, err
-	}
-	if root.Type != event.Directory {
-		return report.Scope{}, errNotDirectory(path)
-	}
-	return report.Scope{View: v.view, Root: root}, nil
-}
-
 // reportLargest answers the largest files, or directories, below a path.
 func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, kind := q.Path("/"), q.Enum("type", "file", "file", "directory")
-	p := page{limit: int(q.Int("limit", defaultReport, 1, maxReport))}
+	p := engine.Page{Limit: int(q.Int("limit", defaultReport, 1, maxReport))}
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, path, func(limit int, out emit) (*position, error) {
-		scope, err := v.scopeOf(r.Context(), path)
-		if err != nil {
-			return nil, err
-		}
+	return s.answerPage(w, r, v, p, path, func(limit int, out engine.Emit) (*engine.Position, error) {
 		of := event.File
 		if kind == "directory" {
 			of = event.Directory
 		}
-		rows, err := scope.Largest(r.Context(), of, limit)
-		for i := range rows {
-			if err := out(&rows[i]); err != nil {
-				return nil, err
-			}
-		}
-		return nil, v.fail(err)
+		return nil, v.Largest(r.Context(), path, of, limit, out)
 	})
 }
 
@@ -77,18 +50,8 @@ func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, path, func(limit int, out emit) (*position, error) {
-		scope, err := v.scopeOf(r.Context(), path)
-		if err != nil {
-			return nil, err
-		}
-		var from layer.Key
-		if p.after != nil {
-			from = keyAfter(p.after.key)
-		}
-		page := limited{limit: limit, emit: out}
-		at, err := page.end(scope.EmptyDirectories(r.Context(), from, page.take))
-		return at, v.fail(err)
+	return s.answerPage(w, r, v, p, path, func(limit int, out engine.Emit) (*engine.Position, error) {
+		return v.EmptyDirectories(r.Context(), path, p.After, limit, out)
 	})
 }
 
@@ -110,19 +73,19 @@ type reportAnswer struct {
 }
 
 // answerReport looks up what is asked and answers entries as JSON or NDJSON.
-func (s *Server) answerReport(w http.ResponseWriter, r *http.Request, v *version, path string, limit int,
+func (s *Server) answerReport(w http.ResponseWriter, r *http.Request, v *engine.Version, path string, limit int,
 	produce func(ctx context.Context, scope report.Scope, a *reportAnswer) error) error {
-	if s.notModified(w, r, v.m) {
+	if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
-	scope, err := v.scopeOf(r.Context(), path)
+	scope, err := v.Scope(r.Context(), path)
 	if err != nil {
 		return err
 	}
-	a := &reportAnswer{View: v.m.View, Version: v.m.Version, Entries: []any{}}
+	a := &reportAnswer{View: v.Manifest.View, Version: v.Manifest.Version, Entries: []any{}}
 	a.Path, a.PathB64 = values.PathFields(path)
 	if err := produce(r.Context(), scope, a); err != nil {
-		return v.fail(err)
+		return v.Failed(err)
 	}
 	if len(a.Entries) > limit {
 		a.Entries, a.More = a.Entries[:limit], len(a.Entries)-limit
@@ -133,10 +96,10 @@ func (s *Server) answerReport(w http.ResponseWriter, r *http.Request, v *version
 		if err != nil {
 			return err
 		}
-		writeBody(w, v.m, 0, body)
+		writeBody(w, v.Manifest, 0, body)
 		return nil
 	}
-	out := &lines{w: w, m: v.m}
+	out := &lines{w: w, m: v.Manifest}
 	for _, e := range a.Entries {
 		line, err := json.Marshal(e)
 		if err != nil {
@@ -171,7 +134,7 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
@@ -212,14 +175,14 @@ func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view st
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
 	return s.answerReport(w, r, v, path, maxReport, func(ctx context.Context, scope report.Scope, a *reportAnswer) error {
 		var list []report.Bucket
 		var err error
-		now := v.m.ObservedAt - v.m.Clock.Skew()
+		now := v.Manifest.ObservedAt - v.Manifest.Clock.Skew()
 		switch of {
 		case "size":
 			list, err = scope.Sizes(ctx)
@@ -274,7 +237,7 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
@@ -314,63 +277,23 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 	if err := q.Err(); err != nil {
 		return err
 	}
-	now, err := s.current(r.Context(), view)
+	now, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	old, err := s.earlier(r.Context(), now, since)
+	old, err := s.engine.Earlier(r.Context(), now, since)
 	if err != nil {
 		return err
 	}
 	return s.answerReport(w, r, now, path, limit, func(ctx context.Context, _ report.Scope, a *reportAnswer) error {
-		before, after := values.Seconds(old.m.FoldedAt), values.Seconds(now.m.FoldedAt)
-		a.Since, a.SinceAt, a.At = old.m.Version, &before, &after
-		list, err := report.GrowthOf(ctx, old.view, now.view, path, depth, limit)
+		before, after := values.Seconds(old.Manifest.FoldedAt), values.Seconds(now.Manifest.FoldedAt)
+		a.Since, a.SinceAt, a.At = old.Manifest.Version, &before, &after
+		list, err := now.Growth(ctx, old, path, depth, limit)
 		for _, g := range list {
 			a.Entries = append(a.Entries, growthEntry{pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), sums{g.From}, sums{g.To}})
 		}
-		return old.fail(err) // its layers may be gone meanwhile
+		return err
 	})
-}
-
-// earlier opens a version of the past: a number, 0 for the oldest that is kept and whole, or a time in any of the forms of other
-// parameters but whole Unix seconds.
-func (s *Server) earlier(ctx context.Context, now *version, text string) (*version, error) {
-	number, err := strconv.ParseUint(text, 10, 64)
-	isNumber := err == nil
-	var m *manifest.Manifest
-	switch {
-	case isNumber && number == 0:
-		m, err = manifest.First(ctx, s.store, now.m, (*manifest.Manifest).Ready)
-	case isNumber:
-		m, err = manifest.At(ctx, s.store, now.m, number)
-	default:
-		at, wrong := values.ParseTime(text, time.Unix(0, s.clock.Now()))
-		if wrong != nil {
-			return nil, httpapi.BadRequest(`parameter "since" is no version and no time`,
-				"a version's number, 0 for the oldest that is kept, or a time: 7d, 2026-01-31, RFC 3339, Unix seconds with a point")
-		}
-		var oldest manifest.Published
-		m, oldest, err = manifest.Before(ctx, s.store, now.m, time.Unix(0, at))
-		if errors.Is(err, store.ErrNotFound) && oldest.Version != 0 {
-			return nil, &httpapi.Error{Status: http.StatusGone,
-				Detail: fmt.Sprintf("no version that old is kept: the oldest is version %d of %s", oldest.Version, oldest.At.UTC().Format(time.RFC3339)),
-				Hint:   "ask since that one, or have the compactor keep a longer history"}
-		}
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, &httpapi.Error{Status: http.StatusGone, Detail: fmt.Sprintf("version %s is not kept", text),
-			Hint: "/versions lists those that are"}
-	}
-	if err != nil {
-		return nil, explain(now.m.View, err)
-	}
-	if !m.Ready() {
-		return nil, &httpapi.Error{Status: http.StatusGone, Detail: fmt.Sprintf("in version %d the first scan was not complete yet", m.Version),
-			Hint: "ask since 0, the oldest version that can be compared with"}
-	}
-	v, err := s.versions.of(m, m.Version != now.m.Version)
-	return v, explain(now.m.View, err)
 }
 
 type versionEntry struct {
@@ -387,11 +310,11 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	last := v.m.Version
+	last := v.Manifest.Version
 	if before > 0 {
 		last = min(last, uint64(before)-1)
 	}
@@ -399,9 +322,9 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	if last >= uint64(limit) {
 		first = last - uint64(limit) + 1
 	}
-	list, _, err := manifest.History(r.Context(), s.store, view, first, int(limit))
+	list, _, err := manifest.History(r.Context(), s.engine.Store(), view, first, int(limit))
 	if err != nil {
-		return explain(view, err)
+		return err
 	}
 	a := struct {
 		View     string         `json:"view_id"`
@@ -410,7 +333,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	}{View: view, Versions: []versionEntry{}}
 	for i := len(list) - 1; i >= 0; i-- {
 		if e := list[i]; e.Version <= last {
-			a.Versions = append(a.Versions, versionEntry{e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.m.Version})
+			a.Versions = append(a.Versions, versionEntry{e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.Manifest.Version})
 		}
 	}
 	a.Count = len(a.Versions)
@@ -418,6 +341,6 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	if err != nil {
 		return err
 	}
-	writeBody(w, v.m, 0, body)
+	writeBody(w, v.Manifest, 0, body)
 	return nil
 }

@@ -26,7 +26,7 @@ func TestReset(t *testing.T) {
 	f.register(administrator, access.Admin)
 	f.call("stats").is(200)
 	reset := "/api/v1/views/" + testView + "/reset"
-	f.do(http.MethodDelete, reset, "", "Cookie", keyCookie+"="+base64.RawURLEncoding.EncodeToString([]byte(administrator))).is(401) // another site's page cannot do it
+	f.do(http.MethodDelete, reset, "", "Cookie", "fustor_key="+base64.RawURLEncoding.EncodeToString([]byte(administrator))).is(401) // another site's page cannot do it
 	f.do(http.MethodDelete, reset, "", "X-API-Key", queryKey).is(403)
 	f.do(http.MethodDelete, reset+"?x=1", "", "X-API-Key", administrator).is(400)
 	answer := f.do(http.MethodDelete, reset, "", "X-API-Key", administrator).is(204)

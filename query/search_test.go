@@ -104,7 +104,7 @@ func found(t *testing.T, rows []evidence.Row, params []string) (out []string) {
 		t.Fatal(params, err)
 	}
 	for i := range rows {
-		if rows[i].Parent != "" && w.row(&rows[i]) {
+		if rows[i].Parent != "" && w.Matches(&rows[i]) {
 			out = append(out, rows[i].Path())
 		}
 	}
@@ -190,26 +190,6 @@ func (f *fixture) cold(cacheBytes int64, name string, params []string) []string 
 		f.t.Fatal(err)
 	}
 	return f.stream(name, params)
-}
-
-// TestGlancesFollowWhatIsFound: where row groups have hits, names are decoded at once; where they have none, for a moment.
-func TestGlancesFollowWhatIsFound(t *testing.T) {
-	var g glances
-	if !g.worth() {
-		t.Error("a scan does not begin with a glance")
-	}
-	for range 100 {
-		g.saw(true)
-	}
-	if g.worth() {
-		t.Error("it glances at what has a hit")
-	}
-	for range 4 {
-		g.saw(false)
-	}
-	if !g.worth() {
-		t.Error("it does not glance after four row groups without a hit")
-	}
 }
 
 // TestSearchWithoutItsIndex: a damaged search index costs reads, not answers, and the log names it.

@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/query/engine"
 )
 
 // sessions answers who feeds the view. It does so before the first snapshot is folded too, and has no ETag: the records
@@ -14,17 +14,14 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request, view string) e
 	if err := httpapi.Query(r).Err(); err != nil {
 		return err
 	}
-	answer, err := liveSessions(r.Context(), s.store, view)
+	answer, err := s.engine.Sessions(r.Context(), view)
 	if err != nil {
-		return explain(view, err)
+		return err
 	}
 	if answer.Count == 0 && answer.Term == 0 { // a view that was never heard of looks so
-		_, err := s.heads.current(r.Context(), view)
-		if errors.Is(err, manifest.ErrNoHead) {
-			err = s.absent(r.Context(), view)
-		}
-		var begun *httpapi.Error
-		if errors.As(err, &begun) && begun.Status == http.StatusNotFound {
+		_, err := s.engine.Head(r.Context(), view)
+		var unknown *engine.NoViewError
+		if errors.As(err, &unknown) {
 			return err
 		}
 	}

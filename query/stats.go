@@ -11,6 +11,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
 )
 
 // statsAnswer is the answer of /stats. Counts and sums are of the path and everything below it.
@@ -66,44 +67,44 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.current(r.Context(), view)
+	v, err := s.engine.Current(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.m) {
+	if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
 	// What does not wait for each other is asked at once: a cold answer is three rounds of requests.
-	now := s.clock.Now()
+	now := s.engine.Now()
 	var row *evidence.Row
-	var below *marks
+	var below *engine.Marks
 	var leader string
 	g, ctx := errgroup.WithContext(r.Context())
 	g.Go(func() (err error) {
-		row, err = v.lookup(ctx, path)
+		row, err = v.Lookup(ctx, path)
 		return err
 	})
 	g.Go(func() (err error) {
-		below, err = v.marks(ctx, path, now)
+		below, err = v.Marks(ctx, path, now)
 		return err
 	})
 	g.Go(func() (err error) {
-		leader, err = s.leaders.of(ctx, view)
-		return explain(view, err)
+		leader, err = s.engine.Leader(ctx, view)
+		return err
 	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	doubtful := below.of(row, now)
-	a := statsOf(v.m, row, now)
-	a.HasBlindSpot, a.HasLeader = doubtful.blindSpot, leader != ""
+	doubtful := below.Of(row, now)
+	a := statsOf(v.Manifest, row, now)
+	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
 	var until int64
-	a.Suspects, until = doubtful.suspects(now)
+	a.Suspects, until = doubtful.Suspects(now)
 	body, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	writeBody(w, v.m, until, body)
+	writeBody(w, v.Manifest, until, body)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package query
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/query/engine"
 )
 
 const (
@@ -37,34 +37,34 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		return err
 	}
 	var scanning *jobState
-	if demand && p.after == nil {
+	if demand && p.After == nil {
 		j, err := s.scan(r, view, path, depth != 0)
 		if err != nil {
 			return err
 		}
-		state := stateOf(j, v.m)
+		state := stateOf(j, v.Manifest)
 		scanning = &state
 		w.Header().Set("Fustor-Job", j.ID)
-	} else if s.notModified(w, r, v.m) {
+	} else if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
-	root, err := v.lookupAhead(r.Context(), path, p.after, depth > 1)
-	var unknown *httpapi.Error
-	if scanning != nil && errors.As(err, &unknown) && unknown.Status == http.StatusNotFound {
-		httpapi.WriteJSON(w, r, http.StatusAccepted, map[string]any{"path": path, "job": scanning, "version": v.m.Version})
+	root, err := v.LookupAhead(r.Context(), path, p.After, depth > 1)
+	var unknown *engine.NoPathError
+	if scanning != nil && errors.As(err, &unknown) {
+		httpapi.WriteJSON(w, r, http.StatusAccepted, map[string]any{"path": path, "job": scanning, "version": v.Manifest.Version})
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	nodes := nodeWriter{now: s.clock.Now(), onlyPath: onlyPath}
+	nodes := nodeWriter{now: s.engine.Now(), onlyPath: onlyPath}
 	if wantsLines(r) {
 		return treeLines(w, r, v, p, root, int(depth), nodes)
 	}
-	if p.limit == 0 {
-		p.limit = defaultTreeLimit
+	if p.Limit == 0 {
+		p.Limit = defaultTreeLimit
 	}
-	if p.limit > defaultTreeLimit { // some 50 MB: one at a time
+	if p.Limit > defaultTreeLimit { // some 50 MB: one at a time
 		select {
 		case s.largePages <- struct{}{}:
 			defer func() { <-s.largePages }()
@@ -78,50 +78,38 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 			return err
 		}
 	}
-	at, err := v.below(r.Context(), root, t.depth, p.after, p.limit, t.add)
+	at, err := v.Below(r.Context(), root, t.depth, p.After, p.Limit, t.add)
 	if err != nil {
 		return err
 	}
-	t.finish(v, p.next(v, at))
+	t.finish(v, p.Next(v, at))
 	if explains(w) != nil { // which goes into a body that is whole
 		var body bytes.Buffer
 		t.write(&body, at)
-		writeBody(w, v.m, t.valid.until, body.Bytes())
+		writeBody(w, v.Manifest, t.valid.until, body.Bytes())
 		return nil
 	}
-	writeHead(w, v.m, t.valid.until)
+	writeHead(w, v.Manifest, t.valid.until)
 	t.write(w, at)
 	return nil
 }
 
 // treeLines streams the node, on the first page, and everything below it in the order of the rows.
-func treeLines(w http.ResponseWriter, r *http.Request, v *version, p page, root *evidence.Row, depth int, nodes nodeWriter) error {
-	out := &lines{w: w, m: v.m}
+func treeLines(w http.ResponseWriter, r *http.Request, v *engine.Version, p engine.Page, root *evidence.Row, depth int, nodes nodeWriter) error {
+	out := &lines{w: w, m: v.Manifest}
 	line := func(row *evidence.Row) error {
 		out.b = nodes.node(out.b, row)
 		return out.end()
 	}
 	var err error
-	if p.after == nil {
+	if p.After == nil {
 		err = line(root)
 	}
-	var at *position
+	var at *engine.Position
 	if err == nil {
-		at, err = v.below(r.Context(), root, depth, p.after, p.limit, line)
+		at, err = v.Below(r.Context(), root, depth, p.After, p.Limit, line)
 	}
-	return out.finish(r.Context(), p.next(v, at), err)
-}
-
-// below emits what is below a directory, depth levels of it, in the order of the rows: after a position, up to limit.
-func (v *version) below(ctx context.Context, root *evidence.Row, depth int, after *position, limit int, out emit) (*position, error) {
-	if root.Type != event.Directory || depth == 0 {
-		return nil, nil
-	}
-	page := limited{limit: limit, emit: out}
-	if depth == 1 {
-		return page.end(v.children(ctx, root.ChildParent(), after, limit, page.take))
-	}
-	return page.end(v.subtree(ctx, root.ChildParent(), depth, after, limit, page.take))
+	return out.finish(r.Context(), p.Next(v, at), err)
 }
 
 // forest nests the rows of one page. Rows come in key order, so that a directory's own row precedes all that is in it;
@@ -196,9 +184,9 @@ func (t *forest) parent(inside string) *branch {
 }
 
 // finish adds what only the outermost node has.
-func (t *forest) finish(v *version, next string) {
+func (t *forest) finish(v *engine.Version, next string) {
 	t.root.open = append(t.root.open, `,"version":`...)
-	t.root.open = strconv.AppendUint(t.root.open, v.m.Version, 10)
+	t.root.open = strconv.AppendUint(t.root.open, v.Manifest.Version, 10)
 	if len(t.job) > 0 {
 		t.root.open = append(append(t.root.open, `,"job":`...), t.job...)
 	}
@@ -209,7 +197,7 @@ func (t *forest) finish(v *version, next string) {
 }
 
 // write writes the whole, without a copy of it in memory. A client that went away is no error of ours.
-func (t *forest) write(w io.Writer, at *position) {
+func (t *forest) write(w io.Writer, at *engine.Position) {
 	out := bufio.NewWriterSize(w, lineBuffer)
 	t.writeBranch(out, t.root, at)
 	_ = out.Flush()
@@ -217,9 +205,9 @@ func (t *forest) write(w io.Writer, at *position) {
 
 // writeBranch writes a branch. A directory without children has an empty list of them only where it is known to be empty:
 // within the depth asked for, and not beyond the page's end.
-func (t *forest) writeBranch(w *bufio.Writer, n *branch, at *position) {
+func (t *forest) writeBranch(w *bufio.Writer, n *branch, at *engine.Position) {
 	_, _ = w.Write(n.open) // what fails once fails again, and Flush tells
-	seen := n.level < t.depth && (at == nil || n.inside <= at.key.Parent)
+	seen := n.level < t.depth && (at == nil || n.inside <= at.Key.Parent)
 	if len(n.children) > 0 || n.inside != "" && seen {
 		_, _ = w.WriteString(`,"children":[`)
 		for i, child := range n.children {

@@ -26,6 +26,13 @@ var rooms = map[string]struct{ product, tests []string }{
 	"tools":     {product: []string{"internal", "agent", "ingest", "compactor", "query", "testkit"}, tests: []string{"internal", "agent", "ingest", "compactor", "query", "testkit"}},
 }
 
+// unaware are packages that must not know some others, their own subpackages included: the reading engine knows no HTTP and no page,
+// so that whatever serves it (calls, pages, a command) says the same.
+var unaware = map[string][]string{
+	"query/engine": {"net/http", "html/template", module + "internal/httpapi", module + "query/page", module + "query/problem", module + "query"},
+	"query/report": {"net/http", "html/template", module + "internal/httpapi", module + "query/page", module + "query/problem", module + "query"},
+}
+
 // listed is what go list says of a package.
 type listed struct {
 	ImportPath                         string
@@ -52,6 +59,8 @@ func TestTheLawCatches(t *testing.T) {
 		{ImportPath: module + "query", Imports: []string{module + "testkit/fault"}},
 		{ImportPath: module + "cmd/fustor", Imports: []string{module + "testkit/sim"}},
 		{ImportPath: module + "elsewhere"},
+		{ImportPath: module + "query/engine", Imports: []string{"net/http"}},
+		{ImportPath: module + "query/engine/cache", Imports: []string{module + "internal/httpapi"}},
 	} {
 		if got := brokenBy(p); len(got) != 1 {
 			t.Errorf("%+v: %q", p, got)
@@ -78,6 +87,15 @@ func brokenBy(p listed) (broken []string) {
 		}
 	}
 	check(p.Imports, law.product, "")
+	for name, forbidden := range unaware {
+		if p.ImportPath == module+name || strings.HasPrefix(p.ImportPath, module+name+"/") {
+			for _, imported := range p.Imports {
+				if slices.Contains(forbidden, imported) {
+					broken = append(broken, p.ImportPath+" must not know "+imported)
+				}
+			}
+		}
+	}
 	check(p.TestImports, law.tests, " in a test")
 	check(p.XTestImports, law.tests, " in a test")
 	return broken

@@ -1,26 +1,25 @@
-package query
+package engine
 
 import (
 	"context"
 
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
-	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
 )
 
-// sessionsAnswer is the answer of /sessions.
-type sessionsAnswer struct {
-	View   string         `json:"view_id"`
-	Active []sessionState `json:"active_sessions"`
-	Count  int            `json:"count"`
+// Sessions are the live sessions of a view, as /sessions answers them.
+type Sessions struct {
+	View   string    `json:"view_id"`
+	Active []Session `json:"active_sessions"`
+	Count  int       `json:"count"`
 	// Term is the lease's: that of the leader, or of the last one where nobody leads.
 	Term   uint64  `json:"term"`
 	Leader *string `json:"leader_session_id"`
 }
 
-// sessionState is one live session.
-type sessionState struct {
+// Session is one live session.
+type Session struct {
 	ID             string               `json:"session_id"`
 	Task           string               `json:"task_id"`
 	Agent          string               `json:"agent_id"`
@@ -40,13 +39,13 @@ type sessionState struct {
 	AgentStatus    *pipeapi.AgentStatus `json:"agent_status,omitempty"`
 }
 
-// liveSessions are a view's sessions that live.
-func liveSessions(ctx context.Context, st store.Store, view string) (*sessionsAnswer, error) {
-	overview, err := session.List(ctx, st, view)
+// Sessions reads a view's sessions that live.
+func (e *Engine) Sessions(ctx context.Context, view string) (*Sessions, error) {
+	overview, err := session.List(ctx, e.store, view)
 	if err != nil {
 		return nil, err
 	}
-	a := &sessionsAnswer{View: view, Active: []sessionState{}, Term: overview.Term}
+	a := &Sessions{View: view, Active: []Session{}, Term: overview.Term}
 	if overview.Leader != "" {
 		a.Leader = &overview.Leader
 	}
@@ -59,9 +58,9 @@ func liveSessions(ctx context.Context, st store.Store, view string) (*sessionsAn
 	return a, nil
 }
 
-func stateOfSession(status session.Status, term uint64) sessionState {
+func stateOfSession(status session.Status, term uint64) Session {
 	r := status.Record
-	s := sessionState{
+	s := Session{
 		ID: r.ID, Task: r.Task, Agent: r.Agent, ClientIP: r.ClientIP, Source: r.Source, Role: "follower",
 		CanRealtime: r.CanRealtime, CanSend: !r.Paused, Paused: r.Paused, CreatedAt: values.Seconds(r.CreatedAt),
 		LastActivity: values.Seconds(status.LastActivity), TimeoutSeconds: r.TimeoutSeconds, AgentStatus: r.AgentStatus,

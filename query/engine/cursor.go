@@ -1,4 +1,4 @@
-package query
+package engine
 
 import (
 	"encoding/base64"
@@ -23,11 +23,6 @@ type cursor struct {
 	Rank  int64  `json:"r,omitempty"`
 }
 
-var (
-	errCursor      = errors.New("not a cursor that this server gave out")
-	errCursorQuery = errors.New("the cursor belongs to a call with other parameters")
-)
-
 func (c cursor) encode() string {
 	b, _ := json.Marshal(c) // numbers, a string and bytes: it cannot fail
 	return base64.RawURLEncoding.EncodeToString(b)
@@ -36,17 +31,17 @@ func (c cursor) encode() string {
 func decodeCursor(s string, query uint64) (cursor, error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return cursor{}, errCursor
+		return cursor{}, ErrCursor
 	}
 	var c cursor
 	if json.Unmarshal(b, &c) != nil || c.Version == 0 || !layout.ValidID(c.Nonce) {
-		return cursor{}, errCursor
+		return cursor{}, ErrCursor
 	}
 	if n := len(c.After); n > 0 && c.After[0] != '/' {
-		return cursor{}, errCursor
+		return cursor{}, ErrCursor
 	}
 	if c.Query != query {
-		return cursor{}, errCursorQuery
+		return cursor{}, ErrCursorQuery
 	}
 	return c, nil
 }
@@ -71,4 +66,10 @@ func hashQuery(parts ...string) uint64 {
 		_, _ = h.Write([]byte{0})
 	}
 	return h.Sum64()
+}
+
+// CursorRank is the rank in a cursor, whatever question it belongs to; false where the text is no cursor.
+func CursorRank(text string) (rank int64, ok bool) {
+	c, err := decodeCursor(text, 0)
+	return c.Rank, err == nil || errors.Is(err, ErrCursorQuery)
 }

@@ -1,4 +1,4 @@
-package query
+package engine
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// marks are what is doubtful of a range of rows.
-type marks struct {
-	blindSpot bool
+// Marks are what is doubtful of a range of rows.
+type Marks struct {
+	BlindSpot bool
 	// ends are when the suspicions of files end, in order, ns: those that had not ended when the marks were read.
 	ends []int64
 }
 
-// suspects is how many files are suspect at a time, and until when that is so (0: for good).
-func (m *marks) suspects(now int64) (n, until int64) {
+// Suspects is how many files are suspect at a time, and until when that is so (0: for good).
+func (m *Marks) Suspects(now int64) (n, until int64) {
 	i, _ := slices.BinarySearch(m.ends, now+1)
 	if i < len(m.ends) {
 		until = m.ends[i]
@@ -28,21 +28,21 @@ func (m *marks) suspects(now int64) (n, until int64) {
 	return int64(len(m.ends) - i), until
 }
 
-// of are the marks of a row, where m are those of what is below its path.
-func (m *marks) of(row *evidence.Row, now int64) *marks {
-	own := &marks{blindSpot: row.AgentMissing}
+// Of are the marks of a row, where m are those of what is below its path.
+func (m *Marks) Of(row *evidence.Row, now int64) *Marks {
+	own := &Marks{BlindSpot: row.AgentMissing}
 	switch {
 	case row.Type == event.Directory:
-		own.blindSpot, own.ends = own.blindSpot || m.blindSpot, m.ends
+		own.BlindSpot, own.ends = own.BlindSpot || m.BlindSpot, m.ends
 	case row.Type == event.File && row.SuspectUntil > now:
 		own.ends = []int64{row.SuspectUntil}
 	}
 	return own
 }
 
-// marks reads what is doubtful of everything below a path. Row groups that have no mark are not read; those of the whole
+// Marks reads what is doubtful of everything below a path. Row groups that have no mark are not read; those of the whole
 // version are read once.
-func (v *version) marks(ctx context.Context, path string, now int64) (*marks, error) {
+func (v *Version) Marks(ctx context.Context, path string, now int64) (*Marks, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	if path != "/" {
 		return v.readMarks(ctx, parent, now)
@@ -59,8 +59,8 @@ func (v *version) marks(ctx context.Context, path string, now int64) (*marks, er
 	return v.found, nil
 }
 
-func (v *version) readMarks(ctx context.Context, parent string, now int64) (*marks, error) {
-	m := &marks{}
+func (v *Version) readMarks(ctx context.Context, parent string, now int64) (*Marks, error) {
+	m := &Marks{}
 	d := anyDoubt(now)
 	c, err := v.doubtCursor(ctx, layer.Key{Parent: parent}, subtreeEnd(parent), d)
 	if err != nil || c == nil {
@@ -84,7 +84,7 @@ func (v *version) readMarks(ctx context.Context, parent string, now int64) (*mar
 
 // add takes in the marks of rows from to to-1 of a block. A removed row may be a blind spot: a deletion that was found
 // by looking.
-func (m *marks) add(b *layer.Block, from, to int, now int64) error {
+func (m *Marks) add(b *layer.Block, from, to int, now int64) error {
 	missing, err := b.Numbers(layer.ColumnAgentMissing)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (m *marks) add(b *layer.Block, from, to int, now int64) error {
 		return err
 	}
 	for i := from; i < to; i++ {
-		m.blindSpot = m.blindSpot || missing.At(i) != 0
+		m.BlindSpot = m.BlindSpot || missing.At(i) != 0
 		if ns := until.At(i); ns > now && removed.At(i) == 0 && event.Type(types.At(i)) == event.File {
 			m.ends = append(m.ends, ns)
 		}
@@ -112,7 +112,7 @@ func (m *marks) add(b *layer.Block, from, to int, now int64) error {
 
 // doubtCursor goes through the row groups with keys from from up to until that may have doubtful rows, and the deltas' over
 // them. It is nil where no row group may have any. Only indexes of layers are read that may.
-func (v *version) doubtCursor(ctx context.Context, from, until layer.Key, d doubt) (*layer.Cursor, error) {
+func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d Doubt) (*layer.Cursor, error) {
 	view := v.view.Within(from, until, d.layer)
 	if view == nil {
 		return nil, nil

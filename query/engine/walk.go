@@ -1,9 +1,10 @@
-package query
+package engine
 
 import (
 	"context"
 	"strings"
 
+	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 )
@@ -34,14 +35,14 @@ func subtreeEnd(parent string) layer.Key {
 // walk is one pass over a range of rows.
 type walk struct {
 	ctx    context.Context
-	v      *version
+	v      *Version
 	cursor *layer.Cursor
 	row    evidence.Row
 	n      int
 }
 
 // walk makes a pass up to a key; limit is how many rows are expected at most, 0 any number.
-func (v *version) walk(ctx context.Context, until layer.Key, limit int) *walk {
+func (v *Version) walk(ctx context.Context, until layer.Key, limit int) *walk {
 	c := v.view.Cursor(ctx).Until(until)
 	if limit == 0 || limit > longWalk {
 		c.ReadAhead(streamAhead)
@@ -50,9 +51,9 @@ func (v *version) walk(ctx context.Context, until layer.Key, limit int) *walk {
 }
 
 // seek goes to the first row of the range that comes after the position, or at or after from where there is none.
-func (w *walk) seek(from layer.Key, after *position) bool {
+func (w *walk) seek(from layer.Key, after *Position) bool {
 	if after != nil {
-		if next := keyAfter(after.key); next.Compare(from) > 0 {
+		if next := keyAfter(after.Key); next.Compare(from) > 0 {
 			from = next
 		}
 	}
@@ -60,7 +61,7 @@ func (w *walk) seek(from layer.Key, after *position) bool {
 }
 
 // emit passes the row at the place on, unless it is removed.
-func (w *walk) emit(out emit) error {
+func (w *walk) emit(out Emit) error {
 	if w.n++; w.n%checkEvery == 0 {
 		if err := w.ctx.Err(); err != nil {
 			return err
@@ -87,7 +88,7 @@ func (w *walk) end() error {
 }
 
 // children emits the entries of a directory after a position.
-func (v *version) children(ctx context.Context, parent string, after *position, limit int, out emit) error {
+func (v *Version) children(ctx context.Context, parent string, after *Position, limit int, out Emit) error {
 	w := v.walk(ctx, childrenEnd(parent), limit)
 	defer w.charge()
 	for ok := w.seek(layer.Key{Parent: parent}, after); ok; ok = w.cursor.Next() {
@@ -99,7 +100,7 @@ func (v *version) children(ctx context.Context, parent string, after *position, 
 }
 
 // subtree emits what is below a directory, depth levels of it, after a position. What lies deeper is jumped over.
-func (v *version) subtree(ctx context.Context, parent string, depth int, after *position, limit int, out emit) error {
+func (v *Version) subtree(ctx context.Context, parent string, depth int, after *Position, limit int, out Emit) error {
 	w := v.walk(ctx, subtreeEnd(parent), limit)
 	defer w.charge()
 	slashes := strings.Count(parent, "/") + depth // as many in a parent are too deep
@@ -130,4 +131,16 @@ func endOfSlash(s string, n int) int {
 		}
 	}
 	return 0
+}
+
+// Below emits what is below a directory, depth levels of it, in the order of the rows: after a position, up to limit.
+func (v *Version) Below(ctx context.Context, root *evidence.Row, depth int, after *Position, limit int, out Emit) (*Position, error) {
+	if root.Type != event.Directory || depth == 0 {
+		return nil, nil
+	}
+	page := limited{limit: limit, emit: out}
+	if depth == 1 {
+		return page.end(v.children(ctx, root.ChildParent(), after, limit, page.take))
+	}
+	return page.end(v.subtree(ctx, root.ChildParent(), depth, after, limit, page.take))
 }

@@ -1,4 +1,4 @@
-package query
+package page
 
 import (
 	"cmp"
@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/query/engine"
 )
 
 // doubtEntries is how many of each kind of doubt the state page shows.
@@ -44,29 +45,29 @@ type doubtList struct {
 	More                         string
 }
 
-func (s *Server) statePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	view := r.PathValue("view_id")
 	if err := mayRead(key, view); err != nil {
 		return err
 	}
-	v, err := s.newest(r.Context(), view)
+	v, err := s.engine.Newest(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	now := s.clock.Now()
+	now := s.engine.Now()
 	page := statePage{pageFrame: frameOf(v, r, now, "/", "/sessions?")}
 	page.Title, page.Footer.JSON = "State of "+view, "/api/v1/views/"+view+"/sessions"
 	g, ctx := errgroup.WithContext(r.Context())
 	g.Go(func() error {
-		live, err := liveSessions(ctx, s.store, view)
+		live, err := s.engine.Sessions(ctx, view)
 		if err != nil {
-			return explain(view, err)
+			return err
 		}
 		page.Hosts, page.NoHosts = hostsOf(live, now)
 		return nil
 	})
 	g.Go(func() (err error) {
-		page.Doubts, err = v.doubtLists(ctx, now)
+		page.Doubts, err = doubtLists(ctx, v, now)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -86,7 +87,7 @@ func mayRead(key access.Record, view string) error {
 }
 
 // hostsOf are the sessions, the leader first, and what is to be said where none leads.
-func hostsOf(live *sessionsAnswer, now int64) (hosts []hostEntry, nobody string) {
+func hostsOf(live *engine.Sessions, now int64) (hosts []hostEntry, nobody string) {
 	for i := range live.Active {
 		hosts = append(hosts, hostOf(&live.Active[i], now))
 	}
@@ -99,7 +100,7 @@ func hostsOf(live *sessionsAnswer, now int64) (hosts []hostEntry, nobody string)
 		}
 		return cmp.Or(strings.Compare(a.Agent, b.Agent), strings.Compare(a.Source, b.Source))
 	})
-	awake := slices.ContainsFunc(live.Active, func(s sessionState) bool { return !s.Paused })
+	awake := slices.ContainsFunc(live.Active, func(s engine.Session) bool { return !s.Paused })
 	switch {
 	case len(live.Active) == 0:
 		nobody = "No agent feeds this view: it shows what is known, and nothing new."
@@ -111,7 +112,7 @@ func hostsOf(live *sessionsAnswer, now int64) (hosts []hostEntry, nobody string)
 	return hosts, nobody
 }
 
-func hostOf(s *sessionState, now int64) hostEntry {
+func hostOf(s *engine.Session, now int64) hostEntry {
 	t := s.AgentStatus
 	if t == nil {
 		t = &pipeapi.AgentStatus{}
@@ -150,16 +151,16 @@ func troublesOf(t *pipeapi.AgentStatus) (out []string) {
 }
 
 // doubtLists reads what is in doubt of the whole view.
-func (v *version) doubtLists(ctx context.Context, now int64) ([]doubtList, error) {
-	root, err := v.lookup(ctx, "/")
+func doubtLists(ctx context.Context, v *engine.Version, now int64) ([]doubtList, error) {
+	root, err := v.Lookup(ctx, "/")
 	if err != nil {
 		return nil, err
 	}
-	of := func(d doubt, list doubtList, when func(*evidence.Row) int64) (doubtList, error) {
-		n, _, err := v.doubtfulPage(ctx, root, d, nil, doubtEntries, func(r *evidence.Row) error {
-			e := entryOf(v.m.View, r, now)
+	of := func(d engine.Doubt, list doubtList, when func(*evidence.Row) int64) (doubtList, error) {
+		n, _, err := v.Doubtful(ctx, root, d, nil, doubtEntries, func(r *evidence.Row) error {
+			e := entryOf(v.Manifest.View, r, now)
 			parent := strings.TrimSuffix(r.Parent, "/")
-			e.Parent, e.ParentURL = parts(parent+"/"), browseURL(v.m.View, parent)
+			e.Parent, e.ParentURL = parts(parent+"/"), browseURL(v.Manifest.View, parent)
 			e.Modified, e.Exact = minute(when(r)), exact(when(r))
 			e.Suspect, e.AgentMissing = false, false // the list says so
 			if r.Removed {
@@ -174,19 +175,19 @@ func (v *version) doubtLists(ctx context.Context, now int64) ([]doubtList, error
 		}
 		return list, err
 	}
-	api := "/api/v1/views/" + v.m.View
-	suspect, err := of(suspects(now), doubtList{Title: "may still be written to", Column: "Modified (UTC)", JSON: api + "/suspect-list",
+	api := "/api/v1/views/" + v.Manifest.View
+	suspect, err := of(engine.Suspects(now), doubtList{Title: "may still be written to", Column: "Modified (UTC)", JSON: api + "/suspect-list",
 		Meaning: "They changed a moment ago, and nobody has seen them closed since."}, func(r *evidence.Row) int64 { return r.MtimeNs })
 	if err != nil {
 		return nil, err
 	}
 	found := func(r *evidence.Row) int64 { return r.ObservedAt }
-	added, err := of(blindSpots(false), doubtList{Title: "found by looking", Column: "Found (UTC)", JSON: api + "/blind-spots",
+	added, err := of(engine.BlindSpots(false), doubtList{Title: "found by looking", Column: "Found (UTC)", JSON: api + "/blind-spots",
 		Meaning: "They are there or changed, but the kernel of no host with an agent reported it: somebody writes from a host without one, or while its agent was away."}, found)
 	if err != nil {
 		return nil, err
 	}
-	gone, err := of(blindSpots(true), doubtList{Title: "found gone", Column: "Found (UTC)", JSON: api + "/blind-spots",
+	gone, err := of(engine.BlindSpots(true), doubtList{Title: "found gone", Column: "Found (UTC)", JSON: api + "/blind-spots",
 		Meaning: "They were deleted or moved, and no kernel reported that."}, found)
 	if err != nil {
 		return nil, err

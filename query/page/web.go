@@ -1,8 +1,8 @@
-package query
+// Package page shows views to people: pages of HTML made here, over the engine, with one style sheet and no script.
+package page
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -18,6 +18,8 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/problem"
 )
 
 // The pages for people: HTML rendered here, one style sheet, no script. A browser keeps the API key in a cookie that
@@ -26,7 +28,7 @@ import (
 //go:embed web
 var webFiles embed.FS
 
-var pages = template.Must(template.ParseFS(webFiles, "web/pages.html"))
+var templates = template.Must(template.ParseFS(webFiles, "web/pages.html"))
 
 const (
 	keyCookie    = "fustor_key"
@@ -35,16 +37,26 @@ const (
 	pageCSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-func (s *Server) pageRoutes() {
-	s.mux.Handle(http.MethodGet, "/", s.page(s.indexPage))
-	s.mux.Handle(http.MethodGet, "/browse/{view_id}", s.page(s.browsePage))
-	s.mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.page(s.browsePage))
-	s.mux.Handle(http.MethodGet, "/state/{view_id}", s.page(s.statePage))
+// Pages are the pages of one store's views.
+type Pages struct {
+	engine *engine.Engine
+	keys   *access.Authenticator
+}
+
+// New returns the pages.
+func New(e *engine.Engine, keys *access.Authenticator) *Pages { return &Pages{e, keys} }
+
+// Register adds the pages to a mux.
+func (s *Pages) Register(mux *httpapi.Mux) {
+	mux.Handle(http.MethodGet, "/", s.page(s.indexPage))
+	mux.Handle(http.MethodGet, "/browse/{view_id}", s.page(s.browsePage))
+	mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.page(s.browsePage))
+	mux.Handle(http.MethodGet, "/state/{view_id}", s.page(s.statePage))
 	samesite := http.NewCrossOriginProtection()
-	s.mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
-	s.mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
+	mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
+	mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
 	for _, name := range []string{"style.css", "icon.svg"} {
-		s.mux.Handle(http.MethodGet, "/web/"+name, staticFile(name))
+		mux.Handle(http.MethodGet, "/web/"+name, staticFile(name))
 	}
 }
 
@@ -68,7 +80,7 @@ func staticFile(name string) http.Handler {
 type pageHandler func(w http.ResponseWriter, r *http.Request, key access.Record) error
 
 // page lets those with a key through and shows the others where to give one. What fails becomes a page too.
-func (s *Server) page(f pageHandler) http.Handler {
+func (s *Pages) page(f pageHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if key := r.URL.Query().Get("key"); key != "" {
 			s.enter(w, r, key, withoutKey(r.URL))
@@ -96,7 +108,7 @@ func (s *Server) page(f pageHandler) http.Handler {
 }
 
 // enter takes a key: it sets the cookie and goes on to next, or asks again.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request, key, next string) {
+func (s *Pages) enter(w http.ResponseWriter, r *http.Request, key, next string) {
 	record, err := s.keys.Authenticate(r.Context(), key)
 	switch {
 	case err != nil && !errors.Is(err, access.ErrUnknownKey):
@@ -111,7 +123,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, key, next string)
 	}
 }
 
-func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+func (s *Pages) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	s.enter(w, r, strings.TrimSpace(r.PostFormValue("key")), ownPath(r.PostFormValue("next")))
 }
@@ -139,8 +151,8 @@ func pageKey(r *http.Request) string {
 	return string(key)
 }
 
-// withCookie lets browsers, which have the cookie, read the API. The API only reads, and the cookie comes from no other site.
-func withCookie(h http.Handler) http.Handler {
+// WithCookie lets browsers, which have the cookie, read the API. The API only reads, and the cookie comes from no other site.
+func WithCookie(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-API-Key") == "" && r.Header.Get("Authorization") == "" {
 			if key := pageKey(r); key != "" {
@@ -173,7 +185,7 @@ type loginPage struct{ Title, Next, Problem string }
 // render writes a page.
 func render(w http.ResponseWriter, status int, name string, data any) {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
 		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
 		return
 	}
@@ -190,15 +202,16 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 
 // problemPage shows an error; that a first scan is under way is shown as its progress, and again and again.
 func problemPage(w http.ResponseWriter, r *http.Request, err error) {
+	err = problem.Of(r.PathValue("view_id"), err)
 	e := httpapi.Explain(r.Context(), err)
 	httpapi.Note(w, err)
 	if e.RetryAfter > 0 {
 		seconds := int(e.RetryAfter / time.Second)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		w.Header().Set("Refresh", strconv.Itoa(seconds))
-		if p, ok := e.Extra["progress"].(notReady); ok {
+		if p, ok := e.Extra["progress"].(problem.Progress); ok {
 			view := r.PathValue("view_id")
-			render(w, e.Status, "wait", waitPage{"First scan of " + view, view, count(p.Files), count(p.Directories), size(p.Bytes), p != notReady{}, seconds})
+			render(w, e.Status, "wait", waitPage{"First scan of " + view, view, count(p.Files), count(p.Directories), size(p.Bytes), p != problem.Progress{}, seconds})
 			return
 		}
 	}
@@ -218,11 +231,11 @@ type waitPage struct {
 type errorPage struct{ Title, Detail, Hint, Back, BackLabel string }
 
 // indexPage shows the views that the key may read, or the one there is.
-func (s *Server) indexPage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	names := key.Views.Names
 	if key.Views.All {
 		var err error
-		if names, err = s.viewNames(r.Context()); err != nil {
+		if names, err = s.engine.Views(r.Context()); err != nil {
 			return httpapi.StoreFailure(err)
 		}
 	}
@@ -244,26 +257,3 @@ type viewsPage struct {
 }
 
 type viewLink struct{ Name, URL string }
-
-// maxViews bounds the views that the index page looks for.
-const maxViews = 200
-
-// viewNames finds the views that have objects, with one LIST for each.
-func (s *Server) viewNames(ctx context.Context) (names []string, err error) {
-	const all = "views/"
-	for after := ""; len(names) < maxViews; {
-		page, err := s.store.List(ctx, all, after, 1)
-		if err != nil {
-			return nil, fmt.Errorf("list views: %w", err)
-		}
-		if len(page.Items) == 0 {
-			return names, nil
-		}
-		name, _, ok := strings.Cut(strings.TrimPrefix(page.Items[0].Key, all), "/")
-		if ok && layout.ValidView(name) {
-			names = append(names, name)
-		}
-		after = all + name + "0" // past everything that the view has: '0' comes after '/'
-	}
-	return names, nil
-}

@@ -1,4 +1,4 @@
-package query
+package engine
 
 import (
 	"context"
@@ -36,7 +36,7 @@ type shard struct {
 }
 
 // scan emits what is wanted of what a plan leaves; limit is how many are used at most, 0 all.
-func (v *version) scan(ctx context.Context, w *wanted, p *plan, limit int, out emit) error {
+func (v *Version) scan(ctx context.Context, w *Search, p *plan, limit int, out Emit) error {
 	costOf(ctx).skipped.Add(p.skipped)
 	if len(p.shards) == 0 {
 		return nil
@@ -67,7 +67,7 @@ func (v *version) scan(ctx context.Context, w *wanted, p *plan, limit int, out e
 // scanning is a scan under way. Shards are handed out in order: the one that is used next always, those after it within
 // a window that grows while little is found, and as far as the process has memory for reading ahead.
 type scanning struct {
-	v       *version
+	v       *Version
 	plan    *plan
 	results []chan shard
 	turns   chan int
@@ -77,7 +77,7 @@ type scanning struct {
 	weights []int64 // of the memory taken for each
 }
 
-func newScan(v *version, p *plan) *scanning {
+func newScan(v *Version, p *plan) *scanning {
 	s := &scanning{v: v, plan: p, turns: make(chan int, maxWindow), window: 2,
 		results: make([]chan shard, len(p.shards)), weights: make([]int64, len(p.shards))}
 	kept := int64(0)
@@ -122,14 +122,14 @@ func (s *scanning) close() {
 	}
 }
 
-func (s *scanning) work(ctx context.Context, w *wanted, limit int) {
+func (s *scanning) work(ctx context.Context, w *Search, limit int) {
 	for i := range s.turns {
 		s.results[i] <- s.v.scanShard(ctx, w, s.plan, &s.plan.shards[i], limit, &s.glances)
 	}
 }
 
 // use emits a shard's hits.
-func (v *version) use(found shard, row *evidence.Row, out emit) error {
+func (v *Version) use(found shard, row *evidence.Row, out Emit) error {
 	for _, h := range found.hits {
 		if err := h.block.Shown(h.row, row); err != nil {
 			return v.fail(err)
@@ -142,7 +142,7 @@ func (v *version) use(found shard, row *evidence.Row, out emit) error {
 }
 
 // scanShard finds what is wanted of a part of the range, limit+1 hits at most if there is a limit.
-func (v *version) scanShard(ctx context.Context, w *wanted, p *plan, part *searchShard, limit int, glances *glances) (found shard) {
+func (v *Version) scanShard(ctx context.Context, w *Search, p *plan, part *searchShard, limit int, glances *glances) (found shard) {
 	if ctx.Err() != nil {
 		return shard{err: ctx.Err()}
 	}
@@ -259,7 +259,7 @@ func (g *glances) saw(hit bool) {
 }
 
 // span appends the hits among rows from to to-1 of a block. It uses rows as a buffer.
-func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
+func (w *Search) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
 	if g := b.Group(); w.none(&g) {
 		return hits, nil
 	}
@@ -287,7 +287,7 @@ func (w *wanted) span(hits []hit, b *layer.Block, from, to int, rows *[]uint32) 
 }
 
 // named appends those rows from to to-1 of a block whose names and directories match.
-func (w *wanted) named(rows []uint32, b *layer.Block, from, to int) []uint32 {
+func (w *Search) named(rows []uint32, b *layer.Block, from, to int) []uint32 {
 	if w.anyName {
 		return appendRange(rows, from, to)
 	}
@@ -315,7 +315,7 @@ func (w *wanted) named(rows []uint32, b *layer.Block, from, to int) []uint32 {
 }
 
 // matching keeps those of rows whose names and directories match.
-func (w *wanted) matching(rows []uint32, b *layer.Block) []uint32 {
+func (w *Search) matching(rows []uint32, b *layer.Block) []uint32 {
 	if w.anyName {
 		return rows
 	}
@@ -341,16 +341,16 @@ func appendRange(rows []uint32, from, to int) []uint32 {
 
 // narrow keeps those rows of a block whose attributes are as wanted, column by column, the ones first that rule out
 // most. A column is decoded only if there is something left and its bounds do not tell.
-func (w *wanted) narrow(rows []uint32, b *layer.Block) (_ []uint32, err error) {
+func (w *Search) narrow(rows []uint32, b *layer.Block) (_ []uint32, err error) {
 	g := b.Group()
 	for _, f := range [...]struct {
 		column    layer.Column
 		low, high int64
 		needed    bool
 	}{
-		{layer.ColumnSize, w.minSize, w.maxSize, w.bySize()},
-		{layer.ColumnMtimeNs, w.minMtime, w.maxMtime, w.byMtime()},
-		{layer.ColumnUID, w.uid, w.uid, w.uid >= 0},
+		{layer.ColumnSize, w.MinSize, w.MaxSize, w.bySize()},
+		{layer.ColumnMtimeNs, w.MinMtime, w.MaxMtime, w.byMtime()},
+		{layer.ColumnUID, w.UID, w.UID, w.UID >= 0},
 		{layer.ColumnRemoved, 0, 0, g.Removed > 0},
 	} {
 		if f.needed && len(rows) > 0 {

@@ -1,4 +1,4 @@
-package query
+package engine
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 
 // TestHeads: a head is believed for its time, then asked for by its ETag, once for all who wait; Invalidate ends that.
 func TestHeads(t *testing.T) {
-	f := newFixture(t)
-	f.base(testView, sample())
-	counted := store.Count(f.st)
+	st := newPublisher(t)
+	st.publish()
+	counted := store.Count(st)
 	now := time.Now()
 	h := newHeads(counted, 250*time.Millisecond, func() time.Time { return now }, 1<<20)
 	version := func(want uint64, gets uint64, what string) {
@@ -27,7 +27,7 @@ func TestHeads(t *testing.T) {
 	}
 	version(1, 1, "first")
 	version(1, 0, "at once")
-	f.base(testView, sample())
+	st.publish()
 	now = now.Add(249 * time.Millisecond)
 	version(1, 0, "within its time")
 	now = now.Add(time.Millisecond)
@@ -38,16 +38,16 @@ func TestHeads(t *testing.T) {
 	if n := counted.Counts().BytesIn - before; n != 0 {
 		t.Errorf("an unchanged head cost %d bytes", n)
 	}
-	f.base(testView, sample())
+	st.publish()
 	h.invalidate(testView)
 	version(3, 1, "invalidated")
 }
 
 // TestHeadsShare: many who ask at once cause one request, and one who goes away takes nobody along.
 func TestHeadsShare(t *testing.T) {
-	f := newFixture(t)
-	f.base(testView, sample())
-	counted := store.Count(fault.New(f.st, func(fault.Call) fault.Fault { return fault.Fault{Delay: 50 * time.Millisecond} }))
+	st := newPublisher(t)
+	st.publish()
+	counted := store.Count(fault.New(st, func(fault.Call) fault.Fault { return fault.Fault{Delay: 50 * time.Millisecond} }))
 	h := newHeads(counted, time.Hour, time.Now, 1<<20)
 	gone, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -93,20 +93,17 @@ func (s *slow) GetIfChanged(ctx context.Context, key, etag string) (store.Object
 // TestSlowAnswerDoesNotMoveTheClock: what the server takes for the store's time stays within the second that a Date can tell,
 // also right after an answer that took seven.
 func TestSlowAnswerDoesNotMoveTheClock(t *testing.T) {
-	f := newFixture(t)
-	f.base(testView, sample())
-	f.now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	network := &slow{Store: f.st, now: &f.now}
-	server, err := New(Options{Store: network, Authenticator: f.server.keys, HeadTTL: -1, Now: func() time.Time { return f.now }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	st := newPublisher(t)
+	st.publish()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	network := &slow{Store: st, now: &now}
+	e := New(Options{Store: network, HeadTTL: -1, Now: func() time.Time { return now }})
 	for _, took := range []time.Duration{10 * time.Millisecond, 7 * time.Second, 20 * time.Millisecond} {
 		network.took = took
-		if _, err := server.heads.current(t.Context(), testView); err != nil {
+		if _, err := e.Head(t.Context(), testView); err != nil {
 			t.Fatal(err)
 		}
-		if off := time.Duration(server.clock.Now() - f.now.UnixNano()); off.Abs() > time.Second {
+		if off := time.Duration(e.Now() - now.UnixNano()); off.Abs() > time.Second {
 			t.Errorf("after an answer that took %v the store's time is wrong by %v", took, off)
 		}
 	}

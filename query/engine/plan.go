@@ -1,4 +1,4 @@
-package query
+package engine
 
 import (
 	"context"
@@ -36,7 +36,7 @@ const (
 
 // stretches cuts a range of keys where base partitions begin: the first bound is from, the last until. A search with a
 // limit may well find enough in the first partition, and does not read the indexes of the others then.
-func (v *version) stretches(from, until layer.Key, limit int) []layer.Key {
+func (v *Version) stretches(from, until layer.Key, limit int) []layer.Key {
 	bounds := []layer.Key{from}
 	if limit > 0 {
 		n, next := 0, 1
@@ -63,7 +63,7 @@ type choice struct {
 }
 
 // plan asks the indexes of all layers that have keys from from up to until.
-func (v *version) plan(ctx context.Context, w *wanted, from, until layer.Key) (*plan, error) {
+func (v *Version) plan(ctx context.Context, w *Search, from, until layer.Key) (*plan, error) {
 	var choices []*choice
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(planReads)
@@ -89,7 +89,7 @@ func (v *version) plan(ctx context.Context, w *wanted, from, until layer.Key) (*
 }
 
 // choose decides which row groups of a layer are looked at.
-func (v *version) choose(ctx context.Context, w *wanted, c *choice, isBase bool, from, until layer.Key) (err error) {
+func (v *Version) choose(ctx context.Context, w *Search, c *choice, isBase bool, from, until layer.Key) (err error) {
 	if c.groups, err = c.layer.Groups(ctx); err != nil {
 		return err
 	}
@@ -116,13 +116,13 @@ func (v *version) choose(ctx context.Context, w *wanted, c *choice, isBase bool,
 
 // withoutIndex goes on where a search index is damaged: all row groups are looked at, so that the answer is right all
 // the same, and the log says so. The next merge of the partition makes a new one.
-func (v *version) withoutIndex(l *layer.Layer, err error) (*layer.GroupSet, error) {
+func (v *Version) withoutIndex(l *layer.Layer, err error) (*layer.GroupSet, error) {
 	var damaged *layer.FormatError
 	if !errors.As(err, &damaged) {
 		return nil, err
 	}
 	if _, warned := v.damaged.LoadOrStore(l.Info().ID, true); !warned && v.log != nil {
-		v.log.Warn("a search index is damaged; its layer is searched without it, until a merge writes a new one", "view", v.m.View, "error", err)
+		v.log.Warn("a search index is damaged; its layer is searched without it, until a merge writes a new one", "view", v.Manifest.View, "error", err)
 	}
 	return nil, nil
 }

@@ -1,4 +1,4 @@
-package query
+package page
 
 import (
 	"net/http"
@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
 )
 
 // pageEntries is how many entries a page for people shows.
@@ -71,7 +72,7 @@ type pageEntry struct {
 }
 
 // browsePage shows a directory, or what a search below it finds.
-func (s *Server) browsePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	view := r.PathValue("view_id")
 	if err := mayRead(key, view); err != nil {
 		return err
@@ -87,17 +88,17 @@ func (s *Server) browsePage(w http.ResponseWriter, r *http.Request, key access.R
 	return s.directoryPage(w, r, q, view, path)
 }
 
-func (s *Server) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
-	order := q.Enum("sort", byNameOrder, byNameOrder, bySizeOrder, byMtimeOrder)
-	v, p, err := s.openPage(r, q, view, pageEntries, maxLimit, "page", path, order)
+func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
+	v, p, err := s.open(r, q, view, "page", path, order)
 	if err != nil {
 		return err
 	}
-	dir, err := v.lookup(r.Context(), path)
+	dir, err := v.Lookup(r.Context(), path)
 	if err != nil {
 		return err
 	}
-	now := s.clock.Now()
+	now := s.engine.Now()
 	page := directoryPage{pageFrame: frameOf(v, r, now, path, "/list?"), Crumbs: crumbs(view, path), Columns: columns(view, path, order), Empty: "This directory is empty."}
 	if dir.Type != event.Directory {
 		page.Entries = []pageEntry{entryOf(view, dir, now)}
@@ -105,37 +106,37 @@ func (s *Server) directoryPage(w http.ResponseWriter, r *http.Request, q *httpap
 		return nil
 	}
 	page.Totals = totalsOf(dir.Sub)
-	at, err := v.list(r.Context(), dir, order, p.after, p.limit, func(row *evidence.Row) error {
+	at, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
 		page.Entries = append(page.Entries, entryOf(view, row, now))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if next := p.next(v, at); next != "" {
+	if next := p.Next(v, at); next != "" {
 		page.NextURL = pageURL(view, path, "sort", order, "cursor", next)
 	}
 	render(w, http.StatusOK, "directory", page)
 	return nil
 }
 
-func (s *Server) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+func (s *Pages) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
 	text := q.String("q", "")
-	look, err := wantedNames(text, path)
+	look, err := engine.NewSearch(text, path)
 	if err != nil {
 		return err
 	}
-	v, p, err := s.openPage(r, q, view, pageEntries, maxLimit, "found", path, text)
+	v, p, err := s.open(r, q, view, "found", path, text)
 	if err != nil {
 		return err
 	}
-	now := s.clock.Now()
+	now := s.engine.Now()
 	page := foundPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
 	}
-	at, err := v.search(r.Context(), look, p.after, p.limit, func(row *evidence.Row) error {
+	at, err := v.Search(r.Context(), look, p.After, p.Limit, func(row *evidence.Row) error {
 		e := entryOf(view, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
 		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(view, parent)
@@ -145,12 +146,28 @@ func (s *Server) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	if err != nil {
 		return err
 	}
-	page.Summary = summary(len(page.Entries), at != nil, p.after != nil)
-	if next := p.next(v, at); next != "" {
+	page.Summary = summary(len(page.Entries), at != nil, p.After != nil)
+	if next := p.Next(v, at); next != "" {
 		page.NextURL = pageURL(view, path, "q", text, "cursor", next)
 	}
 	render(w, http.StatusOK, "found", page)
 	return nil
+}
+
+// maxEntries is how many entries a page shows where its address says so.
+const maxEntries = 10_000
+
+// open finds the version and the page that the request asks for.
+func (s *Pages) open(r *http.Request, q *httpapi.Params, view string, parts ...string) (*engine.Version, engine.Page, error) {
+	limit, cursor := q.Int("limit", pageEntries, 1, maxEntries), q.String("cursor", "")
+	given := q.Has("cursor")
+	if err := q.Err(); err != nil {
+		return nil, engine.Page{}, err
+	}
+	if given && cursor == "" {
+		return nil, engine.Page{}, engine.ErrCursor
+	}
+	return s.engine.OpenPage(r.Context(), view, cursor, int(limit), parts...)
 }
 
 func summary(n int, more, continued bool) string {
@@ -163,8 +180,8 @@ func summary(n int, more, continued bool) string {
 	return plural(int64(n), "match", "matches") + "."
 }
 
-func frameOf(v *version, r *http.Request, now int64, path, call string) pageFrame {
-	view := v.m.View
+func frameOf(v *engine.Version, r *http.Request, now int64, path, call string) pageFrame {
+	view := v.Manifest.View
 	param := "path=" + url.QueryEscape(path)
 	if _, b64 := values.PathFields(path); b64 != "" {
 		param = "path_b64=" + b64
@@ -173,14 +190,14 @@ func frameOf(v *version, r *http.Request, now int64, path, call string) pageFram
 	f := pageFrame{
 		Title: readable(path), View: view, ViewURL: browseURL(view, "/"), Here: browseURL(view, path), Cookie: err == nil,
 		Footer: pageFooter{
-			Version: v.m.Version, StateURL: "/state/" + view, JSON: "/api/v1/views/" + view + call + param,
-			Folded: ago(now, v.m.FoldedAt), FoldedAt: exact(v.m.FoldedAt), Observed: ago(now, v.m.ObservedAt), ObservedAt: exact(v.m.ObservedAt),
+			Version: v.Manifest.Version, StateURL: "/state/" + view, JSON: "/api/v1/views/" + view + call + param,
+			Folded: ago(now, v.Manifest.FoldedAt), FoldedAt: exact(v.Manifest.FoldedAt), Observed: ago(now, v.Manifest.ObservedAt), ObservedAt: exact(v.Manifest.ObservedAt),
 		},
 	}
 	if path == "/" {
 		f.Title = view
 	}
-	if n := v.m.Scan.ErrorCount; n > 0 {
+	if n := v.Manifest.Scan.ErrorCount; n > 0 {
 		f.Footer.ScanErrors = plural(int64(n), "directory", "directories")
 	}
 	return f
@@ -206,8 +223,8 @@ func columns(view, path, order string) []pageColumn {
 		return c
 	}
 	return []pageColumn{
-		column("Name", "name", byNameOrder, "ascending", "↑"), column("Size", "number", bySizeOrder, "descending", "↓"),
-		{Label: "Files below", Class: "number optional"}, column("Modified (UTC)", "when", byMtimeOrder, "descending", "↓"),
+		column("Name", "name", engine.ByName, "ascending", "↑"), column("Size", "number", engine.BySize, "descending", "↓"),
+		{Label: "Files below", Class: "number optional"}, column("Modified (UTC)", "when", engine.ByMtime, "descending", "↓"),
 		{Label: "Owner (uid)", Class: "when optional"},
 	}
 }

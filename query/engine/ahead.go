@@ -1,4 +1,4 @@
-package query
+package engine
 
 import (
 	"context"
@@ -14,17 +14,17 @@ import (
 // directory that is no longer than a row group lies in two at most.
 const firstGroups = 2
 
-// lookupAhead is lookup of a directory that is about to be walked, from its beginning or after a position. The first
+// LookupAhead is Lookup of a directory that is about to be walked, from its beginning or after a position. The first
 // row groups of what is in it are fetched into the cache at the same time, so that a cold walk waits once for both.
-func (v *version) lookupAhead(ctx context.Context, path string, after *position, deep bool) (*evidence.Row, error) {
+func (v *Version) LookupAhead(ctx context.Context, path string, after *Position, deep bool) (*evidence.Row, error) {
 	places := v.coldFirst(ctx, path, after, deep)
 	if places == nil {
-		return v.lookup(ctx, path)
+		return v.Lookup(ctx, path)
 	}
 	var r *evidence.Row
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		r, err = v.lookup(ctx, path)
+		r, err = v.Lookup(ctx, path)
 		return err
 	})
 	g.Go(func() error {
@@ -37,14 +37,14 @@ func (v *version) lookupAhead(ctx context.Context, path string, after *position,
 }
 
 // coldFirst finds the row groups that a walk begins with; nil if all are in the cache.
-func (v *version) coldFirst(ctx context.Context, path string, after *position, deep bool) func() ([]layer.Place, error) {
+func (v *Version) coldFirst(ctx context.Context, path string, after *Position, deep bool) func() ([]layer.Place, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	from, until := layer.Key{Parent: parent}, childrenEnd(parent)
 	if deep {
 		until = subtreeEnd(parent)
 	}
 	if after != nil {
-		if next := keyAfter(after.key); next.Compare(from) > 0 {
+		if next := keyAfter(after.Key); next.Compare(from) > 0 {
 			from = next
 		}
 	}

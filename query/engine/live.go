@@ -1,13 +1,10 @@
-package query
+package engine
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
@@ -56,21 +53,21 @@ func (l *leaders) of(ctx context.Context, view string) (string, error) {
 	return s.session, nil
 }
 
+// Leader is the session that leads a view; empty if none does.
+func (e *Engine) Leader(ctx context.Context, view string) (string, error) {
+	return e.leaders.of(ctx, view)
+}
+
 // checkLive refuses to read a view that is configured to be live while nobody leads it. Others are read as they are, and
 // say how old that is. A version knows how its view was configured when it was made, so no other view is asked for more
 // than its head.
-func (s *Server) checkLive(ctx context.Context, m *manifest.Manifest) error {
+func (e *Engine) checkLive(ctx context.Context, m *manifest.Manifest) error {
 	if !m.Live {
 		return nil
 	}
-	leader, err := s.leaders.of(ctx, m.View)
-	if err != nil {
-		return err
+	leader, err := e.leaders.of(ctx, m.View)
+	if err == nil && leader == "" {
+		err = &NotLedError{m.View}
 	}
-	if leader == "" {
-		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Passing: true,
-			Detail: fmt.Sprintf("view %q is configured to be live, and no agent leads it at present", m.View),
-			Hint:   "start an agent, or wait until one takes over; /sessions says who feeds the view"}
-	}
-	return nil
+	return err
 }

@@ -1,0 +1,203 @@
+// Package engine answers questions about a view at one version of it, from the view's head and its layers alone: the rows of a path,
+// a directory or a subtree, searches, what is doubtful, reports, and pages of all of these. It knows no HTTP and no page: it takes
+// values and gives rows, and fails with errors that callers can tell apart (errors.go).
+//
+// Invariants: an answer is of exactly one version, and so are the pages that follow it; removed rows are never given out; what takes
+// long is bounded by a page or streams; a damaged object fails the questions that need it and names itself. query serves it over
+// HTTP, query/page shows it to people.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
+)
+
+// Options are what an Engine needs. Store and Now are required.
+type Options struct {
+	Store       store.Store
+	Now         func() time.Time // this machine's time
+	MemoryBytes int64            // of which a sixteenth is for heads and an eighth for reading ahead
+	CacheBytes  int64            // bounds what is kept of layers
+	HeadTTL     time.Duration    // how long a view's current version is believed before the store is asked again; negative: not at all
+	Logger      *slog.Logger     // nil: none
+}
+
+// Engine answers questions about the views of one store. It is safe for concurrent use.
+type Engine struct {
+	store    store.Store // metered
+	clock    *store.Clock
+	heads    *heads
+	versions *versions
+	leaders  *leaders
+}
+
+// New returns an Engine. It reads nothing yet.
+func New(o Options) *Engine {
+	clock := store.NewClock(o.Now)
+	st := metered{clock.Watch(o.Store)}
+	return &Engine{
+		store: st, clock: clock,
+		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
+		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
+		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
+	}
+}
+
+// Store is the store, which charges each read to the Cost of its context.
+func (e *Engine) Store() store.Store { return e.store }
+
+// Now is the store's time, ns since 1970.
+func (e *Engine) Now() int64 { return e.clock.Now() }
+
+// Invalidate has the next question about a view ask the store for its version.
+func (e *Engine) Invalidate(view string) { e.heads.invalidate(view) }
+
+// Head is the view's newest manifest, complete or not.
+func (e *Engine) Head(ctx context.Context, view string) (*manifest.Manifest, error) {
+	m, err := e.heads.current(ctx, view)
+	if errors.Is(err, manifest.ErrNoHead) {
+		err = e.absent(ctx, view)
+	}
+	return m, err
+}
+
+// absent says why a view has no version: it was never heard of, or its agents have only begun.
+func (e *Engine) absent(ctx context.Context, view string) error {
+	for _, key := range []string{layout.Roster(view), layout.ViewConfig(view)} {
+		_, err := e.store.Get(ctx, key)
+		if err == nil {
+			return &NotReadyError{View: view}
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return &NoViewError{view}
+}
+
+// Current is the view's newest version, ready to be read.
+func (e *Engine) Current(ctx context.Context, view string) (*Version, error) {
+	v, err := e.Newest(ctx, view)
+	if err == nil {
+		err = e.checkLive(ctx, v.Manifest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Newest is Current also where a view that is to be live is not led.
+func (e *Engine) Newest(ctx context.Context, view string) (*Version, error) {
+	m, err := e.Head(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	if !m.Ready() {
+		return nil, &NotReadyError{view, m.Totals}
+	}
+	return e.versions.of(m, false)
+}
+
+// pinned is the version that a cursor continues on.
+func (e *Engine) pinned(ctx context.Context, view string, number uint64, nonce string) (*Version, error) {
+	m, err := e.Head(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkLive(ctx, m); err != nil {
+		return nil, err
+	}
+	if m.Version == number && m.Nonce == nonce {
+		return e.versions.of(m, false)
+	}
+	key := layout.Manifest(view, number, nonce)
+	if v, ok := e.versions.open.GetIfPresent(key); ok {
+		return v, nil
+	}
+	m, err = manifest.LoadKey(ctx, e.store, view, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &GoneError{number}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.versions.of(m, true)
+}
+
+// Earlier opens a version of the past: a number, 0 for the oldest that is kept and whole, or a time in any of the forms of
+// values.ParseTime but whole Unix seconds. ErrSince where the text is neither.
+func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Version, error) {
+	number, err := strconv.ParseUint(text, 10, 64)
+	isNumber := err == nil
+	var m *manifest.Manifest
+	switch {
+	case isNumber && number == 0:
+		m, err = manifest.First(ctx, e.store, now.Manifest, (*manifest.Manifest).Ready)
+	case isNumber:
+		m, err = manifest.At(ctx, e.store, now.Manifest, number)
+	default:
+		at, wrong := values.ParseTime(text, time.Unix(0, e.Now()))
+		if wrong != nil {
+			return nil, ErrSince
+		}
+		var oldest manifest.Published
+		m, oldest, err = manifest.Before(ctx, e.store, now.Manifest, time.Unix(0, at))
+		if errors.Is(err, store.ErrNotFound) && oldest.Version != 0 {
+			return nil, &NotKeptError{text, oldest}
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &NotKeptError{Asked: text}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !m.Ready() {
+		return nil, &IncompleteError{m.Version}
+	}
+	return e.versions.of(m, m.Version != now.Manifest.Version)
+}
+
+// maxViews bounds the views that Views looks for.
+const maxViews = 200
+
+// Views finds the views that have objects, with one LIST for each.
+func (e *Engine) Views(ctx context.Context) (names []string, err error) {
+	const all = "views/"
+	for after := ""; len(names) < maxViews; {
+		page, err := e.store.List(ctx, all, after, 1)
+		if err != nil {
+			return nil, fmt.Errorf("list views: %w", err)
+		}
+		if len(page.Items) == 0 {
+			return names, nil
+		}
+		name, _, ok := strings.Cut(strings.TrimPrefix(page.Items[0].Key, all), "/")
+		if ok && layout.ValidView(name) {
+			names = append(names, name)
+		}
+		after = all + name + "0" // past everything that the view has: '0' comes after '/'
+	}
+	return names, nil
+}
+
+// Ready asks the store for something small; that it is not there is an answer too.
+func (e *Engine) Ready(ctx context.Context) error {
+	_, err := e.store.Get(ctx, layout.ViewConfig("ready"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}

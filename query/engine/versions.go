@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
+)
+
+// Version is one version of a view, open for reading. It never changes.
+type Version struct {
+	Manifest *manifest.Manifest
+	view     *layer.View
+	pinned   bool  // it is a cursor's, not the current one
+	bytes    int64 // of its layers
+	cache    *layer.Cache
+	ahead    *semaphore.Weighted
+	log      *slog.Logger
+	// damaged are the layers whose search index was found damaged.
+	damaged sync.Map
+
+	mu    sync.Mutex
+	found *Marks // of the whole view, once they were asked for
+}
+
+// versions keeps the versions that are being read open.
+type versions struct {
+	store store.Store
+	cache *layer.Cache
+	ahead *semaphore.Weighted // bytes of memory for reading ahead
+	log   *slog.Logger
+	open  *otter.Cache[string, *Version] // by the manifest's key
+}
+
+// maxOpen bounds the versions that are kept open, by the number of their layers; what they are made of is in the
+// layers' cache.
+const maxOpen = 4096
+
+func newVersions(st store.Store, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
+	return &versions{st, cache, semaphore.NewWeighted(ahead), log, otter.Must(&otter.Options[string, *Version]{
+		MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 { return uint32(16 + len(v.Manifest.Base) + len(v.Manifest.Deltas)) },
+	})}
+}
+
+// of opens a manifest's version.
+func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
+	key := m.Key()
+	if v, ok := s.open.GetIfPresent(key); ok && v.pinned == pinned {
+		return v, nil
+	}
+	view, err := layer.OpenView(s.store, m.View, m.Base, m.Deltas, s.cache)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
+	}
+	v := &Version{Manifest: m, view: view, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log}
+	for _, l := range slices.Concat(view.Base(), view.Deltas()) {
+		v.bytes += l.Info().Bytes
+	}
+	s.open.Set(key, v)
+	return v, nil
+}
+
+// fail is what reading the version failed with. Objects of an old version may be gone by retention.
+func (v *Version) fail(err error) error {
+	if v.pinned && errors.Is(err, store.ErrNotFound) {
+		return &GoneError{v.Manifest.Version}
+	}
+	return err
+}
+
+// Lookup is the row of a path; a NoPathError where there is none.
+func (v *Version) Lookup(ctx context.Context, path string) (*evidence.Row, error) {
+	r := &evidence.Row{}
+	found, err := v.view.Get(ctx, layer.KeyOf(path), r)
+	if err != nil {
+		return nil, v.fail(err)
+	}
+	costOf(ctx).rows.Add(1)
+	if !found || r.Removed {
+		return nil, &NoPathError{path}
+	}
+	return r, nil
+}
