@@ -89,7 +89,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, excludes: excludes, patterns: patterns, rate: scan.NewRate(o.ScanRate), clock: pipe.NewClock(o.Tuning.Steady, o.Tuning.Wall), counts: &scan.Counts{},
+		o: o, excludes: excludes, patterns: patterns, rate: scan.NewRate(o.ScanRate), clock: pipe.NewClock(o.Tuning.Clocks), counts: &scan.Counts{},
 		demand:       demand{seen: map[string]bool{}, jobs: make(chan job.Command, 100), orders: make(chan job.Command, 100)},
 		cancelDemand: func() {}, stopRun: func(error) {}, beatNow: make(chan struct{}, 1), draining: make(chan struct{}), tally: tally{began: time.Now()},
 		gone: make(chan string, 1), wake: make(chan struct{}, 1), cancel: func() {},

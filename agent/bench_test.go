@@ -21,6 +21,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/lease"
 )
 
 // benchTree is the tree to scan: FUSTOR_BENCH_TREE, or one of a hundred thousand files.
@@ -49,7 +50,7 @@ func benchTree(b *testing.B) string {
 // scanToSegments scans a tree into encoded segments, which are thrown away.
 func scanToSegments(b *testing.B, dir string, covered bool) uint64 {
 	b.Helper()
-	clock := pipe.NewClock(nil, nil)
+	clock := pipe.NewClock(lease.Host())
 	s := pipe.New(pipe.Config{View: "bench", Agent: "a", Source: "fs://bench", Now: clock.Now})
 	if _, err := s.Begin("session", 1); err != nil {
 		b.Fatal(err)
@@ -173,7 +174,7 @@ func BenchmarkResume(b *testing.B) {
 		defer root.Close()
 		start := time.Now()
 		err = scan.Run(context.Background(), scan.Config{
-			Root: root, Excludes: x, Evidence: event.Snapshot, Now: pipe.NewClock(nil, nil).Now, Counts: &scan.Counts{}, Known: from,
+			Root: root, Excludes: x, Evidence: event.Snapshot, Now: pipe.NewClock(lease.Host()).Now, Counts: &scan.Counts{}, Known: from,
 			Cover: coverer(b, dir), Listed: listed, Emit: func(context.Context, *event.Event, scan.Place) error { return nil },
 		}, "/")
 		if err != nil {
@@ -294,7 +295,7 @@ func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string) (scan.P
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := watch.New(watch.Config{Root: dir, Excludes: x, Now: pipe.NewClock(nil, nil).Now, Logger: slog.New(slog.DiscardHandler),
+	w, err := watch.New(watch.Config{Root: dir, Excludes: x, Now: pipe.NewClock(lease.Host()).Now, Logger: slog.New(slog.DiscardHandler),
 		Emit: func([]event.Event) bool { return true }, HasRoom: func() bool { return true }})
 	if err != nil {
 		b.Fatal(err)

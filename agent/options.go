@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/lease"
 )
 
 // Options are what an agent is made from. Root, View and IngestURL must be given.
@@ -91,10 +92,7 @@ type Tuning struct {
 	Racy          time.Duration // how old a directory's mtime must be when it is listed to prove something
 	HangAfter     time.Duration // that a call into a file system counts as hanging; default a minute
 	Backoff       time.Duration // of a task that keeps failing; default 15 s
-	// Steady and Wall are the host's clocks: ns since some instant, which setting the time does not move, and the time
-	// of day. nil: the real ones.
-	Steady func() int64
-	Wall   func() time.Time
+	Clocks        lease.Clocks  // the host's; those that are nil are the real ones
 	// System and Notifier stand in for the operating system's files and notices; nil: the real ones.
 	System   tree.System
 	Notifier func(root string) (watch.Notifier, error)
@@ -117,6 +115,7 @@ func (o Options) withDefaults() (Options, error) {
 	case o.IOIdle && !scan.CanIdle:
 		return o, errors.New("only Linux can scan with idle priorities (--io-idle, io_idle): leave it out, and bound the scan by a rate")
 	}
+	o.Tuning.Clocks = o.Tuning.Clocks.Or(lease.Host())
 	if o.Tuning.System == nil {
 		o.Tuning.System = tree.OS
 	}

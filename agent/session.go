@@ -8,6 +8,7 @@ import (
 
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/watch"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -19,36 +20,23 @@ type standing struct {
 	leader   bool
 	timeout  time.Duration
 	beat     time.Duration // between heartbeats, in the role that it has
-	ttl      time.Duration // of the lease
 	audit    time.Duration // 0: never
 	sentinel time.Duration
-	renewed  instant // start of the last request that renewed the lease
-	alive    instant // start of the last request that found the session alive
+	hold     lease.Hold    // of the lease
+	alive    lease.Instant // start of the last request that found the session alive
 }
 
-// instant is a time by both of the host's clocks: the monotonic one may stand still while the host sleeps, and the wall
-// clock may be set.
-type instant struct{ mono, wall time.Time }
+// now is the moment by the host's clocks.
+func (a *Agent) now() lease.Instant { return a.o.Tuning.Clocks.Now() }
 
-func now() instant {
-	t := time.Now()
-	return instant{mono: t, wall: t.Round(0)}
-}
-
-// age is how long ago it was, by the clock that says it was longer.
-func (i instant) age() time.Duration {
-	t := time.Now()
-	return max(t.Sub(i.mono), t.Round(0).Sub(i.wall))
-}
-
-// leaseLeft is for how long the leader may go on. Others may take the lease once it has run out; this is earlier.
-func (s *standing) leaseLeft() time.Duration { return s.ttl*2/3 - s.renewed.age() }
+// leaseLeft is for how long the leader may go on.
+func (a *Agent) leaseLeft() time.Duration { return a.stand.hold.Left(a.now()) }
 
 // keepSession has a session, whatever happens, until ctx ends.
 func (a *Agent) keepSession(ctx context.Context) error {
 	a.closeRemembered(ctx)
 	for retry := (backoff{}); ctx.Err() == nil; {
-		start := now()
+		start := a.now()
 		s, err := a.create(ctx)
 		if err != nil {
 			wait := retry.next(err)
@@ -81,7 +69,7 @@ func (a *Agent) create(ctx context.Context) (pipeapi.Session, error) {
 }
 
 // begin takes up a new session.
-func (a *Agent) begin(s pipeapi.Session, start instant) {
+func (a *Agent) begin(s pipeapi.Session, start lease.Instant) {
 	a.remember(s.ID)
 	a.openDirs(s)
 	dropped, err := a.stream.Begin(s.ID, s.Term)
@@ -124,24 +112,24 @@ func (a *Agent) end() {
 }
 
 // stands takes in what an answer says of the role. start is when its request was sent.
-func (a *Agent) stands(s pipeapi.Standing, start instant) {
+func (a *Agent) stands(s pipeapi.Standing, start lease.Instant) {
 	a.mu.Lock()
 	st := &a.stand
 	before := *st
 	st.alive, st.term = start, max(st.term, s.Term)
-	if st.beat = seconds(s.Heartbeat); st.beat <= 0 || st.beat > st.timeout*2/5 {
-		st.beat = st.timeout / 3
-	}
-	if st.ttl = seconds(s.LeaseTTL); st.ttl <= 0 {
-		st.ttl = st.timeout
+	if st.beat = seconds(s.Heartbeat); st.beat <= 0 || st.beat > lease.Interval(st.timeout, true) {
+		st.beat = lease.Interval(st.timeout, false)
 	}
 	if s.IsLeader && s.LeaseRenewed {
-		st.renewed = start
+		st.hold = lease.Hold{Term: s.Term, Start: start, TTL: seconds(s.LeaseTTL)}
+		if st.hold.TTL <= 0 {
+			st.hold.TTL = st.timeout
+		}
 	}
-	st.leader = s.IsLeader && st.leaseLeft() > 0 && a.pause == nil
+	st.leader = s.IsLeader && a.leaseLeft() > 0 && a.pause == nil
 	a.leaseUntil.Store(0)
 	if st.leader {
-		a.leaseUntil.Store(a.clock.Now() + int64(st.leaseLeft()))
+		a.leaseUntil.Store(a.clock.Now() + int64(a.leaseLeft()))
 	}
 	changed := st.leader != before.leader || st.term != before.term
 	if changed {
@@ -171,7 +159,7 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 		case <-a.beatNow:
 		case <-time.After(wait):
 		}
-		start := now()
+		start, began := a.now(), time.Now()
 		beat, err := a.heartbeat(ctx, session)
 		switch {
 		case errors.Is(err, send.ErrSessionGone):
@@ -183,7 +171,7 @@ func (a *Agent) heartbeats(ctx context.Context, session string) error {
 		case err == nil:
 			retry = backoff{}
 			a.stands(beat.Standing, start)
-			a.dirsAlive(session, start.mono)
+			a.dirsAlive(session, began)
 			a.demand.offer(beat.Commands)
 		}
 		wait = a.untilBeat()
@@ -196,9 +184,9 @@ func (a *Agent) untilBeat() time.Duration {
 	defer a.mu.Unlock()
 	last := a.stand.alive
 	if a.stand.leader {
-		last = a.stand.renewed
+		last = a.stand.hold.Start
 	}
-	return max(a.stand.beat/4, a.stand.beat-last.age())
+	return max(a.stand.beat/4, a.stand.beat-a.now().Since(last))
 }
 
 // beatLimit is how long a heartbeat may take, and the longest pause after one that failed.
@@ -228,7 +216,7 @@ func (a *Agent) guardLease(ctx context.Context) error {
 		case <-tick.C:
 		}
 		a.mu.Lock()
-		over := a.stand.leader && a.stand.leaseLeft() <= every
+		over := a.stand.leader && a.leaseLeft() <= every
 		if over {
 			a.stand.leader = false
 			a.cancel()

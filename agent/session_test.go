@@ -24,8 +24,14 @@ import (
 // quickSessions makes the view's sessions, and its lease, time out after one and a half seconds.
 func quickSessions(t testing.TB, s *server) {
 	t.Helper()
-	config := `{"view_id":"test","session_timeout_seconds":1.5,"allow_concurrent_push":true,"audit_interval_sec":21600,"sentinel_interval_sec":120,` +
-		`"hot_s":60,"staleness_s":120,"tombstone_ttl_s":3600}`
+	sessionsOf(t, s, 1.5)
+}
+
+// sessionsOf sets the time-out of the view's sessions, and of its lease.
+func sessionsOf(t testing.TB, s *server, timeoutSeconds float64) {
+	t.Helper()
+	config := fmt.Sprintf(`{"view_id":"test","session_timeout_seconds":%g,"allow_concurrent_push":true,"audit_interval_sec":21600,"sentinel_interval_sec":120,`+
+		`"hot_s":60,"staleness_s":120,"tombstone_ttl_s":3600}`, timeoutSeconds)
 	if _, err := s.store.Put(t.Context(), layout.ViewConfig("test"), []byte(config)); err != nil {
 		t.Fatal(err)
 	}

@@ -86,11 +86,7 @@ func (a *Agent) Status() Status {
 
 // addMeasures fills in what the agent counts of its own work.
 func (a *Agent) addMeasures(s *Status) {
-	wall := time.Now
-	if a.o.Tuning.Wall != nil {
-		wall = a.o.Tuning.Wall
-	}
-	s.ClockOffset = time.Duration(a.clock.Time() - wall().UnixNano())
+	s.ClockOffset = time.Duration(a.clock.Time() - a.o.Tuning.Clocks.Now().Wall)
 	s.Skew = time.Duration(a.stream.Skew())
 	s.Version, s.Uptime = a.o.Version, time.Since(a.tally.began)
 	s.Rates = a.tally.rates(a.sample())

@@ -71,7 +71,7 @@ func (a *Agent) awaitRunning(ctx context.Context) error {
 func (a *Agent) trusts(seg pipe.Segment) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.stand.session == seg.Session && a.stand.alive.age() < a.stand.timeout
+	return a.stand.session == seg.Session && a.now().Since(a.stand.alive) < a.stand.timeout
 }
 
 func (a *Agent) send(ctx context.Context, seg pipe.Segment) error {

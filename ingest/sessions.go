@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
@@ -144,7 +144,7 @@ func (i *Ingest) heartbeat(c *call) error {
 	i.metrics.lead(state)
 	l := listener{session: c.session(), leads: state.Leads}
 	if !state.Leads { // the leader's own heartbeats mostly have just asked
-		l.fresh = time.Duration(session.Interval(state.Record.TimeoutSeconds, true) * float64(time.Second))
+		l.fresh = lease.Interval(state.Record.Timeout(), true)
 	}
 	found, err := i.commands(c.ctx, c.view, l)
 	if err != nil { // that it lives is written, and that is what counts
@@ -163,7 +163,7 @@ func (i *Ingest) endSession(c *call) error {
 }
 
 func standingOf(s session.State) pipeapi.Standing {
-	st := pipeapi.Standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: session.Interval(s.Record.TimeoutSeconds, s.Leads),
+	st := pipeapi.Standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: lease.Interval(s.Record.Timeout(), s.Leads).Seconds(),
 		Epoch: s.Record.Epoch}
 	if s.Leads {
 		st.Role, st.IsLeader = "leader", true

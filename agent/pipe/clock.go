@@ -3,6 +3,8 @@ package pipe
 import (
 	"sync"
 	"time"
+
+	"github.com/fustor/fustor/internal/lease"
 )
 
 // Clock tells the store's time: the host's clock plus an offset that is measured from ingest's answers. Its readings
@@ -11,26 +13,17 @@ import (
 // Between measurements it follows a clock that neither jumps when the host's time is set nor stops while the host sleeps.
 type Clock struct {
 	mu       sync.Mutex
-	steady   func() int64 // ns since some instant
+	steady   func() int64 // the host's boot clock
 	offset   int64        // store's time minus steady
 	roundTr  int64        // of the measurement that offset is from; 0: none yet
 	measured int64        // when, by steady
 	last     int64
 }
 
-// NewClock starts from the host's own idea of the time. Where steady or wall are nil they are the host's own.
-func NewClock(steady func() int64, wall func() time.Time) *Clock {
-	if steady == nil {
-		steady = steadyNow
-	}
-	if wall == nil {
-		wall = time.Now
-	}
-	return newClock(steady, wall().UnixNano())
-}
-
-func newClock(steady func() int64, wall int64) *Clock {
-	return &Clock{steady: steady, offset: wall - steady()}
+// NewClock starts from the host's own idea of the time.
+func NewClock(host lease.Clocks) *Clock {
+	now := host.Now()
+	return &Clock{steady: host.Boot, offset: now.Wall - now.Boot}
 }
 
 // Now is the store's time in ns, later than every earlier answer.

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/lease"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -278,7 +279,7 @@ func TestCheckDecidesWhenTheTurnHasCome(t *testing.T) {
 
 func TestClockIsTheStoresAndGrows(t *testing.T) {
 	steady := int64(1000)
-	c := newClock(func() int64 { return steady }, 5_000_000)
+	c := NewClock(lease.Clocks{Boot: func() int64 { return steady }, Wall: func() time.Time { return time.Unix(0, 5_000_000) }})
 	a := c.Now()
 	if b := c.Now(); b != a+1 {
 		t.Errorf("%d after %d", b, a)
@@ -304,7 +305,7 @@ func TestClockIsTheStoresAndGrows(t *testing.T) {
 
 // A host that is hours ahead must not stamp what it sees by what its clock showed before ingest told the time.
 func TestClockForgetsTheHostsTimeAtTheFirstAnswer(t *testing.T) {
-	c := newClock(func() int64 { return 1000 }, 5_000_000_000)
+	c := NewClock(lease.Clocks{Boot: func() int64 { return 1000 }, Wall: func() time.Time { return time.Unix(5, 0) }})
 	if got := c.Now(); got != 5_000_000_000 {
 		t.Fatalf("before: %d", got)
 	}

@@ -105,7 +105,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 		ScanWorkers: c.ScanWorkers, ScanRate: c.ScanRate, IOIdle: c.IOIdle,
 	}
 	if c.ClockOffset != 0 {
-		o.Tuning.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
+		o.Tuning.Clocks.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }
 	}
 	if c.Sender == "echo" {
 		return c.echo(ctx, a, o)

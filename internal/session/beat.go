@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 )
 
@@ -83,9 +84,10 @@ func (l *Ledger) remembersLease(view, id string) (held[Lease], bool) {
 	return lease, ok && lease.value.Session == id
 }
 
-// young reports whether a proof of life of this age is too young to be worth a write. A sixth keeps even those safe who
-// count two thirds of the TTL from an answer that renewed nothing.
-func young(age time.Duration, timeoutSeconds float64) bool { return Live(age, timeoutSeconds/6) }
+// young reports whether a proof of life of this age is too young to be worth a write.
+func young(age time.Duration, timeoutSeconds float64) bool {
+	return lease.Fresh(age, seconds(timeoutSeconds))
+}
 
 // statusEvery is how old the status of a leader's agent may become in the record, which it has no other reason to write.
 const statusEvery = 10 * time.Minute

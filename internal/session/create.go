@@ -35,7 +35,7 @@ type State struct {
 	// Term is the newest term of the view; Leads says whether this session holds it.
 	Term  uint64
 	Leads bool
-	// Renewed says whether this step itself renewed the lease, so that a Hold may count from its start.
+	// Renewed says whether this step itself renewed the lease, so that a lease.Hold may count from its start.
 	Renewed bool
 }
 

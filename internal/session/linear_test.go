@@ -12,6 +12,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/testkit/fault"
 )
@@ -95,8 +96,14 @@ func (h *history) record(client int, in leaseInput, do func() (string, session.S
 	return id, st, err
 }
 
+// belief is what a session believes of its lease, and by which clocks.
+type belief struct {
+	hold   lease.Hold
+	clocks lease.Clocks
+}
+
 // Histories of many sessions over a store that loses requests and answers, with clients that stand still for longer than the
-// lease, are linearizable: never two leaders of one term, and no term but the next one. And nobody still takes itself for
+// lease and whose wall clocks are set, are linearizable: never two leaders of one term, and no term but the next one. And nobody still takes itself for
 // the leader when another has taken over.
 func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 	leaders, unknown := 0, 0
@@ -105,11 +112,16 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 		w := newWorld(t, 0, time.Second)
 		h := &history{}
 		var mu sync.Mutex
-		holds := map[string]session.Hold{}
+		holds := map[string]belief{}
 		var wg sync.WaitGroup
 		for c := range 4 {
 			l := ledgerOn(t, fault.New(w.store, fault.Seeded(seed*10+uint64(c), fault.Rates{Lost: 0.01, LostBack: 0.02, Error: 0.02, Conflict: 0.05})), w.clock)
 			random := rand.New(rand.NewPCG(seed, uint64(c)))
+			var set atomic.Int64 // by how much this client's wall clock is off
+			clocks := lease.Clocks{
+				Boot: func() int64 { return w.clock.Now().UnixNano() },
+				Wall: func() time.Time { return w.clock.Now().Add(time.Duration(set.Load())) },
+			}
 			wg.Go(func() {
 				id := ""
 				for n := range 14 {
@@ -117,7 +129,10 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 					if random.IntN(12) == 0 {
 						w.clock.Advance(40 * time.Second) // it stands still
 					}
-					start := w.clock.Now()
+					if random.IntN(8) == 0 {
+						set.Store(random.Int64N(int64(2*time.Hour)) - int64(time.Hour))
+					}
+					start := clocks.Now()
 					var st session.State
 					var err error
 					switch {
@@ -155,12 +170,12 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 					}
 					mu.Lock()
 					if err == nil && st.Leads && st.Renewed {
-						holds[id] = session.Hold{Term: st.Term, Start: start, TTL: 30 * time.Second}
+						holds[id] = belief{lease.Hold{Term: st.Term, Start: start, TTL: st.Record.Timeout()}, clocks}
 					}
 					if err == nil && st.Leads {
-						for other, hold := range holds {
-							if other != id && hold.Term < st.Term && hold.Left(w.clock.Now()) > 0 {
-								t.Errorf("seed %d: %s leads in term %d, and %s still takes itself for the leader of term %d", seed, id, st.Term, other, hold.Term)
+						for other, its := range holds {
+							if other != id && its.hold.Term < st.Term && its.hold.Left(its.clocks.Now()) > 0 {
+								t.Errorf("seed %d: %s leads in term %d, and %s still takes itself for the leader of term %d", seed, id, st.Term, other, its.hold.Term)
 							}
 						}
 					}

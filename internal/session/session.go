@@ -3,12 +3,13 @@
 //
 // All three are small objects that are replaced by compare-and-swap and carry a nonce. Ages are the store's Date minus
 // the object's Last-Modified, so no machine's clock is trusted. The leader proves that it lives by renewing the lease,
-// every other session by renewing its record: one write per session and Interval.
+// every other session by renewing its record: one write per session and lease.Interval. Package lease has the rule.
 package session
 
 import (
 	"time"
 
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -68,19 +69,15 @@ type RosterEntry struct {
 	Ended bool `json:"ended,omitempty"`
 }
 
-// Interval is how long after one proof of life the next is due, seconds. A leader has from then to two thirds of its TTL to
-// try again; a follower proves its life more often than it needs to, since its heartbeats are what finds a lease expired.
-func Interval(timeoutSeconds float64, leads bool) float64 {
-	if leads {
-		return timeoutSeconds * 2 / 5
-	}
-	return timeoutSeconds / 3
-}
+// Timeout is for how long one proof of life holds, of the session itself and, while it leads, of its lease.
+func (r Record) Timeout() time.Duration { return seconds(r.TimeoutSeconds) }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Age is how long ago an object was written, by the store's clock.
 func Age(m store.Meta) time.Duration { return m.Date.Sub(m.LastModified) }
 
 // Live reports whether a session of this time-out, whose proof of life is of this age, still lives.
 func Live(age time.Duration, timeoutSeconds float64) bool {
-	return age <= time.Duration(timeoutSeconds*float64(time.Second))
+	return lease.Live(age, seconds(timeoutSeconds))
 }

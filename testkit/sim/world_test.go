@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -225,18 +226,23 @@ func (w *world) build() {
 	}
 }
 
-// hostClock is a machine's clock: off by hours, and set now and then.
-type hostClock struct{ offset atomic.Int64 }
+// hostClock is a machine's two clocks: the one began when it booted, the other is off by hours, and set now and then.
+type hostClock struct {
+	booted time.Time
+	offset atomic.Int64
+}
 
 func (w *world) clock(name string) *hostClock {
-	c := &hostClock{}
 	r := w.random("clock " + name)
+	c := &hostClock{booted: w.trace.begin.Add(-time.Duration(r.Int64N(int64(1000 * time.Hour))))}
 	if r.IntN(2) == 0 {
 		c.offset.Store(r.Int64N(int64(6*time.Hour)) - int64(3*time.Hour))
 	}
 	w.clocks = append(w.clocks, c)
 	return c
 }
+
+func (c *hostClock) boot() int64 { return int64(time.Since(c.booted)) }
 
 func (c *hostClock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
@@ -276,7 +282,7 @@ func (w *world) newAgent(p *process, id string, m *Mount, clock *hostClock) (*ag
 	o.Tuning.HangAfter = w.hangAfter
 	o.Tuning.SegmentAge = w.plan.segments
 	o.Tuning.SettleAfter, o.Tuning.GracePeriod = w.plan.staleness+3*time.Second, time.Second
-	o.Tuning.Steady, o.Tuning.Wall = func() int64 { return int64(time.Since(w.trace.begin)) }, clock.now
+	o.Tuning.Clocks = lease.Clocks{Boot: clock.boot, Wall: clock.now}
 	o.Tuning.System = &System{Mount: m, Local: w.plan.local, Step: p.look}
 	o.Tuning.Notifier = func(string) (watch.Notifier, error) {
 		return m.Notifier(w.plan.queue, func() error { return p.look("notices", "") }), nil

@@ -23,6 +23,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
@@ -155,7 +156,7 @@ func (l *load) send(ctx context.Context) error {
 		for ; made < int(now.Sub(began).Seconds()*float64(l.rate)); made++ {
 			queue = append(queue, l.event(made, time.Now()))
 		}
-		if now.Sub(beat) > session.RenewEvery(loadTimeout*time.Second) {
+		if now.Sub(beat) > lease.Interval(loadTimeout*time.Second, true) {
 			beat = now
 			if _, err := l.ledger.Beat(ctx, l.view, l.session, session.Beat{}); err != nil {
 				return err

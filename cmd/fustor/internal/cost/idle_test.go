@@ -17,6 +17,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/testkit/sim"
 )
@@ -94,7 +95,7 @@ func (d *idle) agents(ctx context.Context, n int) {
 			Root: sim.Root, View: "v", AgentID: fmt.Sprint("agent", i), APIKey: own, ScanWorkers: 2, ThroughIngest: true,
 			IngestURL: "http://ingest", IngestHTTP: send.Handler(d.ingest),
 			Tuning: agent.Tuning{
-				Steady: func() int64 { return int64(time.Since(begin)) }, Wall: time.Now, System: &sim.System{Mount: m, Local: true, Step: step},
+				Clocks: lease.Clocks{Boot: func() int64 { return int64(time.Since(begin)) }, Wall: time.Now}, System: &sim.System{Mount: m, Local: true, Step: step},
 				Notifier: func(string) (watch.Notifier, error) { return m.Notifier(1000, func() error { return nil }), nil },
 			},
 		})

@@ -1,8 +1,10 @@
 package cost
 
 import (
+	"time"
+
 	"github.com/fustor/fustor/internal/access"
-	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/lease"
 )
 
 // Units is what one unit of work takes.
@@ -96,7 +98,7 @@ func Measured() Units {
 		Query:        Requests{Get: 1},
 		QueryCold:    Requests{Get: 2},
 
-		LeaderBeats: session.Interval(1, true), FollowerBeats: session.Interval(1, false),
+		LeaderBeats: lease.Interval(time.Second, true).Seconds(), FollowerBeats: lease.Interval(time.Second, false).Seconds(),
 		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, KeyKnown: access.KnownFor.Seconds(),
 		RetainEvery: 900, Kept: 2 * 3600,
 		RowBytes: 15.7, SegmentBytes: 700, FoldBytes: 12_000,

@@ -1,0 +1,95 @@
+package agent_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/internal/lease"
+)
+
+// shifted is the clocks of a host which tests may move.
+type shifted struct{ boot, wall atomic.Int64 }
+
+func (s *shifted) clocks() lease.Clocks {
+	host := lease.Host()
+	return lease.Clocks{
+		Boot: func() int64 { return host.Boot() + s.boot.Load() },
+		Wall: func() time.Time { return host.Wall().Add(time.Duration(s.wall.Load())) },
+	}
+}
+
+// TestLeaderStopsWhereItsClocksProveNothing: the wall clock is set back, or the host sleeps. Scans stop, though the lease was
+// renewed a moment ago; the next good renewal makes the agent the leader again, in the same term.
+func TestLeaderStopsWhereItsClocksProveNothing(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		move func(*shifted)
+	}{
+		{"wall clock set back by an hour", func(s *shifted) { s.wall.Add(-int64(time.Hour)) }},
+		{"wall clock set forward by an hour", func(s *shifted) { s.wall.Add(int64(time.Hour)) }},
+		{"slept for a minute, which the monotonic clock did not count", func(s *shifted) { s.boot.Add(int64(time.Minute)) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			sessionsOf(t, s, 9)
+			host := &shifted{}
+			a := start(t, s, t.TempDir(), func(o *agent.Options) { o.Tuning.Clocks = host.clocks() })
+			a.snapshotted()
+			tc.move(host)
+			eventually(t, 3*time.Second, "the agent stops to lead", func() bool { return !a.Status().Leader })
+			eventually(t, 20*time.Second, "it leads again", func() bool { return a.Status().Leader })
+			if st := a.Status(); st.Term != 1 {
+				t.Errorf("it leads in term %d", st.Term)
+			}
+		})
+	}
+}
+
+// TestTimeSynchronizationKeepsTheLeader: a wall clock that is stepped back by 0.3 s during one renewal after the other, twice
+// in what each of them covers, costs nothing.
+func TestTimeSynchronizationKeepsTheLeader(t *testing.T) {
+	s := newServer(t)
+	sessionsOf(t, s, 9)
+	host, log := &shifted{}, &safeBuffer{}
+	var beats atomic.Int32
+	s.cut.hold = func(r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/heartbeat") {
+			beats.Add(1)
+			host.wall.Add(-int64(300 * time.Millisecond))
+		}
+	}
+	a := start(t, s, t.TempDir(), func(o *agent.Options) {
+		o.Tuning.Clocks, o.Logger = host.clocks(), slog.New(slog.NewTextHandler(log, nil))
+	})
+	a.snapshotted()
+	eventually(t, 30*time.Second, "a third heartbeat", func() bool { return beats.Load() >= 3 })
+	if text := log.String(); strings.Contains(text, "leader work stops") || strings.Contains(text, "leader=false") || !a.Status().Leader {
+		t.Errorf("it has not led all the time:\n%s", text)
+	}
+}
+
+// safeBuffer is a buffer that several write to.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

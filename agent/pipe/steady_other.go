@@ -1,7 +1,0 @@
-//go:build !linux
-
-package pipe
-
-import "time"
-
-func steadyNow() int64 { return time.Now().UnixNano() }

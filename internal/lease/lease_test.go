@@ -1,0 +1,98 @@
+package lease_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/fustor/fustor/internal/lease"
+)
+
+const ttl = 30 * time.Second
+
+// at is the instant at which so much has gone by on each clock.
+func at(boot, wall time.Duration) lease.Instant {
+	return lease.Instant{Boot: int64(time.Hour + boot), Wall: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(wall).UnixNano()}
+}
+
+func TestHold(t *testing.T) {
+	h := lease.Hold{Term: 3, Start: at(0, 0), TTL: ttl}
+	for _, tc := range []struct {
+		name string
+		hold lease.Hold
+		now  lease.Instant
+		left time.Duration
+	}{
+		{"at once", h, at(0, 0), 20 * time.Second},
+		{"later", h, at(15*time.Second, 15*time.Second), 5 * time.Second},
+		{"at two thirds", h, at(20*time.Second, 20*time.Second), 0},
+		{"by wall time alone", h, at(0, 21*time.Second), -time.Second},
+		{"by the boot clock alone", h, at(21*time.Second, 20*time.Second), -time.Second},
+		{"wall clock set back by a minute", h, at(0, -time.Minute), 0},
+		{"wall clock set back by an hour, later", h, at(10*time.Second, 10*time.Second-time.Hour), 0},
+		{"wall clock set back, but not to before the start", h, at(19*time.Second, 15*time.Second), 0},
+		{"wall clock set forward by an hour", h, at(time.Second, time.Hour), 20*time.Second - time.Hour},
+		{"a step of time synchronization right after the renewal", h, at(time.Millisecond, -4*time.Millisecond), 20*time.Second - time.Millisecond},
+		{"the largest step that is none", h, at(10*time.Second, 7500*time.Millisecond), 10 * time.Second},
+		{"another boot", h, at(-time.Second, time.Second), 0},
+		{"none", lease.Hold{}, at(0, 0), 0},
+	} {
+		if left := tc.hold.Left(tc.now); left != tc.left {
+			t.Errorf("%s: %s left, want %s", tc.name, left, tc.left)
+		}
+	}
+}
+
+// Whatever becomes of one of the two clocks, work stops before others may take the lease; and while both go right, or the
+// wall clock is only corrected a little, it goes on until two thirds.
+func TestOneClockIsEnough(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ttl := time.Duration(rapid.Int64Range(1e9, 3600e9).Draw(rt, "ttl"))
+		gone := time.Duration(rapid.Int64Range(0, 2*int64(ttl)).Draw(rt, "gone"))
+		h := lease.Hold{Term: 1, Start: at(0, 0), TTL: ttl}
+		set := time.Duration(rapid.Int64Range(-2*int64(ttl), 2*int64(ttl)).Draw(rt, "wall clock set by"))
+		if left := h.Left(at(gone, gone+set)); left > 0 && gone >= ttl*2/3 {
+			rt.Fatalf("the wall clock was set by %v, and after %v of %v %v are left", set, gone, ttl, left)
+		}
+		missed := time.Duration(rapid.Int64Range(0, int64(gone)).Draw(rt, "missed by the boot clock"))
+		step := time.Duration(rapid.Int64Range(-int64(lease.StepBack(ttl)), int64(lease.StepBack(ttl))).Draw(rt, "step"))
+		if left := h.Left(at(gone-missed, gone+step)); left > 0 && gone >= ttl*3/4+1 {
+			rt.Fatalf("the boot clock missed %v, and after %v of %v %v are left", missed, gone, ttl, left)
+		}
+		if left := h.Left(at(gone, gone+min(step, 0))); (left > 0) != (gone < ttl*2/3) {
+			rt.Fatalf("the wall clock was corrected by %v, and after %v of %v %v are left", min(step, 0), gone, ttl, left)
+		}
+	})
+}
+
+// The moments of a lease's life come in the order that the rule relies on, whatever the TTL.
+func TestMomentsAreInOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ttl := time.Duration(rapid.Int64Range(int64(100*time.Millisecond), int64(24*time.Hour)).Draw(rt, "ttl"))
+		renew := lease.Interval(ttl, true)
+		stop := lease.Hold{Term: 1, Start: at(0, 0), TTL: ttl}.Left(at(0, 0))
+		if lease.Fresh(renew, ttl) || renew >= stop || !lease.Live(stop, ttl) || !lease.Live(ttl, ttl) || lease.Live(ttl+1, ttl) ||
+			lease.Interval(ttl, false) > renew || lease.Fresh(lease.Interval(ttl, false), ttl) {
+			rt.Fatalf("renewed after %v, stopped after %v, of %v", renew, stop, ttl)
+		}
+	})
+}
+
+func TestHostClocks(t *testing.T) {
+	clocks := lease.Clocks{}.Or(lease.Host())
+	begin := time.Now()
+	first := clocks.Now()
+	for time.Since(begin) < 2*time.Millisecond {
+	}
+	now := clocks.Now()
+	if since := now.Since(first); since < time.Millisecond || since > time.Minute || now.Boot <= first.Boot || now.Wall <= first.Wall {
+		t.Errorf("%+v is %v after %+v", now, since, first)
+	}
+	if s := at(0, -time.Hour).Since(at(0, 0)); s != 0 {
+		t.Errorf("with the wall clock set back: %v", s)
+	}
+	if s := at(0, time.Hour).Since(at(0, 0)); s != time.Hour {
+		t.Errorf("after a sleep that only the wall clock counted: %v", s)
+	}
+}
