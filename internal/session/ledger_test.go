@@ -557,3 +557,32 @@ func parallel(n int, f func(i int)) {
 	close(start)
 	group.Wait()
 }
+
+// What is read of a view's sessions: the roster, the lease, and a record of each session that the roster does not say to be over.
+func TestListReadsNoMoreThanItMust(t *testing.T) {
+	w := newWorld(t, 1, time.Second)
+	reads := func(want uint64, read func() error) {
+		t.Helper()
+		before := w.counted.Counts()
+		if err := read(); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.counted.Counts().Sub(before); got.Get != want || got.List != 0 || got.Put != 0 {
+			t.Errorf("%+v, not %d reads", got, want)
+		}
+	}
+	list := func() error { _, err := session.List(w.ctx, w.counted, view); return err }
+	leader := func() error { _, err := session.Leader(w.ctx, w.counted, view); return err }
+	reads(2, list)
+	reads(1, leader)
+	for i := range 3 {
+		w.create(w.ledgers[0], fmt.Sprint(i))
+	}
+	reads(2+3, list)
+	reads(2, leader)
+	if _, err := w.ledgers[0].NewEpoch(w.ctx, view); err != nil {
+		t.Fatal(err)
+	}
+	reads(2, list)
+	reads(2, leader)
+}
