@@ -60,6 +60,18 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any, limit int64) error 
 	return nil
 }
 
+// ReadLooseJSON is ReadJSON for clients that are not ours to change: fields that v does not have are skipped, and any content type
+// will do. It returns the body, too.
+func ReadLooseJSON(w http.ResponseWriter, r *http.Request, v any, limit int64) (body []byte, err error) {
+	if body, err = ReadBody(w, r, limit); err != nil || len(bytes.TrimSpace(body)) == 0 {
+		return body, err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return nil, BadRequest("the body is not the JSON expected here: "+jsonReason(err), "")
+	}
+	return body, nil
+}
+
 // ReadBody reads a body of at most limit bytes.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	tooLarge := &http.MaxBytesError{Limit: limit}
