@@ -96,7 +96,7 @@ type Removal struct {
 // Retention is Retain, and says what it removed; with dry it removes nothing and says what it would.
 func (c *Compactor) Retention(ctx context.Context, view string, dry bool) ([]Removal, error) {
 	r := &retention{c: c, ctx: ctx, view: view, dry: dry}
-	for _, step := range []func() error{r.versions, r.layers, r.segments} {
+	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging} {
 		if err := step(); err != nil {
 			return r.removed, fmt.Errorf("retention of view %s: %w", view, err)
 		}
@@ -190,6 +190,30 @@ func (r *retention) segments() error {
 			return nil
 		}
 		return r.remove(Removal{i.Key, i.Size, age, "segment that is folded, or of a session that is over"})
+	})
+}
+
+// staging removes what sessions that are over have left of audits that did not end.
+func (r *retention) staging() error {
+	var roster *session.Roster
+	return store.Each(r.ctx, r.c.o.Store, layout.AllStaging(r.view), func(i store.Item, age time.Duration) error {
+		id, ok := layout.SplitStaging(i.Key)
+		if !ok || age <= r.c.o.Grace {
+			return nil
+		}
+		if roster == nil {
+			var err error
+			if roster, err = r.c.roster(r.ctx, r.view); err != nil {
+				return err
+			}
+			if roster == nil {
+				roster = &session.Roster{}
+			}
+		}
+		if entry, listed := roster.Sessions[id]; listed && !entry.Ended && entry.Epoch == roster.Epoch {
+			return nil
+		}
+		return r.remove(Removal{i.Key, i.Size, age, "rows of an audit whose session is over"})
 	})
 }
 

@@ -33,7 +33,11 @@ func (i *Ingest) askCommand(c *call) error {
 	if record, ok := access.FromContext(c.ctx); ok {
 		j.By = record.Name
 	}
-	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+	target, err := i.ledger.Alive(c.ctx, c.view, c.session())
+	if err != nil {
+		return err
+	}
+	if err := v2Takes(target, j.Kind); err != nil {
 		return err
 	}
 	waiting, err := job.List(c.ctx, i.store, c.view)

@@ -82,8 +82,13 @@ func (c *call) ok(v any) error {
 	return nil
 }
 
-// session is the id of the path. One that is no session's is as good as gone.
-func (c *call) session() string { return c.r.PathValue("id") }
+// session is the id of the path, or where older SDKs of V2 have it. One that is no session's is as good as gone.
+func (c *call) session() string {
+	if id := c.r.PathValue("id"); id != "" {
+		return id
+	}
+	return c.r.Header.Get("session-id")
+}
 
 // explain says to agents what the errors of the lower packages mean.
 func explain(err error) error {

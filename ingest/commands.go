@@ -18,6 +18,7 @@ import (
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/v2api"
 )
 
 // bells is what this process heard of views' jobs last. While a view's bell stays the same, and no job waits, looking for
@@ -241,14 +242,16 @@ func (i *Ingest) sentinelTasks(c *call) error {
 	if len(a.Paths) > 0 {
 		a.Type, a.View = "suspect_check", c.view
 	}
-	return c.ok(a)
-}
-
-// sentinelFeedback is accepted from existing agents. What they saw changes nothing: only evidence in segments does.
-func (i *Ingest) sentinelFeedback(c *call) error {
-	var q pipeapi.SentinelFeedback
-	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
-		return err
+	if !exact {
+		return c.ok(a)
 	}
-	return c.ok(pipeapi.FeedbackTaken{Status: "processed", Received: len(q.Updates), Timed: c.timed()})
+	// V2's agents do not know paths_bytes: they take bytes that are not UTF-8 from lone surrogates, which ours read as U+FFFD.
+	text := make([]v2api.Text, len(a.PathsBytes))
+	for n, path := range a.PathsBytes {
+		text[n] = v2api.Text(path)
+	}
+	return c.ok(struct {
+		pipeapi.SentinelTasks
+		Paths []v2api.Text `json:"paths"`
+	}{a, text})
 }

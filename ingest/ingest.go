@@ -14,7 +14,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +22,6 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
@@ -66,6 +64,7 @@ type Ingest struct {
 	onSegment    func(view, session string, seq uint64)
 	uploads      *semaphore.Weighted // bytes of bodies in memory
 	metrics      *metrics
+	v2           *v2side
 	mux          *httpapi.Mux
 	handler      http.Handler
 }
@@ -106,6 +105,9 @@ func New(o Options) (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	if i.v2, err = newV2(i); err != nil {
+		return nil, err
+	}
 	administrator, err := admin.New(admin.Options{Store: i.store, Now: o.Now, Random: o.Rand, Retain: o.Retain})
 	if err != nil {
 		return nil, err
@@ -117,40 +119,34 @@ func New(o Options) (*Ingest, error) {
 	return i, nil
 }
 
-// OpenAPI makes the document of what the Handler serves (OpenAPI 3.1, JSON).
-func (i *Ingest) OpenAPI() ([]byte, error) {
-	d := document
-	d.Path, d.Types, d.Notes = slices.Concat(d.Path, admin.OpenAPIPath), slices.Concat(d.Types, admin.OpenAPITypes), slices.Concat(d.Notes, admin.OpenAPINotes)
-	return i.mux.OpenAPI(d)
-}
-
 // Handler serves the pipe side and the probes.
 func (i *Ingest) Handler() http.Handler { return i.handler }
 
 func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
 	mux := httpapi.NewMux()
-	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: i.OpenAPI, Protect: func(h http.Handler) http.Handler {
+	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: openAPI, Protect: func(h http.Handler) http.Handler {
 		return i.keys.Require(h, access.Ingest, access.Query)
 	}}.Register(mux)
-	handle := func(method, pattern string, o *openapi.Operation, f func(*call) error) {
-		mux.HandleAPI(method, "/api/v1/pipe"+pattern, o, i.keys.Require(i.call(f), access.Ingest))
+	handle := func(method, pattern string, f func(*call) error) {
+		mux.Handle(method, "/api/v1/pipe"+pattern, i.keys.Require(i.call(f), access.Ingest))
 	}
-	handle("GET", "/session", &authorizedOperation, i.authorized)
-	handle("POST", "/session", &createSessionOperation, i.createSession)
-	handle("DELETE", "/session/{id}", &endSessionOperation, i.endSession)
-	handle("POST", "/session/{id}/heartbeat", &heartbeatOperation, i.heartbeat)
-	handle("POST", "/session/{id}/uploads", &grantUploadsOperation, i.grantUploads)
-	handle("PUT", "/session/{id}/segments/{seq}", &putSegmentOperation, i.putSegment)
-	handle("POST", "/consistency/audit/start", &auditStartOperation, i.auditMark)
-	handle("POST", "/consistency/audit/end", &auditEndOperation, i.auditMark)
-	handle("GET", "/session/{id}/commands", &awaitCommandsOperation, i.awaitCommands)
-	mux.HandleAPI("POST", "/api/v1/pipe/session/{id}/commands", &askCommandOperation, i.keys.Require(i.call(i.askCommand), access.Admin))
-	handle("POST", "/session/{id}/jobs/{job}", &reportJobOperation, i.reportJob)
-	handle("GET", "/consistency/sentinel/tasks", &sentinelTasksOperation, i.sentinelTasks)
-	handle("POST", "/consistency/sentinel/feedback", &sentinelFeedbackOperation, i.sentinelFeedback)
-	handle("GET", "/pipes", &listPipesOperation, i.listPipes)
-	handle("GET", "/pipes/{id}", &showPipeOperation, i.showPipe)
-	handle("GET", "/stats", &statsOperation, i.stats)
+	mux.Handle("GET", "/api/v1/pipe/session", i.keys.Require(i.call(i.authorized), access.Ingest, access.Query))
+	handle("POST", "/session", i.createAnySession)
+	handle("DELETE", "/session/{id}", i.endSession)
+	handle("POST", "/session/{id}/heartbeat", i.anyHeartbeat)
+	handle("POST", "/session/{id}/uploads", i.grantUploads)
+	handle("PUT", "/session/{id}/segments/{seq}", i.putSegment)
+	handle("POST", "/consistency/audit/start", i.auditMark)
+	handle("POST", "/consistency/audit/end", i.auditMark)
+	handle("GET", "/session/{id}/commands", i.awaitCommands)
+	mux.Handle("POST", "/api/v1/pipe/session/{id}/commands", i.keys.Require(i.call(i.askCommand), access.Admin))
+	handle("POST", "/session/{id}/jobs/{job}", i.reportJob)
+	handle("GET", "/consistency/sentinel/tasks", i.sentinelTasks)
+	handle("POST", "/consistency/sentinel/feedback", i.sentinelFeedback)
+	handle("GET", "/pipes", i.listPipes)
+	handle("GET", "/pipes/{id}", i.showPipe)
+	handle("GET", "/stats", i.stats)
+	i.routesOfV2(mux)
 	return mux
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/pipeapi"
@@ -67,8 +68,12 @@ func (i *Ingest) stats(c *call) error {
 // auditMark takes in what agents of old say around an audit. Here every listing of an audit counts by itself, so that
 // nothing is owed to its beginning or its end; both are part of the segments.
 func (i *Ingest) auditMark(c *call) error {
-	if err := httpapi.ReadJSON(c.w, c.r, &struct{}{}, 0); err != nil {
+	if _, err := httpapi.ReadLooseJSON(c.w, c.r, &struct{}{}, maxSessionBody); err != nil {
 		return err
 	}
-	return c.ok(pipeapi.AuditMarked{Status: "accepted", View: c.view, Timed: c.timed()})
+	status := "audit_started"
+	if strings.HasSuffix(strings.TrimSuffix(c.r.URL.Path, "/"), "/end") {
+		status = "audit_ended"
+	}
+	return c.ok(pipeapi.AuditMarked{Status: status, Drivers: 1, View: c.view, Timed: c.timed()})
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/pipeapi"
@@ -132,16 +133,18 @@ func (i *Ingest) heartbeat(c *call) error {
 	if err := httpapi.ReadJSON(c.w, c.r, &q, maxSessionBody); err != nil {
 		return err
 	}
-	// A status that is too large must not cost an agent its session.
-	if encoded, err := json.Marshal(q.AgentStatus); err != nil || len(encoded) > maxInfo {
-		state := q.AgentStatus.State
-		q.AgentStatus = pipeapi.Omit(state[:min(len(state), 64)], fmt.Sprintf("larger than %d bytes", maxInfo))
-	}
-	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: q.AgentStatus, Paused: q.Paused})
+	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: keptStatus(q.AgentStatus), Paused: q.Paused})
 	if err != nil {
 		return err
 	}
 	i.metrics.lead(state)
+	commands := orEmpty(i.waiting(c, state))
+	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
+		Message: message(c.view, state), Commands: commands, Timed: c.timed()})
+}
+
+// waiting are the commands that a session is told with its heartbeat.
+func (i *Ingest) waiting(c *call, state session.State) []job.Command {
 	l := listener{session: c.session(), leads: state.Leads}
 	if !state.Leads { // the leader's own heartbeats mostly have just asked
 		l.fresh = lease.Interval(state.Record.Timeout(), true)
@@ -150,9 +153,16 @@ func (i *Ingest) heartbeat(c *call) error {
 	if err != nil { // that it lives is written, and that is what counts
 		i.logger.Warn("jobs could not be read", "view", c.view, "error", err)
 	}
-	commands := orEmpty(found)
-	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
-		Message: message(c.view, state), Commands: commands, Timed: c.timed()})
+	return found
+}
+
+// keptStatus is as much of an agent's status as is kept: one that is too large must not cost an agent its session.
+func keptStatus(status *pipeapi.AgentStatus) *pipeapi.AgentStatus {
+	if encoded, err := json.Marshal(status); err == nil && len(encoded) <= maxInfo {
+		return status
+	}
+	state := status.State
+	return pipeapi.Omit(state[:min(len(state), 64)], fmt.Sprintf("larger than %d bytes", maxInfo))
 }
 
 func (i *Ingest) endSession(c *call) error {

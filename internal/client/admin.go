@@ -65,7 +65,9 @@ func ofView(view, rest string) string { return "/views/" + url.PathEscape(view) 
 
 // Views are those that the key is for.
 func (a *Admin) Views(ctx context.Context) ([]admin.View, error) {
-	var answer admin.ViewList
+	var answer struct {
+		Views []admin.View `json:"views"`
+	}
 	err := a.call(ctx, http.MethodGet, "/views", nil, &answer)
 	return answer.Views, err
 }
@@ -96,21 +98,27 @@ func (a *Admin) ConfigureView(ctx context.Context, view string, fields []byte) (
 
 // DeleteView removes a view, and tells of how many objects.
 func (a *Admin) DeleteView(ctx context.Context, view string) (int, error) {
-	var answer admin.RemovedView
+	var answer struct {
+		Objects int `json:"objects"`
+	}
 	err := a.call(ctx, http.MethodDelete, ofView(view, ""), nil, &answer)
 	return answer.Objects, err
 }
 
 // Reset starts a view over.
 func (a *Admin) Reset(ctx context.Context, view string) (string, error) {
-	var answer admin.RestartedView
+	var answer struct {
+		Epoch string `json:"epoch"`
+	}
 	err := a.call(ctx, http.MethodPost, ofView(view, "/reset"), nil, &answer)
 	return answer.Epoch, err
 }
 
 // Sessions are a view's.
 func (a *Admin) Sessions(ctx context.Context, view string) ([]admin.Session, error) {
-	var answer admin.SessionList
+	var answer struct {
+		Sessions []admin.Session `json:"sessions"`
+	}
 	err := a.call(ctx, http.MethodGet, ofView(view, "/sessions"), nil, &answer)
 	return answer.Sessions, err
 }
@@ -128,14 +136,18 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*admin.His
 
 // Retain removes what no version needs; with dry it only tells what.
 func (a *Admin) Retain(ctx context.Context, view string, dry bool) ([]admin.Removal, error) {
-	var answer admin.RemovalList
+	var answer struct {
+		Removed []admin.Removal `json:"removed"`
+	}
 	err := a.call(ctx, http.MethodPost, ofView(view, fmt.Sprintf("/retention?dry_run=%t", dry)), nil, &answer)
 	return answer.Removed, err
 }
 
 // Keys are those for the views that the key is for.
 func (a *Admin) Keys(ctx context.Context) ([]admin.Key, error) {
-	var answer admin.KeyList
+	var answer struct {
+		Keys []admin.Key `json:"keys"`
+	}
 	err := a.call(ctx, http.MethodGet, "/keys", nil, &answer)
 	return answer.Keys, err
 }

@@ -83,6 +83,25 @@ func Command(view, session, id string) string {
 }
 func Bell(view string) string { return View(view) + "bell.json" }
 
+// AllStaging is the prefix of what V2's agents sent of audits that are not over. Round is where one session's audit stands,
+// Staged the prefix of the rows of one of its audits.
+func AllStaging(view string) string { return View(view) + "staging/" }
+func Round(view, session string) string {
+	return AllStaging(view) + session + "/audit.json"
+}
+func Staged(view, session string, round uint64) string {
+	return fmt.Sprintf("%s%s/audit/%020d/", AllStaging(view), session, round)
+}
+
+// SplitStaging is the session that an object of AllStaging belongs to.
+func SplitStaging(key string) (session string, ok bool) {
+	p := strings.SplitN(key, "/", 5)
+	if len(p) < 5 || p[0] != "views" || p[2] != "staging" {
+		return "", false
+	}
+	return p[3], true
+}
+
 // Layers is the prefix of a view's layers; a layer's Parquet file and its index share the layer's ULID.
 func Layers(view string) string           { return View(view) + "layers/" }
 func Layer(view, ulid string) string      { return Layers(view) + ulid + ".parquet" }

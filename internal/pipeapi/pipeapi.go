@@ -149,23 +149,19 @@ type SentinelTasks struct {
 	Timed
 }
 
-// SentinelFeedback is what agents of other versions saw of the files that SentinelTasks named.
-type SentinelFeedback struct {
-	Type    string           `json:"type"`
-	Updates []map[string]any `json:"updates"`
-}
-
-// FeedbackTaken answers a SentinelFeedback.
+// FeedbackTaken answers what a sentinel of Fustor V2 saw of the files that SentinelTasks named (v2api.Feedback).
 type FeedbackTaken struct {
 	Status   string `json:"status"` // processed
+	Drivers  int    `json:"drivers_updated"`
 	Received int    `json:"received"`
 	Timed
 }
 
 // AuditMarked answers POST /pipe/consistency/audit/start and …/end.
 type AuditMarked struct {
-	Status string `json:"status"` // accepted
-	View   string `json:"view_id"`
+	Status  string `json:"status"` // audit_started or audit_ended
+	Drivers int    `json:"drivers_handled"`
+	View    string `json:"view_id"`
 	Timed
 }
 

@@ -25,6 +25,8 @@ type Application struct {
 	ClientInfo                          pipeapi.ClientInfo
 	// Paused: it does not run for leader, see Beat.
 	Paused bool
+	// Dialect is Record.Dialect.
+	Dialect string
 	// Exclusive asks for a view that has no other live session.
 	Exclusive bool
 }
@@ -66,7 +68,7 @@ func (l *Ledger) Create(ctx context.Context, a Application) (State, error) {
 		return State{}, err
 	}
 	r := Record{ID: id, View: a.View, Task: a.Task, Agent: a.Agent, Source: a.Source, ClientIP: a.ClientIP,
-		TimeoutSeconds: a.TimeoutSeconds, ClientInfo: a.ClientInfo, CreatedAt: now, Paused: a.Paused}
+		TimeoutSeconds: a.TimeoutSeconds, ClientInfo: a.ClientInfo, CreatedAt: now, Paused: a.Paused, Dialect: a.Dialect}
 	e := enrolment{ledger: l, application: a, record: r, seen: map[string]bool{}}
 	if err := again(ctx, func() error { return e.try(ctx) }); err != nil {
 		e.undo(ctx)

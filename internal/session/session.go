@@ -28,6 +28,8 @@ type Record struct {
 	AgentStatus    *pipeapi.AgentStatus `json:"agent_status,omitempty"`
 	CreatedAt      int64                `json:"created_at_ns"`   // the store's time
 	Epoch          string               `json:"epoch,omitempty"` // of the view, in which the session began
+	// Dialect is what its agent speaks: empty is ours, V2 that of Fustor V2.
+	Dialect string `json:"dialect,omitempty"`
 	// Paused: it does not run for leader, as its last heartbeat said.
 	Paused bool `json:"paused,omitempty"`
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
@@ -35,6 +37,9 @@ type Record struct {
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
 	Nonce       string `json:"nonce"`
 }
+
+// V2 is the Dialect of Fustor V2's agents.
+const V2 = "v2"
 
 // Lease is who leads: views/<view>/lease.json. Session is empty after a release.
 type Lease struct {
