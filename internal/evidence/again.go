@@ -24,6 +24,9 @@ func seenAgain(row *Row, known bool, claims []Claim, place *Place) bool {
 // StaysGone reports whether Resolve would leave a tombstone as it is, where all that is said of its path is that listings lack it,
 // none of which was made before at. Of the row it needs what Replaces needs.
 func (row *Row) StaysGone(at int64, place *Place) bool {
-	return row.Removed && at > place.newest() && at > row.ObservedAt && place.stands(row.ObservedAt) &&
-		(row.History == "" || row.History[0]&historyGone != 0)
+	if !row.Removed || at <= place.newest() || at <= row.ObservedAt || !place.stands(row.ObservedAt) {
+		return false
+	}
+	flags, _ := historyFlags(row.History)
+	return row.History == "" || flags&historyGone != 0
 }

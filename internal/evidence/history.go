@@ -7,8 +7,22 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// What a history holds, by the bits of its first byte. A row whose history is empty rests on one piece of evidence, which
-// its columns tell all of.
+// A history is empty, or a version byte, a flags byte, and what the flags say is there. docs/design/evidence.md has the layout as an
+// annotated struct and an example in hex.
+//
+// Builds before the version byte wrote the flags first. Their flags were never 0 and used the low six bits alone (0x01 to 0x3f), so
+// the first byte tells the two apart: from 0x40 on it is a version. Those builds, in turn, find no flag that they know in 0x40 and
+// take such a history for an empty one, which loses late evidence and breaks nothing.
+//
+// A new version gets the next byte, and with it the manifest a new format: older builds then refuse the view, rather than to forget
+// what its rows remember.
+const (
+	historyVersion    byte = 0x40 // the one that is written
+	lowestVersionByte byte = 0x40
+)
+
+// What a history holds, by the bits of its flags. A row whose history is empty rests on one piece of evidence, all of which is in
+// its columns.
 const (
 	historyListed   = 1 << iota // the journal is one listing, by the same agent and with the mtime that the row shows
 	historyJournal              // the journal in full
@@ -39,7 +53,7 @@ func (s *state) encode(row *Row, place *Place) {
 		return
 	}
 	set(historyGone, s.staysGone(row))
-	w.b = append(w.b, flags)
+	w.b = append(w.b, historyVersion, flags)
 	if listed {
 		w.int(s.journal[0].Lag)
 		w.int(s.journal[0].Skew)
@@ -62,6 +76,21 @@ func (s *state) encode(row *Row, place *Place) {
 		w.int(s.ends.Looked)
 	}
 	row.History = string(w.b)
+}
+
+// historyFlags are the flags of a history and what follows them. A history of a version that this build does not know counts as
+// none, as a damaged one does.
+func historyFlags(history string) (flags byte, rest string) {
+	if history == "" {
+		return 0, ""
+	}
+	if history[0] < lowestVersionByte {
+		return history[0], history[1:]
+	}
+	if history[0] != historyVersion || len(history) < 2 {
+		return 0, ""
+	}
+	return history[1], history[2:]
 }
 
 // staysGone reports whether the row is a tombstone, and the latest of the evidence that nothing is there, which counts: then another
@@ -151,8 +180,8 @@ func (r Rules) decode(row *Row, known bool, place *Place) state {
 		return s
 	}
 	s.ends.Told = row.EndedAt
-	in := reader{b: row.History, row: row}
-	flags := in.byte()
+	flags, rest := historyFlags(row.History)
+	in := reader{b: rest, row: row}
 	if flags&historyListed != 0 {
 		by := Sight{Evidence: row.Evidence, Lag: in.int(), Skew: in.int(), Agent: row.Agent, Source: row.Source}
 		by.At = row.ObservedAt + in.int()

@@ -1,0 +1,129 @@
+package evidence
+
+import (
+	"encoding/hex"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// earlier are histories as the builds before the version byte wrote them.
+var earlier = []struct {
+	name string
+	said []said
+	hex  string
+}{
+	{"a report and a look that differs", []said{put(100, 50), listed(300, 200, event.Audit)}, "04000102818f03001400010000000000000264008300f001140001b401000000000002900300"},
+	{"a look that found nothing, then a report from before it", []said{unlisted(400, 390), put(100, 80), listed(500, 80, event.Audit)}, "04000104819f060014000100000000000002a0010083c701f0011401000000000000000000008300f001140001f001000000000002a00100"},
+	{"a look of its own that no listing made", []said{put(100, 50), alone(300, 290, event.OnDemand)}, "04000102818f03001400010000000000000264008400f00114000100d0050000000002c40400"},
+	{"deleted, and listed again from an older state", []said{put(100, 50), gone(200), listed(260, 50, event.Audit)}, "040001028100001401010000000000000264008378f001140001f0010000000000026400"},
+	{"the same directory's own listing", []said{directory(100, 50)}, "01f0011400"},
+	{"two listings of a directory, by two agents", []said{directory(100, 50), by(directory(300, 250), "b")}, "0604028f03f00114016101736400008200f00114f4030000000004028f03f001140161017300025000000000000064008200f00114000250000000000000f40300"},
+}
+
+// directory is a listing of the path itself.
+func directory(at, mtime int64) said {
+	s := sight(at, event.Snapshot)
+	l := &Listing{Sight: s, MtimeNs: mtime}
+	return said{claim: Claim{Sight: s, Verb: Listed, Listing: l,
+		Entry: &event.Entry{Name: "f", Type: event.Directory, MtimeNs: mtime}}}
+}
+
+func by(s said, agent string) said {
+	s.claim.Agent = agent
+	if s.claim.Listing != nil {
+		l := *s.claim.Listing
+		l.Agent = agent
+		s.claim.Listing = &l
+	}
+	return s
+}
+
+// rowOf is the row of a path when all is said, one fold for each, and the directory as it is then.
+func rowOf(all []said) (Row, Place) {
+	row, known, place := Row{Parent: "/", Name: "f"}, false, Place{}
+	for _, s := range all {
+		place.After = slices.Clone(place.Before)
+		if s.listing != nil {
+			place.After = append(place.After, *s.listing)
+			slices.SortFunc(place.After, func(a, b Listing) int { return int(a.At - b.At) })
+		}
+		known = testRules.Resolve(&row, known, []Claim{s.claim}, false, &place).Changed || known
+		place.Before = place.After
+	}
+	return row, place
+}
+
+// TestHistoriesOfEarlierBuilds reads what builds before the version byte wrote, and has it mean what it meant.
+func TestHistoriesOfEarlierBuilds(t *testing.T) {
+	for _, c := range earlier {
+		row, place := rowOf(c.said)
+		if got := hex.EncodeToString([]byte(row.History)); got != "40"+c.hex {
+			t.Errorf("%s: history %s, not 40%s", c.name, got, c.hex)
+			continue
+		}
+		old := row
+		body, _ := hex.DecodeString(c.hex)
+		old.History = string(body)
+		was, is := testRules.decode(&old, true, &place), testRules.decode(&row, true, &place)
+		if !reflect.DeepEqual(was, is) {
+			t.Errorf("%s: the earlier build's history is\n%+v, not\n%+v", c.name, was, is)
+		}
+		if old.StaysGone(1e6, &place) != row.StaysGone(1e6, &place) {
+			t.Errorf("%s: StaysGone differs", c.name)
+		}
+	}
+}
+
+// TestHistoryOfALaterBuild counts as none: the row is what its columns say.
+func TestHistoryOfALaterBuild(t *testing.T) {
+	row, place := rowOf(earlier[0].said)
+	for _, history := range []string{"\x41\x01\x02", "\x80", "\xff\xff\xff", "\x40"} {
+		later, none := row, row
+		later.History, none.History = history, ""
+		if got, want := testRules.decode(&later, true, &place), testRules.decode(&none, true, &place); !reflect.DeepEqual(got, want) {
+			t.Errorf("%x: %+v, not %+v", history, got, want)
+		}
+	}
+}
+
+// TestFirstByteTellsBuildsApart draws evidence: what follows the version byte is a history as builds before it wrote them, and its
+// first byte is no version.
+func TestFirstByteTellsBuildsApart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []said
+		for range rapid.IntRange(1, 6).Draw(t, "n") {
+			at, mtime := rapid.Int64Range(0, 1000).Draw(t, "at"), rapid.Int64Range(0, 1000).Draw(t, "mtime")
+			kind := rapid.SampledFrom([]func() said{
+				func() said { return put(at, mtime) }, func() said { return writing(at, mtime) }, func() said { return gone(at) },
+				func() said { return listed(at, mtime, event.Audit) }, func() said { return unlisted(at, mtime) },
+				func() said { return alone(at, mtime, event.OnDemand) }, func() said { return by(directory(at, mtime), "b") },
+			}).Draw(t, "kind")
+			all = append(all, kind())
+		}
+		row, place := rowOf(all)
+		if row.History == "" {
+			return
+		}
+		if row.History[0] != historyVersion || len(row.History) < 2 || row.History[1] == 0 || row.History[1] >= lowestVersionByte {
+			t.Fatalf("history %x", row.History)
+		}
+		old := row
+		old.History = row.History[1:]
+		if was, is := testRules.decode(&old, true, &place), testRules.decode(&row, true, &place); !reflect.DeepEqual(was, is) {
+			t.Fatalf("%+v, not %+v", was, is)
+		}
+	})
+}
+
+// TestHistoryOfTheDesignPage holds the example in docs/design/evidence.md.
+func TestHistoryOfTheDesignPage(t *testing.T) {
+	row, _ := rowOf(earlier[0].said)
+	if row.Type != event.File || row.ObservedAt != 300 || row.Evidence != event.Audit {
+		t.Errorf("%+v", row)
+	}
+}
