@@ -170,6 +170,17 @@ func (t *Tuning) check() error {
 	return nil
 }
 
+// sender is what makes segments durable.
+func (o Options) sender(client *send.Client) send.Sender {
+	switch {
+	case o.ThroughIngest:
+		return send.NewThrough(client)
+	case o.Sender == nil:
+		return send.NewIngest(client, nil)
+	}
+	return o.Sender
+}
+
 // validID makes a host's name fit for an id.
 func validID(host string) string {
 	b := []byte(host)

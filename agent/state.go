@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -22,33 +23,34 @@ const (
 	failed       state = "error"        // the root is lost
 )
 
-// occurrence is what changes a state.
-type occurrence string
+// trigger is what changes a state.
+type trigger string
 
 const (
-	start         occurrence = "start"
-	sessionBegan  occurrence = "session began"
-	sessionLost   occurrence = "session lost"
-	snapshotBegan occurrence = "snapshot began"
-	auditBegan    occurrence = "audit began"
-	scanEnded     occurrence = "scan complete"
-	scanBroke     occurrence = "scan stopped"
-	rootLost      occurrence = "root lost"
-	rootFound     occurrence = "root back"
-	pause         occurrence = "pause"
-	resume        occurrence = "resume"
-	stop          occurrence = "stop"
-	drained       occurrence = "drained"
+	start         trigger = "start"
+	sessionBegan  trigger = "session began"
+	sessionLost   trigger = "session lost"
+	snapshotBegan trigger = "snapshot began"
+	auditBegan    trigger = "audit began"
+	scanEnded     trigger = "scan complete"
+	scanBroke     trigger = "scan stopped"
+	rootLost      trigger = "root lost"
+	rootFound     trigger = "root back"
+	pause         trigger = "pause"
+	resume        trigger = "resume"
+	stop          trigger = "stop"
+	drained       trigger = "drained"
 )
 
-// transition is one line of the table: in each of the states, the occurrence leads to another.
+// transition is one line of the table: in each of the states from, the trigger leads to the state to.
 type transition struct {
 	from []state
-	on   occurrence
+	on   trigger
 	to   state
 }
 
-// transitions are all that can happen; docs/agent.md shows them. What is not among them is refused, and logged.
+// transitions are the whole table; docs/agent.md shows it. A trigger that a state has no transition for is logged and changes
+// nothing.
 var transitions = []transition{
 	{[]state{stopped}, start, initializing},
 	{[]state{initializing, reconnecting}, sessionBegan, running},
@@ -65,8 +67,8 @@ var transitions = []transition{
 	{[]state{draining}, drained, stopped},
 }
 
-// next is the state after an occurrence; false if it cannot occur in this state.
-func (s state) next(on occurrence) (state, bool) {
+// next is the state after a trigger; false if this state has no transition for it.
+func (s state) next(on trigger) (state, bool) {
 	for _, t := range transitions {
 		if t.on == on && slices.Contains(t.from, s) {
 			return t.to, true
@@ -87,20 +89,18 @@ func diagram() string {
 	return b.String()
 }
 
-// occur takes in what happened. The caller holds a.mu.
-func (a *Agent) occur(on occurrence) {
-	to, ok := a.state.next(on)
-	if !ok {
-		a.refused++
-		a.o.Logger.Debug("not expected in this state", "state", a.state, "event", on)
-		return
-	}
-	a.state = to
+// lifecycle is the state that an agent's pipe is in.
+type lifecycle struct {
+	state state
+	log   *slog.Logger
 }
 
-// happened is occur for callers that do not hold a.mu.
-func (a *Agent) happened(on occurrence) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.occur(on)
+// apply takes in a trigger.
+func (l *lifecycle) apply(t trigger) {
+	to, ok := l.state.next(t)
+	if !ok {
+		l.log.Debug("not expected in this state", "state", l.state, "event", t)
+		return
+	}
+	l.state = to
 }

@@ -17,7 +17,7 @@ func TestStateDiagramIsTheTable(t *testing.T) {
 	}
 }
 
-// Every state can be reached and left, an occurrence leads to one state only, and all end when told to stop.
+// Every state can be reached and left, a trigger leads to one state only, and all end when told to stop.
 func TestStateTable(t *testing.T) {
 	reached := map[state]bool{stopped: true}
 	left := map[state]bool{}
@@ -42,6 +42,6 @@ func TestStateTable(t *testing.T) {
 		}
 	}
 	if to, ok := stopped.next(rootLost); ok || to != stopped {
-		t.Errorf("what cannot occur leads to %s", to)
+		t.Errorf("a trigger without a transition leads to %s", to)
 	}
 }

@@ -1,12 +1,9 @@
 package agent
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/agent/watch"
@@ -55,44 +52,40 @@ type Status struct {
 // Status is what the agent is doing now.
 func (a *Agent) Status() Status {
 	var s Status
+	a.situation.addTo(&s)
 	s.BacklogBytes, s.BacklogSegments = a.stream.Backlog()
-	if s.Spool.Err = a.spoolErr; a.spool != nil {
-		s.Spool = a.spool.Status()
-	}
-	if w := a.watcher.Load(); w != nil {
+	s.Spool = a.spooling.status()
+	if w := a.watching.current(); w != nil {
 		s.Watch = w.Status()
 	}
-	a.addMeasures(&s)
+	s.ClockOffset = time.Duration(a.clock.Time() - a.o.Tuning.Clocks.Now().Wall)
+	s.Skew = time.Duration(a.stream.Skew())
 	s.Hanging, s.HangingPath = a.calls.Status()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s.Session, s.Leader, s.Term, s.Scan = a.stand.session, a.stand.leader, a.stand.term, a.scans.running
-	c := a.counts
-	s.Directories, s.Files, s.Others = c.Directories.Load(), c.Files.Load(), c.Others.Load()
-	s.Bytes, s.Errors = c.Bytes.Load(), c.Errors.Load()
-	s.SentSegments, s.SentBytes, s.SendFailures = a.sent.segments, a.sent.bytes, a.sent.failures
-	s.RootLost, s.State, s.Paused = a.lost, string(a.state), a.pause
-	if s.Scan != "" {
-		s.ScanTime = time.Since(a.scans.began)
-	}
-	for name, f := range a.failures {
-		if s.Tasks == nil {
-			s.Tasks = map[string]pipeapi.TaskFailure{}
-		}
-		s.Tasks[name] = pipeapi.TaskFailure{Error: f.err, At: f.at, Restarts: f.restarts}
-	}
+	s.Tasks = a.supervisor.report()
+	s.Version = a.o.Version
+	a.counters.addTo(&s)
 	return s
 }
 
-// addMeasures fills in what the agent counts of its own work.
-func (a *Agent) addMeasures(s *Status) {
-	s.ClockOffset = time.Duration(a.clock.Time() - a.o.Tuning.Clocks.Now().Wall)
-	s.Skew = time.Duration(a.stream.Skew())
-	s.Version, s.Uptime = a.o.Version, time.Since(a.tally.began)
-	s.Rates = a.tally.rates(a.sample())
-	a.tally.mu.Lock()
-	defer a.tally.mu.Unlock()
-	s.ReadErrors, s.LastScan = maps.Clone(a.tally.errors), a.tally.last
+// addTo fills in the role, the state and the scan that runs.
+func (s *situation) addTo(to *Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to.Session, to.Leader, to.Term = s.role.Session, s.role.Leads, s.role.Term
+	to.RootLost, to.State, to.Paused = s.rootLost, string(s.lifecycle.state), s.pause
+	if to.Scan = string(s.scan); s.scan != "" {
+		to.ScanTime = time.Since(s.scanBegan)
+	}
+}
+
+// addTo fills in what was counted.
+func (c *counters) addTo(to *Status) {
+	n := c.running()
+	to.Directories, to.Files, to.Others = n.Directories.Load(), n.Files.Load(), n.Others.Load()
+	to.Bytes, to.Errors = n.Bytes.Load(), n.Errors.Load()
+	to.SentSegments, to.SentBytes, to.SendFailures = c.segments.Load(), c.bytes.Load(), c.failures.Load()
+	to.Uptime, to.Rates = time.Since(c.began), c.rates()
+	to.ReadErrors, to.LastScan = c.report()
 }
 
 // maxReport bounds a text in a report: ingest keeps 16 KiB of it all.
@@ -136,115 +129,14 @@ func (s Status) report() *pipeapi.AgentStatus {
 	return r
 }
 
-// progress calls Options.Progress until the answer is called, and a last time then.
+// progress calls Options.Progress regularly until stop is called, and a last time then.
 func (a *Agent) progress() (stop func()) {
 	if a.o.Progress == nil {
 		return func() {}
 	}
-	stopCalls := a.every("progress", 250*time.Millisecond, func() { a.o.Progress(a.Status()) })
+	stopCalls := a.supervisor.every("progress", 250*time.Millisecond, func() { a.o.Progress(a.Status()) })
 	return func() {
 		stopCalls()
 		a.o.Progress(a.Status())
-	}
-}
-
-// register exports the agent's metrics.
-func (a *Agent) register(to prometheus.Registerer) error {
-	if to == nil {
-		return nil
-	}
-	labels := prometheus.Labels{"view": a.o.View, "agent": a.o.AgentID}
-	gauge := func(name, help string, value func(Status) float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "fustor", Subsystem: "agent", Name: name, Help: help, ConstLabels: labels},
-			func() float64 { return value(a.Status()) })
-	}
-	counter := func(name, help string, value func(Status) float64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "fustor", Subsystem: "agent", Name: name, Help: help, ConstLabels: labels},
-			func() float64 { return value(a.Status()) })
-	}
-	coverage := func(word string) prometheus.Collector {
-		of := prometheus.Labels{"view": a.o.View, "agent": a.o.AgentID, "coverage": word}
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "fustor", Subsystem: "agent", Name: "coverage",
-			Help: "1 for the word that says how much of the tree is watched.", ConstLabels: of}, func() float64 {
-			if a.Status().Watch.Coverage == word {
-				return 1
-			}
-			return 0
-		})
-	}
-	for _, c := range []prometheus.Collector{
-		gauge("leader", "1 if the session leads its view.", func(s Status) float64 {
-			if s.Leader {
-				return 1
-			}
-			return 0
-		}),
-		gauge("watches", "Directories that are watched.", func(s Status) float64 { return float64(s.Watch.Watches) }),
-		gauge("unwatched_directories", "Directories that are not watched and left to audits.", func(s Status) float64 { return float64(s.Watch.Unwatched) }),
-		gauge("watch_limit", "Watches that may be held; 0: any number.", func(s Status) float64 { return float64(s.Watch.Limit) }),
-		coverage(watch.Realtime), coverage(watch.HotSet), coverage(watch.AuditOnly),
-		gauge("pending_paths", "Paths that are to be looked at.", func(s Status) float64 { return float64(s.Watch.Pending) }),
-		gauge("paused", "1 if the pipe is paused.", func(s Status) float64 {
-			if s.Paused != nil {
-				return 1
-			}
-			return 0
-		}),
-		gauge("backlog_segments", "Segments that are not durable yet.", func(s Status) float64 { return float64(s.BacklogSegments) }),
-		counter("events_total", "Events of the kernel that were taken to be sent.", func(s Status) float64 { return float64(a.tally.events.Load()) }),
-		counter("scanned_entries_total", "Entries that scans looked at.", func(Status) float64 { return float64(a.sample().entries) }),
-		gauge("last_scan_timestamp_seconds", "When the last whole scan that was completed began; 0: none yet.", func(s Status) float64 {
-			if s.LastScan == nil {
-				return 0
-			}
-			return float64(s.LastScan.At.UnixNano()) / 1e9
-		}),
-		gauge("last_scan_seconds", "How long it took.", func(s Status) float64 {
-			if s.LastScan == nil {
-				return 0
-			}
-			return s.LastScan.Seconds
-		}),
-		gauge("clock_offset_seconds", "The store's time minus the host's.", func(s Status) float64 { return s.ClockOffset.Seconds() }),
-		gauge("clock_skew_seconds", "The store's time minus the file server's.", func(s Status) float64 { return s.Skew.Seconds() }),
-		readErrors{a, labels},
-		gauge("backlog_bytes", "Bytes of segments that are not durable yet.", func(s Status) float64 { return float64(s.BacklogBytes) }),
-		gauge("spool_bytes", "Bytes of segments in the spool.", func(s Status) float64 { return float64(s.Spool.Bytes) }),
-		gauge("spool_failing", "1 if the spool does not take segments.", func(s Status) float64 {
-			if s.Spool.Err != nil {
-				return 1
-			}
-			return 0
-		}),
-		gauge("hanging_calls", "Calls into the tree that do not return.", func(s Status) float64 { return float64(s.Hanging) }),
-		counter("segments_sent_total", "Segments made durable.", func(s Status) float64 { return float64(s.SentSegments) }),
-		counter("sent_bytes_total", "Bytes of segments made durable.", func(s Status) float64 { return float64(s.SentBytes) }),
-		counter("send_failures_total", "Tries to send a segment that failed.", func(s Status) float64 { return float64(s.SendFailures) }),
-		counter("overflows_total", "Times that notices of the kernel were lost.", func(s Status) float64 { return float64(s.Watch.Overflows) }),
-	} {
-		if err := to.Register(c); err != nil {
-			return fmt.Errorf("register metrics: %w", err)
-		}
-	}
-	return nil
-}
-
-// readErrors collects the errors by kind.
-type readErrors struct {
-	a      *Agent
-	labels prometheus.Labels
-}
-
-func (r readErrors) desc() *prometheus.Desc {
-	return prometheus.NewDesc("fustor_agent_read_errors_total", "Paths that could not be read, by kind.", []string{"kind"}, r.labels)
-}
-
-// Describe implements prometheus.Collector.
-func (r readErrors) Describe(out chan<- *prometheus.Desc) { out <- r.desc() }
-
-// Collect implements prometheus.Collector.
-func (r readErrors) Collect(out chan<- prometheus.Metric) {
-	for kind, e := range r.a.Status().ReadErrors {
-		out <- prometheus.MustNewConstMetric(r.desc(), prometheus.CounterValue, float64(e.Count), kind)
 	}
 }

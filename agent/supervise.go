@@ -4,30 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/thejerf/suture/v4"
 
 	"github.com/fustor/fustor/agent/guard"
+	"github.com/fustor/fustor/internal/pipeapi"
 )
 
-// taskFailure is how a task failed last.
-type taskFailure struct {
-	err      string
-	at       time.Time
-	restarts int
+// supervisor runs tasks, starts those again that fail or panic, and remembers how each failed last.
+type supervisor struct {
+	log     *slog.Logger
+	backoff time.Duration // of a task that keeps failing; 0: suture's default
+
+	mu       sync.Mutex
+	failures map[string]pipeapi.TaskFailure
 }
 
-// task is one that is started again, after a while, whenever it fails.
+func newSupervisor(log *slog.Logger, backoff time.Duration) *supervisor {
+	return &supervisor{log: log, backoff: backoff, failures: map[string]pipeapi.TaskFailure{}}
+}
+
+// task is work that goes on until its context ends.
 type task struct {
 	name string
 	run  func(ctx context.Context) error
-	a    *Agent
+}
+
+// run runs tasks until ctx ends. Each is started again when it fails: at once at first, then with pauses.
+func (s *supervisor) run(ctx context.Context, name string, tasks []task) error {
+	tree := suture.New(name, suture.Spec{
+		EventHook:      func(suture.Event) {}, // tasks report by themselves
+		FailureBackoff: s.backoff, Timeout: time.Minute,
+	})
+	for _, t := range tasks {
+		tree.Add(service{t, s})
+	}
+	return tree.Serve(ctx)
+}
+
+// service is a task as suture runs it.
+type service struct {
+	task
+	supervisor *supervisor
 }
 
 // Serve implements suture.Service.
-func (t task) Serve(ctx context.Context) error {
-	err := guard.Do(func() error { return t.run(ctx) })
+func (s service) Serve(ctx context.Context) error {
+	err := guard.Do(func() error { return s.task.run(ctx) })
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -36,35 +63,56 @@ func (t task) Serve(ctx context.Context) error {
 	case errors.Is(err, suture.ErrTerminateSupervisorTree):
 		return err
 	}
-	t.a.taskFailed(t.name, err)
+	s.supervisor.failed(s.name, err)
 	return err
 }
 
-func (t task) String() string { return t.name }
+func (s service) String() string { return s.name }
 
-// taskFailed reports a failure: in the log, and with the next heartbeat.
-func (a *Agent) taskFailed(name string, err error) {
+// failed reports a failure: in the log, and with the next heartbeat.
+func (s *supervisor) failed(name string, err error) {
 	var caught *guard.PanicError
 	if errors.As(err, &caught) {
-		a.o.Logger.Error("a task has panicked and is started again; please report this", "task", name, "error", err, "stack", string(caught.Stack))
+		s.log.Error("a task has panicked and is started again; please report this", "task", name, "error", err, "stack", string(caught.Stack))
 	} else {
-		a.o.Logger.Error("a task has failed and is started again", "task", name, "error", err)
+		s.log.Error("a task has failed and is started again", "task", name, "error", err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	f := a.failures[name]
-	a.failures[name] = taskFailure{err: fmt.Sprintf("%.500v", err), at: time.Now(), restarts: f.restarts + 1}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures[name] = pipeapi.TaskFailure{Error: fmt.Sprintf("%.500v", err), At: time.Now(), Restarts: s.failures[name].Restarts + 1}
 }
 
-// supervise runs tasks until ctx ends. Each is started again when it fails: at once at first, then with pauses.
-func (a *Agent) supervise(ctx context.Context, name string, tasks ...task) error {
-	s := suture.New(name, suture.Spec{
-		EventHook:      func(suture.Event) {}, // tasks report by themselves
-		FailureBackoff: a.o.Tuning.Backoff, Timeout: time.Minute,
-	})
-	for _, t := range tasks {
-		t.a = a
-		s.Add(t)
+// report returns the tasks that have failed, by name; nil if none has.
+func (s *supervisor) report() map[string]pipeapi.TaskFailure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.failures) == 0 {
+		return nil
 	}
-	return s.Serve(ctx)
+	return maps.Clone(s.failures)
+}
+
+// every calls f once per interval until stop is called, which waits for a call that is under way. A panic in f is reported as
+// that of the task name.
+func (s *supervisor) every(name string, interval time.Duration, f func()) (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+				if err := guard.Do(func() error { f(); return nil }); err != nil {
+					s.failed(name, err)
+				}
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-ended
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/thejerf/suture/v4"
@@ -13,28 +14,40 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// upload sends the segments, one after the other, until all are sent after the stream was closed, or ctx ends.
-func (a *Agent) upload(ctx context.Context) error {
+// uploader makes the stream's segments durable, one after the other.
+type uploader struct {
+	stream      *pipe.Stream
+	sender      send.Sender
+	situation   *situation
+	directories *directories
+	counters    *counters
+	log         *slog.Logger
+	sessionGone func(session string)
+	draining    chan struct{} // closed when no more events come
+}
+
+// run sends the segments until all are sent after the stream was closed, or ctx ends.
+func (u *uploader) run(ctx context.Context) error {
 	retry := backoff{}
 	for ctx.Err() == nil {
-		if err := a.awaitRunning(ctx); err != nil {
+		if err := u.awaitResume(ctx); err != nil {
 			return err
 		}
-		seg, err := a.stream.Next(ctx)
+		seg, err := u.stream.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return suture.ErrTerminateSupervisorTree // everything is sent: the sending side is done
 		}
 		if err != nil {
 			return err
 		}
-		if a.pausing() != nil {
+		if u.situation.pausing() != nil {
 			continue
 		}
-		if !a.trusts(seg) {
+		if !u.situation.alive(seg.Session) {
 			sleep(ctx, 50*time.Millisecond)
 			continue
 		}
-		err = a.send(ctx, seg)
+		err = u.send(ctx, seg)
 		if err == nil {
 			retry = backoff{}
 			continue
@@ -43,61 +56,41 @@ func (a *Agent) upload(ctx context.Context) error {
 			return ctx.Err()
 		}
 		wait := retry.next(err)
-		a.o.Logger.Warn("segment not sent", "seq", seg.Seq, "error", err, "again_in", wait.Round(time.Millisecond))
+		u.log.Warn("segment not sent", "seq", seg.Seq, "error", err, "again_in", wait.Round(time.Millisecond))
 		sleep(ctx, wait)
 	}
 	return ctx.Err()
 }
 
-// awaitRunning waits while the agent is paused. One that ends meanwhile sends nothing: what it has is in its spool, and
-// what is not is scanned again once it is resumed.
-func (a *Agent) awaitRunning(ctx context.Context) error {
-	resumed := a.pausing()
+// awaitResume waits while the agent is paused. One that ends meanwhile sends nothing: what it has is in its spool, and what
+// is not is scanned again once it is resumed.
+func (u *uploader) awaitResume(ctx context.Context) error {
+	resumed := u.situation.pausing()
 	if resumed == nil {
 		return nil
 	}
 	select {
 	case <-resumed:
 		return nil
-	case <-a.draining:
+	case <-u.draining:
 		return suture.ErrTerminateSupervisorTree
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// trusts reports whether the segment's session is known to be alive. What is sent for one that has timed out may never
-// be folded.
-func (a *Agent) trusts(seg pipe.Segment) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.stand.session == seg.Session && a.now().Since(a.stand.alive) < a.stand.timeout
-}
-
-func (a *Agent) send(ctx context.Context, seg pipe.Segment) error {
+func (u *uploader) send(ctx context.Context, seg pipe.Segment) error {
 	sendCtx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err := a.sender.Send(sendCtx, seg)
-	a.mu.Lock()
-	if err == nil {
-		a.sent.segments++
-		a.sent.bytes += uint64(len(seg.Body))
-	} else {
-		a.sent.failures++
-	}
-	a.mu.Unlock()
+	err := u.sender.Send(sendCtx, seg)
+	u.counters.sent(len(seg.Body), err)
 	switch {
 	case err == nil:
-		a.stream.Sent(seg)
-		if l := a.dirs.Load(); l != nil {
-			l.Sent(seg.Session, seg.Seq)
-		}
+		u.stream.Sent(seg)
+		u.directories.sent(seg.Session, seg.Seq)
 	case errors.Is(err, send.ErrSessionGone), errors.Is(err, send.ErrTaken), errors.Is(err, store.ErrLost):
-		// Gone, or somebody else wrote this session's segment: go on with another session.
-		select {
-		case a.gone <- seg.Session:
-		default:
-		}
+		// The session is gone, or somebody else wrote this session's segment: go on with another session.
+		u.sessionGone(seg.Session)
 	}
 	return err
 }

@@ -5,8 +5,8 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 
+	"github.com/fustor/fustor/agent/subtrees"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -34,7 +34,7 @@ func (w *Watcher) Unreadable(path string, err error) {
 	if len(w.shut) <= maxShut {
 		return
 	}
-	dirs := Subtrees(slices.Collect(maps.Keys(w.shut)), MaxSubtrees)
+	dirs := subtrees.Reduce(slices.Collect(maps.Keys(w.shut)), subtrees.Max)
 	clear(w.shut)
 	for _, d := range dirs {
 		w.shut[d] = shutState{gen: w.gen, whole: true}
@@ -50,7 +50,7 @@ func (w *Watcher) forgetShut(gen uint64) {
 func (w *Watcher) forgetShutBelow(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.DeleteFunc(w.shut, func(p string, _ shutState) bool { return p == path || strings.HasPrefix(p, slashed(path)) })
+	maps.DeleteFunc(w.shut, func(p string, _ shutState) bool { return subtrees.Contains(path, p) })
 }
 
 // reopened has a directory whose rights may have changed scanned, if something there could not be read and now can.
@@ -58,7 +58,7 @@ func (w *Watcher) reopened(root tree.Root, look tree.Looker, dir string) {
 	below := map[string]bool{} // whole
 	w.mu.Lock()
 	for p, s := range w.shut {
-		if p == dir || strings.HasPrefix(p, slashed(dir)) || s.whole && strings.HasPrefix(dir, slashed(p)) {
+		if subtrees.Contains(dir, p) || s.whole && subtrees.Contains(p, dir) {
 			below[p] = s.whole
 		}
 	}

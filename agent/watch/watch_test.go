@@ -363,26 +363,6 @@ func testTooManyPathsBecomeSubtrees(t *testing.T, method string) {
 	}
 }
 
-func TestSubtrees(t *testing.T) {
-	for _, c := range []struct {
-		dirs  string
-		limit int
-		want  string
-	}{
-		{"/", 4, "/"},
-		{"/a /b/c", 4, "/a /b/c"},
-		{"/a /a/b /a.b /a/b/c", 4, "/a.b /a"},
-		{"/a/1 /a/2 /a/3 /b/x/y/z", 3, "/a /b"},
-		{"/a/1/p /a/1/q /b", 2, "/a/1 /b"},
-		{"/a /b /c", 2, "/"},
-		{"/a/b/c/d/e/f", 1, "/a/b/c/d/e/f"},
-	} {
-		if got := strings.Join(Subtrees(strings.Fields(c.dirs), c.limit), " "); got != c.want {
-			t.Errorf("%s in %d: %s, want %s", c.dirs, c.limit, got, c.want)
-		}
-	}
-}
-
 // TestWatchLimit: the system grants two watches; they go to the root and to the directory that changed last.
 func TestWatchLimitIsReportedOnceAndTheRestGoesOn(t *testing.T) {
 	onEach(t, testWatchLimitIsReportedOnceAndTheRestGoesOn)

@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"iter"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/fustor/fustor/agent/known"
+	"github.com/fustor/fustor/agent/pipe"
+	"github.com/fustor/fustor/agent/scan"
+	"github.com/fustor/fustor/agent/schedule"
+	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/pipeapi"
+)
+
+// directories is what the agent remembers of the directories that it has listed, so that later scans can leave those out
+// that did not change: their mtimes in memory, for the audits of this process, and a log of them on disk, for the first
+// snapshot of the next process.
+type directories struct {
+	path     string         // of the log; empty: there is none
+	identity known.Identity // of the log, but for the view's epoch and the root's numbers
+	log      *slog.Logger
+	now      func() int64 // the store's time, ns
+	stream   *pipe.Stream
+	leads    func() (schedule.Leadership, bool)
+
+	mtimes *mtimes
+	file   atomic.Pointer[known.Log] // nil: there is none at present
+}
+
+// open takes the log into use that belongs to the session's view and this root.
+func (d *directories) open(s pipeapi.Session, root tree.ID) {
+	d.close()
+	if d.path == "" || s.Epoch == "" {
+		return
+	}
+	id := d.identity
+	id.Epoch, id.Ino, id.Dev = s.Epoch, root.Ino, tree.LastingDevice(root.Dev)
+	l, err := known.Open(d.path, id, s.Broken)
+	if err != nil {
+		d.log.Warn("what was listed before is not known; the whole tree is scanned", "error", err)
+	}
+	d.file.Store(l)
+}
+
+func (d *directories) close() {
+	if l := d.file.Swap(nil); l != nil {
+		l.Close()
+	}
+}
+
+// alive takes in that the session was found alive by a request that began at that time.
+func (d *directories) alive(session string, began time.Time) {
+	if l := d.file.Load(); l != nil {
+		l.Alive(session, began)
+	}
+}
+
+// sent takes in that the session's segments up to seq are durable.
+func (d *directories) sent(session string, seq uint64) {
+	if l := d.file.Load(); l != nil {
+		l.Sent(session, seq)
+	}
+}
+
+// usable is the log, if it is of this root and the agent still leads as the scan's task says: what others list may never
+// become part of the view. Otherwise nil.
+func (d *directories) usable(of schedule.Leadership, root tree.Root) *known.Log {
+	now, leads := d.leads()
+	l := d.file.Load()
+	if id := root.Info().ID; !leads || now != of || l == nil || !l.Root(id.Ino, tree.LastingDevice(id.Dev)) {
+		return nil
+	}
+	return l
+}
+
+// recorder is what a scan calls with each directory that it has listed.
+func (d *directories) recorder(of schedule.Leadership, root tree.Root) func(string, int64, iter.Seq[string]) {
+	l := d.usable(of, root)
+	return func(path string, mtime int64, subdirectories iter.Seq[string]) {
+		if !d.mtimes.listed(path, mtime, d.now()-d.stream.Skew()) {
+			mtime = 0
+		}
+		if session, seq := d.stream.Position(); l != nil && session == of.Session {
+			l.Listed(session, seq, path, mtime, subdirectories)
+		}
+	}
+}
+
+// load is what an earlier process has listed of this root; nil if that is not known.
+func (d *directories) load(of schedule.Leadership, root tree.Root) *scan.Known {
+	l := d.usable(of, root)
+	if l == nil {
+		return nil
+	}
+	from, err := l.Load()
+	if err != nil {
+		d.log.Warn("what was listed before cannot be read; the whole tree is scanned", "error", err)
+	}
+	return from
+}
+
+// compact writes the log anew, if it has grown.
+func (d *directories) compact() {
+	if l := d.file.Load(); l != nil {
+		if err := l.Compact(); err != nil {
+			d.log.Warn("what was listed cannot be remembered; a restart scans it again", "error", err)
+		}
+	}
+}
+
+// leavesOut is what an audit asks of each directory: whether its entries may be left out, as it did not change and is not of
+// the share that this audit lists all the same. changed is called for each directory that has changed.
+func leavesOut(m *mtimes, listed uint64, changed func()) func(path string, mtime int64) bool {
+	return func(path string, mtime int64) bool {
+		if !m.same(path, mtime) {
+			changed()
+			return false
+		}
+		return share(path) != listed
+	}
+}
+
+// inShare appends the directories of a share of a known tree, whose top is at path.
+func inShare(paths []string, k *scan.Known, path string, wanted uint64) []string {
+	if k.Mtime != 0 && share(path) == wanted {
+		paths = append(paths, path)
+	}
+	for _, c := range k.Dirs {
+		paths = inShare(paths, c, event.Join(path, c.Name), wanted)
+	}
+	return paths
+}

@@ -1,0 +1,197 @@
+package schedule
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+const (
+	settle        = 150 * time.Second
+	auditInterval = time.Hour
+)
+
+var (
+	t0       = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	mine     = Leadership{Session: "s1", Term: 7}
+	earlier  = Leadership{Session: "s1", Term: 6}
+	follower = Situation{Leadership: mine, AuditInterval: auditInterval, Room: true}
+	leader   = Situation{Leadership: mine, AuditInterval: auditInterval, Room: true, Leads: true}
+)
+
+// with changes a situation.
+func with(in Situation, change func(*Situation)) Situation {
+	change(&in)
+	return in
+}
+
+// fresh is the schedule of a new process with a session.
+func fresh(then ...func(*Schedule)) Schedule {
+	s := New(settle)
+	s.SessionBegan(t0, auditInterval, false)
+	for _, f := range then {
+		f(&s)
+	}
+	return s
+}
+
+// covered is the schedule of a follower that watches everything.
+func covered(then ...func(*Schedule)) Schedule {
+	return fresh(append([]func(*Schedule){ran(Task{Kind: Cover, Leadership: mine})}, then...)...)
+}
+
+// led is the schedule of a leader that has taken its snapshot.
+func led(then ...func(*Schedule)) Schedule {
+	return fresh(append([]func(*Schedule){ran(Task{Kind: Snapshot, Leadership: mine, Marked: true})}, then...)...)
+}
+
+// ran has a task begin and end at t0.
+func ran(t Task) func(*Schedule) { return runAt(0, t) }
+
+func runAt(after time.Duration, t Task) func(*Schedule) {
+	return func(s *Schedule) { s.Begin(t0.Add(after), t); s.End(t0.Add(after), t, true, auditInterval) }
+}
+
+// failed has a task begin at t0 and fail.
+func failed(t Task) func(*Schedule) {
+	return func(s *Schedule) { s.Begin(t0, t); s.End(t0, t, false, auditInterval) }
+}
+
+func lost(s *Schedule)    { s.Lost() }
+func uncover(s *Schedule) { s.Uncover() }
+func lostBelow(dirs ...string) func(*Schedule) {
+	return func(s *Schedule) { s.LostBelow(dirs) }
+}
+func leftOut(s *Schedule) {
+	t := Task{Kind: Snapshot, Leadership: mine, Marked: true, Resumes: true}
+	s.Begin(t0, t)
+	s.LeftOut(mine, 5)
+	s.End(t0, t, true, auditInterval)
+}
+
+// TestNext has a row for each rule.
+func TestNext(t *testing.T) {
+	snapshot := Task{Kind: Snapshot, Leadership: mine, Marked: true}
+	rescan := Task{Kind: Rescan, Leadership: mine, Repairs: true}
+	cover := Task{Kind: Cover, Leadership: mine}
+	below := func(repairs bool, dirs ...string) Task {
+		return Task{Kind: Subtrees, Leadership: mine, Repairs: repairs, Subtrees: dirs}
+	}
+	for _, c := range []struct {
+		rule  string
+		given Schedule
+		after time.Duration // from t0 to the question
+		in    Situation
+		want  Task          // Kind "": nothing is due
+		wait  time.Duration // where nothing is due
+	}{
+		// Whether to scan at all.
+		{rule: "without a session, without a root or during a pause nothing is scanned", given: fresh(lost),
+			in: with(leader, func(in *Situation) { in.Blocked = true }), wait: Idle},
+
+		// Snapshots.
+		{rule: "the first scan of a leader is a snapshot; the first of a process leaves out what an earlier one listed", given: fresh(), in: leader,
+			want: Task{Kind: Snapshot, Leadership: mine, Marked: true, Resumes: true}},
+		{rule: "a follower that becomes leader takes a snapshot, although everything is covered", given: covered(), in: leader,
+			want: Task{Kind: Snapshot, Leadership: mine, Marked: true, Resumes: true}},
+		{rule: "a new term wants a new snapshot", given: fresh(ran(Task{Kind: Snapshot, Leadership: earlier, Marked: true})), in: leader, want: snapshot},
+		{rule: "a snapshot goes before a rescan and repairs what was lost; then it leaves nothing out", given: fresh(lost), in: leader,
+			want: Task{Kind: Snapshot, Leadership: mine, Marked: true, Repairs: true}},
+		{rule: "the same for lost subtrees", given: fresh(lostBelow("/a")), in: leader,
+			want: Task{Kind: Snapshot, Leadership: mine, Marked: true, Repairs: true}},
+		{rule: "a snapshot that failed is taken again", given: fresh(failed(Task{Kind: Snapshot, Leadership: mine, Marked: true, Resumes: true})), in: leader,
+			want: Task{Kind: Snapshot, Leadership: mine, Marked: true, Resumes: true}},
+		{rule: "one that was to repair still does", given: fresh(lost, failed(Task{Kind: Snapshot, Leadership: mine, Marked: true, Repairs: true})), in: leader,
+			want: Task{Kind: Snapshot, Leadership: mine, Marked: true, Repairs: true}},
+		{rule: "after a snapshot a leader waits for the audit", given: led(), in: leader, wait: auditInterval},
+
+		// Cover.
+		{rule: "a follower covers the tree and lists nothing", given: fresh(), in: follower, want: cover},
+		{rule: "what can be watched now is covered", given: led(uncover), in: leader, want: cover},
+		{rule: "a cover that failed is done again", given: fresh(failed(cover)), in: follower, want: cover},
+		{rule: "a follower that has covered the tree waits", given: covered(), in: follower, wait: Idle},
+
+		// Losses anywhere.
+		{rule: "after a loss a leader rescans, with an audit's marks", given: led(lost), in: leader,
+			want: Task{Kind: Rescan, Leadership: mine, Marked: true, Repairs: true}},
+		{rule: "and a follower without them", given: covered(lost), in: follower, want: rescan},
+		{rule: "a rescan goes before cover", given: covered(lost, uncover), in: follower, want: rescan},
+		{rule: "a rescan that failed is done again", given: covered(lost, failed(rescan)), in: follower, want: rescan},
+		{rule: "a loss during the rescan makes another one due", given: covered(func(s *Schedule) {
+			s.Begin(t0, rescan)
+			s.Lost()
+			s.End(t0, rescan, true, auditInterval)
+		}), in: follower, want: rescan},
+		{rule: "a rescan that repairs is repeated after a while", given: covered(lost, ran(rescan)), in: follower, wait: settle},
+		{rule: "that repetition repairs nothing", given: covered(lost, ran(rescan)), after: settle, in: follower,
+			want: Task{Kind: Rescan, Leadership: mine}},
+		{rule: "so it is not repeated", given: covered(lost, ran(rescan), runAt(settle, Task{Kind: Rescan, Leadership: mine})), after: settle, in: follower, wait: Idle},
+		{rule: "a repetition that failed is done again", given: covered(lost, ran(rescan), failed(Task{Kind: Rescan, Leadership: mine})), in: follower,
+			want: Task{Kind: Rescan, Leadership: mine}},
+		{rule: "listings that were dropped with their session are made again", given: covered(func(s *Schedule) { s.SessionBegan(t0, auditInterval, true) }), in: follower, want: rescan},
+		{rule: "unless everything is scanned anyway", given: fresh(func(s *Schedule) { s.SessionBegan(t0, auditInterval, true) }), in: follower, want: cover},
+		{rule: "after a pause everything is scanned where no watch was", given: fresh((*Schedule).Resumed), in: follower, want: rescan},
+		{rule: "and nothing where the watches went on", given: covered((*Schedule).Resumed), in: follower, wait: Idle},
+
+		// Losses below some directories.
+		{rule: "after a loss below some directories those are scanned", given: covered(lostBelow("/b"), lostBelow("/a/x", "/b/y")), in: follower,
+			want: below(true, "/a/x", "/b")},
+		{rule: "without room they wait a little", given: covered(lostBelow("/a")), in: with(follower, func(in *Situation) { in.Room = false }), wait: subtreesRetry},
+		{rule: "cover goes before subtrees", given: covered(lostBelow("/a"), uncover), in: follower, want: cover},
+		{rule: "and does not take them away", given: covered(lostBelow("/a"), uncover, ran(cover)), in: follower, want: below(true, "/a")},
+		{rule: "a rescan takes them in", given: covered(lostBelow("/a"), lost, ran(rescan)), in: follower, wait: settle},
+		{rule: "a scan of subtrees that failed is done again", given: covered(lostBelow("/a"), failed(below(true, "/a"))), in: follower, want: below(true, "/a")},
+		{rule: "a scan of subtrees is repeated after a while", given: covered(lostBelow("/a"), ran(below(true, "/a"))), in: follower, wait: settle},
+		{rule: "that repetition repairs nothing", given: covered(lostBelow("/a"), ran(below(true, "/a"))), after: settle, in: follower, want: below(false, "/a")},
+		{rule: "so it is not repeated", given: covered(lostBelow("/a"), ran(below(true, "/a")), runAt(settle, below(false, "/a"))), after: settle, in: follower, wait: Idle},
+
+		// Audits.
+		{rule: "a leader audits once the interval is over, changed directories and a share of the others", given: led(ran(Task{Kind: Audit, Leadership: mine, Marked: true})), after: auditInterval, in: leader,
+			want: Task{Kind: Audit, Leadership: mine, Marked: true, ChangedOnly: true, Share: 1}},
+		{rule: "the first audit of a leadership lists everything", given: led(), after: auditInterval, in: leader,
+			want: Task{Kind: Audit, Leadership: mine, Marked: true}},
+		{rule: "a follower never audits", given: covered(), after: 2 * auditInterval, in: follower, wait: Idle},
+		{rule: "nor does a leader of a view without audits", given: led(), after: 2 * auditInterval, in: with(leader, func(in *Situation) { in.AuditInterval = 0 }), wait: Idle},
+		{rule: "an audit that failed is due at once", given: led(failed(Task{Kind: Audit, Leadership: mine, Marked: true})), after: auditInterval, in: leader,
+			want: Task{Kind: Audit, Leadership: mine, Marked: true}},
+		{rule: "any scan of the whole tree puts the audit off", given: led(lost, runAt(time.Minute, Task{Kind: Rescan, Leadership: mine, Marked: true})), after: time.Minute, in: leader, wait: auditInterval},
+
+		// Catching up after a snapshot that left directories out.
+		{rule: "what a snapshot left out is listed in shares", given: fresh(leftOut), in: leader,
+			want: Task{Kind: CatchUp, Leadership: mine, Share: 5}},
+		{rule: "share after share, at most half of the time", given: fresh(leftOut, func(s *Schedule) {
+			c := Task{Kind: CatchUp, Leadership: mine, Share: 5}
+			s.Begin(t0, c)
+			s.End(t0.Add(time.Minute), c, true, auditInterval)
+		}), after: time.Minute, in: leader, wait: time.Minute},
+		{rule: "a share that failed is listed again", given: fresh(leftOut, failed(Task{Kind: CatchUp, Leadership: mine, Share: 5})), in: leader,
+			want: Task{Kind: CatchUp, Leadership: mine, Share: 5}},
+		{rule: "the shares go around", given: fresh(leftOut, shares(5, 6, 7)), in: leader, want: Task{Kind: CatchUp, Leadership: mine}},
+		{rule: "until each was listed", given: fresh(leftOut, shares(5, 6, 7, 0, 1, 2, 3, 4)), in: leader, wait: auditInterval},
+		{rule: "then audits may list changed directories alone", given: fresh(leftOut, shares(5, 6, 7, 0, 1, 2, 3, 4)), after: auditInterval, in: leader,
+			want: Task{Kind: Audit, Leadership: mine, Marked: true, ChangedOnly: true}},
+		{rule: "as they do while a catch-up is on", given: fresh(leftOut), after: auditInterval, in: leader,
+			want: Task{Kind: Audit, Leadership: mine, Marked: true, ChangedOnly: true}},
+		{rule: "a catch-up ends with its leadership", given: fresh(leftOut, ran(Task{Kind: Snapshot, Leadership: earlier, Marked: true})),
+			in: with(leader, func(in *Situation) { in.Leadership = earlier }), wait: auditInterval},
+		{rule: "and with a snapshot that leaves nothing out", given: fresh(leftOut, ran(snapshot)), in: leader, wait: auditInterval},
+		{rule: "a follower does not catch up", given: fresh(leftOut), in: follower, wait: Idle},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			s := c.given
+			task, wait, ok := s.Next(t0.Add(c.after), c.in)
+			if ok != (c.want.Kind != "") || !reflect.DeepEqual(task, c.want) || wait != c.wait {
+				t.Errorf("got %+v, wait %v, due %v\nwant %+v, wait %v", task, wait, ok, c.want, c.wait)
+			}
+		})
+	}
+}
+
+// shares has these shares be caught up with.
+func shares(shares ...uint64) func(*Schedule) {
+	return func(s *Schedule) {
+		for _, n := range shares {
+			ran(Task{Kind: CatchUp, Leadership: mine, Share: n})(s)
+		}
+	}
+}
