@@ -53,6 +53,9 @@ func (s *scanner) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// errPanicked is how a scan ended that did not return.
+var errPanicked = errors.New("the scan has panicked")
+
 // runTask scans. It ends early, and without an error, when the role or the term changes.
 func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 	taskCtx, cancel := context.WithCancel(ctx)
@@ -64,18 +67,24 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 	log.Info("scan started")
 	start, counts, changed := time.Now(), s.counters.beginScan(), &atomic.Uint64{}
 	stopProgress := s.progress()
-	err := s.scan(taskCtx, t, counts, changed)
+	err := errPanicked
+	defer func() {
+		if err == errPanicked { // what the scan was to repair is still to be repaired
+			stopProgress()
+			s.situation.endScan(t, err)
+		}
+	}()
+	err = s.scan(taskCtx, t, counts, changed)
 	if s.situation.endScan(t, err) {
 		s.leftOut = nil
 		s.o.Logger.Info("all directories that the snapshot left out were listed")
 	}
-	whole := err == nil && t.Lists() && t.Kind != schedule.Subtrees
-	if whole {
+	if err == nil && t.Whole() && t.Lists() {
 		s.counters.completed(t.Kind, start, counts, changed.Load())
 	}
 	stopProgress()
 	took := max(time.Since(start), time.Microsecond)
-	if whole {
+	if err == nil && t.Lists() {
 		s.directories.compact()
 	}
 	outcome := "scan complete"

@@ -217,21 +217,16 @@ func (s *Schedule) wait(now time.Time, in Situation) time.Duration {
 	return wait
 }
 
-// Begin takes in that a task from Next has begun. What the scan repairs is forgotten now and not at its end, because
-// notices that are lost while it runs make it due again.
+// Begin takes in that a task from Next has begun. The losses that it repairs are forgotten now and not at its end, because
+// what is lost while it runs is to be scanned again.
 func (s *Schedule) Begin(now time.Time, t Task) {
 	s.began = now
-	switch {
-	case t.Kind == CatchUp:
-	case t.Kind == Subtrees && t.Repairs:
-		s.dirty = nil
-	case t.Kind == Subtrees:
-		s.settling, s.settlingAt = nil, time.Time{}
-	default:
-		s.lost, s.settleAt = false, time.Time{}
-		if t.Lists() {
-			s.dirty, s.settling, s.settlingAt = nil, nil, time.Time{}
-		}
+	if !t.Repairs {
+		return
+	}
+	s.dirty = nil
+	if t.Whole() {
+		s.lost = false
 	}
 }
 
@@ -249,9 +244,12 @@ func (s *Schedule) End(now time.Time, t Task, complete bool, auditInterval time.
 
 func (s *Schedule) endSubtrees(now time.Time, t Task, complete bool) {
 	switch {
+	case !t.Repairs && complete:
+		s.settling, s.settlingAt = nil, time.Time{}
+	case !t.Repairs: // it stays due
 	case !complete:
 		s.dirty = merge(s.dirty, t.Subtrees)
-	case t.Repairs:
+	default:
 		s.settling = merge(s.settling, t.Subtrees)
 		s.settlingAt = now.Add(s.settleAfter)
 	}
@@ -272,12 +270,10 @@ func (s *Schedule) endShare(now time.Time, t Task, complete bool) {
 func (s *Schedule) endWhole(now time.Time, t Task, complete bool, auditInterval time.Duration) {
 	if !complete {
 		s.lost = s.lost || t.Repairs
-		if t.Kind == Rescan && !t.Repairs {
-			s.settleAt = now
-		}
 		return
 	}
 	s.covered = true
+	s.settle(now, t)
 	if t.Kind == Snapshot {
 		s.taken, s.whole = t.Leadership, true
 		if !t.Resumes {
@@ -290,8 +286,20 @@ func (s *Schedule) endWhole(now time.Time, t Task, complete bool, auditInterval 
 	if auditInterval > 0 {
 		s.auditAt = now.Add(auditInterval)
 	}
-	if t.Repairs {
+}
+
+// settle takes in a complete scan of the whole tree. One that repairs is repeated later, and with it all that was to be
+// repeated before. Another one is a repetition itself if it listed everything and did not begin too early.
+func (s *Schedule) settle(now time.Time, t Task) {
+	listedAll := t.Lists() && !t.ChangedOnly && !t.Resumes
+	if t.Repairs || listedAll && due(s.settlingAt, s.began) {
+		s.settling, s.settlingAt = nil, time.Time{}
+	}
+	switch {
+	case t.Repairs:
 		s.settleAt = now.Add(s.settleAfter)
+	case listedAll && due(s.settleAt, s.began):
+		s.settleAt = time.Time{}
 	}
 }
 

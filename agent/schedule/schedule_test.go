@@ -4,6 +4,10 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/fustor/fustor/agent/subtrees"
 )
 
 const (
@@ -126,8 +130,13 @@ func TestNext(t *testing.T) {
 		{rule: "that repetition repairs nothing", given: covered(lost, ran(rescan)), after: settle, in: follower,
 			want: Task{Kind: Rescan, Leadership: mine}},
 		{rule: "so it is not repeated", given: covered(lost, ran(rescan), runAt(settle, Task{Kind: Rescan, Leadership: mine})), after: settle, in: follower, wait: Idle},
-		{rule: "a repetition that failed is done again", given: covered(lost, ran(rescan), failed(Task{Kind: Rescan, Leadership: mine})), in: follower,
+		{rule: "a repetition that failed is done again", given: covered(lost, ran(rescan), failed(Task{Kind: Rescan, Leadership: mine})), after: settle, in: follower,
 			want: Task{Kind: Rescan, Leadership: mine}},
+		{rule: "cover does not take the repetition away", given: covered(lost, ran(rescan), uncover, ran(cover)), after: settle, in: follower,
+			want: Task{Kind: Rescan, Leadership: mine}},
+		{rule: "nor does a snapshot that comes too early", given: covered(lost, ran(rescan), runAt(settle-1, snapshot)), after: settle, in: leader,
+			want: Task{Kind: Rescan, Leadership: mine, Marked: true}},
+		{rule: "one that comes later is the repetition", given: covered(lost, ran(rescan), runAt(settle, snapshot)), after: settle, in: leader, wait: auditInterval},
 		{rule: "listings that were dropped with their session are made again", given: covered(func(s *Schedule) { s.SessionBegan(t0, auditInterval, true) }), in: follower, want: rescan},
 		{rule: "unless everything is scanned anyway", given: fresh(func(s *Schedule) { s.SessionBegan(t0, auditInterval, true) }), in: follower, want: cover},
 		{rule: "after a pause everything is scanned where no watch was", given: fresh((*Schedule).Resumed), in: follower, want: rescan},
@@ -145,6 +154,13 @@ func TestNext(t *testing.T) {
 		{rule: "that repetition repairs nothing", given: covered(lostBelow("/a"), ran(below(true, "/a"))), after: settle, in: follower, want: below(false, "/a")},
 		{rule: "so it is not repeated", given: covered(lostBelow("/a"), ran(below(true, "/a")), runAt(settle, below(false, "/a"))), after: settle, in: follower, wait: Idle},
 
+		{rule: "an audit of changed directories does not take lost subtrees away", given: led(lostBelow("/a"), ran(Task{Kind: Audit, Leadership: mine, Marked: true, ChangedOnly: true})), in: leader,
+			want: below(true, "/a")},
+		{rule: "nor their repetition", given: led(lostBelow("/a"), ran(below(true, "/a")), runAt(settle, Task{Kind: Audit, Leadership: mine, Marked: true, ChangedOnly: true})), after: settle, in: leader,
+			want: below(false, "/a")},
+		{rule: "a repetition that failed is done again", given: covered(lostBelow("/a"), ran(below(true, "/a")), failed(below(false, "/a"))), after: settle, in: follower,
+			want: below(false, "/a")},
+
 		// Audits.
 		{rule: "a leader audits once the interval is over, changed directories and a share of the others", given: led(ran(Task{Kind: Audit, Leadership: mine, Marked: true})), after: auditInterval, in: leader,
 			want: Task{Kind: Audit, Leadership: mine, Marked: true, ChangedOnly: true, Share: 1}},
@@ -154,7 +170,7 @@ func TestNext(t *testing.T) {
 		{rule: "nor does a leader of a view without audits", given: led(), after: 2 * auditInterval, in: with(leader, func(in *Situation) { in.AuditInterval = 0 }), wait: Idle},
 		{rule: "an audit that failed is due at once", given: led(failed(Task{Kind: Audit, Leadership: mine, Marked: true})), after: auditInterval, in: leader,
 			want: Task{Kind: Audit, Leadership: mine, Marked: true}},
-		{rule: "any scan of the whole tree puts the audit off", given: led(lost, runAt(time.Minute, Task{Kind: Rescan, Leadership: mine, Marked: true})), after: time.Minute, in: leader, wait: auditInterval},
+		{rule: "any scan of the whole tree puts the audit off", given: led(runAt(time.Minute, Task{Kind: Rescan, Leadership: mine, Marked: true})), after: time.Minute, in: leader, wait: auditInterval},
 
 		// Catching up after a snapshot that left directories out.
 		{rule: "what a snapshot left out is listed in shares", given: fresh(leftOut), in: leader,
@@ -194,4 +210,122 @@ func shares(shares ...uint64) func(*Schedule) {
 			ran(Task{Kind: CatchUp, Leadership: mine, Share: n})(s)
 		}
 	}
+}
+
+// loss is a loss of notices below a directory, and what was done about it since.
+type loss struct {
+	dir      string
+	repaired time.Time // when a complete scan that began after the loss had listed it all; zero: not yet
+	settled  bool      // another one has, settleAfter later
+}
+
+// history is a schedule at work.
+type history struct {
+	s      Schedule
+	now    time.Time
+	in     Situation
+	losses []*loss
+}
+
+// step runs the next task, or waits for it. during is called while it runs.
+func (h *history) step(complete bool, during func()) Task {
+	task, wait, ok := h.s.Next(h.now, h.in)
+	if !ok {
+		h.now = h.now.Add(wait)
+		return task
+	}
+	h.s.Begin(h.now, task)
+	before := len(h.losses)
+	during()
+	h.now = h.now.Add(time.Second)
+	h.s.End(h.now, task, complete, h.in.AuditInterval)
+	if !complete || !task.Lists() || task.ChangedOnly || task.Resumes || task.Kind == CatchUp {
+		return task
+	}
+	for _, l := range h.losses[:before] {
+		listed := task.Whole()
+		for _, dir := range task.Subtrees {
+			listed = listed || subtrees.Contains(dir, l.dir)
+		}
+		switch {
+		case !listed:
+		case l.repaired.IsZero():
+			l.repaired = h.now
+		case h.now.Sub(l.repaired) >= settle:
+			l.settled = true
+		}
+	}
+	return task
+}
+
+// TestLossesAreRepaired: whatever is lost is scanned by a task that begins afterwards and lists all of it, and once more
+// after a while, however many scans fail meanwhile, roles change, or room is missing.
+func TestLossesAreRepaired(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &history{s: New(settle), now: t0, in: leader}
+		h.s.SessionBegan(h.now, auditInterval, false)
+		lose := func() {
+			dir := rapid.SampledFrom([]string{"/", "/a", "/a/b", "/c"}).Draw(t, "lost")
+			h.losses = append(h.losses, &loss{dir: dir})
+			if dir == "/" {
+				h.s.Lost()
+			} else {
+				h.s.LostBelow([]string{dir})
+			}
+		}
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			switch rapid.IntRange(0, 7).Draw(t, "what") {
+			case 0:
+				lose()
+			case 1:
+				h.in.Leads = !h.in.Leads
+				h.in.Term++
+			case 2:
+				h.in.Room = !h.in.Room
+			case 3:
+				h.s.Uncover()
+			case 4:
+				h.now = h.now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "seconds")) * time.Second)
+			default:
+				h.step(rapid.Bool().Draw(t, "complete"), func() {
+					if rapid.IntRange(0, 3).Draw(t, "during") == 0 {
+						lose()
+					}
+				})
+			}
+		}
+		h.in.Room = true
+		for range 30 {
+			h.step(true, func() {})
+		}
+		for _, l := range h.losses {
+			if l.repaired.IsZero() || !l.settled {
+				t.Fatalf("a loss below %s: %+v", l.dir, l)
+			}
+		}
+	})
+}
+
+// TestNextIsAsked: asking changes nothing, and either a task is due or there is a time to wait; followers announce nothing.
+func TestNextIsAsked(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &history{s: New(settle), now: t0, in: leader}
+		h.s.SessionBegan(h.now, auditInterval, false)
+		for range rapid.IntRange(1, 20).Draw(t, "steps") {
+			h.in.Leads = rapid.Bool().Draw(t, "leads")
+			if rapid.Bool().Draw(t, "lost") {
+				h.s.LostBelow([]string{"/a"})
+			}
+			before := h.s
+			first, wait, ok := h.s.Next(h.now, h.in)
+			again, _, _ := h.s.Next(h.now, h.in)
+			if !reflect.DeepEqual(before, h.s) || !reflect.DeepEqual(first, again) || ok == (wait > 0) {
+				t.Fatalf("%+v, then %+v; wait %v", first, again, wait)
+			}
+			if !h.in.Leads && (first.Marked || first.Kind == Snapshot || first.Kind == Audit || first.Kind == CatchUp) {
+				t.Fatalf("a follower: %+v", first)
+			}
+			h.step(rapid.Bool().Draw(t, "complete"), func() {})
+		}
+	})
 }
