@@ -163,7 +163,7 @@ func TestPanicsAreContained(t *testing.T) {
 				}
 				return agent.Status{}
 			}
-			eventually(t, 20*time.Second, "both lead", func() bool { return status(0).State == "message" && status(1).State == "message" })
+			eventually(t, 20*time.Second, "both lead", func() bool { return status(0).State == "watching" && status(1).State == "watching" })
 			good := status(1).Session
 			if tc.task != "spool" {
 				w.f.left.Store(1)

@@ -79,7 +79,7 @@ func TestPauseLosesNothing(t *testing.T) {
 			r.settles(10 * time.Second)
 			r.stop()
 			r = begin()
-			eventually(t, 10*time.Second, "it runs from its start", func() bool { return r.Status().State == "message" })
+			eventually(t, 10*time.Second, "it runs from its start", func() bool { return r.Status().State == "watching" })
 		})
 	}
 }

@@ -13,9 +13,9 @@ type state string
 const (
 	stopped      state = "stopped"      // not begun, or ended
 	initializing state = "initializing" // no session yet
-	running      state = "running"      // watching, as a follower or between two scans
+	running      state = "running"      // it has a session; since that began, or it resumed, no scan is complete
 	snapshotting state = "snapshot"     // the leader's first scan
-	messaging    state = "message"      // the leader has scanned, and reports what happens
+	reporting    state = "watching"     // a scan is complete; changes are reported as the kernel tells of them
 	auditing     state = "audit"        // a later scan
 	reconnecting state = "reconnecting" // the session was lost
 	paused       state = "paused"       // told to wait
@@ -54,16 +54,16 @@ type transition struct {
 var transitions = []transition{
 	{[]state{stopped}, start, initializing},
 	{[]state{initializing, reconnecting}, sessionBegan, running},
-	{[]state{running, snapshotting, messaging, auditing, paused}, sessionLost, reconnecting},
-	{[]state{running, messaging}, snapshotBegan, snapshotting},
-	{[]state{running, messaging}, auditBegan, auditing},
-	{[]state{snapshotting, auditing}, scanEnded, messaging},
+	{[]state{running, snapshotting, reporting, auditing, paused}, sessionLost, reconnecting},
+	{[]state{running, reporting}, snapshotBegan, snapshotting},
+	{[]state{running, reporting}, auditBegan, auditing},
+	{[]state{snapshotting, auditing}, scanEnded, reporting},
 	{[]state{snapshotting, auditing}, scanBroke, running},
-	{[]state{initializing, running, snapshotting, messaging, auditing, reconnecting, paused}, rootLost, failed},
+	{[]state{initializing, running, snapshotting, reporting, auditing, reconnecting, paused}, rootLost, failed},
 	{[]state{failed}, rootFound, running},
-	{[]state{running, snapshotting, messaging, auditing}, pause, paused},
+	{[]state{running, snapshotting, reporting, auditing}, pause, paused},
 	{[]state{paused}, resume, running},
-	{[]state{initializing, running, snapshotting, messaging, auditing, reconnecting, paused, failed}, stop, draining},
+	{[]state{initializing, running, snapshotting, reporting, auditing, reconnecting, paused, failed}, stop, draining},
 	{[]state{draining}, drained, stopped},
 }
 

@@ -33,7 +33,7 @@ func TestStateTable(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range []state{stopped, initializing, running, snapshotting, messaging, auditing, reconnecting, paused, draining, failed} {
+	for _, s := range []state{stopped, initializing, running, snapshotting, reporting, auditing, reconnecting, paused, draining, failed} {
 		if !reached[s] || !left[s] {
 			t.Errorf("%s: reached %v, left %v", s, reached[s], left[s])
 		}

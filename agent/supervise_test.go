@@ -113,7 +113,7 @@ func TestSessionThatWasDeleted(t *testing.T) {
 	}
 	eventually(t, 60*time.Second, "another session leads", func() bool {
 		st := r.Status()
-		return st.Session != "" && st.Session != old && st.Leader && st.State == "message"
+		return st.Session != "" && st.Session != old && st.Leader && st.State == "watching"
 	})
 	r.settles(20 * time.Second)
 }

@@ -30,7 +30,7 @@ func TestStatePage(t *testing.T) {
 
 	f.putJSON(layout.Roster(testView), `{"sessions":{"a":{},"b":{}},"nonce":"n"}`)
 	status := map[string]any{
-		"state": "message", "watch_method": "inotify", "backlog_bytes": 3 << 20, "root_lost": "stale file handle", "spool_error": "no space left on device",
+		"state": "watching", "watch_method": "inotify", "backlog_bytes": 3 << 20, "root_lost": "stale file handle", "spool_error": "no space left on device",
 		"hanging": 2, "hanging_path": "/data/slow", "tasks": map[string]any{"audit": map[string]any{"error": "<b>broken</b>"}},
 		"read_errors": map[string]any{"permission": map[string]any{"count": 12, "example": "/data/secret"}},
 	}

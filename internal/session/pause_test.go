@@ -80,7 +80,7 @@ func TestPausedSessionTakesNoLease(t *testing.T) {
 func TestLeadersStateIsWritten(t *testing.T) {
 	w := newWorld(t, 1, time.Second)
 	id := w.create(w.ledgers[0], "a").Record.ID
-	for _, state := range []any{"snapshot", "message", map[string]any{"no": "text"}} {
+	for _, state := range []any{"snapshot", "watching", map[string]any{"no": "text"}} {
 		w.clock.Advance(10 * time.Second)
 		if _, err := w.ledgers[0].Beat(w.ctx, view, id, session.Beat{AgentStatus: statusOf(t, map[string]any{"state": state})}); err != nil {
 			t.Fatal(err)

@@ -124,7 +124,7 @@ sources: {t: {path: %[2]s/tree}}, pipes: {first: {source: t, sender: main, view:
 		})
 	}
 	is("a leads and tells of its scan", func(a, b sessionNow) bool {
-		return a.Role == "leader" && b.Role == "follower" && a.Status.State == "message" && a.Status.LastScan != nil && a.Status.LastScan.Directories == 4 &&
+		return a.Role == "leader" && b.Role == "follower" && a.Status.State == "watching" && a.Status.LastScan != nil && a.Status.LastScan.Directories == 4 &&
 			a.Status.Rates != nil && a.Status.Version != ""
 	})
 	before := pipesOf(t, files["a"])
