@@ -37,11 +37,20 @@ type Agent struct {
 	Patience time.Duration
 	// Client sends; nil: http.DefaultClient.
 	Client *http.Client
+	// OnError hears in Run of answers that no V2 agent should get; nil: nobody.
+	OnError func(error)
 
 	mu      sync.Mutex
 	session string
 	role    string
 	listed  map[string]int64 // directories' mtimes at the last audit
+}
+
+// failed tells OnError.
+func (a *Agent) failed(err error) {
+	if a.OnError != nil {
+		a.OnError(err)
+	}
 }
 
 // ErrGone: the session is gone (419). A V2 agent creates another.
