@@ -9,13 +9,13 @@ import (
 
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 const (
 	failMax     = 30 * time.Second // the longest pause after failures
-	findViews   = time.Minute      // how often new views are looked for,
-	findSoon    = 3 * time.Second  // and how often in the first while, when somebody may wait for the first view to appear
-	firstWhile  = 10 * time.Minute //
+	hearViews   = 3 * time.Second  // how often the bell is asked whether there are new views: one GET
+	listViews   = time.Minute      // how often views are listed that did not ring, as earlier versions make them
 	resubscribe = 10 * time.Second // how long after a lost subscription the next is tried
 	tendEvery   = time.Minute      // how often ended sessions are looked for in a view
 )
@@ -33,21 +33,20 @@ type viewWorker struct {
 func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	notified := make(chan string, 256)
 	go c.listen(ctx, notified)
-	all, began := len(views) == 0, time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	if all { // views that have settings and nothing else yet; new ones are found when their first session is in the store
-		views = c.configured(ctx)
-	}
 	for _, v := range views {
 		c.worker(ctx, v)
 	}
+	find := finder{c: c, bell: viewconfig.NewBell(c.o.Store)}
+	all, timer := len(views) == 0, time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case key := <-notified:
-			if view, _, _, ok := layout.SplitSegment(key); ok {
+			if key == layout.ViewsBell {
+				timer.Reset(0)
+			} else if view, _, _, ok := layout.SplitSegment(key); ok {
 				if all {
 					c.worker(ctx, view)
 				}
@@ -57,34 +56,54 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 			if !all {
 				continue
 			}
-			found, err := c.Views(ctx)
-			if err != nil && ctx.Err() == nil {
-				c.o.Logger.Error("cannot look for views", "error", err)
-			}
-			for _, v := range found {
+			for _, v := range find.views(ctx) {
 				c.worker(ctx, v)
 			}
-			if time.Since(began) < firstWhile {
-				timer.Reset(findSoon)
-			} else {
-				timer.Reset(findViews)
-			}
+			timer.Reset(hearViews)
 		}
 	}
 }
 
-// configured are the views that have settings. What fails is found later.
-func (c *Compactor) configured(ctx context.Context) (views []string) {
-	page, err := c.o.Store.List(ctx, layout.ViewConfigs, "", 0)
-	if err != nil && ctx.Err() == nil {
-		c.o.Logger.Warn("cannot look for configured views", "error", err)
+// finder finds views that are new to a compactor which follows all of them.
+type finder struct {
+	c      *Compactor
+	bell   *viewconfig.Bell
+	listed time.Time // when views were last listed without a failure; zero: they are to be listed
+}
+
+// views are all views there are if some may be new, and none otherwise. The bell is asked before views are listed, so that a
+// view made meanwhile is found at the next call.
+func (f *finder) views(ctx context.Context) []string {
+	if rang, err := f.bell.Rang(ctx); rang && err == nil { // without it they are listed in time
+		f.listed = time.Time{}
 	}
-	for _, item := range page.Items {
+	if time.Since(f.listed) < listViews {
+		return nil
+	}
+	found, err := f.c.Views(ctx)
+	if f.listed.IsZero() { // those that have settings and no session yet ring, or were there before
+		configured, listErr := f.c.configured(ctx)
+		found, err = append(found, configured...), errors.Join(err, listErr)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			f.c.o.Logger.Error("cannot look for views", "error", err)
+		}
+		return found
+	}
+	f.listed = time.Now()
+	return found
+}
+
+// configured are the views that have settings.
+func (c *Compactor) configured(ctx context.Context) (views []string, err error) {
+	err = store.Each(ctx, c.o.Store, layout.ViewConfigs, func(item store.Item, _ time.Duration) error {
 		if view, ok := strings.CutSuffix(strings.TrimPrefix(item.Key, layout.ViewConfigs), ".json"); ok && layout.ValidView(view) {
 			views = append(views, view)
 		}
-	}
-	return views
+		return nil
+	})
+	return views, err
 }
 
 // Views finds the views that the store has objects of, by one request for each page of a thousand objects that a view ends

@@ -120,7 +120,8 @@ func (a *Admin) view(ctx context.Context, view string) (View, error) {
 	return v, nil
 }
 
-// CreateView gives a view its settings: fields is a JSON object with those that differ from the defaults.
+// CreateView gives a view its settings: fields is a JSON object with those that differ from the defaults. Compactors that follow
+// all views hear of it within seconds.
 func (a *Admin) CreateView(ctx context.Context, view string, fields []byte) (viewconfig.Config, error) {
 	c, err := merge(viewconfig.Default(view), fields)
 	if err != nil {
@@ -129,6 +130,9 @@ func (a *Admin) CreateView(ctx context.Context, view string, fields []byte) (vie
 	err = a.saveView(ctx, c, "")
 	if errors.Is(err, store.ErrLost) {
 		err = refuse(Conflict, "`fustor admin view configure` changes its settings", "view %q has settings already", view)
+	}
+	if err == nil {
+		_ = viewconfig.Ring(ctx, a.store, a.random)
 	}
 	return c, err
 }

@@ -42,6 +42,9 @@ const (
 	KeyConfigs  = "config/keys/"
 )
 
+// ViewsBell changes with every new view. It is no view's: no view has such a name.
+const ViewsBell = "views/bell.json"
+
 // View is the prefix of everything a view has.
 func View(view string) string { return "views/" + view + "/" }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // MaxSessions bounds a view's roster: live sessions, and ended ones that are not folded to their end.
@@ -150,6 +151,9 @@ func (e *enrolment) try(ctx context.Context) error {
 		return err
 	}
 	_, err = swap(ctx, l.store, layout.Roster(view), next, roster.meta)
+	if err == nil && !roster.exists() { // compactors are to look at the view
+		_ = viewconfig.Ring(ctx, l.store, l.random)
+	}
 	e.entered = err == nil || !errors.Is(err, store.ErrLost) // doubtful counts as entered: its record must stay
 	return err
 }

@@ -112,6 +112,9 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	add("audits", leaders*Month/u.AuditEvery, u.Audit)
 	if !w.Polling {
 		add("compactor's ticks", Month/u.TickEvery, u.Tick.plus(u.TickView, w.Views).plus(u.TickSession, w.Agents))
+	} else {
+		add("compactor's looks for new views", Month/u.ViewsEvery, u.ViewsLook)
+		add("compactor lists views", Month/u.ViewsListed, u.ViewsList)
 	}
 	e.Dollars.Idle = p.requests(e.Total)
 

@@ -27,6 +27,8 @@ type Units struct {
 	MergePerFold Requests `json:"merges_per_fold"`
 	Look         Requests `json:"compactor_looks"` // and finds nothing
 	LookSession  Requests `json:"compactor_looks_per_session"`
+	ViewsLook    Requests `json:"compactor_looks_for_new_views"`
+	ViewsList    Requests `json:"compactor_lists_views"`
 	Tick         Requests `json:"tick"` // of the compactor's schedule, where nothing is to be done
 	TickView     Requests `json:"tick_per_view"`
 	TickSession  Requests `json:"tick_per_session"`
@@ -44,6 +46,8 @@ type Units struct {
 	SentinelEvery float64 `json:"suspects_asked_every_seconds"`
 	AuditEvery    float64 `json:"audit_every_seconds"`
 	TickEvery     float64 `json:"tick_every_seconds"`
+	ViewsEvery    float64 `json:"new_views_looked_for_every_seconds"` // where compactors poll
+	ViewsListed   float64 `json:"views_listed_every_seconds"`
 	KeyKnown      float64 `json:"key_known_seconds"`
 	RetainEvery   float64 `json:"retention_every_seconds"`
 	// Kept is for how long what is superseded stays, seconds: history and grace.
@@ -91,6 +95,8 @@ func Measured() Units {
 		LookSession:  Requests{Get: 1},
 		Key:          Requests{Get: 1},
 		Audit:        Requests{Get: 30, Put: 8},
+		ViewsLook:    Requests{Get: 1},
+		ViewsList:    Requests{List: 1},
 		Tick:         Requests{List: 1},
 		TickView:     Requests{Get: 6},
 		TickSession:  Requests{Get: 2},
@@ -99,7 +105,7 @@ func Measured() Units {
 		QueryCold:    Requests{Get: 2},
 
 		LeaderBeats: lease.Interval(time.Second, true).Seconds(), FollowerBeats: lease.Interval(time.Second, false).Seconds(),
-		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, KeyKnown: access.KnownFor.Seconds(),
+		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, ViewsEvery: 3, ViewsListed: 60, KeyKnown: access.KnownFor.Seconds(),
 		RetainEvery: 900, Kept: 2 * 3600,
 		RowBytes: 15.7, SegmentBytes: 700, FoldBytes: 12_000,
 		IngestGB: 0.25, CompactGB: 0.5, QueryGB: 0.5,
