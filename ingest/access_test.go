@@ -10,7 +10,7 @@ import (
 func TestAccess(t *testing.T) {
 	f := newFixture(t, 1)
 	keys := accesstest.NewKeys(t, f.store)
-	if n := accesstest.Check(t, openAPI, f.ingests[0].Handler(), keys); n < 30 {
+	if n := accesstest.Check(t, f.document(), f.ingests[0].Handler(), keys); n < 30 {
 		t.Errorf("only %d calls are documented", n)
 	}
 }

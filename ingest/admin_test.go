@@ -142,7 +142,7 @@ func TestResetOverHTTP(t *testing.T) {
 func TestOpenAPIOfAdmins(t *testing.T) {
 	f := newFixture(t, 1)
 	var document map[string]any
-	if err := json.Unmarshal(openAPI, &document); err != nil {
+	if err := json.Unmarshal(f.document(), &document); err != nil {
 		t.Fatal(err)
 	}
 	schemas := document["components"].(map[string]any)["schemas"].(map[string]any)

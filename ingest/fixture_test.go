@@ -17,6 +17,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/openapitest"
 	"github.com/fustor/fustor/testkit/sessiontest"
 )
 
@@ -93,6 +94,24 @@ func (f *fixture) newIngest(s store.Store, now func() time.Time) *Ingest {
 	return i
 }
 
+// document is what /openapi.json shows.
+func (f *fixture) document() []byte { return documentOf(f.t, f.ingests[0]) }
+
+func documentOf(t testing.TB, i *Ingest) []byte {
+	t.Helper()
+	b, err := i.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// api is the document that every answer must keep to; it is the same for all ingests.
+var api struct {
+	once sync.Once
+	*openapitest.Document
+}
+
 // answer is what came back, decoded.
 type answer struct {
 	status int
@@ -117,6 +136,8 @@ func (f *fixture) send(i *Ingest, key, method, path string, body []byte) answer 
 	}
 	w := httptest.NewRecorder()
 	i.Handler().ServeHTTP(w, r)
+	api.once.Do(func() { api.Document = openapitest.Read(f.t, documentOf(f.t, i)) })
+	api.Answer(f.t, r, w.Code, w.Header(), w.Body.Bytes())
 	a := answer{status: w.Code, header: w.Header()}
 	raw, err := io.ReadAll(w.Body)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
@@ -119,33 +121,40 @@ func New(o Options) (*Ingest, error) {
 	return i, nil
 }
 
+// OpenAPI makes the document of what the Handler serves (OpenAPI 3.1, JSON).
+func (i *Ingest) OpenAPI() ([]byte, error) {
+	d := document
+	d.Path, d.Types, d.Notes = slices.Concat(d.Path, admin.OpenAPIPath), slices.Concat(d.Types, admin.OpenAPITypes), slices.Concat(d.Notes, admin.OpenAPINotes)
+	return i.mux.OpenAPI(d)
+}
+
 // Handler serves the pipe side and the probes.
 func (i *Ingest) Handler() http.Handler { return i.handler }
 
 func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
 	mux := httpapi.NewMux()
-	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: openAPI, Protect: func(h http.Handler) http.Handler {
+	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: i.OpenAPI, Protect: func(h http.Handler) http.Handler {
 		return i.keys.Require(h, access.Ingest, access.Query)
 	}}.Register(mux)
-	handle := func(method, pattern string, f func(*call) error) {
-		mux.Handle(method, "/api/v1/pipe"+pattern, i.keys.Require(i.call(f), access.Ingest))
+	handle := func(method, pattern string, o *openapi.Operation, f func(*call) error) {
+		mux.HandleAPI(method, "/api/v1/pipe"+pattern, o, i.keys.Require(i.call(f), access.Ingest))
 	}
-	mux.Handle("GET", "/api/v1/pipe/session", i.keys.Require(i.call(i.authorized), access.Ingest, access.Query))
-	handle("POST", "/session", i.createAnySession)
-	handle("DELETE", "/session/{id}", i.endSession)
-	handle("POST", "/session/{id}/heartbeat", i.anyHeartbeat)
-	handle("POST", "/session/{id}/uploads", i.grantUploads)
-	handle("PUT", "/session/{id}/segments/{seq}", i.putSegment)
-	handle("POST", "/consistency/audit/start", i.auditMark)
-	handle("POST", "/consistency/audit/end", i.auditMark)
-	handle("GET", "/session/{id}/commands", i.awaitCommands)
-	mux.Handle("POST", "/api/v1/pipe/session/{id}/commands", i.keys.Require(i.call(i.askCommand), access.Admin))
-	handle("POST", "/session/{id}/jobs/{job}", i.reportJob)
-	handle("GET", "/consistency/sentinel/tasks", i.sentinelTasks)
-	handle("POST", "/consistency/sentinel/feedback", i.sentinelFeedback)
-	handle("GET", "/pipes", i.listPipes)
-	handle("GET", "/pipes/{id}", i.showPipe)
-	handle("GET", "/stats", i.stats)
+	mux.HandleAPI("GET", "/api/v1/pipe/session", &authorizedOperation, i.keys.Require(i.call(i.authorized), access.Ingest, access.Query))
+	handle("POST", "/session", &createSessionOperation, i.createAnySession)
+	handle("DELETE", "/session/{id}", &endSessionOperation, i.endSession)
+	handle("POST", "/session/{id}/heartbeat", &heartbeatOperation, i.anyHeartbeat)
+	handle("POST", "/session/{id}/uploads", &grantUploadsOperation, i.grantUploads)
+	handle("PUT", "/session/{id}/segments/{seq}", &putSegmentOperation, i.putSegment)
+	handle("POST", "/consistency/audit/start", &auditStartOperation, i.auditMark)
+	handle("POST", "/consistency/audit/end", &auditEndOperation, i.auditMark)
+	handle("GET", "/session/{id}/commands", &awaitCommandsOperation, i.awaitCommands)
+	mux.HandleAPI("POST", "/api/v1/pipe/session/{id}/commands", &askCommandOperation, i.keys.Require(i.call(i.askCommand), access.Admin))
+	handle("POST", "/session/{id}/jobs/{job}", &reportJobOperation, i.reportJob)
+	handle("GET", "/consistency/sentinel/tasks", &sentinelTasksOperation, i.sentinelTasks)
+	handle("POST", "/consistency/sentinel/feedback", &sentinelFeedbackOperation, i.sentinelFeedback)
+	handle("GET", "/pipes", &listPipesOperation, i.listPipes)
+	handle("GET", "/pipes/{id}", &showPipeOperation, i.showPipe)
+	handle("GET", "/stats", &statsOperation, i.stats)
 	i.routesOfV2(mux)
 	return mux
 }

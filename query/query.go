@@ -40,8 +40,8 @@ type Options struct {
 	Logger  *slog.Logger // nil: none
 	// Registry takes the metrics, /metrics shows it; nil: one of its own.
 	Registry *prometheus.Registry
-	// OpenAPI is what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI().
-	OpenAPI []byte
+	// OpenAPI makes what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI.
+	OpenAPI func() ([]byte, error)
 	Now     func() time.Time // nil: time.Now
 }
 
@@ -80,7 +80,7 @@ func New(o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	if o.OpenAPI == nil {
-		o.OpenAPI = OpenAPI()
+		o.OpenAPI = func() ([]byte, error) { return OpenAPI(), nil }
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
@@ -117,7 +117,7 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) routes(registry *prometheus.Registry, document []byte, reset http.Handler) {
+func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, error), reset http.Handler) {
 	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
 	route := func(method, call string, f viewHandler) {
 		s.mux.Handle(method, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {

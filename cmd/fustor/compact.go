@@ -94,7 +94,7 @@ func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, 
 		return nil, err
 	}
 	mux := httpapi.NewMux()
-	httpapi.Probes{Gatherer: registry, OpenAPI: []byte("{}"), Ready: func(ctx context.Context) error {
+	httpapi.Probes{Gatherer: registry, OpenAPI: func() ([]byte, error) { return []byte("{}"), nil }, Ready: func(ctx context.Context) error {
 		if _, err := st.Get(ctx, doctor.Marker); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}

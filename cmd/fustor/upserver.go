@@ -189,9 +189,13 @@ func (u *up) wire() error {
 		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
 	}
 	registry := prometheus.NewRegistry()
-	document, err := httpapi.MergeOpenAPI(query.OpenAPI(), ingest.OpenAPI(), "Pipe")
-	if err != nil {
-		return err
+	var i *ingest.Ingest
+	document := func() ([]byte, error) { // once somebody asks
+		pipes, err := i.OpenAPI()
+		if err != nil {
+			return nil, err
+		}
+		return httpapi.MergeOpenAPI(query.OpenAPI(), pipes, "Pipe")
 	}
 	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document})
 	if err != nil {
@@ -208,7 +212,7 @@ func (u *up) wire() error {
 		return err
 	}
 	wake := func(view, _ string, _ uint64) { u.compact.Wake(view) }
-	i, err := ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake,
+	i, err = ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake,
 		Retain: retention(u.compact)})
 	if err != nil {
 		return err

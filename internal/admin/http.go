@@ -8,6 +8,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -23,31 +24,68 @@ type handler func(r *http.Request, w http.ResponseWriter) (status int, body any,
 // Register adds the administrator's calls to mux, for keys of the role admin. A key that is for some views administers
 // those, and the keys that are for no others.
 func (a *Admin) Register(mux *httpapi.Mux, keys *access.Authenticator) {
-	handle := func(method, pattern string, h handler) {
-		mux.Handle(method, Prefix+pattern, keys.Require(serve(h), access.Admin))
+	handle := func(method, pattern string, o *openapi.Operation, h handler) {
+		mux.HandleAPI(method, Prefix+pattern, o, keys.Require(serve(h), access.Admin))
 	}
-	ofView := func(method, pattern string, h handler) {
-		handle(method, "/views/{view_id}"+pattern, func(r *http.Request, w http.ResponseWriter) (int, any, error) {
+	ofView := func(method, pattern string, o *openapi.Operation, h handler) {
+		handle(method, "/views/{view_id}"+pattern, o, func(r *http.Request, w http.ResponseWriter) (int, any, error) {
 			if err := access.CheckView(r.Context(), r.PathValue("view_id")); err != nil {
 				return 0, nil, err
 			}
 			return h(r, w)
 		})
 	}
-	handle("GET", "/views", a.getViews)
-	handle("POST", "/views", a.postView)
-	ofView("GET", "", a.getView)
-	ofView("PATCH", "", a.patchView)
-	ofView("DELETE", "", a.deleteView)
-	ofView("POST", "/reset", a.postReset)
-	ofView("GET", "/sessions", a.getSessions)
-	ofView("DELETE", "/sessions/{session_id}", a.deleteSession)
-	ofView("GET", "/versions", a.getVersions)
-	ofView("POST", "/retention", a.postRetention)
-	handle("GET", "/keys", a.getKeys)
-	handle("POST", "/keys", a.postKey)
-	handle("DELETE", "/keys/{key_id}", a.deleteKey)
+	handle("GET", "/views", &listViewsOperation, a.getViews)
+	handle("POST", "/views", &createViewOperation, a.postView)
+	ofView("GET", "", &showViewOperation, a.getView)
+	ofView("PATCH", "", &configureViewOperation, a.patchView)
+	ofView("DELETE", "", &deleteViewOperation, a.deleteView)
+	ofView("POST", "/reset", &restartViewOperation, a.postReset)
+	ofView("GET", "/sessions", &listSessionsOperation, a.getSessions)
+	ofView("DELETE", "/sessions/{session_id}", &endSessionOperation, a.deleteSession)
+	ofView("GET", "/versions", &listVersionsOperation, a.getVersions)
+	ofView("POST", "/retention", &retainOperation, a.postRetention)
+	handle("GET", "/keys", &listKeysOperation, a.getKeys)
+	handle("POST", "/keys", &createKeyOperation, a.postKey)
+	handle("DELETE", "/keys/{key_id}", &revokeKeyOperation, a.deleteKey)
 }
+
+// The answers that are more than one thing.
+type (
+	// ViewList answers GET /views.
+	ViewList struct {
+		Views []View `json:"views"`
+		Count int    `json:"count"`
+	}
+	// RemovedView answers DELETE /views/{view_id}.
+	RemovedView struct {
+		View    string `json:"view_id"`
+		Objects int    `json:"objects"` // that were deleted
+	}
+	// RestartedView answers POST /views/{view_id}/reset.
+	RestartedView struct {
+		View  string `json:"view_id"`
+		Epoch string `json:"epoch"`
+	}
+	// SessionList answers GET /views/{view_id}/sessions.
+	SessionList struct {
+		View     string    `json:"view_id"`
+		Sessions []Session `json:"sessions"`
+		Count    int       `json:"count"`
+	}
+	// RemovalList answers POST /views/{view_id}/retention.
+	RemovalList struct {
+		View    string    `json:"view_id"`
+		Dry     bool      `json:"dry_run"`
+		Removed []Removal `json:"removed"`
+		Count   int       `json:"count"`
+	}
+	// KeyList answers GET /keys.
+	KeyList struct {
+		Keys  []Key `json:"keys"`
+		Count int   `json:"count"`
+	}
+)
 
 // ResetHandler answers DELETE …/views/{view_id}/reset, as Fustor's clients know it: 204 once the view has started over.
 func (a *Admin) ResetHandler(keys *access.Authenticator) http.Handler {
@@ -113,7 +151,7 @@ func (a *Admin) getViews(r *http.Request, _ http.ResponseWriter) (int, any, erro
 		return 0, nil, err
 	}
 	views, err := a.Views(r.Context(), scope(r.Context()))
-	return http.StatusOK, map[string]any{"views": views, "count": len(views)}, err
+	return http.StatusOK, ViewList{views, len(views)}, err
 }
 
 func (a *Admin) postView(r *http.Request, w http.ResponseWriter) (int, any, error) {
@@ -153,7 +191,7 @@ func (a *Admin) deleteView(r *http.Request, _ http.ResponseWriter) (int, any, er
 		return 0, nil, err
 	}
 	n, err := a.DeleteView(r.Context(), r.PathValue("view_id"))
-	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "objects": n}, err
+	return http.StatusOK, RemovedView{r.PathValue("view_id"), n}, err
 }
 
 func (a *Admin) postReset(r *http.Request, _ http.ResponseWriter) (int, any, error) {
@@ -161,7 +199,7 @@ func (a *Admin) postReset(r *http.Request, _ http.ResponseWriter) (int, any, err
 		return 0, nil, err
 	}
 	epoch, err := a.Reset(r.Context(), r.PathValue("view_id"))
-	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "epoch": epoch}, err
+	return http.StatusOK, RestartedView{r.PathValue("view_id"), epoch}, err
 }
 
 func (a *Admin) getSessions(r *http.Request, _ http.ResponseWriter) (int, any, error) {
@@ -169,7 +207,7 @@ func (a *Admin) getSessions(r *http.Request, _ http.ResponseWriter) (int, any, e
 		return 0, nil, err
 	}
 	sessions, err := a.Sessions(r.Context(), r.PathValue("view_id"))
-	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "sessions": sessions, "count": len(sessions)}, err
+	return http.StatusOK, SessionList{r.PathValue("view_id"), sessions, len(sessions)}, err
 }
 
 func (a *Admin) deleteSession(r *http.Request, _ http.ResponseWriter) (int, any, error) {
@@ -202,7 +240,7 @@ func (a *Admin) postRetention(r *http.Request, _ http.ResponseWriter) (int, any,
 		return 0, nil, err
 	}
 	removed, err := a.Retain(r.Context(), r.PathValue("view_id"), dry)
-	return http.StatusOK, map[string]any{"view_id": r.PathValue("view_id"), "dry_run": dry, "removed": removed, "count": len(removed)}, err
+	return http.StatusOK, RemovalList{r.PathValue("view_id"), dry, removed, len(removed)}, err
 }
 
 func (a *Admin) getKeys(r *http.Request, _ http.ResponseWriter) (int, any, error) {
@@ -210,7 +248,7 @@ func (a *Admin) getKeys(r *http.Request, _ http.ResponseWriter) (int, any, error
 		return 0, nil, err
 	}
 	keys, err := a.Keys(r.Context(), scope(r.Context()))
-	return http.StatusOK, map[string]any{"keys": keys, "count": len(keys)}, err
+	return http.StatusOK, KeyList{keys, len(keys)}, err
 }
 
 func (a *Admin) postKey(r *http.Request, w http.ResponseWriter) (int, any, error) {

@@ -65,9 +65,7 @@ func ofView(view, rest string) string { return "/views/" + url.PathEscape(view) 
 
 // Views are those that the key is for.
 func (a *Admin) Views(ctx context.Context) ([]admin.View, error) {
-	var answer struct {
-		Views []admin.View `json:"views"`
-	}
+	var answer admin.ViewList
 	err := a.call(ctx, http.MethodGet, "/views", nil, &answer)
 	return answer.Views, err
 }
@@ -98,27 +96,21 @@ func (a *Admin) ConfigureView(ctx context.Context, view string, fields []byte) (
 
 // DeleteView removes a view, and tells of how many objects.
 func (a *Admin) DeleteView(ctx context.Context, view string) (int, error) {
-	var answer struct {
-		Objects int `json:"objects"`
-	}
+	var answer admin.RemovedView
 	err := a.call(ctx, http.MethodDelete, ofView(view, ""), nil, &answer)
 	return answer.Objects, err
 }
 
 // Reset starts a view over.
 func (a *Admin) Reset(ctx context.Context, view string) (string, error) {
-	var answer struct {
-		Epoch string `json:"epoch"`
-	}
+	var answer admin.RestartedView
 	err := a.call(ctx, http.MethodPost, ofView(view, "/reset"), nil, &answer)
 	return answer.Epoch, err
 }
 
 // Sessions are a view's.
 func (a *Admin) Sessions(ctx context.Context, view string) ([]admin.Session, error) {
-	var answer struct {
-		Sessions []admin.Session `json:"sessions"`
-	}
+	var answer admin.SessionList
 	err := a.call(ctx, http.MethodGet, ofView(view, "/sessions"), nil, &answer)
 	return answer.Sessions, err
 }
@@ -136,18 +128,14 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*admin.His
 
 // Retain removes what no version needs; with dry it only tells what.
 func (a *Admin) Retain(ctx context.Context, view string, dry bool) ([]admin.Removal, error) {
-	var answer struct {
-		Removed []admin.Removal `json:"removed"`
-	}
+	var answer admin.RemovalList
 	err := a.call(ctx, http.MethodPost, ofView(view, fmt.Sprintf("/retention?dry_run=%t", dry)), nil, &answer)
 	return answer.Removed, err
 }
 
 // Keys are those for the views that the key is for.
 func (a *Admin) Keys(ctx context.Context) ([]admin.Key, error) {
-	var answer struct {
-		Keys []admin.Key `json:"keys"`
-	}
+	var answer admin.KeyList
 	err := a.call(ctx, http.MethodGet, "/keys", nil, &answer)
 	return answer.Keys, err
 }

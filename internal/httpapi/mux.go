@@ -4,12 +4,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/fustor/fustor/internal/httpapi/openapi"
 )
 
 // Route is one call that a Mux answers.
 type Route struct {
 	Method  string
 	Pattern string // as in http.ServeMux, without method and trailing slash
+	// Operation describes it in the server's OpenAPI document; nil: it is not in there, as a page for people.
+	Operation *openapi.Operation
 }
 
 // Mux is http.ServeMux for APIs: handlers return errors, a trailing slash makes no difference, what it does not know is
@@ -24,8 +28,11 @@ func NewMux() *Mux { return &Mux{mux: http.NewServeMux()} }
 
 // Handle serves method (GET serves HEAD too) on pattern, which begins and does not end with a slash, and on pattern
 // with a trailing slash, unless it ends in a wildcard of the rest ({name...}).
-func (m *Mux) Handle(method, pattern string, h http.Handler) {
-	m.routes = append(m.routes, Route{method, pattern})
+func (m *Mux) Handle(method, pattern string, h http.Handler) { m.HandleAPI(method, pattern, nil, h) }
+
+// HandleAPI is Handle for a call that the server's OpenAPI document describes as o.
+func (m *Mux) HandleAPI(method, pattern string, o *openapi.Operation, h http.Handler) {
+	m.routes = append(m.routes, Route{method, pattern, o})
 	if pattern == "/" {
 		m.mux.Handle(method+" /{$}", h)
 		return
@@ -55,6 +62,15 @@ func (f Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := f(w, r); err != nil {
 		Fail(w, r, err)
 	}
+}
+
+// OpenAPI makes the document of the routes that have an Operation.
+func (m *Mux) OpenAPI(d openapi.Document) ([]byte, error) {
+	calls := make([]openapi.Call, 0, len(m.routes))
+	for _, r := range m.routes {
+		calls = append(calls, openapi.Call{Method: r.Method, Path: r.Pattern, Operation: r.Operation})
+	}
+	return d.Build(calls)
 }
 
 // Routes are the calls served, in the order in which they were added.

@@ -3,10 +3,13 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fustor/fustor/internal/httpapi/openapi"
 )
 
 // Probes are the calls that every part answers: /healthz, /readyz, /metrics and /openapi.json.
@@ -15,8 +18,8 @@ type Probes struct {
 	Ready func(ctx context.Context) error
 	// Gatherer is what /metrics shows; nil: an empty page.
 	Gatherer prometheus.Gatherer
-	// OpenAPI is the document, JSON.
-	OpenAPI []byte
+	// OpenAPI makes the document, JSON. It is called once, when somebody asks for it.
+	OpenAPI func() ([]byte, error)
 	// Protect wraps all but /healthz (keys); nil: open.
 	Protect func(http.Handler) http.Handler
 }
@@ -34,14 +37,32 @@ func (p Probes) Register(mux *Mux) {
 	if gatherer == nil {
 		gatherer = prometheus.NewRegistry()
 	}
-	mux.HandleFunc("GET", "/healthz", func(w http.ResponseWriter, r *http.Request) error {
-		WriteJSON(w, r, http.StatusOK, map[string]string{"status": "ok"})
+	p.OpenAPI = sync.OnceValues(p.OpenAPI)
+	mux.HandleAPI("GET", "/healthz", &healthOperation, Handler(func(w http.ResponseWriter, r *http.Request) error {
+		WriteJSON(w, r, http.StatusOK, ProbeAnswer{Status: "ok"})
 		return nil
-	})
-	mux.Handle("GET", "/readyz", protect(Handler(p.ready)))
-	mux.Handle("GET", "/metrics", protect(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{})))
-	mux.Handle("GET", "/openapi.json", protect(Handler(p.openAPI)))
+	}))
+	mux.HandleAPI("GET", "/readyz", &readyOperation, protect(Handler(p.ready)))
+	mux.HandleAPI("GET", "/metrics", &metricsOperation, protect(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{})))
+	mux.HandleAPI("GET", "/openapi.json", &documentOperation, protect(Handler(p.openAPI)))
 }
+
+// ProbeAnswer answers /healthz and /readyz.
+type ProbeAnswer struct {
+	Status string `json:"status"` // ok; ready
+}
+
+var (
+	probeErrors     = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	healthOperation = openapi.Operation{ID: "health", Tag: "probes", Summary: "The process answers", Open: true,
+		Answers: []openapi.Answer{{Text: "It does.", Type: (*ProbeAnswer)(nil), Example: `{"status":"ok"}`}}}
+	readyOperation = openapi.Operation{ID: "ready", Tag: "probes", Summary: "The object store answers",
+		Answers: []openapi.Answer{{Text: "It does.", Type: (*ProbeAnswer)(nil), Example: `{"status":"ready"}`}}, Errors: probeErrors}
+	metricsOperation = openapi.Operation{ID: "metrics", Tag: "probes", Summary: "Metrics for Prometheus",
+		Answers: []openapi.Answer{{Text: "Prometheus text format.", Media: "text/plain", Schema: `{"type":"string"}`}}, Errors: probeErrors}
+	documentOperation = openapi.Operation{ID: "openapi", Tag: "probes", Summary: "This document",
+		Answers: []openapi.Answer{{Text: "OpenAPI 3.1.", Schema: `{"type":"object"}`}}, Errors: probeErrors}
+)
 
 func (p Probes) ready(w http.ResponseWriter, r *http.Request) error {
 	if p.Ready != nil {
@@ -51,13 +72,17 @@ func (p Probes) ready(w http.ResponseWriter, r *http.Request) error {
 			return StoreFailure(err)
 		}
 	}
-	WriteJSON(w, r, http.StatusOK, map[string]string{"status": "ready"})
+	WriteJSON(w, r, http.StatusOK, ProbeAnswer{Status: "ready"})
 	return nil
 }
 
 func (p Probes) openAPI(w http.ResponseWriter, r *http.Request) error {
+	document, err := p.OpenAPI()
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(p.OpenAPI)
+	_, err = w.Write(document)
 	return err
 }
 

@@ -59,8 +59,8 @@ func BadRequest(detail, hint string) *Error {
 	return &Error{Status: http.StatusBadRequest, Detail: detail, Hint: hint}
 }
 
-// problem is the body of an error, RFC 9457.
-type problem struct {
+// ProblemBody is the body of an error, RFC 9457.
+type ProblemBody struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
@@ -84,7 +84,7 @@ func Problem(w http.ResponseWriter, r *http.Request, status int, detail string, 
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := answerTo(r.Context(), err)
 	note(w, err)
-	p := problem{Type: "about:blank", Title: title(e.Status), Status: e.Status, Detail: e.Detail, Hint: e.Hint}
+	p := ProblemBody{Type: "about:blank", Title: title(e.Status), Status: e.Status, Detail: e.Detail, Hint: e.Hint}
 	if now := serverTime(r.Context()); now != nil {
 		p.ServerTime = now()
 	}

@@ -49,8 +49,8 @@ func TestMessages(t *testing.T) {
 		"job":         pipeapi.JobReported{Status: "ok", State: job.Running, Timed: timed},
 		"suspects":    pipeapi.SentinelTasks{Type: "suspect_check", Paths: []string{"/a"}, PathsBytes: [][]byte{[]byte("/a\xff")}, View: "research", Timed: timed},
 		"no-suspects": pipeapi.SentinelTasks{Timed: timed},
-		"feedback":    pipeapi.FeedbackTaken{Status: "processed", Received: 3, Timed: timed},
-		"accepted":    pipeapi.AuditMarked{Status: "accepted", View: "research", Timed: timed},
+		"feedback":    pipeapi.FeedbackTaken{Status: "processed", Drivers: 1, Received: 3, Timed: timed},
+		"accepted":    pipeapi.AuditMarked{Status: "audit_started", Drivers: 1, View: "research", Timed: timed},
 
 		"pipe":  pipeapi.OnePipe{Pipe: pipe, Timed: timed},
 		"pipes": pipeapi.Pipes{View: "research", Pipes: []pipeapi.Pipe{pipe}, Count: 1, Timed: timed},
