@@ -12,7 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/session"
 )
 
-// TestStatePage: who feeds a view, what troubles them, and what of the view is in doubt, on one page.
+// TestStatePage: one page shows the agents of a view, their problems, and the uncertain entries.
 func TestStatePage(t *testing.T) {
 	f := newFixture(t)
 	doubtfulView(t, f, 1)
@@ -26,7 +26,8 @@ func TestStatePage(t *testing.T) {
 		}
 		return body
 	}
-	page("No agent feeds this view", "1 may still be written to", "f00200", "2 found by looking", "f00100", "f00590", "1 found gone", "f00005")
+	page("No agent is connected to this view", "Files that may still be written to (1)", "f00200", "Changes that no agent reported (2)", "f00100", "f00590",
+		"Deletions that no agent reported (1)", "f00005")
 
 	f.putJSON(layout.Roster(testView), `{"sessions":{"a":{},"b":{}},"nonce":"n"}`)
 	status := map[string]any{
@@ -45,23 +46,23 @@ func TestStatePage(t *testing.T) {
 	f.put(layout.Session(testView, "a"), a, 5*time.Second)
 	f.put(layout.Session(testView, "b"), b, 5*time.Second)
 	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "b", TTLSeconds: 30}, 4*time.Second)
-	body := page("<b>leader</b>", "inotify", "3.0 MiB", "the tree is gone: stale file handle", "2 paths, /data/slow among them", "the spool takes nothing: no space left",
-		"task audit has failed: &lt;b&gt;broken&lt;/b&gt;", "12 paths could not be read (permission): /data/secret", "realtime-hotset", "4 seconds ago")
-	if strings.Index(body, "host-b") > strings.Index(body, "host-a") || strings.Contains(body, "Nobody leads") {
+	body := page("<b>leader</b>", "inotify", "3.0 MiB", "The root directory is not available: stale file handle", "2 paths, for example /data/slow", "Cannot write to the spool: no space left",
+		"Task audit failed: &lt;b&gt;broken&lt;/b&gt;", "Cannot read 12 paths (permission), for example /data/secret", `<td class="when">watching</td>`, "realtime-hotset", "4 seconds ago")
+	if strings.Index(body, "host-b") > strings.Index(body, "host-a") || strings.Contains(body, "No agent leads") {
 		t.Errorf("the leader does not come first: %s", body)
 	}
 
 	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "b", TTLSeconds: 30}, 31*time.Second)
-	page("Nobody leads at the moment")
+	page("No agent leads this view at the moment")
 	a.Paused, b.Paused = true, true
 	b = of("b", map[string]any{"state": 5, "tasks": "none"}) // of a version that nobody knows
 	b.Paused = true
 	f.put(layout.Session(testView, "a"), a, 5*time.Second)
 	f.put(layout.Session(testView, "b"), b, 5*time.Second)
-	page("Nobody leads, as all are paused", "paused")
+	page("because all agents are paused", "paused")
 
 	f.commit(testView, func(m *manifest.Manifest) { m.Live = true })
-	page("Nobody leads") // a view that is not read without a leader shows why
+	page("No agent leads") // a view that is not read without a leader shows why
 	f.do("GET", "/state/research", "", "X-API-Key", otherKey).is(403)
 	f.get("/state/nothing").is(404)
 }

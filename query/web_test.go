@@ -46,7 +46,7 @@ func TestKeyCookie(t *testing.T) {
 		checkCookie(t, f, a)
 	}
 	for _, key := range []string{"", "wrong", ingestKey} {
-		if a := form(key, "/").is(401); a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "not known here") {
+		if a := form(key, "/").is(401); a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "This key is unknown") {
 			t.Errorf("key %q: %v", key, a.header)
 		}
 	}
@@ -144,7 +144,7 @@ func TestBrowsePages(t *testing.T) {
 
 func TestIndexPage(t *testing.T) {
 	f := newFixture(t)
-	if page := string(f.get("/").is(200).body); !strings.Contains(page, "no view here yet") {
+	if page := string(f.get("/").is(200).body); !strings.Contains(page, "no views to show yet") {
 		t.Errorf("without views: %s", page)
 	}
 	f.base(testView, sample())
@@ -170,7 +170,7 @@ func TestWaitPage(t *testing.T) {
 	f := newFixture(t)
 	f.putJSON(layout.Roster("new"), `{"sessions":{},"nonce":"n"}`)
 	a := f.get("/browse/new").is(http.StatusServiceUnavailable)
-	if a.header.Get("Refresh") != "2" || a.header.Get("Retry-After") != "2" || !strings.Contains(string(a.body), "Nothing has come in yet") {
+	if a.header.Get("Refresh") != "2" || a.header.Get("Retry-After") != "2" || !strings.Contains(string(a.body), "Nothing has arrived yet") {
 		t.Errorf("before anything came: %v %s", a.header, a.body)
 	}
 	f.commit("new", func(m *manifest.Manifest) {

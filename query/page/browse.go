@@ -173,7 +173,7 @@ func (s *Pages) open(r *http.Request, q *httpapi.Params, view string, parts ...s
 func summary(n int, more, continued bool) string {
 	switch {
 	case n == 0 && !continued:
-		return "Nothing has such a name."
+		return "No name matches."
 	case more || continued:
 		return plural(int64(n), "match", "matches") + " on this page."
 	}

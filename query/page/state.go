@@ -18,31 +18,31 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// doubtEntries is how many of each kind of doubt the state page shows.
-const doubtEntries = 50
+// uncertainEntries is how many entries of each list the state page shows.
+const uncertainEntries = 50
 
-// statePage tells whether a view can be believed: who feeds it, and what of it is in doubt.
+// statePage shows how far a view can be trusted: which agents feed it, and which entries are uncertain.
 type statePage struct {
 	pageFrame
-	Hosts   []hostEntry
-	NoHosts string // what it means that there is none, or no leader
-	Doubts  []doubtList
+	Agents    []agentEntry
+	NoLeader  string // what follows from having no agent, or no leader; empty: there is one
+	Uncertain []uncertainList
 }
 
-// hostEntry is a session.
-type hostEntry struct {
+// agentEntry is the session of an agent.
+type agentEntry struct {
 	Agent, Source, Role, State, Unsent string
-	Coverage, How, Reason              string // how much is watched, by what, and why so
+	Coverage, Method, Reason           string // how much is watched, by which kernel interface, and why
 	Seen, SeenAt                       string
 	Leader                             bool
-	Troubles                           []string
+	Problems                           []string
 }
 
-// doubtList are the first entries of one kind of doubt.
-type doubtList struct {
-	Title, Meaning, Column, JSON string
-	Entries                      []pageEntry
-	More                         string
+// uncertainList is one kind of uncertain entries: how many there are, and the first of them.
+type uncertainList struct {
+	Title, Count, Meaning, Column, JSON string
+	Entries                             []pageEntry
+	More                                string
 }
 
 func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
@@ -63,11 +63,11 @@ func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Rec
 		if err != nil {
 			return err
 		}
-		page.Hosts, page.NoHosts = hostsOf(live, now)
+		page.Agents, page.NoLeader = agentsOf(live, now)
 		return nil
 	})
 	g.Go(func() (err error) {
-		page.Doubts, err = doubtLists(ctx, v, now)
+		page.Uncertain, err = uncertainLists(ctx, v, now)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -82,16 +82,16 @@ func mayRead(key access.Record, view string) error {
 	if key.Views.Has(view) {
 		return nil
 	}
-	return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key is not for view %q", view),
-		Hint: "ask the administrator of this Fustor for a key that is"}
+	return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key does not give access to view %q", view),
+		Hint: "ask your Fustor administrator for a key that does"}
 }
 
-// hostsOf are the sessions, the leader first, and what is to be said where none leads.
-func hostsOf(live *engine.Sessions, now int64) (hosts []hostEntry, nobody string) {
+// agentsOf lists the sessions, the leader first, and says what follows if none leads.
+func agentsOf(live *engine.Sessions, now int64) (agents []agentEntry, noLeader string) {
 	for i := range live.Active {
-		hosts = append(hosts, hostOf(&live.Active[i], now))
+		agents = append(agents, agentOf(&live.Active[i], now))
 	}
-	slices.SortStableFunc(hosts, func(a, b hostEntry) int {
+	slices.SortStableFunc(agents, func(a, b agentEntry) int {
 		switch {
 		case a.Leader:
 			return -1
@@ -103,61 +103,66 @@ func hostsOf(live *engine.Sessions, now int64) (hosts []hostEntry, nobody string
 	awake := slices.ContainsFunc(live.Active, func(s engine.Session) bool { return !s.Paused })
 	switch {
 	case len(live.Active) == 0:
-		nobody = "No agent feeds this view: it shows what is known, and nothing new."
+		noLeader = "No agent is connected to this view. It shows the last known state; new changes do not arrive."
 	case live.Leader == nil && !awake:
-		nobody = "Nobody leads, as all are paused: nothing is scanned."
+		noLeader = "No agent leads this view, because all agents are paused. Nothing is scanned until one resumes."
 	case live.Leader == nil:
-		nobody = "Nobody leads at the moment, so nothing is scanned; the next heartbeat of one that is not paused takes over."
+		noLeader = "No agent leads this view at the moment, so nothing is scanned. An agent that is not paused takes over with its next heartbeat."
 	}
-	return hosts, nobody
+	return agents, noLeader
 }
 
-func hostOf(s *engine.Session, now int64) hostEntry {
+// stateWords are the states of an agent that do not say by their names what it is doing.
+var stateWords = map[string]string{
+	"initializing": "connecting", "running": "watching", "snapshot": "first scan", "message": "watching", "draining": "stopping",
+}
+
+func agentOf(s *engine.Session, now int64) agentEntry {
 	t := s.AgentStatus
 	if t == nil {
 		t = &pipeapi.AgentStatus{}
 	}
-	h := hostEntry{
-		Agent: s.Agent, Role: s.Role, State: cmp.Or(t.State, "starting"), Coverage: cmp.Or(s.Coverage, "not told yet"), How: t.WatchMethod, Reason: t.WatchReason,
+	a := agentEntry{
+		Agent: s.Agent, Role: s.Role, State: cmp.Or(stateWords[t.State], t.State, "starting"), Coverage: cmp.Or(s.Coverage, "not reported yet"), Method: t.WatchMethod, Reason: t.WatchReason,
 		Unsent: size(int64(t.BacklogBytes)), Source: s.Source, Seen: ago(now, int64(s.LastActivity)), SeenAt: exact(int64(s.LastActivity)),
-		Leader: s.Role == "leader", Troubles: troublesOf(t),
+		Leader: s.Role == "leader", Problems: problemsOf(t),
 	}
 	if s.Paused {
-		h.State = "paused"
+		a.State = "paused"
 	}
-	return h
+	return a
 }
 
-// troublesOf is what somebody should look after.
-func troublesOf(t *pipeapi.AgentStatus) (out []string) {
+// problemsOf are the problems of an agent that need an administrator.
+func problemsOf(t *pipeapi.AgentStatus) (out []string) {
 	if t.RootLost != "" {
-		out = append(out, "the tree is gone: "+t.RootLost)
+		out = append(out, "The root directory is not available: "+t.RootLost)
 	}
 	if t.Hanging > 0 {
-		out = append(out, fmt.Sprintf("the file server does not answer: %s, %s among them", plural(int64(t.Hanging), "path", "paths"), t.HangingPath))
+		out = append(out, fmt.Sprintf("The file server does not respond for %s, for example %s", plural(int64(t.Hanging), "path", "paths"), t.HangingPath))
 	}
 	if t.SpoolError != "" {
-		out = append(out, "the spool takes nothing: "+t.SpoolError)
+		out = append(out, "Cannot write to the spool: "+t.SpoolError)
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Tasks)) {
-		out = append(out, "task "+name+" has failed: "+t.Tasks[name].Error)
+		out = append(out, "Task "+name+" failed: "+t.Tasks[name].Error)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(t.ReadErrors)) {
 		if of := t.ReadErrors[kind]; of.Count > 0 {
-			out = append(out, fmt.Sprintf("%s could not be read (%s): %s", plural(int64(of.Count), "path", "paths"), kind, of.Example))
+			out = append(out, fmt.Sprintf("Cannot read %s (%s), for example %s", plural(int64(of.Count), "path", "paths"), kind, of.Example))
 		}
 	}
 	return out
 }
 
-// doubtLists reads what is in doubt of the whole view.
-func doubtLists(ctx context.Context, v *engine.Version, now int64) ([]doubtList, error) {
+// uncertainLists reads the uncertain entries of the whole view.
+func uncertainLists(ctx context.Context, v *engine.Version, now int64) ([]uncertainList, error) {
 	root, err := v.Lookup(ctx, "/")
 	if err != nil {
 		return nil, err
 	}
-	of := func(d engine.Doubt, list doubtList, when func(*evidence.Row) int64) (doubtList, error) {
-		n, _, err := v.Doubtful(ctx, root, d, nil, doubtEntries, func(r *evidence.Row) error {
+	of := func(d engine.Doubt, list uncertainList, when func(*evidence.Row) int64) (uncertainList, error) {
+		n, _, err := v.Doubtful(ctx, root, d, nil, uncertainEntries, func(r *evidence.Row) error {
 			e := entryOf(v.Manifest.View, r, now)
 			parent := strings.TrimSuffix(r.Parent, "/")
 			e.Parent, e.ParentURL = parts(parent+"/"), browseURL(v.Manifest.View, parent)
@@ -169,28 +174,28 @@ func doubtLists(ctx context.Context, v *engine.Version, now int64) ([]doubtList,
 			list.Entries = append(list.Entries, e)
 			return nil
 		})
-		list.Title = count(n) + " " + list.Title
+		list.Count = count(n)
 		if rest := n - int64(len(list.Entries)); rest > 0 {
-			list.More = "and " + count(rest) + " more"
+			list.More = count(rest) + " more"
 		}
 		return list, err
 	}
 	api := "/api/v1/views/" + v.Manifest.View
-	suspect, err := of(engine.Suspects(now), doubtList{Title: "may still be written to", Column: "Modified (UTC)", JSON: api + "/suspect-list",
-		Meaning: "They changed a moment ago, and nobody has seen them closed since."}, func(r *evidence.Row) int64 { return r.MtimeNs })
+	suspect, err := of(engine.Suspects(now), uncertainList{Title: "Files that may still be written to", Column: "Modified (UTC)", JSON: api + "/suspect-list",
+		Meaning: "Files that changed recently and that no agent has seen closed since. Wait before you copy them."}, func(r *evidence.Row) int64 { return r.MtimeNs })
 	if err != nil {
 		return nil, err
 	}
 	found := func(r *evidence.Row) int64 { return r.ObservedAt }
-	added, err := of(engine.BlindSpots(false), doubtList{Title: "found by looking", Column: "Found (UTC)", JSON: api + "/blind-spots",
-		Meaning: "They are there or changed, but the kernel of no host with an agent reported it: somebody writes from a host without one, or while its agent was away."}, found)
+	added, err := of(engine.BlindSpots(false), uncertainList{Title: "Changes that no agent reported", Column: "Found (UTC)", JSON: api + "/blind-spots",
+		Meaning: "A scan found these entries new or changed, but no agent reported the change when it happened. Either a host without an agent wrote them, or its agent was not running."}, found)
 	if err != nil {
 		return nil, err
 	}
-	gone, err := of(engine.BlindSpots(true), doubtList{Title: "found gone", Column: "Found (UTC)", JSON: api + "/blind-spots",
-		Meaning: "They were deleted or moved, and no kernel reported that."}, found)
+	gone, err := of(engine.BlindSpots(true), uncertainList{Title: "Deletions that no agent reported", Column: "Found (UTC)", JSON: api + "/blind-spots",
+		Meaning: "A scan found that these entries no longer exist, but no agent reported that they were deleted or moved."}, found)
 	if err != nil {
 		return nil, err
 	}
-	return []doubtList{suspect, added, gone}, nil
+	return []uncertainList{suspect, added, gone}, nil
 }

@@ -94,11 +94,11 @@ func (s *Pages) page(f pageHandler) http.Handler {
 		record, err := s.keys.Authenticate(r.Context(), key)
 		switch {
 		case errors.Is(err, access.ErrUnknownKey):
-			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key is not known, or its time is over."})
+			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key is unknown or has expired."})
 		case err != nil:
 			problemPage(w, r, httpapi.StoreFailure(err))
 		case !record.Allows(access.Query):
-			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key may not read views."})
+			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key does not allow reading views."})
 		default:
 			if err := f(w, r, record); err != nil {
 				problemPage(w, r, err)
@@ -114,7 +114,7 @@ func (s *Pages) enter(w http.ResponseWriter, r *http.Request, key, next string) 
 	case err != nil && !errors.Is(err, access.ErrUnknownKey):
 		problemPage(w, r, httpapi.StoreFailure(err))
 	case err != nil || !record.Allows(access.Query):
-		render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: next, Problem: "This key is not known here, or may not read views."})
+		render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: next, Problem: "This key is unknown, has expired, or does not allow reading views."})
 	default:
 		setKey(w, r, base64.RawURLEncoding.EncodeToString([]byte(key)), int(cookieMaxAge/time.Second))
 		w.Header().Set("Referrer-Policy", "no-referrer") // the key may stand in this URL
@@ -186,7 +186,7 @@ type loginPage struct{ Title, Next, Problem string }
 func render(w http.ResponseWriter, status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		http.Error(w, "the page cannot be rendered", http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
