@@ -38,7 +38,7 @@ type Agent struct {
 	session     *sessionKeeper
 	control     *control
 
-	source, sending []task                                  // what Run runs
+	source, sending []service                               // what Run runs
 	draining        chan struct{}                           // closed when no more events come
 	stopRun         atomic.Pointer[context.CancelCauseFunc] // ends Run; nil before
 }
@@ -87,7 +87,7 @@ func New(o Options) (*Agent, error) {
 	if o.StateFile != "" {
 		a.directories.path = strings.TrimSuffix(o.StateFile, ".json") + ".dirs"
 	}
-	a.addTasks(client, excludes)
+	a.addServices(client, excludes)
 	if err := a.register(o.Registry); err != nil {
 		a.spooling.close()
 		return nil, err
@@ -108,8 +108,8 @@ func (a *Agent) watchConfig(excludes *tree.Excludes) watch.Config {
 	}
 }
 
-// addTasks makes the parts that work by themselves, and the tasks that they are.
-func (a *Agent) addTasks(client *send.Client, excludes *tree.Excludes) {
+// addServices makes the parts that work by themselves.
+func (a *Agent) addServices(client *send.Client, excludes *tree.Excludes) {
 	commands := newCommands(client, a.situation, a.o.Logger)
 	scans := &scanner{
 		o: &a.o, situation: a.situation, watching: a.watching, stream: a.stream, directories: a.directories, counters: a.counters,
@@ -130,11 +130,11 @@ func (a *Agent) addTasks(client *send.Client, excludes *tree.Excludes) {
 		stream: a.stream, sender: a.o.sender(client), situation: a.situation, directories: a.directories, counters: a.counters, log: a.o.Logger,
 		sessionGone: a.session.sessionGone, draining: a.draining,
 	}
-	a.source = []task{
+	a.source = []service{
 		{"watch", a.watching.run}, {"scan", scans.run}, {"on-demand", demand.run},
 		{"commands", commands.run}, {"orders", a.control.run}, {"sentinel", suspects.run},
 	}
-	a.sending = []task{
+	a.sending = []service{
 		{"upload", upload.run}, {"spool", func(ctx context.Context) error { return a.spooling.run(ctx, a.stream) }},
 		{"heartbeat", a.session.run}, {"lease", a.session.guardLease}, {"measure", a.counters.measure},
 	}
@@ -143,7 +143,7 @@ func (a *Agent) addTasks(client *send.Client, excludes *tree.Excludes) {
 // Run works until ctx ends, then sends what is left, for at most a grace period, and closes the session. It returns
 // nil after a clean end; errors of the network, ingest or the tree do not end it.
 //
-// Tasks that fail, or panic, are started again. The source's are in one tree and the sending ones, heartbeats among them,
+// Services that fail, or panic, are started again. The source's are in one tree and the sending ones, heartbeats among them,
 // in another: whatever becomes of the former, heartbeats go on.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.spooling.close()

@@ -76,7 +76,7 @@ func scanToSegments(b *testing.B, dir string, covered bool) uint64 {
 	}
 	counts := &scan.Counts{}
 	cfg := scan.Config{Root: root, Excludes: x, Evidence: event.Snapshot, Now: clock.Now, Counts: counts,
-		Emit: func(ctx context.Context, ev *event.Event, _ scan.Place) error { return s.Scan(ctx, 1, ev, nil) }}
+		Emit: func(ctx context.Context, ev *event.Event, _ scan.Reading) error { return s.Scan(ctx, 1, ev, nil) }}
 	if covered {
 		cfg.Cover = coverer(b, dir)
 	}
@@ -175,7 +175,7 @@ func BenchmarkResume(b *testing.B) {
 		start := time.Now()
 		err = scan.Run(context.Background(), scan.Config{
 			Root: root, Excludes: x, Evidence: event.Snapshot, Now: pipe.NewClock(lease.Host()).Now, Counts: &scan.Counts{}, Known: from,
-			Cover: coverer(b, dir), Listed: listed, Emit: func(context.Context, *event.Event, scan.Place) error { return nil },
+			Cover: coverer(b, dir), Listed: listed, Emit: func(context.Context, *event.Event, scan.Reading) error { return nil },
 		}, "/")
 		if err != nil {
 			b.Fatal(err)
@@ -289,7 +289,7 @@ func BenchmarkLook(b *testing.B) {
 }
 
 // coverer is a watcher's Cover, with nobody listening to what it hears.
-func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string) (scan.Place, error) {
+func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string) (scan.Reading, error) {
 	b.Helper()
 	x, err := tree.NewExcludes(nil)
 	if err != nil {

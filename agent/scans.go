@@ -157,7 +157,7 @@ func (s *scanner) config(watcher *watch.Watcher, root tree.Root, counts *scan.Co
 	cfg := s.common
 	cfg.Root, cfg.Cover, cfg.Counts = hang.Bare(root), watcher.Cover, counts
 	cfg.OnError = func(path string, err error) {
-		watcher.Unreadable(path, err)
+		watcher.NoteUnreadable(path, err)
 		s.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
 		s.counters.unreadable(path, err)
 	}
@@ -167,16 +167,14 @@ func (s *scanner) config(watcher *watch.Watcher, root tree.Root, counts *scan.Co
 // list has a scan send what it lists, under this term.
 func (s *scanner) list(cfg *scan.Config, term uint64, evidence event.Evidence) {
 	cfg.Evidence = evidence
-	cfg.Emit = func(ctx context.Context, ev *event.Event, place scan.Place) error {
-		if place == nil {
+	cfg.Emit = func(ctx context.Context, ev *event.Event, reading scan.Reading) error {
+		if reading == nil {
 			return s.stream.Scan(ctx, term, ev, nil)
 		}
-		if p, ok := place.(interface{ Still() error }); ok {
-			if err := p.Still(); err != nil {
-				return err
-			}
+		if err := reading.Still(); err != nil {
+			return err
 		}
-		return s.stream.Scan(ctx, term, ev, func() (*event.Event, error) { return place.Check(ev) })
+		return s.stream.Scan(ctx, term, ev, func() (*event.Event, error) { return reading.Check(ev) })
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // situation is everything that decides what the agent may do now: its role, the pause, whether the root is there, what is
-// to be scanned, and the state that heartbeats report. The agent's tasks read it and tell it what happened; it knows none
+// to be scanned, and the state that heartbeats report. The parts of the agent read it and tell it what happened; it knows none
 // of them.
 //
 // One lock guards all of it, because a scan may only begin in the very situation that it was decided in, and whatever ends

@@ -15,7 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/pipeapi"
 )
 
-// supervisor runs tasks, starts those again that fail or panic, and remembers how each failed last.
+// supervisor runs services, starts those again that fail or panic, and remembers how each failed last.
 type supervisor struct {
 	log     *slog.Logger
 	backoff time.Duration // of a task that keeps failing; 0: suture's default
@@ -28,33 +28,33 @@ func newSupervisor(log *slog.Logger, backoff time.Duration) *supervisor {
 	return &supervisor{log: log, backoff: backoff, failures: map[string]pipeapi.TaskFailure{}}
 }
 
-// task is work that goes on until its context ends.
-type task struct {
+// service is a part of the agent that works until its context ends. Logs and heartbeats call it a task.
+type service struct {
 	name string
 	run  func(ctx context.Context) error
 }
 
-// run runs tasks until ctx ends. Each is started again when it fails: at once at first, then with pauses.
-func (s *supervisor) run(ctx context.Context, name string, tasks []task) error {
+// run runs services until ctx ends. Each is started again when it fails: at once at first, then with pauses.
+func (s *supervisor) run(ctx context.Context, name string, services []service) error {
 	tree := suture.New(name, suture.Spec{
-		EventHook:      func(suture.Event) {}, // tasks report by themselves
+		EventHook:      func(suture.Event) {}, // supervised reports by itself
 		FailureBackoff: s.backoff, Timeout: time.Minute,
 	})
-	for _, t := range tasks {
-		tree.Add(service{t, s})
+	for _, one := range services {
+		tree.Add(supervised{one, s})
 	}
 	return tree.Serve(ctx)
 }
 
-// service is a task as suture runs it.
-type service struct {
-	task
+// supervised is a service as suture runs it.
+type supervised struct {
+	service
 	supervisor *supervisor
 }
 
 // Serve implements suture.Service.
-func (s service) Serve(ctx context.Context) error {
-	err := guard.Do(func() error { return s.task.run(ctx) })
+func (s supervised) Serve(ctx context.Context) error {
+	err := guard.Do(func() error { return s.service.run(ctx) })
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -67,7 +67,7 @@ func (s service) Serve(ctx context.Context) error {
 	return err
 }
 
-func (s service) String() string { return s.name }
+func (s supervised) String() string { return s.name }
 
 // failed reports a failure: in the log, and with the next heartbeat.
 func (s *supervisor) failed(name string, err error) {
@@ -82,7 +82,7 @@ func (s *supervisor) failed(name string, err error) {
 	s.failures[name] = pipeapi.TaskFailure{Error: fmt.Sprintf("%.500v", err), At: time.Now(), Restarts: s.failures[name].Restarts + 1}
 }
 
-// report returns the tasks that have failed, by name; nil if none has.
+// report returns the services that have failed, by name; nil if none has.
 func (s *supervisor) report() map[string]pipeapi.TaskFailure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +93,7 @@ func (s *supervisor) report() map[string]pipeapi.TaskFailure {
 }
 
 // every calls f once per interval until stop is called, which waits for a call that is under way. A panic in f is reported as
-// that of the task name.
+// that of the service name.
 func (s *supervisor) every(name string, interval time.Duration, f func()) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {

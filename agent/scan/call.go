@@ -9,7 +9,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 )
 
-// errAbandoned ends a worker whose call took so long that its crew has gone on without it. All that it had is void.
+// errAbandoned ends a worker whose call took so long that its pool has gone on without it. All that it had is void.
 var errAbandoned = errors.New("given up")
 
 // call is what a worker is doing, in one number, so that being watched over costs a worker no more than an atomic
@@ -85,7 +85,7 @@ func (f *fate) end() {
 	}
 }
 
-// open and those below are the calls of a directory itself. Each answers errAbandoned where the crew did not wait for it.
+// open and those below are the calls of a directory itself. Each answers errAbandoned where the pool did not wait for it.
 func (w *worker) open(path string) (tree.Dir, error) {
 	w.call.begin(-1)
 	d, err := w.cfg.Root.OpenDir(path)
@@ -109,17 +109,17 @@ func (w *worker) info(d tree.Dir) (tree.Info, error) {
 	return info, err
 }
 
-func (w *worker) cover(d tree.Dir, path string) (Place, error) {
+func (w *worker) cover(d tree.Dir, path string) (Reading, error) {
 	w.call.begin(-1)
-	place, err := w.cfg.Cover(w.cfg.Root, d, path)
+	reading, err := w.cfg.Cover(w.cfg.Root, d, path)
 	w.calls++
 	if !w.call.end() {
 		if err == nil {
-			place.Done()
+			reading.Done()
 		}
 		return nil, errAbandoned
 	}
-	return place, err
+	return reading, err
 }
 
 func (w *worker) read(d tree.Dir) error {

@@ -28,8 +28,12 @@ import (
 // the scan passes the directory over.
 var ErrMoved = errors.New("the directory has moved")
 
-// Place is a directory that is being read.
-type Place interface {
+// Reading is a directory that a scan is reading, as Config.Cover knows it. The scan calls nothing of it but Done; who takes its
+// events calls Still and then Check for each listing.
+type Reading interface {
+	// Still answers ErrMoved if the directory is no longer where the scan found it. It may ask the file system, so it may take
+	// long.
+	Still() error
 	// Check is called when the listing's turn has come: ErrMoved keeps it out, an event goes before it.
 	Check(listing *event.Event) (*event.Event, error)
 	// Done is called once the listing was emitted, or will not be.
@@ -80,10 +84,10 @@ type Config struct {
 	// Hangs are the calls that do not return; nil: the scan has its own.
 	Hangs *hang.Calls
 	// Cover, unless nil, watches an open directory. ErrMoved passes it over.
-	Cover func(root tree.Root, d tree.Dir, path string) (Place, error)
-	// Emit takes the events; it may wait. The event is reused afterwards. place is nil for marks. Without Emit, the
+	Cover func(root tree.Root, d tree.Dir, path string) (Reading, error)
+	// Emit takes the events; it may wait. The event is reused afterwards. reading is nil for marks. Without Emit, the
 	// scan covers the directories and looks at nothing else.
-	Emit func(ctx context.Context, ev *event.Event, place Place) error
+	Emit func(ctx context.Context, ev *event.Event, reading Reading) error
 	// OnError, unless nil, is told of what could not be read.
 	OnError func(path string, err error)
 	Counts  *Counts // must not be nil
@@ -130,30 +134,30 @@ func RunAll(ctx context.Context, cfg Config, paths []string) error {
 		return fmt.Errorf("scan %q: %w", paths[0], err)
 	}
 	q := newQueue()
-	tasks := make([]task, len(paths))
+	tasks := make([]unread, len(paths))
 	for i, path := range paths {
-		tasks[i] = task{name: path, known: cfg.Known}
+		tasks[i] = unread{name: path, known: cfg.Known}
 		if path != "/" {
 			parent, name := event.Split(path)
 			tasks[i].parent, tasks[i].name = parent[:max(1, len(parent)-1)], name
 		}
 	}
 	q.push(tasks)
-	if err := newCrew(ctx, &cfg, q).run(); err != nil {
+	if err := newPool(ctx, &cfg, q).run(); err != nil {
 		return fmt.Errorf("scan %q: %w", paths[0], err)
 	}
 	return ctx.Err()
 }
 
-// task is a directory to be read. The path is put together late: many tasks of one directory share parent.
-type task struct {
+// unread is a directory that is still to be read. The path is put together late: many of one directory share parent.
+type unread struct {
 	parent, name string
 	dev          uint64 // 0: not known
 	known        *Known
 	hangs        bool // a call for it hung: it is only to be reported
 }
 
-func (t task) path() string {
+func (t unread) path() string {
 	if t.parent == "" {
 		return t.name
 	}
@@ -164,7 +168,7 @@ func (t task) path() string {
 type queue struct {
 	mu      sync.Mutex
 	change  *sync.Cond
-	tasks   []task
+	tasks   []unread
 	pending int // in tasks, or being worked on
 	waiting int // workers
 	stopped bool
@@ -177,7 +181,7 @@ func newQueue() *queue {
 }
 
 // push adds tasks; the first of them is the next to be popped.
-func (q *queue) push(tasks []task) {
+func (q *queue) push(tasks []unread) {
 	if len(tasks) == 0 {
 		return
 	}
@@ -191,7 +195,7 @@ func (q *queue) push(tasks []task) {
 }
 
 // again puts back a task that was popped and is not done.
-func (q *queue) again(t task) {
+func (q *queue) again(t unread) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.tasks = append(q.tasks, t)
@@ -206,7 +210,7 @@ func (q *queue) short() bool {
 }
 
 // pop waits for a task; false means that all is done, or stopped.
-func (q *queue) pop() (task, bool) {
+func (q *queue) pop() (unread, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting++
@@ -215,11 +219,11 @@ func (q *queue) pop() (task, bool) {
 	}
 	q.waiting--
 	if len(q.tasks) == 0 || q.stopped {
-		return task{}, false
+		return unread{}, false
 	}
 	last := len(q.tasks) - 1
 	t := q.tasks[last]
-	q.tasks[last] = task{}
+	q.tasks[last] = unread{}
 	q.tasks = q.tasks[:last]
 	return t, true
 }

@@ -38,7 +38,7 @@ func newCollector() *collector {
 	return &collector{entries: map[string]event.Entry{}, ranges: map[string][][2]string{}}
 }
 
-func (c *collector) emit(_ context.Context, ev *event.Event, _ Place) error {
+func (c *collector) emit(_ context.Context, ev *event.Event, _ Reading) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ev.Kind == event.Marked {
@@ -224,11 +224,11 @@ func TestUnreadableDirectoryIsReportedAndNotTakenForEmpty(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "ok/f"), nil, 0o644))
 	deny := errors.New("permission denied, for this test")
 	c, counts := scanTree(t, dir, func(cfg *Config) {
-		cfg.Cover = func(_ tree.Root, _ tree.Dir, path string) (Place, error) {
+		cfg.Cover = func(_ tree.Root, _ tree.Dir, path string) (Reading, error) {
 			if path == "/secret" {
 				return nil, deny
 			}
-			return freePlace{}, nil
+			return freeReading{}, nil
 		}
 	})
 	if _, ok := c.entries["/secret"]; !ok {
@@ -245,10 +245,11 @@ func TestUnreadableDirectoryIsReportedAndNotTakenForEmpty(t *testing.T) {
 	}
 }
 
-type freePlace struct{}
+type freeReading struct{}
 
-func (freePlace) Check(*event.Event) (*event.Event, error) { return nil, nil }
-func (freePlace) Done()                                    {}
+func (freeReading) Still() error                             { return nil }
+func (freeReading) Check(*event.Event) (*event.Event, error) { return nil, nil }
+func (freeReading) Done()                                    {}
 
 // TestHolesAreLeftOutOfRanges: of a name whose lstat fails, a listing says nothing, neither that it is there nor that
 // it is not.
@@ -298,7 +299,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	err = Run(ctx, Config{Root: root, Excludes: x, Now: counter(), Evidence: event.Audit, Counts: &Counts{},
-		Emit: func(ctx context.Context, _ *event.Event, _ Place) error {
+		Emit: func(ctx context.Context, _ *event.Event, _ Reading) error {
 			cancel()
 			<-ctx.Done()
 			return ctx.Err()

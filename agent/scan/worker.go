@@ -23,14 +23,14 @@ const (
 // worker reads one directory after the other and keeps its buffers.
 type worker struct {
 	cfg      *Config
-	crew     *crew
+	pool     *pool
 	queue    *queue
-	task     task
+	dir      unread
 	names    tree.Names
 	entries  []event.Entry
 	holes    []string
 	hanging  map[string]bool // of holes: those that hang
-	children []task
+	children []unread
 	event    event.Event
 	call     call
 	fate     fate
@@ -39,17 +39,17 @@ type worker struct {
 	calls    int
 }
 
-// run works until nothing is left, the crew is too large, or a call of this worker has hung.
+// run works until nothing is left, the pool is too large, or a call of this worker has hung.
 func (w *worker) run(ctx context.Context) error {
 	if w.cfg.Idle {
 		beIdle()
 	}
-	for !w.crew.tooMany(w) {
+	for !w.pool.tooMany(w) {
 		t, ok := w.queue.pop()
 		if !ok {
 			return ctx.Err()
 		}
-		w.task, w.children = t, w.children[:0]
+		w.dir, w.children = t, w.children[:0]
 		err := w.directory(ctx, t.path())
 		if errors.Is(err, errAbandoned) {
 			return err
@@ -57,7 +57,7 @@ func (w *worker) run(ctx context.Context) error {
 		if !w.cfg.Shallow {
 			w.queue.push(w.children)
 		}
-		w.crew.measured(w)
+		w.pool.measured(w)
 		w.queue.done()
 		if err != nil {
 			return err
@@ -69,7 +69,7 @@ func (w *worker) run(ctx context.Context) error {
 // directory reads one directory. It fails only where the scan cannot go on.
 func (w *worker) directory(ctx context.Context, path string) error {
 	failure := hang.Error("scan", path)
-	if !w.task.hangs && !w.cfg.Hangs.Blocked(path, w.task.dev) {
+	if !w.dir.hangs && !w.cfg.Hangs.Blocked(path, w.dir.dev) {
 		failure = w.persist(ctx, path)
 	}
 	if failure != nil {
@@ -152,13 +152,13 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	if before.ID.Dev != w.cfg.Root.Info().ID.Dev && !w.cfg.CrossFilesystems {
 		return false, nil
 	}
-	w.task.dev = before.ID.Dev
-	var place Place
+	w.dir.dev = before.ID.Dev
+	var reading Reading
 	if w.cfg.Cover != nil {
-		if place, err = w.cover(d, path); err != nil {
+		if reading, err = w.cover(d, path); err != nil {
 			return false, err
 		}
-		defer place.Done()
+		defer reading.Done()
 		if before, err = w.info(d); err != nil { // as it is now that it is watched
 			return false, err
 		}
@@ -166,7 +166,7 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	if err := w.wait(ctx, 1); err != nil {
 		return false, err
 	}
-	if k := w.task.known; k != nil && k.Mtime != 0 && k.Mtime == before.Entry.MtimeNs {
+	if k := w.dir.known; k != nil && k.Mtime != 0 && k.Mtime == before.Entry.MtimeNs {
 		w.keep(path, k)
 		return false, nil
 	}
@@ -191,14 +191,14 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	w.event = event.Event{
 		Kind: event.Listing, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry,
 	}
-	return w.list(ctx, d, place, picky)
+	return w.list(ctx, d, reading, picky)
 }
 
 // keep takes a directory for what is known of it.
 func (w *worker) keep(path string, k *Known) {
 	w.cfg.Counts.Directories.Add(1)
 	for _, c := range k.Dirs {
-		w.children = append(w.children, task{parent: path, name: c.Name, known: c})
+		w.children = append(w.children, unread{parent: path, name: c.Name, known: c})
 	}
 	if w.cfg.Kept != nil {
 		w.cfg.Kept(path, k.Mtime)
@@ -221,13 +221,13 @@ func (w *worker) coverChildren(path string) {
 	for i := range w.names.Len() {
 		if w.names.MayBeDirectory(i) {
 			name := strings.Clone(w.names.At(i))
-			w.children = append(w.children, task{parent: path, name: name, known: w.task.known.Child(name)})
+			w.children = append(w.children, unread{parent: path, name: name, known: w.dir.known.Child(name)})
 		}
 	}
 }
 
 // list looks at every name and emits the listing, in chunks if it is long.
-func (w *worker) list(ctx context.Context, d tree.Dir, place Place, picky bool) (changed bool, err error) {
+func (w *worker) list(ctx context.Context, d tree.Dir, reading Reading, picky bool) (changed bool, err error) {
 	w.holes, w.hanging = w.holes[:0], w.cfg.Hangs.Names(w.event.Path)
 	var sum sums
 	n := w.names.Len()
@@ -250,7 +250,7 @@ func (w *worker) list(ctx context.Context, d tree.Dir, place Place, picky bool) 
 			w.event.To = w.names.At(last)
 		}
 		w.stopClock()
-		err := w.emit(ctx, place)
+		err := w.emit(ctx, reading)
 		w.watchClock()
 		if err != nil {
 			return false, err
@@ -364,7 +364,7 @@ func (w *worker) count(info *tree.Info, sum *sums) {
 	case event.Directory:
 		if info.ID.Dev == w.cfg.Root.Info().ID.Dev || w.cfg.CrossFilesystems {
 			name := strings.Clone(info.Entry.Name)
-			w.children = append(w.children, task{parent: w.event.Path, name: name, dev: info.ID.Dev, known: w.task.known.Child(name)})
+			w.children = append(w.children, unread{parent: w.event.Path, name: name, dev: info.ID.Dev, known: w.dir.known.Child(name)})
 		}
 	case event.File:
 		sum.files++
@@ -375,7 +375,7 @@ func (w *worker) count(info *tree.Info, sum *sums) {
 }
 
 // emit emits w.entries as the listing of the range in w.event, with a gap for every hole.
-func (w *worker) emit(ctx context.Context, place Place) error {
+func (w *worker) emit(ctx context.Context, reading Reading) error {
 	rest, end := w.entries, w.event.To
 	for _, hole := range w.holes {
 		if hole < w.event.From {
@@ -386,23 +386,23 @@ func (w *worker) emit(ctx context.Context, place Place) error {
 			n++
 		}
 		w.event.To = hole
-		if err := w.emitRange(ctx, place, rest[:n]); err != nil {
+		if err := w.emitRange(ctx, reading, rest[:n]); err != nil {
 			return err
 		}
 		rest = rest[n:]
 		w.event.From = hole + "\x01" // no name lies between: NUL is in none
 	}
 	w.event.To = end
-	return w.emitRange(ctx, place, rest)
+	return w.emitRange(ctx, reading, rest)
 }
 
-func (w *worker) emitRange(ctx context.Context, place Place, entries []event.Entry) error {
+func (w *worker) emitRange(ctx context.Context, reading Reading, entries []event.Entry) error {
 	if w.event.To != "" && w.event.From >= w.event.To {
 		return nil
 	}
 	w.event.Entries = entries
 	for piece := range event.SplitListing(&w.event, 0) {
-		if err := w.cfg.Emit(ctx, piece, place); err != nil {
+		if err := w.cfg.Emit(ctx, piece, reading); err != nil {
 			if errors.Is(err, ErrMoved) {
 				return err
 			}

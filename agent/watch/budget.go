@@ -10,36 +10,36 @@ import (
 // budget is how the watches are given out where there are fewer than directories: to those that were active last. A
 // directory's activity is its mtime, put into the store's time, or the last notice of it. All times are of the store.
 type budget struct {
-	max     int   // watches to hold; 0: any number
-	seats   seats // the watched directories, the coldest first; nil until they are needed
-	now     int64 // when the notices that are being handled were taken
-	checked time.Time
-	covered int // max, when the last coverage began
+	max        int          // watches to hold; 0: any number
+	byActivity activityHeap // the watched directories, the coldest first; nil until they are needed
+	now        int64        // when the notices that are being handled were taken
+	checked    time.Time
+	covered    int // max, when the last coverage began
 	// leaving are the watches that were given up and of which notices may still be on their way: until the kernel says
 	// that there are no more.
 	leaving map[WatchID]*node
 }
 
-// rationEvery is how often the limit, and what others need of it, is looked at where it matters.
-const rationEvery = time.Minute
+// quotaEvery is how often the limit, and what others need of it, is looked at where it matters.
+const quotaEvery = time.Minute
 
-// seat is a watched directory as the heap knows it; the directory may have become more active since, or lost that watch.
-type seat struct {
+// activityEntry is a watched directory as the heap knows it; the directory may have become more active since, or lost that watch.
+type activityEntry struct {
 	node   *node
 	watch  WatchID
 	active int64
 }
 
-type seats []seat
+type activityHeap []activityEntry
 
-func (s seats) Len() int           { return len(s) }
-func (s seats) Less(i, j int) bool { return s[i].active < s[j].active }
-func (s seats) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *seats) Push(x any)        { *s = append(*s, x.(seat)) }
-func (s *seats) Pop() any {
+func (s activityHeap) Len() int           { return len(s) }
+func (s activityHeap) Less(i, j int) bool { return s[i].active < s[j].active }
+func (s activityHeap) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *activityHeap) Push(x any)        { *s = append(*s, x.(activityEntry)) }
+func (s *activityHeap) Pop() any {
 	last := len(*s) - 1
 	x := (*s)[last]
-	(*s)[last] = seat{}
+	(*s)[last] = activityEntry{}
 	*s = (*s)[:last]
 	return x
 }
@@ -73,8 +73,8 @@ func (w *Watcher) makeRoom(active int64) bool {
 
 // coldest is the watched directory that was active the longest ago; nil if there is none to be had.
 func (w *Watcher) coldest() *node {
-	w.seatAll()
-	s := &w.budget.seats
+	w.buildActivityHeap()
+	s := &w.budget.byActivity
 	for s.Len() > 0 {
 		top := &(*s)[0]
 		switch {
@@ -90,26 +90,26 @@ func (w *Watcher) coldest() *node {
 	return nil
 }
 
-// seatAll makes the heap, where there is none yet or most of it is of directories that are gone.
-func (w *Watcher) seatAll() {
-	if s := w.budget.seats; s != nil && len(s) <= 2*len(w.model.byWatch)+64 {
+// buildActivityHeap makes the heap, where there is none yet or most of it is of directories that are gone.
+func (w *Watcher) buildActivityHeap() {
+	if s := w.budget.byActivity; s != nil && len(s) <= 2*len(w.model.byWatch)+64 {
 		return
 	}
-	s := make(seats, 0, len(w.model.byWatch)+64)
+	s := make(activityHeap, 0, len(w.model.byWatch)+64)
 	for id, n := range w.model.byWatch {
 		if n != w.model.root {
-			s = append(s, seat{n, id, n.active})
+			s = append(s, activityEntry{n, id, n.active})
 		}
 	}
 	heap.Init(&s)
-	w.budget.seats = s
+	w.budget.byActivity = s
 }
 
-// seated takes note of a directory that was covered.
-func (w *Watcher) seated(n *node, active int64, fresh bool) {
+// noteActivity takes note of a directory that was covered.
+func (w *Watcher) noteActivity(n *node, active int64, fresh bool) {
 	n.active = max(n.active, active)
-	if fresh && w.budget.seats != nil && n.watch != NoWatch {
-		heap.Push(&w.budget.seats, seat{n, n.watch, n.active})
+	if fresh && w.budget.byActivity != nil && n.watch != NoWatch {
+		heap.Push(&w.budget.byActivity, activityEntry{n, n.watch, n.active})
 	}
 }
 
@@ -124,22 +124,22 @@ func (w *Watcher) evict(n *node) {
 	}
 	w.budget.leaving[id] = n
 	w.limit.evicted++
-	w.short(errBudget)
+	w.reportShortage(errBudget)
 }
 
-// ration asks how many watches may be held, and gives up those beyond. It reads /proc, so the lock is not held.
-func (w *Watcher) ration() {
-	r, ok := w.notifier.(rationed)
+// updateQuota asks how many watches may be held, and gives up those beyond. It reads /proc, so the lock is not held.
+func (w *Watcher) updateQuota() {
+	r, ok := w.notifier.(quotaNotifier)
 	if !ok {
 		return
 	}
 	w.mu.Lock()
 	wanted := w.model.directories
-	if w.gen == 0 || w.cover > 0 && w.gen == 1 {
+	if w.generation == 0 || w.coverages > 0 && w.generation == 1 {
 		wanted = -1
 	}
 	w.mu.Unlock()
-	granted := r.Ration(wanted)
+	granted := r.Quota(wanted)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.budget.checked = time.Now()
@@ -158,19 +158,19 @@ func (w *Watcher) trim() {
 	}
 }
 
-// reration does so now and then, where watches are short, and reports whether so many more may be held that the tree should
+// refreshQuota does so now and then, where watches are short, and reports whether so many more may be held that the tree should
 // be covered again.
-func (w *Watcher) reration(now time.Time) bool {
+func (w *Watcher) refreshQuota(now time.Time) bool {
 	w.mu.Lock()
-	due := w.limit.cause != nil && w.cover == 0 && now.Sub(w.budget.checked) >= w.cfg.RationEvery
+	due := w.limit.cause != nil && w.coverages == 0 && now.Sub(w.budget.checked) >= w.cfg.QuotaEvery
 	w.mu.Unlock()
 	if !due {
 		return false
 	}
-	w.ration()
+	w.updateQuota()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cover > 0 || w.budget.max > 0 && w.budget.max <= w.budget.covered {
+	if w.coverages > 0 || w.budget.max > 0 && w.budget.max <= w.budget.covered {
 		return false
 	}
 	free := w.budget.max - len(w.model.byWatch)
@@ -182,8 +182,8 @@ func (w *Watcher) reration(now time.Time) bool {
 	return false
 }
 
-// sure reports whether every directory above n is watched: then n cannot be moved without a notice.
-func (w *Watcher) sure(n *node) bool {
+// ancestorsWatched reports whether every directory above n is watched: then n cannot be moved without a notice.
+func (w *Watcher) ancestorsWatched(n *node) bool {
 	if w.limit.cause == nil {
 		return true
 	}

@@ -21,7 +21,7 @@ type granting struct {
 	n *atomic.Int64
 }
 
-func (g granting) Ration(int) int { return int(g.n.Load()) }
+func (g granting) Quota(int) int { return int(g.n.Load()) }
 
 // rationedRig is a rig whose watches are granted by number. Directories are made with these times, in order.
 func rationedRig(t *testing.T, grant *atomic.Int64, dirs []string, change func(*Config)) *rig {
@@ -31,7 +31,7 @@ func rationedRig(t *testing.T, grant *atomic.Int64, dirs []string, change func(*
 			n, err := platform[len(platform)-1].open(root)
 			return granting{n, grant}, err
 		}
-		c.RationEvery = 50 * time.Millisecond
+		c.QuotaEvery = 50 * time.Millisecond
 		if change != nil {
 			change(c)
 		}
@@ -134,7 +134,7 @@ func TestMoreWatchesAreTaken(t *testing.T) {
 		t.Errorf("with enough watches: %+v", s)
 	}
 	grant.Store(2)
-	r.Watcher.ration()
+	r.Watcher.updateQuota()
 	if s := r.Status(); s.Watches != 2 || !r.watched("/e") || s.Coverage != HotSet {
 		t.Errorf("with two: %+v", s)
 	}
@@ -240,11 +240,11 @@ func TestListingOfAMovedDirectory(t *testing.T) {
 	p, err := r.Cover(root, d, "/top/cold/hot")
 	must(t, err)
 	defer p.Done()
-	if err := p.(*place).Still(); err != nil {
+	if err := p.(*reading).Still(); err != nil {
 		t.Fatalf("still: %v", err)
 	}
 	must(t, os.Rename(filepath.Join(r.root, "top/cold"), filepath.Join(r.root, "top/moved")))
-	if err := p.(*place).Still(); !errors.Is(err, scan.ErrMoved) {
+	if err := p.(*reading).Still(); !errors.Is(err, scan.ErrMoved) {
 		t.Error("a listing of a directory that is not there")
 	}
 }
@@ -271,7 +271,7 @@ func BenchmarkBudget(b *testing.B) {
 		}
 		n := &node{watch: id}
 		w.model.byWatch[id] = n
-		w.seated(n, at, true)
+		w.noteActivity(n, at, true)
 		clear(w.budget.leaving)
 		id++
 	}

@@ -31,34 +31,34 @@ func (w *Watcher) unwatched() int {
 
 // BeginCoverage is called before a scan of the whole tree that covers every directory. EndCoverage with the answer
 // tells how it ended: only after a complete one are directories that it did not meet forgotten.
-func (w *Watcher) BeginCoverage() (gen uint64) {
+func (w *Watcher) BeginCoverage() (generation uint64) {
 	method, _ := w.notifier.Method()
 	w.skew.Store(w.cfg.Skew())
 	w.mu.Lock()
-	w.gen++
-	w.cover++
+	w.generation++
+	w.coverages++
 	w.limit.denied, w.limit.evicted = 0, 0
 	if w.blind && method != None { // from here on every directory is met, the root first
 		w.blind = false
 		w.model.reset()
 	}
-	gen = w.gen
+	generation = w.generation
 	w.mu.Unlock()
-	w.ration()
+	w.updateQuota()
 	w.mu.Lock()
 	w.budget.covered = w.budget.max
 	w.mu.Unlock()
-	return gen
+	return generation
 }
 
 // EndCoverage is the other half of BeginCoverage.
-func (w *Watcher) EndCoverage(gen uint64, complete bool) {
+func (w *Watcher) EndCoverage(generation uint64, complete bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cover--
-	if complete && gen == w.gen {
-		w.model.prune(gen, w.notifier)
-		w.forgetShut(gen)
+	w.coverages--
+	if complete && generation == w.generation {
+		w.model.prune(generation, w.notifier)
+		w.forgetUnreadable(generation)
 	}
 	if complete && w.limit.denied == 0 && w.limit.evicted == 0 && w.unwatched() == 0 {
 		w.limit = limitState{}
@@ -67,16 +67,16 @@ func (w *Watcher) EndCoverage(gen uint64, complete bool) {
 
 // Cover watches a directory that a scan has opened and is going to read. It answers scan.ErrMoved if path leads
 // elsewhere by now: the watcher knows, or will hear, of the directory's new place and reads it there.
-func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, error) {
+func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Reading, error) {
 	info, err := d.Info()
 	if err != nil {
-		return w.covered(root, false, err, taken{id: NoWatch}, path, info)
+		return w.enterCovered(root, false, err, watchGrant{id: NoWatch}, path, info)
 	}
 	w.mu.Lock()
 	blind := w.blind
 	w.mu.Unlock()
 	if blind {
-		return anywhere{}, nil
+		return unwatchedReading{}, nil
 	}
 	for {
 		got, err := w.watch(d, path, info)
@@ -91,7 +91,7 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Place, er
 }
 
 // coverWith is Cover once there is a watch.
-func (w *Watcher) coverWith(root tree.Root, got taken, path string, info tree.Info) (scan.Place, error) {
+func (w *Watcher) coverWith(root tree.Root, got watchGrant, path string, info tree.Info) (scan.Reading, error) {
 	const optimistic = 4
 	for try := 0; ; try++ {
 		w.mu.Lock()
@@ -107,19 +107,19 @@ func (w *Watcher) coverWith(root tree.Root, got taken, path string, info tree.In
 			w.mu.Unlock()
 			continue // a directory moved meanwhile, perhaps this one
 		}
-		p, err := w.covered(root, same, err, got, path, info)
+		p, err := w.enterCovered(root, same, err, got, path, info)
 		w.mu.Unlock()
 		return p, err
 	}
 }
 
-// covered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it.
-func (w *Watcher) covered(root tree.Root, same bool, err error, got taken, path string, info tree.Info) (scan.Place, error) {
+// enterCovered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it.
+func (w *Watcher) enterCovered(root tree.Root, same bool, err error, got watchGrant, path string, info tree.Info) (scan.Reading, error) {
 	if err == nil && same {
 		var n *node
 		if n, err = w.enterModel(path, got, info); err == nil {
 			n.reading++
-			return &place{w: w, root: root, node: n, since: w.model.moves}, nil
+			return &reading{w: w, root: root, node: n, since: w.model.moves}, nil
 		}
 		if errors.Is(err, errGivenUp) {
 			return nil, err
@@ -134,9 +134,9 @@ func (w *Watcher) covered(root tree.Root, same bool, err error, got taken, path 
 	return nil, err
 }
 
-// taken is a watch, and what model.givenUp was before it was asked for. A directory that has a watch already gets the same one,
+// watchGrant is a watch, and what model.givenUp was before it was asked for. A directory that has a watch already gets the same one,
 // which whoever had it may give up before it is entered into the model again: then nothing would be heard of the directory.
-type taken struct {
+type watchGrant struct {
 	id    WatchID
 	since uint64
 }
@@ -145,7 +145,7 @@ type taken struct {
 var errGivenUp = errors.New("the watch was given up")
 
 // enterModel enters a directory into the model, or answers errGivenUp. The lock is held.
-func (w *Watcher) enterModel(path string, got taken, info tree.Info) (*node, error) {
+func (w *Watcher) enterModel(path string, got watchGrant, info tree.Info) (*node, error) {
 	id := got.id
 	if w.budget.leaving[id] != nil {
 		id = NoWatch // it was given up meanwhile, for one that needs it more
@@ -154,9 +154,9 @@ func (w *Watcher) enterModel(path string, got taken, info tree.Info) (*node, err
 	if fresh && w.model.mayBeLost(id, got.since) {
 		return nil, errGivenUp
 	}
-	n, err := w.model.attach(path, id, info.ID, w.gen)
+	n, err := w.model.attach(path, id, info.ID, w.generation)
 	if err == nil {
-		w.seated(n, w.activity(info), fresh)
+		w.noteActivity(n, w.activity(info), fresh)
 		if fresh {
 			w.trim() // several that are covered at the same time may have been promised the last one
 		}
@@ -164,34 +164,37 @@ func (w *Watcher) enterModel(path string, got taken, info tree.Info) (*node, err
 	return n, err
 }
 
-// anywhere is a directory that a scan is reading while nothing is watched.
-type anywhere struct{}
+// unwatchedReading is a directory that a scan is reading while nothing is watched.
+type unwatchedReading struct{}
 
-// Check implements scan.Place.
-func (anywhere) Check(*event.Event) (*event.Event, error) { return nil, nil }
+// Still implements scan.Reading.
+func (unwatchedReading) Still() error { return nil }
 
-// Done implements scan.Place.
-func (anywhere) Done() {}
+// Check implements scan.Reading.
+func (unwatchedReading) Check(*event.Event) (*event.Event, error) { return nil, nil }
 
-// place is a directory that a scan is reading.
-type place struct {
+// Done implements scan.Reading.
+func (unwatchedReading) Done() {}
+
+// reading is a directory that a scan is reading.
+type reading struct {
 	w     *Watcher
 	root  tree.Root
 	node  *node
 	since uint64 // model.moves when it was covered
 }
 
-// Still looks whether the directory is where the scan found it, where no notice would tell of a move: a directory above is not
-// watched. Call it after the directory was read and before Check, which must not take long.
-func (p *place) Still() error {
-	p.w.mu.Lock()
-	path, attached := p.w.model.path(p.node)
-	sure, id := p.w.sure(p.node), p.node.id
-	p.w.mu.Unlock()
+// Still implements scan.Reading. It looks whether the directory is where the scan found it if no notice would tell of a move,
+// because a directory above is not watched.
+func (r *reading) Still() error {
+	r.w.mu.Lock()
+	path, attached := r.w.model.path(r.node)
+	sure, id := r.w.ancestorsWatched(r.node), r.node.id
+	r.w.mu.Unlock()
 	if !attached || sure {
 		return nil // Check knows
 	}
-	switch same, err := verify(p.root, id, path); {
+	switch same, err := verify(r.root, id, path); {
 	case err != nil && !tree.Gone(err):
 		return err
 	case !same:
@@ -200,34 +203,34 @@ func (p *place) Still() error {
 	return nil
 }
 
-// Check implements scan.Place.
-func (p *place) Check(listing *event.Event) (*event.Event, error) {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	if !p.w.model.stays(p.node, p.since) {
+// Check implements scan.Reading.
+func (r *reading) Check(listing *event.Event) (*event.Event, error) {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if !r.w.model.stays(r.node, r.since) {
 		return nil, scan.ErrMoved
 	}
-	if !p.node.put || p.node.putMtime <= listing.Entry.MtimeNs {
+	if !r.node.put || r.node.putMtime <= listing.Entry.MtimeNs {
 		return nil, nil
 	}
 	// The directory's mtime was set back since the last put. Say so first, or the listing counts as stale.
-	p.node.putMtime = listing.Entry.MtimeNs
+	r.node.putMtime = listing.Entry.MtimeNs
 	return &event.Event{
 		Kind: event.Put, Evidence: event.Realtime, ObservedAt: listing.ObservedAt, Path: listing.Path, Entry: listing.Entry, Atomic: true,
 	}, nil
 }
 
-// Done implements scan.Place.
-func (p *place) Done() {
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
-	p.node.reading--
+// Done implements scan.Reading.
+func (r *reading) Done() {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	r.node.reading--
 }
 
 // watch watches an open directory. Where that cannot be, or others need the watches more, it answers NoWatch and no error:
 // the directory is known, and audited. It may take long where a file server does, so the lock must not be held.
-func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (taken, error) {
-	none := taken{id: NoWatch}
+func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (watchGrant, error) {
+	none := watchGrant{id: NoWatch}
 	active, since, room := w.roomFor(path, info)
 	if !room {
 		return none, nil
@@ -242,7 +245,7 @@ func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (taken, error) 
 		w.deny(err)
 		return none, nil
 	}
-	return taken{id, since}, err
+	return watchGrant{id, since}, err
 }
 
 // roomFor reports whether a directory may have a watch, how active it was last, and what model.givenUp is then.
@@ -273,11 +276,11 @@ func (w *Watcher) roomInLess(active int64) bool {
 // deny takes note of a directory that gets no watch.
 func (w *Watcher) deny(err error) {
 	w.limit.denied++
-	w.short(err)
+	w.reportShortage(err)
 }
 
-// short says once that not every directory is watched, and why.
-func (w *Watcher) short(err error) {
+// reportShortage says once that not every directory is watched, and why.
+func (w *Watcher) reportShortage(err error) {
 	w.limit.cause = err
 	if w.limit.logged {
 		return
@@ -322,7 +325,7 @@ const LimitHint = "raise it: sysctl fs.inotify.max_user_watches=8388608 (about 1
 
 // reportLimit emits that coverage is limited, once until a coverage finds that it is not. The lock is held.
 func (w *Watcher) reportLimit() {
-	if w.limit.cause == nil || w.limit.reported || w.cover > 0 {
+	if w.limit.cause == nil || w.limit.reported || w.coverages > 0 {
 		return
 	}
 	w.limit.reported = true
@@ -384,7 +387,7 @@ func (w *Watcher) OpenRoot() (tree.Root, error) {
 // checkRoot finds out whether the root is still there, and whether one that was lost is back.
 func (w *Watcher) checkRoot() {
 	now, err := identify(w.cfg.System, w.cfg.Root)
-	w.doubt = false
+	w.rootDoubt = false
 	if err == nil && !w.isLost() && now == w.identity {
 		return
 	}
@@ -410,8 +413,8 @@ func (w *Watcher) checkRoot() {
 	}
 	w.model.reset()
 	w.hints.reset()
-	w.budget.seats, w.budget.leaving = nil, nil
-	clear(w.shut)
+	w.budget.byActivity, w.budget.leaving = nil, nil
+	clear(w.unreadable)
 	w.identity, w.lost = now, nil
 	w.mu.Unlock()
 	w.cfg.RootBack()

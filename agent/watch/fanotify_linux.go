@@ -206,8 +206,8 @@ func (n *fanotify) marked() (map[uint64]bool, error) {
 	return devs, nil
 }
 
-// lost forgets the marks that the kernel has dropped, and says what that means: an unmount, perhaps with a mount after it.
-func (n *fanotify) lost() []Notice {
+// lostMarks forgets the marks that the kernel has dropped, and says what that means: an unmount, perhaps with a mount after it.
+func (n *fanotify) lostMarks() []Notice {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.looked = time.Now()
@@ -282,7 +282,7 @@ func (n *fanotify) finished() bool {
 // Read implements Notifier.
 func (n *fanotify) Read() ([]Notice, error) {
 	for {
-		if notices := n.lostNow(); len(notices) > 0 {
+		if notices := n.lostMarksIfDue(); len(notices) > 0 {
 			return notices, nil
 		}
 		n.rest()
@@ -306,11 +306,11 @@ func (n *fanotify) Read() ([]Notice, error) {
 	}
 }
 
-func (n *fanotify) lostNow() []Notice {
+func (n *fanotify) lostMarksIfDue() []Notice {
 	if time.Since(n.looked) < marksEvery || n.finished() {
 		return nil
 	}
-	return n.lost()
+	return n.lostMarks()
 }
 
 // rest gives the kernel time to put notices together.

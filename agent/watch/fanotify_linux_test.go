@@ -49,7 +49,7 @@ func TestMergedNotices(t *testing.T) {
 		r := newRig(t, None, nil)
 		r.Watcher.mu.Lock()
 		r.model.root.watch, r.model.byWatch[7] = 7, r.model.root
-		r.handle(&Notice{Watch: 7, Op: c.op, Name: "x"})
+		r.applyNotice(&Notice{Watch: 7, Op: c.op, Name: "x"})
 		if got := r.hints.paths["/x"]; got != c.want {
 			t.Errorf("%s: hints %b, want %b", name, got, c.want)
 		}

@@ -27,18 +27,18 @@ func (w *Watcher) flush(ctx context.Context) error {
 	}
 	defer root.Close()
 	paths, marks := w.takeHints()
-	look := root.Looker()
-	defer look.Close()
+	looker := root.Looker()
+	defer looker.Close()
 	w.gone = map[string]bool{}
 	for _, m := range marks {
 		w.out = append(w.out, event.Event{Kind: event.Marked, Evidence: event.Realtime, ObservedAt: w.cfg.Now(), Path: m.path, Mark: m.mark})
 	}
-	clear(w.leads)
+	clear(w.inPlace)
 	for _, p := range sortedPaths(paths) {
-		if !w.leadsTo(look, parent(p)) {
+		if !w.isInPlace(looker, parent(p)) {
 			continue // what the kernel told was of another place, which nobody knows; the doubt about this one is noted
 		}
-		if err := w.settle(ctx, root, look, p, paths[p]); err != nil {
+		if err := w.observe(ctx, root, looker, p, paths[p]); err != nil {
 			return err
 		}
 		if err := w.emit(ctx, batch); err != nil {
@@ -93,8 +93,8 @@ func (w *Watcher) put(path string, at int64, e event.Entry, atomic bool) {
 	w.out = append(w.out, event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: at, Path: path, Entry: e, Atomic: atomic})
 }
 
-// settle looks at one path and emits what is there.
-func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, path string, h hint) error {
+// observe looks at one path and emits what is there.
+func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looker, path string, h hint) error {
 	if w.belowGone(path) {
 		return nil // its deletion took this path along
 	}
@@ -102,22 +102,22 @@ func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, 
 		w.delete(path, w.cfg.Now())
 	}
 	at := w.cfg.Now()
-	info, err := look.Lstat(path)
+	info, err := looker.Lstat(path)
 	switch {
 	case err != nil && tree.Gone(err):
-		w.settleGone(path, h, at)
+		w.observeGone(path, h, at)
 		return nil
 	case err != nil:
-		w.settleFailed(path, h, err)
+		w.observeFailed(path, h, err)
 		return nil
 	}
 	delete(w.retries, path)
-	if h&hintDoubt != 0 && w.another(path, info) {
+	if h&hintDoubt != 0 && w.isReplaced(path, info) {
 		// Nobody told of its end: all that was below is gone.
 		w.forgetDirectory(path)
 		w.delete(path, w.cfg.Now())
-		look.Forget()
-		return w.settle(ctx, root, look, path, h&^hintDoubt|hintEnter)
+		looker.Forget()
+		return w.observe(ctx, root, looker, path, h&^hintDoubt|hintEnter)
 	}
 	if info.Entry.Type != event.Directory {
 		w.forgetDirectory(path)
@@ -126,12 +126,12 @@ func (w *Watcher) settle(ctx context.Context, root tree.Root, look tree.Looker, 
 	}
 	known := w.putDirectory(path, at, info)
 	if h&hintRights != 0 {
-		w.reopened(root, look, path)
+		w.rescanReadable(root, looker, path)
 	}
 	if h&(hintEnter|hintRemoved) != 0 || !known {
-		// The deletion took along what a scan or the walk of its parent directory had already told of this one.
-		look.Forget()
-		return w.walk(ctx, root, path, info)
+		// The deletion took along what a scan, or the reading of its parent directory, had already emitted of this one.
+		looker.Forget()
+		return w.readSubtree(ctx, root, path, info)
 	}
 	return nil
 }
@@ -164,13 +164,13 @@ func (w *Watcher) belowGone(path string) bool {
 	}
 }
 
-func (w *Watcher) settleGone(path string, h hint, at int64) {
+func (w *Watcher) observeGone(path string, h hint, at int64) {
 	if path == "/" {
-		w.doubt = true
+		w.rootDoubt = true
 		return
 	}
 	w.gone[path] = true
-	w.forgetShutBelow(path)
+	w.forgetUnreadableBelow(path)
 	delete(w.retries, path)
 	w.forgetDirectory(path)
 	if h&hintRemoved == 0 {
@@ -186,8 +186,8 @@ func (w *Watcher) forgetDirectory(path string) {
 	}
 }
 
-// settleFailed tries again at the next flush, a few times.
-func (w *Watcher) settleFailed(path string, h hint, err error) {
+// observeFailed tries again at the next flush, a few times.
+func (w *Watcher) observeFailed(path string, h hint, err error) {
 	w.retries[path]++
 	w.mu.Lock()
 	w.stats.Errors++
@@ -198,12 +198,12 @@ func (w *Watcher) settleFailed(path string, h hint, err error) {
 	}
 	w.mu.Unlock()
 	delete(w.retries, path)
-	w.unreadable(path, err)
+	w.reportUnreadable(path, err)
 }
 
-// unreadable reports a path that cannot be looked at; what is known of it stands.
-func (w *Watcher) unreadable(path string, err error) {
-	w.Unreadable(path, err)
+// reportUnreadable reports a path that cannot be looked at; what is known of it stands.
+func (w *Watcher) reportUnreadable(path string, err error) {
+	w.NoteUnreadable(path, err)
 	w.cfg.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
 	if w.cfg.OnError != nil {
 		w.cfg.OnError(path, err)
@@ -222,7 +222,7 @@ func (w *Watcher) putDirectory(path string, at int64, info tree.Info) (known boo
 	defer w.mu.Unlock()
 	n := w.model.lookup(path)
 	if n != nil && n.reading > 0 {
-		w.hints.look(path)
+		w.hints.add(path)
 		return true
 	}
 	if n != nil {
@@ -230,7 +230,7 @@ func (w *Watcher) putDirectory(path string, at int64, info tree.Info) (known boo
 	}
 	w.put(path, at, info.Entry, true)
 	// While directories are being covered, one that is not yet known will be.
-	return n != nil || w.cover > 0 || w.foreign(info)
+	return n != nil || w.coverages > 0 || w.foreign(info)
 }
 
 // foreign reports whether a directory is on a file system that is not to be entered.
@@ -238,17 +238,17 @@ func (w *Watcher) foreign(info tree.Info) bool {
 	return info.ID.Dev != w.identity.id.Dev && !w.cfg.CrossFilesystems
 }
 
-// found is a directory that a walk has still to read.
-type found struct {
+// foundDirectory is one that readSubtree has still to read.
+type foundDirectory struct {
 	path string
 	at   int64
 	info tree.Info
 }
 
-// walk covers and reads a directory that appeared, and everything below it, and emits all it finds.
-func (w *Watcher) walk(ctx context.Context, root tree.Root, path string, info tree.Info) error {
+// readSubtree covers and reads a directory that appeared, and everything below it, and emits all it finds.
+func (w *Watcher) readSubtree(ctx context.Context, root tree.Root, path string, info tree.Info) error {
 	var names tree.Names
-	todo := []found{{path: path, info: info}}
+	todo := []foundDirectory{{path: path, info: info}}
 	for len(todo) > 0 {
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -256,10 +256,10 @@ func (w *Watcher) walk(ctx context.Context, root tree.Root, path string, info tr
 			w.putFound(f)
 			continue
 		}
-		more, err := w.enter(root, f, &names)
+		more, err := w.readDirectory(root, f, &names)
 		if err != nil && !tree.Gone(err) && !errors.Is(err, scan.ErrMoved) {
 			w.putFound(f)
-			w.unreadable(f.path, err)
+			w.reportUnreadable(f.path, err)
 		}
 		todo = append(todo, more...)
 		if err := w.emit(ctx, batch); err != nil {
@@ -269,21 +269,21 @@ func (w *Watcher) walk(ctx context.Context, root tree.Root, path string, info tr
 	return nil
 }
 
-// putFound emits a directory as its parent directory showed it; the one a walk began with was emitted before.
-func (w *Watcher) putFound(f found) {
+// putFound emits a directory as its parent directory showed it; the one that readSubtree began with was emitted before.
+func (w *Watcher) putFound(f foundDirectory) {
 	if f.at != 0 {
 		w.putDirectory(f.path, f.at, f.info)
 	}
 }
 
-// enter covers one directory, emits what is in it, and returns the directories among that.
-func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, error) {
+// readDirectory covers one directory, emits what is in it, and returns the directories among that.
+func (w *Watcher) readDirectory(root tree.Root, f foundDirectory, names *tree.Names) ([]foundDirectory, error) {
 	d, err := root.OpenDir(f.path)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	if err := w.attach(d, f.path); err != nil {
+	if err := w.coverOpen(d, f.path); err != nil {
 		return nil, err
 	}
 	// Looked at once it is watched: from now on, a change of its mtime comes with a notice.
@@ -297,7 +297,7 @@ func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, er
 	if err := d.Read(names); err != nil {
 		return nil, err
 	}
-	var more []found
+	var more []foundDirectory
 	for i := range names.Len() {
 		if w.cfg.Excludes.Match(f.path, names.At(i)) {
 			continue
@@ -308,9 +308,9 @@ func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, er
 		switch {
 		case err != nil && tree.Gone(err):
 		case err != nil:
-			w.unreadable(path, err)
+			w.reportUnreadable(path, err)
 		case info.Entry.Type == event.Directory:
-			more = append(more, found{path, at, info})
+			more = append(more, foundDirectory{path, at, info})
 		default:
 			w.put(path, at, info.Entry, true)
 		}
@@ -319,8 +319,8 @@ func (w *Watcher) enter(root tree.Root, f found, names *tree.Names) ([]found, er
 	return more, nil
 }
 
-// attach watches a directory that the loop reads and enters it into the model.
-func (w *Watcher) attach(d tree.Dir, path string) error {
+// coverOpen watches a directory that the loop reads and enters it into the model.
+func (w *Watcher) coverOpen(d tree.Dir, path string) error {
 	info, err := d.Info()
 	if err != nil {
 		return err
@@ -339,49 +339,49 @@ func (w *Watcher) attach(d tree.Dir, path string) error {
 	}
 }
 
-// another reports whether another directory is at path than the model says.
-func (w *Watcher) another(path string, info tree.Info) bool {
+// isReplaced reports whether another directory is at path than the model says.
+func (w *Watcher) isReplaced(path string, info tree.Info) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := w.model.lookup(path)
 	return n != nil && n.id != info.ID
 }
 
-// leadsTo reports whether the path of a directory still leads to the one that the model says. Where a directory above is
+// isInPlace reports whether the path of a directory still leads to the one that the model says. Where a directory above is
 // not watched, it may have been moved without a notice: then notices of what is below carry paths that are wrong, and the
 // uppermost directory that is not what it was is looked at.
-func (w *Watcher) leadsTo(look tree.Looker, dir string) bool {
-	if leads, ok := w.leads[dir]; ok {
-		return leads
+func (w *Watcher) isInPlace(looker tree.Looker, dir string) bool {
+	if known, ok := w.inPlace[dir]; ok {
+		return known
 	}
 	w.mu.Lock()
 	n := w.model.lookup(dir)
-	sure := n == nil || w.sure(n)
+	sure := n == nil || w.ancestorsWatched(n)
 	w.mu.Unlock()
-	if sure || w.is(look, dir) {
-		w.leads[dir] = true
+	if sure || w.isSame(looker, dir) {
+		w.inPlace[dir] = true
 		return true
 	}
 	wrong := dir
 	for at := parent(dir); at != "/"; at = parent(at) {
-		if !w.is(look, at) {
+		if !w.isSame(looker, at) {
 			wrong = at
 		}
 	}
 	w.mu.Lock()
 	w.hints.paths[wrong] |= hintDoubt
 	w.mu.Unlock()
-	w.leads[dir] = false
+	w.inPlace[dir] = false
 	return false
 }
 
-// is reports whether the directory at path is the one that the model says. What cannot be looked at is given the benefit of
+// isSame reports whether the directory at path is the one that the model says. What cannot be looked at is given the benefit of
 // the doubt: nothing can be emitted of it.
-func (w *Watcher) is(look tree.Looker, path string) bool {
-	look.Forget()
-	info, err := look.Lstat(path)
+func (w *Watcher) isSame(looker tree.Looker, path string) bool {
+	looker.Forget()
+	info, err := looker.Lstat(path)
 	if err != nil {
 		return !tree.Gone(err)
 	}
-	return !w.another(path, info)
+	return !w.isReplaced(path, info)
 }

@@ -46,8 +46,8 @@ func (h *hints) reset() {
 	h.paths, h.writes = map[string]hint{}, map[string]time.Time{}
 }
 
-// look asks for a look at path.
-func (h *hints) look(path string) {
+// add asks for a look at path.
+func (h *hints) add(path string) {
 	h.paths[path] |= 0
 }
 

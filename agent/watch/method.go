@@ -229,10 +229,10 @@ func (c *chooser) Closes() bool {
 	return n != nil && n.Closes()
 }
 
-// Ration implements rationed.
-func (c *chooser) Ration(wanted int) int {
-	if r, ok := c.now().(rationed); ok {
-		return r.Ration(wanted)
+// Quota implements quotaNotifier.
+func (c *chooser) Quota(wanted int) int {
+	if r, ok := c.now().(quotaNotifier); ok {
+		return r.Quota(wanted)
 	}
 	return 0
 }

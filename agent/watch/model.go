@@ -22,17 +22,17 @@ type model struct {
 
 // node is one directory.
 type node struct {
-	parent   *node // nil: the root, or an orphan
-	name     string
-	children map[string]*node
-	watch    WatchID
-	id       tree.ID // which directory it is
-	active   int64   // when it changed last, as far as is known; the store's time, ns
-	gen      uint64  // of the coverage that saw it last
-	movedAt  uint64  // model.moves when it was last detached or put elsewhere
-	reading  int     // scans that are reading it
-	put      bool    // a realtime put of it was made, with
-	putMtime int64   // this mtime
+	parent     *node // nil: the root, or an orphan
+	name       string
+	children   map[string]*node
+	watch      WatchID
+	id         tree.ID // which directory it is
+	active     int64   // when it changed last, as far as is known; the store's time, ns
+	generation uint64  // of the coverage that saw it last
+	movedAt    uint64  // model.moves when it was last detached or put elsewhere
+	reading    int     // scans that are reading it
+	put        bool    // a realtime put of it was made, with
+	putMtime   int64   // this mtime
 }
 
 // orphanTTL is how long a directory that was moved away keeps its watches, in case it turns up elsewhere in the tree.
@@ -87,10 +87,10 @@ func (m *model) lookup(path string) *node {
 
 // attach records that the directory of that identity, with this watch (or NoWatch), is at path. It fails where the model
 // does not know the directory above, or takes it for one below: then notices that tell more are on their way.
-func (m *model) attach(path string, watch WatchID, id tree.ID, gen uint64) (*node, error) {
+func (m *model) attach(path string, watch WatchID, id tree.ID, generation uint64) (*node, error) {
 	n := m.byWatch[watch]
 	if path == "/" {
-		return m.attachRoot(n, watch, id, gen)
+		return m.attachRoot(n, watch, id, generation)
 	}
 	dir, name := event.Split(path)
 	if dir != "/" {
@@ -132,11 +132,11 @@ func (m *model) attach(path string, watch WatchID, id tree.ID, gen uint64) (*nod
 		}
 		parent.children[name] = n
 	}
-	n.gen = gen
+	n.generation = generation
 	return n, nil
 }
 
-func (m *model) attachRoot(n *node, watch WatchID, id tree.ID, gen uint64) (*node, error) {
+func (m *model) attachRoot(n *node, watch WatchID, id tree.ID, generation uint64) (*node, error) {
 	if n != nil && n != m.root {
 		return nil, scan.ErrMoved
 	}
@@ -147,7 +147,7 @@ func (m *model) attachRoot(n *node, watch WatchID, id tree.ID, gen uint64) (*nod
 			m.byWatch[watch] = m.root
 		}
 	}
-	m.root.gen, m.root.id = gen, id
+	m.root.generation, m.root.id = generation, id
 	return m.root, nil
 }
 
@@ -182,12 +182,12 @@ func (m *model) forgetWatch(n *node) {
 
 // giveUp has the system drop a watch.
 func (m *model) giveUp(id WatchID, to Notifier) {
-	m.lost(id)
+	m.noteGone(id)
 	to.Remove(id)
 }
 
-// lost takes note of a watch that is no more.
-func (m *model) lost(id WatchID) {
+// noteGone takes note of a watch that is no more.
+func (m *model) noteGone(id WatchID) {
 	m.recent[m.givenUp%uint64(len(m.recent))] = id
 	m.givenUp++
 }
@@ -235,14 +235,14 @@ func (m *model) drop(n *node, from Notifier) {
 	}
 }
 
-// prune drops every directory that no coverage since gen has seen.
-func (m *model) prune(gen uint64, from Notifier) {
+// prune drops every directory that no coverage since generation has seen.
+func (m *model) prune(generation uint64, from Notifier) {
 	stack := []*node{m.root}
 	for len(stack) > 0 {
 		n := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		for _, c := range n.children {
-			if c.gen < gen {
+			if c.generation < generation {
 				m.detach(c)
 				m.drop(c, from)
 				continue
@@ -264,9 +264,9 @@ func (m *model) stays(n *node, since uint64) bool {
 
 // verify reports whether path leads to the directory of that identity now.
 func verify(root tree.Root, id tree.ID, path string) (bool, error) {
-	look := root.Looker()
-	defer look.Close()
-	info, err := look.Lstat(path)
+	looker := root.Looker()
+	defer looker.Close()
+	info, err := looker.Lstat(path)
 	if err != nil {
 		return false, err
 	}

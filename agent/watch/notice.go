@@ -65,9 +65,9 @@ type Notifier interface {
 	Method() (method, reason string)
 }
 
-// rationed is a Notifier whose watches are granted by number.
-type rationed interface {
-	// Ration is how many watches may be held by someone who would like so many; others' needs are left to them.
+// quotaNotifier is a Notifier whose watches are granted by number.
+type quotaNotifier interface {
+	// Quota is how many watches may be held by someone who would like so many; others' needs are left to them.
 	// wanted < 0: not known yet. 0: any number.
-	Ration(wanted int) int
+	Quota(wanted int) int
 }

@@ -11,72 +11,72 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// maxShut is how many unreadable paths are told apart.
-const maxShut = 4096
+// maxUnreadable is how many unreadable paths are told apart.
+const maxUnreadable = 4096
 
-// shut is the paths that could not be read for want of rights. What happens there meanwhile is not seen, whatever the kernel
+// unreadablePaths is the paths that could not be read for want of rights. What happens there meanwhile is not seen, whatever the kernel
 // tells of it, so once the rights are back everything there must be scanned.
-type shut map[string]shutState
+type unreadablePaths map[string]unreadablePath
 
-type shutState struct {
-	gen   uint64 // of the coverage that met it last
-	whole bool   // there were too many: it stands for some that are below it
+type unreadablePath struct {
+	generation uint64 // of the coverage that met it last
+	whole      bool   // there were too many: it stands for some that are below it
 }
 
-// Unreadable is told by scans of what they could not read.
-func (w *Watcher) Unreadable(path string, err error) {
+// NoteUnreadable is told by scans of what they could not read.
+func (w *Watcher) NoteUnreadable(path string, err error) {
 	if !errors.Is(err, fs.ErrPermission) {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.shut[path] = shutState{gen: w.gen}
-	if len(w.shut) <= maxShut {
+	w.unreadable[path] = unreadablePath{generation: w.generation}
+	if len(w.unreadable) <= maxUnreadable {
 		return
 	}
-	dirs := subtrees.Reduce(slices.Collect(maps.Keys(w.shut)), subtrees.Max)
-	clear(w.shut)
+	dirs := subtrees.Reduce(slices.Collect(maps.Keys(w.unreadable)), subtrees.Max)
+	clear(w.unreadable)
 	for _, d := range dirs {
-		w.shut[d] = shutState{gen: w.gen, whole: true}
+		w.unreadable[d] = unreadablePath{generation: w.generation, whole: true}
 	}
 }
 
-// forgetShut drops what a complete coverage has not met as unreadable again. The lock is held.
-func (w *Watcher) forgetShut(gen uint64) {
-	maps.DeleteFunc(w.shut, func(_ string, s shutState) bool { return s.gen < gen })
+// forgetUnreadable drops what a complete coverage has not met as unreadable again. The lock is held.
+func (w *Watcher) forgetUnreadable(generation uint64) {
+	maps.DeleteFunc(w.unreadable, func(_ string, s unreadablePath) bool { return s.generation < generation })
 }
 
-// forgetShutBelow drops what is gone.
-func (w *Watcher) forgetShutBelow(path string) {
+// forgetUnreadableBelow drops what is gone.
+func (w *Watcher) forgetUnreadableBelow(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.DeleteFunc(w.shut, func(p string, _ shutState) bool { return subtrees.Contains(path, p) })
+	maps.DeleteFunc(w.unreadable, func(p string, _ unreadablePath) bool { return subtrees.Contains(path, p) })
 }
 
-// reopened has a directory whose rights may have changed scanned, if something there could not be read and now can.
-func (w *Watcher) reopened(root tree.Root, look tree.Looker, dir string) {
+// rescanReadable has a directory whose rights may have changed scanned, if something there could not be read and now can.
+func (w *Watcher) rescanReadable(root tree.Root, looker tree.Looker, dir string) {
 	below := map[string]bool{} // whole
 	w.mu.Lock()
-	for p, s := range w.shut {
+	for p, s := range w.unreadable {
 		if subtrees.Contains(dir, p) || s.whole && subtrees.Contains(p, dir) {
 			below[p] = s.whole
 		}
 	}
 	w.mu.Unlock()
 	again := false
-	look.Forget()
+	looker.Forget()
 	for p, whole := range below {
-		if !whole && !readable(root, look, p) {
+		if !whole && !readable(root, looker, p) {
 			continue
 		}
 		again = true
 		if !whole {
 			w.mu.Lock()
-			delete(w.shut, p)
+			delete(w.unreadable, p)
 			w.mu.Unlock()
 		}
 	}
-	look.Forget()
+	looker.Forget()
 	if again {
 		w.cfg.Logger.Info("what could not be read may be read again, and is scanned", "directory", dir)
 		w.cfg.Overflow([]string{dir})
@@ -84,8 +84,8 @@ func (w *Watcher) reopened(root tree.Root, look tree.Looker, dir string) {
 }
 
 // readable reports whether rights keep nobody from a path any more.
-func readable(root tree.Root, look tree.Looker, path string) bool {
-	info, err := look.Lstat(path)
+func readable(root tree.Root, looker tree.Looker, path string) bool {
+	info, err := looker.Lstat(path)
 	if err != nil || info.Entry.Type != event.Directory {
 		return !errors.Is(err, fs.ErrPermission)
 	}

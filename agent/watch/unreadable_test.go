@@ -114,10 +114,10 @@ func testManyUnreadablePaths(t *testing.T, method string) {
 	r := newRig(t, method, func(c *Config) { c.System = g })
 	must(t, os.Mkdir(filepath.Join(r.root, "closed"), 0o755))
 	r.coverAll(t)
-	for i := range 3 * maxShut {
-		r.Unreadable(fmt.Sprintf("/closed/%d/%d", i%1000, i), fs.ErrPermission)
+	for i := range 3 * maxUnreadable {
+		r.NoteUnreadable(fmt.Sprintf("/closed/%d/%d", i%1000, i), fs.ErrPermission)
 	}
-	if n := r.Status().Unreadable; n == 0 || n > maxShut {
+	if n := r.Status().Unreadable; n == 0 || n > maxUnreadable {
 		t.Errorf("%d paths are kept", n)
 	}
 	must(t, os.Chmod(filepath.Join(r.root, "closed"), 0o700))

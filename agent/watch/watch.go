@@ -56,8 +56,8 @@ type Config struct {
 	RootEvery  time.Duration // between looks at the root itself; default 5 s
 	MaxPending int           // notices, and paths, that may wait; default 256 Ki each
 	RetryEvery time.Duration // between tries to watch where no method works; default 1 min
-	// RationEvery is the time between looks at the system's limit, where it is too low; default 1 min.
-	RationEvery time.Duration
+	// QuotaEvery is the time between looks at the system's limit, where it is too low; default 1 min.
+	QuotaEvery time.Duration
 
 	// System and Notifier are the operating system's unless a test puts others in their place.
 	System   tree.System
@@ -96,25 +96,25 @@ type Watcher struct {
 	queue    queue
 	identity rootIdentity
 
-	mu     sync.Mutex
-	model  model
-	gen    uint64       // of the coverage that runs, or ran last
-	cover  int          // coverages that run
-	skew   atomic.Int64 // what Config.Skew said last: it may wait for those who hold the lock
-	blind  bool         // nothing is watched, and directories are not kept in the model
-	limit  limitState
-	budget budget
-	stats  Status
-	lost   error // why the root is lost, nil if it is not
-	hints  hints
-	shut   shut
+	mu         sync.Mutex
+	model      model
+	generation uint64       // of the coverage that runs, or ran last
+	coverages  int          // coverages that run
+	skew       atomic.Int64 // what Config.Skew said last: it may wait for those who hold the lock
+	blind      bool         // nothing is watched, and directories are not kept in the model
+	limit      limitState
+	budget     budget
+	stats      Status
+	lost       error // why the root is lost, nil if it is not
+	hints      hints
+	unreadable unreadablePaths
 
 	// The loop's own.
-	out     []event.Event
-	gone    map[string]bool // directories that this flush found gone
-	leads   map[string]bool // directories that this flush found to be where the model says, or not
-	retries map[string]int
-	doubt   bool // something happened to the root
+	out       []event.Event
+	gone      map[string]bool // directories that this flush found gone
+	inPlace   map[string]bool // directories that this flush found to be where the model says, or not
+	retries   map[string]int
+	rootDoubt bool // something happened to the root
 }
 
 // New prepares a watcher. It watches nothing until directories are covered.
@@ -122,7 +122,7 @@ func New(cfg Config) (*Watcher, error) {
 	for _, d := range []struct {
 		at    *time.Duration
 		value time.Duration
-	}{{&cfg.Window, 100 * time.Millisecond}, {&cfg.WriteEvery, time.Second}, {&cfg.RootEvery, 5 * time.Second}, {&cfg.RationEvery, rationEvery}} {
+	}{{&cfg.Window, 100 * time.Millisecond}, {&cfg.WriteEvery, time.Second}, {&cfg.RootEvery, 5 * time.Second}, {&cfg.QuotaEvery, quotaEvery}} {
 		if *d.at <= 0 {
 			*d.at = d.value
 		}
@@ -153,7 +153,7 @@ func New(cfg Config) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, leads: map[string]bool{}, shut: shut{}}
+	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, inPlace: map[string]bool{}, unreadable: unreadablePaths{}}
 	method, _ := n.Method()
 	w.blind = method == None
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
@@ -181,7 +181,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		err := guard.Do(func() error { return w.loop(ctx) })
 		err = errors.Join(err, w.finish()) // it may have ended early
 		<-drained
-		return errors.Join(err, guard.Do(func() error { w.last(); return nil }))
+		return errors.Join(err, guard.Do(func() error { w.drain(); return nil }))
 	})
 	return group.Wait()
 }
@@ -216,10 +216,10 @@ func (w *Watcher) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-w.queue.ready:
-			w.handleAll()
+			w.applyNotices()
 		case <-tick.C:
 		}
-		if err := w.turn(ctx, &t); err != nil && ctx.Err() == nil {
+		if err := w.doDue(ctx, &t); err != nil && ctx.Err() == nil {
 			return err
 		}
 		if t.hint.IsZero() {
@@ -233,10 +233,10 @@ func (w *Watcher) loop(ctx context.Context) error {
 // times are when the loop last did what it does now and then.
 type times struct{ root, writes, hint time.Time }
 
-// turn does what is due.
-func (w *Watcher) turn(ctx context.Context, t *times) error {
+// doDue does what is due.
+func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	now := time.Now()
-	if now.Sub(t.root) >= w.cfg.RootEvery || w.isLost() && now.Sub(t.root) >= w.cfg.RootEvery/5 || w.doubt && !w.isLost() {
+	if now.Sub(t.root) >= w.cfg.RootEvery || w.isLost() && now.Sub(t.root) >= w.cfg.RootEvery/5 || w.rootDoubt && !w.isLost() {
 		t.root = now
 		w.checkRoot()
 	}
@@ -251,7 +251,7 @@ func (w *Watcher) turn(ctx context.Context, t *times) error {
 	}
 	w.reportLimit()
 	w.mu.Unlock()
-	if w.reration(now) {
+	if w.refreshQuota(now) {
 		w.cfg.CoverAgain()
 	}
 	w.mu.Lock()
@@ -271,11 +271,11 @@ func (w *Watcher) turn(ctx context.Context, t *times) error {
 	return w.flush(ctx)
 }
 
-// last looks at what is left when the watcher ends.
-func (w *Watcher) last() {
+// drain looks at what is left when the watcher ends.
+func (w *Watcher) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	w.handleAll()
+	w.applyNotices()
 	w.mu.Lock()
 	w.hints.releaseWrites(true, time.Now())
 	w.mu.Unlock()
@@ -306,7 +306,7 @@ func (w *Watcher) Status() Status {
 	s := w.stats
 	s.Method, s.Reason = method, reason
 	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), w.unwatched()
-	s.Pending, s.Limit, s.Unreadable = len(w.hints.paths), w.budget.max, len(w.shut)
+	s.Pending, s.Limit, s.Unreadable = len(w.hints.paths), w.budget.max, len(w.unreadable)
 	switch {
 	case w.blind:
 		s.Coverage, s.Method, s.Directories = AuditOnly, None, 0
@@ -326,8 +326,8 @@ func (w *Watcher) isLost() bool {
 	return w.lost != nil
 }
 
-// handleAll takes all notices that have come into the model and the hints.
-func (w *Watcher) handleAll() {
+// applyNotices takes all notices that have come into the model and the hints.
+func (w *Watcher) applyNotices() {
 	notices, overflow := w.queue.take()
 	ready := false
 	w.mu.Lock()
@@ -337,7 +337,7 @@ func (w *Watcher) handleAll() {
 			overflow, ready = overflow || special&OpOverflow != 0, ready || special&OpReady != 0
 			continue
 		}
-		w.handle(&notices[i])
+		w.applyNotice(&notices[i])
 	}
 	var subtrees []string // nil: nothing, or everything
 	lost := w.lost != nil

@@ -595,12 +595,12 @@ func TestLostWatchesAreRemembered(t *testing.T) {
 	var m model
 	m.reset()
 	since := m.givenUp
-	m.lost(7)
+	m.noteGone(7)
 	if !m.mayBeLost(7, since) || m.mayBeLost(8, since) || m.mayBeLost(7, m.givenUp) {
 		t.Error("one watch was lost, 7, and it counts for those alone who asked before")
 	}
 	for range m.recent {
-		m.lost(9)
+		m.noteGone(9)
 	}
 	if !m.mayBeLost(8, since) {
 		t.Error("what is known of any watch after more were lost than are remembered")

@@ -103,7 +103,7 @@ func writeScan(ctx context.Context, w *event.Writer, dir string) error {
 	var adding sync.Mutex
 	err = scan.Run(ctx, scan.Config{
 		Root: root, Excludes: excludes, Evidence: event.Snapshot, Now: now, Counts: counts,
-		Emit: func(_ context.Context, ev *event.Event, _ scan.Place) error {
+		Emit: func(_ context.Context, ev *event.Event, _ scan.Reading) error {
 			adding.Lock()
 			defer adding.Unlock()
 			return w.Add(ev)

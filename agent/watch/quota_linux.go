@@ -20,8 +20,8 @@ var tenants = struct {
 	wanted map[*inotify]int
 }{wanted: map[*inotify]int{}}
 
-// Ration implements rationed.
-func (n *inotify) Ration(wanted int) int {
+// Quota implements quotaNotifier.
+func (n *inotify) Quota(wanted int) int {
 	limit := watchLimit()
 	if limit <= 0 {
 		return 0
@@ -37,7 +37,7 @@ func (n *inotify) Ration(wanted int) int {
 		}
 	}
 	tenants.Unlock()
-	return share(limit-spare(limit)-heldByOthers(own, limit), wants)
+	return fairShare(limit-spare(limit)-heldByOthers(own, limit), wants)
 }
 
 // leave gives a tree's share back.
@@ -50,8 +50,8 @@ func (n *inotify) leave() {
 // spare is what is left to programs that come later.
 func spare(limit int) int { return min(max(limit/10, 8), 65536) }
 
-// share is what one may hold beside others with these wants: what they leave, or an equal part if they leave less.
-func share(total int, others []int) int {
+// fairShare is what one may hold beside others with these wants: what they leave, or an equal part if they leave less.
+func fairShare(total int, others []int) int {
 	total = max(total, 1)
 	settled := make([]bool, len(others))
 	left, heads := total, len(others)+1

@@ -6,11 +6,11 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// handle takes one notice into the model and the hints. The lock is held.
-func (w *Watcher) handle(n *Notice) {
+// applyNotice takes one notice into the model and the hints. The lock is held.
+func (w *Watcher) applyNotice(n *Notice) {
 	dir := w.model.byWatch[n.Watch]
 	if n.Op&OpIgnored != 0 {
-		w.model.lost(n.Watch)
+		w.model.noteGone(n.Watch)
 	}
 	if dir == nil {
 		if dir = w.budget.leaving[n.Watch]; n.Op&OpIgnored != 0 {
@@ -31,7 +31,7 @@ func (w *Watcher) handle(n *Notice) {
 		}
 	case n.Name == "":
 		if n.Op&OpSelfGone != 0 && dir == w.model.root {
-			w.doubt = true
+			w.rootDoubt = true
 		}
 		if attached && n.Op&OpSelfGone != 0 && dir.parent != nil && dir.parent.watch == NoWatch {
 			w.hints.paths[path] |= hintDoubt // the directory above, which is not watched, could not tell
@@ -40,24 +40,24 @@ func (w *Watcher) handle(n *Notice) {
 			w.hints.paths[path] |= hintRights
 		}
 		if attached && n.Op&OpModify != 0 {
-			w.hints.look(path) // its mtime alone was set
+			w.hints.add(path) // its mtime alone was set
 		}
 	case attached && w.cfg.Excludes.Match(path, n.Name):
 		if n.Op&(OpCreate|OpDelete|OpMovedFrom|OpMovedTo) != 0 {
-			w.hints.look(path)
+			w.hints.add(path)
 		}
 	default:
-		w.handleName(n, dir, path, attached)
+		w.applyNameNotice(n, dir, path, attached)
 	}
 }
 
-// handleName takes a notice of a name in a directory. While the directory is nowhere (it was moved away, and may turn
+// applyNameNotice takes a notice of a name in a directory. While the directory is nowhere (it was moved away, and may turn
 // up again), only the model follows.
 //
 // A notice may say several things whose order is not known. Vanished, then appeared, then written, then closed is right
 // whatever it was: all that was below is told as gone, and the look tells what is there; who has the file open still will
 // write to it or close it, which comes with a notice of its own.
-func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
+func (w *Watcher) applyNameNotice(n *Notice, dir *node, path string, attached bool) {
 	vanished, appeared := n.Op&(OpDelete|OpMovedFrom) != 0, n.Op&(OpCreate|OpMovedTo) != 0
 	directory := n.Op&OpDirectory != 0
 	if vanished {
@@ -81,7 +81,7 @@ func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
 	switch {
 	case n.Op&OpModify == 0:
 	case n.Op&OpDirectory != 0:
-		w.hints.look(child) // its mtime alone was set; nobody will close it
+		w.hints.add(child) // its mtime alone was set; nobody will close it
 	default:
 		w.hints.written(child, time.Now())
 	}
@@ -93,9 +93,9 @@ func (w *Watcher) handleName(n *Notice, dir *node, path string, attached bool) {
 	case directory:
 		w.hints.paths[child] |= hintRights
 	default:
-		w.hints.look(child)
+		w.hints.add(child)
 	}
 	if vanished || appeared {
-		w.hints.look(path) // its mtime
+		w.hints.add(path) // its mtime
 	}
 }

@@ -10,7 +10,7 @@ func TestShare(t *testing.T) {
 	}{
 		{90, nil, 90}, {90, []int{-1}, 45}, {90, []int{10}, 80}, {90, []int{10, 1000}, 40}, {90, []int{60, 60}, 30}, {0, []int{5}, 1},
 	} {
-		if got := share(c.total, c.others); got != c.want {
+		if got := fairShare(c.total, c.others); got != c.want {
 			t.Errorf("%d beside %v: %d, want %d", c.total, c.others, got, c.want)
 		}
 	}

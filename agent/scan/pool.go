@@ -20,8 +20,8 @@ const (
 	fewCalls = 50
 )
 
-// crew is the workers of a scan: as many as are good, and others for those whose calls hang.
-type crew struct {
+// pool is the workers of a scan: as many as are good, and others for those whose calls hang.
+type pool struct {
 	cfg   *Config
 	queue *queue
 
@@ -45,38 +45,38 @@ type observed struct {
 	since time.Time
 }
 
-func newCrew(ctx context.Context, cfg *Config, q *queue) *crew {
-	c := &crew{cfg: cfg, queue: q, workers: map[*worker]*observed{}, done: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(ctx)
-	return c
+func newPool(ctx context.Context, cfg *Config, q *queue) *pool {
+	p := &pool{cfg: cfg, queue: q, workers: map[*worker]*observed{}, done: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(ctx)
+	return p
 }
 
 // run scans. Workers whose calls hang may outlive it.
-func (c *crew) run() error {
-	defer c.cancel()
-	defer context.AfterFunc(c.ctx, c.queue.stop)()
-	t := newTuner(min(c.cfg.Workers, max(2, runtime.GOMAXPROCS(0))), c.cfg.Workers)
-	c.mu.Lock()
-	c.resize(t.n)
-	c.mu.Unlock()
-	tick := time.NewTicker(min(adaptEvery, c.cfg.Hangs.After()/4))
+func (p *pool) run() error {
+	defer p.cancel()
+	defer context.AfterFunc(p.ctx, p.queue.stop)()
+	t := newTuner(min(p.cfg.Workers, max(2, runtime.GOMAXPROCS(0))), p.cfg.Workers)
+	p.mu.Lock()
+	p.resize(t.n)
+	p.mu.Unlock()
+	tick := time.NewTicker(min(adaptEvery, p.cfg.Hangs.After()/4))
 	defer tick.Stop()
-	stopping := c.ctx.Done()
+	stopping := p.ctx.Done()
 	var giveUp <-chan time.Time
 	last := time.Now()
 	for {
 		select {
-		case <-c.done:
-			return c.err
+		case <-p.done:
+			return p.err
 		case <-stopping:
 			stopping, giveUp = nil, time.After(hang.Patience)
 		case <-giveUp:
 			giveUp = time.After(hang.Patience)
-			c.watch(0)
+			p.watch(0)
 		case now := <-tick.C:
-			c.watch(c.cfg.Hangs.After())
+			p.watch(p.cfg.Hangs.After())
 			if took := now.Sub(last); took >= adaptEvery {
-				c.adapt(t, took)
+				p.adapt(t, took)
 				last = now
 			}
 		}
@@ -84,92 +84,92 @@ func (c *crew) run() error {
 }
 
 // resize starts workers until there are n. Those that are too many leave by themselves. The lock is held.
-func (c *crew) resize(n int) {
-	c.size = n
-	for len(c.workers) < n {
-		c.start()
+func (p *pool) resize(n int) {
+	p.size = n
+	for len(p.workers) < n {
+		p.start()
 	}
 }
 
-func (c *crew) start() {
-	w := &worker{cfg: c.cfg, crew: c, queue: c.queue}
-	c.workers[w] = &observed{}
+func (p *pool) start() {
+	w := &worker{cfg: p.cfg, pool: p, queue: p.queue}
+	p.workers[w] = &observed{}
 	go func() {
-		err := guard.Do(func() error { return w.run(c.ctx) })
+		err := guard.Do(func() error { return w.run(p.ctx) })
 		if !errors.Is(err, errAbandoned) {
-			c.leave(w, err)
+			p.leave(w, err)
 		}
 		w.fate.end()
 	}()
 }
 
 // leave takes in that a worker has ended. The first error ends the scan.
-func (c *crew) leave(w *worker, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.workers[w]; !ok {
+func (p *pool) leave(w *worker, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.workers[w]; !ok {
 		return // one that panicked once it was abandoned
 	}
-	delete(c.workers, w)
+	delete(p.workers, w)
 	if err != nil {
-		if c.err == nil {
-			c.err = err
+		if p.err == nil {
+			p.err = err
 		}
-		c.cancel()
+		p.cancel()
 	}
-	if len(c.workers) == 0 {
-		close(c.done)
+	if len(p.workers) == 0 {
+		close(p.done)
 	}
 }
 
 // tooMany reports whether the worker should leave, as others are enough.
-func (c *crew) tooMany(w *worker) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.workers) <= c.size || len(c.workers) == 1 {
+func (p *pool) tooMany(w *worker) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.workers) <= p.size || len(p.workers) == 1 {
 		return false
 	}
-	delete(c.workers, w)
+	delete(p.workers, w)
 	return true
 }
 
 // measured takes in what a worker's task has cost.
-func (c *crew) measured(w *worker) {
-	c.mu.Lock()
-	c.calls += w.calls
-	c.spent += w.spent
-	c.mu.Unlock()
+func (p *pool) measured(w *worker) {
+	p.mu.Lock()
+	p.calls += w.calls
+	p.spent += w.spent
+	p.mu.Unlock()
 	w.calls, w.spent = 0, 0
 }
 
 // adapt decides how many workers there should be, by what the last ones have brought.
-func (c *crew) adapt(t *tuner, took time.Duration) {
-	short := c.queue.short()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	calls, spent := c.calls, c.spent
-	if calls < fewCalls && took < 20*adaptEvery && !c.cfg.Hangs.Many() {
+func (p *pool) adapt(t *tuner, took time.Duration) {
+	short := p.queue.short()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	calls, spent := p.calls, p.spent
+	if calls < fewCalls && took < 20*adaptEvery && !p.cfg.Hangs.Many() {
 		return // wait for more
 	}
-	c.calls, c.spent = 0, 0
+	p.calls, p.spent = 0, 0
 	n := t.n
 	switch {
-	case c.cfg.Hangs.Many():
+	case p.cfg.Hangs.Many():
 		n = 1
-	case !short && calls > 0 && c.cfg.Rate == nil:
+	case !short && calls > 0 && p.cfg.Rate == nil:
 		n = t.next(float64(calls)/took.Seconds(), spent.Seconds()/float64(calls))
 	}
-	if len(c.workers) > 0 { // else it is over
-		c.resize(n)
+	if len(p.workers) > 0 { // else it is over
+		p.resize(n)
 	}
 }
 
 // watch gives up the workers that have been in one call for so long, and has others go on in their place.
-func (c *crew) watch(after time.Duration) {
+func (p *pool) watch(after time.Duration) {
 	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for w, seen := range c.workers {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w, seen := range p.workers {
 		at := w.call.now.Load()
 		if at&inCall == 0 {
 			seen.call = 0
@@ -179,39 +179,39 @@ func (c *crew) watch(after time.Duration) {
 			seen.call, seen.since = at, now
 		}
 		if now.Sub(seen.since) >= after {
-			c.abandon(w, at)
+			p.abandon(w, at)
 		}
 	}
 }
 
-func (c *crew) abandon(w *worker, seen uint64) {
+func (p *pool) abandon(w *worker, seen uint64) {
 	index, ok := w.call.abandon(seen)
 	if !ok {
 		return
 	}
-	delete(c.workers, w)
+	delete(p.workers, w)
 	// The worker is in a call until it finds out, and touches nothing of this.
-	t := w.task
+	t := w.dir
 	path := t.path()
 	if index >= 0 {
 		path = event.Join(path, w.names.At(index))
 	}
-	h := c.cfg.Hangs.Add(path, t.dev, c.cfg.Root)
-	w.fate.after(func() { c.cfg.Hangs.Returned(h) })
+	h := p.cfg.Hangs.Add(path, t.dev, p.cfg.Root)
+	w.fate.after(func() { p.cfg.Hangs.Returned(h) })
 	// Where one name hangs, another worker looks at those beside it.
 	t.hangs = index < 0
-	c.queue.again(t)
-	if err := c.cfg.Hangs.Full(); err != nil && c.ctx.Err() == nil {
-		c.err = err
-		c.cancel()
+	p.queue.again(t)
+	if err := p.cfg.Hangs.Full(); err != nil && p.ctx.Err() == nil {
+		p.err = err
+		p.cancel()
 	}
-	if c.ctx.Err() == nil {
-		if c.cfg.Hangs.Many() {
-			c.size = 1
+	if p.ctx.Err() == nil {
+		if p.cfg.Hangs.Many() {
+			p.size = 1
 		}
-		c.resize(max(1, c.size))
+		p.resize(max(1, p.size))
 	}
-	if len(c.workers) == 0 {
-		close(c.done)
+	if len(p.workers) == 0 {
+		close(p.done)
 	}
 }
