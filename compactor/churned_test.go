@@ -102,13 +102,13 @@ func TestListingsWriteNoTombstoneAgain(t *testing.T) {
 	for _, way := range []struct {
 		each  int // listings to a fold
 		local bool
-	}{{1, false}, {1, true}, {2 * evidence.MaxLooks, true}} {
+	}{{1, false}, {1, true}, {2 * evidence.MaxObservations, true}} {
 		t.Run(fmt.Sprintf("%d listings a fold, local %v", way.each, way.local), func(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t, t.TempDir(), 2*time.Minute, Options{})
 			c := newChurned(h, 300, 30, way.local)
 			want := h.present()
-			for fold := range evidence.MaxLooks/way.each + 4 {
+			for fold := range evidence.MaxObservations/way.each + 4 {
 				c.more(way.each)
 				born := int64(10 * way.each)
 				// A directory that may show an old state is found without what was deleted just before only by a later listing.

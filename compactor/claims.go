@@ -11,15 +11,15 @@ import (
 )
 
 // speaker is the session whose segment an event stands in.
-type speaker struct {
+type origin struct {
 	session, agent, source string
 	term                   uint64
 	leaseUntil             int64 // 0: it does not say
 	lag, skew              int64 // of a look: evidence.Sight
 }
 
-func (s *speaker) sight(at int64, by event.Evidence) evidence.Sight {
-	sight := evidence.Sight{At: at, Evidence: by, Skew: s.skew, Agent: s.agent, Source: s.source}
+func (s *origin) provenance(at int64, by event.Evidence) evidence.Provenance {
+	sight := evidence.Provenance{At: at, Evidence: by, Skew: s.skew, Agent: s.agent, Source: s.source}
 	if by != event.Realtime {
 		sight.Lag = s.lag
 	}
@@ -29,7 +29,7 @@ func (s *speaker) sight(at int64, by event.Evidence) evidence.Sight {
 // listing is a directory, or a range of its names, as one event has it.
 type listing struct {
 	evidence.Listing
-	by      *speaker
+	by      *origin
 	entries []event.Entry
 	next    int // the first entry that the walk has not passed
 }
@@ -38,19 +38,19 @@ func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "
 
 // point is what one event says of one name: a claim, in a third of its space. One without a verb says nothing: it makes
 // the walk look the row up.
-type point struct {
+type namedClaim struct {
 	name     string
 	at       int64
 	entry    *event.Entry
-	by       *speaker
+	by       *origin
 	about    *listing // of the name as a directory, which the claim is part of
 	verb     evidence.Verb
 	evidence event.Evidence
 	atomic   bool
 }
 
-func (p *point) claim() evidence.Claim {
-	c := evidence.Claim{Sight: p.by.sight(p.at, p.evidence), Verb: p.verb, Atomic: p.atomic, Entry: p.entry}
+func (p *namedClaim) claim() evidence.Claim {
+	c := evidence.Claim{Provenance: p.by.provenance(p.at, p.evidence), Verb: p.verb, Atomic: p.atomic, Entry: p.entry}
 	if p.about != nil {
 		c.Listing = &p.about.Listing
 	}
@@ -60,20 +60,20 @@ func (p *point) claim() evidence.Claim {
 // group is all that a batch says of the entries of one directory.
 type group struct {
 	parent   string // as in rows: with a final slash
-	points   []point
+	claims   []namedClaim
 	listings []*listing
 }
 
 // batch is the events of some segments, taken apart by the directories they speak of.
 type batch struct {
-	groups  map[string]*group
-	samples []evidence.Sample
-	marks   []spokenMark
-	touched map[string]bool // directories, as Parent, whose rows the walk will look up
-	reading reading
-	entries []event.Entry // the chunk that the next point's entry goes into
-	size    int           // claims so far, and what the groups weigh: the measure of the batch's memory
-	rows    int           // names spoken of, at most
+	groups   map[string]*group
+	samples  []evidence.Sample
+	marks    []reportedMark
+	touched  map[string]bool // directories, as Parent, whose rows the walk will look up
+	defaults observationDefaults
+	entries  []event.Entry // the chunk that the next point's entry goes into
+	size     int           // claims so far, and what the groups weigh: the measure of the batch's memory
+	rows     int           // names spoken of, at most
 
 	term       uint64 // the newest of the segments and of the view before
 	observedAt int64
@@ -81,22 +81,22 @@ type batch struct {
 }
 
 // spokenMark is a mark, who made it, and when.
-type spokenMark struct {
-	by         *speaker
+type reportedMark struct {
+	by         *origin
 	path       string
 	observedAt int64
 	mark       event.Mark
 }
 
 // reading is how the looks of a batch are to be taken: the view's settings, and its clock before the batch.
-type reading struct{ staleness, skew int64 }
+type observationDefaults struct{ staleness, skew int64 }
 
 // claimsPerGroup is how many claims a directory of its own weighs, in memory.
 const claimsPerGroup = 4
 
 // newBatch starts a batch upon a view that has seen this term.
-func newBatch(term uint64, r reading) *batch {
-	return &batch{reading: r, groups: map[string]*group{}, touched: map[string]bool{}, term: term}
+func newBatch(term uint64, r observationDefaults) *batch {
+	return &batch{defaults: r, groups: map[string]*group{}, touched: map[string]bool{}, term: term}
 }
 
 func (b *batch) group(parent string) *group {
@@ -110,7 +110,7 @@ func (b *batch) group(parent string) *group {
 }
 
 // keep copies an entry to where the batch keeps them, many to an allocation.
-func (b *batch) keep(e *event.Entry) *event.Entry {
+func (b *batch) copyEntry(e *event.Entry) *event.Entry {
 	const chunk = 256
 	if len(b.entries) == cap(b.entries) {
 		b.entries = make([]event.Entry, 0, chunk)
@@ -120,12 +120,12 @@ func (b *batch) keep(e *event.Entry) *event.Entry {
 }
 
 // add takes in one event. The event itself may be used again; what it refers to is kept.
-func (b *batch) add(ev *event.Event, by *speaker) {
+func (b *batch) add(ev *event.Event, by *origin) {
 	b.counted.Events++
 	b.observedAt = max(b.observedAt, ev.ObservedAt)
 	switch ev.Kind {
 	case event.Put:
-		entry := b.keep(&ev.Entry)
+		entry := b.copyEntry(&ev.Entry)
 		verb := evidence.Listed
 		if ev.Evidence == event.Realtime {
 			verb = evidence.Exists
@@ -133,37 +133,37 @@ func (b *batch) add(ev *event.Event, by *speaker) {
 				b.samples = append(b.samples, evidence.Sample{ObservedAt: ev.ObservedAt, MtimeNs: entry.MtimeNs})
 			}
 		}
-		b.point(ev.Path, point{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: verb, atomic: ev.Atomic, entry: entry})
+		b.addClaim(ev.Path, namedClaim{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: verb, atomic: ev.Atomic, entry: entry})
 	case event.Delete:
-		b.point(ev.Path, point{at: ev.ObservedAt, by: by, evidence: event.Realtime, verb: evidence.Gone})
+		b.addClaim(ev.Path, namedClaim{at: ev.ObservedAt, by: by, evidence: event.Realtime, verb: evidence.Gone})
 	case event.Listing:
 		b.list(ev, by)
 	case event.Marked:
-		b.marks = append(b.marks, spokenMark{by, ev.Path, ev.ObservedAt, ev.Mark})
+		b.marks = append(b.marks, reportedMark{by, ev.Path, ev.ObservedAt, ev.Mark})
 	}
 }
 
-func (b *batch) point(path string, p point) {
+func (b *batch) addClaim(path string, p namedClaim) {
 	parent, name := event.Split(path)
 	g := b.group(parent)
 	p.name = name
-	g.points = append(g.points, p)
+	g.claims = append(g.claims, p)
 	b.size++
 	b.rows++
 }
 
-func (b *batch) list(ev *event.Event, by *speaker) {
+func (b *batch) list(ev *event.Event, by *origin) {
 	if ev.Evidence != event.OnDemand && by.leaseUntil != 0 && ev.ObservedAt > by.leaseUntil {
 		b.counted.Fenced++ // its maker no longer led
 		return
 	}
-	self := b.keep(&ev.Entry)
+	self := b.copyEntry(&ev.Entry)
 	l := &listing{by: by, entries: ev.Entries}
-	l.Listing = evidence.Listing{Sight: by.sight(ev.ObservedAt, ev.Evidence), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
+	l.Listing = evidence.Listing{Provenance: by.provenance(ev.ObservedAt, ev.Evidence), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
 	b.counted.Entries += uint64(len(l.entries))
 	b.size += len(l.entries)
 	b.rows += len(l.entries)
-	b.point(ev.Path, point{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: evidence.Listed, entry: self, about: l})
+	b.addClaim(ev.Path, namedClaim{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: evidence.Listed, entry: self, about: l})
 	g := b.group(childParent(ev.Path))
 	g.listings = append(g.listings, l)
 }
@@ -184,12 +184,12 @@ func (b *batch) finish() {
 		b.touchAbove(parent)
 	}
 	for _, g := range b.groups {
-		slices.SortStableFunc(g.points, func(x, y point) int {
+		slices.SortStableFunc(g.claims, func(x, y namedClaim) int {
 			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.at, y.at))
 		})
 	}
 	sort.SliceStable(b.samples, func(i, j int) bool { return b.samples[i].ObservedAt < b.samples[j].ObservedAt })
-	slices.SortStableFunc(b.marks, func(x, y spokenMark) int { return cmp.Compare(x.observedAt, y.observedAt) })
+	slices.SortStableFunc(b.marks, func(x, y reportedMark) int { return cmp.Compare(x.observedAt, y.observedAt) })
 }
 
 // fence drops the listings, and what they say of their directories, of leaders whose term is over, where they do not say
@@ -202,7 +202,7 @@ func (b *batch) fence() {
 		before := len(g.listings)
 		g.listings = slices.DeleteFunc(g.listings, old)
 		b.counted.Fenced += uint64(before - len(g.listings))
-		g.points = slices.DeleteFunc(g.points, func(p point) bool { return old(p.about) })
+		g.claims = slices.DeleteFunc(g.claims, func(p namedClaim) bool { return old(p.about) })
 	}
 }
 
@@ -221,7 +221,7 @@ func (b *batch) touchAbove(parent string) {
 		b.touched[parent] = true
 		up, name := event.Split(parent[:len(parent)-1])
 		g := b.group(up)
-		g.points = append(g.points, point{name: name})
+		g.claims = append(g.claims, namedClaim{name: name})
 		parent = up
 	}
 }

@@ -71,7 +71,7 @@ const (
 )
 
 // spoolRows is how many changed rows a fold keeps in memory: as many as its batch has names.
-func (c *Compactor) spoolRows() int { return max(2, c.o.BatchClaims) }
+func (c *Compactor) bufferRows() int { return max(2, c.o.BatchClaims) }
 
 // jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention
 // never removes what a job still writes.

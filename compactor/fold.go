@@ -92,12 +92,12 @@ func (t *taken) advance(m *manifest.Manifest) {
 	m.Counted.Entries += t.batch.counted.Entries
 	m.Counted.Fenced += t.batch.counted.Fenced
 	for _, mark := range t.batch.marks {
-		note(m, mark)
+		addMark(m, mark)
 	}
 }
 
 // note takes in a mark. What a leader of an older term says of its scan is fenced off like its listings.
-func note(m *manifest.Manifest, s spokenMark) {
+func addMark(m *manifest.Manifest, s reportedMark) {
 	fenced := s.by.term < m.Term
 	switch s.mark.Kind {
 	case event.Overflow:
@@ -137,8 +137,8 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	}
 	w := newWalk(ctx, view, rules, b)
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
-	w.out = spool{dir: c.o.TempDir, limit: c.spoolRows()}
-	w.outDirs = spool{dir: c.o.TempDir, limit: max(2, c.spoolRows()/4)} // one row in twenty is a directory's
+	w.out = rowBuffer{dir: c.o.TempDir, limit: c.bufferRows()}
+	w.outDirs = rowBuffer{dir: c.o.TempDir, limit: max(2, c.bufferRows()/4)} // one row in twenty is a directory's
 	w.lookahead = lookAhead(ctx, view, b, c.window(b))
 	w.old.Take(w.lookahead.block)
 	if err := w.run(); err != nil {

@@ -52,7 +52,7 @@ func (l looksAt) take(ev *event.Event) bool {
 		return true
 	}
 	l[ev.Path]++
-	if max(l["/"]+l["/a"], l["/a"]+l["/a/b"]) <= evidence.MaxLooks {
+	if max(l["/"]+l["/a"], l["/a"]+l["/a/b"]) <= evidence.MaxObservations {
 		return true
 	}
 	l[ev.Path]--

@@ -31,7 +31,7 @@ type lookahead struct {
 
 	planned chan struct{} // closed once the next two are there
 	reads   []groupRead   // in the order of the walk
-	of      map[layer.Place]*groupRead
+	of      map[layer.GroupRef]*groupRead
 
 	mu     sync.Mutex
 	moved  *sync.Cond
@@ -44,7 +44,7 @@ type lookahead struct {
 
 // groupRead is one request: row groups of a layer, and the last directory that they are needed for.
 type groupRead struct {
-	places []layer.Place
+	places []layer.GroupRef
 	bytes  int64 // in memory
 	last   string
 	begun  bool
@@ -76,7 +76,7 @@ func lookAhead(ctx context.Context, view *layer.View, b *batch, window int64) *l
 func (a *lookahead) plan(view *layer.View, b *batch) {
 	defer close(a.planned)
 	a.reads = plannedReads(a.ctx, view, b, a.window/lookaheadShare)
-	a.of = map[layer.Place]*groupRead{}
+	a.of = map[layer.GroupRef]*groupRead{}
 	for i := range a.reads {
 		r := &a.reads[i]
 		r.done = make(chan struct{})
@@ -132,7 +132,7 @@ func (a *lookahead) read(r *groupRead) {
 
 // block is a row group that the walk has come to: it waits for a read that is under way, and makes one that is not itself.
 // It is nil if none was planned, or failed.
-func (a *lookahead) block(p layer.Place) *layer.Block {
+func (a *lookahead) block(p layer.GroupRef) *layer.Block {
 	<-a.planned
 	r := a.of[p]
 	if r == nil {
@@ -232,7 +232,7 @@ func planned(layers []*layer.Layer) []layerReads {
 
 // each calls use with the layers that may have something of what is said of a directory's entries. Directories come in order.
 func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
-	if len(g.points) == 0 {
+	if len(g.claims) == 0 {
 		return
 	}
 	first, last := g.span()
@@ -251,7 +251,7 @@ func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
 
 // span is the first and the last key that a group has a point for.
 func (g *group) span() (first, last layer.Key) {
-	return layer.Key{Parent: g.parent, Name: g.points[0].name}, layer.Key{Parent: g.parent, Name: g.points[len(g.points)-1].name}
+	return layer.Key{Parent: g.parent, Name: g.claims[0].name}, layer.Key{Parent: g.parent, Name: g.claims[len(g.claims)-1].name}
 }
 
 // load reads the indexes of the layers that are wanted.
@@ -283,8 +283,8 @@ func (p *readPlan) need(l *layerReads, g *group) {
 		}
 		return
 	}
-	for i := range g.points {
-		k := layer.Key{Parent: g.parent, Name: g.points[i].name}
+	for i := range g.claims {
+		k := layer.Key{Parent: g.parent, Name: g.claims[i].name}
 		if l.advance(k); l.at < len(l.groups) && l.groups[l.at].Covers(k) {
 			p.read(l, k)
 		}
@@ -324,6 +324,6 @@ func (p *readPlan) read(l *layerReads, k layer.Key) {
 		l.open = len(p.reads)
 		r = &p.reads[l.open-1]
 	}
-	r.places = append(r.places, layer.Place{Layer: l.layer, Group: l.at})
+	r.places = append(r.places, layer.GroupRef{Layer: l.layer, Group: l.at})
 	r.bytes, r.last = r.bytes+decodedShare*group.Bytes, k.Parent
 }

@@ -52,7 +52,7 @@ func (d *segmentDecoder) forget() {
 // take reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
 // segment each, so that a scan does not hold up what other hosts report.
 func (c *Compactor) take(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*taken, error) {
-	t := &taken{batch: newBatch(m.Term, reading{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
+	t := &taken{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
 	if t.progress == nil {
 		t.progress = map[string]manifest.Progress{}
 	}
@@ -197,7 +197,7 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 }
 
 // decode reads a whole segment into events, before any of it counts.
-func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*speaker, error) {
+func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*origin, error) {
 	d := t.decoder
 	if err := d.open(key, body); err != nil {
 		return nil, err
@@ -208,12 +208,12 @@ func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*s
 		return nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
 			"it is segment %d of session %s of view %s, not what its name says", h.Seq, h.Session, h.View)}
 	}
-	by := &speaker{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.reading.skew}
+	by := &origin{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.defaults.skew}
 	if h.SkewKnown {
 		by.skew = h.Skew
 	}
 	if !h.Local {
-		by.lag = t.batch.reading.staleness
+		by.lag = t.batch.defaults.staleness
 	}
 	d.events = d.events[:0]
 	for {

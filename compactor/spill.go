@@ -20,14 +20,14 @@ import (
 // so that what one event expands to, such as all that was in a directory that is gone, takes disk and not memory.
 //
 // The file has no name once it is open: what is in it goes with the process, however that ends.
-type spool struct {
+type rowBuffer struct {
 	dir   string // of the file; empty: the system's
 	limit int    // rows in memory
 
 	rows []evidence.Row
 	file *os.File
 	size int64
-	runs []spooledRun
+	runs []spilledRun
 	last evidence.Row // of the last run
 	zstd *zstd.Encoder
 	raw  []byte // a block under way
@@ -35,12 +35,12 @@ type spool struct {
 }
 
 // spooledRun is a part of the file whose rows are in key order.
-type spooledRun struct{ offset, bytes int64 }
+type spilledRun struct{ offset, bytes int64 }
 
 // spoolBlock is about how many bytes of rows are compressed at once.
 const spoolBlock = 64 << 10
 
-func (s *spool) add(row *evidence.Row) error {
+func (s *rowBuffer) add(row *evidence.Row) error {
 	if len(s.rows) >= s.limit {
 		if err := s.spill(); err != nil {
 			return fmt.Errorf("spill rows to a temporary file (--temp says where): %w", err)
@@ -50,7 +50,7 @@ func (s *spool) add(row *evidence.Row) error {
 	return nil
 }
 
-func (s *spool) sort() {
+func (s *rowBuffer) sort() {
 	for i := 1; i < len(s.rows); i++ {
 		if compareRows(&s.rows[i-1], &s.rows[i]) > 0 {
 			slices.SortFunc(s.rows, func(a, b evidence.Row) int { return compareRows(&a, &b) })
@@ -60,7 +60,7 @@ func (s *spool) sort() {
 }
 
 // open makes the file.
-func (s *spool) open() error {
+func (s *rowBuffer) open() error {
 	if s.file != nil {
 		return nil
 	}
@@ -79,13 +79,13 @@ func (s *spool) open() error {
 }
 
 // spill writes what is in memory as a run.
-func (s *spool) spill() error {
+func (s *rowBuffer) spill() error {
 	if err := s.open(); err != nil {
 		return err
 	}
 	s.sort()
 	if len(s.runs) == 0 || compareRows(&s.last, &s.rows[0]) >= 0 { // else the last run goes on
-		s.runs = append(s.runs, spooledRun{offset: s.size})
+		s.runs = append(s.runs, spilledRun{offset: s.size})
 	}
 	s.last = s.rows[len(s.rows)-1]
 	w := bufio.NewWriterSize(s.file, 256<<10)
@@ -110,7 +110,7 @@ func (s *spool) spill() error {
 	return nil
 }
 
-func (s *spool) block(w io.Writer) error {
+func (s *rowBuffer) block(w io.Writer) error {
 	s.out = s.zstd.EncodeAll(s.raw, append(s.out[:0], make([]byte, 4)...))
 	binary.LittleEndian.PutUint32(s.out, uint32(len(s.out)-4))
 	s.raw, s.size = s.raw[:0], s.size+int64(len(s.out))
@@ -119,7 +119,7 @@ func (s *spool) block(w io.Writer) error {
 }
 
 // close gives the disk's space back.
-func (s *spool) close() {
+func (s *rowBuffer) close() {
 	if s.file != nil {
 		s.file.Close()
 	}
@@ -127,7 +127,7 @@ func (s *spool) close() {
 }
 
 // sources are the runs and what is in memory, each in key order.
-func (s *spool) sources() ([]rowSource, error) {
+func (s *rowBuffer) sources() ([]rowSource, error) {
 	s.sort()
 	all := []rowSource{&rowsInMemory{rows: s.rows}}
 	for _, r := range s.runs {
@@ -141,7 +141,7 @@ func (s *spool) sources() ([]rowSource, error) {
 }
 
 // eachRow calls yield with the rows of some spools, in key order.
-func eachRow(yield func(*evidence.Row) error, spools ...*spool) error {
+func eachRow(yield func(*evidence.Row) error, spools ...*rowBuffer) error {
 	var h rowHeap
 	for _, s := range spools {
 		sources, err := s.sources()

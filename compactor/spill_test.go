@@ -38,7 +38,7 @@ func drawRow(t *rapid.T) evidence.Row {
 func TestSpoolsYieldAllRowsInOrder(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		spools := []*spool{{dir: dir, limit: rapid.IntRange(1, 5).Draw(t, "limit")}, {dir: dir, limit: 3}}
+		spools := []*rowBuffer{{dir: dir, limit: rapid.IntRange(1, 5).Draw(t, "limit")}, {dir: dir, limit: 3}}
 		var want []evidence.Row
 		keys := map[[2]string]bool{}
 		for range rapid.IntRange(0, 40).Draw(t, "rows") {

@@ -25,7 +25,7 @@ func newSuspects(known []manifest.Suspect, now int64) *suspects {
 }
 
 // see takes in a row that has changed.
-func (s *suspects) see(r *evidence.Row) {
+func (s *suspects) add(r *evidence.Row) {
 	suspect := !r.Removed && r.SuspectUntil > s.now
 	if len(s.known) == 0 && !suspect {
 		return

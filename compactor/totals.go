@@ -49,7 +49,7 @@ func (w *walk) sum(prefix string) error {
 	n := w.dirs[prefix]
 	delete(w.dirs, prefix)
 	if n.holdsSomething() && !isDir(&n.row, n.known) {
-		w.rules.Assume(&n.row, n.known, w.placeOf(n))
+		w.rules.Assume(&n.row, n.known, w.parentStateOf(n))
 		n.known = true
 	}
 	after, err := w.after(n, prefix)
@@ -68,7 +68,7 @@ func (w *walk) sum(prefix string) error {
 	if !n.changed() {
 		return nil
 	}
-	w.suspects.see(&n.row)
+	w.suspects.add(&n.row)
 	return w.outDirs.add(&n.row)
 }
 
@@ -82,11 +82,11 @@ func (n *node) turn(name string, before, after evidence.Totals) {
 }
 
 // placeOf is the directory that the node is in, as it is after the batch.
-func (w *walk) placeOf(n *node) *evidence.Place {
+func (w *walk) parentStateOf(n *node) *evidence.ParentState {
 	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
-		return &evidence.Place{Before: up.place.After, After: up.place.After}
+		return &evidence.ParentState{Before: up.forEntries.After, After: up.forEntries.After}
 	}
-	return &evidence.Place{}
+	return &evidence.ParentState{}
 }
 
 // holdsSomething reports whether, after the batch, there is something in it.
@@ -160,11 +160,11 @@ func (s *newestEntry) find() error {
 		if to.Compare(end) < 0 {
 			end = to
 		}
-		if err := s.look(first, end); err != nil {
+		if err := s.search(first, end); err != nil {
 			return err
 		}
 	}
-	return s.look(from, to)
+	return s.search(from, to)
 }
 
 // promising is the row group of the base in a range of keys that may have the newest mtime; nil where there are few.
@@ -196,7 +196,7 @@ func (s *newestEntry) promising(from, to layer.Key) (best *layer.Group, err erro
 }
 
 // look goes through a range of keys.
-func (s *newestEntry) look(from, to layer.Key) error {
+func (s *newestEntry) search(from, to layer.Key) error {
 	cursor := s.view.Cursor(s.ctx).Until(to).SkipBase(func(g *layer.Group) bool {
 		return g.First.Compare(to) < 0 && g.Flat() && g.MaxMtimeSec < 1<<33 && g.MaxMtimeSec*1e9 <= s.latest
 	})

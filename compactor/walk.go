@@ -26,15 +26,15 @@ type walk struct {
 	placed bool      // old was moved at all
 	valid  bool      // old stands at a row
 
-	spoken []string         // directories that the batch speaks of and that are still to be visited, in order
-	below  regions          // others that are to be visited: what is in directories that ended
-	dirs   map[string]*node // directories that were looked up and are not summed up yet, by the Parent of their entries
-	ahead  parents          // those of dirs that the walk has not come to
-	around []string         // those that its place is in, the outermost first
+	pending []string         // directories that the batch speaks of and that are still to be visited, in order
+	below   regions          // others that are to be visited: what is in directories that ended
+	dirs    map[string]*node // directories that were looked up and are not summed up yet, by the Parent of their entries
+	ahead   parents          // those of dirs that the walk has not come to
+	around  []string         // those that its place is in, the outermost first
 
 	visiting visit // the directory at hand
 
-	out, outDirs spool // changed rows: those that neither are nor were directories, in key order, and the others
+	out, outDirs rowBuffer // changed rows: those that neither are nor were directories, in key order, and the others
 	lookahead    *lookahead
 	suspects     *suspects
 	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing changed
@@ -57,8 +57,8 @@ type node struct {
 	fell   []string
 	// place is what the directory's own evidence means for its entries. raised says that they are all to be held against
 	// its floor.
-	place  evidence.Place
-	raised bool
+	forEntries evidence.ParentState
+	raised     bool
 }
 
 func (n *node) changed() bool { return n.row != n.was }
@@ -89,10 +89,10 @@ func newWalk(ctx context.Context, view *layer.View, rules evidence.Rules, b *bat
 
 // run visits every directory that the batch, or the end of a directory above, speaks of.
 func (w *walk) run() error {
-	w.spoken = w.batch.parents()
+	w.pending = w.batch.parents()
 	w.out.rows = make([]evidence.Row, 0, min(w.batch.rows, w.out.limit))
 	last := ""
-	for first := true; len(w.spoken)+len(w.below) > 0; first = false {
+	for first := true; len(w.pending)+len(w.below) > 0; first = false {
 		parent, err := w.nextParent()
 		if err != nil {
 			return err
@@ -114,7 +114,7 @@ func (w *walk) run() error {
 
 // nextParent takes out the first directory that is still to be visited.
 func (w *walk) nextParent() (string, error) {
-	if len(w.below) > 0 && (len(w.spoken) == 0 || w.below[0].next < w.spoken[0]) {
+	if len(w.below) > 0 && (len(w.pending) == 0 || w.below[0].next < w.pending[0]) {
 		r := &w.below[0]
 		parent := r.next
 		if !w.advance(r, parent+"\x00") {
@@ -124,8 +124,8 @@ func (w *walk) nextParent() (string, error) {
 		}
 		return parent, w.probe.Err()
 	}
-	next := w.spoken[0]
-	w.spoken = w.spoken[1:]
+	next := w.pending[0]
+	w.pending = w.pending[1:]
 	return next, nil
 }
 
@@ -163,24 +163,24 @@ func (w *walk) visit(parent string) error {
 // visit is the walk's passage through one directory.
 type visit struct {
 	*walk
-	group    *group
-	home     *node // the directory itself; nil above the root
-	place    *evidence.Place
-	raised   bool
-	listings []*listing
-	all      bool // every row between lo and hi is visited
-	lo, hi   string
-	earliest int64 // when the first of the listings was made
-	points   int   // index of the first point not passed
-	last     string
-	started  bool
-	at       resolution // of the name at hand
+	group        *group
+	home         *node // the directory itself; nil above the root
+	parent       *evidence.ParentState
+	raised       bool
+	listings     []*listing
+	all          bool // every row between lo and hi is visited
+	lo, hi       string
+	earliest     int64 // when the first of the listings was made
+	claimsPassed int   // index of the first point not passed
+	last         string
+	started      bool
+	at           resolution // of the name at hand
 }
 
 func (v *visit) open() {
-	v.place = &evidence.Place{}
+	v.parent = &evidence.ParentState{}
 	if v.home != nil {
-		v.place, v.raised = &v.home.place, v.home.raised
+		v.parent, v.raised = &v.home.forEntries, v.home.raised
 	}
 	v.listings = v.group.listings
 	for i, l := range v.listings {
@@ -210,8 +210,8 @@ func (v *visit) nextName() (string, bool) {
 			name, ok = n, true
 		}
 	}
-	if v.points < len(v.group.points) {
-		take(v.group.points[v.points].name)
+	if v.claimsPassed < len(v.group.claims) {
+		take(v.group.claims[v.claimsPassed].name)
 	}
 	for _, l := range v.listings {
 		if l.next < len(l.entries) {
@@ -281,7 +281,7 @@ func (v *visit) resolve(name string) error {
 		return err
 	}
 	v.countStale(r)
-	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.place)
+	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.parent)
 	r.known = known || r.Changed
 	return v.settle(r)
 }
@@ -289,7 +289,7 @@ func (v *visit) resolve(name string) error {
 // staysGone reports whether listings lack a name that was gone before, and nothing else is said of it: in a directory where files
 // come and go that is most of its rows.
 func (v *visit) staysGone(r *resolution, name string) bool {
-	if len(v.listings) == 0 || v.raised || v.points < len(v.group.points) && v.group.points[v.points].name == name {
+	if len(v.listings) == 0 || v.raised || v.claimsPassed < len(v.group.claims) && v.group.claims[v.claimsPassed].name == name {
 		return false
 	}
 	for _, l := range v.listings {
@@ -297,7 +297,7 @@ func (v *visit) staysGone(r *resolution, name string) bool {
 			return false
 		}
 	}
-	return v.old.Brief(&r.row) == nil && r.row.StaysGone(v.earliest, v.place)
+	return v.old.Brief(&r.row) == nil && r.row.StaysGone(v.earliest, v.parent)
 }
 
 // load sets the row at hand: to as much of it as is needed where it is put anew, which spares decoding the rest.
@@ -309,7 +309,7 @@ func (v *visit) load(r *resolution, key layer.Key) error {
 	if err := v.old.Brief(&r.row); err != nil {
 		return err
 	}
-	if !v.rules.Replaces(&r.row, v.claims, r.touched, v.place) {
+	if !v.rules.Replaces(&r.row, v.claims, r.touched, v.parent) {
 		if err := v.old.Row(&r.row); err != nil {
 			return err
 		}
@@ -322,8 +322,8 @@ func (v *visit) load(r *resolution, key layer.Key) error {
 func (v *visit) gather(name string, known bool) (touched bool) {
 	v.claims = v.claims[:0]
 	spoken := false
-	for ; v.points < len(v.group.points) && v.group.points[v.points].name == name; v.points++ {
-		p := &v.group.points[v.points]
+	for ; v.claimsPassed < len(v.group.claims) && v.group.claims[v.claimsPassed].name == name; v.claimsPassed++ {
+		p := &v.group.claims[v.claimsPassed]
 		if p.verb == 0 {
 			touched = true
 			continue
@@ -337,10 +337,10 @@ func (v *visit) gather(name string, known bool) (touched bool) {
 	for _, l := range v.listings {
 		switch {
 		case l.next < len(l.entries) && l.entries[l.next].Name == name:
-			v.claims = append(v.claims, evidence.Claim{Sight: l.Sight, Verb: evidence.Listed, Entry: &l.entries[l.next]})
+			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Listed, Entry: &l.entries[l.next]})
 			l.next++
 		case l.covers(name) && (known || spoken || touched):
-			v.claims = append(v.claims, evidence.Claim{Sight: l.Sight, Verb: evidence.Unlisted, DirMtimeNs: l.MtimeNs})
+			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Unlisted, DirMtimeNs: l.MtimeNs})
 		}
 	}
 	return touched
@@ -388,7 +388,7 @@ func (v *visit) settle(r *resolution) error {
 	} else if present(&r.was, r.wasKnown) {
 		n.before = r.was.Own()
 	}
-	n.place = evidence.Place{Before: r.Before, After: r.After, Outdated: r.Outdated, Floor: r.Ends}
+	n.forEntries = evidence.ParentState{Before: r.Before, After: r.After, Outdated: r.Outdated, Floor: r.Ends}
 	n.raised = (v.raised || r.Raised) && wasDir
 	v.dirs[dir] = n
 	heap.Push(&v.ahead, dir)
@@ -442,7 +442,7 @@ func (v *visit) settleEntry(r *resolution) error {
 	if !r.Changed {
 		return nil
 	}
-	v.suspects.see(&r.row)
+	v.suspects.add(&r.row)
 	return v.out.add(&r.row)
 }
 

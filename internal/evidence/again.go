@@ -6,15 +6,15 @@ import "github.com/fustor/fustor/internal/event"
 
 // seenAgain reports whether all that is said of a path is that listings of its directory see it as it is known, later than
 // everything known: their traces are in the directory's journal.
-func seenAgain(row *Row, known bool, claims []Claim, place *Place) bool {
-	if !known || row.Removed || row.Type == event.Directory || row.History != "" || row.EndedAt != 0 || !place.stands(row.ObservedAt) || len(claims) == 0 {
+func seenAgain(row *Row, known bool, claims []Claim, parent *ParentState) bool {
+	if !known || row.Removed || row.Type == event.Directory || row.History != "" || row.EndedAt != 0 || !parent.stands(row.ObservedAt) || len(claims) == 0 {
 		return false
 	}
-	newest := max(place.newest(), row.ObservedAt)
+	newest := max(parent.newest(), row.ObservedAt)
 	for i := range claims {
 		c := &claims[i]
 		if c.Verb != Listed || c.At <= newest || !row.shows(c.Entry) ||
-			!journaled(place.After, row.Name, c.At) && !journaled(place.Outdated, row.Name, c.At) {
+			!journaled(parent.After, row.Name, c.At) && !journaled(parent.Outdated, row.Name, c.At) {
 			return false
 		}
 	}
@@ -23,8 +23,8 @@ func seenAgain(row *Row, known bool, claims []Claim, place *Place) bool {
 
 // StaysGone reports whether Resolve would leave a tombstone as it is, where all that is said of its path is that listings lack it,
 // none of which was made before at. Of the row it needs what Replaces needs.
-func (row *Row) StaysGone(at int64, place *Place) bool {
-	if !row.Removed || at <= place.newest() || at <= row.ObservedAt || !place.stands(row.ObservedAt) {
+func (row *Row) StaysGone(at int64, parent *ParentState) bool {
+	if !row.Removed || at <= parent.newest() || at <= row.ObservedAt || !parent.stands(row.ObservedAt) {
 		return false
 	}
 	flags, _ := historyFlags(row.History)

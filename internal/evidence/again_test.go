@@ -23,8 +23,8 @@ type entry struct {
 func newEntry() *entry { return &entry{row: Row{Parent: "/", Name: "f"}} }
 
 // say takes in what one batch says.
-func (e *entry) say(all ...said) *Place {
-	place := &Place{Before: e.journal.journal}
+func (e *entry) say(all ...said) *ParentState {
+	parent := &ParentState{Before: e.journal.journal}
 	var claims []Claim
 	for _, s := range all {
 		if s.listing != nil {
@@ -32,14 +32,14 @@ func (e *entry) say(all ...said) *Place {
 		}
 		claims = append(claims, s.claim)
 	}
-	place.Outdated = e.journal.trimJournal(Ends{})
-	place.After = e.journal.journal
-	o := testRules.Resolve(&e.row, e.known, claims, false, place)
+	parent.Outdated = e.journal.trimJournal(Ends{})
+	parent.After = e.journal.journal
+	o := testRules.Resolve(&e.row, e.known, claims, false, parent)
 	e.known = e.known || o.Changed
 	if o.Changed {
 		e.changes++
 	}
-	return place
+	return parent
 }
 
 // again is what listings, from a time on, say of a path that stays as it is.
@@ -93,14 +93,14 @@ func TestTombstonesStayGone(t *testing.T) {
 		}
 		for i := range rapid.Int64Range(1, 20).Draw(t, "more") {
 			at := 400 + 10*i
-			place := &Place{Before: e.journal.journal}
+			parent := &ParentState{Before: e.journal.journal}
 			s := unlisted(at, at-rapid.Int64Range(10, 200).Draw(t, "age"))
 			if rapid.Bool().Draw(t, "local") {
 				s = local(s)
 			}
 			brief := Row{Parent: e.row.Parent, Name: e.row.Name, Type: e.row.Type, Size: e.row.Size, MtimeNs: e.row.MtimeNs, Removed: e.row.Removed,
 				ObservedAt: e.row.ObservedAt, EndedAt: e.row.EndedAt, History: e.row.History}
-			stays, was := e.known && brief.StaysGone(at, place), e.row
+			stays, was := e.known && brief.StaysGone(at, parent), e.row
 			if e.say(s); stays {
 				stayed++
 				if e.row != was {
@@ -118,7 +118,7 @@ func TestTombstonesStayGone(t *testing.T) {
 // that were given up said what newer ones say.
 func TestLawOutdatedListingsDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := append(draw(t), again(t, 1000, MaxLooks+6)...)
+		all := append(draw(t), again(t, 1000, MaxObservations+6)...)
 		shown := func(e *entry) string {
 			if !e.known || e.row.Removed {
 				return "nothing there"

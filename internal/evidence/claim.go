@@ -14,7 +14,7 @@ type Rules struct {
 }
 
 // Sight is who saw something, when, and how well.
-type Sight struct {
+type Provenance struct {
 	At       int64 // ns, the store's time
 	Evidence event.Evidence
 	// Lag is by how much what a look shows may be older than At, ns: 0 on a local file system.
@@ -26,7 +26,7 @@ type Sight struct {
 
 // since is as of when a look certainly holds that shows something changed last at mtime: a client of a file server may
 // show an old state, but none from before that change, and none older than its lag.
-func (s *Sight) since(mtime int64) int64 {
+func (s *Provenance) since(mtime int64) int64 {
 	if s.Lag == 0 {
 		return s.At
 	}
@@ -46,7 +46,7 @@ const (
 
 // Claim is what one event says of one path. A listing makes one for every entry it has and one for every row it lacks.
 type Claim struct {
-	Sight
+	Provenance
 	Verb   Verb
 	Atomic bool         // Exists: the file is not being written
 	Entry  *event.Entry // Exists, Listed
@@ -58,7 +58,7 @@ type Claim struct {
 
 // Listing is a look at the names of a directory, or at a range of them: From <= name < To, an empty bound is open.
 type Listing struct {
-	Sight
+	Provenance
 	MtimeNs  int64 // the directory's, when it was listed
 	From, To string
 }
@@ -73,23 +73,23 @@ func (l *Listing) includes(o *Listing) bool {
 // Ends are the latest times at which something at a path was known to end: what was seen below it before is void, though
 // a directory may be there again.
 type Ends struct {
-	Told   int64 // the kernel told of a deletion, or of something that is no directory
-	Looked int64 // a look found nothing, or no directory: as of when that certainly held
+	Reported int64 // the kernel told of a deletion, or of something that is no directory
+	Observed int64 // a look found nothing, or no directory: as of when that certainly held
 }
 
 // Max joins the ends of a path and those of the directories above it.
 func (e Ends) Max(o Ends) Ends {
-	return Ends{max(e.Told, o.Told), max(e.Looked, o.Looked)}
+	return Ends{max(e.Reported, o.Reported), max(e.Observed, o.Observed)}
 }
 
 // endsLook reports whether what a look saw is over.
-func (e Ends) endsLook(at, since int64) bool { return since <= e.Told || at < e.Looked }
+func (e Ends) endsObservation(at, since int64) bool { return since <= e.Reported || at < e.Observed }
 
 // endsTold reports whether what the kernel told is over.
-func (e Ends) endsTold(at int64) bool { return at < max(e.Told, e.Looked) }
+func (e Ends) endsReport(at int64) bool { return at < max(e.Reported, e.Observed) }
 
 // Place is the directory that a path is in.
-type Place struct {
+type ParentState struct {
 	// Before are its listings as they were before the batch at hand, the oldest first; After those with the batch's.
 	Before, After []Listing
 	// Outdated are those that its journal gave up with the batch although they stand: newer ones tell of the same names.
@@ -100,10 +100,10 @@ type Place struct {
 
 // stands reports whether what was observed at a time certainly is not over with the floor. A directory that was made since its own
 // was listed first has one: a look that found nothing.
-func (p *Place) stands(at int64) bool { return p.Floor.Told == 0 && at >= p.Floor.Looked }
+func (p *ParentState) stands(at int64) bool { return p.Floor.Reported == 0 && at >= p.Floor.Observed }
 
 // newest is when the directory was last listed before the batch.
-func (p *Place) newest() int64 {
+func (p *ParentState) newest() int64 {
 	if len(p.Before) == 0 {
 		return noTime
 	}
@@ -112,7 +112,7 @@ func (p *Place) newest() int64 {
 
 // forgot reports whether the directory's journal lost a listing with the batch that no newer one stands for: rows that rest on
 // it, or that it saw as they were known, have to remember it themselves.
-func (p *Place) forgot() bool {
+func (p *ParentState) forgot() bool {
 	return slices.ContainsFunc(p.Before, func(l Listing) bool {
 		return !slices.Contains(p.After, l) && !slices.Contains(p.Outdated, l)
 	})

@@ -24,19 +24,19 @@ const (
 // What a history holds, by the bits of its flags. A row whose history is empty rests on one piece of evidence, all of which is in
 // its columns.
 const (
-	historyListed   = 1 << iota // the journal is one listing, by the same agent and with the mtime that the row shows
-	historyJournal              // the journal in full
-	historyElements             // all the evidence; the columns only show what it comes to
-	historyLooked               // Ends.Looked
-	historyAssumed              // the row is an assumed directory
-	historyGone                 // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
+	historyListed      = 1 << iota // the journal is one listing, by the same agent and with the mtime that the row shows
+	historyJournal                 // the journal in full
+	historyFacts                   // all the evidence; the columns only show what it comes to
+	historyObservedEnd             // Ends.Looked
+	historyAssumed                 // the row is an assumed directory
+	historyGone                    // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
 )
 
 // encode writes into the row's history what its columns do not tell.
-func (s *state) encode(row *Row, place *Place) {
+func (s *state) encode(row *Row, parent *ParentState) {
 	w := writer{row: row}
 	var flags byte
-	plain := s.plain(row, place)
+	plain := s.plain(row, parent)
 	listed := s.listed(row)
 	set := func(bit byte, on bool) {
 		if on {
@@ -45,8 +45,8 @@ func (s *state) encode(row *Row, place *Place) {
 	}
 	set(historyListed, listed)
 	set(historyJournal, !listed && len(s.journal) > 0)
-	set(historyElements, !plain)
-	set(historyLooked, s.ends.Looked != 0)
+	set(historyFacts, !plain)
+	set(historyObservedEnd, s.ends.Observed != 0)
 	set(historyAssumed, s.assumed)
 	if flags == 0 {
 		row.History = ""
@@ -63,17 +63,17 @@ func (s *state) encode(row *Row, place *Place) {
 		w.int(int64(len(s.journal)))
 		for i := range s.journal {
 			l := &s.journal[i]
-			w.sight(&l.Sight)
+			w.provenance(&l.Provenance)
 			w.int(l.MtimeNs)
 			w.text(l.From)
 			w.text(l.To)
 		}
 	}
-	if flags&historyElements != 0 {
-		w.elements(s)
+	if flags&historyFacts != 0 {
+		w.facts(s)
 	}
-	if flags&historyLooked != 0 {
-		w.int(s.ends.Looked)
+	if flags&historyObservedEnd != 0 {
+		w.int(s.ends.Observed)
 	}
 	row.History = string(w.b)
 }
@@ -99,10 +99,10 @@ func (s *state) staysGone(row *Row) bool {
 	if !row.Removed || s.leans {
 		return false
 	}
-	if n := len(s.looks); n > 0 {
-		return s.looks[n-1].Gone && s.holds(&s.looks[n-1])
+	if n := len(s.observations); n > 0 {
+		return s.observations[n-1].Gone && s.holds(&s.observations[n-1])
 	}
-	return s.told == nil || s.told.Gone
+	return s.report == nil || s.report.Gone
 }
 
 // listed reports whether the journal is one listing with what the row shows, the time apart.
@@ -116,22 +116,22 @@ func (s *state) listed(row *Row) bool {
 }
 
 // plain reports whether decode finds all the evidence in the row's columns.
-func (s *state) plain(row *Row, place *Place) bool {
+func (s *state) plain(row *Row, parent *ParentState) bool {
 	switch {
 	case s.assumed:
 		return false
-	case s.told == nil && len(s.looks) == 0:
+	case s.report == nil && len(s.observations) == 0:
 		return true
-	case len(s.looks) == 0:
+	case len(s.observations) == 0:
 		return s.base == nothing
-	case s.told != nil || len(s.looks) > 1:
+	case s.report != nil || len(s.observations) > 1:
 		return false
 	}
-	l := &s.looks[0]
+	l := &s.observations[0]
 	if l.Gone && l.Entry.Type == 0 {
 		return false
 	}
-	if !l.unlisted && !journaled(place.After, row.Name, l.At) && !journaled(place.Outdated, row.Name, l.At) && !journaledOwn(s.journal, l.At) {
+	if !l.unlisted && !journaled(parent.After, row.Name, l.At) && !journaled(parent.Outdated, row.Name, l.At) && !journaledOwn(s.journal, l.At) {
 		return false // decode would not know how old a state the look may show, nor does a newer listing tell as much
 	}
 	return l.Gone && s.base == nothing || !l.Gone && s.base == baseOf(row)
@@ -174,55 +174,55 @@ func baseOf(row *Row) base {
 }
 
 // decode is the evidence that a row rests on. A history that is damaged counts as none: layers have checksums.
-func (r Rules) decode(row *Row, known bool, place *Place) state {
+func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 	s := state{}
 	if !known {
 		return s
 	}
-	s.ends.Told = row.EndedAt
+	s.ends.Reported = row.EndedAt
 	flags, rest := historyFlags(row.History)
 	in := reader{b: rest, row: row}
 	if flags&historyListed != 0 {
-		by := Sight{Evidence: row.Evidence, Lag: in.int(), Skew: in.int(), Agent: row.Agent, Source: row.Source}
+		by := Provenance{Evidence: row.Evidence, Lag: in.int(), Skew: in.int(), Agent: row.Agent, Source: row.Source}
 		by.At = row.ObservedAt + in.int()
-		s.journal = []Listing{{Sight: by, MtimeNs: row.MtimeNs}}
+		s.journal = []Listing{{Provenance: by, MtimeNs: row.MtimeNs}}
 	}
 	if flags&historyJournal != 0 {
 		for n := in.int(); n > 0 && in.err == nil; n-- {
-			s.journal = append(s.journal, Listing{Sight: in.sight(), MtimeNs: in.int(), From: in.text(), To: in.text()})
+			s.journal = append(s.journal, Listing{Provenance: in.provenance(), MtimeNs: in.int(), From: in.text(), To: in.text()})
 		}
 	}
-	if flags&historyElements != 0 {
-		in.elements(&s)
+	if flags&historyFacts != 0 {
+		in.facts(&s)
 	} else {
-		s.fromColumns(r, row, place)
+		s.fromColumns(r, row, parent)
 	}
-	if flags&historyLooked != 0 {
-		s.ends.Looked = in.int()
+	if flags&historyObservedEnd != 0 {
+		s.ends.Observed = in.int()
 	}
 	s.assumed = flags&historyAssumed != 0
 	return s
 }
 
 // fromColumns is the evidence of a row that rests on one piece of it.
-func (s *state) fromColumns(r Rules, row *Row, place *Place) {
+func (s *state) fromColumns(r Rules, row *Row, parent *ParentState) {
 	if row.Evidence == 0 {
 		return // nothing was ever known of it
 	}
-	e := element{
-		Sight: Sight{At: row.ObservedAt, Evidence: row.Evidence, Lag: r.Staleness, Skew: r.Skew, Agent: row.Agent, Source: row.Source},
-		Gone:  row.Removed, Entry: row.entry(), SuspectUntil: row.SuspectUntil,
+	e := fact{
+		Provenance: Provenance{At: row.ObservedAt, Evidence: row.Evidence, Lag: r.Staleness, Skew: r.Skew, Agent: row.Agent, Source: row.Source},
+		Gone:       row.Removed, Entry: row.entry(), SuspectUntil: row.SuspectUntil,
 	}
 	if row.Removed {
 		e.Skew = row.ObservedAt - row.Watermark
 	}
 	if row.Evidence == event.Realtime {
 		e.Lag, e.Since = 0, e.At
-		s.told = &e
+		s.report = &e
 		return
 	}
 	mtime := row.MtimeNs
-	if l := find(place.Before, row.Name, e.At); l != nil {
+	if l := find(parent.Before, row.Name, e.At); l != nil {
 		e.Lag, e.Skew = l.Lag, l.Skew
 		if e.Gone {
 			mtime = l.MtimeNs
@@ -237,7 +237,7 @@ func (s *state) fromColumns(r Rules, row *Row, place *Place) {
 	}
 	e.Since = e.since(mtime)
 	e.Swept = e.Gone && !row.AgentMissing
-	s.looks = append(s.looks, e)
+	s.observations = append(s.observations, e)
 	if !e.Gone {
 		s.base = baseOf(row)
 	}
@@ -256,7 +256,7 @@ func (w *writer) text(s string) {
 	w.b = append(binary.AppendUvarint(w.b, uint64(len(s))), s...)
 }
 
-func (w *writer) sight(s *Sight) {
+func (w *writer) provenance(s *Provenance) {
 	same := s.Agent == w.row.Agent && s.Source == w.row.Source
 	kind := byte(s.Evidence)
 	if same {
@@ -273,33 +273,33 @@ func (w *writer) sight(s *Sight) {
 }
 
 const (
-	elementGone = 1 << iota
-	elementSwept
+	factGone = 1 << iota
+	factSwept
 )
 
-func (w *writer) elements(s *state) {
+func (w *writer) facts(s *state) {
 	told := 0
-	if s.told != nil {
+	if s.report != nil {
 		told = 1
 	}
 	w.b = append(w.b, byte(s.base), byte(told))
-	w.int(int64(len(s.looks)))
-	if s.told != nil {
-		w.element(s.told)
+	w.int(int64(len(s.observations)))
+	if s.report != nil {
+		w.fact(s.report)
 	}
-	for i := range s.looks {
-		w.element(&s.looks[i])
+	for i := range s.observations {
+		w.fact(&s.observations[i])
 	}
 }
 
-func (w *writer) element(e *element) {
-	w.sight(&e.Sight)
+func (w *writer) fact(e *fact) {
+	w.provenance(&e.Provenance)
 	var flags byte
 	if e.Gone {
-		flags |= elementGone
+		flags |= factGone
 	}
 	if e.Swept {
-		flags |= elementSwept
+		flags |= factSwept
 	}
 	w.b = append(w.b, flags, byte(e.Entry.Type))
 	w.int(e.At - e.Since)
@@ -357,9 +357,9 @@ func (r *reader) text() string {
 	return s
 }
 
-func (r *reader) sight() Sight {
+func (r *reader) provenance() Provenance {
 	kind := r.byte()
-	s := Sight{Evidence: event.Evidence(kind & 0x7f), At: r.row.ObservedAt + r.int(), Lag: r.int(), Skew: r.int()}
+	s := Provenance{Evidence: event.Evidence(kind & 0x7f), At: r.row.ObservedAt + r.int(), Lag: r.int(), Skew: r.int()}
 	s.Agent, s.Source = r.row.Agent, r.row.Source
 	if kind&(1<<7) == 0 {
 		s.Agent, s.Source = r.text(), r.text()
@@ -367,23 +367,23 @@ func (r *reader) sight() Sight {
 	return s
 }
 
-func (r *reader) elements(s *state) {
+func (r *reader) facts(s *state) {
 	s.base = base(r.byte())
 	told := r.byte() != 0
 	n := r.int()
 	if told {
-		e := r.element()
-		s.told = &e
+		e := r.fact()
+		s.report = &e
 	}
 	for ; n > 0 && r.err == nil; n-- {
-		s.looks = append(s.looks, r.element())
+		s.observations = append(s.observations, r.fact())
 	}
 }
 
-func (r *reader) element() element {
-	e := element{Sight: r.sight()}
+func (r *reader) fact() fact {
+	e := fact{Provenance: r.provenance()}
 	flags := r.byte()
-	e.Gone, e.Swept = flags&elementGone != 0, flags&elementSwept != 0
+	e.Gone, e.Swept = flags&factGone != 0, flags&factSwept != 0
 	e.Entry.Type = event.Type(r.byte())
 	e.Since, e.SuspectUntil = e.At-r.int(), r.int()
 	e.Entry.Mode, e.Entry.UID, e.Entry.GID = uint32(r.int()), uint32(r.int()), uint32(r.int())

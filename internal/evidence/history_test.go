@@ -30,8 +30,8 @@ var earlier = []struct {
 // directory is a listing of the path itself.
 func directory(at, mtime int64) said {
 	s := sight(at, event.Snapshot)
-	l := &Listing{Sight: s, MtimeNs: mtime}
-	return said{claim: Claim{Sight: s, Verb: Listed, Listing: l,
+	l := &Listing{Provenance: s, MtimeNs: mtime}
+	return said{claim: Claim{Provenance: s, Verb: Listed, Listing: l,
 		Entry: &event.Entry{Name: "f", Type: event.Directory, MtimeNs: mtime}}}
 }
 
@@ -46,24 +46,24 @@ func by(s said, agent string) said {
 }
 
 // rowOf is the row of a path when all is said, one fold for each, and the directory as it is then.
-func rowOf(all []said) (Row, Place) {
-	row, known, place := Row{Parent: "/", Name: "f"}, false, Place{}
+func rowOf(all []said) (Row, ParentState) {
+	row, known, parent := Row{Parent: "/", Name: "f"}, false, ParentState{}
 	for _, s := range all {
-		place.After = slices.Clone(place.Before)
+		parent.After = slices.Clone(parent.Before)
 		if s.listing != nil {
-			place.After = append(place.After, *s.listing)
-			slices.SortFunc(place.After, func(a, b Listing) int { return int(a.At - b.At) })
+			parent.After = append(parent.After, *s.listing)
+			slices.SortFunc(parent.After, func(a, b Listing) int { return int(a.At - b.At) })
 		}
-		known = testRules.Resolve(&row, known, []Claim{s.claim}, false, &place).Changed || known
-		place.Before = place.After
+		known = testRules.Resolve(&row, known, []Claim{s.claim}, false, &parent).Changed || known
+		parent.Before = parent.After
 	}
-	return row, place
+	return row, parent
 }
 
 // TestHistoriesOfEarlierBuilds reads what builds before the version byte wrote, and has it mean what it meant.
 func TestHistoriesOfEarlierBuilds(t *testing.T) {
 	for _, c := range earlier {
-		row, place := rowOf(c.said)
+		row, parent := rowOf(c.said)
 		if got := hex.EncodeToString([]byte(row.History)); got != "40"+c.hex {
 			t.Errorf("%s: history %s, not 40%s", c.name, got, c.hex)
 			continue
@@ -71,11 +71,11 @@ func TestHistoriesOfEarlierBuilds(t *testing.T) {
 		old := row
 		body, _ := hex.DecodeString(c.hex)
 		old.History = string(body)
-		was, is := testRules.decode(&old, true, &place), testRules.decode(&row, true, &place)
+		was, is := testRules.decode(&old, true, &parent), testRules.decode(&row, true, &parent)
 		if !reflect.DeepEqual(was, is) {
 			t.Errorf("%s: the earlier build's history is\n%+v, not\n%+v", c.name, was, is)
 		}
-		if old.StaysGone(1e6, &place) != row.StaysGone(1e6, &place) {
+		if old.StaysGone(1e6, &parent) != row.StaysGone(1e6, &parent) {
 			t.Errorf("%s: StaysGone differs", c.name)
 		}
 	}
@@ -83,11 +83,11 @@ func TestHistoriesOfEarlierBuilds(t *testing.T) {
 
 // TestHistoryOfALaterBuild counts as none: the row is what its columns say.
 func TestHistoryOfALaterBuild(t *testing.T) {
-	row, place := rowOf(earlier[0].said)
+	row, parent := rowOf(earlier[0].said)
 	for _, history := range []string{"\x41\x01\x02", "\x80", "\xff\xff\xff", "\x40"} {
 		later, none := row, row
 		later.History, none.History = history, ""
-		if got, want := testRules.decode(&later, true, &place), testRules.decode(&none, true, &place); !reflect.DeepEqual(got, want) {
+		if got, want := testRules.decode(&later, true, &parent), testRules.decode(&none, true, &parent); !reflect.DeepEqual(got, want) {
 			t.Errorf("%x: %+v, not %+v", history, got, want)
 		}
 	}
@@ -107,7 +107,7 @@ func TestFirstByteTellsBuildsApart(t *testing.T) {
 			}).Draw(t, "kind")
 			all = append(all, kind())
 		}
-		row, place := rowOf(all)
+		row, parent := rowOf(all)
 		if row.History == "" {
 			return
 		}
@@ -116,7 +116,7 @@ func TestFirstByteTellsBuildsApart(t *testing.T) {
 		}
 		old := row
 		old.History = row.History[1:]
-		if was, is := testRules.decode(&old, true, &place), testRules.decode(&row, true, &place); !reflect.DeepEqual(was, is) {
+		if was, is := testRules.decode(&old, true, &parent), testRules.decode(&row, true, &parent); !reflect.DeepEqual(was, is) {
 			t.Fatalf("%+v, not %+v", was, is)
 		}
 	})

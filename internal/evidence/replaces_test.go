@@ -24,17 +24,17 @@ func TestReplacedRowsNeedNotBeKnown(t *testing.T) {
 			History: rapid.SampledFrom([]string{"", "", "\x10", "\x40\x10"}).Draw(t, "history")}
 		brief := Row{Parent: full.Parent, Name: full.Name, Type: full.Type, Size: full.Size, MtimeNs: full.MtimeNs, Removed: full.Removed,
 			ObservedAt: full.ObservedAt, EndedAt: full.EndedAt, History: full.History}
-		c := Claim{Sight: Sight{At: at("at"), Evidence: event.Realtime, Agent: "new", Source: "here"}, Verb: Exists, Atomic: rapid.Bool().Draw(t, "atomic"),
+		c := Claim{Provenance: Provenance{At: at("at"), Evidence: event.Realtime, Agent: "new", Source: "here"}, Verb: Exists, Atomic: rapid.Bool().Draw(t, "atomic"),
 			Entry: &event.Entry{Name: "b", Type: kind("new type"), Size: at("new size"), MtimeNs: at("new mtime")}}
 		if rapid.Bool().Draw(t, "gone") {
 			c.Verb, c.Entry = Gone, nil
 		}
-		r, place := Rules{Hot: 60}, &Place{}
-		if !r.Replaces(&brief, []Claim{c}, false, place) {
+		r, parent := Rules{Hot: 60}, &ParentState{}
+		if !r.Replaces(&brief, []Claim{c}, false, parent) {
 			return
 		}
 		replaced++
-		of, ob := r.Resolve(&full, true, []Claim{c}, false, place), r.Resolve(&brief, true, []Claim{c}, false, place)
+		of, ob := r.Resolve(&full, true, []Claim{c}, false, parent), r.Resolve(&brief, true, []Claim{c}, false, parent)
 		if full != brief || of.Changed != ob.Changed {
 			t.Fatalf("%+v of the whole row, %+v of a part of it", full, brief)
 		}

@@ -21,36 +21,36 @@ type Outcome struct {
 //
 // inside says that there are claims about paths below it, too; only then, and for directories, the outcome tells more than
 // whether the row changed.
-func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place *Place) Outcome {
+func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent *ParentState) Outcome {
 	if !inside {
-		if changed, done := r.resolveSimply(row, known, claims, place); done {
+		if changed, done := r.resolveSimply(row, known, claims, parent); done {
 			return Outcome{Changed: changed}
 		}
 	}
 	was := *row
-	s := r.decode(row, known, place)
+	s := r.decode(row, known, parent)
 	o := Outcome{Before: s.journal}
-	s.recall(r, row.Name, place.Before, false)
+	s.recall(r, row.Name, parent.Before, false)
 	s.recall(r, "", s.journal, true)
 	before := s.implied()
-	if len(claims) == 0 && !s.assumed && !s.cuts(place.Floor) && !place.forgot() {
-		return Outcome{Ends: before.Max(place.Floor), Before: s.journal, After: s.journal}
+	if len(claims) == 0 && !s.assumed && !s.cuts(parent.Floor) && !parent.forgot() {
+		return Outcome{Ends: before.Max(parent.Floor), Before: s.journal, After: s.journal}
 	}
 	s.assumed = false
 	for i := range claims {
 		s.take(r, &claims[i])
 	}
-	s.cut(r, row, known, place.Floor)
+	s.cut(r, row, known, parent.Floor)
 	v := s.judge()
 	own := s.implied()
-	o.Ends, o.Raised = own.Max(place.Floor), before.Max(own) != before
+	o.Ends, o.Raised = own.Max(parent.Floor), before.Max(own) != before
 	o.Outdated = s.trimJournal(own)
-	s.settle(row.Name, place)
-	v.stale = len(s.looks) > 0 && !s.looks[len(s.looks)-1].Gone
+	s.settle(row.Name, parent)
+	v.stale = len(s.observations) > 0 && !s.observations[len(s.observations)-1].Gone
 	s.liftFloor(&v)
-	if known || v.known && (!v.by.floor || v.stale) || s.tells() {
+	if known || v.known && (!v.by.floor || v.stale) || s.reported() {
 		s.show(row, &v)
-		s.encode(row, place)
+		s.encode(row, parent)
 	}
 	o.After = s.journal
 	o.Changed = *row != was
@@ -59,11 +59,11 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, place 
 
 // resolveSimply decides what nearly all claims are: the first about a path, or one that is later than everything known.
 // It comes to what Resolve does otherwise.
-func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place) (changed, done bool) {
-	if seenAgain(row, known, claims, place) {
+func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *ParentState) (changed, done bool) {
+	if seenAgain(row, known, claims, parent) {
 		return false, true
 	}
-	if !simple(row, known, claims, place) {
+	if !simple(row, known, claims, parent) {
 		return false, false
 	}
 	c := &claims[0]
@@ -78,7 +78,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 		row.Removed, row.AgentMissing, row.SuspectUntil, row.Watermark = true, false, 0, c.At-c.Skew
 		row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 	case Listed:
-		if !journaled(place.After, row.Name, c.At) {
+		if !journaled(parent.After, row.Name, c.At) {
 			return false, false
 		}
 		if known {
@@ -86,7 +86,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 		}
 		row.set(c)
 		row.AgentMissing = c.Evidence == event.Audit || c.Evidence == event.OnDemand
-		row.SuspectUntil = r.suspectUntil(&c.Sight, c.Entry)
+		row.SuspectUntil = r.suspectUntil(&c.Provenance, c.Entry)
 	default:
 		return false, false
 	}
@@ -94,19 +94,19 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, place *Place)
 }
 
 // simple reports whether a path's claims are one, about no directory, that is later than everything known.
-func simple(row *Row, known bool, claims []Claim, place *Place) bool {
-	if len(claims) != 1 || row.History != "" || known && !place.stands(row.ObservedAt) {
+func simple(row *Row, known bool, claims []Claim, parent *ParentState) bool {
+	if len(claims) != 1 || row.History != "" || known && !parent.stands(row.ObservedAt) {
 		return false
 	}
 	c := &claims[0]
-	return place.stands(c.At) && c.At > place.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
+	return parent.stands(c.At) && c.At > parent.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
 		(c.Entry == nil || c.Entry.Type != event.Directory)
 }
 
 // Replaces reports whether Resolve would put everything that a row shows anew. To tell, it needs the row's type, history, and
 // when it was observed and ended; Resolve then needs no more of it either.
-func (r Rules) Replaces(row *Row, claims []Claim, inside bool, place *Place) bool {
-	return !inside && simple(row, true, claims, place) && claims[0].Verb == Exists
+func (r Rules) Replaces(row *Row, claims []Claim, inside bool, parent *ParentState) bool {
+	return !inside && simple(row, true, claims, parent) && claims[0].Verb == Exists
 }
 
 // set makes the row show what a claim saw.
@@ -122,14 +122,14 @@ func (row *Row) set(c *Claim) {
 func (s *state) take(r Rules, c *Claim) {
 	switch c.Verb {
 	case Exists, Gone:
-		s.tell(r.told(c))
+		s.addReport(r.reportOf(c))
 	case Listed:
-		s.look(r.seen(c.Sight, c.Entry))
+		s.addObservation(r.observationOf(c.Provenance, c.Entry))
 		if c.Listing != nil {
 			s.enter(*c.Listing)
 		}
 	case Unlisted:
-		s.look(element{Sight: c.Sight, Since: c.since(c.DirMtimeNs), Gone: true})
+		s.addObservation(fact{Provenance: c.Provenance, Since: c.since(c.DirMtimeNs), Gone: true})
 	}
 }
 
@@ -138,50 +138,50 @@ func (s *state) cut(r Rules, row *Row, known bool, floor Ends) {
 	if !s.cuts(floor) {
 		return
 	}
-	if s.told != nil && floor.endsTold(s.told.At) && !s.outlasts(r, floor) {
-		s.told = nil // nor does it end anything below: the floor does
+	if s.report != nil && floor.endsReport(s.report.At) && !s.outlasts(r, floor) {
+		s.report = nil // nor does it end anything below: the floor does
 	}
-	looks := s.looks[:0]
-	for _, l := range s.looks {
-		if floor.endsLook(l.At, l.Since) && (l.Gone || l.At <= max(floor.Told, floor.Looked)) {
+	looks := s.observations[:0]
+	for _, l := range s.observations {
+		if floor.endsObservation(l.At, l.Since) && (l.Gone || l.At <= max(floor.Reported, floor.Observed)) {
 			continue
 		}
 		looks = append(looks, l)
 	}
-	s.looks, s.base = looks, nothing
+	s.observations, s.base = looks, nothing
 	was := event.Entry{}
 	if known {
 		was = row.entry()
 	}
-	if floor.Told > 0 && s.told == nil {
-		at := Sight{At: floor.Told, Evidence: event.Realtime}
-		s.told = &element{Sight: at, Since: floor.Told, Gone: true, Swept: true, floor: true}
+	if floor.Reported > 0 && s.report == nil {
+		at := Provenance{At: floor.Reported, Evidence: event.Realtime}
+		s.report = &fact{Provenance: at, Since: floor.Reported, Gone: true, Swept: true, floor: true}
 	}
-	if floor.Looked > 0 {
-		at := Sight{At: floor.Looked, Evidence: event.Audit}
-		s.look(element{Sight: at, Since: floor.Looked, Gone: true, Swept: true, Entry: was, floor: true})
+	if floor.Observed > 0 {
+		at := Provenance{At: floor.Observed, Evidence: event.Audit}
+		s.addObservation(fact{Provenance: at, Since: floor.Observed, Gone: true, Swept: true, Entry: was, floor: true})
 	}
 }
 
 // outlasts reports whether what was told is to be remembered although it is over: a look that came after the one that found
 // nothing above may yet show a state from before it.
 func (s *state) outlasts(r Rules, floor Ends) bool {
-	return s.told.At > floor.Told && s.told.At >= floor.Looked-r.Staleness
+	return s.report.At > floor.Reported && s.report.At >= floor.Observed-r.Staleness
 }
 
 // tells reports whether the kernel told of the path itself.
-func (s *state) tells() bool { return s.told != nil && !s.told.floor }
+func (s *state) reported() bool { return s.report != nil && !s.report.floor }
 
 // cuts reports whether something is over with floor.
 func (s *state) cuts(floor Ends) bool {
 	if floor == (Ends{}) {
 		return false
 	}
-	if s.told != nil && floor.endsTold(s.told.At) {
+	if s.report != nil && floor.endsReport(s.report.At) {
 		return true
 	}
-	for i := range s.looks {
-		if l := &s.looks[i]; floor.endsLook(l.At, l.Since) {
+	for i := range s.observations {
+		if l := &s.observations[i]; floor.endsObservation(l.At, l.Since) {
 			return true
 		}
 	}
@@ -191,17 +191,17 @@ func (s *state) cuts(floor Ends) bool {
 // liftFloor takes out again what cut put in, unless the path rests on it, or remembers what it was told before: then it is the
 // path's own.
 func (s *state) liftFloor(v *verdict) {
-	if s.told != nil && s.told.floor && !(v.by != nil && v.by.floor && v.by.Evidence == event.Realtime) {
-		s.told = nil
+	if s.report != nil && s.report.floor && !(v.by != nil && v.by.floor && v.by.Evidence == event.Realtime) {
+		s.report = nil
 	}
-	kept := s.looks[:0]
-	for i := range s.looks {
-		if s.looks[i].floor && !s.tells() && !(v.by != nil && v.by.floor && v.by.At == s.looks[i].At) {
+	kept := s.observations[:0]
+	for i := range s.observations {
+		if s.observations[i].floor && !s.reported() && !(v.by != nil && v.by.floor && v.by.At == s.observations[i].At) {
 			continue
 		}
-		kept = append(kept, s.looks[i])
+		kept = append(kept, s.observations[i])
 	}
-	s.looks = kept
+	s.observations = kept
 }
 
 // show writes what the evidence comes to into the row.
@@ -218,7 +218,7 @@ func (s *state) show(row *Row, v *verdict) {
 	row.ObservedAt, row.Evidence, row.Agent, row.Source = by.At, by.Evidence, by.Agent, by.Source
 	row.Removed, row.AgentMissing = by.Gone, v.missing
 	row.SuspectUntil, row.Watermark = by.SuspectUntil, 0
-	row.EndedAt = s.ends.Told
+	row.EndedAt = s.ends.Reported
 	if by.Gone {
 		row.SuspectUntil, row.Watermark = 0, by.At-by.Skew
 	}
@@ -242,12 +242,12 @@ func (row *Row) shows(e *event.Entry) bool {
 
 // Assume makes the row a directory that nobody has seen, because something in it was. What is known of the path itself is
 // kept: it shows again once the directory is empty.
-func (r Rules) Assume(row *Row, known bool, place *Place) {
+func (r Rules) Assume(row *Row, known bool, parent *ParentState) {
 	s := state{}
 	if known {
-		s = r.decode(row, known, place)
+		s = r.decode(row, known, parent)
 	}
 	s.assumed = true
-	*row = Row{Parent: row.Parent, Name: row.Name, Type: event.Directory, EndedAt: s.ends.Told}
-	s.encode(row, place)
+	*row = Row{Parent: row.Parent, Name: row.Name, Type: event.Directory, EndedAt: s.ends.Reported}
+	s.encode(row, parent)
 }

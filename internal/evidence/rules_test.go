@@ -20,8 +20,8 @@ type said struct {
 	listing *Listing
 }
 
-func sight(at int64, how event.Evidence) Sight {
-	s := Sight{At: at, Evidence: how, Skew: testRules.Skew, Agent: "a", Source: "s"}
+func sight(at int64, how event.Evidence) Provenance {
+	s := Provenance{At: at, Evidence: how, Skew: testRules.Skew, Agent: "a", Source: "s"}
 	if how != event.Realtime {
 		s.Lag = testRules.Staleness
 	}
@@ -33,7 +33,7 @@ func file(mtime int64) *event.Entry {
 }
 
 func put(at, mtime int64) said {
-	return said{claim: Claim{Sight: sight(at, event.Realtime), Verb: Exists, Atomic: true, Entry: file(mtime)}}
+	return said{claim: Claim{Provenance: sight(at, event.Realtime), Verb: Exists, Atomic: true, Entry: file(mtime)}}
 }
 
 func writing(at, mtime int64) said {
@@ -42,16 +42,18 @@ func writing(at, mtime int64) said {
 	return s
 }
 
-func gone(at int64) said { return said{claim: Claim{Sight: sight(at, event.Realtime), Verb: Gone}} }
+func gone(at int64) said {
+	return said{claim: Claim{Provenance: sight(at, event.Realtime), Verb: Gone}}
+}
 
 func listed(at, mtime int64, how event.Evidence) said {
-	return said{Claim{Sight: sight(at, how), Verb: Listed, Entry: file(mtime)}, &Listing{Sight: sight(at, how), MtimeNs: at - 10}}
+	return said{Claim{Provenance: sight(at, how), Verb: Listed, Entry: file(mtime)}, &Listing{Provenance: sight(at, how), MtimeNs: at - 10}}
 }
 
 // unlisted is by a listing of a directory that was last changed at dirMtime.
 func unlisted(at, dirMtime int64) said {
 	by := sight(at, event.Audit)
-	return said{Claim{Sight: by, Verb: Unlisted, DirMtimeNs: dirMtime}, &Listing{Sight: by, MtimeNs: dirMtime}}
+	return said{Claim{Provenance: by, Verb: Unlisted, DirMtimeNs: dirMtime}, &Listing{Provenance: by, MtimeNs: dirMtime}}
 }
 
 // alone is a look at the path that is no listing's.
@@ -74,20 +76,20 @@ func local(s said) said {
 
 // come is what becomes of the path when all is said, one fold for each.
 func come(t interface{ Fatalf(string, ...any) }, all ...said) string {
-	row, known, place := Row{Parent: "/", Name: "f"}, false, Place{}
+	row, known, parent := Row{Parent: "/", Name: "f"}, false, ParentState{}
 	for _, s := range all {
-		place.After = slices.Clone(place.Before)
+		parent.After = slices.Clone(parent.Before)
 		if s.listing != nil {
-			place.After = append(place.After, *s.listing)
-			slices.SortFunc(place.After, func(a, b Listing) int { return int(a.At - b.At) })
+			parent.After = append(parent.After, *s.listing)
+			slices.SortFunc(parent.After, func(a, b Listing) int { return int(a.At - b.At) })
 		}
-		o := testRules.Resolve(&row, known, []Claim{s.claim}, false, &place)
+		o := testRules.Resolve(&row, known, []Claim{s.claim}, false, &parent)
 		known = known || o.Changed
 		again := row
-		if testRules.Resolve(&again, known, []Claim{s.claim}, false, &Place{Before: place.After, After: place.After}); again != row && known {
+		if testRules.Resolve(&again, known, []Claim{s.claim}, false, &ParentState{Before: parent.After, After: parent.After}); again != row && known {
 			t.Fatalf("said twice, it changes\n%+v to\n%+v", row, again)
 		}
-		place.Before = place.After
+		parent.Before = parent.After
 	}
 	return summary(&row, known)
 }

@@ -13,11 +13,11 @@ const Memory int64 = 3600e9
 
 // MaxLooks is how many looks at a path a row remembers, and how many of its listings a directory: those of the last Memory, but
 // no more than the newest so many.
-const MaxLooks = 8
+const MaxObservations = 8
 
 // element is one piece of evidence on a path: what the kernel told last, or what one look showed.
-type element struct {
-	Sight
+type fact struct {
+	Provenance
 	Since        int64 // as of when a look certainly holds
 	Gone         bool
 	Swept        bool // gone with a directory above it
@@ -28,7 +28,7 @@ type element struct {
 	unlisted     bool // made from columns alone: no journal has the listing that it is of
 }
 
-func (e *element) directory() bool { return !e.Gone && e.Entry.Type == event.Directory }
+func (e *fact) directory() bool { return !e.Gone && e.Entry.Type == event.Directory }
 
 // base is what was known before the elements that are left.
 type base uint8
@@ -44,37 +44,37 @@ const (
 // It is a set: what was told last, the looks since in the order of their times, and the path's own listings. Taking in
 // a claim is a join, so the order in which claims come does not matter.
 type state struct {
-	told    *element
-	looks   []element
-	base    base
-	ends    Ends // beyond those that the elements imply
-	journal []Listing
-	assumed bool // shown as a directory because something is in it
-	leans   bool // settled: what it comes to rests on listings that only the directory's journal has
+	report       *fact
+	observations []fact
+	base         base
+	ends         Ends // beyond those that the elements imply
+	journal      []Listing
+	assumed      bool // shown as a directory because something is in it
+	leans        bool // settled: what it comes to rests on listings that only the directory's journal has
 }
 
 // tell takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
-func (s *state) tell(e element) {
-	if s.told != nil && !s.told.before(&e) {
+func (s *state) addReport(e fact) {
+	if s.report != nil && !s.report.before(&e) {
 		s.supersede(&e)
 		return
 	}
-	if s.told != nil {
-		s.supersede(s.told)
+	if s.report != nil {
+		s.supersede(s.report)
 	}
-	s.told = &e
+	s.report = &e
 }
 
-func (s *state) supersede(e *element) {
+func (s *state) supersede(e *fact) {
 	if !e.directory() && !e.floor {
-		s.ends.Told = max(s.ends.Told, e.At)
+		s.ends.Reported = max(s.ends.Reported, e.At)
 	}
 }
 
 // before orders what two sessions told, at equal times by what they told.
-func (e *element) before(o *element) bool { return e.compare(o) < 0 }
+func (e *fact) before(o *fact) bool { return e.compare(o) < 0 }
 
-func (e *element) compare(o *element) int {
+func (e *fact) compare(o *fact) int {
 	x, y := &e.Entry, &o.Entry
 	if e.Gone && o.Gone {
 		x, y = &event.Entry{}, &event.Entry{} // what was there is not part of it
@@ -96,22 +96,22 @@ func compareBool(a, b bool) int {
 }
 
 // look takes in what a look showed.
-func (s *state) look(e element) {
-	i, found := slices.BinarySearchFunc(s.looks, &e, func(x element, e *element) int { return x.compare(e) })
+func (s *state) addObservation(e fact) {
+	i, found := slices.BinarySearchFunc(s.observations, &e, func(x fact, e *fact) int { return x.compare(e) })
 	if !found {
-		s.looks = slices.Insert(s.looks, i, e)
+		s.observations = slices.Insert(s.observations, i, e)
 	}
 }
 
 // holds reports whether a look counts: it shows a state from after what was told.
-func (s *state) holds(l *element) bool { return s.told == nil || l.Since > s.told.At }
+func (s *state) holds(l *fact) bool { return s.report == nil || l.Since > s.report.At }
 
 // content is what element i of the looks follows upon; nil is nothing.
-func (s *state) contentBefore(i int) *element {
+func (s *state) contentBefore(i int) *fact {
 	if i > 0 {
-		return &s.looks[i-1]
+		return &s.observations[i-1]
 	}
-	return s.told
+	return s.report
 }
 
 // recall puts the looks back that showed what was known: a listing leaves a trace at a path only where it differs, so
@@ -119,28 +119,28 @@ func (s *state) contentBefore(i int) *element {
 func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 	for i := range listings {
 		l := &listings[i]
-		if !own && !l.covers(name) || s.told != nil && l.At <= s.told.At {
+		if !own && !l.covers(name) || s.report != nil && l.At <= s.report.At {
 			continue
 		}
-		at, _ := slices.BinarySearchFunc(s.looks, l.At, func(x element, t int64) int { return cmp.Compare(x.At, t) })
-		if at < len(s.looks) && s.looks[at].At == l.At {
+		at, _ := slices.BinarySearchFunc(s.observations, l.At, func(x fact, t int64) int { return cmp.Compare(x.At, t) })
+		if at < len(s.observations) && s.observations[at].At == l.At {
 			continue
 		}
-		e := element{Sight: l.Sight, Gone: true, Since: l.since(l.MtimeNs)}
+		e := fact{Provenance: l.Provenance, Gone: true, Since: l.since(l.MtimeNs)}
 		before := s.contentBefore(at)
 		if before == nil && s.base != nothing || own && (before == nil || !before.directory()) {
 			continue
 		}
 		if before != nil && !before.Gone {
-			e = r.seen(l.Sight, &before.Entry)
+			e = r.observationOf(l.Provenance, &before.Entry)
 		}
-		s.looks = slices.Insert(s.looks, at, e)
+		s.observations = slices.Insert(s.observations, at, e)
 	}
 }
 
 // seen is the element of a look that saw the entry.
-func (r Rules) seen(by Sight, entry *event.Entry) element {
-	e := element{Sight: by, Since: by.since(entry.MtimeNs), Entry: *entry}
+func (r Rules) observationOf(by Provenance, entry *event.Entry) fact {
+	e := fact{Provenance: by, Since: by.since(entry.MtimeNs), Entry: *entry}
 	e.Entry.Name = ""
 	e.SuspectUntil = r.suspectUntil(&by, entry)
 	return e
@@ -148,7 +148,7 @@ func (r Rules) seen(by Sight, entry *event.Entry) element {
 
 // suspectUntil is when watermark - mtime reaches hot, in the store's time, for an entry that was looked at. An mtime in the
 // future keeps no file suspect for longer than hot after the look.
-func (r Rules) suspectUntil(by *Sight, entry *event.Entry) int64 {
+func (r Rules) suspectUntil(by *Provenance, entry *event.Entry) int64 {
 	until := min(entry.MtimeNs+by.Skew, by.At) + r.Hot
 	if entry.Type != event.File || until <= by.At {
 		return 0
@@ -157,8 +157,8 @@ func (r Rules) suspectUntil(by *Sight, entry *event.Entry) int64 {
 }
 
 // told is the element of what the kernel told.
-func (r Rules) told(c *Claim) element {
-	e := element{Sight: c.Sight, Since: c.At, Gone: c.Verb == Gone}
+func (r Rules) reportOf(c *Claim) fact {
+	e := fact{Provenance: c.Provenance, Since: c.At, Gone: c.Verb == Gone}
 	if c.Entry != nil {
 		e.Entry = *c.Entry
 		e.Entry.Name = ""
@@ -172,9 +172,9 @@ func (r Rules) told(c *Claim) element {
 // verdict is what the evidence comes to.
 type verdict struct {
 	known, missing bool
-	stale          bool     // a look that does not count has to be remembered: a listing lacks nothing that it saw
-	by             *element // that it rests on
-	content        *element // what is, or was, there
+	stale          bool  // a look that does not count has to be remembered: a listing lacks nothing that it saw
+	by             *fact // that it rests on
+	content        *fact // what is, or was, there
 }
 
 func (v *verdict) present() bool { return v.known && !v.by.Gone }
@@ -183,11 +183,11 @@ func (v *verdict) present() bool { return v.known && !v.by.Gone }
 // is a blind spot, unless it is a snapshot's, and stays one until the kernel tells of the path.
 func (s *state) judge() verdict {
 	v := verdict{}
-	if s.told != nil {
-		v = verdict{known: true, by: s.told, content: s.told}
+	if s.report != nil {
+		v = verdict{known: true, by: s.report, content: s.report}
 	}
-	for i := range s.looks {
-		l := &s.looks[i]
+	for i := range s.observations {
+		l := &s.observations[i]
 		if !s.holds(l) {
 			continue
 		}
@@ -225,21 +225,21 @@ func (v verdict) copied() verdict {
 // implied are the ends that the evidence speaks of.
 func (s *state) implied() Ends {
 	e := s.ends
-	if s.told != nil && !s.told.directory() {
-		e.Told = max(e.Told, s.told.At)
+	if s.report != nil && !s.report.directory() {
+		e.Reported = max(e.Reported, s.report.At)
 	}
-	for i := range s.looks {
-		e = e.Max(endOf(&s.looks[i]))
+	for i := range s.observations {
+		e = e.Max(endOf(&s.observations[i]))
 	}
 	return e
 }
 
 // endOf is what a look says of the end of a directory at the path.
-func endOf(l *element) Ends {
+func endOf(l *fact) Ends {
 	if l.directory() {
 		return Ends{}
 	}
-	return Ends{Looked: l.Since}
+	return Ends{Observed: l.Since}
 }
 
 // same reports whether two looks at an entry show the same. The access time does not count.
@@ -249,49 +249,49 @@ func same(a, b *event.Entry) bool {
 }
 
 // settle forgets what no longer matters.
-func (s *state) settle(name string, place *Place) {
-	if s.told != nil {
-		s.looks = slices.DeleteFunc(s.looks, func(l element) bool {
-			if l.At <= s.told.At {
+func (s *state) settle(name string, parent *ParentState) {
+	if s.report != nil {
+		s.observations = slices.DeleteFunc(s.observations, func(l fact) bool {
+			if l.At <= s.report.At {
 				s.ends = s.ends.Max(endOf(&l))
 				return true
 			}
 			return false
 		})
 	}
-	if explicit := s.imply(name, place); explicit > 0 {
-		s.forgetOld(explicit, name, place)
+	if explicit := s.imply(name, parent); explicit > 0 {
+		s.forgetOld(explicit, name, parent)
 	}
 	s.dropEnds(s.dropImplied())
 }
 
 // forgetOld turns evidence from before Memory into the base of what came since: only as long as there is less to remember for
 // it. A listing that saw a path as it was known must not make its row remember another look than before.
-func (s *state) forgetOld(explicit int, name string, place *Place) {
-	old := s.looks[len(s.looks)-1].At - Memory
-	for explicit > 1 && (s.looks[0].At < old || explicit > MaxLooks) {
+func (s *state) forgetOld(explicit int, name string, parent *ParentState) {
+	old := s.observations[len(s.observations)-1].At - Memory
+	for explicit > 1 && (s.observations[0].At < old || explicit > MaxObservations) {
 		s.forgetFirst()
-		explicit = s.imply(name, place)
+		explicit = s.imply(name, parent)
 	}
-	if explicit > 0 && s.told != nil && s.told.At < old && s.holds(&s.looks[0]) {
-		s.supersede(s.told)
-		told, next := state{told: s.told}, state{told: s.told, looks: s.looks[:1]}
+	if explicit > 0 && s.report != nil && s.report.At < old && s.holds(&s.observations[0]) {
+		s.supersede(s.report)
+		told, next := state{report: s.report}, state{report: s.report, observations: s.observations[:1]}
 		s.rebase(told.judge(), next.judge())
-		s.told = nil
-		s.imply(name, place)
+		s.report = nil
+		s.imply(name, parent)
 	}
 }
 
 // forgetFirst gives up the first look, and what was told before it.
 func (s *state) forgetFirst() {
-	if s.holds(&s.looks[0]) {
-		first := state{told: s.told, looks: s.looks[:1], base: s.base, ends: s.ends}
-		next := state{told: s.told, looks: s.looks[:min(2, len(s.looks))], base: s.base}
+	if s.holds(&s.observations[0]) {
+		first := state{report: s.report, observations: s.observations[:1], base: s.base, ends: s.ends}
+		next := state{report: s.report, observations: s.observations[:min(2, len(s.observations))], base: s.base}
 		s.ends = first.implied()
 		s.rebase(first.judge(), next.judge())
-		s.told = nil
+		s.report = nil
 	}
-	s.looks = slices.Delete(s.looks, 0, 1)
+	s.observations = slices.Delete(s.observations, 0, 1)
 }
 
 // rebase makes a verdict the base of the look that came next: of that the base is to tell whether it is marked.
@@ -308,17 +308,17 @@ func (s *state) rebase(v, next verdict) {
 
 // imply marks the looks that the directory's listings tell of, as they saw what the look before saw: recall puts them back, or
 // newer ones that tell as much. It returns how many are left.
-func (s *state) imply(name string, place *Place) (explicit int) {
-	before := s.told
+func (s *state) imply(name string, parent *ParentState) (explicit int) {
+	before := s.report
 	s.leans = false
-	for i := range s.looks {
-		l := &s.looks[i]
+	for i := range s.observations {
+		l := &s.observations[i]
 		gone := before == nil || before.Gone
 		unseen := before == nil && s.base != nothing // not known what it follows upon
 		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && same(&before.Entry, &l.Entry)
 		// Where the look counts and the one before does not, it says something new.
-		news := before != nil && before != s.told && s.holds(l) && !s.holds(before)
-		l.implied = !unseen && asBefore && (journaled(place.After, name, l.At) || !news && s.outdated(i, name, place))
+		news := before != nil && before != s.report && s.holds(l) && !s.holds(before)
+		l.implied = !unseen && asBefore && (journaled(parent.After, name, l.At) || !news && s.outdated(i, name, parent))
 		s.leans = s.leans || l.implied && news
 		if !l.implied {
 			before = l
@@ -330,12 +330,12 @@ func (s *state) imply(name string, place *Place) (explicit int) {
 
 // outdated reports whether the directory's journal gave up the listing that look i is of, and a newer one that it has proves as
 // much.
-func (s *state) outdated(i int, name string, place *Place) bool {
-	if !journaled(place.Outdated, name, s.looks[i].At) {
+func (s *state) outdated(i int, name string, parent *ParentState) bool {
+	if !journaled(parent.Outdated, name, s.observations[i].At) {
 		return false
 	}
-	for j := len(s.looks) - 1; j > i; j-- {
-		if s.looks[j].Since >= s.looks[i].Since && journaled(place.After, name, s.looks[j].At) {
+	for j := len(s.observations) - 1; j > i; j-- {
+		if s.observations[j].Since >= s.observations[i].Since && journaled(parent.After, name, s.observations[j].At) {
 			return true
 		}
 	}
@@ -344,15 +344,15 @@ func (s *state) outdated(i int, name string, place *Place) bool {
 
 // dropImplied forgets the looks that are marked so. It returns the ends that they speak of.
 func (s *state) dropImplied() (ends Ends) {
-	kept := s.looks[:0]
-	for i := range s.looks {
-		if l := &s.looks[i]; l.implied {
+	kept := s.observations[:0]
+	for i := range s.observations {
+		if l := &s.observations[i]; l.implied {
 			ends = ends.Max(endOf(l))
 		} else {
 			kept = append(kept, *l)
 		}
 	}
-	s.looks = kept
+	s.observations = kept
 	return ends
 }
 
@@ -361,11 +361,11 @@ func (s *state) dropEnds(recalled Ends) {
 	stored := s.ends
 	s.ends = Ends{}
 	implied := s.implied().Max(recalled)
-	if stored.Told > implied.Told {
-		s.ends.Told = stored.Told
+	if stored.Reported > implied.Reported {
+		s.ends.Reported = stored.Reported
 	}
-	if stored.Looked > max(implied.Looked, implied.Told) {
-		s.ends.Looked = stored.Looked
+	if stored.Observed > max(implied.Observed, implied.Reported) {
+		s.ends.Observed = stored.Observed
 	}
 }
 
@@ -388,10 +388,10 @@ func (s *state) trimJournal(ends Ends) (outdated []Listing) {
 	for i := len(s.journal) - 1; i >= 0; i-- {
 		l := &s.journal[i]
 		newest = max(newest, l.At)
-		if ends.endsLook(l.At, l.since(l.MtimeNs)) {
+		if ends.endsObservation(l.At, l.since(l.MtimeNs)) {
 			continue
 		}
-		old := l.At < newest-Memory || len(kept) >= MaxLooks
+		old := l.At < newest-Memory || len(kept) >= MaxObservations
 		if old && slices.ContainsFunc(kept, func(k Listing) bool { return k.includes(l) }) {
 			outdated = append(outdated, *l)
 			continue

@@ -70,11 +70,11 @@ func TestNamesAreLookedAt(t *testing.T) {
 			}
 		}
 		l := open(t, st, publish(t, st, w))
-		held, err := Fetch(t.Context(), []Place{{l, 0}})
+		held, err := Fetch(t.Context(), []GroupRef{{l, 0}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := held[Place{l, 0}]
+		b := held[GroupRef{l, 0}]
 		var text string
 		var offsets []uint32
 		if err := b.LookAtNames(nil, func(s string, at []uint32) { text, offsets = strings.Clone(s), slices.Clone(at) }); err != nil {
@@ -105,7 +105,7 @@ func TestCodedNames(t *testing.T) {
 	}
 	groups := []int{0, 2, 3, 5}
 	var coded, whole []int
-	err := l.LookAtNames(ctx, groups, func(g int, names *CodedNames) bool {
+	err := l.PeekNames(ctx, groups, func(g int, names *CodedNames) bool {
 		coded = append(coded, g)
 		before := ""
 		for i, shared := range names.Shared {
@@ -131,7 +131,7 @@ func TestCodedNames(t *testing.T) {
 		t.Errorf("cost %+v", c)
 	}
 	m = Meter{}
-	err = l.LookAtNames(ctx, groups, func(int, *CodedNames) bool { return false }, func(int, string, []uint32) {})
+	err = l.PeekNames(ctx, groups, func(int, *CodedNames) bool { return false }, func(int, string, []uint32) {})
 	if c := m.Cost(); err != nil || c.Groups != 0 || c.Hits != 3 {
 		t.Errorf("the second time: cost %+v, %v", c, err)
 	}
@@ -145,7 +145,7 @@ func TestNamesAreReadAlone(t *testing.T) {
 	var m Meter
 	ctx := WithMeter(t.Context(), &m)
 	look := func(l *Layer, g int) error {
-		return l.LookAtNames(ctx, []int{g}, func(int, *CodedNames) bool { return true }, func(int, string, []uint32) {})
+		return l.PeekNames(ctx, []int{g}, func(int, *CodedNames) bool { return true }, func(int, string, []uint32) {})
 	}
 	l := open(t, st, info)
 	groups, err := l.Groups(ctx)

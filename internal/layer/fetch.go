@@ -17,17 +17,17 @@ const (
 )
 
 // Place is row group Group of a layer.
-type Place struct {
+type GroupRef struct {
 	Layer *Layer
 	Group int
 }
 
 // Held are blocks that were fetched, for Cursor.Hold. They stay whatever the cache does.
-type Held map[Place]*Block
+type Held map[GroupRef]*Block
 
 // Fetch reads row groups, in parallel; those that lie close to each other are read with one request. What the cache has
 // is not read, and what several fetch at the same time is read once. What is read has no keys until they are loaded.
-func Fetch(ctx context.Context, places []Place) (Held, error) {
+func Fetch(ctx context.Context, places []GroupRef) (Held, error) {
 	byLayer := map[*Layer][]int{}
 	for _, p := range places {
 		byLayer[p.Layer] = append(byLayer[p.Layer], p.Group)
@@ -52,7 +52,7 @@ func Fetch(ctx context.Context, places []Place) (Held, error) {
 	held := make(Held, len(places))
 	for i, l := range order {
 		for j, group := range byLayer[l] {
-			held[Place{l, group}] = blocks[i][j]
+			held[GroupRef{l, group}] = blocks[i][j]
 		}
 	}
 	return held, nil
@@ -170,14 +170,14 @@ func (l *Layer) readExtents(ctx context.Context, extents []extent, use func(i in
 }
 
 // First are the first row groups, most of them at most, that may have keys from from up to until.
-func (l *Layer) First(ctx context.Context, from, until Key, most int) ([]Place, error) {
+func (l *Layer) First(ctx context.Context, from, until Key, most int) ([]GroupRef, error) {
 	x, err := l.index(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var out []Place
+	var out []GroupRef
 	for g := x.groupAt(from); g < len(x.groups) && len(out) < most && x.groups[g].First.Compare(until) < 0; g++ {
-		out = append(out, Place{l, g})
+		out = append(out, GroupRef{l, g})
 	}
 	return out, nil
 }

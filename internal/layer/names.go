@@ -8,7 +8,7 @@ import (
 
 // LookAtNames is Block.LookAtNames of row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
 // the cache keep them compressed, where they take an eighth of a block with its keys.
-func (l *Layer) LookAtNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, look func(group int, text string, offsets []uint32)) error {
+func (l *Layer) PeekNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, look func(group int, text string, offsets []uint32)) error {
 	x, err := l.index(ctx)
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ type run struct {
 	rank   int      // of two rows of a key, the one of the run with the lower rank counts
 	base   bool
 	skip   func(l *Layer, i int, g *Group) bool // nil: none
-	take   func(Place) *Block                   // nil: all are read
+	take   func(GroupRef) *Block                // nil: all are read
 	ahead  readAhead
 
 	done  bool
@@ -84,7 +84,7 @@ func (r *run) taken(l *Layer, g int) *Block {
 	if r.take == nil {
 		return nil
 	}
-	return r.take(Place{l, g})
+	return r.take(GroupRef{l, g})
 }
 
 // enter goes to the first row of a group.

@@ -445,14 +445,14 @@ func TestFetchCoalesces(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := m.Cost()
-	held, err := Fetch(ctx, []Place{{l, 7}, {l, 3}, {l, 5}, {l, 4}})
+	held, err := Fetch(ctx, []GroupRef{{l, 7}, {l, 3}, {l, 5}, {l, 4}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c := m.Cost(); c.Gets-before.Gets != 1 || c.Groups != 4 {
 		t.Fatalf("cost %+v", c)
 	}
-	c := v.Cursor(ctx).Hold(held).Skip(func(_ *Layer, i int, _ *Group) bool { return held[Place{l, i}] == nil })
+	c := v.Cursor(ctx).Hold(held).Skip(func(_ *Layer, i int, _ *Group) bool { return held[GroupRef{l, i}] == nil })
 	same(t, "held", scan(t, c), slices.Concat(rows[3000:6000], rows[7000:8000]))
 	if c := m.Cost(); c.Gets-before.Gets != 1 {
 		t.Fatalf("what was held was read again: %+v", c)
@@ -466,7 +466,7 @@ func TestFetchCoalesces(t *testing.T) {
 	if _, err := st.Put(ctx, l.object(), o.Body); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Fetch(ctx, []Place{{l, 12}, {l, 4}})
+	_, err = Fetch(ctx, []GroupRef{{l, 12}, {l, 4}})
 	wantFormatError(t, "a damaged row group", l.object(), err)
 	if at := fmt.Sprintf("%d+%d", groups[4].Offset, groups[4].Bytes); !strings.Contains(err.Error(), at) {
 		t.Fatalf("%v does not name %s", err, at)

@@ -37,7 +37,7 @@ func (v *Version) LookupAhead(ctx context.Context, path string, after *Position,
 }
 
 // coldFirst finds the row groups that a walk begins with; nil if all are in the cache.
-func (v *Version) coldFirst(ctx context.Context, path string, after *Position, deep bool) func() ([]layer.Place, error) {
+func (v *Version) coldFirst(ctx context.Context, path string, after *Position, deep bool) func() ([]layer.GroupRef, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	from, until := layer.Key{Parent: parent}, childrenEnd(parent)
 	if deep {
@@ -70,9 +70,9 @@ func (v *Version) coldFirst(ctx context.Context, path string, after *Position, d
 	if !cold {
 		return nil
 	}
-	return func() ([]layer.Place, error) {
+	return func() ([]layer.GroupRef, error) {
 		var g errgroup.Group
-		found := make([][]layer.Place, len(layers))
+		found := make([][]layer.GroupRef, len(layers))
 		for i, l := range layers {
 			g.Go(func() (err error) {
 				found[i], err = l.First(ctx, from, until, firstGroups)
@@ -80,7 +80,7 @@ func (v *Version) coldFirst(ctx context.Context, path string, after *Position, d
 			})
 		}
 		err := g.Wait()
-		var all []layer.Place
+		var all []layer.GroupRef
 		for _, f := range found {
 			all = append(all, f...)
 		}

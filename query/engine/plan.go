@@ -22,7 +22,7 @@ type plan struct {
 // searchShard is a part of the range, and the row groups that may have rows of it.
 type searchShard struct {
 	from, until layer.Key
-	places      []layer.Place
+	places      []layer.GroupRef
 	bytes       int64 // of the row groups in the store
 }
 
@@ -175,7 +175,7 @@ func (p *plan) assign(c *choice, i int) {
 	first := sort.Search(len(p.shards), func(j int) bool { return p.shards[j].until.Compare(g.First) > 0 })
 	for j := first; j < len(p.shards) && p.shards[j].from.Compare(g.Last) <= 0; j++ {
 		s := &p.shards[j]
-		s.places = append(s.places, layer.Place{Layer: c.layer, Group: i})
+		s.places = append(s.places, layer.GroupRef{Layer: c.layer, Group: i})
 		s.bytes += g.Bytes
 	}
 }

@@ -150,7 +150,7 @@ func (v *Version) scanShard(ctx context.Context, w *Search, p *plan, part *searc
 	rows := 0
 	defer func() { costOf(ctx).rows.Add(int64(rows)) }()
 	places, skip := part.places, p.skip
-	var left map[layer.Place]sighting
+	var left map[layer.GroupRef]sighting
 	apart := w.literal != nil && !w.filtered() && !v.cache.Spacious(v.bytes)
 	if apart && glances.worth() {
 		var err error
@@ -162,7 +162,7 @@ func (v *Version) scanShard(ctx context.Context, w *Search, p *plan, part *searc
 		}
 		places = slices.Collect(maps.Keys(left))
 		skip = func(l *layer.Layer, i int, g *layer.Group) bool {
-			_, ok := left[layer.Place{Layer: l, Group: i}]
+			_, ok := left[layer.GroupRef{Layer: l, Group: i}]
 			return !ok || p.skip(l, i, g)
 		}
 	}
@@ -212,8 +212,8 @@ type sighting struct {
 
 // among looks at the names of row groups for a moment and returns those groups that have the literal in one. It adds the rows of the
 // others to rows. A delta's row group may be left out like any: what it hides has the same names.
-func (l *literal) among(ctx context.Context, places []layer.Place, rows *int, glances *glances) (map[layer.Place]sighting, error) {
-	left := map[layer.Place]sighting{}
+func (l *literal) among(ctx context.Context, places []layer.GroupRef, rows *int, glances *glances) (map[layer.GroupRef]sighting, error) {
+	left := map[layer.GroupRef]sighting{}
 	for len(places) > 0 {
 		of := places[0].Layer
 		var groups []int
@@ -228,11 +228,11 @@ func (l *literal) among(ctx context.Context, places []layer.Place, rows *int, gl
 			}
 			return has
 		}
-		err := of.LookAtNames(ctx, groups, func(_ int, names *layer.CodedNames) bool {
+		err := of.PeekNames(ctx, groups, func(_ int, names *layer.CodedNames) bool {
 			return has(l.inCoded(names), len(names.Shared))
 		}, func(group int, text string, offsets []uint32) {
 			if has(l.in(text), len(offsets)-1) {
-				left[layer.Place{Layer: of, Group: group}] = sighting{strings.Clone(text), slices.Clone(offsets)}
+				left[layer.GroupRef{Layer: of, Group: group}] = sighting{strings.Clone(text), slices.Clone(offsets)}
 			}
 		})
 		if err != nil {
