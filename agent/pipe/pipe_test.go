@@ -314,3 +314,18 @@ func TestClockForgetsTheHostsTimeAtTheFirstAnswer(t *testing.T) {
 		t.Errorf("after: %d", got)
 	}
 }
+
+// An answer that takes long moves the time by no more than clocks may have drifted since the last quick one.
+func TestSlowAnswerDoesNotMoveTheClock(t *testing.T) {
+	boot, ahead := int64(time.Hour), int64(3*time.Hour)
+	c := NewClock(lease.Clocks{Boot: func() int64 { return boot }, Wall: func() time.Time { return time.Unix(0, boot) }})
+	for _, took := range []time.Duration{10 * time.Millisecond, 7 * time.Second} {
+		boot += int64(10 * time.Minute)
+		sent, server := c.Reading(), boot+ahead
+		boot += int64(took)
+		c.Measure(sent, server)
+		if off := time.Duration(c.Time() - boot - ahead).Abs(); off > 200*time.Millisecond {
+			t.Errorf("after an answer that took %v the time is wrong by %v", took, off)
+		}
+	}
+}

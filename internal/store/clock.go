@@ -6,26 +6,57 @@ import (
 	"time"
 )
 
-// Clock tells the store's time from the local clock and the offset between the two, which it measures on every
-// answer of the store.
+// Offset is how far another clock is from the local one, as its answers prove. All times are ns. The zero Offset knows nothing.
 //
-// An answer that was asked for at local time a and had come at b, and says that the store's clock showed D, proves that
-// store - local is within (D - b, D + r - a), where r is the resolution of D: one second on S3, whose Date has whole
-// seconds. The intersection of what many answers prove is much narrower than a second; it is widened as it ages, since
-// clocks drift, and given up for the newest answer where they contradict (a clock was set). Time never runs backwards,
-// but for a correction of more than maxHeld. Safe for concurrent use.
+// An answer that was asked for at local time a and had come at b, and says that the other clock showed D, proves that
+// other - local is within (D - b, D + r - a), where r is the resolution of D. The intersection of what many answers prove is
+// much narrower than one of them. For example, an answer that took 7 s proves the offset to 7 s; after one that took 10 ms it
+// proves nothing new, and changes nothing. The bounds are widened as they age, since clocks drift, and given up for the newest
+// answer where the two contradict (a clock was set).
+type Offset struct {
+	known     bool
+	low, high int64
+	at        int64 // local time of the newest answer
+	doubted   bool
+}
+
+// drift: one part in so many is how fast the bounds widen.
+const drift = 5000
+
+// Observe takes in an answer to a request sent and answered at these local times: the other clock showed so much, by this
+// resolution.
+func (o *Offset) Observe(shown, resolution, sent, answered int64) {
+	low, high, at := shown-answered, shown+resolution-sent, answered
+	if o.known && !o.doubted {
+		widen := max(0, at-o.at) / drift
+		if l, h := max(low, o.low-widen), min(high, o.high+widen); l <= h {
+			low, high, at = l, h, max(at, o.at)
+		}
+	}
+	o.known, o.doubted, o.low, o.high, o.at = true, false, low, high, at
+}
+
+// Doubt says that one of the clocks may have been set since the newest answer: the next one alone counts.
+func (o *Offset) Doubt() { o.doubted = true }
+
+// Known reports whether there was an answer.
+func (o *Offset) Known() bool { return o.known }
+
+// Value is the middle of the bounds; 0 where nothing is known.
+func (o *Offset) Value() int64 { return o.low + (o.high-o.low)/2 }
+
+// Clock tells the store's time from the local clock and the Offset between the two, which it measures on every answer of the
+// store. The resolution is one second on S3, whose Date has whole seconds. Time never runs backwards, but for a correction of
+// more than maxHeld. Safe for concurrent use.
 type Clock struct {
 	now func() time.Time
 
-	mu        sync.Mutex
-	known     bool
-	low, high int64 // bounds of store - local, ns
-	at        int64 // local time of the newest answer, ns; 0: the local clock may have been set since
-	last      int64 // what Now returned last
+	mu     sync.Mutex
+	offset Offset
+	last   int64 // what Now returned last
 }
 
 const (
-	drift   = 5000             // one part in so many is how fast the bounds widen
 	maxSpan = 15 * time.Second // of what one answer leaves open
 	maxAge  = 5 * time.Second  // of the last answer, for Measured
 	maxHeld = 10 * time.Second // how far back the time may be corrected by standing still
@@ -45,20 +76,14 @@ func (c *Clock) Observe(date, sent, answered time.Time) {
 	}
 	// Wall time throughout: the monotonic clock stands still while a machine sleeps.
 	at := answered.UnixNano()
-	low, high := date.UnixNano()-at, date.UnixNano()+resolution-sent.UnixNano()
+	span := at - sent.UnixNano() + resolution // of what the answer leaves open
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if high < low || high-low > int64(maxSpan) { // the local clock was set meanwhile, or the answer took too long to tell
-		c.at = 0
+	if span < 0 || span > int64(maxSpan) { // the local clock was set meanwhile, or the answer took too long to tell
+		c.offset.Doubt()
 		return
 	}
-	if c.known {
-		widen := max(0, at-c.at) / drift
-		if l, h := max(low, c.low-widen), min(high, c.high+widen); l <= h {
-			low, high, at = l, h, max(at, c.at)
-		}
-	}
-	c.known, c.low, c.high, c.at = true, low, high, at
+	c.offset.Observe(date.UnixNano(), resolution, sent.UnixNano(), at)
 }
 
 // Now is the store's time, ns since 1970.
@@ -66,7 +91,7 @@ func (c *Clock) Now() int64 {
 	local := c.now().UnixNano()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := local + c.low + (c.high-c.low)/2
+	t := local + c.offset.Value()
 	if t < c.last && c.last-t < int64(maxHeld) {
 		return c.last
 	}
@@ -79,7 +104,8 @@ func (c *Clock) Now() int64 {
 func (c *Clock) Measured() int64 {
 	local := c.now().UnixNano()
 	c.mu.Lock()
-	fresh := c.known && local >= c.at-int64(maxAge) && local-c.at <= int64(maxAge)
+	at := c.offset.at
+	fresh := c.offset.known && !c.offset.doubted && local >= at-int64(maxAge) && local-at <= int64(maxAge)
 	c.mu.Unlock()
 	if !fresh {
 		return 0
