@@ -6,7 +6,10 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// applyNotice takes one notice into the model and the hints. The lock is held.
+// applyNotice takes one notice into the model and the hints, and asks the file system nothing. The lock is held.
+//
+// A notice is of a watch, hence of a directory; its path is that of the directory in the model at this moment. A notice whose
+// watch nobody has any more is dropped: the directory was deleted, or has left the tree.
 func (w *Watcher) applyNotice(n *Notice) {
 	dir := w.model.byWatch[n.Watch]
 	if n.Op&OpIgnored != 0 {
@@ -51,12 +54,15 @@ func (w *Watcher) applyNotice(n *Notice) {
 	}
 }
 
-// applyNameNotice takes a notice of a name in a directory. While the directory is nowhere (it was moved away, and may turn
-// up again), only the model follows.
+// applyNameNotice takes a notice of a name in a directory. While the directory is an orphan (it was moved away, and may turn up
+// again), it has no path, and only the model changes.
 //
-// A notice may say several things whose order is not known. Vanished, then appeared, then written, then closed is right
-// whatever it was: all that was below is told as gone, and the look tells what is there; who has the file open still will
-// write to it or close it, which comes with a notice of its own.
+// The kernel merges notices of one name, so one notice may say several things whose order is not known. This order is right
+// whatever it was: vanished, then appeared, then written, then closed. Everything below is emitted as deleted, and the look
+// finds what is there. If a program still has the file open, its next write or close comes with a notice of its own.
+//
+// Example: CREATE|DELETE of x may be "made and deleted" or "deleted and made again". In both cases the look decides whether a
+// put or a deletion of x goes out.
 func (w *Watcher) applyNameNotice(n *Notice, dir *node, path string, attached bool) {
 	vanished, appeared := n.Op&(OpDelete|OpMovedFrom) != 0, n.Op&(OpCreate|OpMovedTo) != 0
 	directory := n.Op&OpDirectory != 0

@@ -7,8 +7,12 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 )
 
-// budget is how the watches are given out where there are fewer than directories: to those that were active last. A
-// directory's activity is its mtime, put into the store's time, or the last notice of it. All times are of the store.
+// budget gives out the watches if there are fewer than directories: to the directories that were active last. A directory's
+// activity is its mtime, in the store's time, or the last notice of it, whichever is later.
+//
+// Invariants: no more than max watches are held, but for a moment by parts that add some at the same time (trim). The root keeps
+// its watch. byActivity, if it is there, has an entry for each watched directory but the root; entries may be too cold, or of
+// a watch that was given up, never too hot. So an entry at the top that is up to date is the coldest.
 type budget struct {
 	max        int          // watches to hold; 0: any number
 	byActivity activityHeap // the watched directories, the coldest first; nil until they are needed
@@ -58,8 +62,8 @@ func (w *Watcher) activity(info tree.Info) int64 {
 // full reports whether no more watches are to be taken. The lock is held, here and below.
 func (w *Watcher) full() bool { return w.budget.max > 0 && len(w.model.byWatch) >= w.budget.max }
 
-// makeRoom gives up watches of directories that are colder than active until there is one to give, and reports whether
-// there is.
+// makeRoom gives up watches of directories that were active before active until there is one to give, and reports whether there
+// is. A directory that is as cold as the coldest gets none: the two would take the watch from each other in turns.
 func (w *Watcher) makeRoom(active int64) bool {
 	for w.full() {
 		coldest := w.coldest()
@@ -113,7 +117,8 @@ func (w *Watcher) noteActivity(n *node, active int64, fresh bool) {
 	}
 }
 
-// evict gives up a directory's watch. It stays known, and notices that the kernel has made until now still count.
+// evict gives up a directory's watch. The directory stays known. Notices that the kernel made before still count: they find it
+// in leaving, until OpIgnored says that no more will come.
 func (w *Watcher) evict(n *node) {
 	id := n.watch
 	w.model.giveUp(id, w.notifier)

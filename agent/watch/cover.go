@@ -51,7 +51,8 @@ func (w *Watcher) BeginCoverage() (generation uint64) {
 	return generation
 }
 
-// EndCoverage is the other half of BeginCoverage.
+// EndCoverage ends what BeginCoverage has begun. If several coverages overlap, only the last one that began forgets
+// anything: a directory that it met may have been missed by an earlier one.
 func (w *Watcher) EndCoverage(generation uint64, complete bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,16 +84,20 @@ func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Reading, 
 		if err != nil {
 			return nil, err
 		}
-		p, err := w.coverWith(root, got, path, info)
+		p, err := w.coverWatched(root, got, path, info)
 		if !errors.Is(err, errGivenUp) {
 			return p, err
 		}
 	}
 }
 
-// coverWith is Cover once there is a watch.
-func (w *Watcher) coverWith(root tree.Root, got watchGrant, path string, info tree.Info) (scan.Reading, error) {
-	const optimistic = 4
+// coverWatched enters a directory that has its watch now into the model, if path still leads to it.
+//
+// The path is verified after the watch was added: had it been verified before, the directory could have moved in between, and no
+// notice would tell. The look may take long, so it is made without the lock; model.moves says whether a directory moved
+// meanwhile, perhaps this one, and then it is made again. Where directories move all the time, the last try holds the lock.
+func (w *Watcher) coverWatched(root tree.Root, got watchGrant, path string, info tree.Info) (scan.Reading, error) {
+	const optimistic = 4 // tries without the lock; the next one holds it, so that it must end
 	for try := 0; ; try++ {
 		w.mu.Lock()
 		moves := w.model.moves
@@ -105,7 +110,7 @@ func (w *Watcher) coverWith(root tree.Root, got watchGrant, path string, info tr
 		}
 		if err == nil && same && moves != w.model.moves {
 			w.mu.Unlock()
-			continue // a directory moved meanwhile, perhaps this one
+			continue
 		}
 		p, err := w.enterCovered(root, same, err, got, path, info)
 		w.mu.Unlock()
@@ -113,7 +118,8 @@ func (w *Watcher) coverWith(root tree.Root, got watchGrant, path string, info tr
 	}
 }
 
-// enterCovered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it.
+// enterCovered enters a directory of a scan into the model, or drops the watch of one that is not where the scan found it. same
+// and err are what verifying its path has said. The lock is held.
 func (w *Watcher) enterCovered(root tree.Root, same bool, err error, got watchGrant, path string, info tree.Info) (scan.Reading, error) {
 	if err == nil && same {
 		var n *node
@@ -134,8 +140,11 @@ func (w *Watcher) enterCovered(root tree.Root, same bool, err error, got watchGr
 	return nil, err
 }
 
-// watchGrant is a watch, and what model.givenUp was before it was asked for. A directory that has a watch already gets the same one,
-// which whoever had it may give up before it is entered into the model again: then nothing would be heard of the directory.
+// watchGrant is a watch, and what model.givenUp was before it was asked for.
+//
+// Add answers the same id for a directory that has a watch already. Example: a scan adds a watch for /a and gets number 7, which
+// /a has; before the scan enters it into the model, the loop evicts number 7. The scan now holds a number without a watch.
+// enterModel finds that out (model.mayBeLost), answers errGivenUp, and the scan asks again.
 type watchGrant struct {
 	id    WatchID
 	since uint64
@@ -203,7 +212,8 @@ func (r *reading) Still() error {
 	return nil
 }
 
-// Check implements scan.Reading.
+// Check implements scan.Reading. It is called with the stream's lock held, so that no realtime event can get between its answer and
+// the listing. It must not wait for anything but the Watcher's lock.
 func (r *reading) Check(listing *event.Event) (*event.Event, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
@@ -384,7 +394,9 @@ func (w *Watcher) OpenRoot() (tree.Root, error) {
 	return root, nil
 }
 
-// checkRoot finds out whether the root is still there, and whether one that was lost is back.
+// checkRoot finds out whether the root is still the directory that it was, and whether one that was lost is back. A root that is
+// back may be another directory on the same mount point, or a file system that was mounted anew; in each case the model starts
+// from nothing, because no notice of the time between has come.
 func (w *Watcher) checkRoot() {
 	now, err := identify(w.cfg.System, w.cfg.Root)
 	w.rootDoubt = false

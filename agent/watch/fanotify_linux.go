@@ -16,9 +16,15 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 )
 
-// fanotify has one mark on each file system instead of a watch on each directory. The kernel then tells of the whole file
-// system, by the directories' file handles; which of them are ours is a map in this process. It never asks for open,
-// access or read events, and the kernel's queue is bounded as inotify's is: what runs over is scanned again.
+// fanotify has one mark on each file system instead of a watch on each directory. The kernel then reports changes anywhere on the
+// file system, each by the file handle of the directory and the name in it. byKey says which directories are ours, and under
+// which WatchID; notices of others are dropped. So a "watch" is an entry of a map, there may be any number of them,
+// and Remove cannot fail.
+//
+// It asks for no open, access or read events. The kernel's queue is bounded, as inotify's is; what runs over is scanned again.
+//
+// Invariants: byKey and byID are each other's inverse. A file system in marks has its mark, as far as the kernel has not
+// dropped it since lostMarks looked last. A WatchID is never given to a second directory, nor by another fanotify.
 type fanotify struct {
 	fd     int
 	file   *os.File
@@ -26,9 +32,10 @@ type fanotify struct {
 	once   sync.Once
 	ended  chan struct{}
 	finish sync.Once
+	// Only Read uses these.
 	read   time.Time // when the kernel's queue was read last
 	got    int       // bytes that it gave
-	looked time.Time // when the marks were looked at last
+	looked time.Time // when the marks were checked last
 
 	mu    sync.Mutex
 	marks map[unix.Fsid]uint64 // file systems with a mark, and the kernel's numbers for them
@@ -37,7 +44,9 @@ type fanotify struct {
 	last  WatchID
 }
 
-// dirKey is a directory for as long as its file system exists: the file system's id and the directory's handle.
+// dirKey identifies a directory, whatever its path, for as long as it exists: the file system's id and the directory's file
+// handle, as name_to_handle_at(2) and the notices have them. It is comparable, so that it can be a key; size and the zero bytes
+// after the handle keep handles of different lengths apart.
 type dirKey struct {
 	fsid   unix.Fsid
 	kind   uint8 // of handle
@@ -175,7 +184,8 @@ func (n *fanotify) mark(dir int, fsid unix.Fsid) error {
 	return nil
 }
 
-// newest is the kernel's number of the file system that was marked last; 0 if it does not say.
+// newest is the kernel's number of the file system that was marked last, found as the one in /proc that marks does not have yet;
+// 0 if there is none. The lock is held.
 func (n *fanotify) newest() uint64 {
 	known := map[uint64]bool{}
 	for _, dev := range n.marks {
@@ -206,7 +216,9 @@ func (n *fanotify) marked() (map[uint64]bool, error) {
 	return devs, nil
 }
 
-// lostMarks forgets the marks that the kernel has dropped, and says what that means: an unmount, perhaps with a mount after it.
+// lostMarks forgets the marks that the kernel has dropped without a notice, as it does at an unmount, and returns what inotify
+// would have said: each directory on that file system is gone, and its watch too. If another file system is mounted there by now,
+// its directories are covered as ones that appeared.
 func (n *fanotify) lostMarks() []Notice {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -225,7 +237,7 @@ func (n *fanotify) lostMarks() []Notice {
 	if len(gone) == 0 {
 		return nil
 	}
-	// Each directory on it is to be covered again; where that is too much to tell, everything is.
+	// Two notices for each directory; if they would not fit into the Watcher's queue, an overflow says the same.
 	const few = leastQueue / 2
 	var notices []Notice
 	for key, id := range n.byKey {
@@ -313,7 +325,8 @@ func (n *fanotify) lostMarksIfDue() []Notice {
 	return n.lostMarks()
 }
 
-// rest gives the kernel time to put notices together.
+// rest waits until gather has passed since the last read, so that the kernel can merge notices. After a read that filled half of
+// the buffer it does not wait: the queue may run over.
 func (n *fanotify) rest() {
 	wait := gather - time.Since(n.read)
 	if wait <= 0 || n.got > len(n.buffer)/2 { // there is much to do
@@ -336,9 +349,20 @@ func (n *fanotify) fill() (int, error) {
 	return n.file.Read(n.buffer[:])
 }
 
-// parse reads struct fanotify_event_metadata (24 bytes: length 4, version 1, reserved 1, its own length 2, mask 8, fd 4,
-// pid 4), each followed by records; those of a directory and a name are: type 1, pad 1, length 2, fsid 8, handle length 4,
-// handle type 4, handle, name, NUL.
+// parse reads what one read from the kernel has brought: for each notice a struct fanotify_event_metadata,
+//
+//	0  length of the notice 4 | version 1 | reserved 1 | length of this struct 2
+//	8  mask 8
+//	16 fd 4 (none: -1) | pid 4
+//
+// and then records. The record of a directory and a name is a struct fanotify_event_info_fid with a struct file_handle:
+//
+//	0  type 1 | padding 1 | length of the record 2
+//	4  file system id 8
+//	12 handle's length 4 | handle's type 4
+//	20 handle | name | NUL
+//
+// Lengths are checked before they are used. All numbers are in the host's byte order.
 func (n *fanotify) parse(b []byte) ([]Notice, error) {
 	var notices []Notice
 	n.mu.Lock()

@@ -18,7 +18,8 @@ const (
 	maxTries = 5    // looks at a path that fail before it is reported and left to the audits
 )
 
-// flush looks at every path that there is a hint for, and emits what it sees. The ancestors come first.
+// flush looks at every path that has a hint, and emits what it finds. Paths are sorted, so a directory comes before what is
+// below it: once a directory is found gone, its deletion covers the rest (belowGone).
 func (w *Watcher) flush(ctx context.Context) error {
 	root, err := w.OpenRoot()
 	if err != nil {
@@ -36,7 +37,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 	clear(w.inPlace)
 	for _, p := range sortedPaths(paths) {
 		if !w.isInPlace(looker, parent(p)) {
-			continue // what the kernel told was of another place, which nobody knows; the doubt about this one is noted
+			continue // the notice was of another path, which is not known; isInPlace has asked for a look at what was replaced
 		}
 		if err := w.observe(ctx, root, looker, p, paths[p]); err != nil {
 			return err
@@ -94,6 +95,10 @@ func (w *Watcher) put(path string, at int64, e event.Entry, atomic bool) {
 }
 
 // observe looks at one path and emits what is there.
+//
+// The hints decide what else is emitted. Example: /a/d was moved away and another directory was moved to /a/d since the last
+// flush (hintRemoved, hintEnter). First the deletion of /a/d goes out, which takes along everything that the view has below it;
+// then the put of the directory that is there now; then readSubtree emits everything below that.
 func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looker, path string, h hint) error {
 	if w.belowGone(path) {
 		return nil // its deletion took this path along
@@ -113,7 +118,7 @@ func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looke
 	}
 	delete(w.retries, path)
 	if h&hintDoubt != 0 && w.isReplaced(path, info) {
-		// Nobody told of its end: all that was below is gone.
+		// No notice said that the old directory went away: delete all that was below it.
 		w.forgetDirectory(path)
 		w.delete(path, w.cfg.Now())
 		looker.Forget()
@@ -215,8 +220,11 @@ func (w *Watcher) reportUnreadable(path string, err error) {
 	})
 }
 
-// putDirectory emits a directory's own entry and reports whether the model knows it. While a scan reads the directory
-// it waits: a listing that came after a put with a later mtime would count as stale.
+// putDirectory emits a directory's own entry and reports whether the model knows the directory.
+//
+// While a scan reads the directory, the put is put off to the next flush. Otherwise it could carry a later mtime than the
+// listing that the scan is about to send, and that listing would count as stale. (node.put and node.putMtime are for the other
+// order, see reading.Check.)
 func (w *Watcher) putDirectory(path string, at int64, info tree.Info) (known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -245,7 +253,10 @@ type foundDirectory struct {
 	info tree.Info
 }
 
-// readSubtree covers and reads a directory that appeared, and everything below it, and emits all it finds.
+// readSubtree covers and reads a directory that appeared, and everything below it, and emits all that it finds. What happened
+// in it before it was watched came with no notice.
+//
+// It needs no repetition if names appear while it reads: each directory is watched before it is read, so they come as notices.
 func (w *Watcher) readSubtree(ctx context.Context, root tree.Root, path string, info tree.Info) error {
 	var names tree.Names
 	todo := []foundDirectory{{path: path, info: info}}
@@ -286,7 +297,7 @@ func (w *Watcher) readDirectory(root tree.Root, f foundDirectory, names *tree.Na
 	if err := w.coverOpen(d, f.path); err != nil {
 		return nil, err
 	}
-	// Looked at once it is watched: from now on, a change of its mtime comes with a notice.
+	// Look only now that it is watched: from here on, a change of its mtime comes with a notice.
 	at := w.cfg.Now()
 	info, err := d.Info()
 	if err != nil {
@@ -347,9 +358,12 @@ func (w *Watcher) isReplaced(path string, info tree.Info) bool {
 	return n != nil && n.id != info.ID
 }
 
-// isInPlace reports whether the path of a directory still leads to the one that the model says. Where a directory above is
-// not watched, it may have been moved without a notice: then notices of what is below carry paths that are wrong, and the
-// uppermost directory that is not what it was is looked at.
+// isInPlace reports whether the path of a directory still leads to the directory that the model has there. If every directory
+// above is watched, it does: a move would have come with a notice. If one is not, it may have been moved without a notice, and
+// the paths of notices from below it are wrong. Then the uppermost directory that was replaced gets hintDoubt.
+//
+// Example: /a is not watched, /a/b/c is. After mv /a/b /elsewhere, a notice from c is taken for /a/b/c/f. Nothing is emitted of
+// it; /a/b gets hintDoubt, and the look at it finds it gone.
 func (w *Watcher) isInPlace(looker tree.Looker, dir string) bool {
 	if known, ok := w.inPlace[dir]; ok {
 		return known

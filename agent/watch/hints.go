@@ -6,7 +6,10 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// hint is what is known of a path before the look.
+// hint is what the notices of a path add up to before the look. It is a set of flags, and empty if a look is all that is needed.
+//
+// The last appearance or disappearance decides: appeared and vanished drop what was noted before, but for hintRemoved. That one
+// must survive until the flush, because the view may have rows below a directory that was there, whatever is there now.
 type hint uint8
 
 const (

@@ -8,8 +8,11 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// model is the directories that are known, as a tree, with their watches. It lags behind the file system by the notices
-// that were not handled yet, and no more.
+// model is the directories that are known, as a tree, with their watches.
+//
+// It is behind the file system by the notices that were not applied yet, and never ahead of it: attach refuses what contradicts
+// it. A node is a directory, whatever its path: a move puts the same node, with its watch and all nodes below, under another
+// parent. Each node with a watch is in byWatch; each node without a parent, but for the root, is an orphan or below one.
 type model struct {
 	root        *node
 	byWatch     map[WatchID]*node
@@ -85,8 +88,11 @@ func (m *model) lookup(path string) *node {
 	return n
 }
 
-// attach records that the directory of that identity, with this watch (or NoWatch), is at path. It fails where the model
-// does not know the directory above, or takes it for one below: then notices that tell more are on their way.
+// attach records that the directory of that identity, with this watch (or NoWatch), is at path. A directory that the model knows
+// by its watch moves there with all that is below it; another one that the model has at path becomes an orphan.
+//
+// It answers scan.ErrMoved if the model does not know the directory above, or has it below the one to be attached. The notices
+// that explain this are on their way, and make the watcher read the directory where it is then.
 func (m *model) attach(path string, watch WatchID, id tree.ID, generation uint64) (*node, error) {
 	n := m.byWatch[watch]
 	if path == "/" {
@@ -192,7 +198,8 @@ func (m *model) noteGone(id WatchID) {
 	m.givenUp++
 }
 
-// mayBeLost reports whether a watch is no more, or may be, if it was there when givenUp was since.
+// mayBeLost reports whether a watch that was there when givenUp was since is no more, or may be no more: of the watches that were
+// given up, only the last len(recent) are remembered.
 func (m *model) mayBeLost(id WatchID, since uint64) bool {
 	if m.givenUp-since > uint64(len(m.recent)) {
 		return true
@@ -235,7 +242,7 @@ func (m *model) drop(n *node, from Notifier) {
 	}
 }
 
-// prune drops every directory that no coverage since generation has seen.
+// prune drops every directory that no coverage since generation has met.
 func (m *model) prune(generation uint64, from Notifier) {
 	stack := []*node{m.root}
 	for len(stack) > 0 {

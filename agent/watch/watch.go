@@ -1,11 +1,11 @@
-// Package watch turns what the kernel says of a tree into realtime events.
+// Package watch turns the kernel's notices about a tree into realtime events.
 //
-// Notices are hints: they say where to look, and what is there now decides what is emitted. A Watcher keeps a model of
-// the watched directories, in which a watch belongs to a directory and not to a path, so that a renamed directory keeps
-// its watches and its events never carry a stale path. Every notice that a name appeared makes the watcher cover and
-// read the whole subtree there; together with watch-before-read that makes the model and the events converge whatever
-// the races (docs/decisions.md has the argument). Memory is bounded: past the bounds it goes into overflow, and asks
-// for a rescan. Scans call Cover for every directory they read; package agent runs Run and the scans.
+// A notice is a hint where to look; the Watcher emits what it finds there. A watch belongs to a directory and not to a path:
+// the model knows where each directory is now. A directory is watched before it is read, and a subtree that appears is read
+// completely. Therefore the last look at a path is made after its last change, whatever the races. Memory is bounded; beyond
+// that, notices count as lost and the agent scans again. Scans call Cover for every directory before they read it.
+//
+// docs/design/watching.md explains it, with drawings: read it before you change this package.
 package watch
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Config is what to watch, and whom to tell.
+// Config is what to watch, and the functions that take what comes of it.
 type Config struct {
 	Root             string // resolved, absolute
 	Excludes         *tree.Excludes
@@ -90,6 +90,11 @@ type Status struct {
 }
 
 // Watcher watches one tree.
+//
+// Two goroutines of Run work on it. The reader only moves notices from the kernel into queue. The loop applies them to model
+// and hints, looks at the paths and emits; nothing else emits. Scans call Cover and the methods of its Reading from goroutines
+// of their own. mu guards what both sides use, and is never held over a call into the file system, which may hang; the last try
+// of coverWatched is the one exception.
 type Watcher struct {
 	cfg      Config
 	notifier Notifier
@@ -109,7 +114,7 @@ type Watcher struct {
 	hints      hints
 	unreadable unreadablePaths
 
-	// The loop's own.
+	// Only the loop uses these.
 	out       []event.Event
 	gone      map[string]bool // directories that this flush found gone
 	inPlace   map[string]bool // directories that this flush found to be where the model says, or not
@@ -206,7 +211,7 @@ func (w *Watcher) read() error {
 	}
 }
 
-// loop is the only one to handle notices, and to look.
+// loop applies notices when they come, and does what is due in between. It is the only goroutine that emits.
 func (w *Watcher) loop(ctx context.Context) error {
 	tick := time.NewTimer(0)
 	defer tick.Stop()
@@ -233,7 +238,8 @@ func (w *Watcher) loop(ctx context.Context) error {
 // times are when the loop last did what it does now and then.
 type times struct{ root, writes, hint time.Time }
 
-// doDue does what is due.
+// doDue checks the root, releases files that are being written to, asks for another quota of watches and flushes the hints, each
+// when it is due. Hints are flushed Config.Window after the first of them came, so that many notices of one path cost one look.
 func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	now := time.Now()
 	if now.Sub(t.root) >= w.cfg.RootEvery || w.isLost() && now.Sub(t.root) >= w.cfg.RootEvery/5 || w.rootDoubt && !w.isLost() {
@@ -326,7 +332,10 @@ func (w *Watcher) isLost() bool {
 	return w.lost != nil
 }
 
-// applyNotices takes all notices that have come into the model and the hints.
+// applyNotices applies all notices that have come, in their order, to the model and the hints.
+//
+// Notices were lost if the kernel or queue says so: then nothing is known, and everything is to be scanned. If only the hints
+// have become too many, their paths are known, and the subtrees that contain them are scanned instead.
 func (w *Watcher) applyNotices() {
 	notices, overflow := w.queue.take()
 	ready := false
@@ -376,8 +385,8 @@ func (w *Watcher) applyNotices() {
 	w.cfg.Overflow(subtrees)
 }
 
-// leastQueue is how many notices the queue takes at least: one read of the kernel's may bring hundreds, and what the queue
-// drops has everything scanned again, as nobody knows any more where it was.
+// leastQueue is how many notices the queue takes at least. One read from the kernel may bring hundreds, and when the queue
+// drops notices, nothing is known of where they were, so that everything is scanned again.
 const leastQueue = 4096
 
 // queue is the notices that wait for the loop.
