@@ -83,6 +83,13 @@ type Entry struct {
 	Target   string // a symlink's target, bytes
 }
 
+// NoOwner is the UID and the GID of an entry whose agent does not tell owner and mode. No owner has that number, which chown(2)
+// takes for "as it is".
+const NoOwner = 1<<32 - 1
+
+// Owned reports whether the entry tells owner and mode.
+func (e *Entry) Owned() bool { return e.UID != NoOwner || e.GID != NoOwner }
+
 // Kind tells the events apart.
 type Kind uint8
 

@@ -41,6 +41,7 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent
 		s.take(r, &claims[i])
 	}
 	s.cut(r, row, known, parent.Floor)
+	s.complete()
 	v := s.judge()
 	own := s.implied()
 	o.Ends, o.Raised = own.Max(parent.Floor), before.Max(own) != before
@@ -100,7 +101,7 @@ func simple(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 	}
 	c := &claims[0]
 	return parent.stands(c.At) && c.At > parent.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
-		(c.Entry == nil || c.Entry.Type != event.Directory)
+		(c.Entry == nil || c.Entry.Type != event.Directory && (!known || c.Entry.Owned()))
 }
 
 // Replaces reports whether Resolve would put everything that a row shows anew. To tell, it needs the row's type, history, and

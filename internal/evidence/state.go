@@ -56,10 +56,12 @@ type state struct {
 // tell takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
 func (s *state) addReport(e fact) {
 	if s.report != nil && !s.report.before(&e) {
+		s.report.completeFrom(&e)
 		s.supersede(&e)
 		return
 	}
 	if s.report != nil {
+		e.completeFrom(s.report)
 		s.supersede(s.report)
 	}
 	s.report = &e

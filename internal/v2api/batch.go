@@ -98,9 +98,6 @@ func (r *Row) Where(at func() string) (string, error) {
 	return path, nil
 }
 
-// Unknown is the owner of what V2 reported, which says neither owner nor mode.
-const Unknown = math.MaxUint32
-
 // Entry is the row as an entry, of a path that Where has found.
 func (r *Row) Entry(at func() string, path string) (event.Entry, error) {
 	_, name := event.Split(path)
@@ -120,7 +117,7 @@ func (r *Row) Entry(at func() string, path string) (event.Entry, error) {
 // tell: it was not read before it was written.
 func NewEntry(name string, directory bool, size, mtimeNs int64) event.Entry {
 	const day = 86400e9
-	e := event.Entry{Name: name, Type: event.File, UID: Unknown, GID: Unknown, Size: size, MtimeNs: mtimeNs,
+	e := event.Entry{Name: name, Type: event.File, UID: event.NoOwner, GID: event.NoOwner, Size: size, MtimeNs: mtimeNs,
 		AtimeDay: int32(math.Floor(float64(mtimeNs) / day))}
 	if directory {
 		e.Type = event.Directory

@@ -102,7 +102,7 @@ func TestRows(t *testing.T) {
 	}
 	r := Row{Path: "/a/b", Size: Whole(7), Modified: Time{true, -1}}
 	e, err := r.Entry(nowhere, "/a/b")
-	if err != nil || e != (event.Entry{Name: "b", Type: event.File, UID: Unknown, GID: Unknown, Size: 7, MtimeNs: -1, AtimeDay: -1}) {
+	if err != nil || e != (event.Entry{Name: "b", Type: event.File, UID: event.NoOwner, GID: event.NoOwner, Size: 7, MtimeNs: -1, AtimeDay: -1}) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

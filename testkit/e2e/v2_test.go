@@ -274,10 +274,22 @@ func TestV2AndNative(t *testing.T) {
 		again.operate(false)
 	}
 	p.equalV2(dir, patience(10*time.Second))
+	before := onDisk(t, dir)
 	native.Kill()
 	p.awaitRole("v2", "leader", 3, patience(4*leaseTime))
 	for range operationsOf(200) {
 		again.operate(true)
 	}
 	p.equalV2(dir, patience(15*time.Second))
+	// What the native agent knew of owners, modes and nanoseconds stays, whatever V2's snapshot and audits see of it.
+	after := onDisk(t, dir)
+	view, err := p.find(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, e := range after {
+		if before[path] == e && view[path] != e {
+			t.Errorf("%q is %v, was reported so by the native agent, and is in the view %v", path, e, view[path])
+		}
+	}
 }
