@@ -11,7 +11,7 @@ func TestAccess(t *testing.T) {
 	f := newFixture(t)
 	f.base(accesstest.Asked, sample())
 	keys := accesstest.NewKeys(t, f.st)
-	if n := accesstest.Check(t, OpenAPI(), f.server.Handler(), keys); n < 16 {
+	if n := accesstest.Check(t, documentOf(t, f.server), f.server.Handler(), keys); n < 16 {
 		t.Errorf("only %d calls are documented", n)
 	}
 }

@@ -59,6 +59,14 @@ type suspectUpdate struct {
 	} `json:"updates"`
 }
 
+// suspectsTaken answers it.
+type suspectsTaken struct {
+	View     string `json:"view_id"`
+	Updated  int    `json:"updated_count"` // 0: nothing is changed
+	Received int    `json:"received_count"`
+	Status   string `json:"status"` // ok
+}
+
 // maxSuspectUpdate bounds the body of a suspectUpdate, bytes.
 const maxSuspectUpdate = 1 << 20
 
@@ -73,7 +81,7 @@ func (s *Server) updateSuspects(w http.ResponseWriter, r *http.Request, view str
 	if err != nil {
 		return httpapi.BadRequest("the body is not a suspect update: "+err.Error(), `send {"updates":[{"path":"/a/b","mtime":1700000000.5}]}`)
 	}
-	httpapi.WriteJSON(w, r, http.StatusOK, map[string]any{"view_id": view, "updated_count": 0, "received_count": len(update.Updates), "status": "ok"})
+	httpapi.WriteJSON(w, r, http.StatusOK, suspectsTaken{View: view, Received: len(update.Updates), Status: "ok"})
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,12 +27,14 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/openapitest"
 )
 
 const (
 	queryKey  = "test-key-for-reading"
 	ingestKey = "test-key-for-ingest"
 	otherKey  = "test-key-for-another-view"
+	adminKey  = "test-key-for-administering"
 	testView  = "research"
 	observed  = int64(1_700_000_000_000_000_000)
 )
@@ -83,6 +86,7 @@ func serve(t testing.TB, st store.Store) *fixture {
 	keys, err := access.New(access.Options{Store: st, Static: []access.Static{
 		{Key: queryKey, Record: allow(access.AllViews, access.Query)},
 		{Key: ingestKey, Record: allow(access.AllViews, access.Ingest)},
+		{Key: adminKey, Record: allow(access.AllViews, access.Admin)},
 		{Key: otherKey, Record: allow(access.Views{Names: []string{"other"}}, access.Query)},
 	}})
 	if err != nil {
@@ -257,6 +261,22 @@ func (f *fixture) get(target string, headers ...string) *answer {
 	return f.do(http.MethodGet, target, "", append([]string{"X-API-Key", queryKey}, headers...)...)
 }
 
+// documentOf is what /openapi.json shows.
+func documentOf(t testing.TB, s *Server) []byte {
+	t.Helper()
+	b, err := s.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// api is the document that every answer must keep to; it is the same for all servers.
+var api struct {
+	once sync.Once
+	*openapitest.Document
+}
+
 func (f *fixture) do(method, target, body string, headers ...string) *answer {
 	f.t.Helper()
 	req := httptest.NewRequest(method, target, strings.NewReader(body))
@@ -265,6 +285,8 @@ func (f *fixture) do(method, target, body string, headers ...string) *answer {
 	}
 	rec := httptest.NewRecorder()
 	f.server.Handler().ServeHTTP(rec, req)
+	api.once.Do(func() { api.Document = openapitest.Read(f.t, documentOf(f.t, f.server)) })
+	api.Answer(f.t, req, rec.Code, rec.Header(), rec.Body.Bytes())
 	return &answer{f.t, method + " " + target, rec.Code, rec.Header(), rec.Body.Bytes()}
 }
 

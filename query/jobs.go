@@ -72,6 +72,12 @@ func jobFolded(j *job.Job, m *manifest.Manifest) bool {
 	return !there || p.Broken || p.Next > uint64(j.LastSeq)
 }
 
+type jobsAnswer struct {
+	View  string     `json:"view_id"`
+	Jobs  []jobState `json:"jobs"`
+	Count int        `json:"count"`
+}
+
 // jobs answers the view's on-demand scans, the newest first.
 func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
@@ -95,7 +101,7 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error
 	for _, j := range all {
 		states = append(states, stateOf(j, m))
 	}
-	httpapi.WriteJSON(w, r, http.StatusOK, map[string]any{"view_id": view, "jobs": states, "count": len(states)})
+	httpapi.WriteJSON(w, r, http.StatusOK, jobsAnswer{view, states, len(states)})
 	return nil
 }
 

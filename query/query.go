@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/page"
@@ -79,9 +80,6 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.OpenAPI == nil {
-		o.OpenAPI = func() ([]byte, error) { return OpenAPI(), nil }
-	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -94,6 +92,9 @@ func New(o Options) (*Server, error) {
 		engine: e, keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
 		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),
 	}
+	if o.OpenAPI == nil {
+		o.OpenAPI = s.OpenAPI
+	}
 	administrator, err := admin.New(admin.Options{Store: e.Store(), Now: o.Now, Random: rand.Reader})
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
@@ -102,6 +103,9 @@ func New(o Options) (*Server, error) {
 	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.mux)
 	return s, nil
 }
+
+// OpenAPI makes the document of the calls that the Handler serves, the pages aside (OpenAPI 3.1, JSON).
+func (s *Server) OpenAPI() ([]byte, error) { return s.mux.OpenAPI(document) }
 
 // Handler serves the reading calls, the probes and the pages.
 func (s *Server) Handler() http.Handler { return s.handler }
@@ -119,27 +123,29 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 
 func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, error), reset http.Handler) {
 	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
-	route := func(method, call string, f viewHandler) {
-		s.mux.Handle(method, "/api/v1/views/{view_id}/"+call, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+	route := func(method, call string, o *openapi.Operation, f viewHandler) {
+		s.mux.HandleAPI(method, "/api/v1/views/{view_id}/"+call, o, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			return s.serveView(w, r, f)
 		})))
 	}
 	for _, c := range []struct {
-		name    string
-		handler viewHandler
+		name      string
+		operation *openapi.Operation
+		handler   viewHandler
 	}{
-		{"tree", s.tree}, {"list", s.list}, {"metadata", s.metadata}, {"search", s.search}, {"stats", s.stats},
-		{"suspect-list", s.suspectList}, {"blind-spots", s.listBlindSpots}, {"versions", s.listVersions},
-		{"reports/largest", s.reportLargest}, {"reports/usage", s.reportUsage}, {"reports/histogram", s.reportHistogram},
-		{"reports/empty-directories", s.reportEmpty}, {"reports/duplicates", s.reportDuplicates}, {"reports/growth", s.reportGrowth},
+		{"tree", &treeOperation, s.tree}, {"list", &listOperation, s.list}, {"metadata", &metadataOperation, s.metadata},
+		{"search", &searchOperation, s.search}, {"stats", &statsOperation, s.stats}, {"suspect-list", &suspectListOperation, s.suspectList},
+		{"blind-spots", &blindSpotsOperation, s.listBlindSpots}, {"versions", &versionsOperation, s.listVersions},
+		{"reports/largest", &reportLargestOperation, s.reportLargest}, {"reports/usage", &reportUsageOperation, s.reportUsage},
+		{"reports/histogram", &reportHistogramOperation, s.reportHistogram},
+		{"reports/empty-directories", &reportEmptyDirectoriesOperation, s.reportEmpty},
+		{"reports/duplicates", &reportDuplicatesOperation, s.reportDuplicates}, {"reports/growth", &reportGrowthOperation, s.reportGrowth},
+		{"sessions", &sessionsOperation, s.sessions}, {"jobs", &jobsOperation, s.jobs}, {"jobs/{job_id}", &jobOperation, s.showJob},
 	} {
-		route(http.MethodGet, c.name, c.handler)
+		route(http.MethodGet, c.name, c.operation, c.handler)
 	}
-	route(http.MethodPut, "suspect-list", s.updateSuspects)
-	s.mux.Handle(http.MethodDelete, "/api/v1/views/{view_id}/reset", s.resetting(reset))
-	route(http.MethodGet, "sessions", s.sessions)
-	route(http.MethodGet, "jobs", s.jobs)
-	route(http.MethodGet, "jobs/{job_id}", s.showJob)
+	route(http.MethodPut, "suspect-list", &updateSuspectsOperation, s.updateSuspects)
+	s.mux.HandleAPI(http.MethodDelete, "/api/v1/views/{view_id}/reset", &resetOperation, s.resetting(reset))
 	httpapi.Probes{Ready: s.engine.Ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
 	page.New(s.engine, s.keys).Register(s.mux)
 }

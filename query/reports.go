@@ -55,8 +55,8 @@ func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string
 	})
 }
 
-// reportAnswer is the answer of a report whose entries are no nodes.
-type reportAnswer struct {
+// reportAnswer is the answer of a report whose entries are no nodes but E.
+type reportAnswer[E any] struct {
 	View    string `json:"view_id"`
 	Path    string `json:"path"`
 	PathB64 string `json:"path_b64,omitempty"`
@@ -69,12 +69,12 @@ type reportAnswer struct {
 	AsOf    *values.Seconds `json:"as_of,omitempty"`
 	Count   int             `json:"count"`
 	More    int             `json:"more,omitempty"` // entries beyond the limit
-	Entries []any           `json:"entries"`
+	Entries []E             `json:"entries"`
 }
 
 // answerReport looks up what is asked and answers entries as JSON or NDJSON.
-func (s *Server) answerReport(w http.ResponseWriter, r *http.Request, v *engine.Version, path string, limit int,
-	produce func(ctx context.Context, scope report.Scope, a *reportAnswer) error) error {
+func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *engine.Version, path string, limit int,
+	produce func(ctx context.Context, scope report.Scope, a *reportAnswer[E]) error) error {
 	if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (s *Server) answerReport(w http.ResponseWriter, r *http.Request, v *engine.
 	if err != nil {
 		return err
 	}
-	a := &reportAnswer{View: v.Manifest.View, Version: v.Manifest.Version, Entries: []any{}}
+	a := &reportAnswer[E]{View: v.Manifest.View, Version: v.Manifest.Version, Entries: []E{}}
 	a.Path, a.PathB64 = values.PathFields(path)
 	if err := produce(r.Context(), scope, a); err != nil {
 		return v.Failed(err)
@@ -138,7 +138,7 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
-	return s.answerReport(w, r, v, path, limit, func(ctx context.Context, scope report.Scope, a *reportAnswer) error {
+	return answerReport(s, w, r, v, path, limit, func(ctx context.Context, scope report.Scope, a *reportAnswer[usageEntry]) error {
 		switch by {
 		case "extension":
 			list, err := scope.ByExtension(ctx)
@@ -179,7 +179,7 @@ func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view st
 	if err != nil {
 		return err
 	}
-	return s.answerReport(w, r, v, path, maxReport, func(ctx context.Context, scope report.Scope, a *reportAnswer) error {
+	return answerReport(s, w, r, v, path, maxReport, func(ctx context.Context, scope report.Scope, a *reportAnswer[bucketEntry]) error {
 		var list []report.Bucket
 		var err error
 		now := v.Manifest.ObservedAt - v.Manifest.Clock.Skew()
@@ -241,7 +241,7 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 	if err != nil {
 		return err
 	}
-	return s.answerReport(w, r, v, path, limit, func(ctx context.Context, scope report.Scope, a *reportAnswer) error {
+	return answerReport(s, w, r, v, path, limit, func(ctx context.Context, scope report.Scope, a *reportAnswer[duplicateEntry]) error {
 		select { // one at a time, for the memory
 		case s.duplicates <- struct{}{}:
 			defer func() { <-s.duplicates }()
@@ -285,7 +285,7 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 	if err != nil {
 		return err
 	}
-	return s.answerReport(w, r, now, path, limit, func(ctx context.Context, _ report.Scope, a *reportAnswer) error {
+	return answerReport(s, w, r, now, path, limit, func(ctx context.Context, _ report.Scope, a *reportAnswer[growthEntry]) error {
 		before, after := values.Seconds(old.Manifest.FoldedAt), values.Seconds(now.Manifest.FoldedAt)
 		a.Since, a.SinceAt, a.At = old.Manifest.Version, &before, &after
 		list, err := now.Growth(ctx, old, path, depth, limit)
@@ -300,6 +300,12 @@ type versionEntry struct {
 	Version     uint64         `json:"version"`
 	PublishedAt values.Seconds `json:"published_at"`
 	Current     bool           `json:"current"`
+}
+
+type versionsAnswer struct {
+	View     string         `json:"view_id"`
+	Versions []versionEntry `json:"versions"`
+	Count    int            `json:"count"`
 }
 
 // listVersions answers the versions that are kept, the newest first.
@@ -326,11 +332,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	if err != nil {
 		return err
 	}
-	a := struct {
-		View     string         `json:"view_id"`
-		Versions []versionEntry `json:"versions"`
-		Count    int            `json:"count"`
-	}{View: view, Versions: []versionEntry{}}
+	a := versionsAnswer{View: view, Versions: []versionEntry{}}
 	for i := len(list) - 1; i >= 0; i-- {
 		if e := list[i]; e.Version <= last {
 			a.Versions = append(a.Versions, versionEntry{e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.Manifest.Version})

@@ -22,6 +22,13 @@ const (
 	maxTreeLimit     = 100_000
 )
 
+// scanAsked answers a scan of a path that the view does not know yet.
+type scanAsked struct {
+	Path    string    `json:"path"`
+	Job     *jobState `json:"job"`
+	Version uint64    `json:"version"`
+}
+
 // tree answers a node with what is below it: nested, in pages, or as a stream of all of it.
 func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
@@ -51,7 +58,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	root, err := v.LookupAhead(r.Context(), path, p.After, depth > 1)
 	var unknown *engine.NoPathError
 	if scanning != nil && errors.As(err, &unknown) {
-		httpapi.WriteJSON(w, r, http.StatusAccepted, map[string]any{"path": path, "job": scanning, "version": v.Manifest.Version})
+		httpapi.WriteJSON(w, r, http.StatusAccepted, scanAsked{path, scanning, v.Manifest.Version})
 		return nil
 	}
 	if err != nil {

@@ -189,15 +189,20 @@ func (u *up) wire() error {
 		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
 	}
 	registry := prometheus.NewRegistry()
+	var q *query.Server
 	var i *ingest.Ingest
 	document := func() ([]byte, error) { // once somebody asks
+		reads, err := q.OpenAPI()
+		if err != nil {
+			return nil, err
+		}
 		pipes, err := i.OpenAPI()
 		if err != nil {
 			return nil, err
 		}
-		return httpapi.MergeOpenAPI(query.OpenAPI(), pipes, "Pipe")
+		return httpapi.MergeOpenAPI(reads, pipes, "Pipe")
 	}
-	q, err := query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document})
+	q, err = query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document})
 	if err != nil {
 		return err
 	}

@@ -54,9 +54,9 @@ type ProbeAnswer struct {
 
 var (
 	probeErrors     = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
-	healthOperation = openapi.Operation{ID: "health", Tag: "probes", Summary: "The process answers", Open: true,
+	healthOperation = openapi.Operation{ID: "healthz", Tag: "probes", Summary: "The process answers", Open: true,
 		Answers: []openapi.Answer{{Text: "It does.", Type: (*ProbeAnswer)(nil), Example: `{"status":"ok"}`}}}
-	readyOperation = openapi.Operation{ID: "ready", Tag: "probes", Summary: "The object store answers",
+	readyOperation = openapi.Operation{ID: "readyz", Tag: "probes", Summary: "The object store answers",
 		Answers: []openapi.Answer{{Text: "It does.", Type: (*ProbeAnswer)(nil), Example: `{"status":"ready"}`}}, Errors: probeErrors}
 	metricsOperation = openapi.Operation{ID: "metrics", Tag: "probes", Summary: "Metrics for Prometheus",
 		Answers: []openapi.Answer{{Text: "Prometheus text format.", Media: "text/plain", Schema: `{"type":"string"}`}}, Errors: probeErrors}

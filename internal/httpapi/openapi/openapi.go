@@ -78,17 +78,21 @@ type Problem struct {
 	Text   string
 }
 
-// Type names a Go type, or says what its JSON is where that is not what its fields say.
+// Type names a Go type, or says what its JSON is where that is not what its fields say. With none of Schema, As and OneOf it
+// is by its fields, whatever its MarshalJSON does.
 type Type struct {
-	Of   any    // a nil pointer to it
-	Name string // of the component; empty: as in Go, and no component if it is not a struct
-	// Schema is its JSON schema, as JSON; empty: by its fields, whatever its MarshalJSON does.
-	Schema string
+	Of     any    // a nil pointer to it
+	Name   string // of the component; empty: as in Go, and no component if it is not a struct
+	Schema string // JSON schema, as JSON
+	As     any    // a nil pointer to another type, whose JSON it has
+	OneOf  []any  // nil pointers to the types that it may be
+	// Optional says that any of its fields may be missing.
+	Optional bool
 }
 
 // Note adds to the schema of a type, or of a field.
 type Note struct {
-	At   string // TYPE or TYPE.field, by the names of the component (or of the embedded Go type) and of the JSON
+	At   string // TYPE or TYPE.field, by the names of the component (or of the embedded or generic type) and of the JSON
 	Text string
 	Also string // members of the JSON schema, such as `"enum":["a","b"]`; "required":true makes a field of a request required
 }

@@ -45,7 +45,7 @@ func build(d openapi.Document, calls ...openapi.Call) ([]byte, error) {
 }
 
 func TestSchemas(t *testing.T) {
-	document, err := build(openapi.Document{Notes: []openapi.Note{{At: "inner.role", Text: "r"}, {At: "Thing.name", Also: `"minLength":1`}, {At: "Asked.size", Also: `"required":true`}}},
+	document, err := build(openapi.Document{Notes: []openapi.Note{{At: "Inner.role", Text: "r"}, {At: "Thing.name", Also: `"minLength":1`}, {At: "Asked.size", Also: `"required":true`}}},
 		openapi.Call{Method: "POST", Path: "/a", Operation: &openapi.Operation{ID: "a", Body: &openapi.Body{Type: (*asked)(nil)}, Answers: []openapi.Answer{{Type: (*thing)(nil)}}}})
 	if err != nil {
 		t.Fatal(err)

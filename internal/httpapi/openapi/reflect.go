@@ -90,12 +90,15 @@ func (r *reflector) schema(t reflect.Type) object {
 	if t.Kind() == reflect.Pointer {
 		return r.schema(t.Elem())
 	}
-	if known, ok := r.types[t]; ok && known.Schema != "" {
-		if known.Name == "" {
-			s, _ := r.raw(known.Schema).(object)
-			return s
+	if known, ok := r.types[t]; ok {
+		switch {
+		case known.As != nil:
+			return r.pointedTo(known.As)
+		case known.Name != "" && (known.Schema != "" || known.OneOf != nil):
+			return r.component(t, known.Name)
+		case known.Schema != "" || known.OneOf != nil:
+			return r.described(known)
 		}
-		return r.component(t, known.Name)
 	}
 	switch t {
 	case timeType:
@@ -143,11 +146,17 @@ func (r *reflector) nameOf(t reflect.Type) string {
 	if strings.Contains(t.Name(), "[") {
 		r.fail("%s needs a name of its own: Document.Types must say it", t)
 	}
-	first, n := utf8.DecodeRuneInString(t.Name())
+	return exported(t.Name())
+}
+
+// exported is the name of a type, in upper case; that of a generic type without its arguments.
+func exported(name string) string {
+	name, _, _ = strings.Cut(name, "[")
+	first, n := utf8.DecodeRuneInString(name)
 	if n == 0 {
 		return ""
 	}
-	return string(unicode.ToUpper(first)) + t.Name()[n:]
+	return string(unicode.ToUpper(first)) + name[n:]
 }
 
 // component is a reference to the schema of t among the components.
@@ -157,8 +166,8 @@ func (r *reflector) component(t reflect.Type, name string) object {
 		r.fail("%s and %s are both %s", t, other, name)
 	case !there:
 		r.named[name] = t
-		if known := r.types[t]; known.Schema != "" {
-			s, _ := r.raw(known.Schema).(object)
+		if known := r.types[t]; known.Schema != "" || known.OneOf != nil {
+			s := r.described(known)
 			r.annotate(s, name)
 			r.components[name] = s
 		} else {
@@ -169,19 +178,29 @@ func (r *reflector) component(t reflect.Type, name string) object {
 	return object{"$ref": "#/components/schemas/" + name}
 }
 
+// described is the schema of a type that Document.Types describes.
+func (r *reflector) described(t Type) object {
+	if t.OneOf == nil {
+		s, _ := r.raw(t.Schema).(object)
+		return s
+	}
+	of := make([]any, len(t.OneOf))
+	for i, variant := range t.OneOf {
+		of[i] = r.pointedTo(variant)
+	}
+	return object{"oneOf": of}
+}
+
 func (r *reflector) structure(t reflect.Type, name string) object {
 	properties, required := object{}, []string{}
+	loose := r.loose[t] || r.types[t].Optional
 	for f := range fields(t) {
 		property := r.schema(f.Type)
-		optional := f.optional || r.loose[t]
-		if f.Type.Kind() == reflect.Pointer && !f.optional && !r.loose[t] {
+		optional := f.optional || loose
+		if f.Type.Kind() == reflect.Pointer && !optional {
 			property = nullable(property)
 		}
-		at := name + "." + f.name
-		if _, ok := r.notes[at]; !ok {
-			at = f.in.Name() + "." + f.name
-		}
-		if r.annotate(property, at) {
+		if r.annotate(property, name+"."+f.name, r.nameOf(f.in)+"."+f.name, exported(f.in.Name())+"."+f.name) {
 			optional = false
 		}
 		if !optional {
@@ -197,13 +216,14 @@ func (r *reflector) structure(t reflect.Type, name string) object {
 	return s
 }
 
-// annotate adds what the note at says. It reports whether that makes a field required.
-func (r *reflector) annotate(s object, at string) (required bool) {
-	n, ok := r.notes[at]
-	if !ok {
+// annotate adds what the first note there is says. It reports whether that makes a field required.
+func (r *reflector) annotate(s object, at ...string) (required bool) {
+	i := slices.IndexFunc(at, func(at string) bool { _, ok := r.notes[at]; return ok })
+	if i < 0 {
 		return false
 	}
-	r.used[at] = true
+	n := r.notes[at[i]]
+	r.used[n.At] = true
 	if n.Text != "" {
 		s["description"] = n.Text
 	}

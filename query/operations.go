@@ -1,0 +1,373 @@
+package query
+
+import (
+	"net/http"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/httpapi/openapi"
+	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
+)
+
+// What /openapi.json says of the reading calls; its prose is here, its schemas are the types of the answers.
+
+const tag = "views"
+
+var (
+	versioned = []openapi.Header{{Name: "ETag", Text: "The version."},
+		{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}}
+	versionedList = []openapi.Header{{Name: "ETag", Text: "The version."}, {Name: "Fustor-Next-Cursor", Text: "The cursor of the next page; absent on the last."},
+		{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}}
+	unversioned = []openapi.Header{
+		{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}}
+)
+
+// The problems that a call answers: of the current version, of a page that may be of an earlier one, and others.
+var (
+	ofVersion = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusBadGateway, http.StatusServiceUnavailable}
+	ofPage    = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusBadGateway,
+		http.StatusServiceUnavailable}
+	ofTree = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable}
+	ofReset = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusNotImplemented, http.StatusServiceUnavailable}
+)
+
+const notModifiedText = "The version, and so the answer, is still the one of If-None-Match."
+
+var (
+	treeOperation = openapi.Operation{ID: "tree", Tag: tag, Summary: "An entry and what is below it",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "recursive", Text: "false: the entry alone.", Schema: `{"type":"boolean","default":true}`},
+			{Name: "max_depth", Text: "Levels below the entry: 1 is its children, 0 the entry alone. Absent: all.", Schema: `{"type":"integer","minimum":0}`},
+			{Name: "only_path", Text: "Nodes have name, path and content_type alone.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "on_demand_scan", Text: "Has the leader scan the path: the answer has the job, and is what the view knows before it. 202 where the view does not know the path.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "limit", Text: "Entries in a page, the entry itself not counted. Default 10000; without a limit application/x-ndjson has everything in one answer.", Schema: `{"type":"integer","minimum":1,"maximum":100000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*tree)(nil), Headers: versioned,
+			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"version":412}`},
+			{Media: ndjson, Type: (*line)(nil)},
+			{Status: http.StatusAccepted, Text: "The scan is asked for; the view does not know the path yet.", Type: (*scanAsked)(nil), Headers: unversioned,
+				Example: `{"path":"/incoming/new","job":{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming/new","recursive":true,"state":"queued","files":0,"directories":0,"errors":0,"requested_at":1767322990.25,"started_at":null,"finished_at":null},"version":412}`},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofTree}
+	listOperation = openapi.Operation{ID: "list", Tag: tag, Summary: "A directory's entries",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","mtime"],"default":"name"}`},
+			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The entries.", Type: (*entries)(nil), Headers: versioned,
+			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/incoming"}`},
+			{Media: ndjson, Type: (*line)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	metadataOperation = openapi.Operation{ID: "metadata", Tag: tag, Summary: "One entry",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The entry.", Type: (*node)(nil), Headers: versioned,
+			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}`},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofVersion}
+	searchOperation = openapi.Operation{ID: "search", Tag: tag, Summary: "Entries by name and attributes",
+		Parameters: []openapi.Parameter{
+			{Name: "pattern", Text: "A glob if it has *, ? or [ (case-sensitive), otherwise a part of the name in any case. With a slash it is matched against the path. Required, under this name or as query.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
+			{Name: "query", Text: "Another name of pattern.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`},
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "type", Text: "Types to find: letters of f, d, l, o, or file, directory, symlink, other; comma-separated."},
+			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …); by the entry's own size."},
+			{Name: "max_size", Text: "At most so many bytes."},
+			{Name: "newer_than", Text: "mtime later than: Unix seconds, RFC 3339, or how long ago (90s, 5m, 12h, 7d, 2w)."},
+			{Name: "older_than", Text: "mtime earlier than."},
+			{Name: "owner", Text: "The owner's numeric user id.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
+			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The entries that were found, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
+			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
+			{Media: ndjson, Type: (*line)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	statsOperation = openapi.Operation{ID: "stats", Tag: tag, Summary: "Sums and health of the view or of a directory",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The sums, and how fresh they are.", Type: (*statsAnswer)(nil), Headers: versioned,
+			Example: `{"view_id":"research","path":"/","item_count":1220,"total_files":1204,"total_directories":16,"total_others":0,"total_size":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000,"latency_ms":412.5,"staleness_seconds":3.25,"oldest_item_path":null,"has_blind_spot":false,"suspect_file_count":1,"logical_now":1767323045.25,"last_audit_finished_at":1767312000.5,"audit_cycle_count":4,"is_auditing":false,"scan_error_count":0,"scan_errors":[],"has_leader":true,"version":412,"folded_at":1767323042.0,"folded_at_ns":1767323042000000000,"observed_at":1767323041.5,"observed_at_ns":1767323041500000000}`},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofVersion}
+	suspectListOperation = openapi.Operation{ID: "suspectList", Tag: tag, Summary: "Files that may still be written to; the next page's cursor is in Fustor-Next-Cursor",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The files.", Type: (*[]suspect)(nil), Headers: versionedList,
+			Example: `[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":true,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"suspect_until":1767323061.5}]`},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	updateSuspectsOperation = openapi.Operation{ID: "updateSuspects", Tag: tag, Summary: "Taken for existing clients; changes nothing, as only evidence does",
+		Body: &openapi.Body{Type: (*suspectUpdate)(nil), Example: `{"updates":[{"path":"/incoming/run7.h5","mtime":1767323001.5}]}`},
+		Answers: []openapi.Answer{{Text: "It was read, and nothing was changed.", Type: (*suspectsTaken)(nil), Headers: unversioned,
+			Example: `{"view_id":"research","updated_count":0,"received_count":1,"status":"ok"}`}},
+		Errors: ofVersion}
+	blindSpotsOperation = openapi.Operation{ID: "blindSpots", Tag: tag, Summary: "What was found by looking only: additions and changes, then deletions",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "What was found.", Type: (*blindSpotsAnswer)(nil), Headers: versioned,
+			Example: `{"additions_count":1,"additions":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":true,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"found_at":1767320000.0}],"deletion_count":0,"deletions":[],"deletion_details":[],"version":412,"path":"/"}`},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	versionsOperation = openapi.Operation{ID: "versions", Tag: tag, Summary: "The versions that are kept, the newest first",
+		Parameters: []openapi.Parameter{
+			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "before", Text: "Those before this version.", Schema: `{"type":"integer","minimum":1}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "The versions.", Type: (*versionsAnswer)(nil), Headers: versioned,
+			Example: `{"view_id":"research","versions":[{"version":412,"published_at":1767323042.0,"current":true}],"count":1}`},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	reportLargestOperation = openapi.Operation{ID: "reportLargest", Tag: tag, Summary: "The largest files or directories",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "type", Text: "Files by their size, or directories by the bytes of their subtrees.", Schema: `{"type":"string","enum":["file","directory"],"default":"file"}`},
+			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "The largest first.", Type: (*entries)(nil), Headers: versioned,
+			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
+			{Media: ndjson, Type: (*line)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	reportUsageOperation = openapi.Operation{ID: "reportUsage", Tag: tag, Summary: "Who, or what kind of files, has how much",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "by", Text: "Sum up by uid, by gid or by extension.", Schema: `{"type":"string","enum":["owner","group","extension"],"default":"owner"}`},
+			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "The most bytes first.", Type: (*reportAnswer[usageEntry])(nil), Headers: versioned,
+			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
+			{Media: ndjson, Type: (*usageLine)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	reportHistogramOperation = openapi.Operation{ID: "reportHistogram", Tag: tag, Summary: "How many files are how large, or how old",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "of", Text: "Sizes, or ages by modification or by access.", Schema: `{"type":"string","enum":["size","mtime","atime"],"default":"size"}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "A bucket for each range.", Type: (*reportAnswer[bucketEntry])(nil), Headers: versioned,
+			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"from":0,"to":4096,"files":12,"bytes":30211}]}`},
+			{Media: ndjson, Type: (*bucketLine)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	reportEmptyDirectoriesOperation = openapi.Operation{ID: "reportEmptyDirectories", Tag: tag, Summary: "Directories without an entry",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "The directories, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
+			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
+			{Media: ndjson, Type: (*line)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	reportDuplicatesOperation = openapi.Operation{ID: "reportDuplicates", Tag: tag, Summary: "Files that have name and size in common",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …).", Schema: `{"type":"string","default":"1M"}`},
+			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "The most wasted bytes first.", Type: (*reportAnswer[duplicateEntry])(nil), Headers: versioned,
+			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"size":1073741824,"count":2,"wasted":1073741824,"paths":[{"path":"/a/big.tar"},{"path":"/b/big.tar"}]}]}`},
+			{Media: ndjson, Type: (*duplicateLine)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	reportGrowthOperation = openapi.Operation{ID: "reportGrowth", Tag: tag, Summary: "Directories that grew or shrank",
+		Parameters: []openapi.Parameter{
+			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
+			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			{Name: "since", Text: "The earlier version: its number, 0 for the oldest that is kept, or a time (7d, RFC 3339, a date, Unix seconds with a point).", Schema: `{"type":"string","default":"0"}`},
+			{Name: "depth", Text: "Levels below the path.", Schema: `{"type":"integer","minimum":1,"maximum":100,"default":1}`},
+			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+		},
+		Answers: []openapi.Answer{{Text: "The largest changes first.", Type: (*reportAnswer[growthEntry])(nil), Headers: versioned,
+			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
+			{Media: ndjson, Type: (*growthLine)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
+	resetOperation = openapi.Operation{ID: "reset", Tag: tag, Summary: "Start the view over",
+		Description: "For keys of the role admin. The view is empty at once, its sessions end, and it answers 503 until the first scan of the next leader is folded. A server that may not write to its store answers 501.",
+		Answers:     []openapi.Answer{{Status: http.StatusNoContent, Text: "The view has started over."}},
+		Errors:      ofReset}
+	sessionsOperation = openapi.Operation{ID: "sessions", Tag: tag, Summary: "The live sessions that feed the view",
+		Parameters: []openapi.Parameter{
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The sessions, the oldest first.", Type: (*engine.Sessions)(nil), Headers: unversioned,
+			Example: `{"view_id":"research","active_sessions":[{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","task_id":"nfs07:data","agent_id":"nfs07","client_ip":"10.0.0.7","source_uri":"fs://nfs07/data","role":"leader","term":7,"can_snapshot":true,"can_audit":true,"can_realtime":true,"can_send":true,"paused":false,"coverage":"realtime","last_activity":1767323045.0,"created_at":1767319200.0,"session_timeout_seconds":45,"agent_status":{"state":"watching"}}],"count":1,"term":7,"leader_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65"}`}},
+		Errors: ofVersion}
+	jobsOperation = openapi.Operation{ID: "jobs", Tag: tag, Summary: "The scans that readers asked for, the newest first",
+		Parameters: []openapi.Parameter{
+			{Name: "limit", Text: "Jobs at most.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The jobs.", Type: (*jobsAnswer)(nil), Headers: unversioned,
+			Example: `{"view_id":"research","jobs":[{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming","recursive":true,"state":"done","files":1204,"directories":16,"errors":0,"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","requested_at":1767322990.25,"started_at":1767322991.0,"finished_at":1767323000.5}],"count":1}`}},
+		Errors: ofVersion}
+	jobOperation = openapi.Operation{ID: "job", Tag: tag, Summary: "One scan that a reader asked for",
+		Parameters: []openapi.Parameter{
+			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+		},
+		Answers: []openapi.Answer{{Text: "The job.", Type: (*jobState)(nil), Headers: unversioned,
+			Example: `{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming","recursive":true,"state":"done","files":1204,"directories":16,"errors":0,"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","requested_at":1767322990.25,"started_at":1767322991.0,"finished_at":1767323000.5}`}},
+		Errors: ofVersion}
+)
+
+// document is what the calls have in common.
+var document = openapi.Document{
+	Title:       "Fustor: reading side",
+	Description: "What a view's files and directories are, at one version. See docs/api.md. GET answers HEAD too.",
+	Address:     "127.0.0.1:8080",
+	Problem:     (*problemBody)(nil),
+	Errors: []openapi.Problem{
+		{Status: http.StatusBadRequest, Name: "BadRequest", Text: "A parameter is unknown, repeated or malformed."},
+		{Status: http.StatusUnauthorized, Name: "Unauthorized", Text: "No API key, or one that is not known."},
+		{Status: http.StatusForbidden, Name: "Forbidden", Text: "The key may not read this view."},
+		{Status: http.StatusNotFound, Name: "NotFound", Text: "There is no such view, or no such path in it."},
+		{Status: http.StatusGone, Name: "Gone", Text: "The version that the cursor continues on is no longer kept."},
+		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "Too many scans of the view wait already."},
+		{Status: http.StatusNotImplemented, Name: "NotImplemented", Text: "This server may not write to its store; ask the ingest."},
+		{Status: http.StatusBadGateway, Name: "Damaged", Text: "An object of the view is damaged, missing or not Fustor's; the detail names it."},
+		{Status: http.StatusServiceUnavailable, Name: "NotReady", Text: "The view's first snapshot is not folded yet; progress says how far it is. Or the object store cannot be read now. See Retry-After."},
+	},
+	Path: []openapi.Parameter{
+		{Name: "view_id", Text: "The view.", Schema: `{"type":"string","pattern":"^[a-z0-9][a-z0-9_-]{0,62}$"}`, Example: `"research"`},
+		{Name: "job_id", Text: "The job.", Example: `"01KBS2N8ZK4T6W1Q9R3V5X7Y2A"`},
+	},
+	Types: []openapi.Type{
+		{Of: (*problemBody)(nil), Name: "Problem"}, {Of: (*httpapi.ProbeAnswer)(nil), Name: "Probe"},
+		{Of: (*statsAnswer)(nil), Name: "Stats"}, {Of: (*jobState)(nil), Name: "Job"}, {Of: (*jobsAnswer)(nil), Name: "Jobs"},
+		{Of: (*versionsAnswer)(nil), Name: "Versions"}, {Of: (*versionEntry)(nil), Name: "Version"}, {Of: (*blindSpotsAnswer)(nil), Name: "BlindSpots"},
+		{Of: (*evidence.Totals)(nil), As: (*totals)(nil)}, {Of: (*sums)(nil), As: (*totals)(nil)},
+		{Of: (*usageEntry)(nil), Name: "Usage"}, {Of: (*bucketEntry)(nil), Name: "Bucket"}, {Of: (*duplicateEntry)(nil), Name: "Duplicate"},
+		{Of: (*growthEntry)(nil), Name: "Growth"}, {Of: (*pathEntry)(nil), Name: "Path"},
+		{Of: (*reportAnswer[usageEntry])(nil), Name: "UsageReport"}, {Of: (*reportAnswer[bucketEntry])(nil), Name: "HistogramReport"},
+		{Of: (*reportAnswer[duplicateEntry])(nil), Name: "DuplicatesReport"}, {Of: (*reportAnswer[growthEntry])(nil), Name: "GrowthReport"},
+		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*usageLine)(nil), Name: "UsageLine", OneOf: []any{(*usageEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*bucketLine)(nil), Name: "BucketLine", OneOf: []any{(*bucketEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*duplicateLine)(nil), Name: "DuplicateLine", OneOf: []any{(*duplicateEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*growthLine)(nil), Name: "GrowthLine", OneOf: []any{(*growthEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*pipeapi.AgentStatus)(nil), Optional: true},
+		{Of: (*values.Seconds)(nil), Schema: `{"type":"number"}`},
+	},
+	Notes: []openapi.Note{
+		{At: "Progress", Text: "How far the first snapshot is."},
+		{At: "Totals", Text: "Sums over a directory and everything below it, itself included. Bytes and the latest mtime are those of regular files."},
+		{At: "Node.name", Text: "The last part of the path; empty for the root."},
+		{At: "Node.path", Text: "From the view's root. Bytes that are not UTF-8 are shown as U+FFFD."},
+		{At: "Node.path_b64", Text: "base64url of the path's bytes; only where path does not say it all."},
+		{At: "Node.content_type", Also: `"enum":["file","directory","symlink","other"]`},
+		{At: "Node.type", Also: `"enum":["f","d","l","o"]`},
+		{At: "Node.size", Text: "st_size, bytes."},
+		{At: "Node.modified_time", Text: "Unix seconds."},
+		{At: "Node.created_time", Text: "Always null: no agent reports a birth time.", Also: `"type":"null"`},
+		{At: "Node.integrity_suspect", Text: "Perhaps still being written to."},
+		{At: "Node.agent_missing", Text: "A blind spot: found by looking, never reported by an agent's kernel."},
+		{At: "Node.audit_skipped", Text: "Always false: an audit confirms every directory it passes."},
+		{At: "Node.mode", Text: "st_mode & 07777."},
+		{At: "Node.target", Text: "Of a symlink."},
+		{At: "Node.target_b64", Text: "base64url of the target's bytes, where it is not UTF-8."},
+		{At: "Tree.children", Text: "Of a directory, in order of name, as far as this page has them."},
+		{At: "Tree.continued", Text: "true: the directory itself stood on an earlier page; only name, path and content_type are repeated."},
+		{At: "Tree.next_cursor", Text: "On the outermost node: there is more."},
+		{At: "Entries.count", Text: "Entries on this page."},
+		{At: "Stats.latency_ms", Text: "From the newest observation in this version to its publication: an upper bound."},
+		{At: "Stats.staleness_seconds", Text: "Since the newest observation in this version."},
+		{At: "Stats.oldest_item_path", Text: "Always null: it would take a scan of all rows.", Also: `"type":"null"`},
+		{At: "Stats.logical_now", Text: "The file server's time now, as the view's clock has it."},
+		{At: "Stats.has_leader", Text: "An agent leads the view at present; without one, no audits run."},
+		{At: "Session.role", Also: `"enum":["leader","follower"]`},
+		{At: "Session.coverage", Text: "How much of the tree the agent watches; absent until its first heartbeat.", Also: `"enum":["realtime","realtime-hotset","audit-only"]`},
+		{At: "Session.paused", Text: "It neither scans nor sends, and does not lead."},
+		{At: "BlindSpots.deletions", Text: "Paths."},
+		{At: "Job.state", Text: "folding: scanned, and not all of it is in the view yet.", Also: `"enum":["queued","running","folding","done","failed"]`},
+		{At: "Job.command", Text: "scan, pause, resume, stop or reload."},
+		{At: "Job.target_session_id", Text: "The session that was meant, where it was not whoever leads."},
+		{At: "Job.requested_by", Text: "The name of the key that asked, where a session was meant."},
+		{At: "Job.note", Text: "What came of it, in words."},
+		{At: "Usage.extension", Text: "Lower case, without the dot; empty: none; *: all beyond the 65,536 that are told apart."},
+		{At: "Bucket", Text: "Files of at least from and less than to: bytes, or seconds of age."},
+		{At: "Duplicate.size", Text: "Bytes of each."},
+		{At: "Duplicate.wasted", Text: "Bytes of all but one."},
+		{At: "Duplicate.paths", Text: "The first ten."},
+		{At: "Growth", Text: "bytes, files and directories are how many more there are."},
+		{At: "Explain", Text: "What an answer cost, as the member `explain` of any answer that was asked for with explain=true."},
+		{At: "Explain.gets", Text: "Requests to the object store."},
+		{At: "Explain.bytes", Text: "Of their answers."},
+		{At: "Explain.rows", Text: "Rows looked at."},
+		{At: "Explain.groups_read", Text: "Row groups read from the store."},
+		{At: "Explain.groups_skipped", Text: "Row groups in the range of a search that indexes ruled out."},
+		{At: "Explain.cache_hits", Text: "Indexes, pages of search indexes and row groups that were in memory."},
+		{At: "Explain.version", Text: "The version that the answer is of; absent where it is of none."},
+		{At: "Version.published_at", Text: "Unix seconds, by the store's clock."},
+		{At: "ReportAnswer.more", Text: "Entries beyond the limit."},
+		{At: "ReportAnswer.since_version", Text: "Of growth: the earlier version."},
+		{At: "ReportAnswer.since", Text: "Of growth: when the earlier version was made, Unix seconds."},
+		{At: "ReportAnswer.until", Text: "Of growth: when the later one was."},
+		{At: "ReportAnswer.as_of", Text: "Of ages: what they count from, in the file server's time."},
+		{At: "Line", Text: "One line of application/x-ndjson: a node without children; or at the end of a limited answer the cursor of the next page, what the answer cost where that was asked for, or what is wrong if the answer broke off."},
+		{At: "BrokenOff", Text: "The last line of an answer that cannot be completed; the connection is cut then."},
+		{At: "Problem.detail", Text: "What is wrong."}, {At: "Problem.hint", Text: "What to do about it."}, {At: "Problem.type", Also: `"const":"about:blank"`},
+		{At: "Problem.server_time_ns", Text: "On the pipe side: the object store's time, ns since 1970."},
+		{At: "Problem.path_b64", Text: "base64url of the path that is not there, where its bytes are not UTF-8."},
+		{At: "SuspectsTaken.updated_count", Text: "Always 0."},
+	},
+}

@@ -1,0 +1,123 @@
+package query
+
+import (
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/problem"
+)
+
+// The shapes of what is written without encoding/json, for its speed: nodeWriter, body, blindSpotPage, cost and lines write them.
+// The document has its schemas from here, and the tests hold every answer against those.
+type (
+	// node is one entry. With only_path it has nothing beside name, path and content_type.
+	node struct {
+		Name        string         `json:"name"`
+		Path        string         `json:"path"`
+		PathB64     string         `json:"path_b64,omitempty"`
+		ContentType string         `json:"content_type"`
+		Type        string         `json:"type,omitempty"`
+		Size        int64          `json:"size,omitempty"`
+		Modified    values.Seconds `json:"modified_time,omitempty"`
+		MtimeNs     int64          `json:"mtime_ns,omitempty"`
+		Created     any            `json:"created_time,omitempty"`
+		Suspect     bool           `json:"integrity_suspect,omitempty"`
+		BlindSpot   bool           `json:"agent_missing,omitempty"`
+		Skipped     bool           `json:"audit_skipped,omitempty"`
+		Agent       string         `json:"last_agent_id,omitempty"`
+		Source      string         `json:"source_uri,omitempty"`
+		Mode        uint32         `json:"mode,omitempty"`
+		UID         uint32         `json:"uid,omitempty"`
+		GID         uint32         `json:"gid,omitempty"`
+		Target      string         `json:"target,omitempty"`
+		TargetB64   string         `json:"target_b64,omitempty"`
+		Subtree     *totals        `json:"subtree,omitempty"`
+	}
+	// totals are evidence.Totals.
+	totals struct {
+		Files         int64           `json:"files"`
+		Directories   int64           `json:"directories"`
+		Others        int64           `json:"others"`
+		Bytes         int64           `json:"bytes"`
+		LatestMtime   *values.Seconds `json:"latest_mtime"`
+		LatestMtimeNs *int64          `json:"latest_mtime_ns"`
+	}
+	// tree is a node with what is below it.
+	tree struct {
+		node
+		Children  []tree    `json:"children,omitempty"`
+		Continued bool      `json:"continued,omitempty"`
+		Next      string    `json:"next_cursor,omitempty"`
+		Version   uint64    `json:"version,omitempty"`
+		Job       *jobState `json:"job,omitempty"`
+	}
+	// entries are a page of nodes.
+	entries struct {
+		Entries []node `json:"entries"`
+		Count   int    `json:"count"`
+		Version uint64 `json:"version"`
+		Path    string `json:"path"`
+		PathB64 string `json:"path_b64,omitempty"`
+		Next    string `json:"next_cursor,omitempty"`
+	}
+	// suspect is a file that may still be written to.
+	suspect struct {
+		node
+		Until values.Seconds `json:"suspect_until"`
+	}
+	// blindSpot is what was found by looking.
+	blindSpot struct {
+		node
+		FoundAt values.Seconds `json:"found_at"`
+	}
+	blindSpotsAnswer struct {
+		AdditionsCount  int64       `json:"additions_count"`
+		Additions       []blindSpot `json:"additions"`
+		DeletionCount   int64       `json:"deletion_count"`
+		Deletions       []string    `json:"deletions"`
+		DeletionDetails []blindSpot `json:"deletion_details"`
+		Version         uint64      `json:"version"`
+		Path            string      `json:"path"`
+		Next            string      `json:"next_cursor,omitempty"`
+	}
+	// explain is what an answer cost.
+	explain struct {
+		Gets          int64   `json:"gets"`
+		Bytes         int64   `json:"bytes"`
+		Rows          int64   `json:"rows"`
+		GroupsRead    int64   `json:"groups_read"`
+		GroupsSkipped int64   `json:"groups_skipped"`
+		CacheHits     int64   `json:"cache_hits"`
+		Milliseconds  float64 `json:"milliseconds"`
+		Version       uint64  `json:"version,omitempty"`
+	}
+	// problemBody is any error.
+	problemBody struct {
+		httpapi.ProblemBody
+		Progress *problem.Progress `json:"progress,omitempty"`
+		PathB64  string            `json:"path_b64,omitempty"`
+	}
+)
+
+// The lines of application/x-ndjson: an entry each, and at the end what cannot be in a header.
+type (
+	line          struct{}
+	usageLine     struct{}
+	bucketLine    struct{}
+	duplicateLine struct{}
+	growthLine    struct{}
+
+	// nextPage ends a page that is not the last.
+	nextPage struct {
+		Next string `json:"next_cursor"`
+	}
+	// explained ends an answer that was asked to explain.
+	explained struct {
+		Explain explain `json:"explain"`
+	}
+	// brokenOff ends an answer that cannot be completed.
+	brokenOff struct {
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+		Hint   string `json:"hint"`
+	}
+)
