@@ -212,7 +212,7 @@ func (a *Agent) emitRealtime(events []event.Event) bool {
 
 // rootLost stops the scans, and tells the view, which keeps what it knows.
 func (a *Agent) rootLost(err error) {
-	a.o.Logger.Error("the root is lost; the view keeps what it knows until it is back", "root", a.o.Root, "error", err)
+	a.o.Logger.Error("the root is lost; the view keeps its rows until the root is back", "root", a.o.Root, "error", err)
 	a.situation.setRootLost(err)
 	a.stream.Realtime([]event.Event{{
 		Kind: event.Marked, Evidence: event.Realtime, ObservedAt: a.clock.Now(), Path: "/",
@@ -235,7 +235,7 @@ func (a *Agent) spoolLost(err error) {
 
 // answersAgain has a path scanned at which a call hung that has returned.
 func (a *Agent) answersAgain(path string) {
-	a.o.Logger.Info("a path that hung answers again and is scanned", "path", fmt.Sprintf("%q", path))
+	a.o.Logger.Info("a path that did not respond responds again and is scanned", "path", fmt.Sprintf("%q", path))
 	if path == "/" {
 		a.situation.lost(nil)
 		return

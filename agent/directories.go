@@ -40,7 +40,7 @@ func (d *directories) open(s pipeapi.Session, root tree.ID) {
 	id.Epoch, id.Ino, id.Dev = s.Epoch, root.Ino, tree.LastingDevice(root.Dev)
 	l, err := known.Open(d.path, id, s.Broken)
 	if err != nil {
-		d.log.Warn("what was listed before is not known; the whole tree is scanned", "error", err)
+		d.log.Warn("the record of listed directories cannot be used; the whole tree is scanned", "error", err)
 	}
 	d.file.Store(l)
 }
@@ -97,7 +97,7 @@ func (d *directories) load(of schedule.Leadership, root tree.Root) *scan.Known {
 	}
 	from, err := l.Load()
 	if err != nil {
-		d.log.Warn("what was listed before cannot be read; the whole tree is scanned", "error", err)
+		d.log.Warn("the record of listed directories cannot be read; the whole tree is scanned", "error", err)
 	}
 	return from
 }
@@ -106,7 +106,7 @@ func (d *directories) load(of schedule.Leadership, root tree.Root) *scan.Known {
 func (d *directories) compact() {
 	if l := d.file.Load(); l != nil {
 		if err := l.Compact(); err != nil {
-			d.log.Warn("what was listed cannot be remembered; a restart scans it again", "error", err)
+			d.log.Warn("the record of listed directories cannot be written; a restart scans the whole tree", "error", err)
 		}
 	}
 }

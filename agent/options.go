@@ -111,7 +111,7 @@ func (o Options) withDefaults() (Options, error) {
 	case o.IngestURL == "":
 		return o, errors.New("the agent needs the URL of an ingest")
 	case o.ScanRate < 0:
-		return o, fmt.Errorf("a scan rate of %d: 0 for no bound, or entries a second", o.ScanRate)
+		return o, fmt.Errorf("scan rate %d: give entries per second, or 0 for no limit", o.ScanRate)
 	case o.IOIdle && !scan.CanIdle:
 		return o, errors.New("only Linux can scan with idle priorities (--io-idle, io_idle): leave it out, and bound the scan by a rate")
 	}
@@ -123,7 +123,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, err
 	}
 	if !watch.KnownMethod(o.Watch) {
-		return o, fmt.Errorf("this system has no way to watch called %q: auto and none are always there, fanotify and inotify on Linux", o.Watch)
+		return o, fmt.Errorf("unknown watch method %q: use auto or none, or on Linux fanotify or inotify", o.Watch)
 	}
 	root, err := o.Tuning.System.Resolve(o.Root)
 	if err != nil {

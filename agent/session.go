@@ -220,6 +220,6 @@ func (k *sessionKeeper) closeLast(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := k.client.CloseSession(ctx, last); err != nil {
-		k.o.Logger.Info("the session before this one could not be closed", "error", err)
+		k.o.Logger.Info("the previous session could not be closed", "error", err)
 	}
 }

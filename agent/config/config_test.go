@@ -166,7 +166,7 @@ pipes:
 		`agent.yaml:15:74: "lots" is not a size`,
 		`agent.yaml:16:74: "colour" is not one of kind, evidence`,
 		`a field needs a source or a value`,
-		`path is a text and cannot be made integer`,
+		`path is a text and cannot be converted to integer`,
 		`fields_mapping is for senders of type echo; "up" is of type upload`,
 		`agent.yaml:17:40: pipes "e" and "f" feed the same view "v"`,
 		`agent.yaml:18:6: a pipe needs the field "source"`,

@@ -168,9 +168,9 @@ func (f *Fleet) SetPaused(name string, paused bool, by string) (changed bool, er
 	r.mu.Unlock()
 	switch {
 	case runner == nil && why != nil:
-		return false, fmt.Errorf("it does not run: %w", why)
+		return false, fmt.Errorf("the pipe is not running: %w", why)
 	case runner == nil:
-		return false, errors.New("it is about to begin; try again")
+		return false, errors.New("the pipe is starting; try again")
 	}
 	return runner.SetPaused(paused, by)
 }
@@ -290,7 +290,7 @@ func (r *running) Serve(ctx context.Context) error {
 	r.set(nil, nil, err)
 	if ctx.Err() != nil {
 		if err != nil && !errors.Is(err, context.Canceled) {
-			r.log.Warn("the pipe did not end well", "error", err)
+			r.log.Warn("the pipe ended with an error", "error", err)
 		}
 		return ctx.Err()
 	}
@@ -299,7 +299,7 @@ func (r *running) Serve(ctx context.Context) error {
 		return suture.ErrDoNotRestart
 	}
 	if err == nil {
-		err = errors.New("the pipe ended by itself")
+		err = errors.New("the pipe ended without being stopped")
 	}
 	var caught *guard.PanicError
 	if errors.As(err, &caught) {
@@ -316,7 +316,7 @@ func (r *running) serve(ctx context.Context) error {
 		return err
 	}
 	r.set(runner, registry, nil)
-	r.log.Info("the pipe begins", "source", r.Source, "view", r.View, "sender", r.Sender)
+	r.log.Info("pipe started", "source", r.Source, "view", r.View, "sender", r.Sender)
 	err = runner.Run(ctx)
 	if ctx.Err() != nil {
 		r.log.Info("the pipe has ended")
@@ -338,7 +338,7 @@ func (r *running) make(ctx context.Context) (Runner, *prometheus.Registry, error
 		}
 		if r.set(nil, nil, err); err.Error() != said { // not the same every time
 			said = err.Error()
-			r.log.Error("the pipe cannot begin and waits; the others are not affected", "error", err)
+			r.log.Error("the pipe cannot start and is tried again; other pipes are not affected", "error", err)
 		}
 		timer := time.NewTimer(wait/2 + store.Jitter(wait/2))
 		select {

@@ -25,7 +25,7 @@ import (
 // that was listed, with the names of all its subdirectories.
 
 var (
-	errOther   = errors.New("it is of another tree or view")
+	errOther   = errors.New("it belongs to another tree or view")
 	errDamaged = errors.New("it is damaged")
 )
 

@@ -120,7 +120,7 @@ func (l *Log) check(broken []string) error {
 	}
 	for _, s := range state.sessions {
 		if slices.Contains(broken, s) {
-			return fmt.Errorf("%s: session %s, which it is of, was not folded to its end", l.path, s)
+			return fmt.Errorf("%s: session %s, which wrote it, was not folded completely", l.path, s)
 		}
 	}
 	l.sessions, l.size, l.base = state.sessions, state.logSize, state.baseSize

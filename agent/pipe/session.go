@@ -94,7 +94,7 @@ func (s *Stream) carryOver(ctx context.Context, seg Segment) error {
 		return err
 	}
 	if h := r.Header(); h.View != s.cfg.View || h.Source != s.cfg.Source {
-		return fmt.Errorf("segment %s/%d is of view %s and source %s, and left out", h.Session, h.Seq, h.View, h.Source)
+		return fmt.Errorf("segment %s/%d belongs to view %s and source %s and is skipped", h.Session, h.Seq, h.View, h.Source)
 	}
 	for ctx.Err() == nil {
 		ev, err := r.Next()

@@ -42,7 +42,7 @@ func Fits(source, typ string) error {
 	case typ == "time" && source != "observed_at_ns" && source != "mtime_ns" && source != "atime_day":
 		return fmt.Errorf("%s is not a time; observed_at_ns, mtime_ns and atime_day are", source)
 	case (typ == "integer" || typ == "number" || typ == "boolean") && slices.Contains(textual, source):
-		return fmt.Errorf("%s is a text and cannot be made %s", source, typ)
+		return fmt.Errorf("%s is a text and cannot be converted to %s", source, typ)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ var (
 	// ErrSessionGone: the session has ended (419), or was never known.
 	ErrSessionGone = errors.New("the session is gone")
 	// ErrTaken: the task has a live session, or the view takes one session only and has it (409).
-	ErrTaken = errors.New("another session is in the way")
+	ErrTaken = errors.New("it conflicts with another session")
 	// ErrRefused: the key, or the view, is wrong (401, 403). It needs a person.
 	ErrRefused = errors.New("ingest refuses this key or view")
 )

@@ -28,7 +28,7 @@ func (t inProcess) RoundTrip(req *http.Request) (_ *http.Response, err error) {
 	w := &recorder{header: http.Header{}}
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the handler gave up: %v", p)
+			err = fmt.Errorf("the handler panicked: %v", p)
 		}
 	}()
 	t.handler.ServeHTTP(w, in)

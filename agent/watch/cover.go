@@ -19,7 +19,7 @@ type limitState struct {
 }
 
 // errBudget: what is left of the system's watches is for other programs.
-var errBudget = fmt.Errorf("%w: the system's limit, less what other programs hold or may need, is used up", ErrLimit)
+var errBudget = fmt.Errorf("%w: the system's limit is used up, apart from what other programs hold or may need", ErrLimit)
 
 // unwatched is how many directories have no watch. The lock is held.
 func (w *Watcher) unwatched() int {
@@ -301,10 +301,10 @@ func (w *Watcher) reportShortage(err error) {
 		if method, _ := w.notifier.Method(); method == "fanotify" {
 			attributes = append(attributes, "hint", "--watch inotify takes more file systems, and a watch a directory")
 		}
-		w.cfg.Logger.Warn("a file system cannot be watched; audits find what changes there", attributes...)
+		w.cfg.Logger.Warn("a file system cannot be watched; only audits find changes there", attributes...)
 		return
 	}
-	w.cfg.Logger.Warn("there are more directories than watches; those that were active last are watched, the others audited",
+	w.cfg.Logger.Warn("there are more directories than watches; the most recently active ones are watched, the others are only audited",
 		"watches", len(w.model.byWatch), "hint", LimitHint)
 }
 

@@ -371,10 +371,10 @@ func (n *fanotify) parse(b []byte) ([]Notice, error) {
 		size := int(binary.NativeEndian.Uint32(b))
 		head := int(binary.NativeEndian.Uint16(b[6:]))
 		if size < head || head < unix.FAN_EVENT_METADATA_LEN || size > len(b) {
-			return nil, errors.New("notices of the kernel make no sense")
+			return nil, errors.New("the kernel's notices cannot be decoded")
 		}
 		if b[4] != unix.FANOTIFY_METADATA_VERSION {
-			return nil, fmt.Errorf("notices of the kernel are of version %d", b[4])
+			return nil, fmt.Errorf("the kernel's notices have version %d", b[4])
 		}
 		mask := binary.NativeEndian.Uint64(b[8:])
 		if fd := int32(binary.NativeEndian.Uint32(b[16:])); fd >= 0 { // none is asked for

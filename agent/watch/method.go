@@ -69,9 +69,9 @@ func choose(root, method string, every time.Duration, logger *slog.Logger) *choo
 	switch {
 	case method == None:
 		c.reason = "asked for"
-		logger.Info("not watching, as asked for; audits find what changes", "method", None)
+		logger.Info("watching is off, as configured; only audits find changes", "method", None)
 	case !c.try():
-		logger.Warn("the tree cannot be watched; what changes is found by audits only, until watching works", "reason", c.reason, "again_in", every)
+		logger.Warn("the tree cannot be watched; until that works, only audits find changes", "reason", c.reason, "again_in", every)
 	}
 	return c
 }

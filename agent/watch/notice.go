@@ -13,7 +13,7 @@ var (
 	// ErrLimit: the system grants no more watches.
 	ErrLimit = errors.New("no more watches")
 	// ErrRefused: this directory's file system cannot be watched in this way.
-	ErrRefused = errors.New("not to be watched")
+	ErrRefused = errors.New("cannot be watched")
 )
 
 // Op is what a notice says.

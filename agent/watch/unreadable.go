@@ -78,7 +78,7 @@ func (w *Watcher) rescanReadable(root tree.Root, looker tree.Looker, dir string)
 	}
 	looker.Forget()
 	if again {
-		w.cfg.Logger.Info("what could not be read may be read again, and is scanned", "directory", dir)
+		w.cfg.Logger.Info("a path that could not be read is readable again and is scanned", "directory", dir)
 		w.cfg.Overflow([]string{dir})
 	}
 }

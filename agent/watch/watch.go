@@ -377,9 +377,9 @@ func (w *Watcher) applyNotices() {
 		return
 	}
 	if subtrees == nil {
-		w.cfg.Logger.Warn("the kernel's notices ran over; the tree is scanned again")
+		w.cfg.Logger.Warn("the kernel's queue of notices overflowed; the whole tree is scanned again")
 	} else {
-		w.cfg.Logger.Warn("more changes wait than can be remembered; the directories that they are in are scanned again",
+		w.cfg.Logger.Warn("too many changes are waiting; the directories that contain them are scanned again",
 			"directories", len(subtrees), "first", fmt.Sprintf("%q", subtrees[0]))
 	}
 	w.cfg.Overflow(subtrees)

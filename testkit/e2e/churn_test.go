@@ -35,8 +35,8 @@ func TestChurnBeyondTheQueue(t *testing.T) {
 		o.same(shortOr(30*time.Second, 2*time.Minute))
 		t.Logf("kept so far: %d MB of segments, %d MB of layers", o.kept("segments")>>20, o.kept("layers")>>20)
 	}
-	if !strings.Contains(o.agent.log.String(), "ran over") && !strings.Contains(o.agent.log.String(), "more changes wait") {
-		t.Error("no queue ran over")
+	if !strings.Contains(o.agent.log.String(), "notices overflowed") && !strings.Contains(o.agent.log.String(), "too many changes are waiting") {
+		t.Error("no queue overflowed")
 	}
 	o.agent.staysBelow(churnMemory)
 }

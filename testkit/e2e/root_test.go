@@ -51,7 +51,7 @@ func (o *observed) keeps(want tree, why string) {
 
 func (o *observed) isLost() {
 	o.t.Helper()
-	o.says(`level=ERROR msg="the root is lost; the view keeps what it knows until it is back"`, 0)
+	o.says(`level=ERROR msg="the root is lost; the view keeps its rows until the root is back"`, 0)
 	o.reports("that the root is lost", func(s map[string]any) bool { return s["root_lost"] != nil && s["state"] == "error" })
 }
 
