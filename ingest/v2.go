@@ -135,7 +135,11 @@ func (i *Ingest) heartbeatV2(c *call) error {
 	if _, err := httpapi.ReadLooseJSON(c.w, c.r, &q, maxSessionBody); err != nil {
 		return err
 	}
-	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: keptStatus(q.Status)})
+	status, err := q.AgentStatus()
+	if err != nil {
+		return httpapi.BadRequest(err.Error(), "")
+	}
+	state, err := i.ledger.Beat(c.ctx, c.view, c.session(), session.Beat{CanRealtime: q.CanRealtime, AgentStatus: keptStatus(status)})
 	if err != nil {
 		return err
 	}

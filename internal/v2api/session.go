@@ -2,9 +2,6 @@ package v2api
 
 import (
 	"encoding/json"
-	"math/bits"
-	"strconv"
-	"strings"
 
 	"github.com/fustor/fustor/internal/pipeapi"
 )
@@ -29,8 +26,8 @@ type Created struct {
 
 // Heartbeat is the body of a heartbeat.
 type Heartbeat struct {
-	CanRealtime *bool                `json:"can_realtime"`
-	Status      *pipeapi.AgentStatus `json:"agent_status"`
+	CanRealtime *bool           `json:"can_realtime"`
+	Status      json.RawMessage `json:"agent_status"` // AgentStatus reads it
 }
 
 // Beaten answers it.
@@ -99,32 +96,6 @@ type Tasks struct {
 	Type  string `json:"type,omitempty"` // suspect_check
 	Paths []Text `json:"paths,omitempty"`
 	View  string `json:"view_id,omitempty"`
-}
-
-// states are V2's pipe states by their bits, the lowest first.
-var states = [...]string{
-	"initializing", "running", "paused", "error", "conf_outdated", "snapshot_sync", "message_sync", "audit_phase", "reconnecting",
-	"draining", "stopping",
-}
-
-// States are the names of a pipe's states, as heartbeats have them: a decimal bit mask. Bits that nobody has named are their
-// numbers. Not ok: s is no bit mask.
-func States(s string) (names []string, ok bool) {
-	mask, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || strings.HasPrefix(s, "+") {
-		return nil, false
-	}
-	if mask == 0 {
-		return []string{"stopped"}, true
-	}
-	for ; mask != 0; mask &= mask - 1 {
-		if bit := bits.TrailingZeros64(mask); bit < len(states) {
-			names = append(names, states[bit])
-		} else {
-			names = append(names, strconv.FormatUint(1<<bit, 10))
-		}
-	}
-	return names, true
 }
 
 // IsCreate reports whether a body that creates a session is V2's: it alone says what kind of source it has.

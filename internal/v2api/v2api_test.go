@@ -73,6 +73,12 @@ func TestStates(t *testing.T) {
 			t.Errorf("%s is %v, %v", in, got, ok)
 		}
 	}
+	for in, want := range map[string]string{"0": "stopped", "1": "initializing", "2": "running", "34": "snapshot", "66": "watching", "194": "audit", "322": "reconnecting", "74": "error", "70": "paused",
+		"1026": "draining", "18": "running", "2048": "running"} {
+		if _, got, _ := decodeState(in); got != want {
+			t.Errorf("%s is %q, not %q", in, got, want)
+		}
+	}
 	for _, in := range []string{"", "message", "-1", "+2", "99999999999"} {
 		if got, ok := States(in); ok {
 			t.Errorf("%q is %v", in, got)

@@ -63,9 +63,12 @@ func TestSession(t *testing.T) {
 	}
 	o, err := session.List(t.Context(), f.store, view)
 	f.must(err)
-	if r := o.Sessions[0].Record; r.Agent != "nfs07" || r.Dialect != session.V2 || r.AgentStatus.State != "34" || !r.CanRealtime {
+	if r := o.Sessions[0].Record; r.Agent != "nfs07" || r.Dialect != session.V2 || r.AgentStatus.State != "snapshot" || !r.CanRealtime {
 		t.Errorf("the record is %+v", r)
+	} else if kept, err := json.Marshal(r.AgentStatus); err != nil || !strings.Contains(string(kept), `"states":["running","snapshot_sync"]`) || !strings.Contains(string(kept), `"state_mask":"34"`) || !strings.Contains(string(kept), `"agent_id":"nfs07"`) {
+		t.Errorf("its status is %s, %v", kept, err)
 	}
+	f.want(400, "POST", "/pipe/session/"+id+"/heartbeat", nil, `{"agent_status":7}`)
 	f.want(409, "POST", "/pipe/session/", nil, `{"task_id":"nfs07:p","source_type":"fs"}`)
 	for body, field := range map[string]string{`{"source_type":"fs"}`: "task_id", `{"task_id":7,"source_type":"fs"}`: "task_id", `{"task_id":"a","source_type":7}`: "source_type",
 		`{"task_id":"a","source_type":"fs","client_info":[]}`: "client_info", `{"task_id":"a","source_type":"fs","session_timeout_seconds":"x"}`: "session_timeout_seconds",
