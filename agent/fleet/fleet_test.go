@@ -174,7 +174,7 @@ func TestOneThatFailsIsTriedAgainAndHurtsNobody(t *testing.T) {
 				t.Errorf("in the end: %+v", s)
 			}
 		}
-		if n := log.count("cannot begin"); n != 1 {
+		if n := log.count("cannot start"); n != 1 {
 			t.Errorf("told %d times that it waits", n)
 		}
 		if n := log.count("please report this"); n != 19 {
