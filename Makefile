@@ -6,6 +6,7 @@ DIR ?= .
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo 0.1.0-dev$$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/+/'))
 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEADCODE    = go run golang.org/x/tools/cmd/deadcode@v0.50.0
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 
@@ -84,10 +85,11 @@ servers: .cache/servers-built
 	@cd testkit/servers/versitygw && GOWORK=off GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o /dev/null github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
-lint: ## gofmt, go vet, staticcheck, govulncheck, go mod tidy -diff
+lint: ## gofmt, go vet, staticcheck, dead code, govulncheck, go mod tidy -diff
 	@files=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); if [ -n "$$files" ]; then echo "gofmt wants to change:"; echo "$$files"; exit 1; fi
 	go vet ./...
 	$(STATICCHECK) ./...
+	@DEADCODE="$(DEADCODE)" sh .ci/deadcode
 	@GOVULNCHECK="$(GOVULNCHECK)" sh .ci/govulncheck
 	go mod tidy -diff
 	@echo "lint: clean"

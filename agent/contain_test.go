@@ -115,8 +115,7 @@ func TestPanicsAreContained(t *testing.T) {
 		}},
 		{task: "watch", before: func(w *world, o *agent.Options) {
 			o.Tuning.Notifier = func(root string) (watch.Notifier, error) {
-				n, err := watch.NewNotifier(root)
-				return faultyNotifier{n, w.f}, err
+				return faultyNotifier{watch.NewNotifier(root, watch.Auto, 0, slog.New(slog.DiscardHandler)), w.f}, nil
 			}
 		}, armed: func(w *world, _ string) { write(w.t, filepath.Join(w.root, "wakes"), "x") }},
 		{task: "lease", before: func(w *world, o *agent.Options) {

@@ -101,9 +101,6 @@ type Tuning struct {
 // CanIdle reports whether Options.IOIdle is possible on this system.
 const CanIdle = scan.CanIdle
 
-// Check says what keeps dir from being a source, in words for its user. nil: nothing.
-func Check(dir string) error { return tree.Check(dir) }
-
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case !layout.ValidView(o.View):

@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
@@ -322,11 +323,11 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "")
 	for path, word := range map[string]string{filepath.Join(dir, "missing"): "no such file", filepath.Join(dir, "file"): "not a directory"} {
-		if err := agent.Check(path); err == nil || !strings.Contains(err.Error(), word) {
+		if err := tree.Check(path); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if err := agent.Check(dir); err != nil {
+	if err := tree.Check(dir); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 )
 
 // state is what an agent's pipe is doing, as its heartbeats say.
@@ -75,18 +73,6 @@ func (s state) next(on trigger) (state, bool) {
 		}
 	}
 	return s, false
-}
-
-// diagram is the table as a Mermaid state diagram.
-func diagram() string {
-	var b strings.Builder
-	b.WriteString("stateDiagram-v2\n    [*] --> stopped\n")
-	for _, t := range transitions {
-		for _, from := range t.from {
-			fmt.Fprintf(&b, "    %s --> %s: %s\n", from, t.to, t.on)
-		}
-	}
-	return b.String()
 }
 
 // lifecycle is the state that an agent's pipe is in.

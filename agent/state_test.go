@@ -1,10 +1,23 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 )
+
+// diagram is the table as a Mermaid state diagram.
+func diagram() string {
+	var b strings.Builder
+	b.WriteString("stateDiagram-v2\n    [*] --> stopped\n")
+	for _, t := range transitions {
+		for _, from := range t.from {
+			fmt.Fprintf(&b, "    %s --> %s: %s\n", from, t.to, t.on)
+		}
+	}
+	return b.String()
+}
 
 // docs/agent.md shows the table that the code uses.
 func TestStateDiagramIsTheTable(t *testing.T) {

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -80,8 +81,7 @@ func TestWatchThatPanics(t *testing.T) {
 	r := start(t, newServer(t), root, func(o *agent.Options) {
 		o.Tuning.Backoff = 50 * time.Millisecond
 		o.Tuning.Notifier = func(root string) (watch.Notifier, error) {
-			n, err := watch.NewNotifier(root)
-			return breaking{n, &left}, err
+			return breaking{watch.NewNotifier(root, watch.Auto, 0, slog.New(slog.DiscardHandler)), &left}, nil
 		}
 	})
 	eventually(t, 20*time.Second, "the watch has begun anew", func() bool { return r.Status().Tasks["watch"].Restarts == 2 })

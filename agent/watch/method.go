@@ -237,7 +237,8 @@ func (c *chooser) Quota(wanted int) int {
 	return 0
 }
 
-// NewNotifier is the best notifier that works for the directory root.
-func NewNotifier(root string) (Notifier, error) {
-	return choose(root, Auto, 0, slog.New(slog.DiscardHandler)), nil
+// NewNotifier is the notifier of a method for the directory root. Auto is the best that works. Where a named method does not
+// work it is tried again every so often; 0: each minute.
+func NewNotifier(root, method string, every time.Duration, logger *slog.Logger) Notifier {
+	return choose(root, method, every, logger)
 }

@@ -148,7 +148,9 @@ func New(cfg Config) (*Watcher, error) {
 		cfg.CoverAgain = func() {}
 	}
 	if cfg.Notifier == nil {
-		cfg.Notifier = func(root string) (Notifier, error) { return choose(root, cfg.Method, cfg.RetryEvery, cfg.Logger), nil }
+		cfg.Notifier = func(root string) (Notifier, error) {
+			return NewNotifier(root, cfg.Method, cfg.RetryEvery, cfg.Logger), nil
+		}
 	}
 	identity, err := identify(cfg.System, cfg.Root)
 	if err != nil {
