@@ -66,7 +66,7 @@ func amplify(b *testing.B, pattern string, rows int, partition int64) {
 		for h.merge() {
 		}
 		merged += counted.Counts().BytesOut - before.BytesOut
-		deepest = max(deepest, len(runs(h.head().Deltas)))
+		deepest = max(deepest, len(deltaRuns(h.head().Deltas)))
 	}
 	m := h.head()
 	deltas := int64(0)

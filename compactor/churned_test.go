@@ -21,7 +21,7 @@ type churned struct {
 	born  int
 }
 
-// churn has gone files come and go in /d, and alive ones stay. Of those that went, the kernel told of both of some, of others
+// newChurned has gone files come and go in /d, and alive ones stay. Of those that went, the kernel told of both of some, of others
 // only that they were made, since its queue ran over, and a listing found them gone; others only listings ever saw. local says
 // that no look shows an old state.
 func newChurned(h *harness, gone, alive int, local bool) *churned {
@@ -97,7 +97,7 @@ func (c *churned) written() (rows, bytes int64) {
 	return m.Deltas[0].Rows, m.Deltas[0].Bytes
 }
 
-// A fold of listings that lack what was gone before writes what is new, and the directory's row, however many there are.
+// TestListingsWriteNoTombstoneAgain fold of listings that lack what was gone before writes what is new, and the directory's row, however many there are.
 func TestListingsWriteNoTombstoneAgain(t *testing.T) {
 	for _, way := range []struct {
 		each  int // listings to a fold

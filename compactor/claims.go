@@ -10,7 +10,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 )
 
-// speaker is the session whose segment an event stands in.
+// origin is the session whose segment an event stands in.
 type origin struct {
 	session, agent, source string
 	term                   uint64
@@ -36,7 +36,7 @@ type listing struct {
 
 func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }
 
-// point is what one event says of one name: a claim, in a third of its space. One without a verb says nothing: it makes
+// namedClaim is what one event says of one name: a claim, in a third of its space. One without a verb says nothing: it makes
 // the walk look the row up.
 type namedClaim struct {
 	name     string
@@ -80,7 +80,7 @@ type batch struct {
 	counted    manifest.Counted // of this batch alone
 }
 
-// spokenMark is a mark, who made it, and when.
+// reportedMark is a mark, who made it, and when.
 type reportedMark struct {
 	by         *origin
 	path       string
@@ -88,7 +88,7 @@ type reportedMark struct {
 	mark       event.Mark
 }
 
-// reading is how the looks of a batch are to be taken: the view's settings, and its clock before the batch.
+// observationDefaults is how the looks of a batch are to be taken: the view's settings, and its clock before the batch.
 type observationDefaults struct{ staleness, skew int64 }
 
 // claimsPerGroup is how many claims a directory of its own weighs, in memory.
@@ -109,7 +109,7 @@ func (b *batch) group(parent string) *group {
 	return g
 }
 
-// keep copies an entry to where the batch keeps them, many to an allocation.
+// copyEntry copies an entry to where the batch keeps them, many to an allocation.
 func (b *batch) copyEntry(e *event.Entry) *event.Entry {
 	const chunk = 256
 	if len(b.entries) == cap(b.entries) {

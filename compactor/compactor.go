@@ -70,7 +70,7 @@ const (
 	bytesPerClaim = 2 << 10
 )
 
-// spoolRows is how many changed rows a fold keeps in memory: as many as its batch has names.
+// bufferRows is how many changed rows a fold keeps in memory: as many as its batch has names.
 func (c *Compactor) bufferRows() int { return max(2, c.o.BatchClaims) }
 
 // jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention
@@ -92,8 +92,8 @@ type Compactor struct {
 
 	mu       sync.Mutex
 	views    map[string]*viewWorker
-	retained map[string]retained // by view
-	cutOff   map[string]int      // by view: steps of merges that a deadline has cut off, in Work
+	retained map[string]retentionDone // by view
+	cutOff   map[string]int           // by view: steps of merges that a deadline has cut off, in Work
 }
 
 // New makes a compactor.
@@ -111,7 +111,7 @@ func New(o Options) (*Compactor, error) {
 	return &Compactor{
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retained{}, cutOff: map[string]int{},
+		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
 	}, nil
 }
 

@@ -58,7 +58,7 @@ func (h *harness) sent() (n uint64) {
 	return n
 }
 
-// A compactor that dies at any of its requests, before or after the request took effect, has damaged nothing: the next
+// TestResumesAfterDeathAtAnyRequest compactor that dies at any of its requests, before or after the request took effect, has damaged nothing: the next
 // one goes on, and every segment counts exactly once.
 func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 	for _, after := range []bool{false, true} {
@@ -110,7 +110,7 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 	}
 }
 
-// Compactors that work at once are wasteful and nothing else.
+// TestCompactorsAtOnce that work at once are wasteful and nothing else.
 func TestCompactorsAtOnce(t *testing.T) {
 	h, w := told(t)
 	var group sync.WaitGroup
@@ -132,7 +132,7 @@ func TestCompactorsAtOnce(t *testing.T) {
 	}
 }
 
-// A merge that takes long does not undo what was folded meanwhile, nor does it start over for it.
+// TestFoldDuringMerge merge that takes long does not undo what was folded meanwhile, nor does it start over for it.
 func TestFoldDuringMerge(t *testing.T) {
 	h, w := told(t)
 	for range 6 {
@@ -165,7 +165,7 @@ func TestFoldDuringMerge(t *testing.T) {
 	compare(h, w)
 }
 
-// Retention removes what nobody needs, and nothing that anybody does.
+// TestRetention removes what nobody needs, and nothing that anybody does.
 func TestRetention(t *testing.T) {
 	h, w := told(t)
 	h.once()
@@ -225,7 +225,7 @@ func (a *aged) List(ctx context.Context, prefix, after string, limit int) (store
 	return page, err
 }
 
-// Tombstones leave with a merge into the base once their time is over; until then they stand against late segments.
+// TestTombstonesLeaveAfterTheirTime leave with a merge into the base once their time is over; until then they stand against late segments.
 func TestTombstonesLeaveAfterTheirTime(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -251,7 +251,7 @@ func TestTombstonesLeaveAfterTheirTime(t *testing.T) {
 	compare(h, w)
 }
 
-// A view that begins after the compactor is found in seconds, by polling alone: its user waits for a first answer.
+// TestNewViewsAreFoundSoon view that begins after the compactor is found in seconds, by polling alone: its user waits for a first answer.
 func TestNewViewsAreFoundSoon(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, t.TempDir(), 0, Options{PollMax: 20 * time.Millisecond})
@@ -283,7 +283,7 @@ func TestNewViewsAreFoundSoon(t *testing.T) {
 	<-done
 }
 
-// Notifications and Wake are enough to have a view folded soon; polling does without them.
+// TestRunFoldsWhatComes and Wake are enough to have a view folded soon; polling does without them.
 func TestRunFoldsWhatComes(t *testing.T) {
 	for _, wake := range []bool{true, false} {
 		h := newHarness(t, t.TempDir(), 0, Options{PollMax: 20 * time.Millisecond})

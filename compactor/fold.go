@@ -47,7 +47,7 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		return 0, err
 	}
 	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: head.Clock.Skew()}
-	taken, err := c.take(ctx, head.Manifest, rules)
+	taken, err := c.readBatch(ctx, head.Manifest, rules)
 	if err != nil || taken.segments == 0 && !taken.dropped {
 		return 0, err
 	}
@@ -64,7 +64,7 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		if !sameFold(m, head.Manifest) {
 			return errOvertaken
 		}
-		taken.advance(m)
+		taken.recordIn(m)
 		m.Counted.Stale += w.stale
 		m.Live = config.Live
 		m.Suspects = w.suspects.list()
@@ -81,8 +81,8 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	return taken.segments, nil
 }
 
-// advance takes in that the batch is folded.
-func (t *taken) advance(m *manifest.Manifest) {
+// recordIn takes in that the batch is folded.
+func (t *foldInput) recordIn(m *manifest.Manifest) {
 	m.Sessions = maps.Clone(t.progress)
 	m.Term = max(m.Term, t.batch.term)
 	m.ObservedAt = max(m.ObservedAt, t.batch.observedAt)
@@ -96,7 +96,7 @@ func (t *taken) advance(m *manifest.Manifest) {
 	}
 }
 
-// note takes in a mark. What a leader of an older term says of its scan is fenced off like its listings.
+// addMark takes in a mark. What a leader of an older term says of its scan is fenced off like its listings.
 func addMark(m *manifest.Manifest, s reportedMark) {
 	fenced := s.by.term < m.Term
 	switch s.mark.Kind {
@@ -139,8 +139,8 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
 	w.out = rowBuffer{dir: c.o.TempDir, limit: c.bufferRows()}
 	w.outDirs = rowBuffer{dir: c.o.TempDir, limit: max(2, c.bufferRows()/4)} // one row in twenty is a directory's
-	w.lookahead = lookAhead(ctx, view, b, c.window(b))
-	w.old.Take(w.lookahead.block)
+	w.lookahead = lookAhead(ctx, view, b, c.lookaheadBytes(b))
+	w.old.BlocksFrom(w.lookahead.block)
 	if err := w.run(); err != nil {
 		w.close()
 		return nil, err

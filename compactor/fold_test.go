@@ -144,7 +144,7 @@ func (w *world) step(t *rapid.T) []event.Event {
 	return append(evs, w.putEvent(up(path)))
 }
 
-// A view that has folded everything equals the tree: whether changes were watched or found by listing all directories
+// TestFoldedViewEqualsTree view that has folded everything equals the tree: whether changes were watched or found by listing all directories
 // afterwards, however the events are cut into segments, batches and merges, and with two sessions that watch.
 func TestFoldedViewEqualsTree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -226,7 +226,7 @@ func compare(h *harness, w *world) {
 	}
 }
 
-// The newest file of a deep directory goes: the latest mtime of all directories above follows, though no listing of
+// TestLatestMtimeFollowsDeletion newest file of a deep directory goes: the latest mtime of all directories above follows, though no listing of
 // them is in the batch.
 func TestLatestMtimeFollowsDeletion(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
@@ -260,7 +260,7 @@ func TestLatestMtimeFollowsDeletion(t *testing.T) {
 	}
 }
 
-// Listings of a leader whose term is over change nothing, and are counted.
+// TestListingsOfAnOlderTermAreFenced of a leader whose term is over change nothing, and are counted.
 func TestListingsOfAnOlderTermAreFenced(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -284,7 +284,7 @@ func TestListingsOfAnOlderTermAreFenced(t *testing.T) {
 	}
 }
 
-// What a leader saw while it led counts, however late it comes; what it saw afterwards does not.
+// TestListingsAfterTheLeaseAreFenced a leader saw while it led counts, however late it comes; what it saw afterwards does not.
 func TestListingsAfterTheLeaseAreFenced(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -311,7 +311,7 @@ func TestListingsAfterTheLeaseAreFenced(t *testing.T) {
 	}
 }
 
-// The head names the files that may still be written to, until they are closed or their time is over.
+// TestHeadNamesSuspects head names the files that may still be written to, until they are closed or their time is over.
 func TestHeadNamesSuspects(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -347,7 +347,7 @@ func TestHeadNamesSuspects(t *testing.T) {
 	}
 }
 
-// A damaged segment ends its session, once, and what other sessions say is folded on.
+// TestDamagedSegmentEndsItsSession damaged segment ends its session, once, and what other sessions say is folded on.
 func TestDamagedSegmentEndsItsSession(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -374,7 +374,7 @@ func TestDamagedSegmentEndsItsSession(t *testing.T) {
 	}
 }
 
-// A realtime put of a file whose directory nobody has reported yet shows the directory too, until it is gone again.
+// TestUnreportedDirectoryIsAssumed realtime put of a file whose directory nobody has reported yet shows the directory too, until it is gone again.
 func TestUnreportedDirectoryIsAssumed(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -399,7 +399,7 @@ func TestUnreportedDirectoryIsAssumed(t *testing.T) {
 	}
 }
 
-// A directory goes away, and a file comes in its place before the next fold: nothing that was in it may stay.
+// TestFileWhereADirectoryWas directory goes away, and a file comes in its place before the next fold: nothing that was in it may stay.
 func TestFileWhereADirectoryWas(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()
@@ -421,7 +421,7 @@ func TestFileWhereADirectoryWas(t *testing.T) {
 	compare(h, w)
 }
 
-// While an agent was down, a file was replaced by an older one. On a network file system the kernel's word holds for as
+// TestLocalAgentsAreBelievedAtOnce an agent was down, a file was replaced by an older one. On a network file system the kernel's word holds for as
 // long as a cache may lag; an agent on a local one is believed at once.
 func TestLocalAgentsAreBelievedAtOnce(t *testing.T) {
 	for _, local := range []bool{true, false} {

@@ -201,7 +201,7 @@ func difference(a, b map[string]string) string {
 	return out.String()
 }
 
-// Law: for any sessions and events, every interleaving of their segments that keeps each session's order, and every split
+// TestLawInterleavingsConverge: for any sessions and events, every interleaving of their segments that keeps each session's order, and every split
 // of them into folds and merges, comes to the same rows.
 func TestLawInterleavingsConverge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -218,7 +218,7 @@ func TestLawInterleavingsConverge(t *testing.T) {
 	})
 }
 
-// What the law found: each is a saying of few events, one session for each, and two orders in which they were folded, one
+// TestInterleavingsThatDiverged the law found: each is a saying of few events, one session for each, and two orders in which they were folded, one
 // fold for each group, that came to different rows.
 func TestInterleavingsThatDiverged(t *testing.T) {
 	const local, network = true, false

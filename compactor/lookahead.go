@@ -23,28 +23,28 @@ const (
 // for a request for each. It keeps them until the walk has passed, whatever the cache does, so that each is read once. What
 // it cannot read the walk will find out.
 type lookahead struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	window int64 // bytes in memory, read and not passed, at most
-	group  errgroup.Group
-	done   chan struct{}
+	ctx      context.Context
+	cancel   context.CancelFunc
+	maxBytes int64 // bytes in memory, read and not passed, at most
+	group    errgroup.Group
+	done     chan struct{}
 
 	planned chan struct{} // closed once the next two are there
 	reads   []groupRead   // in the order of the walk
-	of      map[layer.GroupRef]*groupRead
+	byGroup map[layer.GroupRef]*groupRead
 
-	mu     sync.Mutex
-	moved  *sync.Cond
-	at     string       // where the walk is
-	ahead  int64        // bytes of those begun and not passed
-	open   []*groupRead // those
-	first  string       // the least of their last parents
-	closed bool
+	mu        sync.Mutex
+	moved     *sync.Cond
+	position  string       // where the walk is
+	bytesHeld int64        // bytes of those begun and not passed
+	open      []*groupRead // those
+	first     string       // the least of their last parents
+	closed    bool
 }
 
 // groupRead is one request: row groups of a layer, and the last directory that they are needed for.
 type groupRead struct {
-	places []layer.GroupRef
+	groups []layer.GroupRef
 	bytes  int64 // in memory
 	last   string
 	begun  bool
@@ -53,14 +53,14 @@ type groupRead struct {
 	done   chan struct{} // closed once held is there, or cannot be
 }
 
-// window is how many bytes a fold of this batch may read ahead: a small batch leaves room.
-func (c *Compactor) window(b *batch) int64 {
+// lookaheadBytes is how many bytes a fold of this batch may read ahead: a small batch leaves room.
+func (c *Compactor) lookaheadBytes(b *batch) int64 {
 	return c.o.CacheBytes/2 + int64(max(0, c.o.BatchClaims-b.size))*bytesPerClaim/4
 }
 
 // lookAhead begins to read what a batch speaks of.
 func lookAhead(ctx context.Context, view *layer.View, b *batch, window int64) *lookahead {
-	a := &lookahead{window: window, done: make(chan struct{}), planned: make(chan struct{})}
+	a := &lookahead{maxBytes: window, done: make(chan struct{}), planned: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.moved = sync.NewCond(&a.mu)
 	a.group.SetLimit(lookaheadReads)
@@ -75,13 +75,13 @@ func lookAhead(ctx context.Context, view *layer.View, b *batch, window int64) *l
 
 func (a *lookahead) plan(view *layer.View, b *batch) {
 	defer close(a.planned)
-	a.reads = plannedReads(a.ctx, view, b, a.window/lookaheadShare)
-	a.of = map[layer.GroupRef]*groupRead{}
+	a.reads = plannedReads(a.ctx, view, b, a.maxBytes/lookaheadShare)
+	a.byGroup = map[layer.GroupRef]*groupRead{}
 	for i := range a.reads {
 		r := &a.reads[i]
 		r.done = make(chan struct{})
-		for _, p := range r.places {
-			a.of[p] = r
+		for _, p := range r.groups {
+			a.byGroup[p] = r
 		}
 	}
 }
@@ -90,10 +90,10 @@ func (a *lookahead) run() {
 	for i := range a.reads {
 		r := &a.reads[i]
 		a.mu.Lock()
-		for !a.closed && !r.begun && r.last >= a.at && a.ahead > 0 && a.ahead+r.bytes > a.window {
+		for !a.closed && !r.begun && r.last >= a.position && a.bytesHeld > 0 && a.bytesHeld+r.bytes > a.maxBytes {
 			a.moved.Wait()
 		}
-		closed, skip := a.closed, r.begun || r.last < a.at
+		closed, skip := a.closed, r.begun || r.last < a.position
 		if !closed && !skip {
 			a.begin(r)
 		}
@@ -110,7 +110,7 @@ func (a *lookahead) run() {
 // begin takes a read on; a.mu is held.
 func (a *lookahead) begin(r *groupRead) {
 	r.begun = true
-	a.ahead += r.bytes
+	a.bytesHeld += r.bytes
 	if len(a.open) == 0 || r.last < a.first {
 		a.first = r.last
 	}
@@ -118,7 +118,7 @@ func (a *lookahead) begin(r *groupRead) {
 }
 
 func (a *lookahead) read(r *groupRead) {
-	held, _ := layer.Fetch(a.ctx, r.places)
+	held, _ := layer.Fetch(a.ctx, r.groups)
 	for _, b := range held {
 		_ = b.Prepare() // here, where several do so at once
 	}
@@ -134,7 +134,7 @@ func (a *lookahead) read(r *groupRead) {
 // It is nil if none was planned, or failed.
 func (a *lookahead) block(p layer.GroupRef) *layer.Block {
 	<-a.planned
-	r := a.of[p]
+	r := a.byGroup[p]
 	if r == nil {
 		return nil
 	}
@@ -153,11 +153,11 @@ func (a *lookahead) block(p layer.GroupRef) *layer.Block {
 	return r.held[p]
 }
 
-// pass says that the walk has come to a directory.
-func (a *lookahead) pass(parent string) {
+// moveTo says that the walk has come to a directory.
+func (a *lookahead) moveTo(parent string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.at = parent
+	a.position = parent
 	if len(a.open) == 0 || a.first >= parent {
 		return
 	}
@@ -165,7 +165,7 @@ func (a *lookahead) pass(parent string) {
 	for _, r := range a.open {
 		if r.last < parent {
 			r.passed, r.held = true, nil
-			a.ahead -= r.bytes
+			a.bytesHeld -= r.bytes
 			continue
 		}
 		if len(kept) == 0 || r.last < a.first {
@@ -189,7 +189,7 @@ func (a *lookahead) close() {
 
 // plannedReads are the requests for all names that a batch speaks of, of about so many bytes in memory each at most.
 func plannedReads(ctx context.Context, view *layer.View, b *batch, limit int64) []groupRead {
-	p := readPlan{limit: limit, deltas: planned(view.Deltas()), base: planned(view.Base())}
+	p := readPlan{limit: limit, deltas: layersToRead(view.Deltas()), base: layersToRead(view.Base())}
 	parents := b.parents()
 	for _, parent := range parents {
 		p.each(b.groups[parent], func(l *layerReads, _ *group) { l.wanted = true })
@@ -199,7 +199,7 @@ func plannedReads(ctx context.Context, view *layer.View, b *batch, limit int64) 
 	}
 	p.at = 0
 	for _, parent := range parents {
-		p.each(b.groups[parent], p.need)
+		p.each(b.groups[parent], p.addClaims)
 	}
 	return p.reads
 }
@@ -222,7 +222,7 @@ type layerReads struct {
 	open   int // the layer's last read, and 1; 0: none yet
 }
 
-func planned(layers []*layer.Layer) []layerReads {
+func layersToRead(layers []*layer.Layer) []layerReads {
 	out := make([]layerReads, len(layers))
 	for i, l := range layers {
 		out[i] = layerReads{layer: l, info: l.Info()}
@@ -235,7 +235,7 @@ func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
 	if len(g.claims) == 0 {
 		return
 	}
-	first, last := g.span()
+	first, last := g.keyRange()
 	for i := range p.deltas {
 		if l := &p.deltas[i]; l.info.First.Compare(last) <= 0 && first.Compare(l.info.Last) <= 0 {
 			use(l, g)
@@ -249,8 +249,8 @@ func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
 	}
 }
 
-// span is the first and the last key that a group has a point for.
-func (g *group) span() (first, last layer.Key) {
+// keyRange is the first and the last key that a group has a point for.
+func (g *group) keyRange() (first, last layer.Key) {
 	return layer.Key{Parent: g.parent, Name: g.claims[0].name}, layer.Key{Parent: g.parent, Name: g.claims[len(g.claims)-1].name}
 }
 
@@ -273,20 +273,20 @@ func (p *readPlan) load(ctx context.Context) bool {
 	return g.Wait() == nil
 }
 
-// need plans the reads of one layer for what is said of a directory's entries: mostly they are all in one row group.
-func (p *readPlan) need(l *layerReads, g *group) {
-	first, last := g.span()
+// addClaims plans the reads of one layer for what is said of a directory's entries: mostly they are all in one row group.
+func (p *readPlan) addClaims(l *layerReads, g *group) {
+	first, last := g.keyRange()
 	l.advance(first)
 	if l.at < len(l.groups) && last.Compare(l.groups[l.at].Last) <= 0 {
 		if last.Compare(l.groups[l.at].First) >= 0 {
-			p.read(l, last)
+			p.addGroup(l, last)
 		}
 		return
 	}
 	for i := range g.claims {
 		k := layer.Key{Parent: g.parent, Name: g.claims[i].name}
 		if l.advance(k); l.at < len(l.groups) && l.groups[l.at].Covers(k) {
-			p.read(l, k)
+			p.addGroup(l, k)
 		}
 	}
 }
@@ -302,18 +302,18 @@ func (l *layerReads) advance(k layer.Key) {
 	l.at += sort.Search(end-l.at, func(i int) bool { return !ended(l.at + i) })
 }
 
-// read adds the row group that a layer has come to, up to a key: to the layer's last request, if it is not far from there.
-func (p *readPlan) read(l *layerReads, k layer.Key) {
+// addGroup adds the row group that a layer has come to, up to a key: to the layer's last request, if it is not far from there.
+func (p *readPlan) addGroup(l *layerReads, k layer.Key) {
 	group := &l.groups[l.at]
 	var r *groupRead
 	if l.open > 0 {
 		r = &p.reads[l.open-1]
-		last := &l.groups[r.places[len(r.places)-1].Group]
+		last := &l.groups[r.groups[len(r.groups)-1].Group]
 		if last == group {
 			r.last = k.Parent
 			return
 		}
-		from, end := l.groups[r.places[0].Group].Offset, last.Offset+last.Bytes
+		from, end := l.groups[r.groups[0].Group].Offset, last.Offset+last.Bytes
 		if group.Offset-end > layer.CoalesceGap || group.Offset+group.Bytes-from > layer.MaxRange ||
 			r.bytes+decodedShare*group.Bytes > p.limit {
 			r = nil
@@ -324,6 +324,6 @@ func (p *readPlan) read(l *layerReads, k layer.Key) {
 		l.open = len(p.reads)
 		r = &p.reads[l.open-1]
 	}
-	r.places = append(r.places, layer.GroupRef{Layer: l.layer, Group: l.at})
+	r.groups = append(r.groups, layer.GroupRef{Layer: l.layer, Group: l.at})
 	r.bytes, r.last = r.bytes+decodedShare*group.Bytes, k.Parent
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
-// A fold of scattered changes reads each row group once, though the cache has no room for any, and neighbours with one request.
+// TestFoldReadsEachRowGroupOnce fold of scattered changes reads each row group once, though the cache has no room for any, and neighbours with one request.
 func TestFoldReadsEachRowGroupOnce(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{PartitionRows: 100_000})
 	files, _ := h.plant(200_000)

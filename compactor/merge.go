@@ -86,8 +86,8 @@ type merger struct {
 	stop      time.Time // no further rows are taken then
 }
 
-// forgotten reports whether a row may leave the view for good, where nothing older lies below.
-func (g *merger) forgotten(r *evidence.Row) bool {
+// mayForget reports whether a row may leave the view for good, where nothing older lies below.
+func (g *merger) mayForget(r *evidence.Row) bool {
 	age := g.horizon - r.ObservedAt
 	return r.Removed && age > g.ttl && (!r.AgentMissing || age > int64(blindTombstones))
 }
@@ -122,7 +122,7 @@ func (g *merger) intoDelta(head version, deltas []layer.Info, of []stretch) erro
 		return nil
 	})
 	if err == nil {
-		g.c.metrics.mergedRows.Add(float64(rows.taken))
+		g.c.metrics.mergedRows.Add(float64(rows.count))
 	}
 	return err
 }
@@ -154,7 +154,7 @@ func (g *merger) intoBase(head version, s *span) error {
 		return nil
 	})
 	if err == nil {
-		g.c.metrics.mergedRows.Add(float64(rows.taken))
+		g.c.metrics.mergedRows.Add(float64(rows.count))
 	}
 	return err
 }
@@ -172,7 +172,7 @@ func (g *merger) rewrite(s *span, d *deltaRows) ([]layer.Info, error) {
 			return nil, err
 		}
 	}
-	if err := g.drain(d, nil, out); err != nil {
+	if err := g.writeDeltaRowsBefore(d, nil, out); err != nil {
 		return nil, err
 	}
 	return out.finish()
@@ -184,7 +184,7 @@ type deltaRows struct {
 	rest    []stretch // those after the one at hand
 	cursor  *layer.Cursor
 	ok      bool
-	taken   int64
+	count   int64
 	limit   int64 // of rows to take; 0 is none
 	stopped *layer.Key
 	err     error
@@ -192,12 +192,12 @@ type deltaRows struct {
 
 func (g *merger) rowsOf(of []stretch) *deltaRows {
 	d := &deltaRows{g: g, rest: of}
-	d.enter()
+	d.nextStretch()
 	return d
 }
 
-// enter goes to the first row of the next stretch that has any.
-func (d *deltaRows) enter() {
+// nextStretch goes to the first row of the next stretch that has any.
+func (d *deltaRows) nextStretch() {
 	for d.ok = false; !d.ok && d.err == nil && len(d.rest) > 0; {
 		s := d.rest[0]
 		d.rest = d.rest[1:]
@@ -223,13 +223,13 @@ func (d *deltaRows) row(r *evidence.Row) error { return d.cursor.Row(r) }
 
 // next goes on, unless the step has taken enough.
 func (d *deltaRows) next() {
-	d.taken++
+	d.count++
 	if d.ok = d.cursor.Next(); !d.ok {
 		if d.err = d.cursor.Err(); d.err == nil {
-			d.enter()
+			d.nextStretch()
 		}
 	}
-	if d.ok && d.limit > 0 && (d.taken >= d.limit || d.taken%1024 == 0 && time.Now().After(d.g.stop)) {
+	if d.ok && d.limit > 0 && (d.count >= d.limit || d.count%1024 == 0 && time.Now().After(d.g.stop)) {
 		k := d.key()
 		d.stopped, d.ok = &k, false
 	}
@@ -246,7 +246,7 @@ func (g *merger) mergeLayer(info layer.Info, d *deltaRows, out *output) error {
 		return err
 	}
 	for i, group := range groups {
-		if err := g.drain(d, &group.First, out); err != nil {
+		if err := g.writeDeltaRowsBefore(d, &group.First, out); err != nil {
 			return err
 		}
 		touched := d.more() && d.key().Compare(group.Last) <= 0
@@ -289,7 +289,7 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) er
 			end = b.SearchFrom(at, k)
 			replaced = end < b.Len() && b.Key(end) == k
 		}
-		if err := g.keep(b, at, end, out); err != nil {
+		if err := g.copyRows(b, at, end, out); err != nil {
 			return err
 		}
 		at = end
@@ -297,7 +297,7 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) er
 			at++
 		}
 		if at < b.Len() || replaced {
-			if err := g.put(d, &row, out); err != nil {
+			if err := g.writeDeltaRow(d, &row, out); err != nil {
 				return err
 			}
 		}
@@ -305,10 +305,10 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) er
 	return d.err
 }
 
-// keep takes over rows of a block, those apart that may be forgotten.
-func (g *merger) keep(b *layer.Block, from, to int, out *output) error {
+// copyRows takes over rows of a block, those apart that may be forgotten.
+func (g *merger) copyRows(b *layer.Block, from, to int, out *output) error {
 	if b.Group().Removed > 0 {
-		return g.keepOneByOne(b, from, to, out)
+		return g.copyRowByRow(b, from, to, out)
 	}
 	for from < to {
 		w, err := out.open()
@@ -324,13 +324,13 @@ func (g *merger) keep(b *layer.Block, from, to int, out *output) error {
 	return nil
 }
 
-func (g *merger) keepOneByOne(b *layer.Block, from, to int, out *output) error {
+func (g *merger) copyRowByRow(b *layer.Block, from, to int, out *output) error {
 	var row evidence.Row
 	for i := from; i < to; i++ {
 		if err := b.Row(i, &row); err != nil {
 			return err
 		}
-		if g.forgotten(&row) {
+		if g.mayForget(&row) {
 			continue
 		}
 		if err := out.append(&row); err != nil {
@@ -340,12 +340,12 @@ func (g *merger) keepOneByOne(b *layer.Block, from, to int, out *output) error {
 	return nil
 }
 
-// put writes the delta row at hand and passes it.
-func (g *merger) put(d *deltaRows, row *evidence.Row, out *output) error {
+// writeDeltaRow writes the delta row at hand and passes it.
+func (g *merger) writeDeltaRow(d *deltaRows, row *evidence.Row, out *output) error {
 	if err := d.row(row); err != nil {
 		return err
 	}
-	if !g.forgotten(row) {
+	if !g.mayForget(row) {
 		if err := out.append(row); err != nil {
 			return err
 		}
@@ -354,11 +354,11 @@ func (g *merger) put(d *deltaRows, row *evidence.Row, out *output) error {
 	return nil
 }
 
-// drain writes the delta rows before a key, or all that the partition has left.
-func (g *merger) drain(d *deltaRows, before *layer.Key, out *output) error {
+// writeDeltaRowsBefore writes the delta rows before a key, or all that the partition has left.
+func (g *merger) writeDeltaRowsBefore(d *deltaRows, before *layer.Key, out *output) error {
 	var row evidence.Row
 	for d.more() && (before == nil || d.key().Compare(*before) < 0) {
-		if err := g.put(d, &row, out); err != nil {
+		if err := g.writeDeltaRow(d, &row, out); err != nil {
 			return err
 		}
 	}

@@ -45,7 +45,7 @@ func (c *Compactor) Register(r prometheus.Registerer) error {
 	return nil
 }
 
-func (m *metrics) folded(t *taken, d time.Duration) {
+func (m *metrics) folded(t *foldInput, d time.Duration) {
 	m.segments.Add(float64(t.segments))
 	m.events.Add(float64(t.batch.counted.Events))
 	m.entries.Add(float64(t.batch.counted.Entries))

@@ -34,7 +34,7 @@ func every(d time.Duration, n int) (times []time.Duration) {
 	return times
 }
 
-// While a host sends a segment a second, none waits long, but for the first two.
+// TestLooksKeepUpWithAFlow a host sends a segment a second, none waits long, but for the first two.
 func TestLooksKeepUpWithAFlow(t *testing.T) {
 	vain, waits := looks(every(time.Second, 60), 70*time.Second)
 	if wait := slices.Max(waits[2:]); wait > pollMin {
@@ -45,7 +45,7 @@ func TestLooksKeepUpWithAFlow(t *testing.T) {
 	}
 }
 
-// Where nothing comes, a look a second is all; and a segment now and then costs no more than a few looks besides.
+// TestLooksAtRestAreFew nothing comes, a look a second is all; and a segment now and then costs no more than a few looks besides.
 func TestLooksAtRestAreFew(t *testing.T) {
 	if vain, _ := looks(nil, 100*time.Second); vain > 103 {
 		t.Errorf("%d looks in a hundred seconds", vain)

@@ -46,7 +46,7 @@ func (s *span) ripe() bool { return s.fresh > 0 && s.fresh*ripeShare >= s.rows }
 // need nothing. Else the newest few become one, as long as older ones are much larger; when all of them would, what
 // is ripe goes into the base first, and the rest becomes one delta.
 func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error) {
-	tooMany := len(runs(m.Deltas)) > c.o.MaxDeltas
+	tooMany := len(deltaRuns(m.Deltas)) > c.o.MaxDeltas
 	if !tooMany && len(m.Merged) == 0 {
 		return plan{}, nil
 	}
@@ -83,8 +83,8 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error
 	return plan{}, nil
 }
 
-// runs groups deltas that follow each other in key order, as the layers of one large fold do: they are one to a reader.
-func runs(deltas []layer.Info) (groups [][]layer.Info) {
+// deltaRuns groups deltas that follow each other in key order, as the layers of one large fold do: they are one to a reader.
+func deltaRuns(deltas []layer.Info) (groups [][]layer.Info) {
 	for i := range deltas {
 		if i == 0 || deltas[i-1].Last.Compare(deltas[i].First) >= 0 {
 			groups = append(groups, nil)
@@ -97,7 +97,7 @@ func runs(deltas []layer.Info) (groups [][]layer.Info) {
 
 // newestFew are the newest deltas that are worth making one of.
 func (c *Compactor) newestFew(deltas []layer.Info) []layer.Info {
-	groups := runs(deltas)
+	groups := deltaRuns(deltas)
 	taken, rows := 0, int64(0)
 	for i, run := range groups {
 		of := int64(0)
@@ -136,7 +136,7 @@ func (c *Compactor) countFresh(ctx context.Context, m *manifest.Manifest, spans 
 			return err
 		}
 		for _, g := range groups {
-			if merged(m, i, g.First) {
+			if inBase(m, i, g.First) {
 				continue
 			}
 			at := sort.Search(len(spans), func(j int) bool { return spans[j].to == nil || g.First.Compare(*spans[j].to) < 0 })
@@ -146,8 +146,8 @@ func (c *Compactor) countFresh(ctx context.Context, m *manifest.Manifest, spans 
 	return nil
 }
 
-// merged reports whether the base has what delta i has of the key.
-func merged(m *manifest.Manifest, i int, k layer.Key) bool {
+// inBase reports whether the base has what delta i has of the key.
+func inBase(m *manifest.Manifest, i int, k layer.Key) bool {
 	for _, r := range m.Merged {
 		if r.From.Compare(k) <= 0 && manifest.CompareEnds(&k, r.To) < 0 {
 			return i >= indexOfID(m.Deltas, r.Delta)

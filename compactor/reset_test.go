@@ -27,7 +27,7 @@ func putFile(path string, at int64) event.Event {
 	return event.Event{Kind: event.Put, Evidence: event.Realtime, ObservedAt: at, Path: path, Atomic: true, Entry: event.Entry{Name: path[1:], Type: event.File, Size: 1, MtimeNs: at}}
 }
 
-// Whatever is under way when a view is reset, nothing of before comes back: not by a fold or a merge, nor by segments
+// TestResetForgetsEverything is under way when a view is reset, nothing of before comes back: not by a fold or a merge, nor by segments
 // that were not folded yet or that a session still sends.
 func TestResetForgetsEverything(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
@@ -75,7 +75,7 @@ func TestResetForgetsEverything(t *testing.T) {
 	}
 }
 
-// A fold of a view that has no version yet is held off too.
+// TestResetBeforeTheFirstVersion fold of a view that has no version yet is held off too.
 func TestResetBeforeTheFirstVersion(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	s := h.teller("old")
@@ -94,7 +94,7 @@ func TestResetBeforeTheFirstVersion(t *testing.T) {
 	}
 }
 
-// Whoever resets a view may die after the decision: the compactor does the rest.
+// TestCompactorCompletesAReset resets a view may die after the decision: the compactor does the rest.
 func TestCompactorCompletesAReset(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	s := h.teller("old")
@@ -118,7 +118,7 @@ func TestCompactorCompletesAReset(t *testing.T) {
 	}
 }
 
-// Resets, folds and new sessions at once: what the view has in the end is of its last epoch alone.
+// TestResetsBesideFolds, folds and new sessions at once: what the view has in the end is of its last epoch alone.
 func TestResetsBesideFolds(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	stop, folded := make(chan struct{}), make(chan struct{})
@@ -156,7 +156,7 @@ func TestResetsBesideFolds(t *testing.T) {
 	}
 }
 
-// What an epoch leaves goes: the sessions leave the roster without being folded to their end, and their segments go.
+// TestRetentionAfterAReset an epoch leaves goes: the sessions leave the roster without being folded to their end, and their segments go.
 func TestRetentionAfterAReset(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{History: time.Nanosecond, Grace: time.Nanosecond})
 	s := h.teller("old")

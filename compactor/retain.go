@@ -44,13 +44,13 @@ func (c *Compactor) tend(ctx context.Context, view string) error {
 		return err
 	}
 	c.mu.Lock()
-	c.retained[view] = retained{head.Version, now}
+	c.retained[view] = retentionDone{head.Version, now}
 	c.mu.Unlock()
 	return nil
 }
 
-// retained is the version that retention last saw, and when.
-type retained struct {
+// retentionDone is the version that retention last saw, and when.
+type retentionDone struct {
 	version uint64
 	at      time.Time
 }

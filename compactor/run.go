@@ -36,7 +36,7 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	for _, v := range views {
 		c.worker(ctx, v)
 	}
-	find := finder{c: c, bell: viewconfig.NewBell(c.o.Store)}
+	find := viewFinder{c: c, bell: viewconfig.NewBell(c.o.Store)}
 	all, timer := len(views) == 0, time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -64,8 +64,8 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	}
 }
 
-// finder finds views that are new to a compactor which follows all of them.
-type finder struct {
+// viewFinder finds views that are new to a compactor which follows all of them.
+type viewFinder struct {
 	c      *Compactor
 	bell   *viewconfig.Bell
 	listed time.Time // when views were last listed without a failure; zero: they are to be listed
@@ -73,7 +73,7 @@ type finder struct {
 
 // views are all views there are if some may be new, and none otherwise. The bell is asked before views are listed, so that a
 // view made meanwhile is found at the next call.
-func (f *finder) views(ctx context.Context) []string {
+func (f *viewFinder) views(ctx context.Context) []string {
 	if rang, err := f.bell.Rang(ctx); rang && err == nil { // without it they are listed in time
 		f.listed = time.Time{}
 	}

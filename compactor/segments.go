@@ -19,8 +19,8 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// taken is what one fold takes in.
-type taken struct {
+// foldInput is what one fold takes in.
+type foldInput struct {
 	batch    *batch
 	segments int
 	progress map[string]manifest.Progress
@@ -49,10 +49,10 @@ func (d *segmentDecoder) forget() {
 	d.events = d.events[:0]
 }
 
-// take reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
+// readBatch reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
 // segment each, so that a scan does not hold up what other hosts report.
-func (c *Compactor) take(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*taken, error) {
-	t := &taken{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
+func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*foldInput, error) {
+	t := &foldInput{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
 	if t.progress == nil {
 		t.progress = map[string]manifest.Progress{}
 	}
@@ -79,7 +79,7 @@ func (c *Compactor) take(ctx context.Context, m *manifest.Manifest, rules eviden
 			if bodies[i] == nil || t.batch.size >= c.o.BatchClaims {
 				continue
 			}
-			ok, err := c.takeSegment(ctx, m.View, id, bodies[i], t)
+			ok, err := c.addSegment(ctx, m.View, id, bodies[i], t)
 			if err != nil {
 				return nil, err
 			}
@@ -93,7 +93,7 @@ func (c *Compactor) take(ctx context.Context, m *manifest.Manifest, rules eviden
 }
 
 // sessions are those that may have segments, in order. Sessions that have left the roster have none: they drop out.
-func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *taken) ([]string, error) {
+func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *foldInput) ([]string, error) {
 	roster, err := c.roster(ctx, m.View)
 	if err != nil {
 		return nil, err
@@ -168,10 +168,10 @@ func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at 
 	return bodies, g.Wait()
 }
 
-// takeSegment adds one segment to the batch. A segment that cannot be read, or is another's, ends its session: the
+// addSegment adds one segment to the batch. A segment that cannot be read, or is another's, ends its session: the
 // agent then begins a new one and scans again, and what came before the segment stands. It reports whether the session
 // goes on.
-func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byte, t *taken) (bool, error) {
+func (c *Compactor) addSegment(ctx context.Context, view, id string, body []byte, t *foldInput) (bool, error) {
 	p := t.progress[id]
 	key := layout.Segment(view, id, p.Next)
 	by, err := t.decode(key, body, view, id, p.Next)
@@ -197,7 +197,7 @@ func (c *Compactor) takeSegment(ctx context.Context, view, id string, body []byt
 }
 
 // decode reads a whole segment into events, before any of it counts.
-func (t *taken) decode(key string, body []byte, view, id string, seq uint64) (*origin, error) {
+func (t *foldInput) decode(key string, body []byte, view, id string, seq uint64) (*origin, error) {
 	d := t.decoder
 	if err := d.open(key, body); err != nil {
 		return nil, err

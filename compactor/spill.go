@@ -16,7 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 )
 
-// spool keeps rows that are to be written in key order. Beyond limit rows they go, sorted, as a run to a temporary file,
+// rowBuffer keeps rows that are to be written in key order. Beyond limit rows they go, sorted, as a run to a temporary file,
 // so that what one event expands to, such as all that was in a directory that is gone, takes disk and not memory.
 //
 // The file has no name once it is open: what is in it goes with the process, however that ends.
@@ -34,7 +34,7 @@ type rowBuffer struct {
 	out  []byte
 }
 
-// spooledRun is a part of the file whose rows are in key order.
+// spilledRun is a part of the file whose rows are in key order.
 type spilledRun struct{ offset, bytes int64 }
 
 // spoolBlock is about how many bytes of rows are compressed at once.

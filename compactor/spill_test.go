@@ -34,7 +34,7 @@ func drawRow(t *rapid.T) evidence.Row {
 	return r
 }
 
-// Spools yield what was put into them, in key order, however little they may keep in memory, and leave no file.
+// TestSpoolsYieldAllRowsInOrder yield what was put into them, in key order, however little they may keep in memory, and leave no file.
 func TestSpoolsYieldAllRowsInOrder(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -69,7 +69,7 @@ func TestSpoolsYieldAllRowsInOrder(t *testing.T) {
 	})
 }
 
-// One event that removes thousands of rows is folded within the budget of a few: the rest goes to disk, and says so where
+// TestFoldSpillsWhatADeletionExpandsTo event that removes thousands of rows is folded within the budget of a few: the rest goes to disk, and says so where
 // it cannot.
 func TestFoldSpillsWhatADeletionExpandsTo(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{BatchClaims: 100, TempDir: t.TempDir() + "/none"})
@@ -106,7 +106,7 @@ func TestFoldSpillsWhatADeletionExpandsTo(t *testing.T) {
 	}
 }
 
-// The newest file of a directory of many row groups goes, again and again: the latest mtime is exact each time, and most row
+// TestLatestMtimeOfALargeDirectoryIsFoundByTheIndex newest file of a directory of many row groups goes, again and again: the latest mtime is exact each time, and most row
 // groups are not read for it.
 func TestLatestMtimeOfALargeDirectoryIsFoundByTheIndex(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})

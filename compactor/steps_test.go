@@ -15,7 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
-// No step of a merge changes what readers see, whatever was merged before it and whatever is folded between steps; and
+// TestMergeStepsChangeNothing step of a merge changes what readers see, whatever was merged before it and whatever is folded between steps; and
 // steps come to an end, with no more deltas than are allowed.
 func TestMergeStepsChangeNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -51,7 +51,7 @@ func TestMergeStepsChangeNothing(t *testing.T) {
 				t.Fatalf("merges do not end: %+v", h.head())
 			}
 		}
-		if n := len(runs(h.head().Deltas)); n > h.c.o.MaxDeltas {
+		if n := len(deltaRuns(h.head().Deltas)); n > h.c.o.MaxDeltas {
 			t.Fatalf("%d deltas are left, %d are allowed", n, h.c.o.MaxDeltas)
 		}
 		compare(h, w)
@@ -98,7 +98,7 @@ func shape(v version) string {
 	return fmt.Sprintf("%s merged %+v", s, v.Merged)
 }
 
-// A merge that is stopped in the middle of a partition has done a part of it, and the next goes on from there.
+// TestMergeStopsInTime merge that is stopped in the middle of a partition has done a part of it, and the next goes on from there.
 func TestMergeStopsInTime(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{MaxDeltas: 2})
 	w := newWorld()
@@ -130,7 +130,7 @@ func TestMergeStopsInTime(t *testing.T) {
 	compare(h, w)
 }
 
-// Work ends before its deadline, says that there is more, and comes to the end when it is asked again.
+// TestWorkKeepsItsDeadline ends before its deadline, says that there is more, and comes to the end when it is asked again.
 func TestWorkKeepsItsDeadline(t *testing.T) {
 	h, w := told(t)
 	ctx, cancel := context.WithTimeout(h.ctx, time.Minute)
@@ -161,7 +161,7 @@ func TestWorkKeepsItsDeadline(t *testing.T) {
 	compare(h, w)
 }
 
-// What the base has of a delta may not be left out where an older delta has the key too: that would show instead.
+// TestMergedRowsStayAboveOlderDeltas the base has of a delta may not be left out where an older delta has the key too: that would show instead.
 func TestMergedRowsStayAboveOlderDeltas(t *testing.T) {
 	h := newHarness(t, t.TempDir(), 0, Options{})
 	w := newWorld()

@@ -24,7 +24,7 @@ func newSuspects(known []manifest.Suspect, now int64) *suspects {
 	return s
 }
 
-// see takes in a row that has changed.
+// add takes in a row that has changed.
 func (s *suspects) add(r *evidence.Row) {
 	suspect := !r.Removed && r.SuspectUntil > s.now
 	if len(s.known) == 0 && !suspect {
@@ -39,7 +39,7 @@ func (s *suspects) add(r *evidence.Row) {
 	}
 	s.found = append(s.found, manifest.Suspect{Path: []byte(path), Until: r.SuspectUntil})
 	if len(s.found) >= 10*manifest.MaxSuspects {
-		s.found = newest(s.found)
+		s.found = latestSuspects(s.found)
 	}
 }
 
@@ -51,10 +51,10 @@ func (s *suspects) list() []manifest.Suspect {
 			list = append(list, k)
 		}
 	}
-	return newest(list)
+	return latestSuspects(list)
 }
 
-func newest(list []manifest.Suspect) []manifest.Suspect {
+func latestSuspects(list []manifest.Suspect) []manifest.Suspect {
 	slices.SortFunc(list, func(a, b manifest.Suspect) int {
 		return cmp.Or(-cmp.Compare(a.Until, b.Until), slices.Compare(a.Path, b.Path))
 	})

@@ -11,34 +11,34 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// passTo is told that the walk goes on to a directory: those whose subtrees it has left behind are settled, the leaves
+// moveTo is told that the walk goes on to a directory: those whose subtrees it has left behind are settled, the leaves
 // first. So only the directories above the walk's place, and those ahead of it, are in memory.
-func (w *walk) passTo(parent string) error {
-	for len(w.ahead) > 0 && w.ahead[0] <= parent {
-		p := heap.Pop(&w.ahead).(string)
-		if err := w.leave(p); err != nil {
+func (w *walk) moveTo(parent string) error {
+	for len(w.upcoming) > 0 && w.upcoming[0] <= parent {
+		p := heap.Pop(&w.upcoming).(string)
+		if err := w.sumOutside(p); err != nil {
 			return err
 		}
-		w.around = append(w.around, p)
+		w.enclosing = append(w.enclosing, p)
 	}
-	return w.leave(parent)
+	return w.sumOutside(parent)
 }
 
 // end settles all directories that are left.
 func (w *walk) end() error {
-	if err := w.passTo("\xff"); err != nil { // paths begin with a slash
+	if err := w.moveTo("\xff"); err != nil { // paths begin with a slash
 		return err
 	}
-	return w.leave("")
+	return w.sumOutside("")
 }
 
-// leave settles the directories around the walk's place that do not have this one in them.
-func (w *walk) leave(parent string) error {
-	for n := len(w.around); n > 0 && !strings.HasPrefix(parent, w.around[n-1]); n-- {
-		if err := w.sum(w.around[n-1]); err != nil {
+// sumOutside settles the directories around the walk's place that do not have this one in them.
+func (w *walk) sumOutside(parent string) error {
+	for n := len(w.enclosing); n > 0 && !strings.HasPrefix(parent, w.enclosing[n-1]); n-- {
+		if err := w.sum(w.enclosing[n-1]); err != nil {
 			return err
 		}
-		w.around = w.around[:n-1]
+		w.enclosing = w.enclosing[:n-1]
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ func (w *walk) sum(prefix string) error {
 		n.row.Sub = after
 	}
 	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
-		up.turn(n.row.Name, n.before, after)
+		up.addChange(n.row.Name, n.before, after)
 	}
 	if prefix == "/" && isDir(&n.row, n.known) {
 		w.totals = &n.row.Sub
@@ -72,16 +72,16 @@ func (w *walk) sum(prefix string) error {
 	return w.outDirs.add(&n.row)
 }
 
-// turn takes in that an entry that counted as before now counts as after.
-func (n *node) turn(name string, before, after evidence.Totals) {
-	n.direct.turn(before, after)
+// addChange takes in that an entry that counted as before now counts as after.
+func (n *node) addChange(name string, before, after evidence.Totals) {
+	n.direct.add(before, after)
 	n.latest = max(n.latest, after.LatestMtimeNs)
 	if after.LatestMtimeNs < before.LatestMtimeNs && !n.whole {
 		n.fell = append(n.fell, name)
 	}
 }
 
-// placeOf is the directory that the node is in, as it is after the batch.
+// parentStateOf is the directory that the node is in, as it is after the batch.
 func (w *walk) parentStateOf(n *node) *evidence.ParentState {
 	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
 		return &evidence.ParentState{Before: up.forEntries.After, After: up.forEntries.After}
@@ -126,7 +126,7 @@ func (w *walk) after(n *node, prefix string) (evidence.Totals, error) {
 		t.LatestMtimeNs = n.latest
 	default:
 		s := newestEntry{walk: w, parent: prefix, fell: n.fell, latest: n.latest}
-		if err := s.find(); err != nil {
+		if err := s.run(); err != nil {
 			return none, err
 		}
 		t.LatestMtimeNs = s.latest
@@ -144,10 +144,10 @@ type newestEntry struct {
 	latest int64    // of those that have changed, at first
 }
 
-func (s *newestEntry) find() error {
+func (s *newestEntry) run() error {
 	slices.Sort(s.fell)
 	from, to := layer.Key{Parent: s.parent}, layer.Key{Parent: s.parent + "\x00"}
-	newest, err := s.promising(from, to)
+	newest, err := s.newestGroup(from, to)
 	if err != nil {
 		return err
 	}
@@ -167,8 +167,8 @@ func (s *newestEntry) find() error {
 	return s.search(from, to)
 }
 
-// promising is the row group of the base in a range of keys that may have the newest mtime; nil where there are few.
-func (s *newestEntry) promising(from, to layer.Key) (best *layer.Group, err error) {
+// newestGroup is the row group of the base in a range of keys that may have the newest mtime; nil where there are few.
+func (s *newestEntry) newestGroup(from, to layer.Key) (best *layer.Group, err error) {
 	n := 0
 	for _, l := range s.view.Base() {
 		if info := l.Info(); info.Last.Compare(from) < 0 || info.First.Compare(to) >= 0 {
@@ -195,7 +195,7 @@ func (s *newestEntry) promising(from, to layer.Key) (best *layer.Group, err erro
 	return best, nil
 }
 
-// look goes through a range of keys.
+// search goes through a range of keys.
 func (s *newestEntry) search(from, to layer.Key) error {
 	cursor := s.view.Cursor(s.ctx).Until(to).SkipBase(func(g *layer.Group) bool {
 		return g.First.Compare(to) < 0 && g.Flat() && g.MaxMtimeSec < 1<<33 && g.MaxMtimeSec*1e9 <= s.latest

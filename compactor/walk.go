@@ -22,17 +22,17 @@ type walk struct {
 	old    *layer.Cursor    // only ever moves forward
 	probe  *layer.Cursor    // moves freely
 
-	at     layer.Key // where old stands
-	placed bool      // old was moved at all
-	valid  bool      // old stands at a row
+	oldKey     layer.Key // where old stands
+	oldStarted bool      // old was moved at all
+	oldValid   bool      // old stands at a row
 
-	pending []string         // directories that the batch speaks of and that are still to be visited, in order
-	below   regions          // others that are to be visited: what is in directories that ended
-	dirs    map[string]*node // directories that were looked up and are not summed up yet, by the Parent of their entries
-	ahead   parents          // those of dirs that the walk has not come to
-	around  []string         // those that its place is in, the outermost first
+	pending   []string         // directories that the batch speaks of and that are still to be visited, in order
+	below     regions          // others that are to be visited: what is in directories that ended
+	dirs      map[string]*node // directories that were looked up and are not summed up yet, by the Parent of their entries
+	upcoming  parents          // those of dirs that the walk has not come to
+	enclosing []string         // those that its place is in, the outermost first
 
-	visiting visit // the directory at hand
+	dirVisit visit // the directory at hand
 
 	out, outDirs rowBuffer // changed rows: those that neither are nor were directories, in key order, and the others
 	lookahead    *lookahead
@@ -71,8 +71,8 @@ type change struct {
 
 func noChange() change { return change{added: evidence.NoMtime, lost: evidence.NoMtime} }
 
-// turn takes in that something counted as before now counts as after.
-func (c *change) turn(before, after evidence.Totals) {
+// add takes in that something counted as before now counts as after.
+func (c *change) add(before, after evidence.Totals) {
 	c.sums.Files += after.Files - before.Files
 	c.sums.Directories += after.Directories - before.Directories
 	c.sums.Others += after.Others - before.Others
@@ -101,11 +101,11 @@ func (w *walk) run() error {
 			continue
 		}
 		last = parent
-		w.lookahead.pass(parent)
-		if err := w.passTo(parent); err != nil {
+		w.lookahead.moveTo(parent)
+		if err := w.moveTo(parent); err != nil {
 			return err
 		}
-		if err := w.visit(parent); err != nil {
+		if err := w.visitDirectory(parent); err != nil {
 			return err
 		}
 	}
@@ -135,15 +135,15 @@ func (w *walk) close() {
 	w.outDirs.close()
 }
 
-// visit goes through the names of one directory: all of its rows where a listing or a sweep speaks of every name, else
+// visitDirectory goes through the names of one directory: all of its rows where a listing or a sweep speaks of every name, else
 // only those that the batch names.
-func (w *walk) visit(parent string) error {
+func (w *walk) visitDirectory(parent string) error {
 	g := w.batch.groups[parent]
 	if g == nil {
 		g = &group{parent: parent}
 	}
-	v := &w.visiting
-	*v = visit{walk: w, group: g, home: w.dirs[parent]}
+	v := &w.dirVisit
+	*v = visit{walk: w, group: g, dir: w.dirs[parent]}
 	v.open()
 	for {
 		name, ok := v.nextName()
@@ -164,41 +164,41 @@ func (w *walk) visit(parent string) error {
 type visit struct {
 	*walk
 	group        *group
-	home         *node // the directory itself; nil above the root
+	dir          *node // the directory itself; nil above the root
 	parent       *evidence.ParentState
 	raised       bool
 	listings     []*listing
-	all          bool // every row between lo and hi is visited
-	lo, hi       string
+	everyRow     bool // every row between lo and hi is visited
+	from, to     string
 	earliest     int64 // when the first of the listings was made
 	claimsPassed int   // index of the first point not passed
 	last         string
 	started      bool
-	at           resolution // of the name at hand
+	current      resolution // of the name at hand
 }
 
 func (v *visit) open() {
 	v.parent = &evidence.ParentState{}
-	if v.home != nil {
-		v.parent, v.raised = &v.home.forEntries, v.home.raised
+	if v.dir != nil {
+		v.parent, v.raised = &v.dir.forEntries, v.dir.raised
 	}
 	v.listings = v.group.listings
 	for i, l := range v.listings {
 		if i == 0 {
-			v.lo, v.hi, v.earliest = l.From, l.To, l.At
+			v.from, v.to, v.earliest = l.From, l.To, l.At
 		}
 		v.earliest = min(v.earliest, l.At)
-		v.lo = min(v.lo, l.From)
-		if l.To == "" || v.hi != "" && l.To > v.hi {
-			v.hi = l.To
+		v.from = min(v.from, l.From)
+		if l.To == "" || v.to != "" && l.To > v.to {
+			v.to = l.To
 		}
 	}
 	if v.raised {
-		v.lo, v.hi = "", ""
+		v.from, v.to = "", ""
 	}
-	v.all = len(v.listings) > 0 || v.raised
-	if v.home != nil {
-		v.home.whole = v.all && v.lo == "" && v.hi == ""
+	v.everyRow = len(v.listings) > 0 || v.raised
+	if v.dir != nil {
+		v.dir.whole = v.everyRow && v.from == "" && v.to == ""
 	}
 }
 
@@ -218,7 +218,7 @@ func (v *visit) nextName() (string, bool) {
 			take(l.entries[l.next].Name)
 		}
 	}
-	if v.all && (!ok || name > v.lo) {
+	if v.everyRow && (!ok || name > v.from) {
 		if n, found := v.nextRow(); found && (!ok || n < name) {
 			return n, true
 		}
@@ -228,62 +228,62 @@ func (v *visit) nextName() (string, bool) {
 
 // nextRow is the name of the next row of this directory that a listing or a sweep speaks of.
 func (v *visit) nextRow() (string, bool) {
-	from := layer.Key{Parent: v.group.parent, Name: v.lo}
-	if v.started && v.last >= v.lo {
+	from := layer.Key{Parent: v.group.parent, Name: v.from}
+	if v.started && v.last >= v.from {
 		from.Name = v.last + "\x00"
 	}
-	if !v.reach(from, true) {
+	if !v.seekTo(from, true) {
 		return "", false
 	}
-	k := v.walk.at
-	if k.Parent != v.group.parent || v.hi != "" && k.Name >= v.hi {
+	k := v.walk.oldKey
+	if k.Parent != v.group.parent || v.to != "" && k.Name >= v.to {
 		return "", false
 	}
 	return k.Name, true
 }
 
-// reach moves old forward to the first row at or after key, which is not before any key that was reached before. Where it is
+// seekTo moves old forward to the first row at or after key, which is not before any key that was reached before. Where it is
 // near, it may be the next row. Where it is not, that row's block would be read for nothing.
-func (w *walk) reach(key layer.Key, near bool) bool {
+func (w *walk) seekTo(key layer.Key, near bool) bool {
 	switch {
-	case !w.placed:
-		w.placed, w.valid = true, w.old.Seek(key)
-	case !w.valid || w.at.Compare(key) >= 0:
-		return w.valid
+	case !w.oldStarted:
+		w.oldStarted, w.oldValid = true, w.old.Seek(key)
+	case !w.oldValid || w.oldKey.Compare(key) >= 0:
+		return w.oldValid
 	case !near:
-		w.valid = w.old.Seek(key)
+		w.oldValid = w.old.Seek(key)
 	default:
-		if w.valid = w.old.Next(); w.valid && w.old.Key().Compare(key) < 0 {
-			w.valid = w.old.Seek(key)
+		if w.oldValid = w.old.Next(); w.oldValid && w.old.Key().Compare(key) < 0 {
+			w.oldValid = w.old.Seek(key)
 		}
 	}
-	if w.valid {
-		w.at = w.old.Key()
+	if w.oldValid {
+		w.oldKey = w.old.Key()
 	}
-	return w.valid
+	return w.oldValid
 }
 
 // resolve decides what becomes of one name, and passes it.
 func (v *visit) resolve(name string) error {
 	v.last, v.started = name, true
 	key := layer.Key{Parent: v.group.parent, Name: name}
-	known := v.reach(key, v.all) && v.walk.at == key
+	known := v.seekTo(key, v.everyRow) && v.walk.oldKey == key
 	if err := v.old.Err(); err != nil {
 		return err
 	}
-	r := &v.at
+	r := &v.current
 	*r = resolution{known: known, wasKnown: known}
 	if known && v.staysGone(r, name) {
 		return v.old.Err()
 	}
-	r.touched = v.gather(name, known)
+	r.inside = v.gather(name, known)
 	if err := v.load(r, key); err != nil {
 		return err
 	}
 	v.countStale(r)
-	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.touched, v.parent)
+	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.inside, v.parent)
 	r.known = known || r.Changed
-	return v.settle(r)
+	return v.record(r)
 }
 
 // staysGone reports whether listings lack a name that was gone before, and nothing else is said of it: in a directory where files
@@ -309,7 +309,7 @@ func (v *visit) load(r *resolution, key layer.Key) error {
 	if err := v.old.Brief(&r.row); err != nil {
 		return err
 	}
-	if !v.rules.Replaces(&r.row, v.claims, r.touched, v.parent) {
+	if !v.rules.Replaces(&r.row, v.claims, r.inside, v.parent) {
 		if err := v.old.Row(&r.row); err != nil {
 			return err
 		}
@@ -362,7 +362,7 @@ type resolution struct {
 	evidence.Outcome
 	row, was        evidence.Row
 	known, wasKnown bool
-	touched         bool // something is said of what is in it
+	inside          bool // something is said of what is in it
 }
 
 func present(row *evidence.Row, known bool) bool { return known && !row.Removed }
@@ -371,11 +371,11 @@ func isDir(row *evidence.Row, known bool) bool {
 	return present(row, known) && row.Type == event.Directory
 }
 
-// settle puts the result where it belongs, and adds up what it changes in the directory.
-func (v *visit) settle(r *resolution) error {
+// record puts the result where it belongs, and adds up what it changes in the directory.
+func (v *visit) record(r *resolution) error {
 	wasDir := isDir(&r.was, r.wasKnown)
-	if !r.touched && !((r.Changed || r.Raised || v.raised) && (wasDir || isDir(&r.row, r.known))) {
-		return v.settleEntry(r)
+	if !r.inside && !((r.Changed || r.Raised || v.raised) && (wasDir || isDir(&r.row, r.known))) {
+		return v.recordEntry(r)
 	}
 	dir := r.row.ChildParent()
 	n := &node{row: r.row, was: r.was, known: r.known, wasDir: wasDir, direct: noChange()}
@@ -391,7 +391,7 @@ func (v *visit) settle(r *resolution) error {
 	n.forEntries = evidence.ParentState{Before: r.Before, After: r.After, Outdated: r.Outdated, Floor: r.Ends}
 	n.raised = (v.raised || r.Raised) && wasDir
 	v.dirs[dir] = n
-	heap.Push(&v.ahead, dir)
+	heap.Push(&v.upcoming, dir)
 	if n.raised && !v.raised { // else the directory is in a region already
 		return v.visitAllBelow(dir)
 	}
@@ -420,8 +420,8 @@ func (w *walk) advance(r *region, from string) bool {
 	return strings.HasPrefix(r.next, r.prefix)
 }
 
-// settleEntry is settle for a row that stays out of the directories.
-func (v *visit) settleEntry(r *resolution) error {
+// recordEntry is settle for a row that stays out of the directories.
+func (v *visit) recordEntry(r *resolution) error {
 	before, after := evidence.Totals{LatestMtimeNs: evidence.NoMtime}, evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	dir := isDir(&r.row, r.known)
 	switch {
@@ -436,8 +436,8 @@ func (v *visit) settleEntry(r *resolution) error {
 			after = r.row.Own()
 		}
 	}
-	if v.home != nil {
-		v.home.turn(r.row.Name, before, after)
+	if v.dir != nil {
+		v.dir.addChange(r.row.Name, before, after)
 	}
 	if !r.Changed {
 		return nil

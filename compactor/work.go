@@ -51,11 +51,11 @@ func (c *Compactor) Work(ctx context.Context, view string, margin time.Duration)
 			forRows = min(forRows, time.Until(end)-margin)
 		}
 		jobCtx, cancel := context.WithTimeout(ctx, jobLimit)
-		merged, err := c.mergeUntil(jobCtx, view, time.Now().Add(c.shorter(view, forRows)))
+		merged, err := c.mergeUntil(jobCtx, view, time.Now().Add(c.timeForRows(view, forRows)))
 		cancel()
 		if err != nil {
 			if bounded && errors.Is(err, context.DeadlineExceeded) {
-				c.wasCutOff(view)
+				c.countCutOff(view)
 			}
 			return over(err)
 		}
@@ -63,28 +63,28 @@ func (c *Compactor) Work(ctx context.Context, view string, margin time.Duration)
 			done.Merges++
 		}
 		if n == 0 && !merged {
-			c.hasTime(view)
+			c.forgetCutOffs(view)
 			return done, nil
 		}
 	}
 }
 
-// shorter is the time that a step of a merge may take rows for: half of what there is for each one of the view that was
+// timeForRows is the time that a step of a merge may take rows for: half of what there is for each one of the view that was
 // cut off before it could be published.
-func (c *Compactor) shorter(view string, whole time.Duration) time.Duration {
+func (c *Compactor) timeForRows(view string, whole time.Duration) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return whole >> c.cutOff[view]
 }
 
-func (c *Compactor) wasCutOff(view string) {
+func (c *Compactor) countCutOff(view string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cutOff[view] = min(c.cutOff[view]+1, maxHalvings)
 }
 
-// hasTime forgets what was cut off, as all of the view is done.
-func (c *Compactor) hasTime(view string) {
+// forgetCutOffs forgets what was cut off, as all of the view is done.
+func (c *Compactor) forgetCutOffs(view string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.cutOff, view)

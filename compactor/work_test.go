@@ -116,7 +116,7 @@ func TestStepsCutOffBecomeShorter(t *testing.T) {
 	c := h.compactor(Options{MaxDeltas: 1})
 	s.on.Store(true)
 	for cut := range 3 {
-		if got := c.shorter(viewName, time.Minute); got != time.Minute>>cut {
+		if got := c.timeForRows(viewName, time.Minute); got != time.Minute>>cut {
 			t.Fatalf("after %d steps that were cut off, one takes rows for %v", cut, got)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -133,7 +133,7 @@ func TestStepsCutOffBecomeShorter(t *testing.T) {
 	if did, err := c.Work(t.Context(), viewName, 0); err != nil || did.More || did.Merges == 0 {
 		t.Fatalf("with a store that works it did %+v, %v", did, err)
 	}
-	if got := c.shorter(viewName, time.Minute); got != time.Minute {
+	if got := c.timeForRows(viewName, time.Minute); got != time.Minute {
 		t.Errorf("when all is done a step takes rows for %v of a minute", got)
 	}
 }

@@ -143,7 +143,7 @@ func TestPagesFollowTheCursor(t *testing.T) {
 	}
 }
 
-// Without a limit a search comes as one stream.
+// TestSearchWithoutALimitIsAStream a limit a search comes as one stream.
 func TestSearchWithoutALimitIsAStream(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") != "application/x-ndjson" || r.URL.Query().Has("limit") {

@@ -17,7 +17,7 @@ import (
 	"github.com/fustor/fustor/internal/event/segmentpb"
 )
 
-// No damage of the file goes unseen: an error, or exactly what was written.
+// TestEveryByteFlipped damage of the file goes unseen: an error, or exactly what was written.
 func TestEveryByteFlipped(t *testing.T) {
 	segment := encode(t, testHeader, goldenEvents())
 	for i := range segment {
@@ -42,7 +42,7 @@ func TestEveryLengthTruncated(t *testing.T) {
 	}
 }
 
-// The same without what zstd itself would notice.
+// TestEveryRawByteFlipped same without what zstd itself would notice.
 func TestEveryRawByteFlipped(t *testing.T) {
 	raw := decompress(t, encode(t, testHeader, goldenEvents()))
 	for i := range raw {
@@ -72,7 +72,7 @@ func wantErrorOrSame(t *testing.T, segment []byte, what string) {
 	}
 }
 
-// Each kind of damage has its own reason, and the offset of the record at fault.
+// TestReasons kind of damage has its own reason, and the offset of the record at fault.
 func TestReasons(t *testing.T) {
 	raw := decompress(t, encode(t, testHeader, goldenEvents()))
 	records := splitRaw(t, raw)
@@ -176,7 +176,7 @@ func recordOf(t testing.TB, b *segmentpb.Block) []byte {
 	return encoded
 }
 
-// A listing that the trailer comes in the middle of is not taken for a shorter one.
+// TestListingCutShort listing that the trailer comes in the middle of is not taken for a shorter one.
 func TestListingCutShort(t *testing.T) {
 	records := splitRaw(t, decompress(t, encode(t, testHeader, []*Event{hugeListing(10_000)})))
 	if len(records) != 5 {
@@ -225,7 +225,7 @@ func TestNotASegment(t *testing.T) {
 	}
 }
 
-// A small object cannot make a reader work without end or take memory without bound.
+// TestBombs small object cannot make a reader work without end or take memory without bound.
 func TestBombs(t *testing.T) {
 	header := protowire.AppendBytes(nil, splitRaw(t, decompress(t, encode(t, testHeader, nil)))[0])
 	// One block that is nothing but long prefixes, and one with as many values as fit.

@@ -65,7 +65,7 @@ func goldenHeader() Header {
 	return h
 }
 
-// The format does not drift: what was written once is read the same for ever, and is still written the same.
+// TestGolden format does not drift: what was written once is read the same for ever, and is still written the same.
 func TestGolden(t *testing.T) {
 	now := encode(t, goldenHeader(), goldenEvents())
 	if *update {
@@ -143,7 +143,7 @@ func TestCat(t *testing.T) {
 	}
 }
 
-// A damaged segment is catted up to the damage, without a trailer.
+// TestCatDamaged damaged segment is catted up to the damage, without a trailer.
 func TestCatDamaged(t *testing.T) {
 	raw := decompress(t, encode(t, testHeader, goldenEvents()))
 	r, err := NewReader("test", bytes.NewReader(compress(t, raw[:len(raw)-3])), Limits{})
@@ -157,7 +157,7 @@ func TestCatDamaged(t *testing.T) {
 	}
 }
 
-// The reference tool takes our files for what they are, with a window that needs no more than 1 MiB.
+// TestZstdTool reference tool takes our files for what they are, with a window that needs no more than 1 MiB.
 func TestZstdTool(t *testing.T) {
 	tool, err := exec.LookPath("zstd")
 	if err != nil {
@@ -172,7 +172,7 @@ func TestZstdTool(t *testing.T) {
 	}
 }
 
-// What we write is what the .proto says: a program that knows only that reads it, and writes what we read.
+// TestGeneratedCodeOnly we write is what the .proto says: a program that knows only that reads it, and writes what we read.
 func TestGeneratedCodeOnly(t *testing.T) {
 	events := append(goldenEvents(), tree(20_000)...)
 	raw := decompress(t, encode(t, testHeader, events))
@@ -214,7 +214,7 @@ func TestGeneratedCodeOnly(t *testing.T) {
 	}
 }
 
-// Another writer may put fields in any order, columns in pieces or unpacked, and fields of a later version anywhere.
+// TestForeignWriter writer may put fields in any order, columns in pieces or unpacked, and fields of a later version anywhere.
 func TestForeignWriter(t *testing.T) {
 	var block segmentpb.Block
 	raw := decompress(t, encode(t, testHeader, goldenEvents()))

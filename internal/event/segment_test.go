@@ -218,7 +218,7 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Fuzz(rapid.MakeFuzz(roundTrip))
 }
 
-// A listing larger than a block comes back whole, and so do its neighbours.
+// TestListingOverBlocks listing larger than a block comes back whole, and so do its neighbours.
 func TestListingOverBlocks(t *testing.T) {
 	events := []*Event{{Kind: Delete, Evidence: Realtime, ObservedAt: 1, Path: "/before"}, hugeListing(MaxListingEntries),
 		{Kind: Listing, Evidence: Audit, ObservedAt: 3, Path: "/", Entry: Entry{Type: Directory}},
@@ -282,7 +282,7 @@ func TestSplitListing(t *testing.T) {
 	})
 }
 
-// A listing with long targets is cut by bytes too, so that a Writer takes every piece.
+// TestSplitListingByBytes listing with long targets is cut by bytes too, so that a Writer takes every piece.
 func TestSplitListingByBytes(t *testing.T) {
 	ev := hugeListing(1000)
 	for i := range ev.Entries {
@@ -379,7 +379,7 @@ func TestWriterRefuses(t *testing.T) {
 	}
 }
 
-// A Writer refuses the event that a default Reader would no longer read, and the segment before it is sound.
+// TestWriterFull Writer refuses the event that a default Reader would no longer read, and the segment before it is sound.
 func TestWriterFull(t *testing.T) {
 	var out bytes.Buffer
 	w, err := NewWriter(&out, testHeader)
@@ -453,7 +453,7 @@ func TestWriterReset(t *testing.T) {
 	}
 }
 
-// Size is near enough to the truth to cut segments by.
+// TestWriterSize is near enough to the truth to cut segments by.
 func TestWriterSize(t *testing.T) {
 	var out bytes.Buffer
 	w, err := NewWriter(&out, testHeader)
@@ -500,7 +500,7 @@ func TestWriterPassesErrorsOn(t *testing.T) {
 	}
 }
 
-// An error of the underlying reader is no fault of the segment's.
+// TestReaderPassesErrorsOn error of the underlying reader is no fault of the segment's.
 func TestReaderPassesErrorsOn(t *testing.T) {
 	segment := encode(t, testHeader, tree(20_000))
 	r, err := NewReader("test", io.MultiReader(bytes.NewReader(segment[:len(segment)/2]), brokenReader{}), Limits{})

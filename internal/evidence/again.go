@@ -10,7 +10,7 @@ func seenAgain(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 	if !known || row.Removed || row.Type == event.Directory || row.History != "" || row.EndedAt != 0 || !parent.stands(row.ObservedAt) || len(claims) == 0 {
 		return false
 	}
-	newest := max(parent.newest(), row.ObservedAt)
+	newest := max(parent.lastListed(), row.ObservedAt)
 	for i := range claims {
 		c := &claims[i]
 		if c.Verb != Listed || c.At <= newest || !row.shows(c.Entry) ||
@@ -24,7 +24,7 @@ func seenAgain(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 // StaysGone reports whether Resolve would leave a tombstone as it is, where all that is said of its path is that listings lack it,
 // none of which was made before at. Of the row it needs what Replaces needs.
 func (row *Row) StaysGone(at int64, parent *ParentState) bool {
-	if !row.Removed || at <= parent.newest() || at <= row.ObservedAt || !parent.stands(row.ObservedAt) {
+	if !row.Removed || at <= parent.lastListed() || at <= row.ObservedAt || !parent.stands(row.ObservedAt) {
 		return false
 	}
 	flags, _ := historyFlags(row.History)

@@ -28,7 +28,7 @@ func (e *entry) say(all ...said) *ParentState {
 	var claims []Claim
 	for _, s := range all {
 		if s.listing != nil {
-			e.journal.enter(*s.listing)
+			e.journal.addListing(*s.listing)
 		}
 		claims = append(claims, s.claim)
 	}
@@ -58,7 +58,7 @@ func again(t *rapid.T, at int64, n int) (all []said) {
 	return all
 }
 
-// However often listings say the same of a path: once that is known its row stays as it is.
+// TestListingsThatSayTheSameChangeNoRow often listings say the same of a path: once that is known its row stays as it is.
 func TestListingsThatSayTheSameChangeNoRow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := newEntry()
@@ -83,7 +83,7 @@ func TestListingsThatSayTheSameChangeNoRow(t *testing.T) {
 	})
 }
 
-// Where StaysGone says so, Resolve changes nothing.
+// TestTombstonesStayGone StaysGone says so, Resolve changes nothing.
 func TestTombstonesStayGone(t *testing.T) {
 	stayed := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -114,7 +114,7 @@ func TestTombstonesStayGone(t *testing.T) {
 	}
 }
 
-// Law: also when a directory was listed so often that its journal gave listings up, a path comes to the same in any order, if those
+// TestLawOutdatedListingsDoNotMatter: also when a directory was listed so often that its journal gave listings up, a path comes to the same in any order, if those
 // that were given up said what newer ones say.
 func TestLawOutdatedListingsDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -13,7 +13,7 @@ type Rules struct {
 	Skew      int64 // Clock.Skew: the store's time minus the file server's, for sessions that do not say
 }
 
-// Sight is who saw something, when, and how well.
+// Provenance is who saw something, when, and how well.
 type Provenance struct {
 	At       int64 // ns, the store's time
 	Evidence event.Evidence
@@ -82,13 +82,13 @@ func (e Ends) Max(o Ends) Ends {
 	return Ends{max(e.Reported, o.Reported), max(e.Observed, o.Observed)}
 }
 
-// endsLook reports whether what a look saw is over.
+// endsObservation reports whether what a look saw is over.
 func (e Ends) endsObservation(at, since int64) bool { return since <= e.Reported || at < e.Observed }
 
-// endsTold reports whether what the kernel told is over.
+// endsReport reports whether what the kernel told is over.
 func (e Ends) endsReport(at int64) bool { return at < max(e.Reported, e.Observed) }
 
-// Place is the directory that a path is in.
+// ParentState is the directory that a path is in.
 type ParentState struct {
 	// Before are its listings as they were before the batch at hand, the oldest first; After those with the batch's.
 	Before, After []Listing
@@ -102,17 +102,17 @@ type ParentState struct {
 // was listed first has one: a look that found nothing.
 func (p *ParentState) stands(at int64) bool { return p.Floor.Reported == 0 && at >= p.Floor.Observed }
 
-// newest is when the directory was last listed before the batch.
-func (p *ParentState) newest() int64 {
+// lastListed is when the directory was last listed before the batch.
+func (p *ParentState) lastListed() int64 {
 	if len(p.Before) == 0 {
 		return noTime
 	}
 	return p.Before[len(p.Before)-1].At
 }
 
-// forgot reports whether the directory's journal lost a listing with the batch that no newer one stands for: rows that rest on
+// lostListing reports whether the directory's journal lost a listing with the batch that no newer one stands for: rows that rest on
 // it, or that it saw as they were known, have to remember it themselves.
-func (p *ParentState) forgot() bool {
+func (p *ParentState) lostListing() bool {
 	return slices.ContainsFunc(p.Before, func(l Listing) bool {
 		return !slices.Contains(p.After, l) && !slices.Contains(p.Outdated, l)
 	})

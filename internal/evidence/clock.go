@@ -29,11 +29,11 @@ func (c Clock) Add(samples []Sample) Clock {
 			runs = append(runs, [2]int64{v, 1})
 		}
 	}
-	return Clock{Runs: newest(runs, ClockSamples)}
+	return Clock{Runs: newestSamples(runs, ClockSamples)}
 }
 
-// newest drops the oldest samples beyond the last n.
-func newest(runs [][2]int64, n int64) [][2]int64 {
+// newestSamples drops the oldest samples beyond the last n.
+func newestSamples(runs [][2]int64, n int64) [][2]int64 {
 	for i := len(runs) - 1; i >= 0; i-- {
 		if n -= runs[i][1]; n <= 0 {
 			runs[i][1] += n

@@ -36,8 +36,8 @@ const (
 func (s *state) encode(row *Row, parent *ParentState) {
 	w := writer{row: row}
 	var flags byte
-	plain := s.plain(row, parent)
-	listed := s.listed(row)
+	plain := s.inColumns(row, parent)
+	listed := s.journalInColumns(row)
 	set := func(bit byte, on bool) {
 		if on {
 			flags |= bit
@@ -96,17 +96,17 @@ func historyFlags(history string) (flags byte, rest string) {
 // staysGone reports whether the row is a tombstone, and the latest of the evidence that nothing is there, which counts: then another
 // look that finds nothing tells no more.
 func (s *state) staysGone(row *Row) bool {
-	if !row.Removed || s.leans {
+	if !row.Removed || s.restsOnListings {
 		return false
 	}
 	if n := len(s.observations); n > 0 {
-		return s.observations[n-1].Gone && s.holds(&s.observations[n-1])
+		return s.observations[n-1].Gone && s.counts(&s.observations[n-1])
 	}
 	return s.report == nil || s.report.Gone
 }
 
-// listed reports whether the journal is one listing with what the row shows, the time apart.
-func (s *state) listed(row *Row) bool {
+// journalInColumns reports whether the journal is one listing with what the row shows, the time apart.
+func (s *state) journalInColumns(row *Row) bool {
 	if len(s.journal) != 1 || s.assumed {
 		return false
 	}
@@ -115,8 +115,8 @@ func (s *state) listed(row *Row) bool {
 		l.Source == row.Source && l.MtimeNs == row.MtimeNs
 }
 
-// plain reports whether decode finds all the evidence in the row's columns.
-func (s *state) plain(row *Row, parent *ParentState) bool {
+// inColumns reports whether decode finds all the evidence in the row's columns.
+func (s *state) inColumns(row *Row, parent *ParentState) bool {
 	switch {
 	case s.assumed:
 		return false
@@ -138,10 +138,10 @@ func (s *state) plain(row *Row, parent *ParentState) bool {
 }
 
 func journaled(listings []Listing, name string, at int64) bool {
-	return find(listings, name, at) != nil
+	return listingAt(listings, name, at) != nil
 }
 
-func find(listings []Listing, name string, at int64) *Listing {
+func listingAt(listings []Listing, name string, at int64) *Listing {
 	for i := range listings {
 		if l := &listings[i]; l.At == at && l.covers(name) {
 			return l
@@ -150,9 +150,9 @@ func find(listings []Listing, name string, at int64) *Listing {
 	return nil
 }
 
-func journaledOwn(listings []Listing, at int64) bool { return findOwn(listings, at) != nil }
+func journaledOwn(listings []Listing, at int64) bool { return ownListingAt(listings, at) != nil }
 
-func findOwn(listings []Listing, at int64) *Listing {
+func ownListingAt(listings []Listing, at int64) *Listing {
 	for i := range listings {
 		if listings[i].At == at {
 			return &listings[i]
@@ -222,12 +222,12 @@ func (s *state) fromColumns(r Rules, row *Row, parent *ParentState) {
 		return
 	}
 	mtime := row.MtimeNs
-	if l := find(parent.Before, row.Name, e.At); l != nil {
+	if l := listingAt(parent.Before, row.Name, e.At); l != nil {
 		e.Lag, e.Skew = l.Lag, l.Skew
 		if e.Gone {
 			mtime = l.MtimeNs
 		}
-	} else if l := findOwn(s.journal, e.At); l != nil {
+	} else if l := ownListingAt(s.journal, e.At); l != nil {
 		e.Lag, e.Skew = l.Lag, l.Skew
 	} else {
 		e.unlisted = true

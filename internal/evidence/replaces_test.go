@@ -8,7 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Where Replaces says so, Resolve makes the same of a row as of the little of it that Replaces needs.
+// TestReplacedRowsNeedNotBeKnown Replaces says so, Resolve makes the same of a row as of the little of it that Replaces needs.
 func TestReplacedRowsNeedNotBeKnown(t *testing.T) {
 	replaced := 0
 	rapid.Check(t, func(t *rapid.T) {

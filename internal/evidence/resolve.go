@@ -32,23 +32,23 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent
 	o := Outcome{Before: s.journal}
 	s.recall(r, row.Name, parent.Before, false)
 	s.recall(r, "", s.journal, true)
-	before := s.implied()
-	if len(claims) == 0 && !s.assumed && !s.cuts(parent.Floor) && !parent.forgot() {
+	before := s.allEnds()
+	if len(claims) == 0 && !s.assumed && !s.endedBy(parent.Floor) && !parent.lostListing() {
 		return Outcome{Ends: before.Max(parent.Floor), Before: s.journal, After: s.journal}
 	}
 	s.assumed = false
 	for i := range claims {
-		s.take(r, &claims[i])
+		s.addClaim(r, &claims[i])
 	}
-	s.cut(r, row, known, parent.Floor)
+	s.applyFloor(r, row, known, parent.Floor)
 	s.complete()
 	v := s.judge()
-	own := s.implied()
+	own := s.allEnds()
 	o.Ends, o.Raised = own.Max(parent.Floor), before.Max(own) != before
 	o.Outdated = s.trimJournal(own)
-	s.settle(row.Name, parent)
+	s.forget(row.Name, parent)
 	v.stale = len(s.observations) > 0 && !s.observations[len(s.observations)-1].Gone
-	s.liftFloor(&v)
+	s.removeFloor(&v)
 	if known || v.known && (!v.by.floor || v.stale) || s.reported() {
 		s.show(row, &v)
 		s.encode(row, parent)
@@ -64,7 +64,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *Paren
 	if seenAgain(row, known, claims, parent) {
 		return false, true
 	}
-	if !simple(row, known, claims, parent) {
+	if !isSimple(row, known, claims, parent) {
 		return false, false
 	}
 	c := &claims[0]
@@ -94,20 +94,20 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *Paren
 	return true, true
 }
 
-// simple reports whether a path's claims are one, about no directory, that is later than everything known.
-func simple(row *Row, known bool, claims []Claim, parent *ParentState) bool {
+// isSimple reports whether a path's claims are one, about no directory, that is later than everything known.
+func isSimple(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 	if len(claims) != 1 || row.History != "" || known && !parent.stands(row.ObservedAt) {
 		return false
 	}
 	c := &claims[0]
-	return parent.stands(c.At) && c.At > parent.newest() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
+	return parent.stands(c.At) && c.At > parent.lastListed() && (!known || c.At > row.ObservedAt && row.Type != event.Directory && row.EndedAt == 0) &&
 		(c.Entry == nil || c.Entry.Type != event.Directory && (!known || c.Entry.Owned()))
 }
 
 // Replaces reports whether Resolve would put everything that a row shows anew. To tell, it needs the row's type, history, and
 // when it was observed and ended; Resolve then needs no more of it either.
 func (r Rules) Replaces(row *Row, claims []Claim, inside bool, parent *ParentState) bool {
-	return !inside && simple(row, true, claims, parent) && claims[0].Verb == Exists
+	return !inside && isSimple(row, true, claims, parent) && claims[0].Verb == Exists
 }
 
 // set makes the row show what a claim saw.
@@ -119,24 +119,24 @@ func (row *Row) set(c *Claim) {
 	row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 }
 
-// take joins a claim.
-func (s *state) take(r Rules, c *Claim) {
+// addClaim joins a claim.
+func (s *state) addClaim(r Rules, c *Claim) {
 	switch c.Verb {
 	case Exists, Gone:
 		s.addReport(r.reportOf(c))
 	case Listed:
 		s.addObservation(r.observationOf(c.Provenance, c.Entry))
 		if c.Listing != nil {
-			s.enter(*c.Listing)
+			s.addListing(*c.Listing)
 		}
 	case Unlisted:
 		s.addObservation(fact{Provenance: c.Provenance, Since: c.since(c.DirMtimeNs), Gone: true})
 	}
 }
 
-// cut holds the evidence against the end of the directories above: what is older is over.
-func (s *state) cut(r Rules, row *Row, known bool, floor Ends) {
-	if !s.cuts(floor) {
+// applyFloor holds the evidence against the end of the directories above: what is older is over.
+func (s *state) applyFloor(r Rules, row *Row, known bool, floor Ends) {
+	if !s.endedBy(floor) {
 		return
 	}
 	if s.report != nil && floor.endsReport(s.report.At) && !s.outlasts(r, floor) {
@@ -170,11 +170,11 @@ func (s *state) outlasts(r Rules, floor Ends) bool {
 	return s.report.At > floor.Reported && s.report.At >= floor.Observed-r.Staleness
 }
 
-// tells reports whether the kernel told of the path itself.
+// reported reports whether the kernel told of the path itself.
 func (s *state) reported() bool { return s.report != nil && !s.report.floor }
 
-// cuts reports whether something is over with floor.
-func (s *state) cuts(floor Ends) bool {
+// endedBy reports whether something is over with floor.
+func (s *state) endedBy(floor Ends) bool {
 	if floor == (Ends{}) {
 		return false
 	}
@@ -189,9 +189,9 @@ func (s *state) cuts(floor Ends) bool {
 	return false
 }
 
-// liftFloor takes out again what cut put in, unless the path rests on it, or remembers what it was told before: then it is the
+// removeFloor takes out again what cut put in, unless the path rests on it, or remembers what it was told before: then it is the
 // path's own.
-func (s *state) liftFloor(v *verdict) {
+func (s *state) removeFloor(v *verdict) {
 	if s.report != nil && s.report.floor && !(v.by != nil && v.by.floor && v.by.Evidence == event.Realtime) {
 		s.report = nil
 	}

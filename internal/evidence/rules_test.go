@@ -112,7 +112,7 @@ func summary(r *Row, known bool) string {
 	return s
 }
 
-// Each line is a line of the rules of evidence (docs/concepts.md): what was said of a path, and what it comes to.
+// TestRules line is a line of the rules of evidence (docs/concepts.md): what was said of a path, and what it comes to.
 func TestRules(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -192,7 +192,7 @@ func draw(t *rapid.T) []said {
 	return all
 }
 
-// Law: what a path comes to depends on what is said of it, not on the order in which it is said.
+// TestLawOrderDoesNotMatter: what a path comes to depends on what is said of it, not on the order in which it is said.
 func TestLawOrderDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := draw(t)
@@ -206,7 +206,7 @@ func TestLawOrderDoesNotMatter(t *testing.T) {
 	})
 }
 
-// Law: no look undoes what the kernel told later, nor, on a file system that may show old states, what it told within
+// TestLawRealtimeStands: no look undoes what the kernel told later, nor, on a file system that may show old states, what it told within
 // staleness before, unless the look itself proves to be newer.
 func TestLawRealtimeStands(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -15,7 +15,7 @@ const Memory int64 = 3600e9
 // no more than the newest so many.
 const MaxObservations = 8
 
-// element is one piece of evidence on a path: what the kernel told last, or what one look showed.
+// fact is one piece of evidence on a path: what the kernel told last, or what one look showed.
 type fact struct {
 	Provenance
 	Since        int64 // as of when a look certainly holds
@@ -44,16 +44,16 @@ const (
 // It is a set: what was told last, the looks since in the order of their times, and the path's own listings. Taking in
 // a claim is a join, so the order in which claims come does not matter.
 type state struct {
-	report       *fact
-	observations []fact
-	base         base
-	ends         Ends // beyond those that the elements imply
-	journal      []Listing
-	assumed      bool // shown as a directory because something is in it
-	leans        bool // settled: what it comes to rests on listings that only the directory's journal has
+	report          *fact
+	observations    []fact
+	base            base
+	ends            Ends // beyond those that the elements imply
+	journal         []Listing
+	assumed         bool // shown as a directory because something is in it
+	restsOnListings bool // settled: what it comes to rests on listings that only the directory's journal has
 }
 
-// tell takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
+// addReport takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
 func (s *state) addReport(e fact) {
 	if s.report != nil && !s.report.before(&e) {
 		s.report.completeFrom(&e)
@@ -97,7 +97,7 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// look takes in what a look showed.
+// addObservation takes in what a look showed.
 func (s *state) addObservation(e fact) {
 	i, found := slices.BinarySearchFunc(s.observations, &e, func(x fact, e *fact) int { return x.compare(e) })
 	if !found {
@@ -105,10 +105,10 @@ func (s *state) addObservation(e fact) {
 	}
 }
 
-// holds reports whether a look counts: it shows a state from after what was told.
-func (s *state) holds(l *fact) bool { return s.report == nil || l.Since > s.report.At }
+// counts reports whether a look counts: it shows a state from after what was told.
+func (s *state) counts(l *fact) bool { return s.report == nil || l.Since > s.report.At }
 
-// content is what element i of the looks follows upon; nil is nothing.
+// contentBefore is what element i of the looks follows upon; nil is nothing.
 func (s *state) contentBefore(i int) *fact {
 	if i > 0 {
 		return &s.observations[i-1]
@@ -140,7 +140,7 @@ func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 	}
 }
 
-// seen is the element of a look that saw the entry.
+// observationOf is the element of a look that saw the entry.
 func (r Rules) observationOf(by Provenance, entry *event.Entry) fact {
 	e := fact{Provenance: by, Since: by.since(entry.MtimeNs), Entry: *entry}
 	e.Entry.Name = ""
@@ -158,7 +158,7 @@ func (r Rules) suspectUntil(by *Provenance, entry *event.Entry) int64 {
 	return until
 }
 
-// told is the element of what the kernel told.
+// reportOf is the element of what the kernel told.
 func (r Rules) reportOf(c *Claim) fact {
 	e := fact{Provenance: c.Provenance, Since: c.At, Gone: c.Verb == Gone}
 	if c.Entry != nil {
@@ -190,7 +190,7 @@ func (s *state) judge() verdict {
 	}
 	for i := range s.observations {
 		l := &s.observations[i]
-		if !s.holds(l) {
+		if !s.counts(l) {
 			continue
 		}
 		first := v.by == nil && s.base != nothing
@@ -203,7 +203,7 @@ func (s *state) judge() verdict {
 			}
 		case first:
 			v = verdict{known: true, missing: s.base == marked, by: l, content: l}
-		case v.present() && same(&v.content.Entry, &l.Entry):
+		case v.present() && sameEntry(&v.content.Entry, &l.Entry):
 		default:
 			isNew := !v.present() || v.content.directory() != l.directory()
 			looked := l.Evidence == event.Audit || l.Evidence == event.OnDemand
@@ -224,8 +224,8 @@ func (v verdict) copied() verdict {
 	return v
 }
 
-// implied are the ends that the evidence speaks of.
-func (s *state) implied() Ends {
+// allEnds are the ends that the evidence speaks of.
+func (s *state) allEnds() Ends {
 	e := s.ends
 	if s.report != nil && !s.report.directory() {
 		e.Reported = max(e.Reported, s.report.At)
@@ -244,14 +244,14 @@ func endOf(l *fact) Ends {
 	return Ends{Observed: l.Since}
 }
 
-// same reports whether two looks at an entry show the same. The access time does not count.
-func same(a, b *event.Entry) bool {
+// sameEntry reports whether two looks at an entry show the same. The access time does not count.
+func sameEntry(a, b *event.Entry) bool {
 	return a.Type == b.Type && a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Mode == b.Mode && a.UID == b.UID &&
 		a.GID == b.GID && a.Target == b.Target
 }
 
-// settle forgets what no longer matters.
-func (s *state) settle(name string, parent *ParentState) {
+// forget forgets what no longer matters.
+func (s *state) forget(name string, parent *ParentState) {
 	if s.report != nil {
 		s.observations = slices.DeleteFunc(s.observations, func(l fact) bool {
 			if l.At <= s.report.At {
@@ -261,7 +261,7 @@ func (s *state) settle(name string, parent *ParentState) {
 			return false
 		})
 	}
-	if explicit := s.imply(name, parent); explicit > 0 {
+	if explicit := s.markImplied(name, parent); explicit > 0 {
 		s.forgetOld(explicit, name, parent)
 	}
 	s.dropEnds(s.dropImplied())
@@ -273,31 +273,31 @@ func (s *state) forgetOld(explicit int, name string, parent *ParentState) {
 	old := s.observations[len(s.observations)-1].At - Memory
 	for explicit > 1 && (s.observations[0].At < old || explicit > MaxObservations) {
 		s.forgetFirst()
-		explicit = s.imply(name, parent)
+		explicit = s.markImplied(name, parent)
 	}
-	if explicit > 0 && s.report != nil && s.report.At < old && s.holds(&s.observations[0]) {
+	if explicit > 0 && s.report != nil && s.report.At < old && s.counts(&s.observations[0]) {
 		s.supersede(s.report)
 		told, next := state{report: s.report}, state{report: s.report, observations: s.observations[:1]}
-		s.rebase(told.judge(), next.judge())
+		s.setBase(told.judge(), next.judge())
 		s.report = nil
-		s.imply(name, parent)
+		s.markImplied(name, parent)
 	}
 }
 
 // forgetFirst gives up the first look, and what was told before it.
 func (s *state) forgetFirst() {
-	if s.holds(&s.observations[0]) {
+	if s.counts(&s.observations[0]) {
 		first := state{report: s.report, observations: s.observations[:1], base: s.base, ends: s.ends}
 		next := state{report: s.report, observations: s.observations[:min(2, len(s.observations))], base: s.base}
-		s.ends = first.implied()
-		s.rebase(first.judge(), next.judge())
+		s.ends = first.allEnds()
+		s.setBase(first.judge(), next.judge())
 		s.report = nil
 	}
 	s.observations = slices.Delete(s.observations, 0, 1)
 }
 
-// rebase makes a verdict the base of the look that came next: of that the base is to tell whether it is marked.
-func (s *state) rebase(v, next verdict) {
+// setBase makes a verdict the base of the look that came next: of that the base is to tell whether it is marked.
+func (s *state) setBase(v, next verdict) {
 	switch {
 	case !v.present():
 		s.base = nothing
@@ -308,20 +308,20 @@ func (s *state) rebase(v, next verdict) {
 	}
 }
 
-// imply marks the looks that the directory's listings tell of, as they saw what the look before saw: recall puts them back, or
+// markImplied marks the looks that the directory's listings tell of, as they saw what the look before saw: recall puts them back, or
 // newer ones that tell as much. It returns how many are left.
-func (s *state) imply(name string, parent *ParentState) (explicit int) {
+func (s *state) markImplied(name string, parent *ParentState) (explicit int) {
 	before := s.report
-	s.leans = false
+	s.restsOnListings = false
 	for i := range s.observations {
 		l := &s.observations[i]
 		gone := before == nil || before.Gone
 		unseen := before == nil && s.base != nothing // not known what it follows upon
-		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && same(&before.Entry, &l.Entry)
+		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && sameEntry(&before.Entry, &l.Entry)
 		// Where the look counts and the one before does not, it says something new.
-		news := before != nil && before != s.report && s.holds(l) && !s.holds(before)
+		news := before != nil && before != s.report && s.counts(l) && !s.counts(before)
 		l.implied = !unseen && asBefore && (journaled(parent.After, name, l.At) || !news && s.outdated(i, name, parent))
-		s.leans = s.leans || l.implied && news
+		s.restsOnListings = s.restsOnListings || l.implied && news
 		if !l.implied {
 			before = l
 			explicit++
@@ -362,7 +362,7 @@ func (s *state) dropImplied() (ends Ends) {
 func (s *state) dropEnds(recalled Ends) {
 	stored := s.ends
 	s.ends = Ends{}
-	implied := s.implied().Max(recalled)
+	implied := s.allEnds().Max(recalled)
 	if stored.Reported > implied.Reported {
 		s.ends.Reported = stored.Reported
 	}
@@ -371,8 +371,8 @@ func (s *state) dropEnds(recalled Ends) {
 	}
 }
 
-// enter puts a listing of the path into its journal.
-func (s *state) enter(l Listing) {
+// addListing puts a listing of the path into its journal.
+func (s *state) addListing(l Listing) {
 	i, _ := slices.BinarySearchFunc(s.journal, &l, func(x Listing, l *Listing) int {
 		return cmp.Or(cmp.Compare(x.At, l.At), cmp.Compare(x.From, l.From), cmp.Compare(x.To, l.To))
 	})

@@ -242,7 +242,7 @@ func Apply(ctx context.Context, st store.Store, view, id, runner string, r Repor
 		if err != nil || j.State.Ended() {
 			return j, err
 		}
-		j.take(r, runner, now)
+		j.apply(r, runner, now)
 		err = j.write(ctx, st, etag, random)
 		if errors.Is(err, store.ErrLost) {
 			continue
@@ -254,7 +254,7 @@ func Apply(ctx context.Context, st store.Store, view, id, runner string, r Repor
 	}
 }
 
-func (j *Job) take(r Report, runner string, now int64) {
+func (j *Job) apply(r Report, runner string, now int64) {
 	if j.Runner != runner {
 		j.Runner, j.StartedAt = runner, now
 	}

@@ -75,7 +75,7 @@ func TestLifeOfAJob(t *testing.T) {
 	}
 }
 
-// Many report at once: every report is taken, and the end stands.
+// TestConcurrentReports report at once: every report is taken, and the end stands.
 func TestConcurrentReports(t *testing.T) {
 	ctx, st := open(t)
 	j, err := Create(ctx, st, "v", "s", "/", true, 1, rand.Reader)

@@ -8,26 +8,21 @@ type readAhead struct {
 	limit int64 // bytes of a window; 0 turns it off
 	until *Key  // groups from there on are not wanted; nil wants all
 
-	last   place // the group that was asked for last
+	last   GroupRef // the group that was asked for last
 	window window
 	next   chan window // at most one is under way; nil for none
 	size   int64       // of the window last begun
 }
 
-type place struct {
-	layer *Layer
-	group int
-}
-
 // window is a sequence of row groups that were read at once.
 type window struct {
-	at  place
+	at  GroupRef
 	raw []RawGroup
 	err error
 }
 
-func (w *window) has(p place) bool {
-	return w.at.layer == p.layer && p.group >= w.at.group && p.group < w.at.group+len(w.raw)
+func (w *window) has(p GroupRef) bool {
+	return w.at.Layer == p.Layer && p.Group >= w.at.Group && p.Group < w.at.Group+len(w.raw)
 }
 
 // firstWindow is the size of the first window after a jump, bytes: about two row groups.
@@ -35,8 +30,8 @@ const firstWindow = 256 << 10
 
 // block is a row group's block.
 func (a *readAhead) block(ctx context.Context, l *Layer, group int) (*Block, error) {
-	p := place{l, group}
-	follows := group > 0 && a.last == place{l, group - 1} || group == 0 && a.last.layer != nil
+	p := GroupRef{l, group}
+	follows := group > 0 && a.last == GroupRef{l, group - 1} || group == 0 && a.last.Layer != nil
 	a.last = p
 	if b := l.cache.block(l.cacheKey(group)); b != nil {
 		return b, b.LoadKeys()
@@ -48,11 +43,11 @@ func (a *readAhead) block(ctx context.Context, l *Layer, group int) (*Block, err
 	if err := a.advance(ctx, p); err != nil {
 		return nil, err
 	}
-	return l.decoded(ctx, group, a.window.raw[group-a.window.at.group])
+	return l.decoded(ctx, group, a.window.raw[group-a.window.at.Group])
 }
 
 // advance makes p part of the window.
-func (a *readAhead) advance(ctx context.Context, p place) error {
+func (a *readAhead) advance(ctx context.Context, p GroupRef) error {
 	if a.window.has(p) {
 		return nil
 	}
@@ -66,7 +61,7 @@ func (a *readAhead) advance(ctx context.Context, p place) error {
 		a.next = nil
 	}
 	if !a.window.has(p) { // a failure of a read that nobody asked for does not count
-		x, err := p.layer.index(ctx)
+		x, err := p.Layer.index(ctx)
 		if err != nil {
 			return err
 		}
@@ -75,7 +70,7 @@ func (a *readAhead) advance(ctx context.Context, p place) error {
 	if a.window.err != nil {
 		return a.window.err
 	}
-	return a.begin(ctx, p.layer)
+	return a.begin(ctx, p.Layer)
 }
 
 // begin starts to read what follows the window.
@@ -84,8 +79,8 @@ func (a *readAhead) begin(ctx context.Context, l *Layer) error {
 	if err != nil {
 		return err
 	}
-	p := place{l, a.window.at.group + len(a.window.raw)}
-	if p.group >= len(x.groups) || !a.wanted(x, p) {
+	p := GroupRef{l, a.window.at.Group + len(a.window.raw)}
+	if p.Group >= len(x.groups) || !a.wanted(x, p) {
 		return nil
 	}
 	end := a.end(x, p)
@@ -96,22 +91,22 @@ func (a *readAhead) begin(ctx context.Context, l *Layer) error {
 }
 
 // wanted reports whether a group is worth reading before it is asked for.
-func (a *readAhead) wanted(x *index, p place) bool {
-	return (a.until == nil || x.groups[p.group].First.Compare(*a.until) < 0) && p.layer.cache.block(p.layer.cacheKey(p.group)) == nil
+func (a *readAhead) wanted(x *index, p GroupRef) bool {
+	return (a.until == nil || x.groups[p.Group].First.Compare(*a.until) < 0) && p.Layer.cache.block(p.Layer.cacheKey(p.Group)) == nil
 }
 
 // end is where a window that begins at p ends.
-func (a *readAhead) end(x *index, p place) int {
+func (a *readAhead) end(x *index, p GroupRef) int {
 	a.size = min(max(2*a.size, firstWindow), a.limit)
-	end, n := p.group+1, x.groups[p.group].Bytes
-	for end < len(x.groups) && n+x.groups[end].Bytes <= a.size && a.wanted(x, place{p.layer, end}) {
+	end, n := p.Group+1, x.groups[p.Group].Bytes
+	for end < len(x.groups) && n+x.groups[end].Bytes <= a.size && a.wanted(x, GroupRef{p.Layer, end}) {
 		n += x.groups[end].Bytes
 		end++
 	}
 	return end
 }
 
-func (*readAhead) read(ctx context.Context, x *index, p place, end int) window {
-	raw, err := p.layer.readGroups(ctx, x, p.group, end)
+func (*readAhead) read(ctx context.Context, x *index, p GroupRef, end int) window {
+	raw, err := p.Layer.readGroups(ctx, x, p.Group, end)
 	return window{at: p, raw: raw, err: err}
 }

@@ -150,7 +150,7 @@ func BenchmarkDecode(b *testing.B) {
 				for i := range raw {
 					block, err := decodeBlock(raw[i])
 					if err == nil && what != "keys" {
-						_, err = block.all()
+						_, err = block.loadAll()
 					}
 					if err != nil {
 						b.Fatal(err)

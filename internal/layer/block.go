@@ -82,10 +82,10 @@ func (b *Block) LoadKeys() error {
 	return nil
 }
 
-// LookAtNames has look at all names, as Names has them, without loading the keys, unless may, which sees them as they are stored,
+// ScanNames has look at all names, as Names has them, without loading the keys, unless may, which sees them as they are stored,
 // says that it need not. What is decoded is not kept, and both must keep nothing of it. It takes half as long as LoadKeys, and a third where
 // may says no. Where the names are decoded already, or may is nil, it is not asked.
-func (b *Block) LookAtNames(may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
+func (b *Block) ScanNames(may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
 	if !b.Keyed() && b.group.NotUTF8 { // the names are in two columns
 		if err := b.LoadKeys(); err != nil {
 			return err
@@ -95,16 +95,16 @@ func (b *Block) LookAtNames(may func(*CodedNames) bool, look func(text string, o
 		look(b.Names())
 		return nil
 	}
-	if err := lookAtNames(b.raw, &b.chunks[ColumnName], may, look); err != nil {
+	if err := scanNames(b.raw, &b.chunks[ColumnName], may, look); err != nil {
 		return b.fault(ColumnName, err)
 	}
 	return nil
 }
 
-// Apart is a block of which what will be decoded is not kept by the cache; b itself once its keys are there. Names are those that
+// Detached is a block of which what will be decoded is not kept by the cache; b itself once its keys are there. Names are those that
 // LookAtNames showed, copied. It is for looking at a few rows where the cache has no room for what they make of a row group,
 // five times as much.
-func (b *Block) Apart(names string, offsets []uint32) *Block {
+func (b *Block) Detached(names string, offsets []uint32) *Block {
 	if b.Keyed() {
 		return b
 	}
@@ -342,8 +342,8 @@ func (b *Block) grow(n int64) {
 var shownColumns = [...]Column{ColumnType, ColumnMode, ColumnUID, ColumnGID, ColumnSize, ColumnMtimeNs, ColumnRemoved,
 	ColumnAgentMissing, ColumnSuspectUntilNs}
 
-// some decodes the columns of Shown.
-func (b *Block) some() (*blockRows, error) {
+// loadShown decodes the columns of Shown.
+func (b *Block) loadShown() (*blockRows, error) {
 	if f := b.full.Load(); f != nil {
 		return f, nil
 	}
@@ -375,7 +375,7 @@ func (b *Block) some() (*blockRows, error) {
 // Shown sets r to row i as readers show it: without what only folds go by, which is atime, when and by what it was
 // observed, its watermark, what ended and its history. Its strings share the block's memory.
 func (b *Block) Shown(i int, r *evidence.Row) error {
-	f, err := b.some()
+	f, err := b.loadShown()
 	if err != nil {
 		return err
 	}
@@ -413,8 +413,8 @@ func (b *Block) totals(i int, t *evidence.Totals) error {
 	return nil
 }
 
-// all decodes every column.
-func (b *Block) all() (*blockRows, error) {
+// loadAll decodes every column.
+func (b *Block) loadAll() (*blockRows, error) {
 	if f := b.full.Load(); f != nil {
 		return f, nil
 	}
@@ -448,12 +448,12 @@ func (b *Block) all() (*blockRows, error) {
 
 // Prepare decodes what Brief needs.
 func (b *Block) Prepare() error {
-	_, err := b.few()
+	_, err := b.loadBrief()
 	return err
 }
 
-// few decodes the columns that Brief needs, a third of all by the time it takes.
-func (b *Block) few() (*blockRows, error) {
+// loadBrief decodes the columns that Brief needs, a third of all by the time it takes.
+func (b *Block) loadBrief() (*blockRows, error) {
 	if f := b.brief.Load(); f != nil {
 		return f, nil
 	}
@@ -476,7 +476,7 @@ func (b *Block) few() (*blockRows, error) {
 // Brief sets r to what of row i tells whether it matters: the key, type, size, mtime, whether it is removed, when it was
 // observed and ended, and the history. The rest is zero.
 func (b *Block) Brief(i int, r *evidence.Row) error {
-	f, err := b.few()
+	f, err := b.loadBrief()
 	if err != nil {
 		return err
 	}
@@ -495,7 +495,7 @@ func (b *Block) Row(i int, r *evidence.Row) error {
 	f := b.full.Load()
 	if f == nil {
 		var err error
-		if f, err = b.all(); err != nil {
+		if f, err = b.loadAll(); err != nil {
 			return err
 		}
 	}

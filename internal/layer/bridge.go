@@ -22,8 +22,8 @@ const (
 // bridgeKinds are how many bytes before its first boundary are a bridge's. The short one, which is all that a name like "v1_07.jpg"
 // has, has two rows, told apart by a mark: one row may be that of a bridge which is everywhere.
 var bridgeKinds = [...]struct {
-	reach int
-	mark  uint64
+	before int
+	mark   uint64
 }{{2, 0}, {2, 1 << 56}, {4, 0}}
 
 const bridgeAfter = 2 // bytes after the last boundary
@@ -88,11 +88,11 @@ func endsBridge[T string | []byte](text T, i int) bool {
 // appendBridge appends the rows of the bridges from one boundary to another.
 func appendBridge[T string | []byte](to []uint32, text T, first, last int) []uint32 {
 	for _, kind := range bridgeKinds {
-		if first < kind.reach {
+		if first < kind.before {
 			break
 		}
 		bridge := uint64(0)
-		for i := first - kind.reach; i <= first; i++ {
+		for i := first - kind.before; i <= first; i++ {
 			bridge = bridge<<8 | uint64(bridgeByte[text[i]])
 		}
 		for i := last; i <= last+bridgeAfter; i++ {
@@ -104,7 +104,7 @@ func appendBridge[T string | []byte](to []uint32, text T, first, last int) []uin
 }
 
 // addBridges adds the bridges of a text that is a name between slashes.
-func (s *gramSet) addBridges(text []byte) {
+func (s *slotSet) addBridges(text []byte) {
 	var buffer [16]uint32
 	for _, slot := range appendBridges(buffer[:0], text) {
 		s.add(slot)

@@ -11,7 +11,7 @@ import (
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
-// Brief is Row without what it does not promise.
+// TestBriefIsAPartOfRow is Row without what it does not promise.
 func TestBriefIsAPartOfRow(t *testing.T) {
 	w := NewWriter(WriterOptions{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Fast: true, RowsPerGroup: DeltaRowsPerGroup})
 	n := int64(0)
@@ -77,7 +77,7 @@ func TestNamesAreLookedAt(t *testing.T) {
 		b := held[GroupRef{l, 0}]
 		var text string
 		var offsets []uint32
-		if err := b.LookAtNames(nil, func(s string, at []uint32) { text, offsets = strings.Clone(s), slices.Clone(at) }); err != nil {
+		if err := b.ScanNames(nil, func(s string, at []uint32) { text, offsets = strings.Clone(s), slices.Clone(at) }); err != nil {
 			t.Fatal(err)
 		}
 		if b.Keyed() != (n == 1) {
@@ -105,7 +105,7 @@ func TestCodedNames(t *testing.T) {
 	}
 	groups := []int{0, 2, 3, 5}
 	var coded, whole []int
-	err := l.PeekNames(ctx, groups, func(g int, names *CodedNames) bool {
+	err := l.ScanNames(ctx, groups, func(g int, names *CodedNames) bool {
 		coded = append(coded, g)
 		before := ""
 		for i, shared := range names.Shared {
@@ -131,7 +131,7 @@ func TestCodedNames(t *testing.T) {
 		t.Errorf("cost %+v", c)
 	}
 	m = Meter{}
-	err = l.PeekNames(ctx, groups, func(int, *CodedNames) bool { return false }, func(int, string, []uint32) {})
+	err = l.ScanNames(ctx, groups, func(int, *CodedNames) bool { return false }, func(int, string, []uint32) {})
 	if c := m.Cost(); err != nil || c.Groups != 0 || c.Hits != 3 {
 		t.Errorf("the second time: cost %+v, %v", c, err)
 	}
@@ -145,7 +145,7 @@ func TestNamesAreReadAlone(t *testing.T) {
 	var m Meter
 	ctx := WithMeter(t.Context(), &m)
 	look := func(l *Layer, g int) error {
-		return l.PeekNames(ctx, []int{g}, func(int, *CodedNames) bool { return true }, func(int, string, []uint32) {})
+		return l.ScanNames(ctx, []int{g}, func(int, *CodedNames) bool { return true }, func(int, string, []uint32) {})
 	}
 	l := open(t, st, info)
 	groups, err := l.Groups(ctx)

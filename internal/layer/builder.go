@@ -139,7 +139,7 @@ func asNumber(v bool) int64 {
 
 // addBlock appends rows from to to-1 of a block, column by column.
 func (b *builder) addBlock(block *Block, from, to int) error {
-	all, err := block.all()
+	all, err := block.loadAll()
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestCacheWeighsDecodedColumns(t *testing.T) {
 	if keys < b.size.Load() || keys > b.size.Load()+4096 {
 		t.Fatalf("the cache weighs %d, the block %d", keys, b.size.Load())
 	}
-	if _, err := b.all(); err != nil {
+	if _, err := b.loadAll(); err != nil {
 		t.Fatal(err)
 	}
 	c.entries.CleanUp()

@@ -26,8 +26,8 @@ type codedScratch struct {
 
 var codedScratches = sync.Pool{New: func() any { return &codedScratch{} }}
 
-// mayHave has may look at the name column's data page as it is stored; true where that cannot be.
-func mayHave(data []byte, c *chunk, may func(*CodedNames) bool) bool {
+// checkCoded has may look at the name column's data page as it is stored; true where that cannot be.
+func checkCoded(data []byte, c *chunk, may func(*CodedNames) bool) bool {
 	n := c.dataSize.values
 	end := packedEnd(data)
 	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n || end < 0 || deltaCount(data[end:]) != n {

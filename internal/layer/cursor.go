@@ -92,13 +92,13 @@ func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
 // Hold has the cursor use blocks that were fetched for it. Their keys are loaded only where it has to look into one; who
 // looks at a span's rows loads them first.
 func (c *Cursor) Hold(h Held) *Cursor {
-	return c.Take(func(p GroupRef) *Block { return h[p] })
+	return c.BlocksFrom(func(p GroupRef) *Block { return h[p] })
 }
 
-// Take has the cursor ask for each block before it reads it; nil leaves that to the cursor. Call it before the first Seek or Next.
-func (c *Cursor) Take(block func(GroupRef) *Block) *Cursor {
+// BlocksFrom has the cursor ask for each block before it reads it; nil leaves that to the cursor. Call it before the first Seek or Next.
+func (c *Cursor) BlocksFrom(block func(GroupRef) *Block) *Cursor {
 	for _, r := range c.runs {
-		r.take = block
+		r.blockSource = block
 	}
 	return c
 }

@@ -193,7 +193,7 @@ func decodeWhole(raw RawGroup) {
 	}
 	raw.NotUTF8 = false
 	if plain, err := openBlock(raw); err == nil {
-		_ = plain.LookAtNames(func(names *CodedNames) bool {
+		_ = plain.ScanNames(func(names *CodedNames) bool {
 			for i := range names.Shared {
 				_ = names.Rest[names.Starts[i]:names.Starts[i+1]]
 			}
@@ -204,7 +204,7 @@ func decodeWhole(raw RawGroup) {
 	if b.LoadKeys() != nil {
 		return
 	}
-	if _, err := b.all(); err != nil {
+	if _, err := b.loadAll(); err != nil {
 		return
 	}
 	var r evidence.Row

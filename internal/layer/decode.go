@@ -403,10 +403,10 @@ func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 // offsetScratches are buffers for the offsets of names that are only looked at.
 var offsetScratches = sync.Pool{New: func() any { return new([]uint32) }}
 
-// lookAtNames has look at what namesOf decodes, unless may says that it need not. Both must keep nothing of what they see.
-func lookAtNames(raw []byte, c *chunk, may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
+// scanNames has look at what namesOf decodes, unless may says that it need not. Both must keep nothing of what they see.
+func scanNames(raw []byte, c *chunk, may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
 	return withPayload(raw[c.data:], &c.dataSize, func(data []byte) error {
-		if may != nil && !mayHave(data, c, may) {
+		if may != nil && !checkCoded(data, c, may) {
 			return nil
 		}
 		offsets := offsetScratches.Get().(*[]uint32)

@@ -16,7 +16,7 @@ const (
 	MaxRange = 2 << 20
 )
 
-// Place is row group Group of a layer.
+// GroupRef is row group Group of a layer.
 type GroupRef struct {
 	Layer *Layer
 	Group int
@@ -86,12 +86,12 @@ func (l *Layer) blocks(ctx context.Context, groups []int) ([]*Block, error) {
 
 func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[cacheKey]cached, error) {
 	wanted := inOrder(keys)
-	extents := make([]extent, len(wanted))
+	extents := make([]byteRange, len(wanted))
 	for i, g := range wanted {
-		extents[i] = extent{x.groups[g].Offset, x.groups[g].Bytes}
+		extents[i] = byteRange{x.groups[g].Offset, x.groups[g].Bytes}
 	}
 	blocks := make([]*Block, len(wanted))
-	err := l.readExtents(ctx, extents, func(i int, body []byte) (err error) {
+	err := l.readRanges(ctx, extents, func(i int, body []byte) (err error) {
 		group := &x.groups[wanted[i]]
 		spend(ctx, Cost{Groups: 1})
 		blocks[i], err = openBlock(RawGroup{Group: *group, Data: body, object: l.object()})
@@ -117,11 +117,11 @@ func inOrder(keys []cacheKey) []int {
 	return groups
 }
 
-// extent is a part of an object.
-type extent struct{ offset, bytes int64 }
+// byteRange is a part of an object.
+type byteRange struct{ offset, bytes int64 }
 
 // coalesce cuts extents, in order, into runs that are read with one request each: it returns the ends of the runs.
-func coalesce(extents []extent) (ends []int) {
+func coalesce(extents []byteRange) (ends []int) {
 	for i := 0; i < len(extents); {
 		first, end := extents[i].offset, extents[i].offset+extents[i].bytes
 		j := i + 1
@@ -138,9 +138,9 @@ func coalesce(extents []extent) (ends []int) {
 	return ends
 }
 
-// readExtents reads parts of the layer's object, given in order, and hands each to use, several at a time. What use gets
+// readRanges reads parts of the layer's object, given in order, and hands each to use, several at a time. What use gets
 // is its own.
-func (l *Layer) readExtents(ctx context.Context, extents []extent, use func(i int, body []byte) error) error {
+func (l *Layer) readRanges(ctx context.Context, extents []byteRange, use func(i int, body []byte) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelReads)
 	from := 0

@@ -378,7 +378,7 @@ func parseIndex(plain []byte, version byte) (*index, error) {
 		offset += g.Bytes
 		x.rows += int64(g.Rows)
 	}
-	if x.search.span > 0 && !x.search.place(offset, x.bytes) {
+	if x.search.span > 0 && !x.search.setOffsets(offset, x.bytes) {
 		return nil, errIndex
 	}
 	return x, nil
@@ -409,8 +409,8 @@ func (r *indexReader) search(s *searchSection, n int) {
 	r.b = r.b[8*len(pages):]
 }
 
-// place puts the pages one after the other from offset on, and reports whether they lie before the end.
-func (s *searchSection) place(offset, end int64) bool {
+// setOffsets puts the pages one after the other from offset on, and reports whether they lie before the end.
+func (s *searchSection) setOffsets(offset, end int64) bool {
 	pages := s.pages[:pagesIn(s.version)]
 	for i := range pages {
 		p := &pages[i]

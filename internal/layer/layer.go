@@ -18,7 +18,7 @@ type Layer struct {
 	info   Info
 	cache  *Cache
 	loaded atomic.Pointer[index]
-	grams  atomic.Pointer[[]*gramSet] // the search index, once row groups were taken for copying
+	grams  atomic.Pointer[[]*slotSet] // the search index, once row groups were taken for copying
 }
 
 // New is a layer of which nothing is read before it is needed.

@@ -6,9 +6,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// LookAtNames is Block.LookAtNames of row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
+// ScanNames is Block.LookAtNames of row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
 // the cache keep them compressed, where they take an eighth of a block with its keys.
-func (l *Layer) PeekNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, look func(group int, text string, offsets []uint32)) error {
+func (l *Layer) ScanNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, look func(group int, text string, offsets []uint32)) error {
 	x, err := l.index(ctx)
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func (l *Layer) PeekNames(ctx context.Context, groups []int, may func(group int,
 		if held := read[l.namesKey(g)].page; held != nil {
 			chunk, err := parseNames(held, x.groups[g].Rows)
 			if err == nil {
-				err = lookAtNames(held, chunk, mayBe, see)
+				err = scanNames(held, chunk, mayBe, see)
 			}
 			if err == nil {
 				continue
@@ -46,7 +46,7 @@ func (l *Layer) PeekNames(ctx context.Context, groups []int, may func(group int,
 			}
 			blocks[i] = found[0]
 		}
-		if err := blocks[i].LookAtNames(mayBe, see); err != nil {
+		if err := blocks[i].ScanNames(mayBe, see); err != nil {
 			return err
 		}
 	}
@@ -65,12 +65,12 @@ func (l *Layer) namesKey(i int) cacheKey {
 
 func (l *Layer) readNames(ctx context.Context, x *index, keys []cacheKey) (map[cacheKey]cached, error) {
 	wanted := inOrder(keys)
-	extents := make([]extent, len(wanted))
+	extents := make([]byteRange, len(wanted))
 	for i, g := range wanted {
-		extents[i] = extent{x.groups[g].Offset, x.groups[g].Keys}
+		extents[i] = byteRange{x.groups[g].Offset, x.groups[g].Keys}
 	}
 	bodies := make([][]byte, len(wanted))
-	err := l.readExtents(ctx, extents, func(i int, body []byte) error {
+	err := l.readRanges(ctx, extents, func(i int, body []byte) error {
 		spend(ctx, Cost{Groups: 1})
 		if xxhash.Sum64(body) != x.groups[wanted[i]].KeysHash {
 			return errChunk

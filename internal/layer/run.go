@@ -9,12 +9,12 @@ import (
 //
 // A place is known by its key as long as that is enough: group and block are read when the cursor gets there.
 type run struct {
-	layers []*Layer // in key order, disjoint
-	rank   int      // of two rows of a key, the one of the run with the lower rank counts
-	base   bool
-	skip   func(l *Layer, i int, g *Group) bool // nil: none
-	take   func(GroupRef) *Block                // nil: all are read
-	ahead  readAhead
+	layers      []*Layer // in key order, disjoint
+	rank        int      // of two rows of a key, the one of the run with the lower rank counts
+	base        bool
+	skip        func(l *Layer, i int, g *Group) bool // nil: none
+	blockSource func(GroupRef) *Block                // nil: all are read
+	ahead       readAhead
 
 	done  bool
 	key   Key // of the row at the place
@@ -49,7 +49,7 @@ func (r *run) seek(ctx context.Context, k Key, io bool) (ok bool, err error) {
 	g := sort.Search(len(x.groups), func(i int) bool { return x.groups[i].Last.Compare(k) >= 0 })
 	if x.groups[g].First.Compare(k) >= 0 || r.skip != nil && r.skip(l, g, &x.groups[g]) {
 		r.enter(g, x.groups[g].First)
-		return r.settle(ctx, io)
+		return r.skipUnwanted(ctx, io)
 	}
 	b := r.cachedBlock(g)
 	if b == nil {
@@ -74,17 +74,17 @@ func (r *run) cachedBlock(g int) *Block {
 	if r.block != nil && r.group == g && r.from == l {
 		return r.block
 	}
-	if b := r.taken(l, g); b != nil {
+	if b := r.sourced(l, g); b != nil {
 		return b
 	}
 	return l.cache.block(l.cacheKey(g))
 }
 
-func (r *run) taken(l *Layer, g int) *Block {
-	if r.take == nil {
+func (r *run) sourced(l *Layer, g int) *Block {
+	if r.blockSource == nil {
 		return nil
 	}
-	return r.take(GroupRef{l, g})
+	return r.blockSource(GroupRef{l, g})
 }
 
 // enter goes to the first row of a group.
@@ -92,8 +92,8 @@ func (r *run) enter(group int, first Key) {
 	r.done, r.group, r.block, r.row, r.key = false, group, nil, 0, first
 }
 
-// settle goes on from a group that is to be skipped to the first that is not.
-func (r *run) settle(ctx context.Context, io bool) (ok bool, err error) {
+// skipUnwanted goes on from a group that is to be skipped to the first that is not.
+func (r *run) skipUnwanted(ctx context.Context, io bool) (ok bool, err error) {
 	if r.skip == nil {
 		return true, nil
 	}
@@ -125,7 +125,7 @@ func (r *run) open(ctx context.Context) error {
 		return nil
 	}
 	l := r.layers[r.layer]
-	if r.block, r.from = r.taken(l, r.group), l; r.block != nil {
+	if r.block, r.from = r.sourced(l, r.group), l; r.block != nil {
 		return nil
 	}
 	b, err := r.ahead.block(ctx, l, r.group)
@@ -156,7 +156,7 @@ func (r *run) moveTo(ctx context.Context, row int) error {
 		r.done, r.block = true, nil
 		return nil
 	}
-	_, err = r.settle(ctx, true)
+	_, err = r.skipUnwanted(ctx, true)
 	return err
 }
 

@@ -64,12 +64,12 @@ func pageOf(slot uint32) (page int) {
 	return page
 }
 
-// gramSet is one column: a bit per slot.
-type gramSet [searchSlots / 64]uint64
+// slotSet is one column: a bit per slot.
+type slotSet [searchSlots / 64]uint64
 
-func (s *gramSet) add(slot uint32) { s[slot>>6] |= 1 << (slot & 63) }
+func (s *slotSet) add(slot uint32) { s[slot>>6] |= 1 << (slot & 63) }
 
-func (s *gramSet) merge(o *gramSet) {
+func (s *slotSet) merge(o *slotSet) {
 	for i := range s {
 		s[i] |= o[i]
 	}
@@ -82,7 +82,7 @@ type pairSet [1 << 16 / 64]uint64
 func (s *pairSet) add(pair uint32) { s[pair>>6&1023] |= 1 << (pair & 63) }
 
 // addPairs adds pairs, and the bytes that are the second of one: all but the slash are.
-func (s *gramSet) addPairs(pairs *pairSet) {
+func (s *slotSet) addPairs(pairs *pairSet) {
 	for i, word := range pairs {
 		for ; word != 0; word &= word - 1 {
 			pair := uint32(64*i + bits.TrailingZeros64(word))
@@ -139,7 +139,7 @@ func hashed(v uint64, n uint32) uint32 {
 func nextPart(part uint64, c byte) uint64 { return part>>8 | uint64(c)<<(8*(partLen-1)) }
 
 // addNames adds what names have that lie one after the other.
-func (s *gramSet) addNames(names string, offsets []uint32) {
+func (s *slotSet) addNames(names string, offsets []uint32) {
 	var pairs pairSet
 	before, text := "", []byte(nil)
 	for i := 0; i+1 < len(offsets); i++ {
@@ -160,7 +160,7 @@ func (s *gramSet) addNames(names string, offsets []uint32) {
 }
 
 // addName adds the trigrams of a name whose first shared bytes were the beginning of the name before, and its pairs to pairs.
-func (s *gramSet) addName(pairs *pairSet, name string, shared int) {
+func (s *slotSet) addName(pairs *pairSet, name string, shared int) {
 	gram, at := uint32('/')<<16, 0
 	if shared > 2 { // all up to there were added, but for what ends the name
 		at = shared
@@ -190,7 +190,7 @@ func (s *gramSet) addName(pairs *pairSet, name string, shared int) {
 }
 
 // addParts adds the parts of a name whose first shared bytes were the beginning of the name before.
-func (s *gramSet) addParts(name string, shared int) {
+func (s *slotSet) addParts(name string, shared int) {
 	if len(name)+2 < partLen {
 		return
 	}
@@ -219,7 +219,7 @@ func endGram(name string) uint32 {
 }
 
 // addText is addName of a name that is in lower case.
-func (s *gramSet) addText(pairs *pairSet, name string) {
+func (s *slotSet) addText(pairs *pairSet, name string) {
 	text := "/" + name + "/"
 	for i := 0; i+3 <= len(text); i++ {
 		s.add(slotOf(gramAt(text, i)))
@@ -389,7 +389,7 @@ type searchPage struct {
 func (s *searchSection) columns(groups int) int { return (groups + s.span - 1) / s.span }
 
 // transposed is a page before compression: a row of bits for each of its slots, columns from the lowest bit on.
-func transposed(columns []*gramSet, page int) []byte {
+func transposed(columns []*slotSet, page int) []byte {
 	width := (len(columns) + 7) / 8
 	first, n := pageSlots(page)
 	out := make([]byte, n*width)
@@ -405,7 +405,7 @@ func transposed(columns []*gramSet, page int) []byte {
 }
 
 // addPage is the reverse of transposed.
-func addPage(columns []*gramSet, page int, plain []byte) {
+func addPage(columns []*slotSet, page int, plain []byte) {
 	width := (len(columns) + 7) / 8
 	first, n := pageSlots(page)
 	for i := range n {

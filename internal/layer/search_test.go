@@ -122,7 +122,7 @@ func copied(t testing.TB, l *Layer, o WriterOptions) Info {
 }
 
 // columnsOf is a layer's search index.
-func columnsOf(t testing.TB, l *Layer) []*gramSet {
+func columnsOf(t testing.TB, l *Layer) []*slotSet {
 	t.Helper()
 	x, err := l.index(t.Context())
 	if err != nil {
@@ -135,8 +135,8 @@ func columnsOf(t testing.TB, l *Layer) []*gramSet {
 	return columns
 }
 
-func equalColumns(a, b []*gramSet) bool {
-	return slices.EqualFunc(a, b, func(x, y *gramSet) bool { return *x == *y })
+func equalColumns(a, b []*slotSet) bool {
+	return slices.EqualFunc(a, b, func(x, y *slotSet) bool { return *x == *y })
 }
 
 // searchLayer is a layer with a search index of one column for each of its row groups.
@@ -426,10 +426,10 @@ func TestSizesAreRoundedOutwards(t *testing.T) {
 
 // TestFetchCoalesces: what lies close is read with one request, what was fetched is used, and damage is that of its group.
 func TestFetchCoalesces(t *testing.T) {
-	if got := coalesce([]extent{{0, 10}, {10, 10}, {20 + CoalesceGap, 5}, {30 + 3*CoalesceGap, 5}}); !slices.Equal(got, []int{3, 4}) {
+	if got := coalesce([]byteRange{{0, 10}, {10, 10}, {20 + CoalesceGap, 5}, {30 + 3*CoalesceGap, 5}}); !slices.Equal(got, []int{3, 4}) {
 		t.Fatalf("runs end at %v", got)
 	}
-	if got := coalesce([]extent{{0, MaxRange}, {MaxRange, MaxRange}, {2 * MaxRange, 3 * MaxRange}, {5 * MaxRange, 1}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
+	if got := coalesce([]byteRange{{0, MaxRange}, {MaxRange, MaxRange}, {2 * MaxRange, 3 * MaxRange}, {5 * MaxRange, 1}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
 		t.Fatalf("runs end at %v", got)
 	}
 	st := openStore(t)

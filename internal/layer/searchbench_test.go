@@ -36,9 +36,9 @@ func BenchmarkSearchIndex(b *testing.B) {
 			offsets = append(offsets, uint32(len(names)))
 		}
 		began = cputime.Used().Seconds()
-		var columns []*gramSet
+		var columns []*slotSet
 		for i := 0; i < len(rows); i += RowsPerGroup {
-			columns = append(columns, &gramSet{})
+			columns = append(columns, &slotSet{})
 			columns[len(columns)-1].addNames(textIn(names), offsets[i:min(i+RowsPerGroup, len(rows))+1])
 		}
 		index += cputime.Used().Seconds() - began

@@ -115,16 +115,16 @@ func (l *Layer) readSearchPages(ctx context.Context, s *searchSection, keys []ca
 		page := -2 - k.group
 		first, last = min(first, page), max(last, page)
 	}
-	var wanted []extent
+	var wanted []byteRange
 	for page := first; page <= last; page++ {
-		wanted = append(wanted, extent{s.pages[page].offset, s.pages[page].bytes})
+		wanted = append(wanted, byteRange{s.pages[page].offset, s.pages[page].bytes})
 	}
 	if len(keys) < len(wanted) && s.pages[last].offset-s.pages[first].offset > CoalesceGap {
 		return l.readSearchPagesApart(ctx, s, keys)
 	}
 	out := make(map[cacheKey]cached, len(wanted))
 	bodies := make([][]byte, len(wanted))
-	err := l.readExtents(ctx, wanted, func(i int, body []byte) error {
+	err := l.readRanges(ctx, wanted, func(i int, body []byte) error {
 		bodies[i] = body
 		return l.checkPage(&s.pages[first+i], body)
 	})
@@ -137,12 +137,12 @@ func (l *Layer) readSearchPages(ctx context.Context, s *searchSection, keys []ca
 // readSearchPagesApart is for search indexes so large that reading them whole costs more than another request.
 func (l *Layer) readSearchPagesApart(ctx context.Context, s *searchSection, keys []cacheKey) (map[cacheKey]cached, error) {
 	slices.SortFunc(keys, func(a, b cacheKey) int { return b.group - a.group })
-	wanted := make([]extent, len(keys))
+	wanted := make([]byteRange, len(keys))
 	for i, k := range keys {
-		wanted[i] = extent{s.pages[-2-k.group].offset, s.pages[-2-k.group].bytes}
+		wanted[i] = byteRange{s.pages[-2-k.group].offset, s.pages[-2-k.group].bytes}
 	}
 	bodies := make([][]byte, len(keys))
-	err := l.readExtents(ctx, wanted, func(i int, body []byte) error {
+	err := l.readRanges(ctx, wanted, func(i int, body []byte) error {
 		bodies[i] = body
 		return l.checkPage(&s.pages[-2-keys[i].group], body)
 	})
@@ -182,7 +182,7 @@ func (l *Layer) plainPage(s *searchSection, page int, body []byte, columns int, 
 
 // searchColumns is the whole search index by columns, for copying row groups; nil where there is none that can be
 // read, or only one of an earlier version: the names themselves are looked at then, and the copy has a good one again.
-func (l *Layer) searchColumns(ctx context.Context, x *index) []*gramSet {
+func (l *Layer) searchColumns(ctx context.Context, x *index) []*slotSet {
 	if known := l.grams.Load(); known != nil {
 		return *known
 	}
@@ -196,21 +196,21 @@ func (l *Layer) searchColumns(ctx context.Context, x *index) []*gramSet {
 	return columns
 }
 
-func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*gramSet, error) {
+func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*slotSet, error) {
 	s := &x.search
 	if s.span == 0 || s.version < bridgeVersion {
 		return nil, nil
 	}
-	columns := make([]*gramSet, s.columns(len(x.groups)))
+	columns := make([]*slotSet, s.columns(len(x.groups)))
 	for i := range columns {
-		columns[i] = &gramSet{}
+		columns[i] = &slotSet{}
 	}
-	extents := make([]extent, searchPages)
+	extents := make([]byteRange, searchPages)
 	for i := range s.pages {
-		extents[i] = extent{s.pages[i].offset, s.pages[i].bytes}
+		extents[i] = byteRange{s.pages[i].offset, s.pages[i].bytes}
 	}
 	bodies := make([][]byte, searchPages)
-	err := l.readExtents(ctx, extents, func(i int, body []byte) error {
+	err := l.readRanges(ctx, extents, func(i int, body []byte) error {
 		bodies[i] = body
 		return l.checkPage(&s.pages[i], body)
 	})

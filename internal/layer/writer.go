@@ -54,7 +54,7 @@ type Writer struct {
 	data    []byte
 	groups  []Group
 	footer  []format.RowGroup
-	columns []*gramSet // of the search index
+	columns []*slotSet // of the search index
 	rows    int64      // in groups
 	removed int64
 	last    Key // of everything appended
@@ -169,7 +169,7 @@ type RawGroup struct {
 	Group
 	Data   []byte
 	object string   // where it comes from
-	grams  *gramSet // of its names, and maybe others; nil if its layer has no search index
+	grams  *slotSet // of its names, and maybe others; nil if its layer has no search index
 }
 
 // AppendGroup adds another layer's row group without decoding it. Rows gathered before become a group of their own,
@@ -252,10 +252,10 @@ func (w *Writer) halve(raw RawGroup) error {
 }
 
 // column is the search index's column of the next row group.
-func (w *Writer) column() *gramSet {
+func (w *Writer) column() *slotSet {
 	i := len(w.groups) / w.o.SearchSpan
 	if i == len(w.columns) {
-		w.columns = append(w.columns, &gramSet{})
+		w.columns = append(w.columns, &slotSet{})
 	}
 	return w.columns[i]
 }

@@ -44,7 +44,7 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// Whatever becomes of one of the two clocks, work stops before others may take the lease; and while both go right, or the
+// TestOneClockIsEnough becomes of one of the two clocks, work stops before others may take the lease; and while both go right, or the
 // wall clock is only corrected a little, it goes on until two thirds.
 func TestOneClockIsEnough(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -66,7 +66,7 @@ func TestOneClockIsEnough(t *testing.T) {
 	})
 }
 
-// The moments of a lease's life come in the order that the rule relies on, whatever the TTL.
+// TestMomentsAreInOrder moments of a lease's life come in the order that the rule relies on, whatever the TTL.
 func TestMomentsAreInOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ttl := time.Duration(rapid.Int64Range(int64(100*time.Millisecond), int64(24*time.Hour)).Draw(rt, "ttl"))

@@ -9,7 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// A large manifest is kept compressed, a small one is JSON to look at; both are read back, and damage is no panic.
+// TestLargeManifestsAreCompressed large manifest is kept compressed, a small one is JSON to look at; both are read back, and damage is no panic.
 func TestLargeManifestsAreCompressed(t *testing.T) {
 	for _, n := range []int{1, 100} {
 		m := &Manifest{Format: Format, View: "v", Version: 7, Nonce: "n"}

@@ -9,7 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// A list of ranges says of every key what the range says that was added last.
+// TestAddMergedKeepsTheLastWord list of ranges says of every key what the range says that was added last.
 func TestAddMergedKeepsTheLastWord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := func(i int) layer.Key { return layer.Key{Parent: "/", Name: fmt.Sprintf("%02d", i)} }

@@ -9,7 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// However far off the local clock is and whatever requests take, the estimate comes within what the answers prove.
+// TestClockConverges far off the local clock is and whatever requests take, the estimate comes within what the answers prove.
 func TestClockConverges(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		offset := time.Duration(rapid.Int64Range(-100*365*24, 100*365*24).Draw(rt, "hours"))*time.Hour + time.Duration(rapid.Int64Range(0, 1e9-1).Draw(rt, "ns"))
@@ -38,7 +38,7 @@ func TestClockConverges(t *testing.T) {
 	})
 }
 
-// Whole seconds are no limit: many answers narrow the offset down.
+// TestClockSubSecond seconds are no limit: many answers narrow the offset down.
 func TestClockSubSecond(t *testing.T) {
 	local := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	offset := 3*time.Hour + 314*time.Millisecond
@@ -72,7 +72,7 @@ func TestClockFollowsASetClock(t *testing.T) {
 	}
 }
 
-// What agents set their clocks by must not be this machine's own idea of the time, nor that idea after it was set.
+// TestMeasuredIsSilentWhereItCouldBeHoursOff agents set their clocks by must not be this machine's own idea of the time, nor that idea after it was set.
 func TestMeasuredIsSilentWhereItCouldBeHoursOff(t *testing.T) {
 	local := time.Date(2026, 3, 1, 15, 0, 0, 0, time.UTC)
 	stores := func() time.Time { return local.Add(-3 * time.Hour).Add(time.Nanosecond) }

@@ -172,7 +172,7 @@ func (v *Version) scanShard(ctx context.Context, w *Search, p *plan, part *searc
 	}
 	if apart {
 		for place, b := range held {
-			held[place] = b.Apart(left[place].names, left[place].offsets)
+			held[place] = b.Detached(left[place].names, left[place].offsets)
 		}
 	}
 	c := v.view.Cursor(ctx).Until(part.until).Skip(skip).Hold(held)
@@ -228,7 +228,7 @@ func (l *literal) among(ctx context.Context, places []layer.GroupRef, rows *int,
 			}
 			return has
 		}
-		err := of.PeekNames(ctx, groups, func(_ int, names *layer.CodedNames) bool {
+		err := of.ScanNames(ctx, groups, func(_ int, names *layer.CodedNames) bool {
 			return has(l.inCoded(names), len(names.Shared))
 		}, func(group int, text string, offsets []uint32) {
 			if has(l.in(text), len(offsets)-1) {

@@ -22,7 +22,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (stor
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
 	}
-	w := walk{store: s, prefix: prefix, after: after, limit: limit}
+	w := lister{store: s, prefix: prefix, after: after, limit: limit}
 	// No key outside the deepest directory that the prefix names can match.
 	start := prefix[:strings.LastIndexByte(prefix, '/')+1]
 	page := store.Page{Date: time.Now()}
@@ -40,8 +40,8 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (stor
 
 var errPageFull = errors.New("page full")
 
-// walk collects keys in byte order, one more than limit to know whether there are more.
-type walk struct {
+// lister collects keys in byte order, one more than limit to know whether there are more.
+type lister struct {
 	store         *Store
 	prefix, after string
 	limit         int
@@ -49,7 +49,7 @@ type walk struct {
 }
 
 // dir visits a directory; rel is its part of the key, empty or with a slash at its end.
-func (w *walk) dir(ctx context.Context, rel string) error {
+func (w *lister) dir(ctx context.Context, rel string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -77,14 +77,14 @@ func (w *walk) dir(ctx context.Context, rel string) error {
 }
 
 // mayHold reports whether a key that starts with dir may have the prefix and come after after.
-func (w *walk) mayHold(dir string) bool {
+func (w *lister) mayHold(dir string) bool {
 	if !strings.HasPrefix(dir, w.prefix) && !strings.HasPrefix(w.prefix, dir) {
 		return false
 	}
 	return dir > w.after || strings.HasPrefix(w.after, dir)
 }
 
-func (w *walk) add(entry named) error {
+func (w *lister) add(entry named) error {
 	info, err := entry.Info()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // deleted meanwhile

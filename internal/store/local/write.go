@@ -27,7 +27,7 @@ func (s *Store) Put(ctx context.Context, key string, body []byte) (store.Meta, e
 			return err
 		}
 		defer unlock()
-		return s.place(os.Rename, temp, key)
+		return s.moveIntoPlace(os.Rename, temp, key)
 	})
 }
 
@@ -39,7 +39,7 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) (store.Meta
 		}
 		return nil
 	}
-	return s.write(ctx, "create", key, body, free, func(temp string) error { return s.place(os.Link, temp, key) })
+	return s.write(ctx, "create", key, body, free, func(temp string) error { return s.moveIntoPlace(os.Link, temp, key) })
 }
 
 // Replace implements store.Store.
@@ -65,7 +65,7 @@ func (s *Store) Replace(ctx context.Context, key string, body []byte, etag strin
 		if err := unchanged(); err != nil {
 			return err
 		}
-		return s.place(os.Rename, temp, key)
+		return s.moveIntoPlace(os.Rename, temp, key)
 	})
 }
 
@@ -126,8 +126,8 @@ func (s *Store) missingReserved(err error) error {
 	return fmt.Errorf("the store's own directory is gone: %w: %w", store.ErrNoBucket, err)
 }
 
-// place gives temp the name of key by os.Link or os.Rename, making the directories above it.
-func (s *Store) place(how func(from, to string) error, temp, key string) (err error) {
+// moveIntoPlace gives temp the name of key by os.Link or os.Rename, making the directories above it.
+func (s *Store) moveIntoPlace(how func(from, to string) error, temp, key string) (err error) {
 	path := s.path(key)
 	for range linkTries {
 		if err = s.makeDirs(filepath.Dir(path)); err != nil {

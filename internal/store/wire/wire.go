@@ -113,7 +113,7 @@ func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Objec
 	if err != nil {
 		return store.Object{}, err
 	}
-	answer, err := s.settled(ctx, full, Read{IfChanged: etag})
+	answer, err := s.getConsistent(ctx, full, Read{IfChanged: etag})
 	if err != nil {
 		err = fmt.Errorf("get %s: %w", key, explain(err, store.ErrNotFound, nil))
 		return store.Object{Meta: metaOf(headerOf(err), 0)}, err
@@ -124,9 +124,9 @@ func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Objec
 // settleReads bounds how often an object is read until body and ETag agree.
 const settleReads = 20
 
-// settled reads an object until its body and ETag are known to be of one version: the ETag is the body's MD5, or is no
+// getConsistent reads an object until its body and ETag are known to be of one version: the ETag is the body's MD5, or is no
 // MD5 at all, or two readings in a row gave the same pair (a store whose ETags only look like an MD5).
-func (s *Store) settled(ctx context.Context, key string, how Read) (Answer, error) {
+func (s *Store) getConsistent(ctx context.Context, key string, how Read) (Answer, error) {
 	var last Answer
 	for range settleReads {
 		answer, err := s.client.Get(ctx, key, how)
