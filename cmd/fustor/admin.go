@@ -26,12 +26,12 @@ import (
 
 // adminGroup is what an administrator does, on a store or through an ingest.
 type adminGroup struct {
-	Setup    adminSetupCmd    `cmd:"" overview:"no" help:"Prepare a store: its bucket, views and keys."`
+	Setup    adminSetupCmd    `cmd:"" overview:"no" help:"Prepare a store: bucket, views and keys."`
 	View     adminViewGroup   `cmd:"" help:"Create, configure, show and delete views."`
-	Key      adminKeyGroup    `cmd:"" help:"Make, list and revoke API keys."`
+	Key      adminKeyGroup    `cmd:"" help:"Create, list and revoke API keys."`
 	Session  adminSessions    `cmd:"" help:"List and end sessions."`
-	Reset    adminResetCmd    `cmd:"" overview:"no" help:"Start a view over: it is emptied, and its agents scan again."`
-	Versions adminVersionsCmd `cmd:"" overview:"no" help:"Show what a view's versions are made of, and its objects."`
+	Reset    adminResetCmd    `cmd:"" overview:"no" help:"Start a view over: empty it, and let its agents scan again."`
+	Versions adminVersionsCmd `cmd:"" overview:"no" help:"Show a view's versions with their layers, and its objects."`
 	Retain   adminRetainCmd   `cmd:"" overview:"no" help:"Remove the objects that no version of a view needs."`
 }
 
@@ -70,25 +70,25 @@ func (d direct) RevokeKey(ctx context.Context, word string) (admin.Key, error) {
 
 // adminFlags say where to work.
 type adminFlags struct {
-	Store  string `placeholder:"URL" group:"where" help:"Store to work on directly, with its credentials ($$FUSTOR_STORE)."`
-	URL    string `name:"url" placeholder:"URL" group:"where" help:"Ingest, or fustor up, to ask over HTTP ($$FUSTOR_INGEST)."`
-	APIKey string `name:"api-key" placeholder:"KEY" group:"where" help:"Its key, of the role admin. Better in $$FUSTOR_API_KEY, which no process list shows."`
-	Data   string `placeholder:"DIR" group:"where" help:"Data directory of the fustor up to ask ($$FUSTOR_DATA)."`
+	Store  string `placeholder:"URL" group:"where" help:"Work on this store directly, with its credentials ($$FUSTOR_STORE)."`
+	URL    string `name:"url" placeholder:"URL" group:"where" help:"Ask this ingest, or fustor up, over HTTP ($$FUSTOR_INGEST)."`
+	APIKey string `name:"api-key" placeholder:"KEY" group:"where" help:"Key with the role admin. Prefer $$FUSTOR_API_KEY: process lists show flags."`
+	Data   string `placeholder:"DIR" group:"where" help:"Ask the fustor up with this data directory ($$FUSTOR_DATA)."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
 // yesFlag is of commands that take something away.
 type yesFlag struct {
-	Yes bool `short:"y" help:"Do not ask."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
-// confirm asks on a terminal, and elsewhere wants --yes.
+// confirm asks on a terminal; elsewhere it refuses unless --yes is given.
 func (f yesFlag) confirm(a *app, question string) error {
 	if f.Yes {
 		return nil
 	}
 	if in, ok := a.stdin.(interface{ Fd() uintptr }); !ok || !term.IsTerminal(int(in.Fd())) {
-		return &cliError{msg: "nobody can be asked here: " + question, hint: "say --yes", code: exitUsage}
+		return &cliError{msg: "refusing to ask for confirmation: stdin is not a terminal", hint: "to confirm, pass --yes: " + question, code: exitUsage}
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
 	answer, _ := bufio.NewReader(a.stdin).ReadString('\n')
@@ -96,14 +96,14 @@ func (f yesFlag) confirm(a *app, question string) error {
 	case "y", "yes":
 		return nil
 	}
-	return &cliError{msg: "nothing was done", code: exitFailure}
+	return &cliError{msg: "cancelled; nothing was changed", code: exitFailure}
 }
 
 // storeURL is the store to work on; empty where a server is to be asked.
 func (f *adminFlags) storeURL(a *app) (string, error) {
 	switch {
 	case f.Store != "" && (f.URL != "" || f.Data != ""):
-		return "", usageError("--store does not go with --url or --data: work on the store, or ask a server")
+		return "", usageError("--store cannot be combined with --url or --data: use the store directly, or ask a server")
 	case f.Store != "":
 		return f.Store, nil
 	case f.URL != "" || f.Data != "":
@@ -160,7 +160,7 @@ func (f *adminFlags) connect(a *app) (administrator, error) {
 	}
 	server, err := settings.Find(given)
 	if errors.Is(err, settings.ErrNoServer) {
-		return nil, &cliError{msg: "no store to work on and no server to ask", hint: "name one with --store or FUSTOR_STORE, or an ingest with --url or FUSTOR_INGEST", code: exitUsage, err: err}
+		return nil, &cliError{msg: "no store and no server given", hint: "give a store with --store or FUSTOR_STORE, or an ingest with --url or FUSTOR_INGEST", code: exitUsage, err: err}
 	}
 	if err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func adminFailure(err error) error {
 	case errors.As(err, &answered), errors.As(err, &away):
 		return err // explained as for the reading commands
 	case errors.Is(err, viewconfig.ErrInvalid):
-		return &cliError{msg: err.Error(), hint: "mend or remove that object; until then the view's agents are refused", code: exitFailure, err: err}
+		return &cliError{msg: err.Error(), hint: "repair or remove that object; until then the view refuses its agents", code: exitFailure, err: err}
 	}
 	return storeFailure(err)
 }
@@ -234,10 +234,10 @@ type adminResetCmd struct {
 
 // Help implements kong.HelpProvider.
 func (adminResetCmd) Help() string {
-	return `The view is empty at once and answers 503 until the first scan of its next
-leader is folded. Its sessions end; the agents notice with their next heartbeat,
-begin new ones and scan, without being restarted. Nothing that was sent before
-counts any more. The old layers go by retention.
+	return `The view is empty at once and answers 503 until the first scan of its next leader
+is folded. Its sessions end. The agents notice this with their next heartbeat, begin
+new sessions and scan; they need no restart. Nothing that was sent before counts any
+more. Retention removes the old layers.
 
 Examples:
 
@@ -271,16 +271,16 @@ func (f *adminFlags) begin(ctx context.Context, a *app, view string, writes bool
 }
 
 type adminVersionsCmd struct {
-	View  string `arg:"" help:"View to look at."`
-	Limit int    `default:"10" placeholder:"N" help:"At most so many versions, the newest first (default 10)."`
+	View  string `arg:"" help:"View to show."`
+	Limit int    `default:"10" placeholder:"N" help:"Show at most N versions, the newest first (default 10)."`
 	adminFlags
 }
 
 // Help implements kong.HelpProvider.
 func (adminVersionsCmd) Help() string {
-	return `Shows the chain of manifests from the current one backwards, how far each session
-is folded, manifests beside the chain (orphans of lost races, which retention
-removes), and how many objects and bytes the view has in the store.
+	return `Shows the chain of manifests from the current one backwards, and how far each
+session is folded. Also shows manifests outside the chain (orphans of lost races,
+which retention removes), and the view's objects and bytes in the store.
 
 Examples:
 
@@ -341,16 +341,17 @@ func printHistory(out *show.Output, h *admin.History) {
 
 type adminRetainCmd struct {
 	View   string `arg:"" help:"View to clean up."`
-	DryRun bool   `short:"n" help:"Remove nothing; list what would go."`
+	DryRun bool   `short:"n" help:"Remove nothing; list what would be removed."`
 	adminFlags
 }
 
 // Help implements kong.HelpProvider.
 func (adminRetainCmd) Help() string {
-	return `Compactors do this by themselves; it is for looking at, and for stores that have no
-compactor at present. Removed are versions older than the history (1 h), layers that
-no version of the history has, folded segments, and what lost races and killed
-processes have left; nothing younger than an hour by the store's clock.
+	return `Compactors do this by themselves. Use this command to see what they would remove, or
+for a store without a running compactor. It removes versions older than the history
+(1 h), layers that no version of the history has, folded segments, and objects left
+by lost races and killed processes. It removes nothing younger than an hour by the
+store's clock.
 
 Examples:
 

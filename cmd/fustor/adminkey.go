@@ -12,24 +12,24 @@ import (
 )
 
 type adminKeyGroup struct {
-	Create adminKeyCreateCmd `cmd:"" overview:"no" help:"Make an API key. It is shown once."`
+	Create adminKeyCreateCmd `cmd:"" overview:"no" help:"Create an API key. It is shown only once."`
 	List   adminKeyListCmd   `cmd:"" overview:"no" help:"List the API keys, without the keys themselves."`
 	Revoke adminKeyRevokeCmd `cmd:"" overview:"no" help:"Revoke an API key."`
 }
 
 type adminKeyCreateCmd struct {
-	Name    string        `arg:"" help:"Whose key it is, for people."`
-	Role    []string      `required:"" enum:"ingest,query,admin" placeholder:"ROLE" help:"ingest (agents), query (readers) or admin; several with commas."`
-	View    []string      `placeholder:"VIEW" help:"View that it is for; several with commas."`
-	All     bool          `name:"all-views" help:"It is for all views, also those to come."`
-	Expires time.Duration `placeholder:"TIME" help:"How long it works: 720h; without: until it is revoked."`
+	Name    string        `arg:"" help:"Name for the key, such as its owner."`
+	Role    []string      `required:"" enum:"ingest,query,admin" placeholder:"ROLE" help:"Role: ingest (agents), query (readers) or admin; separate several with commas."`
+	View    []string      `placeholder:"VIEW" help:"View that the key is for; separate several with commas."`
+	All     bool          `name:"all-views" help:"The key is for all views, future ones included."`
+	Expires time.Duration `placeholder:"TIME" help:"How long the key is valid, such as 720h (default: until it is revoked)."`
 	adminFlags
 }
 
 // Help implements kong.HelpProvider.
 func (adminKeyCreateCmd) Help() string {
-	return `The key is printed on stdout, this once: the store keeps its SHA-256 alone. Whoever
-administers some views only, over HTTP, can make keys for those.
+	return `The key is printed on stdout, only once: the store keeps only its SHA-256. With an
+admin key for some views, over HTTP, you can create keys for those views.
 
 Examples:
 
@@ -40,7 +40,7 @@ Examples:
 
 func (c *adminKeyCreateCmd) Run(ctx context.Context, a *app) error {
 	if c.All == (len(c.View) > 0) {
-		return usageError("say which views the key is for: --view VIEW, or --all-views")
+		return usageError("the key has no views: pass --view VIEW or --all-views")
 	}
 	if c.Expires < 0 {
 		return usageError("--expires is in the past")
@@ -67,7 +67,7 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, a *app) error {
 	}
 	return c.print(a, made, func(out *show.Output) {
 		fmt.Fprintln(out, made.Secret)
-		fmt.Fprintf(a.stderr, "key %s of %s: %s on %s, %s; it is not shown again\n", made.ID, made.Name, roleNames(made.Roles), viewNames(made.Views), expiry(made.Key))
+		fmt.Fprintf(a.stderr, "created key %s (%s): %s on %s, %s; it is not shown again\n", made.ID, made.Name, roleNames(made.Roles), viewNames(made.Views), expiry(made.Key))
 	})
 }
 
@@ -102,7 +102,7 @@ type adminKeyListCmd struct{ adminFlags }
 
 // Help implements kong.HelpProvider.
 func (adminKeyListCmd) Help() string {
-	return `The key that a server was given at its start (--api-key) is not among them.
+	return `The list does not include the key that a server got at its start (--api-key).
 
 Examples:
 
@@ -129,14 +129,14 @@ func (c *adminKeyListCmd) Run(ctx context.Context, a *app) error {
 }
 
 type adminKeyRevokeCmd struct {
-	Key string `arg:"" help:"Its id or its name, as key list shows them; never the key itself."`
+	Key string `arg:"" help:"Id or name of the key, as key list shows it; never the key itself."`
 	yesFlag
 	adminFlags
 }
 
 // Help implements kong.HelpProvider.
 func (adminKeyRevokeCmd) Help() string {
-	return `Servers remember keys for 30 seconds: after that the key is refused everywhere.
+	return `Servers remember keys for 30 seconds; after that, all servers refuse the key.
 
 Examples:
 
@@ -150,7 +150,7 @@ func (c *adminKeyRevokeCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if strings.HasPrefix(c.Key, access.KeyPrefix) {
-		return &cliError{msg: "that is a key itself, which no command line should have", hint: "name it by its id or name; `fustor admin key list` has them", code: exitUsage}
+		return &cliError{msg: "this is the key itself, which does not belong on a command line", hint: "use its id or name; `fustor admin key list` shows them", code: exitUsage}
 	}
 	if err := c.confirm(a, fmt.Sprintf("revoke key %s?", c.Key)); err != nil {
 		return err
@@ -160,12 +160,12 @@ func (c *adminKeyRevokeCmd) Run(ctx context.Context, a *app) error {
 		return adminFailure(err)
 	}
 	return c.print(a, k, func(out *show.Output) {
-		fmt.Fprintf(out, "key %s of %s is revoked; within 30 s no server accepts it\n", k.ID, k.Name)
+		fmt.Fprintf(out, "revoked key %s (%s); servers refuse it within 30 s\n", k.ID, k.Name)
 	})
 }
 
 type adminSessions struct {
-	List adminSessionListCmd `cmd:"" overview:"no" help:"List a view's sessions, ended ones too."`
+	List adminSessionListCmd `cmd:"" overview:"no" help:"List a view's sessions, ended ones included."`
 	End  adminSessionEndCmd  `cmd:"" overview:"no" help:"End a session."`
 }
 
@@ -176,7 +176,7 @@ type adminSessionListCmd struct {
 
 // Help implements kong.HelpProvider.
 func (adminSessionListCmd) Help() string {
-	return `Ended sessions stay for an hour, until all that they sent is folded.
+	return `Ended sessions stay listed for an hour, and until all of their segments are folded.
 
 Examples:
 
@@ -210,15 +210,15 @@ func (c *adminSessionListCmd) Run(ctx context.Context, a *app) error {
 }
 
 type adminSessionEndCmd struct {
-	View    string `arg:"" help:"View that it feeds."`
-	Session string `arg:"" help:"Its id, as session list shows it."`
+	View    string `arg:"" help:"View that the session feeds."`
+	Session string `arg:"" help:"Id of the session, as session list shows it."`
 	yesFlag
 	adminFlags
 }
 
 // Help implements kong.HelpProvider.
 func (adminSessionEndCmd) Help() string {
-	return `If it leads, another session takes over. An agent that lives begins a new session
+	return `If the session leads, another one takes over. A running agent begins a new session
 with its next heartbeat; to keep it out, revoke its key.
 
 Examples:
@@ -239,6 +239,6 @@ func (c *adminSessionEndCmd) Run(ctx context.Context, a *app) error {
 		return adminFailure(err)
 	}
 	return c.print(a, map[string]any{"view_id": c.View, "session_id": c.Session, "state": "ended"}, func(out *show.Output) {
-		fmt.Fprintf(out, "session %s has ended\n", c.Session)
+		fmt.Fprintf(out, "ended session %s\n", c.Session)
 	})
 }

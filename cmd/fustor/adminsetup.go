@@ -16,19 +16,19 @@ import (
 
 type adminSetupCmd struct {
 	Store      string        `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store to prepare."`
-	MakeBucket bool          `help:"Make its bucket, where it is missing (minio:// stores)."`
-	View       []string      `placeholder:"VIEW" help:"View to create, where it is missing; several with commas."`
-	Key        []string      `sep:"none" placeholder:"VARIABLE=ROLES:VIEWS" help:"Register the key that this environment variable holds; may be repeated."`
-	Wait       time.Duration `default:"0s" placeholder:"TIME" help:"How long to wait for a store that does not answer yet."`
+	MakeBucket bool          `help:"Create the bucket if it is missing (minio:// stores)."`
+	View       []string      `placeholder:"VIEW" help:"Create this view if it is missing; separate several with commas."`
+	Key        []string      `sep:"none" placeholder:"VARIABLE=ROLES:VIEWS" help:"Register the key in this environment variable; may be repeated."`
+	Wait       time.Duration `default:"0s" placeholder:"TIME" help:"Wait this long for a store that does not answer yet."`
 	JSON       bool          `name:"json" help:"Print JSON."`
 }
 
 // Help implements kong.HelpProvider.
 func (adminSetupCmd) Help() string {
-	return `For scripts, Compose and the like, which make the keys themselves (openssl rand
--hex 32): what is there already is left as it is, so it may run at every start. ROLES
-and VIEWS are lists with commas; the view * stands for all. The store is probed
-first, as fustor doctor does it.
+	return `For scripts and tools such as Compose, which make the keys themselves (openssl rand
+-hex 32). Existing objects stay as they are, so it may run at every start. ROLES and
+VIEWS are lists separated by commas; the view * means all views. The store is probed
+first, as fustor doctor does.
 
 Examples:
 
@@ -65,11 +65,11 @@ func (c *adminSetupCmd) Run(ctx context.Context, a *app) error {
 		_, err := d.CreateView(ctx, v, nil)
 		switch {
 		case errors.As(err, &refused) && refused.Kind == admin.Conflict:
-			done = append(done, fmt.Sprintf("view %s is there already", v))
+			done = append(done, fmt.Sprintf("view %s exists already", v))
 		case err != nil:
 			return adminFailure(err)
 		default:
-			done = append(done, fmt.Sprintf("view %s is made", v))
+			done = append(done, fmt.Sprintf("view %s is created", v))
 		}
 	}
 	for i, k := range keys {
@@ -79,7 +79,7 @@ func (c *adminSetupCmd) Run(ctx context.Context, a *app) error {
 		}
 		verb := "is registered"
 		if !made {
-			verb = "is there already"
+			verb = "exists already"
 		}
 		done = append(done, fmt.Sprintf("key %s %s: %s on %s", k.Name, verb, roleNames(k.Roles), viewNames(k.Views)))
 	}
@@ -121,10 +121,10 @@ func (c *adminSetupCmd) tryOpen(ctx context.Context) (store.Store, error) {
 		}
 		maker, ok := st.(interface{ MakeBucket(context.Context) error })
 		if !ok {
-			return nil, usageError("--make-bucket is for minio:// stores; make other buckets with your provider's own tools")
+			return nil, usageError("--make-bucket works for minio:// stores only; create other buckets with your provider's tools")
 		}
 		if err := maker.MakeBucket(ctx); err != nil {
-			return nil, storeFailure(fmt.Errorf("make the bucket of %s: %w", st, err))
+			return nil, storeFailure(fmt.Errorf("create the bucket of %s: %w", st, err))
 		}
 	}
 	return openForWriting(ctx, c.Store)
@@ -135,10 +135,10 @@ func parseSetupKey(a *app, word string) (k admin.NewKey, secret string, err erro
 	variable, what, ok := strings.Cut(word, "=")
 	roles, views, both := strings.Cut(what, ":")
 	if !ok || !both || variable == "" {
-		return k, "", usageError("--key has the form VARIABLE=ROLES:VIEWS, such as AGENT_KEY=ingest:demo")
+		return k, "", usageError("--key must have the form VARIABLE=ROLES:VIEWS, such as AGENT_KEY=ingest:demo")
 	}
 	if secret = a.getenv(variable); len(secret) < 32 {
-		return k, "", &cliError{msg: fmt.Sprintf("the variable %s does not hold a key of at least 32 characters", variable), hint: "make one with `openssl rand -hex 32`", code: exitUsage}
+		return k, "", &cliError{msg: fmt.Sprintf("the variable %s does not hold a key of at least 32 characters", variable), hint: "create one with `openssl rand -hex 32`", code: exitUsage}
 	}
 	k.Name = strings.ReplaceAll(strings.ToLower(variable), "_", "-")
 	for _, r := range strings.Split(roles, ",") {

@@ -14,23 +14,23 @@ import (
 )
 
 type adminViewGroup struct {
-	Create    adminViewCreateCmd    `cmd:"" overview:"no" help:"Give a new view its settings."`
+	Create    adminViewCreateCmd    `cmd:"" overview:"no" help:"Create a view with its settings."`
 	List      adminViewListCmd      `cmd:"" overview:"no" help:"List the views."`
 	Show      adminViewShowCmd      `cmd:"" overview:"no" help:"Show a view and its settings."`
 	Configure adminViewConfigureCmd `cmd:"" overview:"no" help:"Change settings of a view."`
-	Delete    adminViewDeleteCmd    `cmd:"" overview:"no" help:"Remove a view and all that it has."`
+	Delete    adminViewDeleteCmd    `cmd:"" overview:"no" help:"Delete a view and all of its data."`
 }
 
 // viewFlags are the settings of a view. Those that are not given stay as they are.
 type viewFlags struct {
-	SessionTimeout   *time.Duration `placeholder:"TIME" group:"settings" help:"Least time-out of a session: 45s. A lost leader is replaced after that."`
-	ConcurrentAgents *bool          `negatable:"" group:"settings" help:"Whether several agents may feed the view at once."`
-	AuditInterval    *time.Duration `placeholder:"TIME" group:"settings" help:"How often the leader audits the tree: 6h; 0 is never."`
-	SentinelInterval *time.Duration `placeholder:"TIME" group:"settings" help:"How often it looks at files that may still be written to: 2m; 0 is never."`
-	Hot              *time.Duration `placeholder:"TIME" group:"settings" help:"How long a file counts as being written after a change: 60s."`
-	Staleness        *time.Duration `placeholder:"TIME" group:"settings" help:"How old what a network file system shows may be: 2m."`
-	TombstoneTTL     *time.Duration `name:"tombstone-ttl" placeholder:"TIME" group:"settings" help:"How long a deletion is remembered: 1h."`
-	Live             *bool          `negatable:"" group:"settings" help:"Whether the view is only answered while an agent leads it."`
+	SessionTimeout   *time.Duration `placeholder:"TIME" group:"settings" help:"Lowest time-out of a session (default 45s). A lost leader is replaced after this time."`
+	ConcurrentAgents *bool          `negatable:"" group:"settings" help:"Allow several agents to feed the view at once (default)."`
+	AuditInterval    *time.Duration `placeholder:"TIME" group:"settings" help:"How often the leader audits the tree (default 6h); 0 means never."`
+	SentinelInterval *time.Duration `placeholder:"TIME" group:"settings" help:"How often it observes files that may still be written to (default 2m); 0 means never."`
+	Hot              *time.Duration `placeholder:"TIME" group:"settings" help:"How long a file counts as being written after a change (default 60s)."`
+	Staleness        *time.Duration `placeholder:"TIME" group:"settings" help:"How old the state shown by a network file system may be (default 2m)."`
+	TombstoneTTL     *time.Duration `name:"tombstone-ttl" placeholder:"TIME" group:"settings" help:"How long a deletion is remembered (default 1h)."`
+	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
 // fields are those that are given, as JSON.
@@ -64,8 +64,8 @@ type adminViewCreateCmd struct {
 
 // Help implements kong.HelpProvider.
 func (adminViewCreateCmd) Help() string {
-	return `A view that nobody creates comes to be with its first agent, with the default
-settings, which the flags name.
+	return `Without this command, the first agent of a view creates it with the default settings,
+which the flags below show.
 
 Examples:
 
@@ -94,8 +94,8 @@ type adminViewConfigureCmd struct {
 
 // Help implements kong.HelpProvider.
 func (adminViewConfigureCmd) Help() string {
-	return `Settings that are not named stay as they are. Running parts take them in within a
-minute, sessions that live with their next registration.
+	return `Settings that you do not name stay as they are. Running parts apply them within a
+minute, live sessions with their next registration.
 
 Examples:
 
@@ -106,7 +106,7 @@ Examples:
 func (c *adminViewConfigureCmd) Run(ctx context.Context, a *app) error {
 	fields, n := c.fields()
 	if n == 0 {
-		return usageError("no setting was named; `fustor admin view show %s` shows them", c.View)
+		return usageError("no setting given; `fustor admin view show %s` shows the current ones", c.View)
 	}
 	d, err := c.begin(ctx, a, c.View, true)
 	if err != nil {
@@ -232,8 +232,8 @@ type adminViewDeleteCmd struct {
 
 // Help implements kong.HelpProvider.
 func (adminViewDeleteCmd) Help() string {
-	return `Removes the view's versions, layers, segments, sessions and settings. It is refused
-while agents feed the view. API keys for it stay: revoke them.
+	return `Deletes the view's versions, layers, segments, sessions and settings. The server
+refuses this while agents feed the view. API keys for the view stay: revoke them.
 
 Examples:
 
@@ -246,7 +246,7 @@ func (c *adminViewDeleteCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := c.confirm(a, fmt.Sprintf("delete view %s and all that it has?", c.View)); err != nil {
+	if err := c.confirm(a, fmt.Sprintf("delete view %s and all of its data?", c.View)); err != nil {
 		return err
 	}
 	n, err := d.DeleteView(ctx, c.View)
@@ -254,7 +254,7 @@ func (c *adminViewDeleteCmd) Run(ctx context.Context, a *app) error {
 		return adminFailure(err)
 	}
 	return c.print(a, map[string]any{"view_id": c.View, "objects": n}, func(out *show.Output) {
-		fmt.Fprintf(out, "view %s is gone, %s objects\n", c.View, show.Count(int64(n)))
+		fmt.Fprintf(out, "deleted view %s, %s objects\n", c.View, show.Count(int64(n)))
 	})
 }
 

@@ -23,50 +23,50 @@ import (
 
 // agentGroup is the agent and what goes with it. `fustor agent DIR` runs one.
 type agentGroup struct {
-	Run    agentCmd       `cmd:"" default:"withargs" help:"Watch and scan DIR, and send what is seen."`
-	Check  agentCheckCmd  `cmd:"" overview:"no" help:"Check a config file, and print what it says."`
-	Reload agentReloadCmd `cmd:"" overview:"no" help:"Have the running agent take in its config file."`
-	Pause  agentPauseCmd  `cmd:"" overview:"no" help:"Have a pipe of the running agent neither scan nor send."`
-	Resume agentResumeCmd `cmd:"" overview:"no" help:"Have a pipe that is paused run again."`
-	Status agentStatusCmd `cmd:"" overview:"no" help:"Show how the pipes of the running agent are doing."`
+	Run    agentCmd       `cmd:"" default:"withargs" help:"Watch and scan DIR, and send the changes."`
+	Check  agentCheckCmd  `cmd:"" overview:"no" help:"Check a config file and print its pipes."`
+	Reload agentReloadCmd `cmd:"" overview:"no" help:"Make the running agent read its config file again."`
+	Pause  agentPauseCmd  `cmd:"" overview:"no" help:"Pause a pipe of the running agent: it neither scans nor sends."`
+	Resume agentResumeCmd `cmd:"" overview:"no" help:"Resume a paused pipe."`
+	Status agentStatusCmd `cmd:"" overview:"no" help:"Show the status of the pipes of the running agent."`
 }
 
 type agentCmd struct {
 	Dir              string        `arg:"" optional:"" help:"Directory to watch and scan."`
-	Config           string        `placeholder:"FILE" env:"FUSTOR_AGENT_CONFIG" help:"Run the pipes of this file instead of one of DIR."`
-	Ingest           string        `placeholder:"URL" env:"FUSTOR_INGEST" help:"The ingest to register with; not needed to echo."`
-	Sender           string        `placeholder:"KIND" enum:",store,upload,http,echo" default:"" env:"FUSTOR_AGENT_SENDER" help:"Where segments go: store, upload, http or echo, see above (default: store with --store, else upload)."`
-	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to put segments into directly."`
-	View             string        `placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: the one that the key is for, else default)."`
+	Config           string        `placeholder:"FILE" env:"FUSTOR_AGENT_CONFIG" help:"Run the pipes of this file instead of watching DIR."`
+	Ingest           string        `placeholder:"URL" env:"FUSTOR_INGEST" help:"Ingest to register with; --sender echo needs none."`
+	Sender           string        `placeholder:"KIND" enum:",store,upload,http,echo" default:"" env:"FUSTOR_AGENT_SENDER" help:"How segments are sent: store, upload, http or echo, see above (default: store with --store, else upload)."`
+	Store            string        `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to write segments to directly."`
+	View             string        `placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View that this tree feeds (default: the view of the key, else default)."`
 	APIKey           string        `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key for the ingest."`
 	AgentID          string        `name:"agent-id" placeholder:"ID" env:"FUSTOR_AGENT_ID" help:"Unique, stable name of this agent (default: the host's name)."`
-	State            string        `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"Where the agent remembers its session (default: in ~/.local/state/fustor)."`
-	Spool            string        `placeholder:"DIR" env:"FUSTOR_AGENT_SPOOL" help:"Where events wait that cannot be sent yet (default: beside the state file)."`
-	SpoolSize        spoolSize     `placeholder:"SIZE" default:"1GiB" env:"FUSTOR_AGENT_SPOOL_SIZE" help:"How much may wait there; 0 for no spool (default: ${default})."`
-	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out what this glob matches; may be repeated."`
-	Watch            string        `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"How to watch: auto, the best that works; fanotify or inotify; none, to leave it to audits (default: ${default})."`
-	Metrics          string        `placeholder:"HOST:PORT" env:"FUSTOR_AGENT_METRICS" help:"Serve metrics for Prometheus there, on /metrics."`
-	ScanWorkers      int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_WORKERS" help:"At most so many calls into the tree at once in a scan (default: 32)."`
-	ScanRate         int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_RATE" help:"Look at no more than N entries a second in scans."`
-	IOIdle           bool          `name:"io-idle" env:"FUSTOR_AGENT_IO_IDLE" help:"Scan with the lowest priorities for disk and processor (Linux)."`
-	CrossFileSystems bool          `help:"Also index other file systems that are mounted below DIR."`
+	State            string        `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"File in which the agent remembers its session (default: in ~/.local/state/fustor)."`
+	Spool            string        `placeholder:"DIR" env:"FUSTOR_AGENT_SPOOL" help:"Directory for events that cannot be sent yet (default: beside the state file)."`
+	SpoolSize        spoolSize     `placeholder:"SIZE" default:"1GiB" env:"FUSTOR_AGENT_SPOOL_SIZE" help:"Size limit of the spool; 0 for no spool (default: ${default})."`
+	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out paths that match this glob; may be repeated."`
+	Watch            string        `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"Watching method: auto (the best that works), fanotify, inotify or none (audits only) (default: ${default})."`
+	Metrics          string        `placeholder:"HOST:PORT" env:"FUSTOR_AGENT_METRICS" help:"Serve Prometheus metrics on this address, at /metrics."`
+	ScanWorkers      int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_WORKERS" help:"At most N calls into the tree at once in a scan (default: 32)."`
+	ScanRate         int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_RATE" help:"Read at most N entries a second in scans."`
+	IOIdle           bool          `name:"io-idle" env:"FUSTOR_AGENT_IO_IDLE" help:"Scan with the lowest disk and processor priority (Linux)."`
+	CrossFileSystems bool          `help:"Also index other file systems mounted below DIR."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
 }
 
 // Help implements kong.HelpProvider.
 func (agentCmd) Help() string {
-	return `Several agents may feed one view: one leads and scans, all of them report what
-their kernels see. Segments go by one of these senders:
+	return `Several agents may feed one view: one leads and scans, and all of them report the
+changes that their kernels see. One of these senders sends the segments:
 
-    store    into the store that --store names; the host has its credentials
-    upload   to single uploads that the ingest signs; no credentials on the host.
-             Where its store cannot sign, as http
-    http     through the ingest, for hosts that reach nothing else
-    echo     to stdout, one JSON object an event; no ingest, no store, no view:
-             to see what would be sent
+    store    writes into the store of --store; needs its credentials on the host
+    upload   uploads with URLs that the ingest signs; needs no credentials. If the
+             store cannot sign, it sends as http does
+    http     sends through the ingest, for hosts that reach nothing else
+    echo     prints to stdout, one JSON object per event, to show what would be
+             sent; needs no ingest, no store and no view
 
-With --config the trees, the senders and the pipes that join them are in a file
-(docs/agent.md); on SIGHUP, or fustor agent reload, it is read again.
+With --config, a file defines the trees, the senders and the pipes between them
+(docs/agent.md). SIGHUP, or fustor agent reload, makes the agent read it again.
 
 Examples:
 
@@ -82,7 +82,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 		return c.runConfig(ctx, a, parsed)
 	}
 	if given := flagsGiven(parsed); slices.Contains(given, "config") {
-		return usageError("DIR does not go with --config: the file names the trees")
+		return usageError("DIR cannot be combined with --config: the file names the trees")
 	}
 	if err := checkDir(c.Dir); err != nil {
 		return err
@@ -134,11 +134,11 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 func (c *agentCmd) checkScan() error {
 	switch {
 	case c.ScanRate < 0:
-		return usageError("--scan-rate %d: entries a second, 0 for no bound", c.ScanRate)
+		return usageError("--scan-rate %d: must be a number of entries a second, or 0 for no limit", c.ScanRate)
 	case c.ScanWorkers < 0 || c.ScanWorkers > 1024:
-		return usageError("--scan-workers %d: 1 to 1024, or 0 for the default", c.ScanWorkers)
+		return usageError("--scan-workers %d: must be from 1 to 1024, or 0 for the default", c.ScanWorkers)
 	case c.IOIdle && !agent.CanIdle:
-		return usageError("--io-idle is for Linux: leave it out, and bound scans with --scan-rate")
+		return usageError("--io-idle works on Linux only: leave it out, and limit scans with --scan-rate")
 	}
 	return nil
 }
@@ -190,9 +190,9 @@ func (c *agentCmd) findView(ctx context.Context, log *slog.Logger) error {
 			c.View = cmp.Or(view, "default")
 			return nil
 		case errors.Is(err, send.ErrRefused):
-			return &cliError{msg: err.Error(), hint: "give another with --api-key or FUSTOR_API_KEY", code: exitFailure, err: err}
+			return &cliError{msg: err.Error(), hint: "pass another key with --api-key or FUSTOR_API_KEY", code: exitFailure, err: err}
 		}
-		log.Warn("the ingest has to say which view the key is for; trying again, or name it with --view", "error", err)
+		log.Warn("cannot ask the ingest for the view of the key; trying again. To name the view, pass --view", "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -219,8 +219,8 @@ func (c *agentCmd) stateFile(a *app) (string, error) {
 	dir := a.xdg("XDG_STATE_HOME", ".local/state")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", &cliError{
-			msg:  fmt.Sprintf("state directory %s cannot be made: %v", dir, plain(err)),
-			hint: "choose a file elsewhere with --state", code: exitFailure, err: err,
+			msg:  fmt.Sprintf("cannot create state directory %s: %v", dir, plain(err)),
+			hint: "choose another file with --state", code: exitFailure, err: err,
 		}
 	}
 	root, err := filepath.Abs(c.Dir)

@@ -168,7 +168,7 @@ func (s *agentService) answerPause(pause bool) http.HandlerFunc {
 			for _, p := range s.fleet.Status() {
 				names = append(names, p.Name)
 			}
-			answer(w, http.StatusNotFound, map[string]string{"error": fmt.Sprintf("there is no pipe %q; there are %s", name, strings.Join(names, ", "))})
+			answer(w, http.StatusNotFound, map[string]string{"error": fmt.Sprintf("there is no pipe %q; the pipes are %s", name, strings.Join(names, ", "))})
 			return
 		case err != nil && !changed:
 			answer(w, http.StatusUnprocessableEntity, map[string]string{"error": fmt.Sprintf("pipe %s: %v", name, err)})
@@ -212,10 +212,10 @@ func (f *agentFlags) call(ctx context.Context, a *app, method, path string, v an
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return &cliError{
 			msg:  fmt.Sprintf("no agent with the config file %s is running", f.path()),
-			hint: fmt.Sprintf("start one with `fustor agent --config %s`; its state directory would be %s", f.path(), state), code: exitFailure, err: err,
+			hint: fmt.Sprintf("start one with `fustor agent --config %s`; its state directory is %s", f.path(), state), code: exitFailure, err: err,
 		}
 	case errors.Is(err, fs.ErrPermission):
-		return &cliError{msg: fmt.Sprintf("the agent's socket in %s may not be used: permission denied", state), hint: "be the user that the agent runs as", code: exitFailure, err: err}
+		return &cliError{msg: fmt.Sprintf("cannot use the agent's socket in %s: permission denied", state), hint: "run this as the user of the agent, or as root", code: exitFailure, err: err}
 	case err != nil:
 		return err
 	}
@@ -236,15 +236,14 @@ func (f *agentFlags) call(ctx context.Context, a *app, method, path string, v an
 
 type agentReloadCmd struct {
 	agentFlags
-	JSON bool `name:"json" help:"Print what has changed as JSON."`
+	JSON bool `name:"json" help:"Print the changes as JSON."`
 }
 
 // Help implements kong.HelpProvider.
 func (agentReloadCmd) Help() string {
-	return `Pipes that were added begin, those that were removed send what is left and end,
-those that were changed do both; the others go on undisturbed. If anything is
-wrong with the file, nothing is changed, and the exit code is 1. SIGHUP does the
-same, and tells the log.
+	return `New pipes start. Removed pipes send what is left and end. Changed pipes do both.
+The other pipes go on undisturbed. If the file has a mistake, nothing changes and
+the exit code is 1. SIGHUP does the same and writes the result to the log.
 
 Examples:
 
@@ -256,8 +255,8 @@ func (c *agentReloadCmd) Run(ctx context.Context, a *app) error {
 	var done reloaded
 	err := c.call(ctx, a, http.MethodPost, "/reload", &done)
 	if refused := new(cliError); errors.As(err, &refused) && refused.hint == "" {
-		refused.msg = "the agent did not take the file in, and goes on as before\n" + refused.msg
-		refused.hint = "mend the file and reload again; `fustor agent check` reads it without changing anything"
+		refused.msg = "the agent did not accept the file, and continues as before\n" + refused.msg
+		refused.hint = "correct the file and reload again; `fustor agent check` checks it without changing anything"
 	}
 	if err != nil {
 		return err
@@ -291,9 +290,9 @@ type agentPauseCmd struct {
 
 // Help implements kong.HelpProvider.
 func (agentPauseCmd) Help() string {
-	return `A pipe that is paused neither scans nor sends, and does not lead its view: another
-agent takes over. It keeps its watches, and what happens meanwhile waits in its
-spool. A pause outlives restarts. fustor sessions pause does the same from afar.
+	return `A paused pipe neither scans nor sends, and does not lead its view: another agent
+takes over. It keeps its watches, and changes wait in its spool. A pause outlives
+restarts. fustor sessions pause does the same remotely.
 
 Examples:
 
@@ -302,7 +301,7 @@ Examples:
 }
 
 func (c *agentPauseCmd) Run(ctx context.Context, a *app) error {
-	return c.setPaused(ctx, a, c.Pipe, "pause", "paused", "was paused already")
+	return c.setPaused(ctx, a, c.Pipe, "pause", "paused", "is already paused")
 }
 
 type agentResumeCmd struct {
@@ -312,7 +311,7 @@ type agentResumeCmd struct {
 
 // Help implements kong.HelpProvider.
 func (agentResumeCmd) Help() string {
-	return `What happened during the pause is sent, and the pipe may lead its view again.
+	return `The pipe sends the changes from the pause, and may lead its view again.
 
 Examples:
 
@@ -320,7 +319,7 @@ Examples:
 }
 
 func (c *agentResumeCmd) Run(ctx context.Context, a *app) error {
-	return c.setPaused(ctx, a, c.Pipe, "resume", "runs again", "was not paused")
+	return c.setPaused(ctx, a, c.Pipe, "resume", "is running again", "is not paused")
 }
 
 // setPaused asks for it, and says what came of it.
@@ -342,12 +341,12 @@ func (f *agentFlags) setPaused(ctx context.Context, a *app, pipe, what, done, be
 
 type agentStatusCmd struct {
 	agentFlags
-	JSON bool `name:"json" help:"Print all that is known as JSON."`
+	JSON bool `name:"json" help:"Print the complete status as JSON."`
 }
 
 // Help implements kong.HelpProvider.
 func (agentStatusCmd) Help() string {
-	return `Asks the agent of this machine; fustor sessions asks the server for all of them.
+	return `Asks the agent of this machine. To see all agents, use fustor sessions.
 
 Examples:
 
@@ -394,10 +393,10 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintf(out, "\n%s: %s\n", p.Pipe, p.Error)
 		}
 		if p.Paused != nil {
-			fmt.Fprintf(out, "\n%s: paused by %s since %s; `fustor agent resume %s` has it run again\n", p.Pipe, p.Paused.By, p.Paused.Since.Local().Format(time.DateTime), p.Pipe)
+			fmt.Fprintf(out, "\n%s: paused by %s since %s; `fustor agent resume %s` resumes it\n", p.Pipe, p.Paused.By, p.Paused.Since.Local().Format(time.DateTime), p.Pipe)
 		}
 		for _, kind := range slices.Sorted(maps.Keys(p.ReadErrors)) {
-			fmt.Fprintf(out, "\n%s: %s paths could not be read (%s), the last of them %s\n", p.Pipe, show.Count(int64(p.ReadErrors[kind].Count)), kind, out.Name(p.ReadErrors[kind].Example))
+			fmt.Fprintf(out, "\n%s: %s paths could not be read (%s); the last is %s\n", p.Pipe, show.Count(int64(p.ReadErrors[kind].Count)), kind, out.Name(p.ReadErrors[kind].Example))
 		}
 	}
 	return out.Flush()
@@ -453,9 +452,9 @@ type agentCheckCmd struct {
 
 // Help implements kong.HelpProvider.
 func (agentCheckCmd) Help() string {
-	return `Reads the file as the agent would and says all that is wrong with it, with lines
-and columns; exit code 1 then. It also looks whether the trees are there now. A
-tree that is not is no mistake: its pipe waits for it. Nothing is contacted.
+	return `Reads the file as the agent would, and prints every mistake with its line and
+column; the exit code is then 1. It also checks whether the trees exist now. A
+missing tree is not a mistake: its pipe waits for it. No server is contacted.
 
 Examples:
 
@@ -471,7 +470,7 @@ func answersSoon(dir string, within time.Duration, check func(string) error) err
 	case err := <-done:
 		return err
 	case <-time.After(within):
-		return fmt.Errorf("directory %q does not answer: is its file server away?", dir)
+		return fmt.Errorf("directory %q does not answer: is its file server down?", dir)
 	}
 }
 
@@ -524,6 +523,6 @@ func (c *agentCheckCmd) Run(a *app) error {
 			fmt.Fprintf(out, "pipe %s would wait: %s\n", p.Pipe, p.Missing)
 		}
 	}
-	fmt.Fprintf(out, "%s is good\n", c.path())
+	fmt.Fprintf(out, "%s is valid\n", c.path())
 	return out.Flush()
 }

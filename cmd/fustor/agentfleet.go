@@ -45,13 +45,13 @@ func flagsGiven(parsed *kong.Context) (names []string) {
 func (c *agentCmd) runConfig(ctx context.Context, a *app, parsed *kong.Context) error {
 	for _, name := range flagsGiven(parsed) {
 		if name != "config" {
-			return usageError("--%s is for one tree, fustor agent DIR; with a config file it goes into the file", name)
+			return usageError("--%s is for `fustor agent DIR`; with a config file, set it in the file", name)
 		}
 	}
 	path := c.Config
 	if path == "" {
 		if path = defaultAgentConfig; !exists(path) {
-			return &cliError{msg: "no DIR to watch and scan", hint: "name one, or the file with the pipes: --config FILE", code: exitUsage}
+			return &cliError{msg: "no directory to watch given", hint: "pass a DIR, or a file with pipes: --config FILE", code: exitUsage}
 		}
 	}
 	s, err := newAgentService(a, path)
@@ -78,10 +78,10 @@ func configFailure(path string, err error) error {
 		}
 		return &cliError{
 			msg: fmt.Sprintf("%s has %d %s\n%s", path, len(e.Problems), word, e), code: exitFailure, err: err,
-			hint: "docs/agent.md describes the file; `fustor agent check` reads it without running anything",
+			hint: "docs/agent.md describes the file; `fustor agent check` checks it without running anything",
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		return &cliError{msg: fmt.Sprintf("there is no config file %s", path), hint: "name one with --config or FUSTOR_AGENT_CONFIG", code: exitFailure, err: err}
+		return &cliError{msg: fmt.Sprintf("config file %s does not exist", path), hint: "pass one with --config or FUSTOR_AGENT_CONFIG", code: exitFailure, err: err}
 	}
 	return err
 }
@@ -114,14 +114,14 @@ func newAgentService(a *app, path string) (*agentService, error) {
 		http: &http.Client{Timeout: time.Minute, Transport: transport}, unlock: func() {},
 	}
 	if err := os.MkdirAll(s.state, 0o700); err != nil {
-		return nil, &cliError{msg: fmt.Sprintf("state directory %s cannot be made: %v", s.state, plain(err)), hint: "name another one: state, in the config file", code: exitFailure, err: err}
+		return nil, &cliError{msg: fmt.Sprintf("cannot create state directory %s: %v", s.state, plain(err)), hint: "set another state directory in the config file", code: exitFailure, err: err}
 	}
 	if flock.Supported {
 		unlock, err := flock.TryLock(filepath.Join(s.state, "agent.lock"))
 		if errors.Is(err, flock.ErrLocked) {
 			return nil, &cliError{
-				msg:  fmt.Sprintf("an agent with the state directory %s runs already", s.state),
-				hint: "`fustor agent reload` has it read its file again; another agent needs another directory: state, in its file", code: exitFailure, err: err,
+				msg:  fmt.Sprintf("another agent is already running with the state directory %s", s.state),
+				hint: "`fustor agent reload` makes it read its file again; a second agent needs another state directory in its config file", code: exitFailure, err: err,
 			}
 		}
 		if err != nil {
@@ -202,20 +202,20 @@ func (s *agentService) reload() (reloaded, error) {
 	if err != nil {
 		var e *config.Error
 		if !errors.As(err, &e) {
-			s.log.Error("the config file cannot be read; nothing was changed", "error", err)
+			s.log.Error("cannot read the config file; nothing was changed", "error", err)
 			return reloaded{}, err
 		}
 		for _, p := range e.Problems {
-			s.log.Error("the config file has a problem; nothing was changed", "line", p.Line, "column", p.Column, "problem", p.Text)
+			s.log.Error("the config file has a mistake; nothing was changed", "line", p.Line, "column", p.Column, "problem", p.Text)
 		}
 		return reloaded{}, err
 	}
 	done := reloaded{Notes: []string{}}
 	if agentStateDir(s.a, c.State) != s.state {
-		done.Notes = append(done.Notes, "another state directory takes a restart")
+		done.Notes = append(done.Notes, "changing the state directory needs a restart")
 	}
 	if c.Metrics != s.config.Metrics {
-		done.Notes = append(done.Notes, "another metrics address takes a restart")
+		done.Notes = append(done.Notes, "changing the metrics address needs a restart")
 	}
 	for _, note := range done.Notes {
 		s.log.Warn("reloaded, but " + note)
@@ -264,7 +264,7 @@ func (s *agentService) tellLeftBehind(homes []string) {
 			continue
 		}
 		told[home] = true
-		s.log.Warn("a pipe that the config file no longer has left events that were not sent; bring it back to send them, or remove the directory", "directory", home)
+		s.log.Warn("a pipe that is no longer in the config file left unsent events; put it back to send them, or remove the directory", "directory", home)
 	}
 }
 

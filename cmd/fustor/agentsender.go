@@ -30,16 +30,16 @@ import (
 func (c *agentCmd) checkSender() error {
 	switch {
 	case c.Sender == "store" && c.Store == "":
-		return usageError("--sender store needs --store URL, the store to put segments into")
+		return usageError("--sender store needs --store URL")
 	case c.Sender != "" && c.Sender != "store" && c.Store != "":
-		return usageError("--sender %s does not go with --store, which is for --sender store", c.Sender)
+		return usageError("--sender %s cannot be combined with --store, which is for --sender store", c.Sender)
 	case c.Sender == "echo":
 		return nil
 	case c.Ingest == "":
-		return &cliError{msg: "no ingest to register with", hint: "name it with --ingest URL or FUSTOR_INGEST; --sender echo needs none", code: exitUsage}
+		return &cliError{msg: "no ingest given", hint: "pass it with --ingest URL or FUSTOR_INGEST; --sender echo needs none", code: exitUsage}
 	}
 	if u, err := url.Parse(c.Ingest); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return &cliError{msg: fmt.Sprintf("%q is not the URL of an ingest", c.Ingest), hint: "write http://HOST:PORT", code: exitUsage}
+		return &cliError{msg: fmt.Sprintf("%q is not the URL of an ingest", c.Ingest), hint: "use the form http://HOST:PORT", code: exitUsage}
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func storeSender(ctx context.Context, url string, log *slog.Logger) (send.Sender
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	log.Warn("the store cannot be reached; the tree is watched, and sent once the store answers", "store", st.String(), "error", err)
+	log.Warn("cannot reach the store; the agent watches the tree and sends when the store answers", "store", st.String(), "error", err)
 	return &uncheckedStore{Store: send.Store{Store: st}}, nil
 }
 

@@ -19,32 +19,32 @@ import (
 type cli struct {
 	globals
 
-	Up      upCmd      `cmd:"" group:"run" help:"Index DIR and answer questions about it, all in one process."`
-	Agent   agentGroup `cmd:"" group:"run" help:"Watch and scan trees, and send what is seen."`
-	Ingest  ingestCmd  `cmd:"" group:"run" help:"Serve the agents: sessions, leases, uploads."`
-	Compact compactCmd `cmd:"" group:"run" help:"Fold what agents sent into new versions of the views."`
+	Up      upCmd      `cmd:"" group:"run" help:"Index DIR and serve the index, all in one process."`
+	Agent   agentGroup `cmd:"" group:"run" help:"Watch and scan trees, and send the changes."`
+	Ingest  ingestCmd  `cmd:"" group:"run" help:"Serve agents: sessions, leases, uploads."`
+	Compact compactCmd `cmd:"" group:"run" help:"Fold agents' segments into new versions of the views."`
 	Query   queryCmd   `cmd:"" group:"run" help:"Serve the reading HTTP API and the web page."`
 
 	Find   findCmd   `cmd:"" group:"read" help:"Print the paths below PATH, as find(1) does."`
-	Ls     lsCmd     `cmd:"" group:"read" help:"List a directory, with the sizes of what is in it."`
+	Ls     lsCmd     `cmd:"" group:"read" help:"List a directory with sizes."`
 	Tree   treeCmd   `cmd:"" group:"read" help:"Draw the directories below PATH."`
 	Du     duCmd     `cmd:"" group:"read" help:"Count files, directories and bytes below PATH."`
-	Stat   statCmd   `cmd:"" group:"read" help:"Show all that is known of one path."`
-	Search searchCmd `cmd:"" group:"read" help:"Find names in the whole view by a part or a glob."`
+	Stat   statCmd   `cmd:"" group:"read" help:"Show everything known about one path."`
+	Search searchCmd `cmd:"" group:"read" help:"Search the whole view for names, by a part or a glob."`
 
-	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"What is large, cold, empty, there twice; who has it; what grew."`
-	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view that are kept."`
-	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print the files that may still be written to."`
-	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print what no agent has reported, found by looking."`
-	Sessions   sessionsGroup `cmd:"" group:"read" help:"Show the agents that feed the view, and who leads."`
-	Scan       scanCmd       `cmd:"" group:"read" help:"Have PATH scanned now; fustor jobs shows what was asked for."`
-	Jobs       jobsCmd       `cmd:"" overview:"no" group:"read" help:"Show the scans that were asked for."`
+	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"Report on sizes, owners, ages, duplicates and growth."`
+	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`
+	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print files that may still be written to."`
+	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print changes that no agent reported but a scan found."`
+	Sessions   sessionsGroup `cmd:"" group:"read" help:"Show the agents that feed the view, and control them."`
+	Scan       scanCmd       `cmd:"" group:"read" help:"Request a scan of PATH; fustor jobs shows its progress."`
+	Jobs       jobsCmd       `cmd:"" overview:"no" group:"read" help:"Show requested scans and commands."`
 
 	Admin      adminGroup    `cmd:"" group:"look" overview:"whole" help:"Manage views, API keys, sessions and resets."`
-	Cost       costCmd       `cmd:"" overview:"no" group:"look" help:"Estimate what a Fustor costs a month in the cloud."`
+	Cost       costCmd       `cmd:"" overview:"no" group:"look" help:"Estimate the monthly cost in the cloud."`
 	Segment    segmentCmd    `cmd:"" group:"look" help:"Read segments, the objects that agents send."`
-	Doctor     doctorCmd     `cmd:"" group:"look" help:"Probe a store for every rule that Fustor relies on."`
-	Health     healthCmd     `cmd:"" name:"healthcheck" overview:"no" group:"look" help:"Ask a part whether it can do its work; exit code 0 or 1."`
+	Doctor     doctorCmd     `cmd:"" group:"look" help:"Test a store for every rule that Fustor relies on."`
+	Health     healthCmd     `cmd:"" name:"healthcheck" overview:"no" group:"look" help:"Check whether a part can do its work; exit code 0 or 1."`
 	Version    versionCmd    `cmd:"" overview:"no" group:"look" help:"Print the version."`
 	Completion completionCmd `cmd:"" overview:"no" group:"look" help:"Print a completion script for bash, zsh or fish."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the help of every command, in Markdown."`
@@ -55,11 +55,11 @@ const about = "Fustor keeps a queryable, always current index of huge file trees
 // groups are the headings under which help lists commands and flags.
 var groups = []kong.Group{
 	{Key: "run", Title: "Run the index:"},
-	{Key: "read", Title: "Ask it:"},
-	{Key: "look", Title: "Look after it:"},
+	{Key: "read", Title: "Query it:"},
+	{Key: "look", Title: "Administer it:"},
 	{Key: "filter", Title: "Which entries:"},
 	{Key: "settings", Title: "Settings of the view:"},
-	{Key: "workload", Title: "What is asked of it:"},
+	{Key: "workload", Title: "Workload:"},
 	{Key: "where", Title: "Where (without these: FUSTOR_STORE, FUSTOR_INGEST, the fustor up of this machine):"},
 	{Key: "server", Title: "Which server (without these: the fustor up of this machine):"},
 	{Key: "global", Title: "For every command:"},
@@ -67,8 +67,8 @@ var groups = []kong.Group{
 
 // globals are the flags of every command.
 type globals struct {
-	LogFormat string `enum:"text,json" default:"text" placeholder:"text|json" group:"global" help:"Form of the log on stderr."`
-	LogLevel  string `enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL" group:"global" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat string `enum:"text,json" default:"text" placeholder:"text|json" group:"global" help:"Log format on stderr."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL" group:"global" help:"Lowest level to log: debug, info, warn or error."`
 	Color     string `enum:"auto,always,never" default:"auto" placeholder:"WHEN" group:"global" help:"Colours: auto, always or never. NO_COLOR means never."`
 }
 

@@ -23,18 +23,18 @@ import (
 )
 
 type compactCmd struct {
-	Store  string     `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	Store  string     `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
 	View   []string   `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
-	Follow bool       `short:"f" help:"Go on as segments come, instead of ending once all are folded."`
-	Memory match.Size `default:"256MiB" placeholder:"SIZE" help:"Keep to this much memory (default 256MiB, at least 96MiB); what has no room goes to a temporary file."`
+	Follow bool       `short:"f" help:"Keep running and fold new segments, instead of ending when all are folded."`
+	Memory match.Size `default:"256MiB" placeholder:"SIZE" help:"Memory limit (default 256MiB, at least 96MiB); larger work goes to a temporary file."`
 	Temp   string     `placeholder:"DIR" type:"existingdir" help:"Directory for temporary files (default: $$TMPDIR, or the system's)."`
-	Listen string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics there."`
-	JSON   bool       `name:"json" help:"Print what was done as one JSON object a view."`
+	Listen string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics on this address."`
+	JSON   bool       `name:"json" help:"Print the results, one JSON object per view."`
 }
 
 // Help implements kong.HelpProvider.
 func (compactCmd) Help() string {
-	return `Two at once are safe, merely wasteful.
+	return `You may run two at once: this is safe, but wasteful.
 
 Examples:
 
@@ -140,7 +140,7 @@ func (c *compactCmd) once(ctx context.Context, a *app, st store.Store, compact *
 	if len(damaged) > 0 {
 		return &cliError{
 			msg:  "cannot read " + strings.Join(damaged, ", "),
-			hint: "everything else is folded; each session was ended, and its agent begins a new one and scans again", code: exitFailure,
+			hint: "everything else is folded; these sessions were ended, and their agents begin new ones and scan again", code: exitFailure,
 		}
 	}
 	return nil

@@ -17,21 +17,21 @@ type costCmd struct {
 	Events         float64       `default:"1" placeholder:"N" group:"workload" help:"Changes a second, on average over the month (default 1)."`
 	Queries        float64       `default:"1000" placeholder:"N" group:"workload" help:"Queries a day (default 1000)."`
 	QueryKB        float64       `name:"query-kb" default:"20" placeholder:"N" group:"workload" help:"Size of an answer, KB (default 20)."`
-	Cold           float64       `default:"0.2" placeholder:"SHARE" group:"workload" help:"Share of queries that find nothing in memory (default 0.2)."`
-	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"The views' session time-out (default 45s): heartbeats come every two fifths of it, or every third."`
-	BatchWindow    time.Duration `default:"2s" placeholder:"TIME" group:"workload" help:"How long the queue gathers segments before it wakes the compactor (default 2s): BatchWindowSeconds of the deployment on AWS."`
-	Polling        bool          `group:"workload" help:"Processes that poll the store, instead of functions that it wakes."`
-	RAMPerFile     float64       `name:"ram-per-file" default:"1000" placeholder:"BYTES" group:"workload" help:"Memory of a file in the always-on server (default 1000)."`
-	Prices         string        `placeholder:"FILE" help:"Prices of your own, YAML, over the list prices."`
+	Cold           float64       `default:"0.2" placeholder:"SHARE" group:"workload" help:"Share of queries whose data is not in memory (default 0.2)."`
+	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"Session time-out of the views (default 45s): leaders send a heartbeat every two fifths of it, followers every third."`
+	BatchWindow    time.Duration `default:"2s" placeholder:"TIME" group:"workload" help:"How long the queue collects segments before it wakes the compactor (default 2s): BatchWindowSeconds on AWS."`
+	Polling        bool          `group:"workload" help:"Use processes that poll the store, instead of functions that the store wakes."`
+	RAMPerFile     float64       `name:"ram-per-file" default:"1000" placeholder:"BYTES" group:"workload" help:"Memory per file in the always-on server (default 1000)."`
+	Prices         string        `placeholder:"FILE" help:"YAML file with your own prices, which override the list prices."`
 	JSON           bool          `name:"json" help:"Print JSON, prices and units included."`
 }
 
 // Help implements kong.HelpProvider.
 func (costCmd) Help() string {
-	return `Estimated are requests to S3, storage, Lambda, the queue and transfer, at list prices
-without free tiers, beside an always-on server that holds the views in memory. The
-requests of each kind of work were counted in the real parts; docs/cost.md has the
-steps and what is assumed.
+	return `Estimates S3 requests, storage, Lambda, the queue and transfer, at list prices without
+free tiers, and compares them with an always-on server that holds the views in memory.
+The requests of each kind of work were counted in the real parts. docs/cost.md explains
+the steps and the assumptions.
 
 Examples:
 
@@ -56,7 +56,7 @@ func (c *costCmd) Run(a *app) error {
 	case c.SessionTimeout < time.Second || c.BatchWindow < 0:
 		return usageError("--session-timeout must be at least 1s, and --batch-window not negative")
 	case c.Events > 0 && c.Agents == 0:
-		return usageError("without agents there are no events: give --agents")
+		return usageError("events need agents: pass --agents")
 	}
 	prices := cost.ListPrices()
 	if c.Prices != "" {
@@ -115,7 +115,7 @@ func printCost(out *show.Output, e cost.Estimate, u cost.Units, p cost.Prices) {
 		rows[3][2] = "-"
 	}
 	columns(out, []string{"A MONTH", "", "USD"}, rows)
-	fmt.Fprintf(out, "\nof it for agents that only wait: %s in requests\n", usd(e.Dollars.Idle))
+	fmt.Fprintf(out, "\nidle agents alone: %s in requests\n", usd(e.Dollars.Idle))
 	fmt.Fprintf(out, "always on, in memory: %.0f GB at %.0f bytes a file, %s × %s: %s\n", e.AlwaysOn.MemoryGB, u.RAMPerFile, n(e.AlwaysOn.Instances), p.Instance, usd(e.AlwaysOn.Dollars))
-	fmt.Fprintf(out, "prices: %s, %s; %s\n", p.Source, dash(p.Date), out.Dim("--prices FILE for others, docs/cost.md for the steps"))
+	fmt.Fprintf(out, "prices: %s, %s; %s\n", p.Source, dash(p.Date), out.Dim("pass --prices FILE for others; docs/cost.md explains the steps"))
 }

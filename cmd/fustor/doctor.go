@@ -18,8 +18,8 @@ type doctorCmd struct {
 
 // Help implements kong.HelpProvider.
 func (doctorCmd) Help() string {
-	return `Writes small objects under a fresh name, races included, reads them back and
-removes them. Ends with exit code 1 if a rule fails that writers need.
+	return `Writes small objects under a new name, also concurrently, reads them back and removes
+them. The exit code is 1 if the store fails a rule that writers need.
 
 Examples:
 
@@ -74,9 +74,9 @@ func printReport(out *show.Output, report doctor.Report) {
 			fmt.Fprintf(out, "      hint: %s\n", r.Hint)
 		}
 	}
-	verdict := "fit: every rule that fustor needs holds"
+	verdict := "fit: the store keeps every rule that fustor needs"
 	if !report.OK() {
-		verdict = "UNFIT: fustor writes nothing to it"
+		verdict = "UNFIT: fustor does not write to this store"
 	}
 	fmt.Fprintf(out, "%s is %s (%s)\n", report.Store, verdict, report.Duration.Round(time.Millisecond))
 }

@@ -24,7 +24,7 @@ func TestPrintReport(t *testing.T) {
 FAIL  replace      2 of 500 lost
       hint: use another
 no    announce     none
-s3://b is UNFIT: fustor writes nothing to it (2ms)
+s3://b is UNFIT: fustor does not write to this store (2ms)
 `
 	if b.String() != want {
 		t.Errorf("got\n%s", b.String())

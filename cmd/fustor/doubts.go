@@ -13,8 +13,8 @@ import (
 
 // doubtFlags are those of the commands that print doubtful entries.
 type doubtFlags struct {
-	Path   string `arg:"" optional:"" default:"/" help:"Look at and below this path, from the view's root."`
-	JSON   bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Path   string `arg:"" optional:"" default:"/" help:"Path to start at, from the view's root."`
+	JSON   bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Print0 bool   `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
 	serverFlags
 }
@@ -39,8 +39,8 @@ type suspectsCmd struct{ doubtFlags }
 // Help implements kong.HelpProvider.
 func (suspectsCmd) Help() string {
 	return `A file is suspect while it may still be written to: it is open for writing on a
-host with an agent, or was found changed within the view's hot time. It ends by
-itself once the file is closed, or the time is over and nothing has changed.
+host with an agent, or it changed within the view's hot time. The mark ends by
+itself when the file is closed, or when this time passes without another change.
 
 Examples:
 
@@ -67,7 +67,7 @@ func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
 		return nil
 	})
 	if err == nil && out.Terminal && !c.JSON && n == 0 {
-		fmt.Fprintln(out, "No file is suspect of being written to.")
+		fmt.Fprintln(out, "No files may still be written to.")
 	}
 	return errors.Join(err, out.Flush())
 }
@@ -76,9 +76,9 @@ type blindSpotsCmd struct{ doubtFlags }
 
 // Help implements kong.HelpProvider.
 func (blindSpotsCmd) Help() string {
-	return `A blind spot is a change that was found by looking and that no agent's kernel has
-reported: it was made on a host without an agent, or while none ran. It stays
-marked until an agent reports the path. + is new or changed, - is gone.
+	return `A blind spot is a change that a scan found and that no agent's kernel reported: it
+was made on a host without an agent, or while no agent ran. The mark stays until an
+agent reports the path. + means new or changed, - means deleted.
 
 Examples:
 
@@ -119,16 +119,16 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 }
 
 type jobsCmd struct {
-	Limit int  `default:"20" placeholder:"N" help:"At most so many, the newest first."`
-	JSON  bool `name:"json" help:"Print one JSON object a line."`
+	Limit int  `default:"20" placeholder:"N" help:"Show at most N, the newest first (default 20)."`
+	JSON  bool `name:"json" help:"Print one JSON object per line."`
 	serverFlags
 }
 
 // Help implements kong.HelpProvider.
 func (jobsCmd) Help() string {
-	return `Jobs are the scans that readers asked for, with fustor scan or over HTTP, and the
-commands to single sessions (fustor sessions pause and its like). They are kept
-for a day after their end.
+	return `Jobs are the scans that users requested, with fustor scan or over HTTP, and the
+commands to single sessions (such as fustor sessions pause). They are kept for a day
+after their end.
 
 Examples:
 
@@ -150,7 +150,7 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 	}
 	out := a.out()
 	if len(jobs) == 0 && !c.JSON {
-		fmt.Fprintln(out, "No scans were asked for; fustor scan PATH asks for one.")
+		fmt.Fprintln(out, "No jobs; `fustor scan PATH` requests a scan.")
 	}
 	for i, j := range jobs {
 		if c.JSON {
@@ -174,8 +174,8 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 }
 
 type scanCmd struct {
-	Path        string `arg:"" help:"What to scan, from the view's root."`
-	NoRecursive bool   `help:"List PATH alone, not what is below it."`
+	Path        string `arg:"" help:"Path to scan, from the view's root."`
+	NoRecursive bool   `help:"List PATH alone, and nothing below it."`
 	Wait        bool   `short:"w" help:"Wait until the results are in the view."`
 	JSON        bool   `name:"json" help:"Print the job as JSON."`
 	serverFlags
@@ -183,10 +183,10 @@ type scanCmd struct {
 
 // Help implements kong.HelpProvider.
 func (scanCmd) Help() string {
-	return `The agent that leads the view looks at PATH now, without waiting for its next
-audit. What it finds that no agent has reported is marked as a blind spot. With
---wait the command ends once the results can be read; it fails if the scan does,
-and with exit code 3 if there is no PATH.
+	return `The agent that leads the view scans PATH now, without waiting for its next audit.
+Changes that no agent has reported are marked as blind spots. With --wait the command
+ends when the results can be read. It fails if the scan fails; the exit code is 3 if
+PATH does not exist.
 
 Examples:
 
@@ -228,7 +228,7 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 	case c.JSON:
 		fmt.Fprintf(out, "%s\n", j.Raw)
 	case c.Wait:
-		fmt.Fprintf(out, "%s: %s files and %s directories scanned, and in the view\n", out.Name(j.Path), show.Count(j.Files), show.Count(j.Directories))
+		fmt.Fprintf(out, "%s: scanned %s files and %s directories; they are in the view\n", out.Name(j.Path), show.Count(j.Files), show.Count(j.Directories))
 	default:
 		fmt.Fprintf(out, "job %s: %s\n", j.ID, j.State)
 	}

@@ -12,18 +12,18 @@ import (
 
 type duCmd struct {
 	Path  string `arg:"" optional:"" default:"/" help:"Directory to sum up, from the view's root."`
-	Depth int    `short:"d" placeholder:"N" help:"Sum up the directories down to N levels below PATH, too."`
-	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Depth int    `short:"d" placeholder:"N" help:"Also print the directories down to N levels below PATH."`
+	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Bytes bool   `short:"b" xor:"form" help:"Print sizes in bytes."`
 	serverFlags
 }
 
 // Help implements kong.HelpProvider.
 func (duCmd) Help() string {
-	return `The numbers are the sums over what fustor find PATH prints: bytes and the latest
-time are those of regular files, and PATH itself is one of the directories. On a
-terminal a table; otherwise a line each, with tabs between files, directories,
-bytes, latest time (RFC 3339, - where there is none) and path.
+	return `The figures are the sums over the output of fustor find PATH. Bytes and the latest
+time count regular files, and PATH itself is one of the directories. On a terminal it
+prints a table, otherwise tab-separated lines: files, directories, bytes, latest time
+(RFC 3339, - for none) and path.
 
 Examples:
 

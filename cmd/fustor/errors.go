@@ -64,12 +64,12 @@ func explain(err error) *cliError {
 	var unreachable *client.Unreachable
 	switch {
 	case errors.Is(err, settings.ErrNoServer):
-		e.hint = "is `fustor up DIR` running? otherwise name a server with --url or FUSTOR_URL"
+		e.hint = "start `fustor up DIR`, or pass a server with --url or FUSTOR_URL"
 	case errors.As(err, &refused):
 		e.hint, e.code = explainRefusal(refused)
 	case errors.As(err, &unreachable):
 		e.msg = fmt.Sprintf("no answer from %s", unreachable.URL)
-		e.hint = "is `fustor up DIR` running? otherwise check --url, FUSTOR_URL and the config file"
+		e.hint = "check that `fustor up DIR` is running, or check --url, FUSTOR_URL and the config file"
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			e.msg += ": " + unreachable.Err.Error()
 		} else {
@@ -83,13 +83,13 @@ func explainRefusal(refused *client.Error) (hint string, code int) {
 	code = exitFailure
 	switch {
 	case refused.Foreign:
-		hint = "is that the URL of a fustor server?"
+		hint = "check that this is the URL of a fustor server"
 	case refused.Status == http.StatusNotFound:
 		code = exitNotFound
 	case refused.Status == http.StatusUnauthorized:
-		hint = "give the key with --api-key, FUSTOR_API_KEY or api_key in the config file"
+		hint = "pass the key with --api-key, FUSTOR_API_KEY or api_key in the config file"
 	case refused.Status == http.StatusForbidden:
-		hint = "the key is good, but not for this: ask for another view with --view, or for another key"
+		hint = "the key is valid, but not for this: pass another view with --view, or use another key"
 	case refused.Status == http.StatusServiceUnavailable && refused.RetryAfter != "":
 		hint = "try again in " + refused.RetryAfter + " s"
 	}

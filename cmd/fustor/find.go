@@ -19,9 +19,9 @@ type findCmd struct {
 
 // Help implements kong.HelpProvider.
 func (findCmd) Help() string {
-	return `Prints PATH itself and everything below it, one path a line, from the view's
-root. In a pipe names come byte for byte; on a terminal what cannot be printed
-is quoted.
+	return `Prints PATH itself and everything below it, one path per line, from the view's root.
+A pipe gets names byte for byte; a terminal gets names quoted if they cannot be
+printed.
 
 Examples:
 
@@ -57,7 +57,7 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 
 // entryFlags say how entries are printed.
 type entryFlags struct {
-	JSON   bool `name:"json" xor:"form" help:"Print one JSON object a line."`
+	JSON   bool `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
 }
 

@@ -9,14 +9,14 @@ import (
 )
 
 type healthCmd struct {
-	URL     string        `arg:"" name:"url" help:"Part to ask: http://127.0.0.1:8081 asks its /readyz; a path asks that."`
+	URL     string        `arg:"" name:"url" help:"URL of the part, such as http://127.0.0.1:8081; without a path, it checks /readyz."`
 	Timeout time.Duration `default:"5s" placeholder:"TIME" help:"How long to wait (default 5s)."`
 }
 
 // Help implements kong.HelpProvider.
 func (healthCmd) Help() string {
-	return `For images that have no shell and no curl. /readyz asks the store too; /healthz says
-that the process lives. The key is taken from FUSTOR_API_KEY alone.
+	return `For images without a shell and curl. /readyz also checks the store; /healthz checks
+only that the process lives. The key comes from FUSTOR_API_KEY only.
 
 Examples:
 
@@ -27,7 +27,7 @@ Examples:
 func (c *healthCmd) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return usageError("that is not the URL of a part, such as http://127.0.0.1:8080")
+		return usageError("not the URL of a part; use the form http://127.0.0.1:8080")
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/readyz"

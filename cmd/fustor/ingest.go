@@ -10,14 +10,14 @@ import (
 )
 
 type ingestCmd struct {
-	Store  string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	Store  string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
 	Listen string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
-	APIKey string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, besides those kept in the store."`
+	APIKey string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 }
 
 // Help implements kong.HelpProvider.
 func (ingestCmd) Help() string {
-	return `It keeps no state of its own: any number of them may run.
+	return `It keeps no state of its own, so you may run any number of them.
 
 Examples:
 

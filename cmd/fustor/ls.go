@@ -13,17 +13,17 @@ import (
 
 type lsCmd struct {
 	Path  string `arg:"" optional:"" default:"/" help:"Directory to list, or any other path."`
-	Long  bool   `short:"l" xor:"form" help:"Print the table even where no terminal is."`
-	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	Long  bool   `short:"l" xor:"form" help:"Print the table even if stdout is not a terminal."`
+	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Bytes bool   `short:"b" help:"Print sizes in bytes."`
-	Sort  string `enum:"name,size,mtime" default:"name" placeholder:"BY" help:"Order: name, size or mtime, the largest and newest first."`
+	Sort  string `enum:"name,size,mtime" default:"name" placeholder:"BY" help:"Order: name, size (largest first) or mtime (newest first)."`
 	serverFlags
 }
 
 // Help implements kong.HelpProvider.
 func (lsCmd) Help() string {
-	return `On a terminal a table, otherwise one name a line. SIZE and FILES of a directory
-are those of everything in it.
+	return `On a terminal it prints a table, otherwise one name per line. SIZE and FILES of a
+directory count everything below it.
 
 Examples:
 

@@ -77,7 +77,7 @@ func usageFailure(err error) error {
 	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
 		command = parse.Context.Selected().FullPath()
 	}
-	hint := "`" + command + " --help` shows how it is used"
+	hint := "`" + command + " --help` shows its usage"
 	for _, arg := range os.Args[1:] {
 		if len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && arg[1] > '9' {
 			hint = "long flags have two dashes: -" + arg

@@ -12,15 +12,15 @@ import (
 )
 
 type queryCmd struct {
-	Store  string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store that has the views."`
+	Store  string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
 	Listen string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
-	Memory *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory that the process is to stay within (default 256MiB); caches get their shares of it."`
-	APIKey string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, besides those kept in the store."`
+	Memory *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory limit of the process (default 256MiB), caches included."`
+	APIKey string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 }
 
 // Help implements kong.HelpProvider.
 func (queryCmd) Help() string {
-	return `It keeps no state of its own: any number of them may run.
+	return `It keeps no state of its own, so you may run any number of them.
 
 Examples:
 

@@ -17,18 +17,18 @@ import (
 
 // reportGroup is what storage admins ask of a whole subtree.
 type reportGroup struct {
-	Largest    reportLargestCmd    `cmd:"" help:"Print the largest files, or directories."`
-	Usage      reportUsageCmd      `cmd:"" help:"Sum up by owner, group or extension."`
-	Histogram  reportHistogramCmd  `cmd:"" help:"Count files by size, or by how cold they are."`
-	Growth     reportGrowthCmd     `cmd:"" help:"Print the directories that grew, or shrank."`
-	Duplicates reportDuplicatesCmd `cmd:"" help:"Print files that have name and size in common."`
-	Empty      reportEmptyCmd      `cmd:"" help:"Print the directories without an entry."`
+	Largest    reportLargestCmd    `cmd:"" help:"Print the largest files or directories."`
+	Usage      reportUsageCmd      `cmd:"" help:"Sum up usage by owner, group or extension."`
+	Histogram  reportHistogramCmd  `cmd:"" help:"Count files by size or age."`
+	Growth     reportGrowthCmd     `cmd:"" help:"Print directories that grew or shrank."`
+	Duplicates reportDuplicatesCmd `cmd:"" help:"Print files with the same name and size."`
+	Empty      reportEmptyCmd      `cmd:"" help:"Print empty directories."`
 }
 
 // reportFlags are those of all reports.
 type reportFlags struct {
 	Path string `arg:"" optional:"" default:"/" help:"Directory to report on, from the view's root."`
-	JSON bool   `name:"json" xor:"form" help:"Print one JSON object a line."`
+	JSON bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	serverFlags
 }
 
@@ -96,14 +96,14 @@ func latest(ns *int64) (plain, eyes string) {
 func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 type reportLargestCmd struct {
-	Directories bool `short:"D" help:"Directories, by the bytes of their subtrees, in place of files."`
-	Limit       int  `default:"20" placeholder:"N" help:"How many (default: ${default})."`
+	Directories bool `short:"D" help:"Print directories, by the bytes of their subtrees, instead of files."`
+	Limit       int  `default:"20" placeholder:"N" help:"Print at most N (default: ${default})."`
 	reportFlags
 }
 
 // Help implements kong.HelpProvider.
 func (reportLargestCmd) Help() string {
-	return `On a terminal a table; otherwise a line each, with tabs between bytes, mtime
+	return `On a terminal it prints a table, otherwise tab-separated lines: bytes, mtime
 (RFC 3339), uid and path.
 
 Examples:
@@ -165,16 +165,15 @@ func (n names) of(uid uint32) string {
 }
 
 type reportUsageCmd struct {
-	By string `enum:"owner,group,extension" default:"owner" placeholder:"owner|group|extension" help:"What to sum up by (default: ${default})."`
+	By string `enum:"owner,group,extension" default:"owner" placeholder:"owner|group|extension" help:"Key to sum up by (default: ${default})."`
 	reportFlags
 }
 
 // Help implements kong.HelpProvider.
 func (reportUsageCmd) Help() string {
-	return `The most bytes come first. Names of users and groups are those that this machine
-knows. On a terminal a table; otherwise a line each, with tabs between bytes,
-files, directories, latest mtime (RFC 3339) and uid, gid or extension. A name
-without an extension counts as -.
+	return `The most bytes come first. User and group names are those that this machine knows. On
+a terminal it prints a table, otherwise tab-separated lines: bytes, files, directories,
+latest mtime (RFC 3339), and uid, gid or extension (- for names without one).
 
 Examples:
 
@@ -224,17 +223,16 @@ func (c *reportUsageCmd) Run(ctx context.Context, a *app) error {
 }
 
 type reportHistogramCmd struct {
-	Of string `enum:"size,mtime,atime" default:"size" placeholder:"size|mtime|atime" help:"Sizes, or ages by modification or by access (default: ${default})."`
+	Of string `enum:"size,mtime,atime" default:"size" placeholder:"size|mtime|atime" help:"Count by size, or by age since modification or access (default: ${default})."`
 	reportFlags
 }
 
 // Help implements kong.HelpProvider.
 func (reportHistogramCmd) Help() string {
-	return `How many files are how large, or how long ago they were written (mtime) or read
-(atime, to the day; most file systems note a read at most once a day, some never).
-On a terminal a table; otherwise a line each, with tabs between the least size
-(bytes) or age (seconds), the size or age below which it is, files and bytes; -
-is no bound.
+	return `Counts files by their size, or by the time since they were written (mtime) or read
+(atime, by day; most file systems record a read at most once a day, some never). On a
+terminal it prints a table, otherwise tab-separated lines: lower bound, upper bound
+(exclusive; sizes in bytes, ages in seconds, - for no bound), files and bytes.
 
 Examples:
 
@@ -313,18 +311,18 @@ func rangeText(b client.Bucket, isSize bool) string {
 }
 
 type reportGrowthCmd struct {
-	Since string `default:"0" placeholder:"VERSION|TIME" help:"The version to compare with: its number, or the newest at a time (2h, 7d, 2026-01-31); default: the oldest that is kept."`
-	Depth int    `short:"d" default:"1" placeholder:"N" help:"Directories down to N levels below PATH (default: ${default})."`
-	Limit int    `default:"50" placeholder:"N" help:"How many (default: ${default})."`
+	Since string `default:"0" placeholder:"VERSION|TIME" help:"Version to compare with: a number, or the version at a time (2h, 7d, 2026-01-31) (default: the oldest one)."`
+	Depth int    `short:"d" default:"1" placeholder:"N" help:"Print directories down to N levels below PATH (default: ${default})."`
+	Limit int    `default:"50" placeholder:"N" help:"Print at most N (default: ${default})."`
 	reportFlags
 }
 
 // Help implements kong.HelpProvider.
 func (reportGrowthCmd) Help() string {
-	return `Compares two versions of the view. What changed by the most bytes comes first;
-what did not change is not looked at. fustor versions lists what is kept. On a
-terminal a table; otherwise a line each, with tabs between the change in bytes, in
-files and in directories, the bytes before, those now, and the path.
+	return `Compares two versions of the view. The largest changes in bytes come first; unchanged
+directories are not read. fustor versions lists the versions. On a terminal it prints
+a table, otherwise tab-separated lines: change in bytes, in files and in directories,
+bytes before, bytes now, and path.
 
 Examples:
 
@@ -357,7 +355,7 @@ func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
 			r.SinceVersion, show.Time(unixTime(r.Since).UnixNano(), time.Local))
 	}
 	if len(r.Entries) == 0 && t.out.Terminal {
-		fmt.Fprintln(t.out, "No directory has grown or shrunk.")
+		fmt.Fprintln(t.out, "No directory grew or shrank.")
 		return t.out.Flush()
 	}
 	t.header("CHANGE", "FILES", "NOW", "PATH")
@@ -382,17 +380,16 @@ func signed(n int64, text func(int64) string) string {
 
 type reportDuplicatesCmd struct {
 	MinSize match.Size `default:"1M" placeholder:"SIZE" help:"At least this size (default: ${default})."`
-	Limit   int        `default:"50" placeholder:"N" help:"How many groups (default: ${default})."`
+	Limit   int        `default:"50" placeholder:"N" help:"Print at most N groups (default: ${default})."`
 	reportFlags
 }
 
 // Help implements kong.HelpProvider.
 func (reportDuplicatesCmd) Help() string {
-	return `Files with the same name and the same size may be copies of one another, or hard
-links: only their content tells. Those that would free the most bytes come first.
-On a terminal a table with one of the paths; otherwise a line each, with tabs
-between the bytes of all but one, the number of files, the bytes of each, and up to
-ten paths.
+	return `Files with the same name and size may be copies or hard links; compare their content
+to be sure. Groups that would free the most bytes come first. On a terminal it prints
+a table with one of the paths, otherwise tab-separated lines: bytes of all files but
+one, number of files, bytes of each, and up to ten paths.
 
 Examples:
 
@@ -418,7 +415,7 @@ func (c *reportDuplicatesCmd) Run(ctx context.Context, a *app) error {
 		return printRaw(t.out, r.Raw)
 	}
 	if len(r.Entries) == 0 && t.out.Terminal {
-		fmt.Fprintf(t.out, "No two files of at least %s have name and size in common.\n", show.Size(c.MinSize.Bytes))
+		fmt.Fprintf(t.out, "No two files of at least %s have the same name and size.\n", show.Size(c.MinSize.Bytes))
 		return t.out.Flush()
 	}
 	t.header("TO FREE", "FILES", "EACH", "ONE OF THEM")
@@ -439,7 +436,7 @@ type reportEmptyCmd struct {
 
 // Help implements kong.HelpProvider.
 func (reportEmptyCmd) Help() string {
-	return `Prints one path a line.
+	return `Prints one path per line.
 
 Examples:
 

@@ -9,7 +9,7 @@ import (
 )
 
 type searchCmd struct {
-	Pattern string `arg:"" help:"A part of a name in any case, or a glob (*, ?, [a-z], **); with a slash: of the path."`
+	Pattern string `arg:"" help:"Part of a name, ignoring case, or a glob (*, ?, [a-z], **). With a slash it matches the path."`
 	Path    string `placeholder:"PATH" group:"filter" help:"Only below this directory."`
 	Limit   int    `placeholder:"N" group:"filter" help:"Stop after N entries."`
 	filterFlags
@@ -19,7 +19,7 @@ type searchCmd struct {
 
 // Help implements kong.HelpProvider.
 func (searchCmd) Help() string {
-	return `The server does the search, so that it is fast on any size of view.
+	return `The server searches, so this is fast for views of any size.
 
 Examples:
 

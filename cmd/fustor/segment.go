@@ -13,18 +13,18 @@ import (
 )
 
 type segmentCmd struct {
-	Cat segmentCatCmd `cmd:"" help:"Print a segment as NDJSON, one event a line."`
+	Cat segmentCatCmd `cmd:"" help:"Print a segment as NDJSON, one event per line."`
 }
 
 type segmentCatCmd struct {
-	Object string `arg:"" help:"A file, - for stdin, or with --store the key of an object."`
+	Object string `arg:"" help:"File, - for stdin, or with --store the key of an object."`
 	Store  string `placeholder:"URL" env:"FUSTOR_STORE" help:"Store to read the object from."`
 }
 
 // Help implements kong.HelpProvider.
 func (segmentCatCmd) Help() string {
-	return `The first line is the header, the last the trailer. Names that are not UTF-8
-have a field in base64url beside them.
+	return `The first line is the header, the last line the trailer. Names that are not UTF-8 have
+a second field in base64url.
 
 Examples:
 
@@ -57,7 +57,7 @@ func (c *segmentCatCmd) open(ctx context.Context, a *app) (io.ReadCloser, error)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &cliError{
 				msg: fmt.Sprintf("file %s does not exist", c.Object), code: exitNotFound, err: err,
-				hint: "for an object in a store name the store with --store or FUSTOR_STORE",
+				hint: "for an object in a store, pass the store with --store or FUSTOR_STORE",
 			}
 		}
 		return f, err
@@ -81,6 +81,6 @@ func segmentFailure(err error) error {
 	}
 	return &cliError{
 		msg: err.Error(), code: exitFailure, err: err,
-		hint: "the object is no segment, or it is damaged, or a newer fustor wrote it; nothing was changed",
+		hint: "the object is not a segment, is damaged, or was written by a newer fustor; nothing was changed",
 	}
 }

@@ -17,11 +17,11 @@ import (
 // serverFlags say which server a reading command asks.
 type serverFlags struct {
 	URL    string `name:"url" placeholder:"URL" group:"server" help:"Server to ask ($$FUSTOR_URL)."`
-	APIKey string `name:"api-key" placeholder:"KEY" group:"server" help:"Its key ($$FUSTOR_API_KEY)."`
-	View   string `placeholder:"VIEW" group:"server" help:"View to ask, default if nothing names one ($$FUSTOR_VIEW)."`
-	Data   string `placeholder:"DIR" group:"server" help:"Data directory of the fustor up to ask ($$FUSTOR_DATA)."`
+	APIKey string `name:"api-key" placeholder:"KEY" group:"server" help:"Key for the server ($$FUSTOR_API_KEY)."`
+	View   string `placeholder:"VIEW" group:"server" help:"View to ask (default: default) ($$FUSTOR_VIEW)."`
+	Data   string `placeholder:"DIR" group:"server" help:"Ask the fustor up with this data directory ($$FUSTOR_DATA)."`
 	// Explain is told on stderr once the command has printed its answer.
-	Explain bool `group:"server" help:"Also print, on stderr, what the answer cost the server."`
+	Explain bool `group:"server" help:"Also print the cost of the answer on stderr."`
 }
 
 // connect finds the server. It sends nothing.
@@ -62,7 +62,7 @@ func (a *app) explain() {
 	if c.Calls == 0 {
 		return
 	}
-	fmt.Fprintf(a.stderr, "cost: %s GETs of %s, %s rows looked at, row groups: %s read, %s ruled out, %s cache hits, %.1f ms, version %d\n",
+	fmt.Fprintf(a.stderr, "cost: %s GETs of %s, %s rows examined, row groups: %s read, %s skipped, %s cache hits, %.1f ms, version %d\n",
 		show.Count(c.Gets), show.Size(c.Bytes), show.Count(c.Rows), show.Count(c.GroupsRead), show.Count(c.GroupsSkipped),
 		show.Count(c.CacheHits), c.Milliseconds, c.Version)
 }
@@ -72,12 +72,12 @@ func viewPath(arg string) string { return path.Clean("/" + arg) }
 
 // filterFlags say which entries a command prints.
 type filterFlags struct {
-	Type      []string    `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; several with commas."`
+	Type      []string    `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; separate several with commas."`
 	MinSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At least this size: 512, 10M, 1GiB."`
 	MaxSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At most this size."`
 	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 7d or 2h ago, 2024-05-01, RFC 3339, @unix-seconds."`
 	OlderThan string      `placeholder:"TIME" group:"filter" help:"Modified before."`
-	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a name of this machine, or a number."`
+	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a user name on this machine, or a number."`
 }
 
 // filter reads the flags.
@@ -115,7 +115,7 @@ func ownerFlag(owner string) (*uint32, error) {
 	}
 	uid, err := strconv.ParseUint(number, 10, 32)
 	if err != nil {
-		return nil, usageError("--owner: this machine knows no user %q; a number works everywhere", owner)
+		return nil, usageError("--owner: there is no user %q on this machine; pass the number", owner)
 	}
 	v := uint32(uid)
 	return &v, nil

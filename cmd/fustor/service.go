@@ -49,7 +49,7 @@ func serveMetrics(ctx context.Context, address string, g prometheus.Gatherer, lo
 // notify tells the service manager, if there is one.
 func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd was not told how the service is doing", "error", err)
+		log.Warn("cannot report the status of the service to systemd", "error", err)
 	}
 }
 
@@ -59,7 +59,7 @@ func superviseWith(ctx context.Context, log *slog.Logger, probe func()) (stop fu
 	notify(log, daemon.SdNotifyReady)
 	within, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("systemd's watchdog cannot be served", "error", err)
+		log.Warn("cannot notify systemd's watchdog", "error", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -87,7 +87,7 @@ func feed(ctx context.Context, log *slog.Logger, every time.Duration, probe func
 			asked = true
 			go func() {
 				if err := guard.Do(func() error { probe(); return nil }); err != nil {
-					log.Error("the agent does not answer itself", "error", err)
+					log.Error("the agent does not respond to its own health check", "error", err)
 					return
 				}
 				back <- struct{}{}
@@ -105,7 +105,7 @@ func feed(ctx context.Context, log *slog.Logger, every time.Duration, probe func
 			case <-tick.C:
 			}
 		case <-tick.C:
-			log.Error("the agent does not answer itself; its watchdog is not told that all is well")
+			log.Error("the agent does not respond to its own health check; not notifying the watchdog")
 		}
 	}
 }

@@ -17,28 +17,28 @@ import (
 
 // sessionsGroup is the sessions and what can be done to one. `fustor sessions` shows them.
 type sessionsGroup struct {
-	List   sessionsCmd      `cmd:"" default:"withargs" help:"Show the agents that feed the view, and who leads."`
-	Pause  sessionPauseCmd  `cmd:"" overview:"no" help:"Have one neither scan nor send until it is resumed."`
-	Resume sessionResumeCmd `cmd:"" overview:"no" help:"Have one that is paused run again."`
-	Stop   sessionStopCmd   `cmd:"" overview:"no" help:"Have one send what is left, and end."`
-	Reload sessionReloadCmd `cmd:"" overview:"no" help:"Have its agent read its config file again."`
-	Scan   sessionScanCmd   `cmd:"" overview:"no" help:"Have PATH scanned through one, which must lead."`
+	List   sessionsCmd      `cmd:"" default:"withargs" help:"Show the agents that feed the view, and their leader."`
+	Pause  sessionPauseCmd  `cmd:"" overview:"no" help:"Pause a session: it neither scans nor sends until it is resumed."`
+	Resume sessionResumeCmd `cmd:"" overview:"no" help:"Resume a paused session."`
+	Stop   sessionStopCmd   `cmd:"" overview:"no" help:"Stop a session: it sends what is left and ends."`
+	Reload sessionReloadCmd `cmd:"" overview:"no" help:"Make its agent read its config file again."`
+	Scan   sessionScanCmd   `cmd:"" overview:"no" help:"Scan PATH through this session, which must lead."`
 }
 
 type sessionsCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object a line."`
+	JSON bool `name:"json" help:"Print one JSON object per line."`
 	serverFlags
 }
 
 // Help implements kong.HelpProvider.
 func (sessionsCmd) Help() string {
-	return `Each agent that feeds the view has a session. One of them leads: it scans and
-audits. All of them report what their host does. COVERAGE is how much of the tree
-an agent watches: realtime (all of it), realtime-hotset (the directories that were
-active last, since watches are short), audit-only (nothing; changes are found by
-audits). EV/S is how many events of its kernel an agent takes up a second, UNSENT
-what has not arrived in the store yet; --json has all that agents tell, rates,
-errors by kind and why it watches as it does among it.
+	return `Each agent that feeds the view has a session. One session leads: it scans and audits.
+All of them report the changes on their hosts. COVERAGE is how much of the tree an
+agent watches: realtime (all of it), realtime-hotset (only the directories that were
+active last, because there are too few watches), audit-only (nothing; audits find
+changes). EV/S is the number of kernel events per second, UNSENT the data that is not
+in the store yet. --json has everything that agents report, such as rates, errors by
+kind, and the reason for the watching method.
 
 Examples:
 
@@ -59,7 +59,7 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 	}
 	out := a.out()
 	if len(sessions) == 0 && !c.JSON {
-		fmt.Fprintln(out, "No agent feeds the view: it shows what is known, and nothing new.")
+		fmt.Fprintln(out, "No agent feeds the view: it shows the last known state, and no new changes.")
 	}
 	led := false
 	for i, s := range sessions {
@@ -79,21 +79,21 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			show.Count(int64(status.Rates.Events+0.5)), show.Size(int64(status.BacklogBytes)), out.Name(s.Source))
 	}
 	if !led && len(sessions) > 0 && !c.JSON {
-		why := "one that is not paused takes over with its next heartbeat"
+		why := "a session that is not paused takes over with its next heartbeat"
 		if !slices.ContainsFunc(sessions, func(s client.Session) bool { return !s.Paused }) {
-			why = "all of them are paused (fustor sessions resume)"
+			why = "all sessions are paused (fustor sessions resume)"
 		}
-		fmt.Fprintf(out, "Nobody leads the view, so nothing is scanned: %s.\n", why)
+		fmt.Fprintf(out, "The view has no leader, so nothing is scanned: %s.\n", why)
 	}
 	return out.Flush()
 }
 
 // commandFlags are those of the commands to one session.
 type commandFlags struct {
-	Session string `arg:"" placeholder:"SESSION|AGENT" help:"Id of the session, or of its agent or task where that has one session only."`
+	Session string `arg:"" placeholder:"SESSION|AGENT" help:"Id of the session, or of its agent or task if that has only one session."`
 	Wait    bool   `short:"w" help:"Wait until the agent has done it."`
 	JSON    bool   `name:"json" help:"Print the job as JSON."`
-	Ingest  string `placeholder:"URL" env:"FUSTOR_INGEST" group:"server" help:"Its ingest, where that is not behind the same URL."`
+	Ingest  string `placeholder:"URL" env:"FUSTOR_INGEST" group:"server" help:"Ingest, if it is not behind the same URL."`
 	serverFlags
 }
 
@@ -131,7 +131,7 @@ func (f *commandFlags) run(ctx context.Context, a *app, order client.Order, done
 		}
 		fmt.Fprintln(out)
 	default:
-		fmt.Fprintf(out, "agent %s hears of it with its next heartbeat; job %s\n", s.Agent, j.ID)
+		fmt.Fprintf(out, "agent %s gets the command with its next heartbeat; job %s\n", s.Agent, j.ID)
 	}
 	return out.Flush()
 }
@@ -155,20 +155,20 @@ func (f *commandFlags) find(ctx context.Context, server *client.Client) (client.
 	case 1:
 		return meant[0], nil
 	case 0:
-		return client.Session{}, &cliError{msg: fmt.Sprintf("the view has no live session %q, nor one of such an agent or task", f.Session), hint: "`fustor sessions` shows them; --view names another view", code: exitNotFound}
+		return client.Session{}, &cliError{msg: fmt.Sprintf("the view has no live session, agent or task %q", f.Session), hint: "`fustor sessions` lists them; --view selects another view", code: exitNotFound}
 	}
 	var ids []string
 	for _, s := range meant {
 		ids = append(ids, s.ID+" ("+s.Source+")")
 	}
-	return client.Session{}, &cliError{msg: fmt.Sprintf("agent %q has %d sessions in the view", f.Session, len(meant)), hint: "name one: " + strings.Join(ids, ", "), code: exitUsage}
+	return client.Session{}, &cliError{msg: fmt.Sprintf("agent %q has %d sessions in the view", f.Session, len(meant)), hint: "pass one of them: " + strings.Join(ids, ", "), code: exitUsage}
 }
 
 // commandFailure says what may be wrong where the server does not know the call.
 func commandFailure(err error) error {
 	var refused *client.Error
 	if errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed) {
-		return &cliError{msg: "this server takes no commands to agents: " + err.Error(), hint: "name the ingest with --ingest URL or FUSTOR_INGEST", code: exitFailure, err: err}
+		return &cliError{msg: "this server does not accept commands to agents: " + err.Error(), hint: "pass the ingest with --ingest URL or FUSTOR_INGEST", code: exitFailure, err: err}
 	}
 	if errors.As(err, &refused) && refused.Status == http.StatusForbidden {
 		return &cliError{msg: err.Error(), hint: "commands to agents need a key with the role admin", code: exitFailure, err: err}
@@ -180,9 +180,9 @@ type sessionPauseCmd struct{ commandFlags }
 
 // Help implements kong.HelpProvider.
 func (sessionPauseCmd) Help() string {
-	return `A pipe that is paused neither scans nor sends, and does not lead: another session
-takes over. It keeps its watches, and what its kernel tells waits in its spool. The
-pause outlives restarts of the agent; fustor agent pause does the same on the host.
+	return `A paused pipe neither scans nor sends, and does not lead: another session takes over.
+It keeps its watches, and changes wait in its spool. The pause outlives restarts of
+the agent. fustor agent pause does the same on the host.
 
 Examples:
 
@@ -198,7 +198,7 @@ type sessionResumeCmd struct{ commandFlags }
 
 // Help implements kong.HelpProvider.
 func (sessionResumeCmd) Help() string {
-	return `What happened during the pause is sent, and the session may lead again.
+	return `The session sends the changes from the pause, and may lead again.
 
 Examples:
 
@@ -213,9 +213,9 @@ type sessionStopCmd struct{ commandFlags }
 
 // Help implements kong.HelpProvider.
 func (sessionStopCmd) Help() string {
-	return `The pipe sends what is left and ends until its agent is reloaded or restarted; the
-other pipes of the agent go on. An agent of one tree alone ends with it, with exit
-code 0; whether it is started again is its service manager's business.
+	return `The pipe sends what is left and ends until its agent is reloaded or restarted. The
+other pipes of the agent go on. An agent with only one tree ends too, with exit code
+0; its service manager decides whether to start it again.
 
 Examples:
 
@@ -230,9 +230,9 @@ type sessionReloadCmd struct{ commandFlags }
 
 // Help implements kong.HelpProvider.
 func (sessionReloadCmd) Help() string {
-	return `As fustor agent reload on its host: all pipes of the agent are as the file has them
-then. It fails where the file has a mistake, and changes nothing; an agent without
-a config file says so.
+	return `Does the same as fustor agent reload on the host: all pipes of the agent follow the
+file. If the file has a mistake, it fails and changes nothing. It also fails for an
+agent without a config file.
 
 Examples:
 
@@ -245,14 +245,14 @@ func (c *sessionReloadCmd) Run(ctx context.Context, a *app) error {
 
 type sessionScanCmd struct {
 	commandFlags
-	Path        string `arg:"" help:"What to scan, from the view's root."`
-	NoRecursive bool   `help:"List PATH alone, not what is below it."`
+	Path        string `arg:"" help:"Path to scan, from the view's root."`
+	NoRecursive bool   `help:"List PATH alone, and nothing below it."`
 }
 
 // Help implements kong.HelpProvider.
 func (sessionScanCmd) Help() string {
-	return `As fustor scan, through this session and no other. It fails where the session does
-not lead the view.
+	return `Does the same as fustor scan, but only through this session. It fails if the session
+does not lead the view.
 
 Examples:
 

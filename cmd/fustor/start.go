@@ -28,15 +28,15 @@ func checkDir(dir string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &cliError{
 			msg:  fmt.Sprintf("directory %q does not exist", dir),
-			hint: "name a directory that is there, such as `fustor up /usr`", code: exitFailure, err: err,
+			hint: "pass an existing directory, such as `fustor up /usr`", code: exitFailure, err: err,
 		}
 	case errors.Is(err, fs.ErrPermission):
 		return &cliError{
-			msg:  fmt.Sprintf("directory %q cannot be read: permission denied", dir),
-			hint: "run fustor as a user who may read it", code: exitFailure, err: err,
+			msg:  fmt.Sprintf("cannot read directory %q: permission denied", dir),
+			hint: "run fustor as a user with read permission", code: exitFailure, err: err,
 		}
 	}
-	return &cliError{msg: err.Error(), hint: "name a directory that can be read", code: exitFailure, err: err}
+	return &cliError{msg: err.Error(), hint: "pass a directory that can be read", code: exitFailure, err: err}
 }
 
 // checkView refuses what is no view's name.
@@ -56,7 +56,7 @@ func listen(address string) (net.Listener, error) {
 	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
 		return nil, &cliError{
 			msg:  fmt.Sprintf("%q is not an address to listen on", address),
-			hint: "write HOST:PORT, such as --listen 127.0.0.1:8080", code: exitUsage, err: err,
+			hint: "use the form HOST:PORT, such as --listen 127.0.0.1:8080", code: exitUsage, err: err,
 		}
 	}
 	l, err := net.Listen("tcp", address)
@@ -67,13 +67,13 @@ func listen(address string) (net.Listener, error) {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		e.msg = fmt.Sprintf("port %s on %s is in use already", port, hostName(host))
-		e.hint = fmt.Sprintf("stop what listens there, or choose another port: --listen %s takes any that is free", net.JoinHostPort(host, "0"))
+		e.hint = fmt.Sprintf("stop the process that listens there, or choose another port: --listen %s uses any free one", net.JoinHostPort(host, "0"))
 	case errors.Is(err, syscall.EACCES):
-		e.msg = fmt.Sprintf("port %s on %s may not be used: permission denied", port, hostName(host))
-		e.hint = "choose a port from 1024 on with --listen"
+		e.msg = fmt.Sprintf("cannot use port %s on %s: permission denied", port, hostName(host))
+		e.hint = "choose a port of 1024 or higher with --listen"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		e.msg = fmt.Sprintf("%s is not an address of this machine", host)
-		e.hint = "choose one of its own with --listen, such as 127.0.0.1:8080"
+		e.hint = "choose an address of this machine with --listen, such as 127.0.0.1:8080"
 	default:
 		e.msg = fmt.Sprintf("cannot listen on %s: %v", address, err)
 	}
@@ -94,7 +94,7 @@ func makeDataDir(dir string) error {
 		return nil
 	}
 	return &cliError{
-		msg:  fmt.Sprintf("data directory %s cannot be made: %v", dir, plain(err)),
+		msg:  fmt.Sprintf("cannot create data directory %s: %v", dir, plain(err)),
 		hint: "choose another with --data or FUSTOR_DATA", code: exitFailure, err: err,
 	}
 }
@@ -111,21 +111,21 @@ func storeFailure(err error) error {
 	var layerObject *layer.FormatError
 	switch {
 	case errors.Is(err, doctor.ErrUnfit):
-		e.hint = "`fustor doctor URL` tries every rule and says what to do"
+		e.hint = "`fustor doctor URL` tests every rule and says what to do"
 	case errors.Is(err, manifest.ErrFormat), errors.As(err, &layerObject):
 		e.hint = "restore the object from a backup of the store, or run the version of fustor that wrote it; other views are not affected"
 	case errors.Is(err, store.ErrNotFound):
 		e.code = exitNotFound
 	case errors.Is(err, store.ErrDenied):
-		e.hint = "check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) and what they may do there"
+		e.hint = "check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) and their permissions"
 	case errors.Is(err, store.ErrNoBucket):
-		e.hint = "make the bucket first; fustor makes none"
+		e.hint = "create the bucket first; fustor does not create buckets"
 	case errors.As(err, &network):
-		e.hint = "is the store running, and are its host and port right?"
+		e.hint = "check that the store is running, and its host and port"
 	case errors.As(err, &file):
-		e.hint = "name a directory that fustor may make, read and write"
+		e.hint = "pass a directory that fustor may create, read and write"
 	default:
-		e.hint = "is that the address of an object store? `fustor doctor URL` tries every rule"
+		e.hint = "check that this is the address of an object store; `fustor doctor URL` tests every rule"
 	}
 	return e
 }

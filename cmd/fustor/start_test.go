@@ -31,19 +31,19 @@ func TestCheckDir(t *testing.T) {
 	if err := checkDir(dir); err != nil {
 		t.Errorf("an empty directory: %v", err)
 	}
-	wantFailure(t, checkDir(filepath.Join(dir, "no")), exitFailure, "does not exist", "name a directory")
+	wantFailure(t, checkDir(filepath.Join(dir, "no")), exitFailure, "does not exist", "pass an existing directory")
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantFailure(t, checkDir(file), exitFailure, "is not a directory", "name a directory")
+	wantFailure(t, checkDir(file), exitFailure, "is not a directory", "pass a directory")
 	closed := filepath.Join(dir, "closed")
 	if err := os.Mkdir(closed, 0o000); err != nil {
 		t.Fatal(err)
 	}
 	var err error
 	nobody.Call(t, func() { err = checkDir(closed) })
-	wantFailure(t, err, exitFailure, "permission denied", "as a user who may")
+	wantFailure(t, err, exitFailure, "permission denied", "as a user with read permission")
 }
 
 func TestListen(t *testing.T) {
@@ -76,7 +76,7 @@ func TestMakeDataDir(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantFailure(t, makeDataDir(filepath.Join(file, "x")), exitFailure, "cannot be made: not a directory", "--data")
+	wantFailure(t, makeDataDir(filepath.Join(file, "x")), exitFailure, "x: not a directory", "--data")
 }
 
 func TestStoreFailures(t *testing.T) {
@@ -84,9 +84,9 @@ func TestStoreFailures(t *testing.T) {
 	_, err := openStore(ctx, "http://example.org")
 	wantFailure(t, err, exitUsage, "unknown scheme", "fustor doctor")
 	wantFailure(t, storeFailure(fmt.Errorf("get x: %w", store.ErrDenied)), exitFailure, "get x: access denied", "AWS_ACCESS_KEY_ID")
-	wantFailure(t, storeFailure(store.ErrNoBucket), exitFailure, "no such bucket", "make the bucket")
+	wantFailure(t, storeFailure(store.ErrNoBucket), exitFailure, "no such bucket", "create the bucket")
 	_, dial := net.Dial("tcp", "127.0.0.1:1")
-	wantFailure(t, storeFailure(fmt.Errorf("get x: %w", dial)), exitFailure, "connection refused", "is the store running")
+	wantFailure(t, storeFailure(fmt.Errorf("get x: %w", dial)), exitFailure, "connection refused", "check that the store is running")
 }
 
 func TestCheckView(t *testing.T) {

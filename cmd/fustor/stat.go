@@ -69,8 +69,8 @@ func statFields(out *show.Output, n *client.Node) [][2]string {
 	}
 	add("agent", "%s", out.Name(n.LastAgent))
 	add("source", "%s", out.Name(n.Source))
-	add("suspect", "%s", yes(n.Suspect, "it may still be being written"))
-	add("blind spot", "%s", yes(n.AgentMissing, "found by looking; no agent reported it"))
+	add("suspect", "%s", yes(n.Suspect, "it may still be written to"))
+	add("blind spot", "%s", yes(n.AgentMissing, "found by a scan; no agent reported it"))
 	return fields
 }
 

@@ -17,7 +17,7 @@ func openStore(ctx context.Context, url string) (store.Store, error) {
 func opened(st store.Store, err error) (store.Store, error) {
 	switch {
 	case errors.Is(err, open.ErrURL):
-		return nil, &cliError{msg: err.Error(), hint: "`fustor doctor URL` tells whether a store will do", code: exitUsage, err: err}
+		return nil, &cliError{msg: err.Error(), hint: "`fustor doctor URL` tests whether a store is suitable", code: exitUsage, err: err}
 	case err != nil:
 		return nil, storeFailure(err)
 	}

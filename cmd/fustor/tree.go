@@ -14,14 +14,14 @@ import (
 
 type treeCmd struct {
 	Path  string `arg:"" optional:"" default:"/" help:"Where to start, from the view's root."`
-	Depth depth  `short:"d" default:"3" placeholder:"N" help:"Levels to draw, or all (default 3)."`
+	Depth depth  `short:"d" default:"3" placeholder:"N" help:"Draw N levels, or all (default 3)."`
 	JSON  bool   `name:"json" help:"Print nested JSON objects."`
 	serverFlags
 }
 
 // Help implements kong.HelpProvider.
 func (treeCmd) Help() string {
-	return `All that is drawn is held in memory: for a large view use fustor find.
+	return `The command holds all drawn entries in memory; for a large view, use fustor find.
 
 Examples:
 
@@ -41,7 +41,7 @@ func (d *depth) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseUint(string(text), 10, 31)
 	if err != nil {
-		return fmt.Errorf("%q is neither a number of levels nor 'all'", text)
+		return fmt.Errorf("%q is not a number of levels or 'all'", text)
 	}
 	*d = depth(n)
 	return nil

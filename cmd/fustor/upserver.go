@@ -100,7 +100,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 	case !errors.Is(err, manifest.ErrNoHead):
 		return &cliError{
 			msg:  err.Error(),
-			hint: "the index can be made anew: move the data directory away, or choose another with --data", code: exitFailure, err: err,
+			hint: "fustor can rebuild the index: move the data directory away, or choose another with --data", code: exitFailure, err: err,
 		}
 	}
 	return u.wire()
@@ -113,7 +113,7 @@ func (u *up) lock(ctx context.Context) error {
 	unlock, err := flock.Lock(ctx, filepath.Join(u.data, "up.lock"))
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &cliError{
-			msg:  fmt.Sprintf("another `fustor up` works on the data directory %s", u.data),
+			msg:  fmt.Sprintf("another `fustor up` uses the data directory %s", u.data),
 			hint: "stop it first, or choose another directory with --data", code: exitFailure, err: err,
 		}
 	}
@@ -141,7 +141,7 @@ func (u *up) prepareView(ctx context.Context) error {
 		return err
 	}
 	if err == nil && string(before) != u.root {
-		fmt.Fprintf(u.app.stderr, "view %q was an index of %s; it starts over (--view NAME keeps both)\n", u.View, show.Quote(string(before)))
+		fmt.Fprintf(u.app.stderr, "view %q was an index of %s; it starts over (use --view NAME to keep both)\n", u.View, show.Quote(string(before)))
 		if err := u.forget(ctx); err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (u *up) published(m *manifest.Manifest) {
 // run starts the parts and ends them in the order in which the last change still finds its way: agent, compactor, server.
 func (u *up) run(ctx context.Context) error {
 	if err := settings.WriteUp(u.data, settings.Up{URL: u.url, View: u.View, PID: os.Getpid()}); err != nil {
-		return &cliError{msg: fmt.Sprintf("data directory %s cannot be written: %v", u.data, plain(err)), hint: "choose another with --data", code: exitFailure, err: err}
+		return &cliError{msg: fmt.Sprintf("cannot write to data directory %s: %v", u.data, plain(err)), hint: "choose another with --data", code: exitFailure, err: err}
 	}
 	defer settings.RemoveUp(u.data, os.Getpid())
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
@@ -306,7 +306,7 @@ func (u *up) run(ctx context.Context) error {
 		last, cancel := context.WithTimeout(serving, drainTime)
 		defer cancel()
 		if _, foldErr := u.compact.Once(last, u.View); foldErr != nil && err == nil {
-			u.log.Warn("what was seen last is folded at the next start", "error", foldErr)
+			u.log.Warn("the last changes are folded at the next start", "error", foldErr)
 		}
 		return err
 	})
@@ -338,7 +338,7 @@ func (u *up) greet() error {
 func (u *up) show(ctx context.Context) {
 	began := time.Now()
 	if m := u.before; m != nil && m.Ready() {
-		fmt.Fprintf(u.app.stderr, "the index of %s answers already; scanning again\n", time.Unix(0, m.FoldedAt).Format(time.DateTime))
+		fmt.Fprintf(u.app.stderr, "the index of %s is already served; scanning again\n", time.Unix(0, m.FoldedAt).Format(time.DateTime))
 	}
 	scanning, done := context.WithCancel(ctx)
 	var first *manifest.Manifest
@@ -361,7 +361,7 @@ func (u *up) show(ctx context.Context) {
 // announce says what the view holds once the scan is folded.
 func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 	t := m.Totals
-	fmt.Fprintf(u.app.stderr, "ready after %s: %s files, %s directories, %s; it is kept current while fustor runs (try `fustor du /`)\n",
+	fmt.Fprintf(u.app.stderr, "ready after %s: %s files, %s directories, %s; the index stays current while fustor runs (try `fustor du /`)\n",
 		took.Round(100*time.Millisecond), show.Count(t.Files), show.Count(t.Directories), show.Size(t.Bytes))
 	if w := u.agent.Status().Watch; w.Coverage != "" {
 		text := coverage(w.Coverage, w.Method)
@@ -371,7 +371,7 @@ func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 		fmt.Fprintf(u.app.stderr, "coverage %s\n", text)
 	}
 	if n := m.Scan.ErrorCount; n > 0 {
-		fmt.Fprintf(u.app.stderr, "%d directories could not be read; what is known of them stands (first: %s: %s)\n",
+		fmt.Fprintf(u.app.stderr, "%d directories could not be read; the index keeps what it knew about them (first: %s: %s)\n",
 			n, show.Quote(string(m.Scan.Errors[0].Path)), m.Scan.Errors[0].Message)
 	}
 }

@@ -10,14 +10,14 @@ import (
 )
 
 type versionsCmd struct {
-	Limit int  `default:"20" placeholder:"N" help:"At most so many, the newest first (default: ${default})."`
-	JSON  bool `name:"json" help:"Print one JSON object a line."`
+	Limit int  `default:"20" placeholder:"N" help:"Show at most N, the newest first (default: ${default})."`
+	JSON  bool `name:"json" help:"Print one JSON object per line."`
 	serverFlags
 }
 
 // Help implements kong.HelpProvider.
 func (versionsCmd) Help() string {
-	return `Each fold and each merge makes a new version of the view. Those before are kept
+	return `Each fold and each merge makes a new version of the view. Earlier versions are kept
 for a while; fustor report growth compares with them.
 
 Examples:

@@ -215,7 +215,7 @@ func TestAgentStartsWithoutStore(t *testing.T) {
 	minio.Kill()
 	dir := t.TempDir()
 	a := p.startAgent(dir, "early", url)
-	a.says(regexp.MustCompile("the store cannot be reached; the tree is watched"), 0)
+	a.says(regexp.MustCompile("cannot reach the store; the agent watches the tree"), 0)
 	work(t, dir, 60, operationsOf(500), nil)
 	minio.Start(t)
 	p.equal(t, dir, time.Now(), patience(60*time.Second))

@@ -167,7 +167,7 @@ sources: {t: {path: %[2]s/tree}}, pipes: {first: {source: t, sender: main, view:
 		t.Errorf("pause on the host: %s%s", r.stdout, r.stderr)
 	}
 	is("nobody leads", func(a, b sessionNow) bool { return a.Role == "follower" && b.Role == "follower" && b.Paused })
-	if r := one.ask(t, "sessions"); !strings.Contains(r.stdout, "Nobody leads the view, so nothing is scanned: all of them are paused") {
+	if r := one.ask(t, "sessions"); !strings.Contains(r.stdout, "The view has no leader, so nothing is scanned: all sessions are paused") {
 		t.Errorf("sessions: %s", r.stdout)
 	}
 	began = time.Now()
