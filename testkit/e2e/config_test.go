@@ -93,7 +93,7 @@ func TestExampleConfigIsGood(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "agent.yaml"), string(b))
 	writeFile(t, filepath.Join(dir, "ingest.key"), apiKey+"\n")
 	r := command(t, nil, "agent", "check", "--config", filepath.Join(dir, "agent.yaml"))
-	if r.code != 0 || !strings.Contains(r.stdout, "agent.yaml is good") {
+	if r.code != 0 || !strings.Contains(r.stdout, "agent.yaml is valid") {
 		t.Errorf("%d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }
