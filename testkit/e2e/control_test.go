@@ -182,7 +182,7 @@ sources: {t: {path: %[2]s/tree}}, pipes: {first: {source: t, sender: main, view:
 	one.equal(t, root, began, patience(20*time.Second))
 
 	// Stop one pipe: the other goes on; a reload starts it again, and fails in words where the file is wrong.
-	if r := command(t, nil, "agent", "resume", "first", "--config", files["b"]); r.code != 0 || r.stdout != "pipe first runs again\n" {
+	if r := command(t, nil, "agent", "resume", "first", "--config", files["b"]); r.code != 0 || r.stdout != "pipe first is running again\n" {
 		t.Errorf("resume on the host: %s%s", r.stdout, r.stderr)
 	}
 	if r := care("stop", "a", "--wait"); r.code != 0 || !strings.HasPrefix(r.stdout, "agent a: stopped") {
