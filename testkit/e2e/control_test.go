@@ -151,7 +151,7 @@ sources: {t: {path: %[2]s/tree}}, pipes: {first: {source: t, sender: main, view:
 	write("d1/meanwhile", "abc")
 	one.equal(t, root, began, patience(20*time.Second))
 	is("a keeps what it saw, and sends nothing", func(a, b sessionNow) bool { return a.Status.Backlog > 0 && b.Role == "leader" })
-	if r := care("scan", "a", "/", "--wait"); r.code != 1 || !strings.Contains(r.stderr, "paused, and does not lead") {
+	if r := care("scan", "a", "/", "--wait"); r.code != 1 || !strings.Contains(r.stderr, "is paused and does not lead") {
 		t.Errorf("a scan through a paused session: %d %s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := care("scan", "b", "/d1", "--wait"); r.code != 0 || r.stdout != "agent b: scanned /d1\n" {
