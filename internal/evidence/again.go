@@ -2,10 +2,11 @@ package evidence
 
 import "github.com/fustor/fustor/internal/event"
 
-// What listings say of a directory's entries is nearly all known. It must cost little to find that out, and change no row.
+// An audit lists every directory, and nearly all that its listings say is known. Finding that out must cost little and must change
+// no row. The two functions here decide the common cases from a few columns; Resolve would come to the same.
 
-// seenAgain reports whether all that is said of a path is that listings of its directory see it as it is known, later than
-// everything known: their traces are in the directory's journal.
+// seenAgain reports whether nothing is claimed about a path but that later listings of its directory show it as it is
+// known. The directory's journal then implies these observations, and the row stays as it is.
 func seenAgain(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 	if !known || row.Removed || row.Type == event.Directory || row.History != "" || row.EndedAt != 0 || !parent.stands(row.ObservedAt) || len(claims) == 0 {
 		return false
@@ -21,8 +22,8 @@ func seenAgain(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 	return true
 }
 
-// StaysGone reports whether Resolve would leave a tombstone as it is, where all that is said of its path is that listings lack it,
-// none of which was made before at. Of the row it needs what Replaces needs.
+// StaysGone reports whether Resolve would leave a tombstone as it is, where the only claims about its path are that
+// listings lack it, none of which was made before at. It needs only those columns of the row that Replaces needs.
 func (row *Row) StaysGone(at int64, parent *ParentState) bool {
 	if !row.Removed || at <= parent.lastListed() || at <= row.ObservedAt || !parent.stands(row.ObservedAt) {
 		return false

@@ -1,9 +1,10 @@
 package evidence
 
-// Clock puts the store's time into the file server's: watermark(t) = t - skew, where skew is the mode, in whole seconds,
-// of observed_at - mtime over the last ClockSamples realtime puts (ties: the smaller; none yet: 0).
+// Clock estimates the store's time minus the file server's (the skew): the mode, in whole seconds, of observed_at - mtime
+// over the last ClockSamples realtime puts. At equal counts the smaller value wins; without samples it is 0.
+// A file server's time is then the store's time minus the skew (a tombstone's watermark).
 //
-// The samples are kept in order, as runs of equal values, so that the clock is a function of the events alone.
+// The samples are kept in their order, as runs of equal values, so that the clock depends on the events alone.
 type Clock struct {
 	// Runs are [value in seconds, how many in a row], the oldest first.
 	Runs [][2]int64 `json:"runs,omitempty"`
@@ -12,7 +13,7 @@ type Clock struct {
 // ClockSamples is how many realtime puts the skew is the mode of.
 const ClockSamples = 10_000
 
-// Sample is one realtime put as the clock sees it, both in ns.
+// Sample is what the clock needs of one realtime put, both in ns.
 type Sample struct{ ObservedAt, MtimeNs int64 }
 
 // Add is the clock after more samples, the oldest first. The receiver's Runs are left as they are.

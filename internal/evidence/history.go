@@ -11,10 +11,10 @@ import (
 // annotated struct and an example in hex.
 //
 // Builds before the version byte wrote the flags first. Their flags were never 0 and used the low six bits alone (0x01 to 0x3f), so
-// the first byte tells the two apart: from 0x40 on it is a version. Those builds, in turn, find no flag that they know in 0x40 and
+// the first byte distinguishes the two: from 0x40 on it is a version. Those builds, in turn, find no flag that they know in 0x40 and
 // take such a history for an empty one, which loses late evidence and breaks nothing.
 //
-// A new version gets the next byte, and with it the manifest a new format: older builds then refuse the view, rather than to forget
+// A new version gets the next byte, and with it the manifest a new format: older builds then refuse the view, rather than forget
 // what its rows remember.
 const (
 	historyVersion    byte = 0x40 // the one that is written
@@ -27,12 +27,12 @@ const (
 	historyListed      = 1 << iota // the journal is one listing, by the same agent and with the mtime that the row shows
 	historyJournal                 // the journal in full
 	historyFacts                   // all the evidence; the columns only show what it comes to
-	historyObservedEnd             // Ends.Looked
+	historyObservedEnd             // Ends.Observed
 	historyAssumed                 // the row is an assumed directory
 	historyGone                    // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
 )
 
-// encode writes into the row's history what its columns do not tell.
+// encode writes into the row's history what its columns do not show.
 func (s *state) encode(row *Row, parent *ParentState) {
 	w := writer{row: row}
 	var flags byte
@@ -93,8 +93,8 @@ func historyFlags(history string) (flags byte, rest string) {
 	return history[1], history[2:]
 }
 
-// staysGone reports whether the row is a tombstone, and the latest of the evidence that nothing is there, which counts: then another
-// look that finds nothing tells no more.
+// staysGone reports whether the row is a tombstone and its latest evidence is an absence that counts. Another listing that
+// lacks the path then says nothing new.
 func (s *state) staysGone(row *Row) bool {
 	if !row.Removed || s.restsOnListings {
 		return false
@@ -105,7 +105,7 @@ func (s *state) staysGone(row *Row) bool {
 	return s.report == nil || s.report.Gone
 }
 
-// journalInColumns reports whether the journal is one listing with what the row shows, the time apart.
+// journalInColumns reports whether the journal is one listing that the columns show but for its time.
 func (s *state) journalInColumns(row *Row) bool {
 	if len(s.journal) != 1 || s.assumed {
 		return false
@@ -132,7 +132,7 @@ func (s *state) inColumns(row *Row, parent *ParentState) bool {
 		return false
 	}
 	if !l.unlisted && !journaled(parent.After, row.Name, l.At) && !journaled(parent.Outdated, row.Name, l.At) && !journaledOwn(s.journal, l.At) {
-		return false // decode would not know how old a state the look may show, nor does a newer listing tell as much
+		return false // decode would not know how old a state the observation may show, and no newer listing proves as much
 	}
 	return l.Gone && s.base == nothing || !l.Gone && s.base == baseOf(row)
 }
@@ -141,6 +141,8 @@ func journaled(listings []Listing, name string, at int64) bool {
 	return listingAt(listings, name, at) != nil
 }
 
+// listingAt is the listing made at a time that covers the name; nil if there is none. The time identifies a listing: the
+// times of one session's events never repeat.
 func listingAt(listings []Listing, name string, at int64) *Listing {
 	for i := range listings {
 		if l := &listings[i]; l.At == at && l.covers(name) {
@@ -161,11 +163,12 @@ func ownListingAt(listings []Listing, at int64) *Listing {
 	return nil
 }
 
-// baseOf is what must have been known before the one look that a row rests on, for the row to have its mark.
+// baseOf is what must have been known before the one observation that a row rests on, for the row to be, or not to be, a
+// blind spot.
 func baseOf(row *Row) base {
-	looked := row.Evidence == event.Audit || row.Evidence == event.OnDemand
+	laterScan := row.Evidence == event.Audit || row.Evidence == event.OnDemand
 	switch {
-	case row.AgentMissing == looked:
+	case row.AgentMissing == laterScan:
 		return nothing
 	case row.AgentMissing:
 		return marked
@@ -173,7 +176,7 @@ func baseOf(row *Row) base {
 	return unmarked
 }
 
-// decode is the evidence that a row rests on. A history that is damaged counts as none: layers have checksums.
+// decode is the evidence that a row rests on. A damaged history counts as none: layers have checksums.
 func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 	s := state{}
 	if !known {
@@ -204,10 +207,11 @@ func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 	return s
 }
 
-// fromColumns is the evidence of a row that rests on one piece of it.
+// fromColumns decodes the evidence of a row that rests on one piece of it. Lag and skew of an observation are those of its
+// listing in a journal; where no journal has it, the view's.
 func (s *state) fromColumns(r Rules, row *Row, parent *ParentState) {
 	if row.Evidence == 0 {
-		return // nothing was ever known of it
+		return // nothing was ever claimed about it
 	}
 	e := fact{
 		Provenance: Provenance{At: row.ObservedAt, Evidence: row.Evidence, Lag: r.Staleness, Skew: r.Skew, Agent: row.Agent, Source: row.Source},
@@ -278,11 +282,11 @@ const (
 )
 
 func (w *writer) facts(s *state) {
-	told := 0
+	reported := byte(0)
 	if s.report != nil {
-		told = 1
+		reported = 1
 	}
-	w.b = append(w.b, byte(s.base), byte(told))
+	w.b = append(w.b, byte(s.base), reported)
 	w.int(int64(len(s.observations)))
 	if s.report != nil {
 		w.fact(s.report)
@@ -369,9 +373,9 @@ func (r *reader) provenance() Provenance {
 
 func (r *reader) facts(s *state) {
 	s.base = base(r.byte())
-	told := r.byte() != 0
+	reported := r.byte() != 0
 	n := r.int()
-	if told {
+	if reported {
 		e := r.fact()
 		s.report = &e
 	}

@@ -2,25 +2,28 @@ package evidence
 
 import "github.com/fustor/fustor/internal/event"
 
-// Outcome is what becomes of a path, beside its row.
+// Outcome is what Resolve found out about a path, beside its row.
 type Outcome struct {
 	Changed bool
-	// Raised says that something at the path ended later than was known: everything below is to be held against it.
+	// Raised says that something at the path ended later than was known. Everything below has to be resolved again.
 	Raised bool
-	// Ends are the latest times at which something at the path, or above it, ended: what is known below has to be held
-	// against them.
+	// Ends are the latest times at which something at the path, or above it, ended: the Floor of the ParentState of
+	// its entries.
 	Ends Ends
-	// Before and After are the journal of listings of the path itself.
+	// Before and After are the path's own journal of listings, before and after the claims.
 	Before, After []Listing
-	// Outdated are the listings that the journal gave up for newer ones: Place.Outdated.
+	// Outdated are the listings that the journal dropped for newer ones: ParentState.Outdated of the entries.
 	Outdated []Listing
 }
 
-// Resolve changes row as claims demand; their order does not matter. known is whether there is a row: where there is
-// none, row has its key alone, and becomes one if Changed. Subtree totals are not touched; the caller sums.
+// Resolve changes row as claims demand; their order does not matter. known is whether there is a row: without one, row has
+// its key alone, and becomes a row if Outcome.Changed. Subtree totals are not touched; the caller sums them.
 //
-// inside says that there are claims about paths below it, too; only then, and for directories, the outcome tells more than
-// whether the row changed.
+// inside says that there are claims about paths below it, too. Only then, and for directories, the outcome has more than
+// Changed.
+//
+// The steps: decode what the row remembers; put back what the journals imply (recall); add the claims; void what ended
+// with a directory above (applyFloor); judge; forget; write the row and its history.
 func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent *ParentState) Outcome {
 	if !inside {
 		if changed, done := r.resolveSimply(row, known, claims, parent); done {
@@ -58,8 +61,9 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent
 	return o
 }
 
-// resolveSimply decides what nearly all claims are: the first about a path, or one that is later than everything known.
-// It comes to what Resolve does otherwise.
+// resolveSimply decides nearly all paths without decoding a history: the first claim about a path, or one that is later
+// than everything known. It comes to what Resolve comes to otherwise, which TestLawOrderDoesNotMatter and
+// TestListingsThatSayTheSameChangeNoRow hold.
 func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *ParentState) (changed, done bool) {
 	if seenAgain(row, known, claims, parent) {
 		return false, true
@@ -94,7 +98,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *Paren
 	return true, true
 }
 
-// isSimple reports whether a path's claims are one, about no directory, that is later than everything known.
+// isSimple reports whether there is one claim about a path, it is about no directory, and it is later than everything known.
 func isSimple(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 	if len(claims) != 1 || row.History != "" || known && !parent.stands(row.ObservedAt) {
 		return false
@@ -104,13 +108,13 @@ func isSimple(row *Row, known bool, claims []Claim, parent *ParentState) bool {
 		(c.Entry == nil || c.Entry.Type != event.Directory && (!known || c.Entry.Owned()))
 }
 
-// Replaces reports whether Resolve would put everything that a row shows anew. To tell, it needs the row's type, history, and
-// when it was observed and ended; Resolve then needs no more of it either.
+// Replaces reports whether Resolve would write everything anew that a row shows. To decide, it needs the row's type and
+// history, and when it was observed and ended; Resolve then needs no more of it either.
 func (r Rules) Replaces(row *Row, claims []Claim, inside bool, parent *ParentState) bool {
 	return !inside && isSimple(row, true, claims, parent) && claims[0].Verb == Exists
 }
 
-// set makes the row show what a claim saw.
+// set makes the row show the entry of a claim.
 func (row *Row) set(c *Claim) {
 	e := c.Entry
 	row.Type, row.Mode, row.UID, row.GID, row.AtimeDay = e.Type, e.Mode, e.UID, e.GID, e.AtimeDay
@@ -119,7 +123,7 @@ func (row *Row) set(c *Claim) {
 	row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 }
 
-// addClaim joins a claim.
+// addClaim adds a claim to the evidence.
 func (s *state) addClaim(r Rules, c *Claim) {
 	switch c.Verb {
 	case Exists, Gone:
@@ -134,22 +138,25 @@ func (s *state) addClaim(r Rules, c *Claim) {
 	}
 }
 
-// applyFloor holds the evidence against the end of the directories above: what is older is over.
+// applyFloor voids the evidence from before the end of the directories above, and adds that end as evidence that the path is
+// gone. Both facts are marked as floor; removeFloor takes them out again where the path does not rest on them.
+//
+// Example: /d was deleted at 300. A put of /d/x from 290 is void, and /d/x is gone as of 300. A put of /d/y from 310 stays.
 func (s *state) applyFloor(r Rules, row *Row, known bool, floor Ends) {
 	if !s.endedBy(floor) {
 		return
 	}
 	if s.report != nil && floor.endsReport(s.report.At) && !s.outlasts(r, floor) {
-		s.report = nil // nor does it end anything below: the floor does
+		s.report = nil // it ends nothing below the path either: the floor does
 	}
-	looks := s.observations[:0]
+	kept := s.observations[:0]
 	for _, l := range s.observations {
 		if floor.endsObservation(l.At, l.Since) && (l.Gone || l.At <= max(floor.Reported, floor.Observed)) {
 			continue
 		}
-		looks = append(looks, l)
+		kept = append(kept, l)
 	}
-	s.observations, s.base = looks, nothing
+	s.observations, s.base = kept, nothing
 	was := event.Entry{}
 	if known {
 		was = row.entry()
@@ -164,16 +171,16 @@ func (s *state) applyFloor(r Rules, row *Row, known bool, floor Ends) {
 	}
 }
 
-// outlasts reports whether what was told is to be remembered although it is over: a look that came after the one that found
-// nothing above may yet show a state from before it.
+// outlasts reports whether a void report is to be remembered all the same: an observation made after the one that found
+// nothing above may still show a state from before it, and must be compared with the report.
 func (s *state) outlasts(r Rules, floor Ends) bool {
 	return s.report.At > floor.Reported && s.report.At >= floor.Observed-r.Staleness
 }
 
-// reported reports whether the kernel told of the path itself.
+// reported reports whether the kernel reported the path itself.
 func (s *state) reported() bool { return s.report != nil && !s.report.floor }
 
-// endedBy reports whether something is over with floor.
+// endedBy reports whether the floor makes any of the evidence void.
 func (s *state) endedBy(floor Ends) bool {
 	if floor == (Ends{}) {
 		return false
@@ -189,8 +196,8 @@ func (s *state) endedBy(floor Ends) bool {
 	return false
 }
 
-// removeFloor takes out again what cut put in, unless the path rests on it, or remembers what it was told before: then it is the
-// path's own.
+// removeFloor takes out what applyFloor added, unless the path rests on it, or there is a report of the path that has to be
+// remembered with it: then it is the path's own evidence.
 func (s *state) removeFloor(v *verdict) {
 	if s.report != nil && s.report.floor && !(v.by != nil && v.by.floor && v.by.Evidence == event.Realtime) {
 		s.report = nil
@@ -205,9 +212,9 @@ func (s *state) removeFloor(v *verdict) {
 	s.observations = kept
 }
 
-// show writes what the evidence comes to into the row.
+// show writes the verdict into the row.
 func (s *state) show(row *Row, v *verdict) {
-	if !v.known { // it was only ever assumed, or never there
+	if !v.known { // it was assumed and no more, or never there
 		*row = Row{Parent: row.Parent, Name: row.Name, Removed: true}
 		return
 	}
@@ -235,14 +242,14 @@ func (row *Row) entry() event.Entry {
 	}
 }
 
-// shows reports whether a look that saw e shows nothing new.
+// shows reports whether an observation of e shows nothing new.
 func (row *Row) shows(e *event.Entry) bool {
 	return row.Type == e.Type && row.Size == e.Size && row.MtimeNs == e.MtimeNs && row.Mode == e.Mode &&
 		row.UID == e.UID && row.GID == e.GID && row.Target == e.Target
 }
 
-// Assume makes the row a directory that nobody has seen, because something in it was. What is known of the path itself is
-// kept: it shows again once the directory is empty.
+// Assume makes the row a directory that nothing was claimed about, because something in it was reported or observed. What
+// is known about the path itself stays in the history: it shows again once the directory is empty.
 func (r Rules) Assume(row *Row, known bool, parent *ParentState) {
 	s := state{}
 	if known {

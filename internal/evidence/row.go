@@ -4,7 +4,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Row is the resolved state of one path in a view: what all evidence so far says of it.
+// Row is the resolved state of one path in a view: what all evidence so far comes to.
 //
 // Rows are keyed by (Parent, Name) and sorted by it as plain bytes: Parent ends with a slash ("/", "/a/b/"), Name has
 // none. The root's own row is ("", ""), the first of any view.
@@ -21,21 +21,21 @@ type Row struct {
 
 	// Removed rows are tombstones: the path is gone, and ObservedAt says since when that is known.
 	Removed bool
-	// ObservedAt is when the evidence that this row rests on was seen, ns in the store's time. 0 is a directory that
-	// nobody has seen yet, assumed because something in it was.
+	// ObservedAt is the time of the report or observation that this row rests on, ns in the store's time. 0 is a directory that
+	// nothing was claimed about yet: it is assumed, because something in it was reported or observed.
 	ObservedAt int64
 	Evidence   event.Evidence
-	// AgentMissing marks a blind spot: found by looking, never reported by an agent's kernel. On a removed row it
+	// AgentMissing marks a blind spot: observed by a scan, never reported by an agent's kernel. On a removed row it
 	// marks a blind-spot deletion.
 	AgentMissing bool
 	// SuspectUntil is when the entry stops being suspect of being written to, ns in the store's time; 0 never was.
 	SuspectUntil int64
 	// Watermark, of a tombstone, is the deletion's time as the file server's clock had it, ns.
 	Watermark int64
-	// EndedAt is when something at this path was last known to end, ns in the store's time; 0 never. What was observed
-	// below the path before that is void, though a directory may be there again.
+	// EndedAt is Ends.Reported of this path beyond what the row itself shows, ns in the store's time; 0 never. What was observed
+	// below the path before that is void, even if a directory is there again.
 	EndedAt int64
-	// Agent and Source name who saw it: the agent's id and its source URI.
+	// Agent and Source name who reported or observed it: the agent's id and its source URI.
 	Agent, Source string
 
 	// History is what the row remembers beside what it shows: evidence that may still matter for what comes late, and a

@@ -11,49 +11,57 @@ import (
 // remembers beside what it shows is given up once it is older.
 const Memory int64 = 3600e9
 
-// MaxLooks is how many looks at a path a row remembers, and how many of its listings a directory: those of the last Memory, but
-// no more than the newest so many.
+// MaxObservations is how many observations a row remembers, and how many of its listings a directory: those of the last
+// Memory, but no more than the newest so many.
 const MaxObservations = 8
 
-// fact is one piece of evidence on a path: what the kernel told last, or what one look showed.
+// fact is one piece of evidence on a path: the kernel's last report, or what one observation showed.
 type fact struct {
 	Provenance
-	Since        int64 // as of when a look certainly holds
+	Since        int64 // the as-of time: Provenance.since for an observation, At for a report
 	Gone         bool
 	Swept        bool // gone with a directory above it
 	Entry        event.Entry
 	SuspectUntil int64
 	floor        bool // made from the end of a directory above
-	implied      bool // the directory's listings tell of it
-	unlisted     bool // made from columns alone: no journal has the listing that it is of
+	implied      bool // the directory's journal of listings implies it: recall would put it back
+	unlisted     bool // decoded from the columns alone: no journal has the listing that it comes from
 }
 
 func (e *fact) directory() bool { return !e.Gone && e.Entry.Type == event.Directory }
 
-// base is what was known before the elements that are left.
+// base is what was known before the facts that are left. Forgotten facts leave no more than this.
 type base uint8
 
 const (
-	nothing base = iota
-	unmarked
-	marked // as a blind spot
+	nothing  base = iota
+	unmarked      // an entry
+	marked        // an entry that was a blind spot
 )
 
-// state is all the evidence on a path that may still matter: what it shows is a function of it, and of nothing else.
+// state is all evidence on a path that may still matter. What the row shows is a function of it, and of nothing else.
 //
-// It is a set: what was told last, the looks since in the order of their times, and the path's own listings. Taking in
-// a claim is a join, so the order in which claims come does not matter.
+// It is a set: the kernel's last report, the observations since in the order of their times, and the path's own listings.
+// Adding a claim only adds to the set, so the order in which claims come does not matter. Every step of Resolve keeps
+// that law (TestLawOrderDoesNotMatter), the forgetting included: what is forgotten may not have mattered any more, or
+// must be implied by what is left.
+//
+//	        report        observations
+//	           │      │         │     │
+//	base ──────┼──────┼─────────┼─────┼─────▶ time
+//	before     At     earlier than the report's At: forgotten
+//	                  as-of time (Since) after it: counts
 type state struct {
 	report          *fact
 	observations    []fact
 	base            base
-	ends            Ends // beyond those that the elements imply
+	ends            Ends // beyond those that the facts imply
 	journal         []Listing
-	assumed         bool // shown as a directory because something is in it
-	restsOnListings bool // settled: what it comes to rests on listings that only the directory's journal has
+	assumed         bool // shown as a directory, because something is in it
+	restsOnListings bool // set by forget: the verdict rests on a listing that only the directory's journal has
 }
 
-// addReport takes in what the kernel told. Of two, the later holds; the other only tells that something ended.
+// addReport adds a report. Of two reports the later counts; the other one only says that something ended.
 func (s *state) addReport(e fact) {
 	if s.report != nil && !s.report.before(&e) {
 		s.report.completeFrom(&e)
@@ -67,19 +75,21 @@ func (s *state) addReport(e fact) {
 	s.report = &e
 }
 
+// supersede keeps what a report that no longer counts says about the end of a directory at the path.
 func (s *state) supersede(e *fact) {
 	if !e.directory() && !e.floor {
 		s.ends.Reported = max(s.ends.Reported, e.At)
 	}
 }
 
-// before orders what two sessions told, at equal times by what they told.
+// before orders reports by time, and those of one time by what they report, so that two sessions' reports of one instant
+// come to the same state in either order.
 func (e *fact) before(o *fact) bool { return e.compare(o) < 0 }
 
 func (e *fact) compare(o *fact) int {
 	x, y := &e.Entry, &o.Entry
 	if e.Gone && o.Gone {
-		x, y = &event.Entry{}, &event.Entry{} // what was there is not part of it
+		x, y = &event.Entry{}, &event.Entry{} // what was there before is not part of the report
 	}
 	return cmp.Or(cmp.Compare(e.At, o.At), -compareBool(e.Gone, o.Gone), cmp.Compare(x.MtimeNs, y.MtimeNs),
 		cmp.Compare(x.Size, y.Size), cmp.Compare(x.Type, y.Type), cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.UID, y.UID),
@@ -97,7 +107,7 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// addObservation takes in what a look showed.
+// addObservation adds an observation at its place in time. One that is there already is not added twice.
 func (s *state) addObservation(e fact) {
 	i, found := slices.BinarySearchFunc(s.observations, &e, func(x fact, e *fact) int { return x.compare(e) })
 	if !found {
@@ -105,10 +115,10 @@ func (s *state) addObservation(e fact) {
 	}
 }
 
-// counts reports whether a look counts: it shows a state from after what was told.
+// counts reports whether an observation counts: its state is from after the kernel's last report.
 func (s *state) counts(l *fact) bool { return s.report == nil || l.Since > s.report.At }
 
-// contentBefore is what element i of the looks follows upon; nil is nothing.
+// contentBefore is what observation i follows upon: the observation before it, or the report; nil if there is neither.
 func (s *state) contentBefore(i int) *fact {
 	if i > 0 {
 		return &s.observations[i-1]
@@ -116,8 +126,12 @@ func (s *state) contentBefore(i int) *fact {
 	return s.report
 }
 
-// recall puts the looks back that showed what was known: a listing leaves a trace at a path only where it differs, so
-// each of the directory's own, and of the one it is in, is one that saw what the look before it saw.
+// recall puts the observations back that the row does not store, because the journal of listings implies them: a listing
+// changes a row only where it differs from what was known. So each listing in the journal that left nothing in the row
+// saw what the observation before it saw. own is for the journal of the path itself, whose listings saw a directory here.
+//
+// Example: a row rests on a snapshot at 100, and the journal of its directory has listings at 100, 500 and 900. Then the
+// audits at 500 and 900 saw the same entry, and recall adds these two observations.
 func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 	for i := range listings {
 		l := &listings[i]
@@ -140,7 +154,7 @@ func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 	}
 }
 
-// observationOf is the element of a look that saw the entry.
+// observationOf is the fact that an observation shows the entry.
 func (r Rules) observationOf(by Provenance, entry *event.Entry) fact {
 	e := fact{Provenance: by, Since: by.since(entry.MtimeNs), Entry: *entry}
 	e.Entry.Name = ""
@@ -148,8 +162,8 @@ func (r Rules) observationOf(by Provenance, entry *event.Entry) fact {
 	return e
 }
 
-// suspectUntil is when watermark - mtime reaches hot, in the store's time, for an entry that was looked at. An mtime in the
-// future keeps no file suspect for longer than hot after the look.
+// suspectUntil is until when an observed file is suspect of being written to, in the store's time: its mtime, put into the
+// store's time, plus Hot. An mtime in the future keeps no file suspect for longer than Hot after the observation. 0 is not suspect.
 func (r Rules) suspectUntil(by *Provenance, entry *event.Entry) int64 {
 	until := min(entry.MtimeNs+by.Skew, by.At) + r.Hot
 	if entry.Type != event.File || until <= by.At {
@@ -158,7 +172,7 @@ func (r Rules) suspectUntil(by *Provenance, entry *event.Entry) int64 {
 	return until
 }
 
-// reportOf is the element of what the kernel told.
+// reportOf is the fact that the kernel reported.
 func (r Rules) reportOf(c *Claim) fact {
 	e := fact{Provenance: c.Provenance, Since: c.At, Gone: c.Verb == Gone}
 	if c.Entry != nil {
@@ -174,15 +188,26 @@ func (r Rules) reportOf(c *Claim) fact {
 // verdict is what the evidence comes to.
 type verdict struct {
 	known, missing bool
-	stale          bool  // a look that does not count has to be remembered: a listing lacks nothing that it saw
-	by             *fact // that it rests on
-	content        *fact // what is, or was, there
+	// stale: the last observation that is kept shows an entry. It has to be remembered even where it does not count, as a
+	// path without a row would look like one that every listing lacked.
+	stale   bool
+	by      *fact // the report or observation that it rests on
+	content *fact // what is, or was, there
 }
 
 func (v *verdict) present() bool { return v.known && !v.by.Gone }
 
-// judge weighs the evidence: looks count in their order upon what was told last. A look at something that nobody told of
-// is a blind spot, unless it is a snapshot's, and stays one until the kernel tells of the path.
+// judge weighs the evidence: first the report, then each observation that counts, in the order of their times.
+//
+// What an observation shows and nobody reported is a blind spot, unless a snapshot observed it, and stays one until the
+// kernel reports the path. Examples (report, then observations → verdict):
+//
+//	put@100                           → there, by the report
+//	put@100   audit@300 same          → there, still by the report: nothing is new
+//	put@100   audit@300 as of 210 new → there, by the audit, a blind spot: nobody reported the change
+//	delete@200, audit@230 as of 110   → gone: the audit showed an older state
+//	(none)    snapshot@100            → there, by the snapshot, no blind spot
+//	(none)    audit@100               → there, by the audit, a blind spot
 func (s *state) judge() verdict {
 	v := verdict{}
 	if s.report != nil {
@@ -206,16 +231,16 @@ func (s *state) judge() verdict {
 		case v.present() && sameEntry(&v.content.Entry, &l.Entry):
 		default:
 			isNew := !v.present() || v.content.directory() != l.directory()
-			looked := l.Evidence == event.Audit || l.Evidence == event.OnDemand
+			laterScan := l.Evidence == event.Audit || l.Evidence == event.OnDemand
 			// A directory's own times and size follow from what is in it; only one that nobody reported is a blind spot.
-			v.missing = !isNew && v.missing || looked && (isNew || l.Entry.Type != event.Directory)
+			v.missing = !isNew && v.missing || laterScan && (isNew || l.Entry.Type != event.Directory)
 			v.known, v.by, v.content = true, l, l
 		}
 	}
 	return v.copied()
 }
 
-// copied is a verdict that stays as it is when the evidence is forgotten.
+// copied is the verdict with facts of its own, so that it stays as it is when the state forgets.
 func (v verdict) copied() verdict {
 	if v.by != nil {
 		by, content := *v.by, *v.content
@@ -224,7 +249,7 @@ func (v verdict) copied() verdict {
 	return v
 }
 
-// allEnds are the ends that the evidence speaks of.
+// allEnds are the ends that the evidence implies, and those that are remembered beside it.
 func (s *state) allEnds() Ends {
 	e := s.ends
 	if s.report != nil && !s.report.directory() {
@@ -236,7 +261,7 @@ func (s *state) allEnds() Ends {
 	return e
 }
 
-// endOf is what a look says of the end of a directory at the path.
+// endOf is what an observation says about the end of a directory at the path.
 func endOf(l *fact) Ends {
 	if l.directory() {
 		return Ends{}
@@ -244,13 +269,14 @@ func endOf(l *fact) Ends {
 	return Ends{Observed: l.Since}
 }
 
-// sameEntry reports whether two looks at an entry show the same. The access time does not count.
+// sameEntry reports whether two observations of an entry show the same. The access time does not count.
 func sameEntry(a, b *event.Entry) bool {
 	return a.Type == b.Type && a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Mode == b.Mode && a.UID == b.UID &&
 		a.GID == b.GID && a.Target == b.Target
 }
 
-// forget forgets what no longer matters.
+// forget drops what no longer matters: observations from before the report, observations that the directory's journal
+// implies, evidence older than Memory, and ends that something later makes pointless. It never changes the verdict.
 func (s *state) forget(name string, parent *ParentState) {
 	if s.report != nil {
 		s.observations = slices.DeleteFunc(s.observations, func(l fact) bool {
@@ -267,8 +293,9 @@ func (s *state) forget(name string, parent *ParentState) {
 	s.dropEnds(s.dropImplied())
 }
 
-// forgetOld turns evidence from before Memory into the base of what came since: only as long as there is less to remember for
-// it. A listing that saw a path as it was known must not make its row remember another look than before.
+// forgetOld folds evidence from before Memory into the base of what came since, but only while the row has an observation
+// to remember anyway. Otherwise a listing that saw nothing new could change what a row stores, and every audit would
+// write every row.
 func (s *state) forgetOld(explicit int, name string, parent *ParentState) {
 	old := s.observations[len(s.observations)-1].At - Memory
 	for explicit > 1 && (s.observations[0].At < old || explicit > MaxObservations) {
@@ -277,14 +304,14 @@ func (s *state) forgetOld(explicit int, name string, parent *ParentState) {
 	}
 	if explicit > 0 && s.report != nil && s.report.At < old && s.counts(&s.observations[0]) {
 		s.supersede(s.report)
-		told, next := state{report: s.report}, state{report: s.report, observations: s.observations[:1]}
-		s.setBase(told.judge(), next.judge())
+		reported, next := state{report: s.report}, state{report: s.report, observations: s.observations[:1]}
+		s.setBase(reported.judge(), next.judge())
 		s.report = nil
 		s.markImplied(name, parent)
 	}
 }
 
-// forgetFirst gives up the first look, and what was told before it.
+// forgetFirst drops the first observation, and, if that observation counts, the report before it: both become the base.
 func (s *state) forgetFirst() {
 	if s.counts(&s.observations[0]) {
 		first := state{report: s.report, observations: s.observations[:1], base: s.base, ends: s.ends}
@@ -296,7 +323,8 @@ func (s *state) forgetFirst() {
 	s.observations = slices.Delete(s.observations, 0, 1)
 }
 
-// setBase makes a verdict the base of the look that came next: of that the base is to tell whether it is marked.
+// setBase makes a verdict the base of the observation that came next. The base only has to say whether there was an entry,
+// and whether the next observation is to show it as a blind spot.
 func (s *state) setBase(v, next verdict) {
 	switch {
 	case !v.present():
@@ -308,19 +336,19 @@ func (s *state) setBase(v, next verdict) {
 	}
 }
 
-// markImplied marks the looks that the directory's listings tell of, as they saw what the look before saw: recall puts them back, or
-// newer ones that tell as much. It returns how many are left.
+// markImplied marks the observations that need not be stored, as the directory's journal implies them: they saw what the
+// observation before them saw, and recall puts them, or newer ones that prove as much, back. It returns how many are left.
 func (s *state) markImplied(name string, parent *ParentState) (explicit int) {
 	before := s.report
 	s.restsOnListings = false
 	for i := range s.observations {
 		l := &s.observations[i]
 		gone := before == nil || before.Gone
-		unseen := before == nil && s.base != nothing // not known what it follows upon
+		unknown := before == nil && s.base != nothing // what it follows upon is forgotten
 		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && sameEntry(&before.Entry, &l.Entry)
-		// Where the look counts and the one before does not, it says something new.
+		// Where the observation counts and the one before does not, it says something new.
 		news := before != nil && before != s.report && s.counts(l) && !s.counts(before)
-		l.implied = !unseen && asBefore && (journaled(parent.After, name, l.At) || !news && s.outdated(i, name, parent))
+		l.implied = !unknown && asBefore && (journaled(parent.After, name, l.At) || !news && s.outdated(i, name, parent))
 		s.restsOnListings = s.restsOnListings || l.implied && news
 		if !l.implied {
 			before = l
@@ -330,8 +358,8 @@ func (s *state) markImplied(name string, parent *ParentState) (explicit int) {
 	return explicit
 }
 
-// outdated reports whether the directory's journal gave up the listing that look i is of, and a newer one that it has proves as
-// much.
+// outdated reports whether the directory's journal dropped the listing that observation i comes from, and has a newer one
+// that proves as much.
 func (s *state) outdated(i int, name string, parent *ParentState) bool {
 	if !journaled(parent.Outdated, name, s.observations[i].At) {
 		return false
@@ -344,7 +372,7 @@ func (s *state) outdated(i int, name string, parent *ParentState) bool {
 	return false
 }
 
-// dropImplied forgets the looks that are marked so. It returns the ends that they speak of.
+// dropImplied removes the observations that are marked as implied, and returns the ends that these imply.
 func (s *state) dropImplied() (ends Ends) {
 	kept := s.observations[:0]
 	for i := range s.observations {
@@ -358,7 +386,8 @@ func (s *state) dropImplied() (ends Ends) {
 	return ends
 }
 
-// dropEnds forgets ends that something later makes pointless: also a listing of the directory, which is recalled.
+// dropEnds drops remembered ends that later evidence implies. recalled are the ends that observations imply which recall
+// will put back.
 func (s *state) dropEnds(recalled Ends) {
 	stored := s.ends
 	s.ends = Ends{}
@@ -371,7 +400,7 @@ func (s *state) dropEnds(recalled Ends) {
 	}
 }
 
-// addListing puts a listing of the path into its journal.
+// addListing adds a listing of the path to its journal, which is in the order of times.
 func (s *state) addListing(l Listing) {
 	i, _ := slices.BinarySearchFunc(s.journal, &l, func(x Listing, l *Listing) int {
 		return cmp.Or(cmp.Compare(x.At, l.At), cmp.Compare(x.From, l.From), cmp.Compare(x.To, l.To))
@@ -382,8 +411,9 @@ func (s *state) addListing(l Listing) {
 	s.journal = slices.Insert(slices.Clip(s.journal), i, l)
 }
 
-// trimJournal forgets listings from before the path ended, and those that newer ones include and that are too old to
-// matter, or too many: these it returns.
+// trimJournal drops listings from before the path ended, and those that are old, or too many, and that newer ones include:
+// the latter it returns. A listing of a range of names stays until newer ones include the whole range: of the pages of a
+// large directory, for example, no page makes another one outdated.
 func (s *state) trimJournal(ends Ends) (outdated []Listing) {
 	var kept []Listing
 	newest := int64(noTime)
