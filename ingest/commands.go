@@ -124,7 +124,7 @@ func (i *Ingest) hear(view string, h heard) {
 func (i *Ingest) endLost(ctx context.Context, j *job.Job) bool {
 	why := ""
 	if _, err := i.ledger.Alive(ctx, j.View, j.Target); errors.Is(err, session.ErrGone) {
-		why = "the session ended before it had done that"
+		why = "the session ended before it carried out the command"
 	} else if j.State == job.Queued && i.clock.Now()-j.RequestedAt > int64(commandLife) {
 		why = fmt.Sprintf("the agent did not take it up within %s; an old one does not know commands", commandLife)
 	}

@@ -116,7 +116,7 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) er
 	}
 	j, err := job.Get(r.Context(), s.engine.Store(), view, r.PathValue("job_id"))
 	if errors.Is(err, job.ErrNotFound) {
-		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after their end; /jobs has them all"}
+		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after they end; /jobs lists them"}
 	}
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (s *Server) endLost(ctx context.Context, view string, jobs []*job.Job) erro
 	}
 	for _, j := range jobs {
 		if lost(j) && !slices.ContainsFunc(live.Active, func(s engine.Session) bool { return s.ID == j.Target }) {
-			j.State, j.Error = job.Failed, "the session ended before it had done that"
+			j.State, j.Error = job.Failed, "the session ended before it carried out the command"
 		}
 	}
 	return nil
@@ -164,7 +164,7 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 	}
 	if leader == "" {
 		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: problem.RetryAfter, Passing: true,
-			Detail: "no agent leads the view at present, so nobody can scan", Hint: "start an agent, or ask without on_demand_scan; /sessions says who feeds the view"}
+			Detail: "no agent leads the view at the moment, so no scan can run", Hint: "start an agent, or leave out on_demand_scan; /sessions shows the agents of the view"}
 	}
 	waiting, err := job.List(r.Context(), s.engine.Store(), view)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 	}
 	if open := countOpen(waiting); open >= maxOpenJobs {
 		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: problem.RetryAfter,
-			Detail: "too many scans of this view wait already", Hint: "wait until some are done; /jobs has them"}
+			Detail: "too many scans of this view are waiting", Hint: "try again when some are done; /jobs lists them"}
 	}
 	j, err := job.Create(r.Context(), s.engine.Store(), view, leader, path, recursive, s.engine.Now(), rand.Reader)
 	return j, err

@@ -77,5 +77,5 @@ func TestTooManyJobs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.call("tree", "on_demand_scan", "true").problem(http.StatusTooManyRequests, "wait already")
+	f.call("tree", "on_demand_scan", "true").problem(http.StatusTooManyRequests, "are waiting")
 }

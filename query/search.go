@@ -41,7 +41,7 @@ func searchParams(q *httpapi.Params, now time.Time) (w *engine.Search, parts []s
 	text := q.String("pattern", "")
 	alias := q.String("query", "")
 	if q.Has("query") == given {
-		return nil, nil, httpapi.BadRequest("a search needs one pattern", "give pattern, or query, which is the same; * finds everything")
+		return nil, nil, httpapi.BadRequest("a search needs exactly one pattern", "pass pattern, or its alias query, but not both; * matches everything")
 	}
 	if !given {
 		text = alias
@@ -51,7 +51,7 @@ func searchParams(q *httpapi.Params, now time.Time) (w *engine.Search, parts []s
 	}
 	types := q.String("type", engine.AllTypes)
 	if !w.OfTypes(types) {
-		return nil, nil, httpapi.BadRequest(`parameter "type" is not a list of types`, "letters of f, d, l, o, or file, directory, symlink, other, separated by commas")
+		return nil, nil, httpapi.BadRequest(`parameter "type" is not a list of types`, "pass types separated by commas: f, d, l, o, or file, directory, symlink, other")
 	}
 	if n, given := q.Size("min_size"); given {
 		w.MinSize = n

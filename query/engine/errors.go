@@ -9,10 +9,10 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 )
 
-// What can be wrong with a question. Beside these a call fails with what the store says, with a layer.FormatError, or with
-// manifest.ErrFormat or session.ErrDamaged for an object that is damaged.
+// These errors say what is wrong with a question. A call can also fail with an error of the store, and, if an object is damaged,
+// with a layer.FormatError, manifest.ErrFormat or session.ErrDamaged.
 
-// NoViewError: no such view was ever heard of.
+// NoViewError: the view does not exist: no agent and no administrator has created it.
 type NoViewError struct{ View string }
 
 // NoPathError: the version has no such path.
@@ -21,7 +21,7 @@ type NoPathError struct{ Path string }
 // NotDirectoryError: the path is no directory, and has no entries.
 type NotDirectoryError struct{ Path string }
 
-// NotReadyError: the view's first scan is not complete. Begun are the totals of what it has found.
+// NotReadyError: the view's first scan is not complete. Begun are the totals so far.
 type NotReadyError struct {
 	View  string
 	Begun evidence.Totals
@@ -33,26 +33,27 @@ type NotLedError struct{ View string }
 // GoneError: the version is no longer kept.
 type GoneError struct{ Version uint64 }
 
-// NotKeptError: there is no version of that number, or at that time. Oldest is the oldest that is kept, where it was looked for.
+// NotKeptError: there is no version of that number, or at that time. Oldest is
+// the oldest version that is kept; it is set only for a time.
 type NotKeptError struct {
 	Asked  string
 	Oldest manifest.Published
 }
 
-// IncompleteError: in that version the first scan was not complete yet, so that it cannot be compared with.
+// IncompleteError: the first scan was not complete in that version, so nothing can be compared with it.
 type IncompleteError struct{ Version uint64 }
 
-// PatternError: a search's pattern cannot be read.
+// PatternError: the pattern of a search is invalid.
 type PatternError struct{ Reason error }
 
 // The cursor errors.
 var (
-	ErrCursor      = errors.New("not a cursor that this server gave out")
+	ErrCursor      = errors.New("this is not a cursor of this server")
 	ErrCursorQuery = errors.New("the cursor belongs to a call with other parameters")
 )
 
-// ErrSince: a text is neither a version nor a time.
-var ErrSince = errors.New("no version and no time")
+// ErrSince: the text is neither the number of a version nor a time.
+var ErrSince = errors.New("neither a version nor a time")
 
 func (e *NoViewError) Error() string { return fmt.Sprintf("there is no view %q", e.View) }
 func (e *NoPathError) Error() string {
@@ -60,7 +61,7 @@ func (e *NoPathError) Error() string {
 }
 func (e *NotDirectoryError) Error() string { return fmt.Sprintf("%q is not a directory", e.Path) }
 func (e *GoneError) Error() string         { return fmt.Sprintf("version %d is no longer kept", e.Version) }
-func (e *PatternError) Error() string      { return fmt.Sprintf("the pattern: %v", e.Reason) }
+func (e *PatternError) Error() string      { return fmt.Sprintf("invalid pattern: %v", e.Reason) }
 func (e *PatternError) Unwrap() error      { return e.Reason }
 
 func (e *NotReadyError) Error() string {
@@ -68,16 +69,16 @@ func (e *NotReadyError) Error() string {
 }
 
 func (e *NotLedError) Error() string {
-	return fmt.Sprintf("view %q is configured to be live, and no agent leads it at present", e.View)
+	return fmt.Sprintf("no agent leads view %q at the moment, and the view is configured to be live", e.View)
 }
 
 func (e *NotKeptError) Error() string {
 	if e.Oldest.Version != 0 {
-		return fmt.Sprintf("no version that old is kept: the oldest is version %d of %s", e.Oldest.Version, e.Oldest.At.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("versions that old are not kept: the oldest is version %d, published %s", e.Oldest.Version, e.Oldest.At.UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf("version %s is not kept", e.Asked)
 }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("in version %d the first scan was not complete yet", e.Version)
+	return fmt.Sprintf("the first scan was not complete in version %d", e.Version)
 }

@@ -15,9 +15,9 @@ import (
 const maxPattern = 1024
 
 var (
-	errPatternEmpty = errors.New("a pattern must not be empty")
-	errPatternLong  = errors.New("a pattern has at most 1024 bytes")
-	errPatternGlob  = errors.New("not a valid glob: every [ needs its ], and a final \\ escapes nothing")
+	errPatternEmpty = errors.New("it is empty")
+	errPatternLong  = errors.New("it is longer than 1024 bytes")
+	errPatternGlob  = errors.New("as a glob, every [ needs a ], and \\ must not be the last character")
 )
 
 // pattern decides which rows match a search. It is asked once per directory and then once per name, so that a scan need
