@@ -103,7 +103,7 @@ func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view str
 	}
 	a := blindSpotPage{nodes: nodeWriter{now: s.engine.Now()}, valid: validity{now: s.engine.Now()}, left: p.Limit}
 	additions, deletions := p.After, (*engine.Position)(nil)
-	if p.After != nil && p.After.Rank == inDeletions {
+	if p.After != nil && p.After.Extra == inDeletions {
 		additions, deletions = nil, p.After
 		a.pastAdditions = true
 	}
@@ -151,16 +151,16 @@ func (a *blindSpotPage) fill(ctx context.Context, v *engine.Version, root *evide
 	case err != nil:
 		return nil, err
 	case next == nil && at != nil:
-		at.Rank = inDeletions
+		at.Extra = inDeletions
 		next = at
 	case next == nil && limit < 0 && !a.pastAdditions && a.deleted > 0: // the additions filled the page to its end
-		next = &engine.Position{Rank: inDeletions}
+		next = &engine.Position{Extra: inDeletions}
 	}
 	return next, nil
 }
 
 // read is doubtfulPage; with a negative limit it only counts.
-func (a *blindSpotPage) read(ctx context.Context, v *engine.Version, root *evidence.Row, d engine.Doubt, after *engine.Position, limit int, taken *int,
+func (a *blindSpotPage) read(ctx context.Context, v *engine.Version, root *evidence.Row, d engine.DoubtKind, after *engine.Position, limit int, taken *int,
 	use engine.Emit) (int64, *engine.Position, error) {
 	if limit < 0 {
 		count, err := v.CountDoubtful(ctx, root, d)

@@ -85,7 +85,7 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *e
 	a := &reportAnswer[E]{View: v.Manifest.View, Version: v.Manifest.Version, Entries: []E{}}
 	a.Path, a.PathB64 = values.PathFields(path)
 	if err := produce(r.Context(), scope, a); err != nil {
-		return v.Failed(err)
+		return v.ReadError(err)
 	}
 	if len(a.Entries) > limit {
 		a.Entries, a.More = a.Entries[:limit], len(a.Entries)-limit

@@ -15,7 +15,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 	q := httpapi.Query(r)
 	// "7d" is counted from when the first page was asked for.
 	now := s.engine.Now()
-	if first, ok := engine.CursorRank(r.URL.Query().Get("cursor")); ok {
+	if first, ok := engine.CursorExtra(r.URL.Query().Get("cursor")); ok {
 		now = first
 	}
 	wanted, parts, err := searchParams(q, time.Unix(0, now))
@@ -29,7 +29,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 	return s.answerPage(w, r, v, p, wanted.Path, func(limit int, out engine.Emit) (*engine.Position, error) {
 		at, err := v.Search(r.Context(), wanted, p.After, limit, out)
 		if at != nil {
-			at.Rank = now
+			at.Extra = now
 		}
 		return at, err
 	})

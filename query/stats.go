@@ -77,7 +77,7 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	// What does not wait for each other is asked at once: a cold answer is three rounds of requests.
 	now := s.engine.Now()
 	var row *evidence.Row
-	var below *engine.Marks
+	var below *engine.DoubtSummary
 	var leader string
 	g, ctx := errgroup.WithContext(r.Context())
 	g.Go(func() (err error) {
@@ -85,7 +85,7 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 		return err
 	})
 	g.Go(func() (err error) {
-		below, err = v.Marks(ctx, path, now)
+		below, err = v.Doubts(ctx, path, now)
 		return err
 	})
 	g.Go(func() (err error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Cost is what the answer to one question took. Reads that questions share are charged to the first.
+// Cost counts what the answer to one question reads. A read that several questions wait for is charged to the first of them.
 type Cost struct {
 	gets    atomic.Int64
 	bytes   atomic.Int64
@@ -20,9 +20,9 @@ type Cost struct {
 // Figures are a Cost at one time.
 type Figures struct {
 	Gets, Bytes   int64 // of the store
-	Rows          int64 // that were looked at
-	GroupsRead    int64 // row groups
-	GroupsSkipped int64 // row groups that indexes ruled out
+	Rows          int64 // rows examined
+	GroupsRead    int64 // row groups read
+	GroupsSkipped int64 // row groups that indexes ruled out, unread
 	CacheHits     int64
 }
 
@@ -40,7 +40,7 @@ func (c *Cost) Figures() Figures {
 	return Figures{Gets: c.gets.Load(), Bytes: c.bytes.Load(), Rows: c.rows.Load(), GroupsRead: l.Groups, GroupsSkipped: c.skipped.Load(), CacheHits: l.Hits}
 }
 
-// costOf is the cost of the call that a context belongs to.
+// costOf is the cost that a context charges; one that is thrown away if it charges none.
 func costOf(ctx context.Context) *Cost {
 	if c, ok := ctx.Value(costKey{}).(*Cost); ok {
 		return c

@@ -9,29 +9,29 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// What is doubtful of a view: files that may still be written to, and blind spots, which no agent's kernel reported. Both
-// are rare, and row groups without such rows are not read.
+// Doubtful entries are files that may still be written to (suspects) and changes that no agent's kernel reported (blind spots). Both are
+// rare: the counts in layers and row groups (layer.Marks) tell where there are any, and only those row groups are read.
 
-// Doubt is a kind of doubtful rows.
-type Doubt struct {
-	// marks reports whether rows with these marks may be such rows.
+// DoubtKind is a kind of doubtful rows.
+type DoubtKind struct {
+	// marks reports whether a layer or a row group with these marks may have such rows.
 	marks func(m layer.Marks) bool
-	// row reports whether row i of a block is one. Columns are decoded once a block.
+	// rows returns a function that reports whether row i of a block is such a row. It decodes columns once a block.
 	rows func(b *layer.Block) (func(i int) bool, error)
 }
 
-// layer and group report whether a layer and a row group may have such rows. A layer that does not say may.
-func (d Doubt) layer(i *layer.Info) bool  { return i.Marks == nil || d.marks(*i.Marks) }
-func (d Doubt) group(g *layer.Group) bool { return d.marks(g.Marks()) }
+// layer and group report whether a layer and a row group may have such rows. A layer without marks may.
+func (kind DoubtKind) layer(i *layer.Info) bool  { return i.Marks == nil || kind.marks(*i.Marks) }
+func (kind DoubtKind) group(g *layer.Group) bool { return kind.marks(g.Marks()) }
 
-// anyDoubt are all doubtful rows at a time.
-func anyDoubt(now int64) Doubt {
-	return Doubt{marks: func(m layer.Marks) bool { return m.AgentMissing > 0 || m.SuspectUntilNs > now }}
+// anyDoubt is the marks of every doubtful row at a time; it has no rows function.
+func anyDoubt(now int64) DoubtKind {
+	return DoubtKind{marks: func(m layer.Marks) bool { return m.AgentMissing > 0 || m.SuspectUntilNs > now }}
 }
 
 // Suspects are the files that may still be written to at a time.
-func Suspects(now int64) Doubt {
-	return Doubt{
+func Suspects(now int64) DoubtKind {
+	return DoubtKind{
 		marks: func(m layer.Marks) bool { return m.SuspectUntilNs > now },
 		rows: func(b *layer.Block) (func(int) bool, error) {
 			c, err := numbers(b, layer.ColumnSuspectUntilNs, layer.ColumnRemoved, layer.ColumnType)
@@ -42,9 +42,9 @@ func Suspects(now int64) Doubt {
 	}
 }
 
-// BlindSpots are additions and changes, or deletions, that no kernel reported.
-func BlindSpots(deletions bool) Doubt {
-	return Doubt{
+// BlindSpots are the additions and changes, or the deletions, that no agent's kernel reported.
+func BlindSpots(deletions bool) DoubtKind {
+	return DoubtKind{
 		marks: func(m layer.Marks) bool { return m.AgentMissing > 0 },
 		rows: func(b *layer.Block) (func(int) bool, error) {
 			c, err := numbers(b, layer.ColumnAgentMissing, layer.ColumnRemoved)
@@ -64,27 +64,27 @@ func numbers(b *layer.Block, columns ...layer.Column) ([]*layer.Numbers, error) 
 	return decoded, nil
 }
 
-// eachDoubtful calls use with every doubtful row at and below root, in key order, until it returns errStop. Rows of the base
-// that a delta replaced are not among them.
-func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, d Doubt, use func(b *layer.Block, i int) error) error {
+// eachDoubtful calls use with every row of a kind at and below root, in key order, until it fails. Rows of the base that a
+// delta replaced are left out.
+func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, kind DoubtKind, use func(b *layer.Block, i int) error) error {
 	parent := root.ChildParent()
 	end := subtreeEnd(parent)
 	from := layer.Key{Parent: parent}
 	if root.Parent == "" {
 		from = layer.Key{} // the root's own row
 	}
-	c, err := v.doubtCursor(ctx, from, end, d)
+	c, err := v.doubtCursor(ctx, from, end, kind)
 	if err != nil || c == nil {
 		return err
 	}
 	for ok := c.Seek(from); ok; ok = c.NextSpan() {
 		b, first, to := c.Span()
-		if g := b.Group(); !d.group(&g) {
+		if g := b.Group(); !kind.group(&g) {
 			continue
 		}
-		is, err := d.rows(b)
+		is, err := kind.rows(b)
 		if err != nil {
-			return v.fail(err)
+			return v.readError(err)
 		}
 		for i := first; i < to; i++ {
 			if is(i) {
@@ -95,23 +95,23 @@ func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, d Doubt,
 		}
 	}
 	if err := c.Err(); err != nil {
-		return v.fail(err)
+		return v.readError(err)
 	}
 	return nil
 }
 
-// Doubtful emits the doubtful rows after a position, limit of them at most, and says how many there are in all.
-func (v *Version) Doubtful(ctx context.Context, root *evidence.Row, d Doubt, after *Position, limit int, out Emit) (count int64, at *Position, err error) {
-	page := limited{limit: limit, emit: out}
+// Doubtful emits the rows of a kind after a position, up to limit of them, and counts all there are.
+func (v *Version) Doubtful(ctx context.Context, root *evidence.Row, kind DoubtKind, after *Position, limit int, out Emit) (count int64, at *Position, err error) {
+	page := pageLimiter{limit: limit, emit: out}
 	full := false
 	var row evidence.Row
-	err = v.eachDoubtful(ctx, root, d, func(b *layer.Block, i int) error {
+	err = v.eachDoubtful(ctx, root, kind, func(b *layer.Block, i int) error {
 		count++
 		if full || after != nil && b.Key(i).Compare(after.Key) <= 0 {
 			return nil
 		}
 		if err := b.Row(i, &row); err != nil {
-			return v.fail(err)
+			return v.readError(err)
 		}
 		err := page.take(&row)
 		if errors.Is(err, errStop) {
@@ -126,8 +126,8 @@ func (v *Version) Doubtful(ctx context.Context, root *evidence.Row, d Doubt, aft
 	return count, at, err
 }
 
-// CountDoubtful is how many rows at and below root are doubtful.
-func (v *Version) CountDoubtful(ctx context.Context, root *evidence.Row, d Doubt) (count int64, err error) {
-	err = v.eachDoubtful(ctx, root, d, func(*layer.Block, int) error { count++; return nil })
+// CountDoubtful counts the rows of a kind at and below root.
+func (v *Version) CountDoubtful(ctx context.Context, root *evidence.Row, kind DoubtKind) (count int64, err error) {
+	err = v.eachDoubtful(ctx, root, kind, func(*layer.Block, int) error { count++; return nil })
 	return count, err
 }

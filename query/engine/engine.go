@@ -1,10 +1,10 @@
-// Package engine answers questions about a view at one version of it, from the view's head and its layers alone: the rows of a path,
-// a directory or a subtree, searches, what is doubtful, reports, and pages of all of these. It knows no HTTP and no page: it takes
-// values and gives rows, and fails with errors that callers can tell apart (errors.go).
+// Package engine answers questions about one version of a view, from the view's head and layers alone: the rows of a path, a directory
+// or a subtree, searches, doubtful entries, reports, and pages of all of these. It knows no HTTP and no HTML: it takes values, emits
+// rows, and returns errors that callers can tell apart (errors.go).
 //
-// Invariants: an answer is of exactly one version, and so are the pages that follow it; removed rows are never given out; what takes
-// long is bounded by a page or streams; a damaged object fails the questions that need it and names itself. query serves it over
-// HTTP, query/page shows it to people.
+// Invariants: an answer and all its pages are of exactly one version. Removed rows are not emitted, unless they are what is asked for.
+// A long answer is bounded by a page, or it streams. A damaged object fails only the questions that need it, and the error names it.
+// Callers: query serves it over HTTP, and query/page shows it to people.
 package engine
 
 import (
@@ -27,9 +27,9 @@ import (
 type Options struct {
 	Store       store.Store
 	Now         func() time.Time // this machine's time
-	MemoryBytes int64            // of which a sixteenth is for heads and an eighth for reading ahead
-	CacheBytes  int64            // bounds what is kept of layers
-	HeadTTL     time.Duration    // how long a view's current version is believed before the store is asked again; negative: not at all
+	MemoryBytes int64            // a sixteenth of it is for heads, an eighth for reading ahead
+	CacheBytes  int64            // bounds the cache of layers
+	HeadTTL     time.Duration    // how long a head is taken from memory before the store is asked again; negative: not at all
 	Logger      *slog.Logger     // nil: none
 }
 
@@ -50,17 +50,17 @@ func New(o Options) *Engine {
 		store: st, clock: clock,
 		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
 		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
-		leaders:  &leaders{store: st, now: o.Now, known: map[string]leaderState{}},
+		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 	}
 }
 
-// Store is the store, which charges each read to the Cost of its context.
+// Store is the store. It charges each read to the Cost of the context.
 func (e *Engine) Store() store.Store { return e.store }
 
 // Now is the store's time, ns since 1970.
 func (e *Engine) Now() int64 { return e.clock.Now() }
 
-// Invalidate has the next question about a view ask the store for its version.
+// Invalidate makes the next question about a view ask the store for its head.
 func (e *Engine) Invalidate(view string) { e.heads.invalidate(view) }
 
 // Head is the view's newest manifest, complete or not.
@@ -72,7 +72,7 @@ func (e *Engine) Head(ctx context.Context, view string) (*manifest.Manifest, err
 	return m, err
 }
 
-// absent says why a view has no version: it was never heard of, or its agents have only begun.
+// absent says why a view has no head: the view does not exist, or its agents have just started.
 func (e *Engine) absent(ctx context.Context, view string) error {
 	for _, key := range []string{layout.Roster(view), layout.ViewConfig(view)} {
 		_, err := e.store.Get(ctx, key)
@@ -98,7 +98,7 @@ func (e *Engine) Current(ctx context.Context, view string) (*Version, error) {
 	return v, nil
 }
 
-// Newest is Current also where a view that is to be live is not led.
+// Newest is Current, but it also opens a live view that has no leader.
 func (e *Engine) Newest(ctx context.Context, view string) (*Version, error) {
 	m, err := e.Head(ctx, view)
 	if err != nil {
@@ -110,7 +110,7 @@ func (e *Engine) Newest(ctx context.Context, view string) (*Version, error) {
 	return e.versions.of(m, false)
 }
 
-// pinned is the version that a cursor continues on.
+// pinned opens the version that a cursor continues on. GoneError if it is no longer kept.
 func (e *Engine) pinned(ctx context.Context, view string, number uint64, nonce string) (*Version, error) {
 	m, err := e.Head(ctx, view)
 	if err != nil {
@@ -136,8 +136,8 @@ func (e *Engine) pinned(ctx context.Context, view string, number uint64, nonce s
 	return e.versions.of(m, true)
 }
 
-// Earlier opens a version of the past: a number, 0 for the oldest that is kept and whole, or a time in any of the forms of
-// values.ParseTime but whole Unix seconds. ErrSince where the text is neither.
+// Earlier opens an earlier version. text is its number, 0 for the oldest that is kept and complete, or a time in any form of
+// values.ParseTime but whole Unix seconds, for the version of that time. ErrSince if it is neither; NotKeptError, IncompleteError.
 func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Version, error) {
 	number, err := strconv.ParseUint(text, 10, 64)
 	isNumber := err == nil
@@ -170,7 +170,7 @@ func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Versi
 	return e.versions.of(m, m.Version != now.Manifest.Version)
 }
 
-// maxViews bounds the views that Views looks for.
+// maxViews bounds the result of Views.
 const maxViews = 200
 
 // Views finds the views that have objects, with one LIST for each.
@@ -188,12 +188,12 @@ func (e *Engine) Views(ctx context.Context) (names []string, err error) {
 		if ok && layout.ValidView(name) {
 			names = append(names, name)
 		}
-		after = all + name + "0" // past everything that the view has: '0' comes after '/'
+		after = all + name + "0" // past all keys of the view: '0' is the byte after '/'
 	}
 	return names, nil
 }
 
-// Ready asks the store for something small; that it is not there is an answer too.
+// Ready checks that the store answers. The object it asks for need not exist.
 func (e *Engine) Ready(ctx context.Context) error {
 	_, err := e.store.Get(ctx, layout.ViewConfig("ready"))
 	if errors.Is(err, store.ErrNotFound) {

@@ -13,8 +13,8 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// heads knows each view's current version. A head that was looked at within ttl is taken as it is; an older one is
-// revalidated by its ETag, by one request however many calls wait for it.
+// heads is a cache of the heads of views. A head that was checked within ttl is taken from memory. An older one is checked by its
+// ETag, with one request however many calls wait for it.
 type heads struct {
 	store   store.Store
 	ttl     time.Duration
@@ -22,23 +22,23 @@ type heads struct {
 	flights singleflight.Group
 
 	mu     sync.Mutex
-	known  map[string]headState
+	known  map[string]cachedHead
 	bytes  int64 // of those known, about
 	budget int64
-	// invalidated counts the calls of invalidate: a request that began before one of them proves nothing.
+	// invalidated counts the calls of invalidate. A request that began before such a call does not count as a check.
 	invalidated uint64
 }
 
-type headState struct {
+type cachedHead struct {
 	manifest *manifest.Manifest
 	bytes    int64 // about
 	etag     string
 	checked  time.Time
 }
 
-// newHeads keeps heads up to about budget bytes; beyond it any ones go.
+// newHeads returns a cache of about budget bytes. Beyond that it drops heads in no order.
 func newHeads(st store.Store, ttl time.Duration, now func() time.Time, budget int64) *heads {
-	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]headState{}}
+	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]cachedHead{}}
 }
 
 // memoryOf is about how many bytes a manifest takes.
@@ -59,7 +59,7 @@ func (h *heads) current(ctx context.Context, view string) (*manifest.Manifest, e
 		return s.manifest, nil
 	}
 	flight := h.flights.DoChan(view, func() (any, error) {
-		// The request serves all who wait, so it does not end with the call that began it.
+		// The request serves all calls that wait for it, so it does not end with the call that began it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), headTimeout)
 		defer cancel()
 		return h.revalidate(ctx, view)
@@ -79,7 +79,7 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 	h.mu.Lock()
 	old, invalidated := h.known[view], h.invalidated
 	h.mu.Unlock()
-	checked := h.now() // before the request: what it answers may be older than its end
+	checked := h.now() // before the request, as its answer may be as old as its beginning
 	m, etag, err := manifest.LoadIfChanged(ctx, h.store, view, old.etag)
 	switch {
 	case errors.Is(err, store.ErrNotModified):
@@ -102,11 +102,11 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 	if h.invalidated != invalidated {
 		checked = time.Time{}
 	}
-	h.known[view] = headState{m, n, etag, checked}
+	h.known[view] = cachedHead{m, n, etag, checked}
 	return m, nil
 }
 
-func (h *heads) get(view string) (headState, bool) {
+func (h *heads) get(view string) (cachedHead, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s, ok := h.known[view]
@@ -125,7 +125,7 @@ func (h *heads) forget(view string) {
 	delete(h.known, view)
 }
 
-// invalidate has the next call look at the store.
+// invalidate makes the next call ask the store.
 func (h *heads) invalidate(view string) {
 	h.flights.Forget(view)
 	h.mu.Lock()

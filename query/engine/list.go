@@ -11,7 +11,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 )
 
-// The orders of a listing. Where two entries are equal, the name decides.
+// The orders of a listing. The name decides between equal entries.
 const (
 	ByName  = "name"  // as bytes, ascending
 	BySize  = "size"  // largest first, directories by the bytes of their subtree
@@ -25,7 +25,7 @@ func (v *Version) List(ctx context.Context, dir *evidence.Row, order string, aft
 	}
 	parent := dir.ChildParent()
 	if order == ByName {
-		page := limited{limit: limit, emit: out}
+		page := pageLimiter{limit: limit, emit: out}
 		return page.end(v.children(ctx, parent, after, limit, page.take))
 	}
 	top := &topRows{limit: limit}
@@ -39,7 +39,7 @@ func (v *Version) List(ctx context.Context, dir *evidence.Row, order string, aft
 	return top.emit(out)
 }
 
-// rankOf is what an order sorts by, descending.
+// rankOf is the value that an order sorts by, descending.
 func rankOf(r *evidence.Row, order string) int64 {
 	switch {
 	case order == ByMtime:
@@ -56,19 +56,20 @@ type ranked struct {
 	row  evidence.Row
 }
 
-// before is the order of a ranked listing: by rank descending, then by name.
+// compare orders a ranked listing: by rank descending, then by name.
 func (a ranked) compare(rank int64, name string) int {
 	return cmp.Or(cmp.Compare(rank, a.rank), strings.Compare(a.row.Name, name))
 }
 
-// topRows keeps the first limit+1 rows of a ranked listing, of however many are offered: a heap with the last on top.
+// topRows keeps the first limit+1 of the rows that it is offered, in the order of a ranked listing: a heap with the last of them on
+// top. The one beyond the limit shows that there is a next page.
 type topRows struct {
 	limit int
 	rows  []ranked
 }
 
 func (t *topRows) offer(r ranked, after *Position) {
-	if after != nil && r.compare(after.Rank, after.Key.Name) <= 0 {
+	if after != nil && r.compare(after.Extra, after.Key.Name) <= 0 {
 		return
 	}
 	if len(t.rows) > t.limit {
@@ -77,7 +78,7 @@ func (t *topRows) offer(r ranked, after *Position) {
 		}
 		heap.Pop(t)
 	}
-	// The strings of a row keep the whole block that it comes from.
+	// Without copies, the strings of a row would hold the whole block that they are part of in memory.
 	r.row.Name, r.row.Target = strings.Clone(r.row.Name), strings.Clone(r.row.Target)
 	r.row.Parent, r.row.Agent, r.row.Source = strings.Clone(r.row.Parent), strings.Clone(r.row.Agent), strings.Clone(r.row.Source)
 	heap.Push(t, r)
@@ -90,7 +91,7 @@ func (t *topRows) emit(out Emit) (*Position, error) {
 	if len(rows) > t.limit {
 		rows = rows[:t.limit]
 		last := &rows[len(rows)-1]
-		at = &Position{Rank: last.rank}
+		at = &Position{Extra: last.rank}
 		at.Key.Parent, at.Key.Name = last.row.Parent, last.row.Name
 	}
 	for i := range rows {

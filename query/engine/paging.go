@@ -8,13 +8,15 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// A page ends after limit entries if there is one more. Where it ends is a position, which goes into a cursor together with the
-// version, so that all pages are of one version.
+// A page ends after limit entries if there is one more. Where it ends is a Position. A cursor (pageToken) holds the position and the
+// version, so that all pages of an answer are of one version.
 
-// Position is the last entry of a page: where the next one goes on.
+// Position is where a page ended: the next page begins after it.
 type Position struct {
-	Key  layer.Key
-	Rank int64 // its value in an order other than the key's
+	Key layer.Key
+	// Extra is what the question needs beside the key: the size or mtime that a listing is sorted by, the time that the ages of a
+	// search count from, the section of an answer with two.
+	Extra int64
 }
 
 // Emit takes one entry of an answer; it may keep nothing of the row.
@@ -27,31 +29,31 @@ type Page struct {
 	query uint64    // hashQuery of the question
 }
 
-// errStop ends a walk early.
+// errStop ends an iteration early.
 var errStop = errors.New("enough")
 
-// limited passes entries on until the page is full, and then knows where.
-type limited struct {
+// pageLimiter emits entries until the page is full, and notes where it ended.
+type pageLimiter struct {
 	limit int // 0: all
 	emit  Emit
-	n     int
+	taken int
 	last  layer.Key
 	more  bool
 }
 
-// take passes r on, or ends the walk with errStop as there is more than the page takes.
-func (l *limited) take(r *evidence.Row) error {
-	if l.limit > 0 && l.n == l.limit {
+// take emits r, or returns errStop if the page is full.
+func (l *pageLimiter) take(r *evidence.Row) error {
+	if l.limit > 0 && l.taken == l.limit {
 		l.more = true
 		return errStop
 	}
-	l.n++
+	l.taken++
 	l.last.Parent, l.last.Name = r.Parent, r.Name
 	return l.emit(r)
 }
 
-// end is where the page ended, given how the walk did; nil if there is no more.
-func (l *limited) end(err error) (*Position, error) {
+// end is where the page ended, given the error of the iteration; nil if no entries follow.
+func (l *pageLimiter) end(err error) (*Position, error) {
 	if err != nil && !errors.Is(err, errStop) {
 		return nil, err
 	}
@@ -61,27 +63,27 @@ func (l *limited) end(err error) (*Position, error) {
 	return &Position{Key: l.last}, nil
 }
 
-// OpenPage finds the version that a page is of: the cursor's, or the current one where there is no cursor. What makes two questions
-// the same is given in parts. ErrCursor and ErrCursorQuery where the cursor is of no use.
+// OpenPage opens the version of a page: that of the cursor, or the current one without a cursor. parts are what two calls must have
+// in common to be the same query. ErrCursor if the cursor is none, ErrCursorQuery if it is of another query.
 func (e *Engine) OpenPage(ctx context.Context, view, cursor string, limit int, parts ...string) (*Version, Page, error) {
 	p := Page{Limit: limit, query: hashQuery(parts...)}
 	if cursor == "" {
 		v, err := e.Current(ctx, view)
 		return v, p, err
 	}
-	c, err := decodeCursor(cursor, p.query)
+	c, err := decodePageToken(cursor, p.query)
 	if err != nil {
 		return nil, p, err
 	}
-	p.After = &Position{Key: c.key(), Rank: c.Rank}
+	p.After = &Position{Key: c.key(), Extra: c.Extra}
 	v, err := e.pinned(ctx, view, c.Version, c.Nonce)
 	return v, p, err
 }
 
-// Next is the cursor of the page after this one; empty without a position.
+// Next is the cursor of the next page; empty without a position.
 func (p Page) Next(v *Version, at *Position) string {
 	if at == nil {
 		return ""
 	}
-	return cursor{Version: v.Manifest.Version, Nonce: v.Manifest.Nonce, Query: p.query, After: cursorAt(at.Key), Rank: at.Rank}.encode()
+	return pageToken{Version: v.Manifest.Version, Nonce: v.Manifest.Nonce, Query: p.query, After: cursorAt(at.Key), Extra: at.Extra}.encode()
 }

@@ -20,31 +20,35 @@ var (
 	errPatternGlob  = errors.New("as a glob, every [ needs a ], and \\ must not be the last character")
 )
 
-// pattern decides which rows match a search. It is asked once per directory and then once per name, so that a scan need
-// not build paths.
+// pattern decides which rows match by their paths. A search asks it once for each directory, and then, if that does not decide, once
+// for each name. So it need not build paths.
 //
 // A pattern with *, ? or [ is a glob, case-sensitive: on the name, or where it has a slash on the path (from the view's
-// root if it starts with one, otherwise from any directory). ** spans directories, \ takes the next character as it is.
-// Any other pattern is a case-insensitive part of the name, or where it has a slash of the path.
+// root if it starts with one, otherwise from any directory). ** spans directories, and \ makes the next character literal.
+// Any other pattern is a case-insensitive part of the name or, if it has a slash, of the path.
+//
+// Example: for logs/*.gz the directories /logs/ and /a/logs/ are matchesByName, and others matchesNone. For "a/b" the directory
+// /a/b/c/ is matchesAll, and /x/a/ is matchesByName: its entries match that begin with b.
 type pattern interface {
-	// directory says what the entries of a directory ("/", "/a/b/") need to match.
-	directory(parent string) verdict
-	// name reports whether an entry of a directory whose verdict was byName matches.
+	// directory says whether the entries of a directory ("/", "/a/b/") match.
+	directory(parent string) directoryMatch
+	// name reports whether an entry matches, in a directory that is matchesByName.
 	name(name string) bool
-	// literal is a text that the names of all matches have; nil if there is none.
+	// literal is a text that is part of the name of every match; nil if there is none.
 	literal() *literal
-	// needle is what the names of all matches have, for the search indexes; nil if there is nothing.
+	// needle is the same for search indexes, which can use several texts; nil if there is none.
 	needle() *layer.Needle
-	// inside is the directory, with a slash at its end, that all matches are somewhere below.
+	// inside is a directory, with a slash at its end, that all matches are below.
 	inside() string
 }
 
-type verdict uint8
+// directoryMatch is what a pattern says of the entries of a directory.
+type directoryMatch uint8
 
 const (
-	none verdict = iota
-	byName
-	every
+	matchesNone directoryMatch = iota
+	matchesByName
+	matchesAll
 )
 
 func compilePattern(s string) (pattern, error) {
@@ -64,7 +68,7 @@ func compilePattern(s string) (pattern, error) {
 }
 
 func compileGlob(s string) (pattern, error) {
-	// Braces are plain characters here, alternatives to the library.
+	// Braces are plain characters here; the library takes them for alternatives.
 	glob := strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`).Replace(s)
 	if !doublestar.ValidatePattern(glob) {
 		return nil, errPatternGlob
@@ -75,7 +79,7 @@ func compileGlob(s string) (pattern, error) {
 	if glob[0] != '/' {
 		glob = "**/" + glob
 	}
-	// The library wants no two ** in a row.
+	// The library does not accept ** twice in a row.
 	segments := slices.CompactFunc(strings.Split(strings.TrimPrefix(glob, "/"), "/"), func(a, b string) bool {
 		return a == "**" && b == "**"
 	})
@@ -90,8 +94,8 @@ func compileGlob(s string) (pattern, error) {
 // namePart matches a case-insensitive part of the name.
 type namePart struct{ part folded }
 
-func (p namePart) directory(string) verdict { return byName }
-func (p namePart) name(name string) bool    { return p.part.in(name) }
+func (p namePart) directory(string) directoryMatch { return matchesByName }
+func (p namePart) name(name string) bool           { return p.part.in(name) }
 
 func (p namePart) literal() *literal {
 	if p.part.fold != nil {
@@ -108,18 +112,18 @@ func (p namePart) needle() *layer.Needle {
 
 func (p namePart) inside() string { return "/" }
 
-// pathPart matches a case-insensitive part of the path. As it has a slash, it either lies in the directory's path, or
-// ends it and goes on in the name.
+// pathPart matches a case-insensitive part of the path. It has a slash, so it either lies within the path of the
+// directory, or begins at the end of that path and continues in the name.
 type pathPart struct{ whole, end, start folded }
 
-func (p pathPart) directory(parent string) verdict {
+func (p pathPart) directory(parent string) directoryMatch {
 	switch {
 	case p.whole.in(parent):
-		return every
+		return matchesAll
 	case p.end.endOf(parent):
-		return byName
+		return matchesByName
 	}
-	return none
+	return matchesNone
 }
 
 func (p pathPart) name(name string) bool { return p.start.startOf(name) }
@@ -130,7 +134,7 @@ func (p pathPart) inside() string        { return "/" }
 // nameGlob matches the name.
 type nameGlob struct {
 	glob   string
-	suffix string // what every match ends in
+	suffix string // every match ends with it
 	exact  bool   // the glob is * and the suffix
 }
 
@@ -139,7 +143,7 @@ func newNameGlob(glob string) nameGlob {
 	return nameGlob{glob: glob, suffix: suffix, exact: glob == "*"+suffix}
 }
 
-func (p nameGlob) directory(string) verdict { return byName }
+func (p nameGlob) directory(string) directoryMatch { return matchesByName }
 
 func (p nameGlob) name(name string) bool {
 	return strings.HasSuffix(name, p.suffix) && (p.exact || doublestar.MatchUnvalidated(p.glob, name))
@@ -156,15 +160,15 @@ type pathGlob struct {
 	subtree bool // last is **: whatever lies below dir, at any depth
 }
 
-func (p pathGlob) directory(parent string) verdict {
+func (p pathGlob) directory(parent string) directoryMatch {
 	path := strings.Trim(parent, "/")
 	switch {
 	case p.subtree && doublestar.MatchUnvalidated(strings.TrimPrefix(p.dir+"/**", "/"), path):
-		return every
+		return matchesAll
 	case !p.subtree && doublestar.MatchUnvalidated(p.dir, path):
-		return byName
+		return matchesByName
 	}
-	return none
+	return matchesNone
 }
 
 func (p pathGlob) name(name string) bool { return p.last.name(name) }
@@ -182,10 +186,10 @@ func (p pathGlob) inside() string {
 	return path
 }
 
-// folded is a part to look for without regard to case.
+// folded is a text to find in any case.
 type folded struct {
 	part string              // lower case
-	fold func(string) string // of what is not plain ASCII; nil: startOf folds
+	fold func(string) string // folds what is searched, if part is not ASCII; nil: startOf folds
 }
 
 func newFolded(s string) folded {

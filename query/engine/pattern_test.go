@@ -46,7 +46,7 @@ func TestPattern(t *testing.T) {
 		matches := func(path string) bool {
 			parent, name := event.Split(path)
 			v := p.directory(parent)
-			return v == every || v == byName && p.name(name)
+			return v == matchesAll || v == matchesByName && p.name(name)
 		}
 		for _, path := range c.yes {
 			if !matches(path) {
@@ -100,7 +100,7 @@ func TestLiteral(t *testing.T) {
 			if fold {
 				in = strings.ToLower(text)
 			}
-			p := newLiteral(part, fold).probe(text)
+			p := newLiteral(part, fold).finder(text)
 			for at := 0; at < len(text); at++ {
 				want := strings.Index(in[at:], part) + at
 				if want < at {

@@ -11,32 +11,33 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// plan is what a search has to look at of a range of keys: the row groups that the layers' indexes do not rule out, in
-// shards that can be looked at independently.
+// plan is what a search reads of a range of keys: the row groups that the indexes of the layers do not rule out, cut into shards
+// that can be searched independently of each other.
 type plan struct {
 	chosen  map[*layer.Layer][]bool // by row group
-	shards  []searchShard
-	skipped int64 // row groups in the range that are ruled out
+	shards  []shard
+	skipped int64 // row groups of the range that the indexes rule out
 }
 
-// searchShard is a part of the range, and the row groups that may have rows of it.
-type searchShard struct {
+// shard is a part of the range of keys, and the chosen row groups that may have rows in it.
+type shard struct {
 	from, until layer.Key
-	places      []layer.GroupRef
+	groups      []layer.GroupRef
 	bytes       int64 // of the row groups in the store
 }
 
 const (
-	// firstShardBytes is about how much the first shards have to read, as that may be enough; it doubles to eight times
-	// that: four row groups of a base partition, more of a delta.
+	// firstShardBytes is about how much a search reads for each of its first shards. That may be enough for a page, so it is
+	// little; later shards grow to eight times as much, which is four row groups of a base partition, or more of a delta.
 	firstShardBytes = 64 << 10
-	// planReads is how many indexes are read at the same time; they are small.
+	// planReads is how many indexes are read in parallel; they are small.
 	planReads = 64
 )
 
-// stretches cuts a range of keys where base partitions begin: the first bound is from, the last until. A search with a
-// limit may well find enough in the first partition, and does not read the indexes of the others then.
-func (v *Version) stretches(from, until layer.Key, limit int) []layer.Key {
+// searchRanges cuts the range of a search where base partitions begin, and returns the bounds: the first is from, the last until.
+// A search with a limit may find enough in the first partition. Then it does not read the indexes of the others. Without a limit
+// there is one range. With many partitions the ranges grow: they begin at partitions 1, 16, 136, ….
+func (v *Version) searchRanges(from, until layer.Key, limit int) []layer.Key {
 	bounds := []layer.Key{from}
 	if limit > 0 {
 		n, next := 0, 1
@@ -54,46 +55,46 @@ func (v *Version) stretches(from, until layer.Key, limit int) []layer.Key {
 	return append(bounds, until)
 }
 
-// choice is what is chosen of one layer.
-type choice struct {
+// groupChoice are the row groups of one layer, and which of them the search reads.
+type groupChoice struct {
 	layer   *layer.Layer
 	groups  []layer.Group
 	chosen  []bool
 	skipped int64
 }
 
-// plan asks the indexes of all layers that have keys from from up to until.
-func (v *Version) plan(ctx context.Context, w *Search, from, until layer.Key) (*plan, error) {
-	var choices []*choice
+// plan reads the indexes of all layers that have keys of the range, and chooses row groups.
+func (v *Version) plan(ctx context.Context, s *Search, from, until layer.Key) (*plan, error) {
+	var choices []*groupChoice
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(planReads)
 	for i, l := range slices.Concat(v.view.Deltas(), v.view.Base()) {
 		if info := l.Info(); info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0 {
 			continue
 		}
-		c := &choice{layer: l}
+		c := &groupChoice{layer: l}
 		choices = append(choices, c)
 		isBase := i >= len(v.view.Deltas())
-		g.Go(func() error { return v.choose(gctx, w, c, isBase, from, until) })
+		g.Go(func() error { return v.chooseGroups(gctx, s, c, isBase, from, until) })
 	}
 	if err := g.Wait(); err != nil {
-		return nil, v.fail(err)
+		return nil, v.readError(err)
 	}
 	p := &plan{chosen: map[*layer.Layer][]bool{}}
 	for _, c := range choices {
 		p.chosen[c.layer] = c.chosen
 		p.skipped += c.skipped
 	}
-	p.cut(choices, from, until)
+	p.makeShards(choices, from, until)
 	return p, nil
 }
 
-// choose decides which row groups of a layer are looked at.
-func (v *Version) choose(ctx context.Context, w *Search, c *choice, isBase bool, from, until layer.Key) (err error) {
+// chooseGroups decides which row groups of a layer the search reads.
+func (v *Version) chooseGroups(ctx context.Context, s *Search, c *groupChoice, isBase bool, from, until layer.Key) (err error) {
 	if c.groups, err = c.layer.Groups(ctx); err != nil {
 		return err
 	}
-	named, err := c.layer.MayHave(ctx, w.needle)
+	named, err := c.layer.MayHave(ctx, s.needle)
 	if err != nil {
 		if named, err = v.withoutIndex(c.layer, err); err != nil {
 			return err
@@ -105,8 +106,9 @@ func (v *Version) choose(ctx context.Context, w *Search, c *choice, isBase bool,
 		if group.Last.Compare(from) < 0 || group.First.Compare(until) >= 0 {
 			continue
 		}
-		// A delta's row may have lost what a search wants and hides the row below that has it. Their names are the same.
-		c.chosen[i] = named.Has(i) && !(isBase && w.none(group))
+		// Attributes rule out groups of the base only. A row of a delta may no longer match by size, say, and still hides the row of
+		// the base that does. Names rule out groups of both, as the two rows have the same name.
+		c.chosen[i] = named.Has(i) && !(isBase && s.excludes(group))
 		if !c.chosen[i] {
 			c.skipped++
 		}
@@ -114,21 +116,21 @@ func (v *Version) choose(ctx context.Context, w *Search, c *choice, isBase bool,
 	return nil
 }
 
-// withoutIndex goes on where a search index is damaged: all row groups are looked at, so that the answer is right all
-// the same, and the log says so. The next merge of the partition makes a new one.
+// withoutIndex handles a damaged search index: it chooses all row groups, so that the answer stays right, and logs that once. The
+// next merge of the partition writes a new index.
 func (v *Version) withoutIndex(l *layer.Layer, err error) (*layer.GroupSet, error) {
 	var damaged *layer.FormatError
 	if !errors.As(err, &damaged) {
 		return nil, err
 	}
 	if _, warned := v.damaged.LoadOrStore(l.Info().ID, true); !warned && v.log != nil {
-		v.log.Warn("a search index is damaged; its layer is searched without it, until a merge writes a new one", "view", v.Manifest.View, "error", err)
+		v.log.Warn("a search index is damaged; searches read the whole layer until a merge writes a new index", "view", v.Manifest.View, "error", err)
 	}
 	return nil, nil
 }
 
-// cut makes shards: they begin where chosen row groups do.
-func (p *plan) cut(choices []*choice, from, until layer.Key) {
+// makeShards cuts the range into shards. Each begins where a chosen row group begins, so that few groups lie in two shards.
+func (p *plan) makeShards(choices []*groupChoice, from, until layer.Key) {
 	type start struct {
 		key   layer.Key
 		bytes int64
@@ -153,12 +155,12 @@ func (p *plan) cut(choices []*choice, from, until layer.Key) {
 	at, bytes := from, int64(0)
 	for _, s := range starts {
 		if bytes >= firstShardBytes<<min(3, len(p.shards)/2) && s.key != at {
-			p.shards = append(p.shards, searchShard{from: at, until: s.key})
+			p.shards = append(p.shards, shard{from: at, until: s.key})
 			at, bytes = s.key, 0
 		}
 		bytes += s.bytes
 	}
-	p.shards = append(p.shards, searchShard{from: at, until: until})
+	p.shards = append(p.shards, shard{from: at, until: until})
 	for _, c := range choices {
 		for i, chosen := range c.chosen {
 			if chosen {
@@ -166,21 +168,21 @@ func (p *plan) cut(choices []*choice, from, until layer.Key) {
 			}
 		}
 	}
-	p.shards = slices.DeleteFunc(p.shards, func(s searchShard) bool { return len(s.places) == 0 })
+	p.shards = slices.DeleteFunc(p.shards, func(s shard) bool { return len(s.groups) == 0 })
 }
 
-// assign gives a row group to all shards that it has rows of.
-func (p *plan) assign(c *choice, i int) {
+// assign adds a chosen row group to every shard that it may have rows in.
+func (p *plan) assign(c *groupChoice, i int) {
 	g := &c.groups[i]
 	first := sort.Search(len(p.shards), func(j int) bool { return p.shards[j].until.Compare(g.First) > 0 })
 	for j := first; j < len(p.shards) && p.shards[j].from.Compare(g.Last) <= 0; j++ {
 		s := &p.shards[j]
-		s.places = append(s.places, layer.GroupRef{Layer: c.layer, Group: i})
+		s.groups = append(s.groups, layer.GroupRef{Layer: c.layer, Group: i})
 		s.bytes += g.Bytes
 	}
 }
 
-// skip is the cursor's view of the plan.
+// skip says which row groups a layer.Cursor passes over: those that were not chosen.
 func (p *plan) skip(l *layer.Layer, i int, _ *layer.Group) bool {
 	chosen := p.chosen[l]
 	return i >= len(chosen) || !chosen[i]

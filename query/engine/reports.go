@@ -8,7 +8,7 @@ import (
 	"github.com/fustor/fustor/query/report"
 )
 
-// Scope is what a report on a directory of the version is about. Errors of the scope's methods are to go through Failed.
+// Scope is the scope of a report: a directory of the version. Pass errors of its methods through ReadError.
 func (v *Version) Scope(ctx context.Context, path string) (report.Scope, error) {
 	root, err := v.Lookup(ctx, path)
 	if err != nil {
@@ -20,8 +20,8 @@ func (v *Version) Scope(ctx context.Context, path string) (report.Scope, error) 
 	return report.Scope{View: v.view, Root: root}, nil
 }
 
-// Failed is what a report's error means for the version that it read.
-func (v *Version) Failed(err error) error { return v.fail(err) }
+// ReadError is what a report's error means for the version that it read.
+func (v *Version) ReadError(err error) error { return v.readError(err) }
 
 // Largest emits the largest files, or directories, below a directory, the largest first.
 func (v *Version) Largest(ctx context.Context, path string, of event.Type, limit int, out Emit) error {
@@ -35,10 +35,10 @@ func (v *Version) Largest(ctx context.Context, path string, of event.Type, limit
 			return err
 		}
 	}
-	return v.fail(err)
+	return v.readError(err)
 }
 
-// EmptyDirectories emits the directories below a directory that have no entry, after a position, up to limit.
+// EmptyDirectories emits the directories below a directory that have no entries, after a position, up to limit.
 func (v *Version) EmptyDirectories(ctx context.Context, path string, after *Position, limit int, out Emit) (*Position, error) {
 	scope, err := v.Scope(ctx, path)
 	if err != nil {
@@ -48,13 +48,13 @@ func (v *Version) EmptyDirectories(ctx context.Context, path string, after *Posi
 	if after != nil {
 		from = keyAfter(after.Key)
 	}
-	page := limited{limit: limit, emit: out}
+	page := pageLimiter{limit: limit, emit: out}
 	at, err := page.end(scope.EmptyDirectories(ctx, from, page.take))
-	return at, v.fail(err)
+	return at, v.readError(err)
 }
 
-// Growth is which directories below a path have grown, or shrunk, since an earlier version, depth levels of them.
+// Growth lists the directories below a path, down to depth levels, that have grown or shrunk since an earlier version.
 func (v *Version) Growth(ctx context.Context, old *Version, path string, depth, limit int) ([]report.Growth, error) {
 	list, err := report.GrowthOf(ctx, old.view, v.view, path, depth, limit)
-	return list, old.fail(err) // its layers may be gone meanwhile
+	return list, old.readError(err) // retention may have deleted its layers
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// Search is what a search looks for. Bounds are inclusive.
+// Search is the predicate of a search: a row is a hit if it lies at or below Path and everything here matches. Bounds are inclusive.
 type Search struct {
 	Path               string
 	pattern            pattern
@@ -31,30 +31,30 @@ const (
 	everyType = 1<<event.File | 1<<event.Directory | 1<<event.Symlink | 1<<event.Other
 )
 
-// NewSearch is a search for whatever has a name that matches, at and below a path.
+// NewSearch returns a search at and below a path for rows whose name, or path, matches a pattern.
 func NewSearch(text, path string) (*Search, error) {
-	w := &Search{Path: path, MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1}
+	s := &Search{Path: path, MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1}
 	var err error
-	if w.pattern, err = compilePattern(text); err != nil {
+	if s.pattern, err = compilePattern(text); err != nil {
 		return nil, &PatternError{err}
 	}
-	w.literal, w.needle = w.pattern.literal(), w.pattern.needle()
-	w.anyName = text == "*"
-	w.OfTypes(AllTypes)
-	return w, nil
+	s.literal, s.needle = s.pattern.literal(), s.pattern.needle()
+	s.anyName = text == "*"
+	s.OfTypes(AllTypes)
+	return s, nil
 }
 
-// OfTypes has the search look for types alone: letters of f, d, l, o, or file, directory, symlink, other, separated by commas. It
-// reports whether the list can be read.
-func (w *Search) OfTypes(list string) bool {
-	clear(w.types[:])
-	w.typeBits = 0
+// OfTypes restricts the search to types: f, d, l, o, or file, directory, symlink, other, separated by commas. False if the list has
+// another word.
+func (s *Search) OfTypes(list string) bool {
+	clear(s.types[:])
+	s.typeBits = 0
 	for word := range strings.SplitSeq(list, ",") {
 		known := false
 		for t := event.File; t <= event.Other; t++ {
 			if word == t.Letter() || word == t.String() {
-				w.types[t], known = true, true
-				w.typeBits |= 1 << t
+				s.types[t], known = true, true
+				s.typeBits |= 1 << t
 			}
 		}
 		if !known {
@@ -64,45 +64,45 @@ func (w *Search) OfTypes(list string) bool {
 	return true
 }
 
-func (w *Search) bySize() bool  { return w.MinSize > 0 || w.MaxSize < math.MaxInt64 }
-func (w *Search) byMtime() bool { return w.MinMtime > math.MinInt64 || w.MaxMtime < math.MaxInt64 }
+func (s *Search) bySize() bool  { return s.MinSize > 0 || s.MaxSize < math.MaxInt64 }
+func (s *Search) byMtime() bool { return s.MinMtime > math.MinInt64 || s.MaxMtime < math.MaxInt64 }
 
-// filtered reports whether not all rows with a name that matches are wanted, removed ones aside.
-func (w *Search) filtered() bool {
-	return w.bySize() || w.byMtime() || w.UID >= 0 || w.typeBits != everyType
+// filtered reports whether the search looks at more than names.
+func (s *Search) filtered() bool {
+	return s.bySize() || s.byMtime() || s.UID >= 0 || s.typeBits != everyType
 }
 
-// none reports whether no row of a group can be wanted, removed ones aside.
-func (w *Search) none(g *layer.Group) bool {
-	return g.Removed == g.Rows || g.MaxSize < w.MinSize || g.MinSize > w.MaxSize ||
-		g.MaxMtimeSec < w.MinMtime/1e9-1 || g.MinMtimeSec > w.MaxMtime/1e9+1 ||
-		g.Types&w.typeBits == 0 || w.UID >= 0 && g.Owners&layer.OwnerBit(uint32(w.UID)) == 0
+// excludes reports whether no row of a row group can be a hit, by what its index says of attributes.
+func (s *Search) excludes(g *layer.Group) bool {
+	return g.Removed == g.Rows || g.MaxSize < s.MinSize || g.MinSize > s.MaxSize ||
+		g.MaxMtimeSec < s.MinMtime/1e9-1 || g.MinMtimeSec > s.MaxMtime/1e9+1 ||
+		g.Types&s.typeBits == 0 || s.UID >= 0 && g.Owners&layer.OwnerBit(uint32(s.UID)) == 0
 }
 
-// Search emits what is wanted at and below a path, after a position, up to limit; a NoPathError where there is no such
-// path. What is at the path is looked up while the indexes are asked about what is below it.
-func (v *Version) Search(ctx context.Context, w *Search, after *Position, limit int, out Emit) (*Position, error) {
-	from, until, some := w.keys(after)
-	stretches := v.stretches(from, until, limit)
+// Search emits the hits of a search after a position, up to limit of them; 0: all. NoPathError if the path does not exist. The row
+// of the path itself is looked up while the indexes below it are read.
+func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit int, out Emit) (*Position, error) {
+	from, until, some := s.keys(after)
+	bounds := v.searchRanges(from, until, limit)
 	var root *evidence.Row
 	var below *plan
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		root, err = v.Lookup(gctx, w.Path)
+		root, err = v.Lookup(gctx, s.Path)
 		return err
 	})
-	var planErr error // of less weight than that the path is not there
+	var planErr error // a missing path is reported rather than this
 	if some {
 		g.Go(func() error {
-			below, planErr = v.plan(gctx, w, stretches[0], stretches[1])
+			below, planErr = v.plan(gctx, s, bounds[0], bounds[1])
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	page := limited{limit: limit, emit: out}
-	if after == nil && root.Parent != "" && w.Matches(root) {
+	page := pageLimiter{limit: limit, emit: out}
+	if after == nil && root.Parent != "" && s.Matches(root) {
 		if err := page.take(root); err != nil {
 			return page.end(err)
 		}
@@ -114,23 +114,23 @@ func (v *Version) Search(ctx context.Context, w *Search, after *Position, limit 
 		if planErr != nil {
 			return nil, planErr
 		}
-		if err := v.scan(ctx, w, below, limit, page.take); err != nil {
+		if err := v.scan(ctx, s, below, limit, page.take); err != nil {
 			return page.end(err)
 		}
-		if i++; i+1 == len(stretches) {
+		if i++; i+1 == len(bounds) {
 			return page.end(nil)
 		}
-		below, planErr = v.plan(ctx, w, stretches[i], stretches[i+1])
+		below, planErr = v.plan(ctx, s, bounds[i], bounds[i+1])
 	}
 }
 
-// keys is the range of keys below the path that may have what is wanted; some is false where there is none.
-func (w *Search) keys(after *Position) (from, until layer.Key, some bool) {
-	root := layer.KeyOf(w.Path)
-	parent := strings.TrimSuffix(w.Path, "/") + "/"
+// keys is the range of keys below the path that may have hits; some is false if it is empty.
+func (s *Search) keys(after *Position) (from, until layer.Key, some bool) {
+	root := layer.KeyOf(s.Path)
+	parent := strings.TrimSuffix(s.Path, "/") + "/"
 	from, until = layer.Key{Parent: parent}, subtreeEnd(parent)
-	// Where the pattern says how the paths of all matches begin, the rest need not be looked at.
-	if inside := w.pattern.inside(); strings.HasPrefix(inside, parent) {
+	// If the pattern fixes how the paths of all matches begin, the rest is not read.
+	if inside := s.pattern.inside(); strings.HasPrefix(inside, parent) {
 		from, until = layer.Key{Parent: inside}, subtreeEnd(inside)
 	} else if !strings.HasPrefix(parent, inside) {
 		return from, until, false
@@ -143,13 +143,13 @@ func (w *Search) keys(after *Position) (from, until layer.Key, some bool) {
 	return from, until, true
 }
 
-// Matches reports whether a row is wanted; for the one that stands outside the range of the search.
-func (w *Search) Matches(r *evidence.Row) bool {
-	verdict := w.pattern.directory(r.Parent)
-	return (verdict == every || verdict == byName && w.pattern.name(r.Name)) && w.attributes(int64(r.Type), r.Size, r.MtimeNs, int64(r.UID))
+// Matches reports whether a row is a hit, whatever its path.
+func (s *Search) Matches(r *evidence.Row) bool {
+	verdict := s.pattern.directory(r.Parent)
+	return (verdict == matchesAll || verdict == matchesByName && s.pattern.name(r.Name)) && s.attributes(int64(r.Type), r.Size, r.MtimeNs, int64(r.UID))
 }
 
-func (w *Search) attributes(kind, size, mtime, uid int64) bool {
-	return w.types[kind] && size >= w.MinSize && size <= w.MaxSize && mtime >= w.MinMtime && mtime <= w.MaxMtime &&
-		(w.UID < 0 || w.UID == uid)
+func (s *Search) attributes(kind, size, mtime, uid int64) bool {
+	return s.types[kind] && size >= s.MinSize && size <= s.MaxSize && mtime >= s.MinMtime && mtime <= s.MaxMtime &&
+		(s.UID < 0 || s.UID == uid)
 }

@@ -21,7 +21,7 @@ import (
 type Version struct {
 	Manifest *manifest.Manifest
 	view     *layer.View
-	pinned   bool  // it is a cursor's, not the current one
+	pinned   bool  // not the current version: retention may delete its objects
 	bytes    int64 // of its layers
 	cache    *layer.Cache
 	ahead    *semaphore.Weighted
@@ -29,11 +29,11 @@ type Version struct {
 	// damaged are the layers whose search index was found damaged.
 	damaged sync.Map
 
-	mu    sync.Mutex
-	found *Marks // of the whole view, once they were asked for
+	mu     sync.Mutex
+	doubts *DoubtSummary // of the whole view, once they were asked for
 }
 
-// versions keeps the versions that are being read open.
+// versions is a cache of open versions.
 type versions struct {
 	store store.Store
 	cache *layer.Cache
@@ -42,8 +42,7 @@ type versions struct {
 	open  *otter.Cache[string, *Version] // by the manifest's key
 }
 
-// maxOpen bounds the versions that are kept open, by the number of their layers; what they are made of is in the
-// layers' cache.
+// maxOpen bounds the open versions by the number of their layers, about. The data of layers is in the layer cache.
 const maxOpen = 4096
 
 func newVersions(st store.Store, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
@@ -70,20 +69,20 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
 	return v, nil
 }
 
-// fail is what reading the version failed with. Objects of an old version may be gone by retention.
-func (v *Version) fail(err error) error {
+// readError maps an error of reading the version: GoneError if retention has deleted an object of an old version.
+func (v *Version) readError(err error) error {
 	if v.pinned && errors.Is(err, store.ErrNotFound) {
 		return &GoneError{v.Manifest.Version}
 	}
 	return err
 }
 
-// Lookup is the row of a path; a NoPathError where there is none.
+// Lookup is the row of a path. NoPathError if the version has no such path.
 func (v *Version) Lookup(ctx context.Context, path string) (*evidence.Row, error) {
 	r := &evidence.Row{}
 	found, err := v.view.Get(ctx, layer.KeyOf(path), r)
 	if err != nil {
-		return nil, v.fail(err)
+		return nil, v.readError(err)
 	}
 	costOf(ctx).rows.Add(1)
 	if !found || r.Removed {

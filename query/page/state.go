@@ -161,7 +161,7 @@ func uncertainLists(ctx context.Context, v *engine.Version, now int64) ([]uncert
 	if err != nil {
 		return nil, err
 	}
-	of := func(d engine.Doubt, list uncertainList, when func(*evidence.Row) int64) (uncertainList, error) {
+	of := func(d engine.DoubtKind, list uncertainList, when func(*evidence.Row) int64) (uncertainList, error) {
 		n, _, err := v.Doubtful(ctx, root, d, nil, uncertainEntries, func(r *evidence.Row) error {
 			e := entryOf(v.Manifest.View, r, now)
 			parent := strings.TrimSuffix(r.Parent, "/")

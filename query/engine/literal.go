@@ -7,15 +7,15 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// literal is a text that every name has which a pattern matches. Names lie one after the other in a block, so that one
-// search for the literal passes over all the names that lack it at once.
+// literal is a text that is part of every name that a pattern matches. The names of a block lie one after the other in one string. A
+// search for the literal in that string passes over all names without it at once.
 type literal struct {
 	part string // not empty; lower case if fold
 	fold bool   // in any case; part is ASCII
-	rare int    // where in part the byte is that is looked for first
+	rare int    // index in part of its rarest byte, which is searched for first
 }
 
-// rarity are bytes of file names, the common ones first; those that are not here are rare.
+// rarity lists bytes of file names, the most common first. Other bytes are rare.
 const rarity = "0e1a_.2ts3rion-4l5d6c7m89pguhfbyvwkxjzq"
 
 func newLiteral(part string, fold bool) *literal {
@@ -37,7 +37,7 @@ func newLiteral(part string, fold bool) *literal {
 	return l
 }
 
-// literalOf is the longest text that every match of a glob has; nil if there is none.
+// literalOf is the longest text that every match of a glob must have; nil if there is none.
 func literalOf(glob string) *literal {
 	longest, start := "", 0
 	cut := func(end, next int) {
@@ -65,7 +65,7 @@ func literalOf(glob string) *literal {
 	return newLiteral(longest, false)
 }
 
-// classEnd is the end of the class that begins at i; that of the glob if in doubt.
+// classEnd is the end of the class that begins at i; the end of the glob if the class does not end.
 func classEnd(glob string, i int) int {
 	for i += 1; i < len(glob); i++ {
 		switch glob[i] {
@@ -78,20 +78,20 @@ func classEnd(glob string, i int) int {
 	return len(glob)
 }
 
-// probe looks for a literal in one text, from the front to the back.
-type probe struct {
+// finder looks for a literal in one text, from the front to the back.
+type literalFinder struct {
 	literal *literal
 	text    string
-	// where the rare byte comes next in either case; len(text) if no more
+	// where the rare byte comes next, in lower and in upper case; len(text) if not again
 	lower, upper int
 }
 
-func (l *literal) probe(text string) *probe {
-	return &probe{literal: l, text: text, lower: -1, upper: -1}
+func (l *literal) finder(text string) *literalFinder {
+	return &literalFinder{literal: l, text: text, lower: -1, upper: -1}
 }
 
-// next is where the literal comes next, at or after a place; len(text) if it does not.
-func (p *probe) next(at int) int {
+// next is where the literal comes next, at or after an index; len(text) if it does not.
+func (p *literalFinder) next(at int) int {
 	l := p.literal
 	c := l.part[l.rare]
 	hasUpper := l.fold && c >= 'a' && c <= 'z'
@@ -109,7 +109,7 @@ func (p *probe) next(at int) int {
 		if first >= len(p.text) {
 			return len(p.text)
 		}
-		if start := first - l.rare; l.at(p.text[start:]) {
+		if start := first - l.rare; l.beginsText(p.text[start:]) {
 			return start
 		}
 		from = first + 1
@@ -117,20 +117,25 @@ func (p *probe) next(at int) int {
 }
 
 // in reports whether a text has the literal.
-func (l *literal) in(text string) bool { return l.probe(text).next(0) < len(text) }
+func (l *literal) in(text string) bool { return l.finder(text).next(0) < len(text) }
 
-// inCoded reports whether a name may have the literal; where it says no, none has. The first of the names that have it at some
-// place has the literal's last byte in its rest: the names after it share that with it. So either the literal is in a rest,
-// or a rest begins with the end of it and the name's shared bytes end with its beginning.
+// inCoded reports whether one of the names may have the literal. False is exact, true is not.
+//
+// Names are stored front-coded: each as the number of leading bytes that it shares with the name before, and the rest. Of the names
+// that have the literal at the same position, the first has the literal's last byte in its rest, as later names may share it. So
+// either a rest has the whole literal, or the shared bytes of a name end with its beginning and the rest begins with its end.
+//
+// Example: "sample.bam", "samples.csv" are (0, "sample.bam"), (6, "s.csv"). The literal "les" is in no rest, but the second name
+// shares 6 bytes that end with "le", and its rest begins with "s".
 func (l *literal) inCoded(names *layer.CodedNames) bool {
-	if l.in(names.Rest) { // maybe across the end of a name
+	if l.in(names.Rest) { // perhaps across the end of a name
 		return true
 	}
 	part := l.part
 	if len(part) > 64 {
 		return true
 	}
-	var splits [256]uint64 // by byte: bit i is set where the literal has it at i, but not for the first
+	var splits [256]uint64 // by byte: bit i is set if the literal has that byte at i; i = 0 is left out
 	for i := 1; i < len(part); i++ {
 		c := part[i]
 		splits[c] |= 1 << i
@@ -139,11 +144,11 @@ func (l *literal) inCoded(names *layer.CodedNames) bool {
 		}
 	}
 	last := uint64(1) << (len(part) - 1)
-	steps := 2 * len(names.Shared) // back through the names; beyond that, looking at them whole takes less
+	steps := 2 * len(names.Shared) // how far mayEndWith goes back in all; beyond that, decoding the names is cheaper
 	for row, shared := range names.Shared {
 		start := int(names.Starts[row])
-		// Where the literal may go on with the first four bytes there, as far as it goes on for so long: mostly nowhere, so
-		// that the next branch is foreseen. Bytes of the next name do no harm.
+		// at has a bit for each i at which the literal may continue with the first four bytes of the rest, or with fewer if it
+		// ends there. Mostly it has none, so the processor predicts the next branch well. Bytes of the next name do no harm.
 		at := ^uint64(0)
 		if start+4 <= len(names.Rest) {
 			next := names.Rest[start : start+4]
@@ -157,7 +162,7 @@ func (l *literal) inCoded(names *layer.CodedNames) bool {
 		rest := names.Rest[start:names.Starts[row+1]]
 		for ; at != 0; at &= at - 1 {
 			i := bits.TrailingZeros64(at)
-			if i <= int(shared) && len(part)-i <= len(rest) && l.equal(rest[:len(part)-i], part[i:]) && l.precedes(names, row, i, &steps) {
+			if i <= int(shared) && len(part)-i <= len(rest) && l.equal(rest[:len(part)-i], part[i:]) && l.mayEndWith(names, row, i, &steps) {
 				return true
 			}
 		}
@@ -165,9 +170,9 @@ func (l *literal) inCoded(names *layer.CodedNames) bool {
 	return false
 }
 
-// precedes reports whether the bytes that a name shares with the one before may end with the first i of the literal.
-func (l *literal) precedes(names *layer.CodedNames, row, i int, steps *int) bool {
-	end := int(names.Shared[row]) // up to there the name is as the names before
+// mayEndWith reports whether the bytes that a name shares with the name before may end with the first i bytes of the literal.
+func (l *literal) mayEndWith(names *layer.CodedNames, row, i int, steps *int) bool {
+	end := int(names.Shared[row]) // up to there the name equals the names before
 	for row--; i > 0; row-- {
 		if *steps--; row < 0 || *steps < 0 {
 			return true
@@ -189,7 +194,7 @@ func (l *literal) precedes(names *layer.CodedNames, row, i int, steps *int) bool
 	return true
 }
 
-// equal compares a text with a piece of the literal.
+// equal compares a text with a part of the literal.
 func (l *literal) equal(s, piece string) bool {
 	if l.fold {
 		return folded{part: piece}.startOf(s)
@@ -197,15 +202,15 @@ func (l *literal) equal(s, piece string) bool {
 	return s == piece
 }
 
-// at reports whether s begins with the literal.
-func (l *literal) at(s string) bool {
+// beginsText reports whether s begins with the literal.
+func (l *literal) beginsText(s string) bool {
 	if l.fold {
 		return folded{part: l.part}.startOf(s)
 	}
 	return strings.HasPrefix(s, l.part)
 }
 
-// indexFrom is where c comes next at or after a place; len(s) if it does not.
+// indexFrom is where c comes next at or after an index; len(s) if it does not.
 func indexFrom(s string, from int, c byte) int {
 	if from < len(s) {
 		if i := strings.IndexByte(s[from:], c); i >= 0 {
@@ -215,7 +220,7 @@ func indexFrom(s string, from int, c byte) int {
 	return len(s)
 }
 
-// needleOf are the texts that every match of a glob has, with where they stand if they begin or end it.
+// needleOf are the texts that every match of a glob must have, and whether one begins or ends the name.
 func needleOf(glob string) *layer.Needle {
 	n, text, start := &layer.Needle{}, "", true
 	cut := func(end bool) {
@@ -237,7 +242,7 @@ func needleOf(glob string) *layer.Needle {
 			text += glob[i : i+1]
 		}
 	}
-	if n := len(glob); n > 0 && glob[n-1] != ']' { // a class that was taken for longer than it is may have hidden the end
+	if n := len(glob); n > 0 && glob[n-1] != ']' { // after a class that classEnd may have taken for too long, the end is not known
 		cut(true)
 	}
 	return n

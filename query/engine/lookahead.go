@@ -10,15 +10,15 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// firstGroups is how many row groups of a base partition are fetched before it is known that they are needed: a
-// directory that is no longer than a row group lies in two at most.
+// firstGroups is how many row groups of a base partition are fetched before it is known that they are needed. A directory with no
+// more entries than a row group has rows lies in two row groups at most.
 const firstGroups = 2
 
-// LookupAhead is Lookup of a directory that is about to be walked, from its beginning or after a position. The first
-// row groups of what is in it are fetched into the cache at the same time, so that a cold walk waits once for both.
+// LookupAhead is Lookup of a directory whose entries are read next, from the beginning or after a position. It fetches the first row
+// groups of the entries into the cache at the same time, so that a cold read waits for one round of requests instead of two.
 func (v *Version) LookupAhead(ctx context.Context, path string, after *Position, deep bool) (*evidence.Row, error) {
-	places := v.coldFirst(ctx, path, after, deep)
-	if places == nil {
+	first := v.uncachedFirst(ctx, path, after, deep)
+	if first == nil {
 		return v.Lookup(ctx, path)
 	}
 	var r *evidence.Row
@@ -28,16 +28,16 @@ func (v *Version) LookupAhead(ctx context.Context, path string, after *Position,
 		return err
 	})
 	g.Go(func() error {
-		if wanted, err := places(); err == nil {
-			_, _ = layer.Fetch(ctx, wanted) // the walk says what is wrong, if it comes there
+		if groups, err := first(); err == nil {
+			_, _ = layer.Fetch(ctx, groups) // reading the entries reports an error, if it needs them
 		}
 		return nil
 	})
 	return r, g.Wait()
 }
 
-// coldFirst finds the row groups that a walk begins with; nil if all are in the cache.
-func (v *Version) coldFirst(ctx context.Context, path string, after *Position, deep bool) func() ([]layer.GroupRef, error) {
+// uncachedFirst returns a function that finds the row groups that the entries begin in; nil if all of them are in the cache.
+func (v *Version) uncachedFirst(ctx context.Context, path string, after *Position, deep bool) func() ([]layer.GroupRef, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	from, until := layer.Key{Parent: parent}, childrenEnd(parent)
 	if deep {

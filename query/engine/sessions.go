@@ -39,7 +39,7 @@ type Session struct {
 	AgentStatus    *pipeapi.AgentStatus `json:"agent_status,omitempty"`
 }
 
-// Sessions reads a view's sessions that live.
+// Sessions reads the live sessions of a view.
 func (e *Engine) Sessions(ctx context.Context, view string) (*Sessions, error) {
 	overview, err := session.List(ctx, e.store, view)
 	if err != nil {
@@ -51,14 +51,14 @@ func (e *Engine) Sessions(ctx context.Context, view string) (*Sessions, error) {
 	}
 	for _, status := range overview.Sessions {
 		if status.Lives {
-			a.Active = append(a.Active, stateOfSession(status, overview.Term))
+			a.Active = append(a.Active, sessionOf(status, overview.Term))
 		}
 	}
 	a.Count = len(a.Active)
 	return a, nil
 }
 
-func stateOfSession(status session.Status, term uint64) Session {
+func sessionOf(status session.Status, term uint64) Session {
 	r := status.Record
 	s := Session{
 		ID: r.ID, Task: r.Task, Agent: r.Agent, ClientIP: r.ClientIP, Source: r.Source, Role: "follower",

@@ -10,10 +10,10 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// leaderTTL is how long it is believed that a view has a live leader, or has none, before that is read again.
+// leaderTTL is how long the leader of a view is taken from memory before it is read again.
 const leaderTTL = time.Second
 
-// maxLeaders bounds how many leaders are remembered.
+// maxLeaders bounds the leaders in memory.
 const maxLeaders = 4096
 
 // leaders knows which session leads each view.
@@ -22,10 +22,10 @@ type leaders struct {
 	now   func() time.Time
 
 	mu    sync.Mutex
-	known map[string]leaderState
+	known map[string]cachedLeader
 }
 
-type leaderState struct {
+type cachedLeader struct {
 	session string // empty: nobody leads
 	checked time.Time
 }
@@ -43,7 +43,7 @@ func (l *leaders) of(ctx context.Context, view string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s = leaderState{session: leader, checked: checked}
+	s = cachedLeader{session: leader, checked: checked}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.known) >= maxLeaders {
@@ -58,9 +58,8 @@ func (e *Engine) Leader(ctx context.Context, view string) (string, error) {
 	return e.leaders.of(ctx, view)
 }
 
-// checkLive refuses to read a view that is configured to be live while nobody leads it. Others are read as they are, and
-// say how old that is. A version knows how its view was configured when it was made, so no other view is asked for more
-// than its head.
+// checkLive is a NotLedError for a view that is configured to be live and has no leader. Other views are read without a leader; their
+// answers say how old they are. A manifest holds the configuration of its view, so views that are not live cost no request here.
 func (e *Engine) checkLive(ctx context.Context, m *manifest.Manifest) error {
 	if !m.Live {
 		return nil

@@ -12,55 +12,54 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// Marks are what is doubtful of a range of rows.
-type Marks struct {
+// DoubtSummary summarizes the doubtful rows of a range: how many files are suspect, and whether there is a blind spot.
+type DoubtSummary struct {
 	BlindSpot bool
-	// ends are when the suspicions of files end, in order, ns: those that had not ended when the marks were read.
-	ends []int64
+	// suspectUntil has the time until which each suspect file is suspect, ns, sorted: of those that were suspect when it was read.
+	suspectUntil []int64
 }
 
-// Suspects is how many files are suspect at a time, and until when that is so (0: for good).
-func (m *Marks) Suspects(now int64) (n, until int64) {
-	i, _ := slices.BinarySearch(m.ends, now+1)
-	if i < len(m.ends) {
-		until = m.ends[i]
+// Suspects is how many files are suspect at a time, and until when that number holds (0: as long as the version).
+func (m *DoubtSummary) Suspects(now int64) (n, until int64) {
+	i, _ := slices.BinarySearch(m.suspectUntil, now+1)
+	if i < len(m.suspectUntil) {
+		until = m.suspectUntil[i]
 	}
-	return int64(len(m.ends) - i), until
+	return int64(len(m.suspectUntil) - i), until
 }
 
-// Of are the marks of a row, where m are those of what is below its path.
-func (m *Marks) Of(row *evidence.Row, now int64) *Marks {
-	own := &Marks{BlindSpot: row.AgentMissing}
+// Of is the summary of a row with everything below it, where m is the summary of what is below its path.
+func (m *DoubtSummary) Of(row *evidence.Row, now int64) *DoubtSummary {
+	own := &DoubtSummary{BlindSpot: row.AgentMissing}
 	switch {
 	case row.Type == event.Directory:
-		own.BlindSpot, own.ends = own.BlindSpot || m.BlindSpot, m.ends
+		own.BlindSpot, own.suspectUntil = own.BlindSpot || m.BlindSpot, m.suspectUntil
 	case row.Type == event.File && row.SuspectUntil > now:
-		own.ends = []int64{row.SuspectUntil}
+		own.suspectUntil = []int64{row.SuspectUntil}
 	}
 	return own
 }
 
-// Marks reads what is doubtful of everything below a path. Row groups that have no mark are not read; those of the whole
-// version are read once.
-func (v *Version) Marks(ctx context.Context, path string, now int64) (*Marks, error) {
+// Doubts summarizes the doubtful rows below a path. Row groups without any are not read. The summary of the whole version is read once.
+func (v *Version) Doubts(ctx context.Context, path string, now int64) (*DoubtSummary, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	if path != "/" {
-		return v.readMarks(ctx, parent, now)
+		return v.readDoubts(ctx, parent, now)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.found == nil {
-		found, err := v.readMarks(ctx, parent, now)
+	if v.doubts == nil {
+		found, err := v.readDoubts(ctx, parent, now)
 		if err != nil {
 			return nil, err
 		}
-		v.found = found
+		v.doubts = found
 	}
-	return v.found, nil
+	return v.doubts, nil
 }
 
-func (v *Version) readMarks(ctx context.Context, parent string, now int64) (*Marks, error) {
-	m := &Marks{}
+func (v *Version) readDoubts(ctx context.Context, parent string, now int64) (*DoubtSummary, error) {
+	m := &DoubtSummary{}
 	d := anyDoubt(now)
 	c, err := v.doubtCursor(ctx, layer.Key{Parent: parent}, subtreeEnd(parent), d)
 	if err != nil || c == nil {
@@ -72,19 +71,18 @@ func (v *Version) readMarks(ctx context.Context, parent string, now int64) (*Mar
 			continue
 		}
 		if err := m.add(b, from, to, now); err != nil {
-			return nil, v.fail(err)
+			return nil, v.readError(err)
 		}
 	}
 	if err := c.Err(); err != nil {
-		return nil, v.fail(err)
+		return nil, v.readError(err)
 	}
-	slices.Sort(m.ends)
+	slices.Sort(m.suspectUntil)
 	return m, nil
 }
 
-// add takes in the marks of rows from to to-1 of a block. A removed row may be a blind spot: a deletion that was found
-// by looking.
-func (m *Marks) add(b *layer.Block, from, to int, now int64) error {
+// add takes in rows from to to-1 of a block. A removed row may be a blind spot: a deletion that no kernel reported.
+func (m *DoubtSummary) add(b *layer.Block, from, to int, now int64) error {
 	missing, err := b.Numbers(layer.ColumnAgentMissing)
 	if err != nil {
 		return err
@@ -104,15 +102,15 @@ func (m *Marks) add(b *layer.Block, from, to int, now int64) error {
 	for i := from; i < to; i++ {
 		m.BlindSpot = m.BlindSpot || missing.At(i) != 0
 		if ns := until.At(i); ns > now && removed.At(i) == 0 && event.Type(types.At(i)) == event.File {
-			m.ends = append(m.ends, ns)
+			m.suspectUntil = append(m.suspectUntil, ns)
 		}
 	}
 	return nil
 }
 
-// doubtCursor goes through the row groups with keys from from up to until that may have doubtful rows, and the deltas' over
-// them. It is nil where no row group may have any. Only indexes of layers are read that may.
-func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d Doubt) (*layer.Cursor, error) {
+// doubtCursor returns a cursor over the row groups of a range that may have rows of a kind, and over the rows of deltas that hide rows
+// in them. It is nil if no row group may have any. It reads the indexes only of layers that may.
+func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d DoubtKind) (*layer.Cursor, error) {
 	view := v.view.Within(from, until, d.layer)
 	if view == nil {
 		return nil, nil
@@ -131,7 +129,7 @@ func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d Doub
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, v.fail(err)
+		return nil, v.readError(err)
 	}
 	for i := range groups {
 		for j := range groups[i] {

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+)
+
+// A rowIterator passes over the rows of a directory or a subtree in key order and leaves out removed rows. The ranges of keys below
+// are exact, because no name and no parent has a NUL, and every parent ends in a slash.
+//
+// Example: the entries of /a are the keys from {"/a/", ""} up to {"/a/\x00", ""}; everything below /a is from {"/a/", ""} up to
+// {"/a0", ""}, as '0' is the byte after '/'. So "/a-b/" and "/a.txt" are not below "/a".
+
+const (
+	// streamAhead is how many bytes of a layer a long iteration reads with one request.
+	streamAhead = 2 << 20
+	// longIteration is from how many rows on an iteration is long: about a row group.
+	longIteration = 8 << 10
+	// checkEvery is after how many rows an iteration checks whether its context has ended.
+	checkEvery = 1 << 12
+)
+
+// keyAfter is the first key after k.
+func keyAfter(k layer.Key) layer.Key { return layer.Key{Parent: k.Parent, Name: k.Name + "\x00"} }
+
+// childrenEnd is the first key after the entries with that parent.
+func childrenEnd(parent string) layer.Key { return layer.Key{Parent: parent + "\x00"} }
+
+// subtreeEnd is the first key after everything below the directory whose entries have that parent.
+func subtreeEnd(parent string) layer.Key {
+	return layer.Key{Parent: parent[:len(parent)-1] + "0"}
+}
+
+// rowIterator is one pass over a range of rows.
+type rowIterator struct {
+	ctx    context.Context
+	v      *Version
+	rows   *layer.Cursor
+	row    evidence.Row
+	passed int // rows
+}
+
+// iterate returns a pass up to a key. limit is how many rows the caller takes at most; 0: all. Only long passes read ahead.
+func (v *Version) iterate(ctx context.Context, until layer.Key, limit int) *rowIterator {
+	c := v.view.Cursor(ctx).Until(until)
+	if limit == 0 || limit > longIteration {
+		c.ReadAhead(streamAhead)
+	}
+	return &rowIterator{ctx: ctx, v: v, rows: c}
+}
+
+// seek goes to the first row of the range after the position, or at from and later without one. False if there is none.
+func (it *rowIterator) seek(from layer.Key, after *Position) bool {
+	if after != nil {
+		if next := keyAfter(after.Key); next.Compare(from) > 0 {
+			from = next
+		}
+	}
+	return it.rows.Seek(from)
+}
+
+// emit emits the current row, unless it is removed.
+func (it *rowIterator) emit(out Emit) error {
+	if it.passed++; it.passed%checkEvery == 0 {
+		if err := it.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if err := it.rows.Shown(&it.row); err != nil {
+		return it.v.readError(err)
+	}
+	if it.row.Removed {
+		return nil
+	}
+	return out(&it.row)
+}
+
+// charge adds the rows passed to the cost.
+func (it *rowIterator) charge() { costOf(it.ctx).rows.Add(int64(it.passed)) }
+
+// end is the error that ended the pass; nil if it came to its end.
+func (it *rowIterator) end() error {
+	if err := it.rows.Err(); err != nil {
+		return it.v.readError(err)
+	}
+	return nil
+}
+
+// children emits the entries of a directory after a position.
+func (v *Version) children(ctx context.Context, parent string, after *Position, limit int, out Emit) error {
+	it := v.iterate(ctx, childrenEnd(parent), limit)
+	defer it.charge()
+	for ok := it.seek(layer.Key{Parent: parent}, after); ok; ok = it.rows.Next() {
+		if err := it.emit(out); err != nil {
+			return err
+		}
+	}
+	return it.end()
+}
+
+// subtree emits what is below a directory, depth levels of it, after a position. It seeks past what lies deeper.
+func (v *Version) subtree(ctx context.Context, parent string, depth int, after *Position, limit int, out Emit) error {
+	it := v.iterate(ctx, subtreeEnd(parent), limit)
+	defer it.charge()
+	slashes := strings.Count(parent, "/") + depth // a parent with so many is too deep
+	inside, deep := "", 0
+	for ok := it.seek(layer.Key{Parent: parent}, after); ok; {
+		if p := it.rows.Key().Parent; p != inside {
+			inside, deep = p, endOfSlash(p, slashes)
+		}
+		if deep > 0 {
+			ok = it.rows.Seek(subtreeEnd(inside[:deep]))
+			continue
+		}
+		if err := it.emit(out); err != nil {
+			return err
+		}
+		ok = it.rows.Next()
+	}
+	return it.end()
+}
+
+// endOfSlash is where the nth slash of s ends; 0 if it has fewer.
+func endOfSlash(s string, n int) int {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '/' {
+			if n--; n == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
+// Below emits what is below a directory, depth levels of it, in the order of the rows: after a position, up to limit.
+func (v *Version) Below(ctx context.Context, root *evidence.Row, depth int, after *Position, limit int, out Emit) (*Position, error) {
+	if root.Type != event.Directory || depth == 0 {
+		return nil, nil
+	}
+	page := pageLimiter{limit: limit, emit: out}
+	if depth == 1 {
+		return page.end(v.children(ctx, root.ChildParent(), after, limit, page.take))
+	}
+	return page.end(v.subtree(ctx, root.ChildParent(), depth, after, limit, page.take))
+}

@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"hash/fnv"
+	"io"
+
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
+)
+
+// pageToken is what a client gets as a cursor: where a page ended, and on which version. The next page continues there, on that
+// version, even if a newer one is current. It is opaque to clients, and is of use only with the view and the call that it is from.
+type pageToken struct {
+	Version uint64 `json:"v"`
+	Nonce   string `json:"n"`
+	// Query is a hash of the call and its parameters without limit and cursor. A token is refused with another query.
+	Query uint64 `json:"q"`
+	// After is the last entry of the page; Extra is Position.Extra.
+	After []byte `json:"a"` // parent and name: the name has no slash, the parent ends in one
+	Extra int64  `json:"r,omitempty"`
+}
+
+func (t pageToken) encode() string {
+	b, _ := json.Marshal(t) // numbers, a string and bytes: it cannot fail
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func decodePageToken(s string, query uint64) (pageToken, error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return pageToken{}, ErrCursor
+	}
+	var t pageToken
+	if json.Unmarshal(b, &t) != nil || t.Version == 0 || !layout.ValidID(t.Nonce) {
+		return pageToken{}, ErrCursor
+	}
+	if n := len(t.After); n > 0 && t.After[0] != '/' {
+		return pageToken{}, ErrCursor
+	}
+	if t.Query != query {
+		return pageToken{}, ErrCursorQuery
+	}
+	return t, nil
+}
+
+// key is the key of the last entry.
+func (t pageToken) key() layer.Key {
+	for i := len(t.After); i > 0; i-- {
+		if t.After[i-1] == '/' {
+			return layer.Key{Parent: string(t.After[:i]), Name: string(t.After[i:])}
+		}
+	}
+	return layer.Key{}
+}
+
+func cursorAt(k layer.Key) []byte { return []byte(k.Parent + k.Name) }
+
+// hashQuery is a hash of what two calls must have in common to be the same query.
+func hashQuery(parts ...string) uint64 {
+	h := fnv.New64a()
+	for _, p := range parts {
+		_, _ = io.WriteString(h, p)
+		_, _ = h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+// CursorExtra is the Position.Extra in a cursor, whatever query the cursor belongs to; false if the text is no cursor.
+func CursorExtra(text string) (extra int64, ok bool) {
+	t, err := decodePageToken(text, 0)
+	return t.Extra, err == nil || errors.Is(err, ErrCursorQuery)
+}
