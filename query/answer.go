@@ -14,8 +14,8 @@ import (
 	"github.com/fustor/fustor/query/problem"
 )
 
-// An ETag is the version, and where the answer shows an entry as suspect the time until which it may do so: "suspect"
-// ends by time alone, without a new version. So 304 is right without a look at any layer.
+// An ETag is the version and, if the answer shows a suspect entry, the time until which it is right: an entry stops being suspect
+// when its time is over, without a new version. So 304 is answered without reading a layer.
 
 // etag is the ETag of an answer from m that holds until the given time (ns; 0: as long as the version).
 func etag(m *manifest.Manifest, until int64) string {
@@ -26,8 +26,8 @@ func etag(m *manifest.Manifest, until int64) string {
 	return `W/"` + tag + `"`
 }
 
-// fresh is the one ETag among the request's If-None-Match that is of an answer from m and still holds; empty if none is.
-func fresh(r *http.Request, m *manifest.Manifest, now int64) string {
+// matchingETag is the one ETag among the request's If-None-Match that is of m and still valid; empty if there is none.
+func matchingETag(r *http.Request, m *manifest.Manifest, now int64) string {
 	version := strings.TrimSuffix(etag(m, 0), `"`)
 	for given := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
 		tag, ok := strings.CutPrefix(strings.TrimSuffix("W/"+strings.TrimPrefix(strings.TrimSpace(given), "W/"), `"`), version)
@@ -42,23 +42,23 @@ func fresh(r *http.Request, m *manifest.Manifest, now int64) string {
 	return ""
 }
 
-// validity is until when an answer holds: the earliest end of a suspicion that it shows.
+// validity is until when an answer is right: the earliest time at which an entry in it stops being suspect.
 type validity struct {
 	now   int64
 	until int64 // 0: no end
 }
 
-func (v *validity) add(r *evidence.Row) { v.end(r.SuspectUntil) }
+func (v *validity) add(r *evidence.Row) { v.addEnd(r.SuspectUntil) }
 
-func (v *validity) end(ns int64) {
+func (v *validity) addEnd(ns int64) {
 	if ns > v.now && (v.until == 0 || ns < v.until) {
 		v.until = ns
 	}
 }
 
-// notModified answers 304 where the request's ETag still holds.
+// notModified answers 304 if an ETag of the request is still valid.
 func (s *Server) notModified(w http.ResponseWriter, r *http.Request, m *manifest.Manifest) bool {
-	tag := fresh(r, m, s.engine.Now())
+	tag := matchingETag(r, m, s.engine.Now())
 	if tag == "" {
 		return false
 	}
@@ -69,19 +69,19 @@ func (s *Server) notModified(w http.ResponseWriter, r *http.Request, m *manifest
 	return true
 }
 
-// cacheControl lets clients keep answers, and has them ask every time whether they still hold.
+// cacheControl lets clients keep answers, but they must check the ETag each time.
 const cacheControl = "private, no-cache"
 
 // writeBody answers with a finished JSON body from m.
 func writeBody(w http.ResponseWriter, m *manifest.Manifest, until int64, body []byte) {
-	writeHead(w, m, until)
+	writeHeaders(w, m, until)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // a client that went away is no error of ours
 }
 
-// writeHead sets the headers of an answer that is a JSON object.
-func writeHead(w http.ResponseWriter, m *manifest.Manifest, until int64) {
-	answered(w, m)
+// writeHeaders sets the headers of an answer that is a JSON object.
+func writeHeaders(w http.ResponseWriter, m *manifest.Manifest, until int64) {
+	noteVersion(w, m)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", etag(m, until))
@@ -90,7 +90,7 @@ func writeHead(w http.ResponseWriter, m *manifest.Manifest, until int64) {
 	h.Set("Vary", "Accept")
 }
 
-// setFreshness says which version an answer is of, and as of when: the time of its newest observation.
+// setFreshness sets the headers for the version of an answer and for the time of its newest observation.
 func setFreshness(h http.Header, m *manifest.Manifest) {
 	h.Set("Fustor-Version", strconv.FormatUint(m.Version, 10))
 	h.Set("Fustor-Observed-At", values.Seconds(m.ObservedAt).String())
@@ -111,76 +111,76 @@ func wantsLines(r *http.Request) bool {
 	return false
 }
 
-// lines writes an answer as NDJSON, through a buffer of its own. What fails before the first flush is answered as an
-// error; later the last line is the problem, and the connection is cut.
-type lines struct {
-	w       http.ResponseWriter
-	m       *manifest.Manifest
-	b       []byte
-	started bool
-	lost    error // what writing failed with: the client has gone
+// ndjsonWriter writes an answer as NDJSON through a buffer. An error before the first flush becomes an ordinary error answer. After
+// that, the error is the last line, and the connection is closed without an end.
+type ndjsonWriter struct {
+	w          http.ResponseWriter
+	manifest   *manifest.Manifest
+	buffer     []byte
+	started    bool
+	writeError error // of writing: the client has gone
 }
 
 const lineBuffer = 64 << 10
 
-func (l *lines) end() error {
-	l.b = append(l.b, '\n')
-	if len(l.b) < lineBuffer {
+func (out *ndjsonWriter) endLine() error {
+	out.buffer = append(out.buffer, '\n')
+	if len(out.buffer) < lineBuffer {
 		return nil
 	}
-	return l.flush()
+	return out.flush()
 }
 
-func (l *lines) flush() error {
-	l.start()
-	_, l.lost = l.w.Write(l.b)
-	l.b = l.b[:0]
-	return l.lost
+func (out *ndjsonWriter) flush() error {
+	out.start()
+	_, out.writeError = out.w.Write(out.buffer)
+	out.buffer = out.buffer[:0]
+	return out.writeError
 }
 
-func (l *lines) start() {
-	if l.started {
+func (out *ndjsonWriter) start() {
+	if out.started {
 		return
 	}
-	l.started = true
-	h := l.w.Header()
+	out.started = true
+	h := out.w.Header()
 	h.Set("Content-Type", ndjson)
-	h.Set("ETag", etag(l.m, 0))
-	setFreshness(h, l.m)
+	h.Set("ETag", etag(out.manifest, 0))
+	setFreshness(h, out.manifest)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
 }
 
-// finish ends the answer: with a cursor if there is more, or with what went wrong.
-func (l *lines) finish(ctx context.Context, next string, err error) error {
-	if err != nil && !l.started {
+// finish ends the answer with a cursor if there is a next page, or with the error.
+func (out *ndjsonWriter) finish(ctx context.Context, next string, err error) error {
+	if err != nil && !out.started {
 		return err
 	}
 	if err != nil {
-		if l.lost == nil {
-			err = problem.Of(l.m.View, err)
+		if out.writeError == nil {
+			err = problem.Of(out.manifest.View, err)
 		}
 		e := httpapi.Explain(ctx, err)
-		l.b = append(l.b, `{"status":`...)
-		l.b = strconv.AppendInt(l.b, int64(e.Status), 10)
-		l.b = append(l.b, `,"detail":`...)
-		l.b = appendString(l.b, e.Detail)
-		l.b = append(l.b, `,"hint":`...)
-		l.b = appendString(l.b, e.Hint)
-		l.b = append(l.b, "}\n"...)
-		_ = l.flush()
-		_ = http.NewResponseController(l.w).Flush()
-		httpapi.Abort(l.w, err)
+		out.buffer = append(out.buffer, `{"status":`...)
+		out.buffer = strconv.AppendInt(out.buffer, int64(e.Status), 10)
+		out.buffer = append(out.buffer, `,"detail":`...)
+		out.buffer = appendString(out.buffer, e.Detail)
+		out.buffer = append(out.buffer, `,"hint":`...)
+		out.buffer = appendString(out.buffer, e.Hint)
+		out.buffer = append(out.buffer, "}\n"...)
+		_ = out.flush()
+		_ = http.NewResponseController(out.w).Flush()
+		httpapi.Abort(out.w, err)
 	}
 	if next != "" {
-		l.b = append(l.b, `{"next_cursor":`...)
-		l.b = appendString(l.b, next)
-		l.b = append(l.b, "}\n"...)
+		out.buffer = append(out.buffer, `{"next_cursor":`...)
+		out.buffer = appendString(out.buffer, next)
+		out.buffer = append(out.buffer, "}\n"...)
 	}
-	if c := explains(l.w); c != nil {
-		answered(l.w, l.m)
-		l.b = append(c.member(append(l.b, '{')), "}\n"...)
+	if c := explainedCost(out.w); c != nil {
+		noteVersion(out.w, out.manifest)
+		out.buffer = append(c.member(append(out.buffer, '{')), "}\n"...)
 	}
-	_ = l.flush() // a client that went away is no error of ours
+	_ = out.flush() // a client that went away is no error of ours
 	return nil
 }

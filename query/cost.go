@@ -13,20 +13,20 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// cost is what one call took, for the answer's Fustor-Cost header and, where it asks with explain=true, for its body.
+// cost is the cost of one call, for the header Fustor-Cost and, with explain=true, for the body.
 type cost struct {
 	*engine.Cost
 	started time.Time
 	now     func() time.Time
-	explain bool // the body says it, too
-	version uint64
+	explain bool   // the body has it, too
+	version uint64 // of the answer; 0: none
 }
 
 func (c *cost) milliseconds() string {
 	return strconv.FormatFloat(float64(c.now().Sub(c.started).Microseconds())/1000, 'f', 3, 64)
 }
 
-// header is the cost until now as Fustor-Cost has it.
+// header is the cost until now, as the value of Fustor-Cost.
 func (c *cost) header() string {
 	f := c.Figures()
 	return fmt.Sprintf("gets=%d, bytes=%d, ms=%s, rows=%d, groups_read=%d, groups_skipped=%d, cache_hits=%d",
@@ -44,14 +44,14 @@ func (c *cost) member(b []byte) []byte {
 	return append(b, '}')
 }
 
-// explainParam takes the parameter explain, which every call knows, out of a request.
-func explainParam(r *http.Request) (explain bool, err error) {
+// takeExplain removes the parameter explain, which every call has, from a request and returns it.
+func takeExplain(r *http.Request) (explain bool, err error) {
 	if !strings.Contains(r.URL.RawQuery, "explain") {
 		return false, nil
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || !values.Has("explain") {
-		return false, nil // the call itself says what is wrong
+		return false, nil // the handler reports what is wrong
 	}
 	only := *r
 	only.URL = &url.URL{RawQuery: url.Values{"explain": values["explain"]}.Encode()}
@@ -64,16 +64,16 @@ func explainParam(r *http.Request) (explain bool, err error) {
 	return explain, q.Err()
 }
 
-// costWriter sets the header before the answer begins, and where the call asks to explain, adds that to a body that is
-// one JSON object.
+// costWriter sets the header Fustor-Cost before the answer begins. With explain=true it also adds the cost to a body that is one JSON
+// object.
 type costWriter struct {
 	http.ResponseWriter
 	cost    *cost
-	status  int // that was set and is not sent yet
+	status  int // set by the handler; sent with the first byte of the body
 	written bool
 }
 
-// WriteHeader implements http.ResponseWriter. With explain it waits for the body, whose length it is to say.
+// WriteHeader implements http.ResponseWriter. With explain it waits for the body, as Content-Length depends on it.
 func (w *costWriter) WriteHeader(status int) {
 	if w.written || w.status != 0 {
 		return
@@ -99,7 +99,7 @@ func (w *costWriter) send() {
 
 func (w *costWriter) Write(b []byte) (int, error) {
 	if !w.written && w.cost.explain {
-		if explained := w.explained(b); explained != nil {
+		if explained := w.withExplain(b); explained != nil {
 			w.Header().Set("Content-Length", strconv.Itoa(len(explained)))
 			w.send()
 			if _, err := w.ResponseWriter.Write(explained); err != nil {
@@ -112,8 +112,8 @@ func (w *costWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// explained is a whole body that is a JSON object, with what it cost; nil for others.
-func (w *costWriter) explained(b []byte) []byte {
+// withExplain is the body with its cost, if the body is a whole JSON object; nil for others.
+func (w *costWriter) withExplain(b []byte) []byte {
 	h := w.Header()
 	body := strings.TrimRight(string(b), "\n")
 	if h.Get("Content-Type") != "application/json" || h.Get("Content-Length") != strconv.Itoa(len(b)) ||
@@ -124,18 +124,18 @@ func (w *costWriter) explained(b []byte) []byte {
 	return append(w.cost.member(out), '}')
 }
 
-// Unwrap serves http.ResponseController and the frame.
+// Unwrap gives http.ResponseController and the frame the writer below.
 func (w *costWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// answered notes which version an answer is of.
-func answered(w http.ResponseWriter, m *manifest.Manifest) {
+// noteVersion notes the version of an answer, for explain.
+func noteVersion(w http.ResponseWriter, m *manifest.Manifest) {
 	if c, ok := w.(*costWriter); ok {
 		c.cost.version = m.Version
 	}
 }
 
-// explains is the cost of a call that asks to explain, nil of others.
-func explains(w http.ResponseWriter) *cost {
+// explainedCost is the cost of a call with explain=true; nil for others.
+func explainedCost(w http.ResponseWriter) *cost {
 	if c, ok := w.(*costWriter); ok && c.cost.explain {
 		return c.cost
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// suspectList answers the files that may still be written to, as Fustor's clients know it: an array. The cursor of the
-// next page is in a header.
+// suspectList answers the files that may still be written to. Existing clients expect an array, so the cursor of the next page is in a
+// header.
 func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
@@ -51,7 +51,7 @@ func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string
 	return nil
 }
 
-// suspectUpdate is what existing clients send after they looked at suspects.
+// suspectUpdate is what existing clients send after they have checked suspects.
 type suspectUpdate struct {
 	Updates []struct {
 		Path  string  `json:"path"`
@@ -70,8 +70,8 @@ type suspectsTaken struct {
 // maxSuspectUpdate bounds the body of a suspectUpdate, bytes.
 const maxSuspectUpdate = 1 << 20
 
-// updateSuspects takes what a client says of suspects, and changes nothing: a view shows what agents' evidence proves, and
-// an entry stops being suspect by itself.
+// updateSuspects accepts what a client reports about suspects, and changes nothing: a view shows only what the evidence of agents
+// proves, and an entry stops being suspect when its time is over.
 func (s *Server) updateSuspects(w http.ResponseWriter, r *http.Request, view string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSuspectUpdate))
 	var update suspectUpdate
@@ -85,8 +85,8 @@ func (s *Server) updateSuspects(w http.ResponseWriter, r *http.Request, view str
 	return nil
 }
 
-// listBlindSpots answers what was found by looking, without any kernel's report: additions and changes first, then
-// deletions. A page ends within either.
+// listBlindSpots answers the changes that no agent's kernel reported: additions and changes first, then deletions. A page may end in
+// either.
 func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
@@ -101,11 +101,11 @@ func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view str
 	if err != nil {
 		return err
 	}
-	a := blindSpotPage{nodes: nodeWriter{now: s.engine.Now()}, valid: validity{now: s.engine.Now()}, left: p.Limit}
+	a := blindSpotPage{nodes: nodeWriter{now: s.engine.Now()}, valid: validity{now: s.engine.Now()}, limit: p.Limit}
 	additions, deletions := p.After, (*engine.Position)(nil)
 	if p.After != nil && p.After.Extra == inDeletions {
 		additions, deletions = nil, p.After
-		a.pastAdditions = true
+		a.additionsDone = true
 	}
 	next, err := a.fill(r.Context(), v, root, additions, deletions)
 	if err != nil {
@@ -115,33 +115,33 @@ func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view str
 	return nil
 }
 
-// inDeletions is the rank of a position among the deletions.
+// inDeletions is Position.Extra of a position among the deletions.
 const inDeletions = 1
 
 // blindSpotPage is one page of blind spots.
 type blindSpotPage struct {
 	nodes                nodeWriter
 	valid                validity
-	left                 int
-	pastAdditions        bool
+	limit                int
+	additionsDone        bool
 	additions, deletions []byte
 	details              []byte
-	added, deleted       int64 // in all
+	added, deleted       int64 // on all pages
 }
 
-// fill reads the page, and says where the next one begins.
+// fill reads the page and returns where the next one begins.
 func (a *blindSpotPage) fill(ctx context.Context, v *engine.Version, root *evidence.Row, afterAddition, afterDeletion *engine.Position) (*engine.Position, error) {
 	var next *engine.Position
 	var err error
-	limit, taken := a.left, 0
-	if a.pastAdditions {
+	limit, taken := a.limit, 0
+	if a.additionsDone {
 		limit = -1
 	}
 	a.added, next, err = a.read(ctx, v, root, engine.BlindSpots(false), afterAddition, limit, &taken, a.addition)
 	if err != nil {
 		return nil, err
 	}
-	limit = a.left - taken
+	limit = a.limit - taken
 	if limit == 0 || next != nil {
 		limit = -1
 	}
@@ -153,13 +153,13 @@ func (a *blindSpotPage) fill(ctx context.Context, v *engine.Version, root *evide
 	case next == nil && at != nil:
 		at.Extra = inDeletions
 		next = at
-	case next == nil && limit < 0 && !a.pastAdditions && a.deleted > 0: // the additions filled the page to its end
+	case next == nil && limit < 0 && !a.additionsDone && a.deleted > 0: // the additions filled the page to its end
 		next = &engine.Position{Extra: inDeletions}
 	}
 	return next, nil
 }
 
-// read is doubtfulPage; with a negative limit it only counts.
+// read is Version.Doubtful; with a negative limit it only counts.
 func (a *blindSpotPage) read(ctx context.Context, v *engine.Version, root *evidence.Row, d engine.DoubtKind, after *engine.Position, limit int, taken *int,
 	use engine.Emit) (int64, *engine.Position, error) {
 	if limit < 0 {

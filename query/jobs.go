@@ -17,18 +17,18 @@ import (
 	"github.com/fustor/fustor/query/problem"
 )
 
-// jobState is one on-demand scan, or one command to a session, as readers see it.
-type jobState struct {
+// jobAnswer is one on-demand scan, or one command to a session, as /jobs answers it.
+type jobAnswer struct {
 	ID        string `json:"job_id"`
 	View      string `json:"view_id"`
 	Command   string `json:"command"`                     // scan, pause, resume, stop, reload
-	Target    string `json:"target_session_id,omitempty"` // that is meant, where it is not whoever leads
+	Target    string `json:"target_session_id,omitempty"` // the session that a command is for; empty: the leader's
 	By        string `json:"requested_by,omitempty"`
 	Note      string `json:"note,omitempty"`
 	Path      string `json:"path"`
 	PathB64   string `json:"path_b64,omitempty"`
 	Recursive bool   `json:"recursive"`
-	// State is queued, running, folding (scanned, and not all of it in the view yet), done or failed.
+	// State is queued, running, folding (the scan is complete, but not all of its results are in the view yet), done or failed.
 	State       string          `json:"state"`
 	Error       string          `json:"error,omitempty"`
 	Files       uint64          `json:"files"`
@@ -40,9 +40,9 @@ type jobState struct {
 	FinishedAt  *values.Seconds `json:"finished_at"`
 }
 
-// stateOf is a job as version m knows it.
-func stateOf(j *job.Job, m *manifest.Manifest) jobState {
-	s := jobState{
+// jobAnswerOf is a job as of version m.
+func jobAnswerOf(j *job.Job, m *manifest.Manifest) jobAnswer {
+	s := jobAnswer{
 		ID: j.ID, View: j.View, Recursive: j.Recursive, State: string(j.State), Error: j.Error, Files: j.Files,
 		Directories: j.Directories, Errors: j.Errors, Session: j.Runner, RequestedAt: values.Seconds(j.RequestedAt),
 		Command: cmp.Or(j.Kind, job.Scan), Target: j.Target, By: j.By, Note: j.Note,
@@ -62,8 +62,8 @@ func stateOf(j *job.Job, m *manifest.Manifest) jobState {
 	return s
 }
 
-// jobFolded reports whether the results of a job that is done are in a version. A session that has left the manifest is
-// folded to its end.
+// jobFolded reports whether a version has all results of a job that is done. A session that is no longer in the manifest is folded to
+// its end.
 func jobFolded(j *job.Job, m *manifest.Manifest) bool {
 	if j.LastSeq < 0 {
 		return true
@@ -73,19 +73,19 @@ func jobFolded(j *job.Job, m *manifest.Manifest) bool {
 }
 
 type jobsAnswer struct {
-	View  string     `json:"view_id"`
-	Jobs  []jobState `json:"jobs"`
-	Count int        `json:"count"`
+	View  string      `json:"view_id"`
+	Jobs  []jobAnswer `json:"jobs"`
+	Count int         `json:"count"`
 }
 
-// jobs answers the view's on-demand scans, the newest first.
+// jobs answers the on-demand scans and commands of a view, the newest first.
 func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	limit := int(q.Int("limit", 100, 1, 1000))
 	if err := q.Err(); err != nil {
 		return err
 	}
-	m, err := s.begun(r, view)
+	m, err := s.headOrEmpty(r, view)
 	if err != nil {
 		return err
 	}
@@ -93,24 +93,24 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	states := []jobState{}
+	states := []jobAnswer{}
 	all = all[:min(limit, len(all))]
-	if err := s.endLost(r.Context(), view, all); err != nil {
+	if err := s.failLostCommands(r.Context(), view, all); err != nil {
 		return err
 	}
 	for _, j := range all {
-		states = append(states, stateOf(j, m))
+		states = append(states, jobAnswerOf(j, m))
 	}
 	httpapi.WriteJSON(w, r, http.StatusOK, jobsAnswer{view, states, len(states)})
 	return nil
 }
 
-// showJob answers one on-demand scan.
+// showJob answers one of them.
 func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) error {
 	if err := httpapi.Query(r).Err(); err != nil {
 		return err
 	}
-	m, err := s.begun(r, view)
+	m, err := s.headOrEmpty(r, view)
 	if err != nil {
 		return err
 	}
@@ -121,15 +121,15 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) er
 	if err != nil {
 		return err
 	}
-	if err := s.endLost(r.Context(), view, []*job.Job{j}); err != nil {
+	if err := s.failLostCommands(r.Context(), view, []*job.Job{j}); err != nil {
 		return err
 	}
-	httpapi.WriteJSON(w, r, http.StatusOK, stateOf(j, m))
+	httpapi.WriteJSON(w, r, http.StatusOK, jobAnswerOf(j, m))
 	return nil
 }
 
-// endLost shows commands as failed whose session has ended: ingest notices that only once somebody's heartbeat has it look.
-func (s *Server) endLost(ctx context.Context, view string, jobs []*job.Job) error {
+// failLostCommands shows commands whose session has ended as failed. Ingest records that only at the next heartbeat of any session.
+func (s *Server) failLostCommands(ctx context.Context, view string, jobs []*job.Job) error {
 	lost := func(j *job.Job) bool { return j.Target != "" && !j.State.Ended() }
 	if !slices.ContainsFunc(jobs, lost) {
 		return nil
@@ -146,8 +146,8 @@ func (s *Server) endLost(ctx context.Context, view string, jobs []*job.Job) erro
 	return nil
 }
 
-// begun is the view's newest version, complete or not; an empty one where an agent has begun and nothing is folded yet.
-func (s *Server) begun(r *http.Request, view string) (*manifest.Manifest, error) {
+// headOrEmpty is the newest manifest of a view, complete or not; an empty one if agents have started and nothing is folded yet.
+func (s *Server) headOrEmpty(r *http.Request, view string) (*manifest.Manifest, error) {
 	m, err := s.engine.Head(r.Context(), view)
 	var begun *engine.NotReadyError
 	if errors.As(err, &begun) {
@@ -156,8 +156,8 @@ func (s *Server) begun(r *http.Request, view string) (*manifest.Manifest, error)
 	return m, err
 }
 
-// scan asks the view's leader to look at a path. A scan of the same path, or of one above it, that waits already does.
-func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.Job, error) {
+// requestScan asks the leader of a view to scan a path. If a scan that covers the path is queued already, it returns that one.
+func (s *Server) requestScan(r *http.Request, view, path string, recursive bool) (*job.Job, error) {
 	leader, err := s.engine.Leader(r.Context(), view)
 	if err != nil {
 		return nil, err
@@ -171,11 +171,11 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 		return nil, err
 	}
 	if i := slices.IndexFunc(waiting, func(j *job.Job) bool {
-		return j.State == job.Queued && j.Target == "" && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && contains(string(j.Path), path))
+		return j.State == job.Queued && j.Target == "" && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && isWithin(string(j.Path), path))
 	}); i >= 0 {
 		return waiting[i], nil
 	}
-	if open := countOpen(waiting); open >= maxOpenJobs {
+	if open := countUnfinished(waiting); open >= maxUnfinishedJobs {
 		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: problem.RetryAfter,
 			Detail: "too many scans of this view are waiting", Hint: "try again when some are done; /jobs lists them"}
 	}
@@ -183,10 +183,10 @@ func (s *Server) scan(r *http.Request, view, path string, recursive bool) (*job.
 	return j, err
 }
 
-// maxOpenJobs bounds the scans that wait for a view's leader.
-const maxOpenJobs = 100
+// maxUnfinishedJobs bounds the scans and commands of a view that have not ended.
+const maxUnfinishedJobs = 100
 
-func countOpen(jobs []*job.Job) (n int) {
+func countUnfinished(jobs []*job.Job) (n int) {
 	for _, j := range jobs {
 		if !j.State.Ended() {
 			n++
@@ -195,6 +195,7 @@ func countOpen(jobs []*job.Job) (n int) {
 	return n
 }
 
-func contains(dir, path string) bool {
+// isWithin reports whether a path is dir, or below it.
+func isWithin(dir, path string) bool {
 	return dir == "/" || dir == path || strings.HasPrefix(path, dir+"/")
 }

@@ -72,7 +72,7 @@ func TestTooManyJobs(t *testing.T) {
 	f := newFixture(t)
 	f.base(testView, sample())
 	f.lead("s1")
-	for i := range maxOpenJobs {
+	for i := range maxUnfinishedJobs {
 		if _, err := job.Create(t.Context(), f.st, testView, "s1", "/x"+string(rune('A'+i)), true, int64(i)+1, rand.Reader); err != nil {
 			t.Fatal(err)
 		}

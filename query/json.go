@@ -6,7 +6,7 @@ import (
 )
 
 // appendString appends s as a JSON string. Bytes that are not UTF-8 come out as one U+FFFD for each run of them, as
-// values.PathFields has it; the exact bytes stand in the field's base64url twin.
+// values.PathFields has it; the exact bytes are in the member that ends in _b64.
 func appendString(b []byte, s string) []byte {
 	return append(appendText(append(b, '"'), s), '"')
 }
@@ -24,7 +24,7 @@ func appendText(b []byte, s string) []byte {
 	return appendEscaped(b, s[plain:])
 }
 
-// isPlain are the bytes that stand for themselves in JSON.
+// isPlain has the bytes that JSON strings need not escape.
 var isPlain = func() (plain [256]bool) {
 	for c := ' '; c < 0x7f; c++ {
 		plain[c] = c != '"' && c != '\\'

@@ -12,11 +12,11 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error
 	q := httpapi.Query(r)
 	path := q.Path("/")
 	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
-	absent := int64(0)
-	if order != engine.ByName { // an order other than the key's is held in memory: no more than a page of it
-		absent = defaultLimit
+	limit := int64(0)
+	if order != engine.ByName { // sorting holds a page in memory, so there is always a limit
+		limit = defaultLimit
 	}
-	v, p, err := s.openPage(r, q, view, absent, maxLimit, "list", path, order)
+	v, p, err := s.openPage(r, q, view, limit, maxLimit, "list", path, order)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 )
 
-// metadata answers one node.
+// metadata answers one node without what is below it.
 func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")

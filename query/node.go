@@ -9,9 +9,9 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 )
 
-// nodeWriter writes rows as the nodes of docs/api.md. It is the only place that knows their fields.
+// nodeWriter writes rows as the nodes of docs/api.md. Only it knows their members.
 type nodeWriter struct {
-	now      int64 // ns, the store's time: what is suspect is decided when it is read
+	now      int64 // ns, the store's time: decides which entries are suspect
 	onlyPath bool  // name, path and content_type alone
 }
 

@@ -265,7 +265,7 @@ var (
 		Parameters: []openapi.Parameter{
 			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
 		},
-		Answers: []openapi.Answer{{Text: "The job.", Type: (*jobState)(nil), Headers: unversioned,
+		Answers: []openapi.Answer{{Text: "The job.", Type: (*jobAnswer)(nil), Headers: unversioned,
 			Example: `{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming","recursive":true,"state":"done","files":1204,"directories":16,"errors":0,"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","requested_at":1767322990.25,"started_at":1767322991.0,"finished_at":1767323000.5}`}},
 		Errors: ofVersion}
 )
@@ -293,9 +293,9 @@ var document = openapi.Document{
 	},
 	Types: []openapi.Type{
 		{Of: (*problemBody)(nil), Name: "Problem"}, {Of: (*httpapi.ProbeAnswer)(nil), Name: "Probe"},
-		{Of: (*statsAnswer)(nil), Name: "Stats"}, {Of: (*jobState)(nil), Name: "Job"}, {Of: (*jobsAnswer)(nil), Name: "Jobs"},
+		{Of: (*statsAnswer)(nil), Name: "Stats"}, {Of: (*jobAnswer)(nil), Name: "Job"}, {Of: (*jobsAnswer)(nil), Name: "Jobs"},
 		{Of: (*versionsAnswer)(nil), Name: "Versions"}, {Of: (*versionEntry)(nil), Name: "Version"}, {Of: (*blindSpotsAnswer)(nil), Name: "BlindSpots"},
-		{Of: (*evidence.Totals)(nil), As: (*totals)(nil)}, {Of: (*sums)(nil), As: (*totals)(nil)},
+		{Of: (*evidence.Totals)(nil), As: (*totals)(nil)}, {Of: (*totalsJSON)(nil), As: (*totals)(nil)},
 		{Of: (*usageEntry)(nil), Name: "Usage"}, {Of: (*bucketEntry)(nil), Name: "Bucket"}, {Of: (*duplicateEntry)(nil), Name: "Duplicate"},
 		{Of: (*growthEntry)(nil), Name: "Growth"}, {Of: (*pathEntry)(nil), Name: "Path"},
 		{Of: (*reportAnswer[usageEntry])(nil), Name: "UsageReport"}, {Of: (*reportAnswer[bucketEntry])(nil), Name: "HistogramReport"},

@@ -10,15 +10,13 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// Pages. A page ends after limit entries if there is one more; where it ends is a position, which goes into a cursor
-// together with the version.
-
 const (
 	defaultLimit = 1000
 	maxLimit     = 10_000
 )
 
-// openPage reads limit and cursor and finds the version that the answer is of. What makes the call the same is given in parts.
+// openPage reads the parameters limit and cursor, and opens the version of the page. parts are what two calls must have in common for
+// a cursor of one to serve the other.
 func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit, most int64, parts ...string) (*engine.Version, engine.Page, error) {
 	limit = q.Int("limit", limit, 1, most)
 	given, cursor := q.Has("cursor"), q.String("cursor", "")
@@ -31,47 +29,47 @@ func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit
 	return s.engine.OpenPage(r.Context(), view, cursor, int(limit), parts...)
 }
 
-// body gathers the answer of a paged call: entries in an array.
-type body struct {
-	b     []byte
-	n     int
+// pageBody builds the JSON answer of a paged call, with its entries in an array.
+type pageBody struct {
+	json  []byte
+	count int
 	nodes nodeWriter
 	valid validity
 }
 
-func newBody(now int64) *body {
-	return &body{b: []byte(`{"entries":[`), nodes: nodeWriter{now: now}, valid: validity{now: now}}
+func newBody(now int64) *pageBody {
+	return &pageBody{json: []byte(`{"entries":[`), nodes: nodeWriter{now: now}, valid: validity{now: now}}
 }
 
-func (a *body) add(r *evidence.Row) error {
-	if a.n > 0 {
-		a.b = append(a.b, ',')
+func (a *pageBody) add(r *evidence.Row) error {
+	if a.count > 0 {
+		a.json = append(a.json, ',')
 	}
-	a.n++
+	a.count++
 	a.valid.add(r)
-	a.b = a.nodes.node(a.b, r)
+	a.json = a.nodes.node(a.json, r)
 	return nil
 }
 
 // finish ends the array and the answer.
-func (a *body) finish(v *engine.Version, path, next string) []byte {
-	a.b = append(a.b, `],"count":`...)
-	a.b = strconv.AppendInt(a.b, int64(a.n), 10)
-	a.b = append(a.b, `,"version":`...)
-	a.b = strconv.AppendUint(a.b, v.Manifest.Version, 10)
-	a.b = append(a.b, `,"path":`...)
-	a.b = appendString(a.b, path)
+func (a *pageBody) finish(v *engine.Version, path, next string) []byte {
+	a.json = append(a.json, `],"count":`...)
+	a.json = strconv.AppendInt(a.json, int64(a.count), 10)
+	a.json = append(a.json, `,"version":`...)
+	a.json = strconv.AppendUint(a.json, v.Manifest.Version, 10)
+	a.json = append(a.json, `,"path":`...)
+	a.json = appendString(a.json, path)
 	if shown, b64 := values.PathFields(path); shown != path {
-		a.b = append(append(append(a.b, `,"path_b64":"`...), b64...), '"')
+		a.json = append(append(append(a.json, `,"path_b64":"`...), b64...), '"')
 	}
 	if next != "" {
-		a.b = append(a.b, `,"next_cursor":`...)
-		a.b = appendString(a.b, next)
+		a.json = append(a.json, `,"next_cursor":`...)
+		a.json = appendString(a.json, next)
 	}
-	return append(a.b, '}')
+	return append(a.json, '}')
 }
 
-// answerPage answers a paged call, as JSON or as NDJSON, with the entries that produce emits.
+// answerPage answers a paged call with the entries that produce emits, as JSON or as NDJSON.
 func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, v *engine.Version, p engine.Page, path string,
 	produce func(limit int, out engine.Emit) (*engine.Position, error)) error {
 	if s.notModified(w, r, v.Manifest) {
@@ -79,11 +77,11 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, v *engine.Ve
 	}
 	now := s.engine.Now()
 	if wantsLines(r) {
-		out := &lines{w: w, m: v.Manifest}
+		out := &ndjsonWriter{w: w, manifest: v.Manifest}
 		nodes := nodeWriter{now: now}
 		at, err := produce(p.Limit, func(row *evidence.Row) error {
-			out.b = nodes.node(out.b, row)
-			return out.end()
+			out.buffer = nodes.node(out.buffer, row)
+			return out.endLine()
 		})
 		return out.finish(r.Context(), p.Next(v, at), err)
 	}

@@ -1,9 +1,9 @@
-// Package query is the reading side: it answers over HTTP what a view holds, at one version, from the view's head and
-// its layers alone, and shows it on a page for people. docs/api.md has every call.
+// Package query is the reading side: it answers questions about a view over HTTP. docs/api.md has every call. It parses calls and
+// writes answers; query/engine finds the rows, query/problem maps errors, and query/page has the pages for people.
 //
-// It writes nothing to the store but the scans that readers ask for, and the reset that an administrator does. Invariants: an answer is of exactly one version, pages that follow it too; removed
-// rows are never shown; what takes long streams or is bounded by a page; a damaged object fails the calls that need it
-// and names itself, other views go on. `fustor query`, `fustor up` and the Lambda serve a Server.
+// It writes to the store only the scans that readers ask for, and the reset of an administrator. Invariants: an answer and all its
+// pages are of exactly one version. Removed rows are not shown, but as deletions. A long answer streams, or a page bounds it. A
+// damaged object fails only the calls that need it, and the error names it. `fustor query`, `fustor up` and the Lambda serve a Server.
 package query
 
 import (
@@ -30,16 +30,15 @@ import (
 type Options struct {
 	Store         store.Store
 	Authenticator *access.Authenticator
-	// MemoryBytes is about what the process is to use; 0: 256 MiB. Three eighths of it are for what is kept of layers, a
-	// sixteenth for heads, an eighth for reading ahead; the rest is for answers and garbage.
+	// MemoryBytes is about how much memory the process may use; 0: 256 MiB. Three eighths are for the cache of layers, a sixteenth
+	// for heads, an eighth for reading ahead; the rest is for answers and garbage.
 	MemoryBytes int64
-	// CacheBytes bounds what is kept of layers in memory; 0: the share above.
+	// CacheBytes bounds the cache of layers; 0: the share above.
 	CacheBytes int64
-	// HeadTTL is how long a view's current version is believed before the store is asked again; 0: 250 ms, negative: not
-	// at all.
+	// HeadTTL is how long the head of a view is taken from memory before the store is asked again; 0: 250 ms, negative: not at all.
 	HeadTTL time.Duration
 	Logger  *slog.Logger // nil: none
-	// Registry takes the metrics, /metrics shows it; nil: one of its own.
+	// Registry gets the metrics, and /metrics shows it; nil: a new one.
 	Registry *prometheus.Registry
 	// OpenAPI makes what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI.
 	OpenAPI func() ([]byte, error)
@@ -54,8 +53,8 @@ type Server struct {
 	mux     *httpapi.Mux
 	handler http.Handler
 
-	duplicates chan struct{} // holds a token while duplicates are looked for
-	largePages chan struct{} // holds a token while a large page of a tree is made
+	duplicates chan struct{} // holds a token while a report on duplicates runs
+	largePages chan struct{} // holds a token while a large page of a tree is built
 }
 
 const (
@@ -110,10 +109,10 @@ func (s *Server) OpenAPI() ([]byte, error) { return s.mux.OpenAPI(document) }
 // Handler serves the reading calls, the probes and the pages.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Invalidate has the next call on a view look at the store, for a compactor in the same process that has just published.
+// Invalidate makes the next call on a view ask the store for its head. A compactor in the same process calls it after it publishes.
 func (s *Server) Invalidate(view string) { s.engine.Invalidate(view) }
 
-// resetting has the next read look at the store, so that whoever reset a view is not shown it again.
+// resetting invalidates a view after its reset, so that the next call does not show it as it was.
 func (s *Server) resetting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
@@ -150,7 +149,7 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 	page.New(s.engine, s.keys).Register(s.mux)
 }
 
-// viewHandler answers one call on a view that the caller's key is for.
+// viewHandler answers one call on a view that the caller may read.
 type viewHandler func(w http.ResponseWriter, r *http.Request, view string) error
 
 func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler) error {
@@ -158,14 +157,14 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
 	}
-	if err := r.Context().Err(); err != nil { // what is cached would be answered to nobody
+	if err := r.Context().Err(); err != nil { // the client has gone: do not build an answer from the cache
 		return err
 	}
 	ctx, charged := engine.WithCost(r.Context())
 	c := &cost{Cost: charged, started: s.now(), now: s.now}
 	r = r.WithContext(ctx)
 	var err error
-	if c.explain, err = explainParam(r); err != nil {
+	if c.explain, err = takeExplain(r); err != nil {
 		return err
 	}
 	out := &costWriter{ResponseWriter: w, cost: c}

@@ -17,7 +17,7 @@ import (
 const (
 	defaultReport = 100
 	maxReport     = 1000
-	// duplicatesFrom is the least size that counts as worth looking for twice, if the call names none.
+	// duplicatesFrom is the default of min_size: smaller duplicates waste little.
 	duplicatesFrom = 1 << 20
 )
 
@@ -42,7 +42,7 @@ func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view stri
 	})
 }
 
-// reportEmpty answers the directories below a path that have no entry.
+// reportEmpty answers the directories below a path that have no entries.
 func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
@@ -61,18 +61,18 @@ type reportAnswer[E any] struct {
 	Path    string `json:"path"`
 	PathB64 string `json:"path_b64,omitempty"`
 	Version uint64 `json:"version"`
-	// Since is, of growth, the earlier version, and when the two were published.
+	// Since is the earlier version of a growth report; SinceAt and At are when the two versions were published.
 	Since   uint64          `json:"since_version,omitempty"`
 	SinceAt *values.Seconds `json:"since,omitempty"`
 	At      *values.Seconds `json:"until,omitempty"`
-	// AsOf is what ages count from: the file server's time when the version was observed.
+	// AsOf is what ages count from: the time of the version's newest observation, on the file server's clock.
 	AsOf    *values.Seconds `json:"as_of,omitempty"`
 	Count   int             `json:"count"`
-	More    int             `json:"more,omitempty"` // entries beyond the limit
+	Omitted int             `json:"more,omitempty"` // entries beyond the limit
 	Entries []E             `json:"entries"`
 }
 
-// answerReport looks up what is asked and answers entries as JSON or NDJSON.
+// answerReport answers the entries that produce appends, as JSON or NDJSON.
 func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *engine.Version, path string, limit int,
 	produce func(ctx context.Context, scope report.Scope, a *reportAnswer[E]) error) error {
 	if s.notModified(w, r, v.Manifest) {
@@ -88,7 +88,7 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *e
 		return v.ReadError(err)
 	}
 	if len(a.Entries) > limit {
-		a.Entries, a.More = a.Entries[:limit], len(a.Entries)-limit
+		a.Entries, a.Omitted = a.Entries[:limit], len(a.Entries)-limit
 	}
 	a.Count = len(a.Entries)
 	if !wantsLines(r) {
@@ -99,34 +99,34 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *e
 		writeBody(w, v.Manifest, 0, body)
 		return nil
 	}
-	out := &lines{w: w, m: v.Manifest}
+	out := &ndjsonWriter{w: w, manifest: v.Manifest}
 	for _, e := range a.Entries {
 		line, err := json.Marshal(e)
 		if err != nil {
 			return err
 		}
-		out.b = append(out.b, line...)
-		if err := out.end(); err != nil {
+		out.buffer = append(out.buffer, line...)
+		if err := out.endLine(); err != nil {
 			return err
 		}
 	}
 	return out.finish(r.Context(), "", nil)
 }
 
-// sums are the totals of an answer's entry.
-type sums struct{ evidence.Totals }
+// totalsJSON are totals as answers have them.
+type totalsJSON struct{ evidence.Totals }
 
 // MarshalJSON implements json.Marshaler.
-func (t sums) MarshalJSON() ([]byte, error) { return appendTotals(nil, t.Totals), nil }
+func (t totalsJSON) MarshalJSON() ([]byte, error) { return appendTotals(nil, t.Totals), nil }
 
 type usageEntry struct {
-	UID       *uint32 `json:"uid,omitempty"`
-	GID       *uint32 `json:"gid,omitempty"`
-	Extension *string `json:"extension,omitempty"`
-	Totals    sums    `json:"totals"`
+	UID       *uint32    `json:"uid,omitempty"`
+	GID       *uint32    `json:"gid,omitempty"`
+	Extension *string    `json:"extension,omitempty"`
+	Totals    totalsJSON `json:"totals"`
 }
 
-// reportUsage answers who, or what kind of files, has how much below a path.
+// reportUsage answers how much each owner, group or extension has below a path.
 func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, by := q.Path("/"), q.Enum("by", "owner", "owner", "group", "extension")
@@ -143,19 +143,19 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 		case "extension":
 			list, err := scope.ByExtension(ctx)
 			for _, e := range list {
-				a.Entries = append(a.Entries, usageEntry{Extension: &e.Of, Totals: sums{e.Totals}})
+				a.Entries = append(a.Entries, usageEntry{Extension: &e.Of, Totals: totalsJSON{e.Totals}})
 			}
 			return err
 		case "group":
 			list, err := scope.ByGroup(ctx)
 			for _, e := range list {
-				a.Entries = append(a.Entries, usageEntry{GID: &e.Of, Totals: sums{e.Totals}})
+				a.Entries = append(a.Entries, usageEntry{GID: &e.Of, Totals: totalsJSON{e.Totals}})
 			}
 			return err
 		}
 		list, err := scope.ByOwner(ctx)
 		for _, e := range list {
-			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Totals: sums{e.Totals}})
+			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Totals: totalsJSON{e.Totals}})
 		}
 		return err
 	})
@@ -168,7 +168,7 @@ type bucketEntry struct {
 	Bytes int64  `json:"bytes"`
 }
 
-// reportHistogram answers how many files below a path are how large, or how old.
+// reportHistogram answers how many files below a path are in each class of size or age.
 func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, of := q.Path("/"), q.Enum("of", "size", "size", "mtime", "atime")
@@ -223,10 +223,10 @@ type duplicateEntry struct {
 	Size   int64       `json:"size"`
 	Count  int64       `json:"count"`
 	Wasted int64       `json:"wasted"`
-	Paths  []pathEntry `json:"paths"` // the first of them
+	Paths  []pathEntry `json:"paths"` // the first few
 }
 
-// reportDuplicates answers the files below a path that have name and size in common.
+// reportDuplicates answers the files below a path that have the same name and size.
 func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, limit := q.Path("/"), int(q.Int("limit", defaultReport, 1, maxReport))
@@ -262,14 +262,14 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 
 type growthEntry struct {
 	pathEntry
-	Bytes       int64 `json:"bytes"` // how many more
-	Files       int64 `json:"files"`
-	Directories int64 `json:"directories"`
-	From        sums  `json:"from"`
-	To          sums  `json:"to"`
+	Bytes       int64      `json:"bytes"` // how many more than before
+	Files       int64      `json:"files"`
+	Directories int64      `json:"directories"`
+	From        totalsJSON `json:"from"`
+	To          totalsJSON `json:"to"`
 }
 
-// reportGrowth answers which directories below a path have grown, or shrunk, since an earlier version.
+// reportGrowth answers the directories below a path that have grown or shrunk since an earlier version.
 func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, since := q.Path("/"), q.String("since", "0")
@@ -290,7 +290,7 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 		a.Since, a.SinceAt, a.At = old.Manifest.Version, &before, &after
 		list, err := now.Growth(ctx, old, path, depth, limit)
 		for _, g := range list {
-			a.Entries = append(a.Entries, growthEntry{pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), sums{g.From}, sums{g.To}})
+			a.Entries = append(a.Entries, growthEntry{pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), totalsJSON{g.From}, totalsJSON{g.To}})
 		}
 		return err
 	})

@@ -10,10 +10,10 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// search answers the entries at and below a path whose name and attributes are as asked, in key order.
+// search answers the entries at and below a path whose names and attributes match, in key order.
 func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	// "7d" is counted from when the first page was asked for.
+	// Ages such as "7d" count from the time of the first page, which the cursor holds.
 	now := s.engine.Now()
 	if first, ok := engine.CursorExtra(r.URL.Query().Get("cursor")); ok {
 		now = first
@@ -35,8 +35,8 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 	})
 }
 
-// searchParams reads what to look for. The parts are the parameters' texts: what makes two searches the same.
-func searchParams(q *httpapi.Params, now time.Time) (w *engine.Search, parts []string, err error) {
+// searchParams reads the parameters of a search. parts are their texts: what two calls must have in common to be the same search.
+func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, parts []string, err error) {
 	given := q.Has("pattern")
 	text := q.String("pattern", "")
 	alias := q.String("query", "")
@@ -46,29 +46,29 @@ func searchParams(q *httpapi.Params, now time.Time) (w *engine.Search, parts []s
 	if !given {
 		text = alias
 	}
-	if w, err = engine.NewSearch(text, q.Path("/")); err != nil {
+	if wanted, err = engine.NewSearch(text, q.Path("/")); err != nil {
 		return nil, nil, err
 	}
 	types := q.String("type", engine.AllTypes)
-	if !w.OfTypes(types) {
+	if !wanted.OfTypes(types) {
 		return nil, nil, httpapi.BadRequest(`parameter "type" is not a list of types`, "pass types separated by commas: f, d, l, o, or file, directory, symlink, other")
 	}
 	if n, given := q.Size("min_size"); given {
-		w.MinSize = n
+		wanted.MinSize = n
 	}
 	if n, given := q.Size("max_size"); given {
-		w.MaxSize = n
+		wanted.MaxSize = n
 	}
 	if ns, given := q.Time("newer_than", now); given && ns < math.MaxInt64 {
-		w.MinMtime = ns + 1
+		wanted.MinMtime = ns + 1
 	}
 	if ns, given := q.Time("older_than", now); given && ns > math.MinInt64 {
-		w.MaxMtime = ns - 1
+		wanted.MaxMtime = ns - 1
 	}
-	w.UID = q.Int("owner", -1, 0, math.MaxUint32)
-	parts = []string{text, w.Path, types, strconv.FormatInt(w.UID, 10)}
+	wanted.UID = q.Int("owner", -1, 0, math.MaxUint32)
+	parts = []string{text, wanted.Path, types, strconv.FormatInt(wanted.UID, 10)}
 	for _, name := range []string{"min_size", "max_size", "newer_than", "older_than"} {
 		parts = append(parts, q.String(name, ""))
 	}
-	return w, parts, nil
+	return wanted, parts, nil
 }

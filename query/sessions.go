@@ -8,8 +8,8 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// sessions answers who feeds the view. It does so before the first snapshot is folded too, and has no ETag: the records
-// change while the version stands.
+// sessions answers the live sessions of a view, even before the first snapshot is folded. The answer has no ETag, because sessions
+// change without a new version.
 func (s *Server) sessions(w http.ResponseWriter, r *http.Request, view string) error {
 	if err := httpapi.Query(r).Err(); err != nil {
 		return err
@@ -18,7 +18,7 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request, view string) e
 	if err != nil {
 		return err
 	}
-	if answer.Count == 0 && answer.Term == 0 { // a view that was never heard of looks so
+	if answer.Count == 0 && answer.Term == 0 { // either it has had no session yet, or the view does not exist
 		_, err := s.engine.Head(r.Context(), view)
 		var unknown *engine.NoViewError
 		if errors.As(err, &unknown) {

@@ -44,11 +44,11 @@ type (
 	// tree is a node with what is below it.
 	tree struct {
 		node
-		Children  []tree    `json:"children,omitempty"`
-		Continued bool      `json:"continued,omitempty"`
-		Next      string    `json:"next_cursor,omitempty"`
-		Version   uint64    `json:"version,omitempty"`
-		Job       *jobState `json:"job,omitempty"`
+		Children  []tree     `json:"children,omitempty"`
+		Continued bool       `json:"continued,omitempty"`
+		Next      string     `json:"next_cursor,omitempty"`
+		Version   uint64     `json:"version,omitempty"`
+		Job       *jobAnswer `json:"job,omitempty"`
 	}
 	// entries are a page of nodes.
 	entries struct {

@@ -32,7 +32,7 @@ type statsAnswer struct {
 	// makes it an upper bound. StalenessSeconds is from that observation to now.
 	LatencyMs        float64 `json:"latency_ms"`
 	StalenessSeconds float64 `json:"staleness_seconds"`
-	OldestItemPath   *string `json:"oldest_item_path"` // null: it would take a look at every row
+	OldestItemPath   *string `json:"oldest_item_path"` // always null: finding it would read every row
 	HasBlindSpot     bool    `json:"has_blind_spot"`
 	Suspects         int64   `json:"suspect_file_count"`
 
@@ -43,7 +43,7 @@ type statsAnswer struct {
 	ScanErrorCount      uint64          `json:"scan_error_count"`
 	ScanErrors          []scanError     `json:"scan_errors"`
 
-	// HasLeader says that an agent leads the view at present: without one, what changes is not found by audits.
+	// HasLeader is whether an agent leads the view at the moment. Without one no audit runs, so missed changes are not found.
 	HasLeader bool `json:"has_leader"`
 
 	Version      uint64         `json:"version"`
@@ -53,7 +53,7 @@ type statsAnswer struct {
 	ObservedAtNs int64          `json:"observed_at_ns"`
 }
 
-// scanError is a directory that a scan could not read; what the view knew of it stands.
+// scanError is a directory that a scan could not read. The view keeps what it had of it.
 type scanError struct {
 	Path       string         `json:"path"`
 	PathB64    string         `json:"path_b64,omitempty"`
@@ -74,7 +74,7 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
-	// What does not wait for each other is asked at once: a cold answer is three rounds of requests.
+	// These run in parallel, so that a cold answer takes three rounds of requests.
 	now := s.engine.Now()
 	var row *evidence.Row
 	var below *engine.DoubtSummary

@@ -24,12 +24,12 @@ const (
 
 // scanAsked answers a scan of a path that the view does not know yet.
 type scanAsked struct {
-	Path    string    `json:"path"`
-	Job     *jobState `json:"job"`
-	Version uint64    `json:"version"`
+	Path    string     `json:"path"`
+	Job     *jobAnswer `json:"job"`
+	Version uint64     `json:"version"`
 }
 
-// tree answers a node with what is below it: nested, in pages, or as a stream of all of it.
+// tree answers a node with everything below it: nested, in pages, or as a stream.
 func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
@@ -43,22 +43,22 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	var scanning *jobState
+	var requested *jobAnswer
 	if demand && p.After == nil {
-		j, err := s.scan(r, view, path, depth != 0)
+		j, err := s.requestScan(r, view, path, depth != 0)
 		if err != nil {
 			return err
 		}
-		state := stateOf(j, v.Manifest)
-		scanning = &state
+		state := jobAnswerOf(j, v.Manifest)
+		requested = &state
 		w.Header().Set("Fustor-Job", j.ID)
 	} else if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
 	root, err := v.LookupAhead(r.Context(), path, p.After, depth > 1)
 	var unknown *engine.NoPathError
-	if scanning != nil && errors.As(err, &unknown) {
-		httpapi.WriteJSON(w, r, http.StatusAccepted, scanAsked{path, scanning, v.Manifest.Version})
+	if requested != nil && errors.As(err, &unknown) {
+		httpapi.WriteJSON(w, r, http.StatusAccepted, scanAsked{path, requested, v.Manifest.Version})
 		return nil
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if p.Limit == 0 {
 		p.Limit = defaultTreeLimit
 	}
-	if p.Limit > defaultTreeLimit { // some 50 MB: one at a time
+	if p.Limit > defaultTreeLimit { // it takes some 50 MB of memory, so one at a time
 		select {
 		case s.largePages <- struct{}{}:
 			defer func() { <-s.largePages }()
@@ -79,9 +79,9 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 			return r.Context().Err()
 		}
 	}
-	t := newForest(root, nodes, int(depth))
-	if scanning != nil {
-		if t.job, err = json.Marshal(scanning); err != nil {
+	t := newTreeBuilder(root, nodes, int(depth))
+	if requested != nil {
+		if t.scanJob, err = json.Marshal(requested); err != nil {
 			return err
 		}
 	}
@@ -90,23 +90,23 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		return err
 	}
 	t.finish(v, p.Next(v, at))
-	if explains(w) != nil { // which goes into a body that is whole
+	if explainedCost(w) != nil { // explain is added to a whole body
 		var body bytes.Buffer
 		t.write(&body, at)
 		writeBody(w, v.Manifest, t.valid.until, body.Bytes())
 		return nil
 	}
-	writeHead(w, v.Manifest, t.valid.until)
+	writeHeaders(w, v.Manifest, t.valid.until)
 	t.write(w, at)
 	return nil
 }
 
 // treeLines streams the node, on the first page, and everything below it in the order of the rows.
 func treeLines(w http.ResponseWriter, r *http.Request, v *engine.Version, p engine.Page, root *evidence.Row, depth int, nodes nodeWriter) error {
-	out := &lines{w: w, m: v.Manifest}
+	out := &ndjsonWriter{w: w, manifest: v.Manifest}
 	line := func(row *evidence.Row) error {
-		out.b = nodes.node(out.b, row)
-		return out.end()
+		out.buffer = nodes.node(out.buffer, row)
+		return out.endLine()
 	}
 	var err error
 	if p.After == nil {
@@ -119,109 +119,109 @@ func treeLines(w http.ResponseWriter, r *http.Request, v *engine.Version, p engi
 	return out.finish(r.Context(), p.Next(v, at), err)
 }
 
-// forest nests the rows of one page. Rows come in key order, so that a directory's own row precedes all that is in it;
-// directories that stood on an earlier page are repeated, bare.
-type forest struct {
-	nodes nodeWriter
-	valid validity
-	depth int
-	job   []byte // JSON of the scan that was asked for; empty: none
-	root  *branch
-	// directories by what is Parent in their entries' rows.
-	directories map[string]*branch
+// treeBuilder nests the rows of one page. Rows come in key order, so the row of a directory comes before everything in it. A directory
+// that was on an earlier page is repeated without its attributes, as "continued".
+type treeBuilder struct {
+	nodes   nodeWriter
+	valid   validity
+	depth   int
+	scanJob []byte // JSON of the scan that was asked for; empty: none
+	root    *treeNode
+	// directories by the Parent of the rows of their entries.
+	directories map[string]*treeNode
 
-	piece   []byte // the texts of branches, one after the other
+	chunk   []byte // where the JSON of nodes is stored, one after the other
 	scratch []byte
 }
 
-// branch is a node whose object is not closed, and its children.
-type branch struct {
-	open     []byte
-	inside   string // of a directory: what is Parent in its entries' rows
-	level    int    // below the root
-	children []*branch
+// treeNode is a node and its children.
+type treeNode struct {
+	json        []byte
+	childParent string // of a directory: the Parent of the rows of its entries
+	level       int    // below the root
+	children    []*treeNode
 }
 
-func newForest(root *evidence.Row, nodes nodeWriter, depth int) *forest {
-	t := &forest{nodes: nodes, valid: validity{now: nodes.now}, depth: depth, directories: map[string]*branch{}}
-	t.root = t.branch(root, 0)
+func newTreeBuilder(root *evidence.Row, nodes nodeWriter, depth int) *treeBuilder {
+	t := &treeBuilder{nodes: nodes, valid: validity{now: nodes.now}, depth: depth, directories: map[string]*treeNode{}}
+	t.root = t.newNode(root, 0)
 	return t
 }
 
-func (t *forest) branch(r *evidence.Row, level int) *branch {
+func (t *treeBuilder) newNode(r *evidence.Row, level int) *treeNode {
 	t.valid.add(r)
 	t.scratch = t.nodes.open(t.scratch[:0], r)
-	b := &branch{open: t.keep(t.scratch), level: level}
+	b := &treeNode{json: t.copyText(t.scratch), level: level}
 	if r.Type == event.Directory {
-		b.inside = r.ChildParent()
-		t.directories[b.inside] = b
+		b.childParent = r.ChildParent()
+		t.directories[b.childParent] = b
 	}
 	return b
 }
 
-// keep copies a text to where they lie without room between them.
-func (t *forest) keep(text []byte) []byte {
-	if cap(t.piece)-len(t.piece) < len(text) {
-		t.piece = make([]byte, 0, max(lineBuffer, len(text)))
+// copyText stores a text in a large piece of memory, as one allocation for each node would cost more.
+func (t *treeBuilder) copyText(text []byte) []byte {
+	if cap(t.chunk)-len(t.chunk) < len(text) {
+		t.chunk = make([]byte, 0, max(lineBuffer, len(text)))
 	}
-	n := len(t.piece)
-	t.piece = append(t.piece, text...)
-	return t.piece[n:len(t.piece):len(t.piece)]
+	n := len(t.chunk)
+	t.chunk = append(t.chunk, text...)
+	return t.chunk[n:len(t.chunk):len(t.chunk)]
 }
 
-func (t *forest) add(r *evidence.Row) error {
+func (t *treeBuilder) add(r *evidence.Row) error {
 	parent := t.parent(r.Parent)
-	parent.children = append(parent.children, t.branch(r, parent.level+1))
+	parent.children = append(parent.children, t.newNode(r, parent.level+1))
 	return nil
 }
 
-// parent is the directory whose entries have that Parent.
-func (t *forest) parent(inside string) *branch {
+// parent is the node of the directory whose entries have that Parent.
+func (t *treeBuilder) parent(inside string) *treeNode {
 	if b, ok := t.directories[inside]; ok {
 		return b
 	}
 	row := evidence.Row{Type: event.Directory}
 	row.Parent, row.Name = event.Split(inside[:len(inside)-1])
 	above := t.parent(row.Parent)
-	b := &branch{open: nodeWriter{onlyPath: true}.open(nil, &row), inside: strings.Clone(inside), level: above.level + 1}
-	b.open = append(b.open, `,"continued":true`...)
-	t.directories[b.inside] = b
+	b := &treeNode{json: nodeWriter{onlyPath: true}.open(nil, &row), childParent: strings.Clone(inside), level: above.level + 1}
+	b.json = append(b.json, `,"continued":true`...)
+	t.directories[b.childParent] = b
 	above.children = append(above.children, b)
 	return b
 }
 
-// finish adds what only the outermost node has.
-func (t *forest) finish(v *engine.Version, next string) {
-	t.root.open = append(t.root.open, `,"version":`...)
-	t.root.open = strconv.AppendUint(t.root.open, v.Manifest.Version, 10)
-	if len(t.job) > 0 {
-		t.root.open = append(append(t.root.open, `,"job":`...), t.job...)
+// finish adds the members that only the outermost node has.
+func (t *treeBuilder) finish(v *engine.Version, next string) {
+	t.root.json = append(t.root.json, `,"version":`...)
+	t.root.json = strconv.AppendUint(t.root.json, v.Manifest.Version, 10)
+	if len(t.scanJob) > 0 {
+		t.root.json = append(append(t.root.json, `,"job":`...), t.scanJob...)
 	}
 	if next != "" {
-		t.root.open = append(t.root.open, `,"next_cursor":`...)
-		t.root.open = appendString(t.root.open, next)
+		t.root.json = append(t.root.json, `,"next_cursor":`...)
+		t.root.json = appendString(t.root.json, next)
 	}
 }
 
-// write writes the whole, without a copy of it in memory. A client that went away is no error of ours.
-func (t *forest) write(w io.Writer, at *engine.Position) {
+// write writes the answer without a copy of all of it in memory. A client that has gone is not an error.
+func (t *treeBuilder) write(w io.Writer, at *engine.Position) {
 	out := bufio.NewWriterSize(w, lineBuffer)
-	t.writeBranch(out, t.root, at)
+	t.writeNode(out, t.root, at)
 	_ = out.Flush()
 }
 
-// writeBranch writes a branch. A directory without children has an empty list of them only where it is known to be empty:
-// within the depth asked for, and not beyond the page's end.
-func (t *forest) writeBranch(w *bufio.Writer, n *branch, at *engine.Position) {
-	_, _ = w.Write(n.open) // what fails once fails again, and Flush tells
-	seen := n.level < t.depth && (at == nil || n.inside <= at.Key.Parent)
-	if len(n.children) > 0 || n.inside != "" && seen {
+// writeNode writes a node and its children. A directory without children gets an empty list only if it is known to be empty: it lies
+// within the depth that was asked for, and before the end of the page.
+func (t *treeBuilder) writeNode(w *bufio.Writer, n *treeNode, at *engine.Position) {
+	_, _ = w.Write(n.json) // an error stays until Flush
+	seen := n.level < t.depth && (at == nil || n.childParent <= at.Key.Parent)
+	if len(n.children) > 0 || n.childParent != "" && seen {
 		_, _ = w.WriteString(`,"children":[`)
 		for i, child := range n.children {
 			if i > 0 {
 				_ = w.WriteByte(',')
 			}
-			t.writeBranch(w, child, at)
+			t.writeNode(w, child, at)
 		}
 		_ = w.WriteByte(']')
 	}

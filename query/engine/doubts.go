@@ -84,7 +84,7 @@ func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, kind Dou
 		}
 		is, err := kind.rows(b)
 		if err != nil {
-			return v.readError(err)
+			return v.ReadError(err)
 		}
 		for i := first; i < to; i++ {
 			if is(i) {
@@ -95,7 +95,7 @@ func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, kind Dou
 		}
 	}
 	if err := c.Err(); err != nil {
-		return v.readError(err)
+		return v.ReadError(err)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (v *Version) Doubtful(ctx context.Context, root *evidence.Row, kind DoubtKi
 			return nil
 		}
 		if err := b.Row(i, &row); err != nil {
-			return v.readError(err)
+			return v.ReadError(err)
 		}
 		err := page.take(&row)
 		if errors.Is(err, errStop) {

@@ -71,11 +71,11 @@ func (v *Version) readDoubts(ctx context.Context, parent string, now int64) (*Do
 			continue
 		}
 		if err := m.add(b, from, to, now); err != nil {
-			return nil, v.readError(err)
+			return nil, v.ReadError(err)
 		}
 	}
 	if err := c.Err(); err != nil {
-		return nil, v.readError(err)
+		return nil, v.ReadError(err)
 	}
 	slices.Sort(m.suspectUntil)
 	return m, nil
@@ -129,7 +129,7 @@ func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d Doub
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, v.readError(err)
+		return nil, v.ReadError(err)
 	}
 	for i := range groups {
 		for j := range groups[i] {

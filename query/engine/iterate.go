@@ -71,7 +71,7 @@ func (it *rowIterator) emit(out Emit) error {
 		}
 	}
 	if err := it.rows.Shown(&it.row); err != nil {
-		return it.v.readError(err)
+		return it.v.ReadError(err)
 	}
 	if it.row.Removed {
 		return nil
@@ -85,7 +85,7 @@ func (it *rowIterator) charge() { costOf(it.ctx).rows.Add(int64(it.passed)) }
 // end is the error that ended the pass; nil if it came to its end.
 func (it *rowIterator) end() error {
 	if err := it.rows.Err(); err != nil {
-		return it.v.readError(err)
+		return it.v.ReadError(err)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func (v *Version) plan(ctx context.Context, s *Search, from, until layer.Key) (*
 		g.Go(func() error { return v.chooseGroups(gctx, s, c, isBase, from, until) })
 	}
 	if err := g.Wait(); err != nil {
-		return nil, v.readError(err)
+		return nil, v.ReadError(err)
 	}
 	p := &plan{chosen: map[*layer.Layer][]bool{}}
 	for _, c := range choices {

@@ -20,9 +20,6 @@ func (v *Version) Scope(ctx context.Context, path string) (report.Scope, error) 
 	return report.Scope{View: v.view, Root: root}, nil
 }
 
-// ReadError is what a report's error means for the version that it read.
-func (v *Version) ReadError(err error) error { return v.readError(err) }
-
 // Largest emits the largest files, or directories, below a directory, the largest first.
 func (v *Version) Largest(ctx context.Context, path string, of event.Type, limit int, out Emit) error {
 	scope, err := v.Scope(ctx, path)
@@ -35,7 +32,7 @@ func (v *Version) Largest(ctx context.Context, path string, of event.Type, limit
 			return err
 		}
 	}
-	return v.readError(err)
+	return v.ReadError(err)
 }
 
 // EmptyDirectories emits the directories below a directory that have no entries, after a position, up to limit.
@@ -50,11 +47,11 @@ func (v *Version) EmptyDirectories(ctx context.Context, path string, after *Posi
 	}
 	page := pageLimiter{limit: limit, emit: out}
 	at, err := page.end(scope.EmptyDirectories(ctx, from, page.take))
-	return at, v.readError(err)
+	return at, v.ReadError(err)
 }
 
 // Growth lists the directories below a path, down to depth levels, that have grown or shrunk since an earlier version.
 func (v *Version) Growth(ctx context.Context, old *Version, path string, depth, limit int) ([]report.Growth, error) {
 	list, err := report.GrowthOf(ctx, old.view, v.view, path, depth, limit)
-	return list, old.readError(err) // retention may have deleted its layers
+	return list, old.ReadError(err) // retention may have deleted its layers
 }

@@ -137,7 +137,7 @@ func (q *shardQueue) work(ctx context.Context, s *Search, limit int) {
 func (v *Version) emitHits(found shardResult, row *evidence.Row, out Emit) error {
 	for _, h := range found.hits {
 		if err := h.block.Shown(h.row, row); err != nil {
-			return v.readError(err)
+			return v.ReadError(err)
 		}
 		if err := out(row); err != nil {
 			return err
@@ -163,7 +163,7 @@ func (v *Version) scanShard(ctx context.Context, s *Search, p *plan, part *shard
 	if namesFirst && filter.worthwhile() {
 		var err error
 		if withLiteral, err = s.literal.groupsWithLiteral(ctx, groups, &rows, filter); err != nil {
-			return shardResult{err: v.readError(err)}
+			return shardResult{err: v.ReadError(err)}
 		}
 		if len(withLiteral) == 0 {
 			return shardResult{}
@@ -176,7 +176,7 @@ func (v *Version) scanShard(ctx context.Context, s *Search, p *plan, part *shard
 	}
 	held, err := layer.Fetch(ctx, groups)
 	if err != nil {
-		return shardResult{err: v.readError(err)}
+		return shardResult{err: v.ReadError(err)}
 	}
 	if namesFirst {
 		for group, b := range held {
@@ -192,14 +192,14 @@ func (v *Version) scanShard(ctx context.Context, s *Search, p *plan, part *shard
 		rows += end - first
 		before := len(found.hits)
 		if found.hits, found.err = s.searchSpan(found.hits, b, first, end, &buffer); found.err != nil {
-			found.err = v.readError(found.err)
+			found.err = v.ReadError(found.err)
 			return found
 		}
 		filter.note(len(found.hits) > before)
 		if len(found.hits) > before { // decode now what emitHits will need: here it is done in parallel
 			var row evidence.Row
 			if err := b.Shown(found.hits[before].row, &row); err != nil {
-				return shardResult{err: v.readError(err)}
+				return shardResult{err: v.ReadError(err)}
 			}
 		}
 		if limit > 0 && len(found.hits) > limit {
@@ -207,7 +207,7 @@ func (v *Version) scanShard(ctx context.Context, s *Search, p *plan, part *shard
 		}
 	}
 	if err := c.Err(); err != nil {
-		found.err = v.readError(err)
+		found.err = v.ReadError(err)
 	}
 	return found
 }

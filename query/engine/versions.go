@@ -69,8 +69,8 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
 	return v, nil
 }
 
-// readError maps an error of reading the version: GoneError if retention has deleted an object of an old version.
-func (v *Version) readError(err error) error {
+// ReadError maps an error of reading the version: GoneError if retention has deleted an object of an old version.
+func (v *Version) ReadError(err error) error {
 	if v.pinned && errors.Is(err, store.ErrNotFound) {
 		return &GoneError{v.Manifest.Version}
 	}
@@ -82,7 +82,7 @@ func (v *Version) Lookup(ctx context.Context, path string) (*evidence.Row, error
 	r := &evidence.Row{}
 	found, err := v.view.Get(ctx, layer.KeyOf(path), r)
 	if err != nil {
-		return nil, v.readError(err)
+		return nil, v.ReadError(err)
 	}
 	costOf(ctx).rows.Add(1)
 	if !found || r.Removed {

@@ -20,10 +20,10 @@ import (
 // pageEntries is how many entries a page for people shows.
 const pageEntries = 500
 
-// pageFrame is what the pages of a view have in common.
+// pageFrame has what all pages of a view show.
 type pageFrame struct {
 	Title, View, ViewURL string
-	Here                 string // the directory that a search is below
+	Here                 string // URL of the directory that the search form searches below
 	Query                string
 	Cookie               bool
 	Entries              []pageEntry
@@ -47,7 +47,7 @@ type directoryPage struct {
 	Empty   string
 }
 
-type foundPage struct {
+type searchPage struct {
 	pageFrame
 	Where   []textPart
 	Summary string
@@ -71,7 +71,7 @@ type pageEntry struct {
 	Suspect, AgentMissing  bool
 }
 
-// browsePage shows a directory, or what a search below it finds.
+// browsePage shows a directory or, with q, the hits of a search below it.
 func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	view := r.PathValue("view_id")
 	if err := mayRead(key, view); err != nil {
@@ -83,14 +83,14 @@ func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Re
 	}
 	q := httpapi.Query(r)
 	if q.Has("q") {
-		return s.foundPage(w, r, q, view, path)
+		return s.searchPage(w, r, q, view, path)
 	}
 	return s.directoryPage(w, r, q, view, path)
 }
 
 func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
 	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
-	v, p, err := s.open(r, q, view, "page", path, order)
+	v, p, err := s.openPage(r, q, view, "page", path, order)
 	if err != nil {
 		return err
 	}
@@ -120,23 +120,23 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 	return nil
 }
 
-func (s *Pages) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
 	text := q.String("q", "")
-	look, err := engine.NewSearch(text, path)
+	search, err := engine.NewSearch(text, path)
 	if err != nil {
 		return err
 	}
-	v, p, err := s.open(r, q, view, "found", path, text)
+	v, p, err := s.openPage(r, q, view, "found", path, text)
 	if err != nil {
 		return err
 	}
 	now := s.engine.Now()
-	page := foundPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
+	page := searchPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
 	}
-	at, err := v.Search(r.Context(), look, p.After, p.Limit, func(row *evidence.Row) error {
+	at, err := v.Search(r.Context(), search, p.After, p.Limit, func(row *evidence.Row) error {
 		e := entryOf(view, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
 		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(view, parent)
@@ -154,11 +154,11 @@ func (s *Pages) foundPage(w http.ResponseWriter, r *http.Request, q *httpapi.Par
 	return nil
 }
 
-// maxEntries is how many entries a page shows where its address says so.
+// maxEntries bounds the parameter limit of a page.
 const maxEntries = 10_000
 
-// open finds the version and the page that the request asks for.
-func (s *Pages) open(r *http.Request, q *httpapi.Params, view string, parts ...string) (*engine.Version, engine.Page, error) {
+// openPage opens the version and the page that the request asks for.
+func (s *Pages) openPage(r *http.Request, q *httpapi.Params, view string, parts ...string) (*engine.Version, engine.Page, error) {
 	limit, cursor := q.Int("limit", pageEntries, 1, maxEntries), q.String("cursor", "")
 	given := q.Has("cursor")
 	if err := q.Err(); err != nil {

@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// textPart is a part of a name as a page shows it: as it is, or as an escape of what a reader could not see or would
-// mistake: bytes that are not UTF-8, control characters, marks that turn the direction of writing.
+// textPart is a part of a name as a page shows it: as text, or as an escape sequence for what readers cannot see or would misread: bytes
+// that are not UTF-8, control characters, marks that change the direction of writing.
 type textPart struct {
 	Text string
 	Raw  bool
 }
 
-// parts cuts a name up into what can be shown and what must be escaped.
+// parts splits a name into text and escape sequences.
 func parts(s string) (out []textPart) {
 	var plain strings.Builder
 	flush := func() {

@@ -1,4 +1,4 @@
-// Package page shows views to people: pages of HTML made here, over the engine, with one style sheet and no script.
+// Package page shows views to people. The pages are HTML from templates, with one style sheet and no script; the engine finds the rows.
 package page
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/fustor/fustor/query/problem"
 )
 
-// The pages for people: HTML rendered here, one style sheet, no script. A browser keeps the API key in a cookie that
-// scripts and other sites cannot use; /?key=KEY sets it, so that `fustor up` can print one link.
+// A browser keeps the API key in a cookie that scripts and other sites cannot use. /?key=KEY sets the cookie, so that `fustor up` can
+// print one link.
 
 //go:embed web
 var webFiles embed.FS
@@ -48,10 +48,10 @@ func New(e *engine.Engine, keys *access.Authenticator) *Pages { return &Pages{e,
 
 // Register adds the pages to a mux.
 func (s *Pages) Register(mux *httpapi.Mux) {
-	mux.Handle(http.MethodGet, "/", s.page(s.indexPage))
-	mux.Handle(http.MethodGet, "/browse/{view_id}", s.page(s.browsePage))
-	mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.page(s.browsePage))
-	mux.Handle(http.MethodGet, "/state/{view_id}", s.page(s.statePage))
+	mux.Handle(http.MethodGet, "/", s.withKey(s.indexPage))
+	mux.Handle(http.MethodGet, "/browse/{view_id}", s.withKey(s.browsePage))
+	mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.withKey(s.browsePage))
+	mux.Handle(http.MethodGet, "/state/{view_id}", s.withKey(s.statePage))
 	samesite := http.NewCrossOriginProtection()
 	mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
 	mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
@@ -60,7 +60,7 @@ func (s *Pages) Register(mux *httpapi.Mux) {
 	}
 }
 
-// staticFile serves a file of ours. It holds nothing of anyone, so it needs no key.
+// staticFile serves an embedded file. It has no data of a view, so it needs no key.
 func staticFile(name string) http.Handler {
 	body, err := webFiles.ReadFile("web/" + name)
 	if err != nil {
@@ -79,26 +79,26 @@ func staticFile(name string) http.Handler {
 // pageHandler writes a page for the holder of a key.
 type pageHandler func(w http.ResponseWriter, r *http.Request, key access.Record) error
 
-// page lets those with a key through and shows the others where to give one. What fails becomes a page too.
-func (s *Pages) page(f pageHandler) http.Handler {
+// withKey calls f for requests with a valid key, and shows the others a form for the key. Errors are shown as pages, too.
+func (s *Pages) withKey(f pageHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if key := r.URL.Query().Get("key"); key != "" {
-			s.enter(w, r, key, withoutKey(r.URL))
+			s.useKey(w, r, key, withoutKey(r.URL))
 			return
 		}
 		key := pageKey(r)
 		if key == "" {
-			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: here(r)})
+			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: currentURL(r)})
 			return
 		}
 		record, err := s.keys.Authenticate(r.Context(), key)
 		switch {
 		case errors.Is(err, access.ErrUnknownKey):
-			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key is unknown or has expired."})
+			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: currentURL(r), Problem: "This key is unknown or has expired."})
 		case err != nil:
 			problemPage(w, r, httpapi.StoreFailure(err))
 		case !record.Allows(access.Query):
-			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: here(r), Problem: "This key does not allow reading views."})
+			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: currentURL(r), Problem: "This key does not allow reading views."})
 		default:
 			if err := f(w, r, record); err != nil {
 				problemPage(w, r, err)
@@ -107,8 +107,8 @@ func (s *Pages) page(f pageHandler) http.Handler {
 	})
 }
 
-// enter takes a key: it sets the cookie and goes on to next, or asks again.
-func (s *Pages) enter(w http.ResponseWriter, r *http.Request, key, next string) {
+// useKey sets the cookie for a valid key and redirects to next; otherwise it shows the form again.
+func (s *Pages) useKey(w http.ResponseWriter, r *http.Request, key, next string) {
 	record, err := s.keys.Authenticate(r.Context(), key)
 	switch {
 	case err != nil && !errors.Is(err, access.ErrUnknownKey):
@@ -117,7 +117,7 @@ func (s *Pages) enter(w http.ResponseWriter, r *http.Request, key, next string) 
 		render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: next, Problem: "This key is unknown, has expired, or does not allow reading views."})
 	default:
 		setKey(w, r, base64.RawURLEncoding.EncodeToString([]byte(key)), int(cookieMaxAge/time.Second))
-		w.Header().Set("Referrer-Policy", "no-referrer") // the key may stand in this URL
+		w.Header().Set("Referrer-Policy", "no-referrer") // the key may be in this URL
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, next, http.StatusSeeOther)
 	}
@@ -125,7 +125,7 @@ func (s *Pages) enter(w http.ResponseWriter, r *http.Request, key, next string) 
 
 func (s *Pages) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	s.enter(w, r, strings.TrimSpace(r.PostFormValue("key")), ownPath(r.PostFormValue("next")))
+	s.useKey(w, r, strings.TrimSpace(r.PostFormValue("key")), localPath(r.PostFormValue("next")))
 }
 
 func logout(w http.ResponseWriter, r *http.Request) {
@@ -151,7 +151,7 @@ func pageKey(r *http.Request) string {
 	return string(key)
 }
 
-// WithCookie lets browsers, which have the cookie, read the API. The API only reads, and the cookie comes from no other site.
+// WithCookie lets a browser read the API with its cookie. That is safe, as browsers do not send the cookie with requests from other sites.
 func WithCookie(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-API-Key") == "" && r.Header.Get("Authorization") == "" {
@@ -166,13 +166,13 @@ func WithCookie(h http.Handler) http.Handler {
 func withoutKey(u *url.URL) string {
 	q := u.Query()
 	q.Del("key")
-	return ownPath((&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: q.Encode()}).String())
+	return localPath((&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: q.Encode()}).String())
 }
 
-func here(r *http.Request) string { return ownPath(r.URL.RequestURI()) }
+func currentURL(r *http.Request) string { return localPath(r.URL.RequestURI()) }
 
-// ownPath is a place of this server to go to, and nowhere else.
-func ownPath(next string) string {
+// localPath is next if it is the path of a page of this server; otherwise "/". So a link cannot redirect to another site.
+func localPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || next != "/" && !strings.HasPrefix(next, "/browse/") && !strings.HasPrefix(next, "/state/") {
 		return "/"
@@ -197,10 +197,10 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 	h.Set("Cache-Control", "private, no-store")
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // a client that went away is no error of ours
+	_, _ = w.Write(b.Bytes()) // a client that has gone is not an error
 }
 
-// problemPage shows an error; that a first scan is under way is shown as its progress, and again and again.
+// problemPage shows an error. For a first scan that is running it shows the progress, and reloads.
 func problemPage(w http.ResponseWriter, r *http.Request, err error) {
 	err = problem.Of(r.PathValue("view_id"), err)
 	e := httpapi.Explain(r.Context(), err)
@@ -230,7 +230,7 @@ type waitPage struct {
 
 type errorPage struct{ Title, Detail, Hint, Back, BackLabel string }
 
-// indexPage shows the views that the key may read, or the one there is.
+// indexPage lists the views that the key may read. If there is only one, it redirects to it.
 func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	names := key.Views.Names
 	if key.Views.All {

@@ -13,45 +13,45 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// Duplicate is files of one name and size: they may be the same, which nothing but their content can tell.
+// Duplicate is a group of files with the same name and size. Only their content could tell whether they are the same.
 type Duplicate struct {
 	Name  string
 	Size  int64    // bytes, of each
 	Count int64    // of files
-	Paths []string // the first in key order, at most MaxPaths
+	Paths []string // the first MaxPaths of them in key order
 }
 
-// Wasted is how many bytes all but one of them take.
+// Wasted is how many bytes all files but one take.
 func (d Duplicate) Wasted() int64 { return d.Size * (d.Count - 1) }
 
 // MaxPaths is how many paths a Duplicate names.
 const MaxPaths = 10
 
-// sought is how many files a pass holds, 24 bytes each. More files take more passes, by a part of their hashes each.
-const sought = 2 << 20
+// filesPerPass is how many files a pass holds, 24 bytes each. If there are more, each of several passes takes a part of all hashes.
+const filesPerPass = 2 << 20
 
-// candidate is a file, or later a group of them, by a hash of name and size.
-type candidate struct {
+// fileGroup is a file, or a group of files, with one hash of name and size.
+type fileGroup struct {
 	hash  uint64
 	size  int64
 	count int64
 }
 
-// Duplicates are the groups of files with at least minSize bytes that have name and size in common, those that waste the most
-// bytes first, at most n. It holds at most 64 MiB, and reads the columns once more for every two million such files.
+// Duplicates are the groups of files of at least minSize bytes with the same name and size, those that waste the most bytes first, at
+// most n. It holds at most 64 MiB, and reads the columns once more for every two million such files.
 func (s Scope) Duplicates(ctx context.Context, minSize int64, n int) ([]Duplicate, error) {
-	return s.duplicates(ctx, max(1, minSize), n, sought)
+	return s.duplicates(ctx, max(1, minSize), n, filesPerPass)
 }
 
 // duplicates is Duplicates with passes of about most files.
 func (s Scope) duplicates(ctx context.Context, minSize int64, n, most int) ([]Duplicate, error) {
-	top := best[candidate]{n: n, compare: candidate.compare}
-	files := make([]candidate, 0, 1024)
+	top := topN[fileGroup]{limit: n, compare: fileGroup.compare}
+	files := make([]fileGroup, 0, 1024)
 	for part, parts := uint64(0), uint64(1); part < parts; {
 		var err error
 		files, err = s.part(ctx, minSize, part, parts, files[:0], most)
 		switch {
-		case errors.Is(err, errTooMany):
+		case errors.Is(err, errPassFull):
 			parts *= 2
 			continue
 		case err != nil:
@@ -63,19 +63,20 @@ func (s Scope) duplicates(ctx context.Context, minSize int64, n, most int) ([]Du
 	return s.named(ctx, minSize, top.items)
 }
 
-// errTooMany: a pass would have to hold too many files.
-var errTooMany = errors.New("too many files for one pass")
+// errPassFull: a pass would have to hold too many files.
+var errPassFull = errors.New("too many files for one pass")
 
-// part appends the files whose hash is of one part of all hashes. The first part alone decides how many parts there are.
-func (s Scope) part(ctx context.Context, minSize int64, part, parts uint64, files []candidate, most int) ([]candidate, error) {
+// part appends the files whose hashes are in one part of all hashes. Only the first part decides how many parts there are: hashes are
+// spread evenly.
+func (s Scope) part(ctx context.Context, minSize int64, part, parts uint64, files []fileGroup, most int) ([]fileGroup, error) {
 	err := s.eachFile(ctx, minSize, func(hash uint64, size int64, _ *layer.Block, _ int) error {
 		if hash%parts != part {
 			return nil
 		}
 		if part == 0 && len(files) == most {
-			return errTooMany
+			return errPassFull
 		}
-		files = append(files, candidate{hash: hash, size: size})
+		files = append(files, fileGroup{hash: hash, size: size})
 		return nil
 	})
 	return files, err
@@ -100,9 +101,9 @@ func (s Scope) eachFile(ctx context.Context, minSize int64, f func(hash uint64, 
 	})
 }
 
-// group finds the groups among files, which it sorts.
-func group(files []candidate, found func(candidate)) {
-	slices.SortFunc(files, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.size, b.size)) })
+// group sorts the files and calls found with each group of more than one.
+func group(files []fileGroup, found func(fileGroup)) {
+	slices.SortFunc(files, func(a, b fileGroup) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.size, b.size)) })
 	for i := 0; i < len(files); {
 		g := files[i]
 		for i < len(files) && files[i].hash == g.hash && files[i].size == g.size {
@@ -115,13 +116,13 @@ func group(files []candidate, found func(candidate)) {
 	}
 }
 
-// compare puts those that waste more first.
-func (c candidate) compare(o candidate) int {
+// compare orders by wasted bytes, descending.
+func (c fileGroup) compare(o fileGroup) int {
 	return cmp.Or(cmp.Compare(o.size*(o.count-1), c.size*(c.count-1)), cmp.Compare(o.size, c.size), cmp.Compare(c.hash, o.hash))
 }
 
-// named finds the names and paths of the groups. Two names of one hash, should that ever be, come apart here.
-func (s Scope) named(ctx context.Context, minSize int64, groups []candidate) ([]Duplicate, error) {
+// named finds the names and paths of the groups. It also separates different names with the same hash, should that happen.
+func (s Scope) named(ctx context.Context, minSize int64, groups []fileGroup) ([]Duplicate, error) {
 	if len(groups) == 0 {
 		return nil, nil
 	}

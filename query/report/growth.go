@@ -10,7 +10,8 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// Growth is how a directory's subtree differs between two versions. What is not in a version has the totals of nothing.
+// Growth is how a directory's subtree differs between two versions. A directory that is not in a version
+// has no files, directories and bytes in it.
 type Growth struct {
 	Path     string
 	From, To evidence.Totals
@@ -21,7 +22,7 @@ func (g Growth) Bytes() int64       { return g.To.Bytes - g.From.Bytes }
 func (g Growth) Files() int64       { return g.To.Files - g.From.Files }
 func (g Growth) Directories() int64 { return g.To.Directories - g.From.Directories }
 
-// compare puts what changed by more bytes, either way, first; then by more files.
+// compare orders by how many bytes changed, up or down, then by how many files, then by path.
 func (g Growth) compare(o Growth) int {
 	return cmp.Or(cmp.Compare(magnitude(o.Bytes()), magnitude(g.Bytes())), cmp.Compare(magnitude(o.Files()), magnitude(g.Files())),
 		strings.Compare(g.Path, o.Path))
@@ -29,31 +30,31 @@ func (g Growth) compare(o Growth) int {
 
 func magnitude(n int64) int64 { return max(n, -n) }
 
-// GrowthOf finds the directories below the one at path, down to depth levels, whose sums differ between two versions, those that
-// changed by the most bytes first, at most n. It goes only into directories that differ: what did not change costs nothing.
+// GrowthOf finds the directories below the one at path, down to depth levels, whose totals differ between two versions, those that
+// changed by the most bytes first, at most n. It descends only into directories that differ: unchanged ones cost nothing.
 func GrowthOf(ctx context.Context, from, to *layer.View, path string, depth, n int) ([]Growth, error) {
-	g := &growing{ctx: ctx, views: [2]*layer.View{from, to}, most: best[Growth]{n: n, compare: Growth.compare}}
+	g := &comparison{ctx: ctx, views: [2]*layer.View{from, to}, top: topN[Growth]{limit: n, compare: Growth.compare}}
 	parent := strings.TrimSuffix(path, "/") + "/"
 	if err := g.below(parent, depth, [2]bool{true, true}); err != nil {
 		return nil, err
 	}
-	return g.most.sorted(), nil
+	return g.top.sorted(), nil
 }
 
 var nothing = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 
-type growing struct {
+type comparison struct {
 	ctx   context.Context
 	views [2]*layer.View
-	most  best[Growth]
+	top   topN[Growth]
 }
 
-// below compares the directories in one that is in some of the versions.
-func (g *growing) below(parent string, depth int, in [2]bool) error {
+// below compares the directories in a directory. in says which of the two versions have it.
+func (g *comparison) below(parent string, depth int, in [2]bool) error {
 	if depth == 0 {
 		return nil
 	}
-	var lists [2][]Growth // From has the sums
+	var lists [2][]Growth // From has the totals
 	for i, v := range g.views {
 		if !in[i] {
 			continue
@@ -78,7 +79,7 @@ func (g *growing) below(parent string, depth int, in [2]bool) error {
 		if d.From == d.To {
 			continue
 		}
-		g.most.offer(d)
+		g.top.offer(d)
 		if err := g.below(d.Path+"/", depth-1, there); err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func (g *growing) below(parent string, depth int, in [2]bool) error {
 	return nil
 }
 
-// orderOf compares the first paths; one that is not there comes last.
+// orderOf compares the first paths of two lists; an empty list comes last.
 func orderOf(a, b []Growth) int {
 	switch {
 	case len(a) == 0:
@@ -97,7 +98,7 @@ func orderOf(a, b []Growth) int {
 	return strings.Compare(a[0].Path, b[0].Path)
 }
 
-// directoriesIn are the directories in one, with their sums.
+// directoriesIn are the directories in a directory, with their totals in From.
 func directoriesIn(ctx context.Context, v *layer.View, parent string) (out []Growth, err error) {
 	sums := []layer.Column{layer.ColumnSubFiles, layer.ColumnSubDirectories, layer.ColumnSubOthers, layer.ColumnSubBytes, layer.ColumnSubLatestMtimeNs}
 	c := v.Cursor(ctx).Until(layer.Key{Parent: parent + "\x00"}).ReadAhead(readAhead)

@@ -25,18 +25,18 @@ var (
 	ageBounds = []int64{0, day, 7 * day, 30 * day, 90 * day, 180 * day, 365 * day, 2 * 365 * day, 3 * 365 * day, 5 * 365 * day, 10 * 365 * day}
 )
 
-// Sizes counts the files by size: none, then by powers of four from 1 KiB on.
+// Sizes counts the files by size: 0, below 1 KiB, then by powers of four.
 func (s Scope) Sizes(ctx context.Context) ([]Bucket, error) {
 	return s.histogram(ctx, sizeBounds, 0, layer.ColumnSize, func(v int64) int64 { return v })
 }
 
 // ModifiedAges counts the files by how long before now, ns in the file server's time, they were modified. The first
-// bucket is those of the future.
+// bucket has the files of the future.
 func (s Scope) ModifiedAges(ctx context.Context, now int64) ([]Bucket, error) {
 	return s.histogram(ctx, ageBounds, -Unbounded, layer.ColumnMtimeNs, func(mtime int64) int64 { return seconds(now, mtime) })
 }
 
-// AccessedAges is ModifiedAges by the day of the last access. A file of today is of the bucket that begins with 0.
+// AccessedAges is ModifiedAges by the day of the last access. A file that was read today is in the bucket that begins with 0.
 func (s Scope) AccessedAges(ctx context.Context, now int64) ([]Bucket, error) {
 	return s.histogram(ctx, ageBounds, -Unbounded, layer.ColumnAtimeDay, func(at int64) int64 {
 		age := floorDiv(now, 1e9) - at*day

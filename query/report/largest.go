@@ -10,21 +10,21 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// sized is a row's key, by the bytes that it counts for.
-type sized struct {
+// sizedKey is the key of a row and its bytes.
+type sizedKey struct {
 	bytes int64
 	key   layer.Key
 }
 
-// compare puts what is larger, and of equals what comes first, first.
-func (a sized) compare(b sized) int {
+// compare orders by bytes, descending, then by key.
+func (a sizedKey) compare(b sizedKey) int {
 	return cmp.Or(cmp.Compare(b.bytes, a.bytes), a.key.Compare(b.key))
 }
 
 // Largest are the files with the most bytes, or the directories whose subtrees have them, the largest first, at most n.
-// Of equal ones those that come first in key order are taken.
+// The key decides between equal ones.
 func (s Scope) Largest(ctx context.Context, kind event.Type, n int) ([]evidence.Row, error) {
-	top := best[sized]{n: n, compare: sized.compare}
+	top := topN[sizedKey]{limit: n, compare: sizedKey.compare}
 	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize}}
 	if kind == event.Directory {
 		p.columns[0] = layer.ColumnSubBytes
@@ -34,12 +34,12 @@ func (s Scope) Largest(ctx context.Context, kind event.Type, n int) ([]evidence.
 	err := p.each(func(s *span) error {
 		for i := s.from; i < s.to; i++ {
 			bytes := s.columns[0].At(i)
-			// Rows come in key order: one that is as large as the last comes behind it.
+			// Rows come in key order, so a row that equals the last in bytes comes after it.
 			if last, full := top.full(); full && bytes <= last.bytes || !s.is(i, kind) {
 				continue
 			}
 			k := s.block.Key(i)
-			top.offer(sized{bytes, layer.Key{Parent: strings.Clone(k.Parent), Name: strings.Clone(k.Name)}}) // the block may go
+			top.offer(sizedKey{bytes, layer.Key{Parent: strings.Clone(k.Parent), Name: strings.Clone(k.Name)}}) // the strings would hold the block in memory
 		}
 		return nil
 	})

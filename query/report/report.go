@@ -1,9 +1,9 @@
-// Package report answers what storage admins ask of a whole subtree: what is largest, who owns it, how old it is, what
-// is empty, what may be there twice, what grew.
+// Package report answers what storage admins ask about a whole subtree: what is largest, who owns it, how old it is, what is empty,
+// what may be duplicates, what grew.
 //
-// Every report is a function of a version's layers alone: it reads a few columns of the rows below one directory, span by
-// span, and keeps no more than its answer (duplicates apart, which say how much they hold). It reads no clock. Removed rows
-// count in none. Package query serves the reports over HTTP.
+// Every report is a function of the layers of a version, and reads no clock. It reads a few columns of the rows below one directory,
+// span by span, and holds only its answer in memory; Duplicates says how much more it holds. No report counts removed rows. Package
+// query serves the reports over HTTP.
 package report
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// readAhead is how many bytes of a layer a report reads at once.
+// readAhead is how many bytes of a layer a report reads with one request.
 const readAhead = 4 << 20
 
 // Scope is what a report is about: a directory of a version, with everything below it.
@@ -23,31 +23,31 @@ type Scope struct {
 	Root *evidence.Row // a directory
 }
 
-// pass is one walk over the rows below the root.
+// pass is one pass over the rows below the root.
 type pass struct {
 	ctx     context.Context
 	scope   Scope
 	columns []layer.Column
-	skip    func(*layer.Group) bool // of the base; nil: none
+	skip    func(*layer.Group) bool // row groups of the base to pass over; nil: none
 }
 
-// span is rows from From to To-1 of a block, with the columns of the pass in their order. Rows may be removed ones.
+// span is rows from to to-1 of a block, with the columns of the pass in their order. Some of the rows may be removed.
 type span struct {
 	block    *layer.Block
 	from, to int
 	types    *layer.Numbers
-	removed  *layer.Numbers // nil: no row of the block is
+	removed  *layer.Numbers // nil: no row of the block is removed
 	columns  []*layer.Numbers
 }
 
-// is reports whether row i is there and of a type.
+// is reports whether row i is of a type, and not removed.
 func (s *span) is(i int, kind event.Type) bool {
-	return event.Type(s.types.At(i)) == kind && s.there(i)
+	return event.Type(s.types.At(i)) == kind && s.present(i)
 }
 
-func (s *span) there(i int) bool { return s.removed == nil || s.removed.At(i) == 0 }
+func (s *span) present(i int) bool { return s.removed == nil || s.removed.At(i) == 0 }
 
-// each calls f for every span.
+// each calls f with every span, which is good until f returns.
 func (p pass) each(f func(*span) error) error {
 	parent := p.scope.Root.ChildParent()
 	c := p.scope.View.Cursor(p.ctx).Until(subtreeEnd(parent)).ReadAhead(readAhead)
@@ -75,7 +75,7 @@ func (p pass) each(f func(*span) error) error {
 	return c.Err()
 }
 
-// open decodes a block's columns, unless they are at hand.
+// open decodes the columns of a block, unless the span has them already.
 func (s *span) open(b *layer.Block, columns []layer.Column, removed bool) (err error) {
 	if s.block == b {
 		return nil

@@ -17,7 +17,7 @@ type Share[K cmp.Ordered] struct {
 	Totals evidence.Totals // of the entries themselves: a directory counts as one
 }
 
-// ByOwner sums up by uid, the most bytes first. ByGroup does by gid.
+// ByOwner sums up by uid, the most bytes first.
 func (s Scope) ByOwner(ctx context.Context) ([]Share[uint32], error) {
 	return s.byNumber(ctx, layer.ColumnUID)
 }
@@ -33,7 +33,7 @@ func (s Scope) byNumber(ctx context.Context, column layer.Column) ([]Share[uint3
 	err := p.each(func(s *span) error {
 		last, t := int64(-1), (*evidence.Totals)(nil)
 		for i := s.from; i < s.to; i++ {
-			if !s.there(i) {
+			if !s.present(i) {
 				continue
 			}
 			if id := s.columns[2].At(i); id != last {
@@ -81,16 +81,16 @@ func shares[K cmp.Ordered](sums map[K]*evidence.Totals) []Share[K] {
 }
 
 const (
-	// maxExtension is the longest extension, in bytes; what is longer is no extension but a part of a name.
+	// maxExtension is the longest extension, in bytes; what is longer counts as part of the name.
 	maxExtension = 16
-	// MaxExtensions bounds the extensions that are told apart, whatever the names are; the rest count as OtherExtensions.
+	// MaxExtensions bounds the extensions that are counted one by one; the rest count as OtherExtensions.
 	MaxExtensions = 1 << 16
-	// OtherExtensions is no extension that a name can have.
+	// OtherExtensions cannot be the extension of a name.
 	OtherExtensions = "*"
 )
 
-// extension is what a name says of its kind: what follows its last dot, in lower case; empty where the dot is missing or
-// the first byte, and where that is not 1 to 16 letters, digits or any of + - _ ~. b has room for it, so that nothing is allocated.
+// extension is what follows the last dot of a name, in lower case. It is empty if the name has no dot or only a leading one, and if it
+// would not be 1 to 16 letters, digits or any of + - _ ~. It is written into b, so that nothing is allocated.
 func extension(name string, b *[maxExtension]byte) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	n := len(name) - dot - 1
@@ -111,7 +111,7 @@ func extension(name string, b *[maxExtension]byte) []byte {
 	return b[:n]
 }
 
-// ByExtension sums up the files by Extension, the most bytes first.
+// ByExtension sums up the files by extension, the most bytes first.
 func (s Scope) ByExtension(ctx context.Context) ([]Share[string], error) {
 	sums := map[string]*evidence.Totals{}
 	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, layer.ColumnMtimeNs}}
