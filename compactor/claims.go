@@ -10,40 +10,40 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 )
 
-// origin is the session whose segment an event stands in.
+// origin is the session whose segment an event is in.
 type origin struct {
 	session, agent, source string
 	term                   uint64
-	leaseUntil             int64 // 0: it does not say
-	lag, skew              int64 // of a look: evidence.Sight
+	leaseUntil             int64 // 0: the segment does not say
+	lag, skew              int64 // evidence.Provenance, of an observation
 }
 
 func (s *origin) provenance(at int64, by event.Evidence) evidence.Provenance {
-	sight := evidence.Provenance{At: at, Evidence: by, Skew: s.skew, Agent: s.agent, Source: s.source}
+	p := evidence.Provenance{At: at, Evidence: by, Skew: s.skew, Agent: s.agent, Source: s.source}
 	if by != event.Realtime {
-		sight.Lag = s.lag
+		p.Lag = s.lag
 	}
-	return sight
+	return p
 }
 
-// listing is a directory, or a range of its names, as one event has it.
+// listing is what one event says about a directory, or a range of its names.
 type listing struct {
 	evidence.Listing
 	by      *origin
 	entries []event.Entry
-	next    int // the first entry that the walk has not passed
+	next    int // how many entries the walk has passed
 }
 
 func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }
 
-// namedClaim is what one event says of one name: a claim, in a third of its space. One without a verb says nothing: it makes
-// the walk look the row up.
+// namedClaim is what one event says about one name: an evidence.Claim in a third of its space. Without a verb it claims
+// nothing, and only makes the walk look the row up (batch.touchAbove).
 type namedClaim struct {
 	name     string
 	at       int64
 	entry    *event.Entry
 	by       *origin
-	about    *listing // of the name as a directory, which the claim is part of
+	about    *listing // the listing of the name as a directory that this claim comes from; mostly nil
 	verb     evidence.Verb
 	evidence event.Evidence
 	atomic   bool
@@ -57,23 +57,26 @@ func (p *namedClaim) claim() evidence.Claim {
 	return c
 }
 
-// group is all that a batch says of the entries of one directory.
+// group is all that a batch claims about the entries of one directory.
 type group struct {
 	parent   string // as in rows: with a final slash
 	claims   []namedClaim
 	listings []*listing
 }
 
-// batch is the events of some segments, taken apart by the directories they speak of.
+// batch is the events of some segments, grouped by the directories that they are about.
+//
+// Example: "put /a/f" is a claim about f in the group of "/a/"; "listing of /a: f, g" is a claim about a in the group of
+// "/", and a listing in the group of "/a/"; finish adds look-ups of a in "/", and of the root's row in "".
 type batch struct {
 	groups   map[string]*group
 	samples  []evidence.Sample
 	marks    []reportedMark
-	touched  map[string]bool // directories, as Parent, whose rows the walk will look up
+	touched  map[string]bool // directories, as Parent of their entries, whose rows the walk will look up
 	defaults observationDefaults
-	entries  []event.Entry // the chunk that the next point's entry goes into
-	size     int           // claims so far, and what the groups weigh: the measure of the batch's memory
-	rows     int           // names spoken of, at most
+	entries  []event.Entry // the chunk that the next claim's entry goes into
+	size     int           // claims so far, each group counted as some more: the measure of the batch's memory
+	rows     int           // names that something is claimed about, at most
 
 	term       uint64 // the newest of the segments and of the view before
 	observedAt int64
@@ -88,13 +91,14 @@ type reportedMark struct {
 	mark       event.Mark
 }
 
-// observationDefaults is how the looks of a batch are to be taken: the view's settings, and its clock before the batch.
+// observationDefaults are what the batch assumes about observations whose segments do not say: the view's settings, and its
+// clock before the batch.
 type observationDefaults struct{ staleness, skew int64 }
 
-// claimsPerGroup is how many claims a directory of its own weighs, in memory.
+// claimsPerGroup is as how many claims a group counts, by its memory.
 const claimsPerGroup = 4
 
-// newBatch starts a batch upon a view that has seen this term.
+// newBatch starts a batch for a view that knows of this term.
 func newBatch(term uint64, r observationDefaults) *batch {
 	return &batch{defaults: r, groups: map[string]*group{}, touched: map[string]bool{}, term: term}
 }
@@ -109,7 +113,7 @@ func (b *batch) group(parent string) *group {
 	return g
 }
 
-// copyEntry copies an entry to where the batch keeps them, many to an allocation.
+// copyEntry copies an entry to memory of the batch, many to an allocation.
 func (b *batch) copyEntry(e *event.Entry) *event.Entry {
 	const chunk = 256
 	if len(b.entries) == cap(b.entries) {
@@ -119,7 +123,7 @@ func (b *batch) copyEntry(e *event.Entry) *event.Entry {
 	return &b.entries[len(b.entries)-1]
 }
 
-// add takes in one event. The event itself may be used again; what it refers to is kept.
+// add adds one event. The event itself may be used again; what it refers to is kept.
 func (b *batch) add(ev *event.Event, by *origin) {
 	b.counted.Events++
 	b.observedAt = max(b.observedAt, ev.ObservedAt)
@@ -154,7 +158,7 @@ func (b *batch) addClaim(path string, p namedClaim) {
 
 func (b *batch) list(ev *event.Event, by *origin) {
 	if ev.Evidence != event.OnDemand && by.leaseUntil != 0 && ev.ObservedAt > by.leaseUntil {
-		b.counted.Fenced++ // its maker no longer led
+		b.counted.Fenced++ // its session led no longer
 		return
 	}
 	self := b.copyEntry(&ev.Entry)
@@ -176,8 +180,8 @@ func childParent(dir string) string {
 	return dir + "/"
 }
 
-// finish brings the batch into the form that the walk needs: fenced listings are out, points are in the order of names
-// and observations, and every directory above one that is spoken of is looked up.
+// finish brings the batch into the form that the walk needs: fenced listings are out, claims are in the order of names and
+// times, and every directory above one of the batch is looked up.
 func (b *batch) finish() {
 	b.fence()
 	for _, parent := range b.parents() {
@@ -192,8 +196,8 @@ func (b *batch) finish() {
 	slices.SortStableFunc(b.marks, func(x, y reportedMark) int { return cmp.Compare(x.observedAt, y.observedAt) })
 }
 
-// fence drops the listings, and what they say of their directories, of leaders whose term is over, where they do not say
-// until when they led.
+// fence drops the listings of leaders whose term is over, and their claims about the directories themselves, where the
+// segments do not say until when the session led (those of earlier builds).
 func (b *batch) fence() {
 	old := func(l *listing) bool {
 		return l != nil && l.by.leaseUntil == 0 && l.Evidence != event.OnDemand && l.by.term < b.term

@@ -33,9 +33,9 @@ type Options struct {
 	// gives none, and the source of nonces and layer names.
 	Now    func() time.Time
 	Random io.Reader
-	// OnCommit is told of every version this compactor published. It must return soon.
+	// OnCommit is called with every version that this compactor publishes. It must return soon.
 	OnCommit func(*manifest.Manifest)
-	// Memory is what a fold and a merge beside it keep to, bytes. What the two below are follows from it, where they are 0.
+	// Memory bounds a fold and a merge beside it, bytes. Where CacheBytes and BatchClaims are 0, they follow from it.
 	Memory int64
 	// TempDir is where a fold puts rows that Memory has no room for; empty: the system's directory for temporary files.
 	TempDir string
@@ -47,7 +47,7 @@ type Options struct {
 	PartitionRows int64
 	// MaxDeltas is how many delta layers a view may have before they are merged.
 	MaxDeltas int
-	// PollMax is the longest pause between two looks for new segments where nothing tells of them.
+	// PollMax is the longest pause between two polls for new segments, where no notification comes.
 	PollMax time.Duration
 	// History is for how long superseded versions stay readable, Grace how old an object must be to be removed.
 	History, Grace time.Duration

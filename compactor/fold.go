@@ -15,8 +15,8 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Fold folds the next batch of a view's segments and publishes the version that follows. It returns how many segments
-// were folded; 0 means that there are none. What another compactor folded meanwhile is left to it.
+// Fold folds the next batch of a view's segments and publishes the next version. It returns how many segments were folded; 0
+// means that there are none. If another compactor publishes the same segments first, its version stands and nothing is done.
 func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
@@ -27,7 +27,7 @@ func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
 		}
 	}
 	if errors.Is(err, store.ErrLost) || errors.Is(err, errReset) {
-		return 0, nil // the winner's version is the one to go on from
+		return 0, nil // go on from the winner's version
 	}
 	if err != nil {
 		c.metrics.failures.WithLabelValues("fold").Inc()
@@ -47,11 +47,11 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		return 0, err
 	}
 	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: head.Clock.Skew()}
-	taken, err := c.readBatch(ctx, head.Manifest, rules)
-	if err != nil || taken.segments == 0 && !taken.dropped {
+	in, err := c.readBatch(ctx, head.Manifest, rules)
+	if err != nil || in.segments == 0 && !in.dropped {
 		return 0, err
 	}
-	w, err := c.resolve(ctx, head.Manifest, rules, taken.batch)
+	w, err := c.resolve(ctx, head.Manifest, rules, in.batch)
 	if err != nil {
 		return 0, err
 	}
@@ -64,7 +64,7 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		if !sameFold(m, head.Manifest) {
 			return errOvertaken
 		}
-		taken.recordIn(m)
+		in.recordIn(m)
 		m.Counted.Stale += w.stale
 		m.Live = config.Live
 		m.Suspects = w.suspects.list()
@@ -77,11 +77,11 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	c.metrics.folded(taken, time.Since(began))
-	return taken.segments, nil
+	c.metrics.folded(in, time.Since(began))
+	return in.segments, nil
 }
 
-// recordIn takes in that the batch is folded.
+// recordIn adds to the manifest that the batch is folded.
 func (t *foldInput) recordIn(m *manifest.Manifest) {
 	m.Sessions = maps.Clone(t.progress)
 	m.Term = max(m.Term, t.batch.term)
@@ -96,7 +96,7 @@ func (t *foldInput) recordIn(m *manifest.Manifest) {
 	}
 }
 
-// addMark takes in a mark. What a leader of an older term says of its scan is fenced off like its listings.
+// addMark adds a mark to the manifest. What a leader of an older term says about its scan is fenced, like its listings.
 func addMark(m *manifest.Manifest, s reportedMark) {
 	fenced := s.by.term < m.Term
 	switch s.mark.Kind {
@@ -128,7 +128,7 @@ func addMark(m *manifest.Manifest, s reportedMark) {
 	}
 }
 
-// resolve holds a batch against the view.
+// resolve walks the view with a batch.
 func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch) (*walk, error) {
 	b.finish()
 	view, err := layer.OpenView(c.o.Store, m.View, m.Base, m.Deltas, c.cache)
@@ -148,7 +148,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	return w, nil
 }
 
-// writeDelta publishes the layers of a walk's changes, mostly one; none where nothing changed.
+// writeDelta writes the layers with a walk's changed rows, mostly one; none where nothing changed.
 func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
 	out := c.newDelta(ctx, view)
 	if err := w.changes(out.append); err != nil {
@@ -205,7 +205,7 @@ func (o *output) append(row *evidence.Row) error {
 	return w.Append(row)
 }
 
-// cut finishes the layer under way and publishes it.
+// cut finishes the current layer and publishes it.
 func (o *output) cut() error {
 	if o.writer == nil || o.writer.Rows() == 0 {
 		return nil

@@ -11,38 +11,40 @@ import (
 )
 
 const (
-	// lookaheadReads is how many reads a fold has under way.
+	// lookaheadReads is how many requests a fold makes at once.
 	lookaheadReads = 16
-	// lookaheadShare is what one read may take of the window: a delta's read may lie open for the whole walk.
+	// lookaheadShare: one read may take this part of maxBytes, as a delta's read may be held for the whole walk.
 	lookaheadShare = 16
 	// decodedShare is about how much larger a row group is in memory than in its object.
 	decodedShare = 5
 )
 
-// lookahead reads the row groups that a walk will come to, some ahead of it: a fold of scattered changes would else wait
-// for a request for each. It keeps them until the walk has passed, whatever the cache does, so that each is read once. What
-// it cannot read the walk will find out.
+// lookahead reads the row groups that a walk will need, ahead of it; otherwise a fold of scattered changes would wait for one
+// request after the other. It holds them until the walk has passed them, whatever the cache does, so that each is read once.
+// It ignores errors: the walk reads what is missing itself, and reports the error.
+//
+// The walk never waits for memory: what it needs now is read at once, beyond maxBytes if it must be (block).
 type lookahead struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
-	maxBytes int64 // bytes in memory, read and not passed, at most
+	maxBytes int64 // of row groups in memory, begun and not passed
 	group    errgroup.Group
 	done     chan struct{}
 
-	planned chan struct{} // closed once the next two are there
+	planned chan struct{} // closed once reads and byGroup are there
 	reads   []groupRead   // in the order of the walk
 	byGroup map[layer.GroupRef]*groupRead
 
 	mu        sync.Mutex
 	moved     *sync.Cond
-	position  string       // where the walk is
-	bytesHeld int64        // bytes of those begun and not passed
-	open      []*groupRead // those
-	first     string       // the least of their last parents
+	position  string       // the walk's current directory
+	bytesHeld int64        // bytes of the reads begun and not passed
+	open      []*groupRead // these reads
+	first     string       // the smallest of their last parents: before it there is nothing to free
 	closed    bool
 }
 
-// groupRead is one request: row groups of a layer, and the last directory that they are needed for.
+// groupRead is one request: neighbouring row groups of a layer, and the last directory that they are needed for.
 type groupRead struct {
 	groups []layer.GroupRef
 	bytes  int64 // in memory
@@ -58,7 +60,7 @@ func (c *Compactor) lookaheadBytes(b *batch) int64 {
 	return c.o.CacheBytes/2 + int64(max(0, c.o.BatchClaims-b.size))*bytesPerClaim/4
 }
 
-// lookAhead begins to read what a batch speaks of.
+// lookAhead begins to read what a batch needs.
 func lookAhead(ctx context.Context, view *layer.View, b *batch, window int64) *lookahead {
 	a := &lookahead{maxBytes: window, done: make(chan struct{}), planned: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(ctx)
@@ -107,7 +109,7 @@ func (a *lookahead) run() {
 	}
 }
 
-// begin takes a read on; a.mu is held.
+// begin counts a read as begun; a.mu is held.
 func (a *lookahead) begin(r *groupRead) {
 	r.begun = true
 	a.bytesHeld += r.bytes
@@ -130,8 +132,8 @@ func (a *lookahead) read(r *groupRead) {
 	close(r.done)
 }
 
-// block is a row group that the walk has come to: it waits for a read that is under way, and makes one that is not itself.
-// It is nil if none was planned, or failed.
+// block is a row group that the walk needs now. It waits for a read that is under way, and does one that has not begun. It
+// is nil if none was planned, or the read failed.
 func (a *lookahead) block(p layer.GroupRef) *layer.Block {
 	<-a.planned
 	r := a.byGroup[p]
@@ -153,7 +155,7 @@ func (a *lookahead) block(p layer.GroupRef) *layer.Block {
 	return r.held[p]
 }
 
-// moveTo says that the walk has come to a directory.
+// moveTo says that the walk is at a directory: reads that are needed only before it are let go.
 func (a *lookahead) moveTo(parent string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -187,7 +189,7 @@ func (a *lookahead) close() {
 	<-a.done
 }
 
-// plannedReads are the requests for all names that a batch speaks of, of about so many bytes in memory each at most.
+// plannedReads are the requests for all names of a batch, of at most about limit bytes in memory each.
 func plannedReads(ctx context.Context, view *layer.View, b *batch, limit int64) []groupRead {
 	p := readPlan{limit: limit, deltas: layersToRead(view.Deltas()), base: layersToRead(view.Base())}
 	parents := b.parents()
@@ -204,22 +206,22 @@ func plannedReads(ctx context.Context, view *layer.View, b *batch, limit int64) 
 	return p.reads
 }
 
-// readPlan makes requests of names that come in order.
+// readPlan turns names, which come in order, into requests.
 type readPlan struct {
 	deltas, base []layerReads
 	limit        int64
-	at           int // the first base partition that does not end before the names at hand
+	at           int // the first base partition that does not end before the current names
 	reads        []groupRead
 }
 
-// layerReads is a layer and how far it was gone through.
+// layerReads is a layer, and how far the plan has come in it.
 type layerReads struct {
 	layer  *layer.Layer
 	info   layer.Info
 	wanted bool
 	groups []layer.Group
-	at     int // the first row group that does not end before the names at hand
-	open   int // the layer's last read, and 1; 0: none yet
+	at     int // the first row group that does not end before the current names
+	open   int // the index of the layer's last read, plus 1; 0: none yet
 }
 
 func layersToRead(layers []*layer.Layer) []layerReads {
@@ -230,7 +232,7 @@ func layersToRead(layers []*layer.Layer) []layerReads {
 	return out
 }
 
-// each calls use with the layers that may have something of what is said of a directory's entries. Directories come in order.
+// each calls use with the layers that may have something for the claims about a directory's entries. Directories come in order.
 func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
 	if len(g.claims) == 0 {
 		return
@@ -249,7 +251,7 @@ func (p *readPlan) each(g *group, use func(*layerReads, *group)) {
 	}
 }
 
-// keyRange is the first and the last key that a group has a point for.
+// keyRange is the first and the last key that a group has a claim about.
 func (g *group) keyRange() (first, last layer.Key) {
 	return layer.Key{Parent: g.parent, Name: g.claims[0].name}, layer.Key{Parent: g.parent, Name: g.claims[len(g.claims)-1].name}
 }

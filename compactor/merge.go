@@ -13,16 +13,28 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// mergeCacheBytes bounds what a merge keeps decoded: it passes every row group once.
+// mergeCacheBytes bounds what a merge keeps decoded: it reads every row group once.
 const mergeCacheBytes = 16 << 20
 
 // blindTombstones is for how long a blind-spot deletion is remembered, beyond what any tombstone is.
 const blindTombstones = 7 * 24 * time.Hour
 
 // Merge does the next step of a merge, if the view has too many deltas or a merge is under way, and publishes it: some
-// base partitions are written anew with what the deltas have for them, or the newest deltas become one. It reports
-// whether it published a version, so call it again until it did not. What ends it costs that step, no more: the version
-// says which keys are done. A step takes rows for three quarters of the time that ctx leaves it at most.
+// base partitions are rewritten with the rows that the deltas have for them, or the newest deltas become one. It reports
+// whether it published a version; call it again until it did not. A step takes rows for at most three quarters of the time
+// that ctx leaves.
+//
+// A merge is cut into steps so that an end at any time costs one step, no more: each step publishes a version, and the
+// version says for which keys the base has what the deltas have (manifest.Merged).
+//
+//	deltas   ──a────c──────────f────h─────i──▶ keys
+//	base     [  P1     ][  P2      ][  P3   ]
+//	step 1   [  P1'    ]                        merged: P1's keys
+//	step 2             [ P2' ]                  stopped at f by its limit: merged up to f
+//	step 3             the rest of P2 …
+//
+// The deltas stay in the version until the base has nearly all of their rows. Readers that ask both get the same answer,
+// as a delta's row and its copy in the base are equal.
 func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
@@ -30,7 +42,7 @@ func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
 	return c.mergeUntil(ctx, view, end.Add(-time.Until(end)/4))
 }
 
-// mergeUntil is Merge with the time at which the step is to take no further rows.
+// mergeUntil is Merge, with the time from which on the step takes no further rows.
 func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time) (bool, error) {
 	began := time.Now()
 	head, err := c.current(ctx, view)
@@ -86,14 +98,15 @@ type merger struct {
 	stop      time.Time // no further rows are taken then
 }
 
-// mayForget reports whether a row may leave the view for good, where nothing older lies below.
+// mayForget reports whether a tombstone is old enough to leave the view for good. It may do so only in the base: in a delta
+// it hides the row of an older layer.
 func (g *merger) mayForget(r *evidence.Row) bool {
 	age := g.horizon - r.ObservedAt
 	return r.Removed && age > g.ttl && (!r.AgentMissing || age > int64(blindTombstones))
 }
 
-// intoDelta makes one delta of the newest few. Tombstones stay: older layers lie below. Only where it is of all deltas
-// may stretches leave out what the base has: an older delta would show instead.
+// intoDelta makes the newest few deltas into one. Tombstones stay, as older layers lie below. Only where it takes all
+// deltas may the ranges leave out what is merged into the base; otherwise a row of an older delta would show instead.
 func (g *merger) intoDelta(head version, deltas []layer.Info, of []stretch) error {
 	out := g.c.newDelta(g.ctx, g.view)
 	rows := g.rowsOf(of)
@@ -127,8 +140,9 @@ func (g *merger) intoDelta(head version, deltas []layer.Info, of []stretch) erro
 	return err
 }
 
-// intoBase writes the base partitions of a span anew with what the deltas have for them. The deltas stay, and what they
-// have there counts as merged. Folds go on meanwhile: what they add lies over the new base as it did over the old one.
+// intoBase rewrites the base partitions of a span with the rows that the deltas have for them. The deltas stay, and the
+// version says that their rows there are merged. Folds may go on meanwhile: what they add lies above the new base as it did
+// above the old one.
 func (g *merger) intoBase(head version, s *span) error {
 	rows := g.rowsOf(stretches(head.Manifest, s.from, s.to))
 	rows.limit = stepPartitions * g.partition
@@ -159,7 +173,8 @@ func (g *merger) intoBase(head version, s *span) error {
 	return err
 }
 
-// rewrite merges rows of deltas into the partitions of a span. One that gets none stays as it is.
+// rewrite merges rows of deltas into the partitions of a span. If there are none, the partitions stay as they are. The new
+// partitions are of about one size, between 4/5 and 5/4 of the configured one.
 func (g *merger) rewrite(s *span, d *deltaRows) ([]layer.Info, error) {
 	if !d.more() {
 		return s.parts, d.err
@@ -178,15 +193,15 @@ func (g *merger) rewrite(s *span, d *deltaRows) ([]layer.Info, error) {
 	return out.finish()
 }
 
-// deltaRows goes through what deltas have in some stretches of keys, the newest row of each key.
+// deltaRows iterates over the rows of deltas in some ranges of keys: the newest row of each key.
 type deltaRows struct {
 	g       *merger
-	rest    []stretch // those after the one at hand
+	rest    []stretch // those after the current one
 	cursor  *layer.Cursor
 	ok      bool
 	count   int64
-	limit   int64 // of rows to take; 0 is none
-	stopped *layer.Key
+	limit   int64      // how many rows the step may take; 0: no limit
+	stopped *layer.Key // the first key not taken, once the step has taken enough
 	err     error
 }
 
@@ -196,7 +211,7 @@ func (g *merger) rowsOf(of []stretch) *deltaRows {
 	return d
 }
 
-// nextStretch goes to the first row of the next stretch that has any.
+// nextStretch goes to the first row of the next range that has any.
 func (d *deltaRows) nextStretch() {
 	for d.ok = false; !d.ok && d.err == nil && len(d.rest) > 0; {
 		s := d.rest[0]
@@ -235,7 +250,9 @@ func (d *deltaRows) next() {
 	}
 }
 
-// mergeLayer merges a base layer, row group by row group. A row group that no change touches is copied as it is.
+// mergeLayer merges a base layer, row group by row group. A row group is copied verbatim, as compressed bytes, if no delta
+// has a key in it, it has no tombstones (they may be due to be forgotten), and it is at least half full (small ones are
+// joined with what follows). With few changes that is most of the base: copying is more than four times as fast.
 func (g *merger) mergeLayer(info layer.Info, d *deltaRows, out *output) error {
 	l, err := layer.Open(g.ctx, g.c.o.Store, g.view, info, g.cache)
 	if err != nil {
@@ -263,6 +280,7 @@ func (g *merger) mergeLayer(info layer.Info, d *deltaRows, out *output) error {
 	return nil
 }
 
+// copyGroup copies a row group verbatim.
 func (g *merger) copyGroup(l *layer.Layer, i int, out *output) error {
 	raw, err := l.RawGroup(g.ctx, i)
 	if err != nil {
@@ -275,7 +293,7 @@ func (g *merger) copyGroup(l *layer.Layer, i int, out *output) error {
 	return w.AppendGroup(raw)
 }
 
-// mergeGroup merges one row group: stretches between two changes are taken over as columns.
+// mergeGroup merges one row group. Rows between two changed keys are copied column by column, without making rows of them.
 func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) error {
 	b, err := l.Block(g.ctx, i)
 	if err != nil {
@@ -305,7 +323,7 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) er
 	return d.err
 }
 
-// copyRows takes over rows of a block, those apart that may be forgotten.
+// copyRows copies rows of a block, without tombstones that may be forgotten.
 func (g *merger) copyRows(b *layer.Block, from, to int, out *output) error {
 	if b.Group().Removed > 0 {
 		return g.copyRowByRow(b, from, to, out)
@@ -340,7 +358,7 @@ func (g *merger) copyRowByRow(b *layer.Block, from, to int, out *output) error {
 	return nil
 }
 
-// writeDeltaRow writes the delta row at hand and passes it.
+// writeDeltaRow writes the current row of the deltas, and goes on to the next.
 func (g *merger) writeDeltaRow(d *deltaRows, row *evidence.Row, out *output) error {
 	if err := d.row(row); err != nil {
 		return err
@@ -354,7 +372,7 @@ func (g *merger) writeDeltaRow(d *deltaRows, row *evidence.Row, out *output) err
 	return nil
 }
 
-// writeDeltaRowsBefore writes the delta rows before a key, or all that the partition has left.
+// writeDeltaRowsBefore writes the rows of the deltas before a key; nil is all that are left.
 func (g *merger) writeDeltaRowsBefore(d *deltaRows, before *layer.Key, out *output) error {
 	var row evidence.Row
 	for d.more() && (before == nil || d.key().Compare(*before) < 0) {

@@ -9,19 +9,18 @@ import (
 )
 
 const (
-	// ripeShare: a base partition is written anew once the deltas have one row for it to so many of its own.
+	// ripeShare: a base partition is rewritten once the deltas have one row for it to so many of its own.
 	ripeShare = 8
 	// tierShare: a delta joins the merge of the newer ones unless it has more than so many times their rows.
 	tierShare = 2
-	// maxDeltaPartitions bounds the rows of all deltas, in partitions: above it the partitions that they touch most are
-	// written anew before they are ripe.
+	// maxDeltaPartitions bounds the rows of all deltas, in partitions: above it the partitions that they change most are
+	// rewritten before they are ripe.
 	maxDeltaPartitions = 4
 	// stepPartitions bounds the delta rows that one step takes, in partitions.
 	stepPartitions = 2
 )
 
-// plan is the next step of a merge: base partitions to be written anew with what the deltas have for them, or deltas to
-// become one. The zero plan is none.
+// plan is the next step of a merge: base partitions to rewrite, or deltas to make into one. The zero plan is none.
 type plan struct {
 	span   *span
 	deltas []layer.Info
@@ -29,7 +28,7 @@ type plan struct {
 
 func (p *plan) none() bool { return p.span == nil && len(p.deltas) == 0 }
 
-// span is a stretch of keys with the base partitions that lie in it, one mostly.
+// span is a range of keys with the base partitions that lie in it, mostly one.
 type span struct {
 	from  layer.Key
 	to    *layer.Key // nil is open
@@ -41,10 +40,12 @@ type span struct {
 
 func (s *span) ripe() bool { return s.fresh > 0 && s.fresh*ripeShare >= s.rows }
 
-// plan decides by what a merge saves. Readers ask every delta that may have a key, so their number is bounded; and a base
-// partition is written as a whole, so it waits until the deltas have enough for it. Few deltas, or a pass that is through,
-// need nothing. Else the newest few become one, as long as older ones are much larger; when all of them would, what
-// is ripe goes into the base first, and the rest becomes one delta.
+// plan decides by what a merge saves. A reader asks every delta that may have a key, so the number of deltas is bounded. A
+// base partition is rewritten as a whole, so it waits until the deltas have enough rows for it (ripe).
+//
+//  1. With few deltas, and no merge under way, there is nothing to do.
+//  2. With too many deltas, the newest few become one, as long as older ones are much larger.
+//  3. If that would be all of them, ripe partitions are rewritten first; then the rest of the deltas becomes one.
 func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error) {
 	tooMany := len(deltaRuns(m.Deltas)) > c.o.MaxDeltas
 	if !tooMany && len(m.Merged) == 0 {
@@ -83,7 +84,7 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error
 	return plan{}, nil
 }
 
-// deltaRuns groups deltas that follow each other in key order, as the layers of one large fold do: they are one to a reader.
+// deltaRuns groups deltas that follow each other in key order, as the layers of one large fold do: a reader asks one of them.
 func deltaRuns(deltas []layer.Info) (groups [][]layer.Info) {
 	for i := range deltas {
 		if i == 0 || deltas[i-1].Last.Compare(deltas[i].First) >= 0 {
@@ -95,7 +96,7 @@ func deltaRuns(deltas []layer.Info) (groups [][]layer.Info) {
 	return groups
 }
 
-// newestFew are the newest deltas that are worth making one of.
+// newestFew are the newest deltas that are worth making into one.
 func (c *Compactor) newestFew(deltas []layer.Info) []layer.Info {
 	groups := deltaRuns(deltas)
 	taken, rows := 0, int64(0)
@@ -127,7 +128,7 @@ func (c *Compactor) spans(ctx context.Context, m *manifest.Manifest) ([]span, er
 	return spans, c.countFresh(ctx, m, spans)
 }
 
-// countFresh counts by row groups, each as of the span that it begins in.
+// countFresh estimates the rows that the deltas have for each span, by row groups: each counts for the span that it begins in.
 func (c *Compactor) countFresh(ctx context.Context, m *manifest.Manifest, spans []span) error {
 	for i := range m.Deltas {
 		l := layer.New(c.o.Store, m.View, m.Deltas[i], c.cache)
@@ -146,7 +147,7 @@ func (c *Compactor) countFresh(ctx context.Context, m *manifest.Manifest, spans 
 	return nil
 }
 
-// inBase reports whether the base has what delta i has of the key.
+// inBase reports whether the base has what delta i has for the key.
 func inBase(m *manifest.Manifest, i int, k layer.Key) bool {
 	for _, r := range m.Merged {
 		if r.From.Compare(k) <= 0 && manifest.CompareEnds(&k, r.To) < 0 {
@@ -166,7 +167,7 @@ func indexOfID(deltas []layer.Info, id string) int {
 	return len(deltas)
 }
 
-// widen takes partitions along that have become small, so that they do not stay so.
+// widen adds small neighbouring partitions to the span, so that they do not stay small.
 func (c *Compactor) widen(s *span, spans []span) *span {
 	w := *s
 	for _, next := range spans {
@@ -179,14 +180,14 @@ func (c *Compactor) widen(s *span, spans []span) *span {
 	return &w
 }
 
-// stretch is a range of keys, and the deltas of which the base lacks something there.
+// stretch is a range of keys, and the deltas that have rows there which the base has not.
 type stretch struct {
 	from   layer.Key
 	to     *layer.Key
 	deltas []layer.Info
 }
 
-// stretches cuts a range of keys by what is merged.
+// stretches divides a range of keys by what is merged into the base there.
 func stretches(m *manifest.Manifest, from layer.Key, to *layer.Key) (out []stretch) {
 	put := func(to *layer.Key, deltas []layer.Info) {
 		if manifest.CompareEnds(&from, to) >= 0 {

@@ -14,9 +14,8 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Tend looks after a view that is at rest, for who has no worker on it (Run): sessions that have ended and are folded to
-// their end leave the roster, and objects that no version needs are removed, the latter at most four times in a grace and
-// only once for each version. What ctx cuts off is done the next time.
+// Tend is tend, for callers that have no worker on the view (Run). It removes objects at most four times per grace, and once
+// per version. What ctx cuts off is done the next time.
 func (c *Compactor) Tend(ctx context.Context, view string) error {
 	if err := c.tend(ctx, view); err != nil {
 		return fmt.Errorf("tend view %s: %w", view, err)
@@ -24,8 +23,8 @@ func (c *Compactor) Tend(ctx context.Context, view string) error {
 	return nil
 }
 
-// tend looks after a view that is at rest: sessions that have ended and are folded to their end leave the roster, and
-// objects that no version needs are removed.
+// tend does what a view at rest needs: sessions that have ended and are folded to their end leave the roster, and objects
+// that no version needs are removed.
 func (c *Compactor) tend(ctx context.Context, view string) error {
 	head, err := c.current(ctx, view)
 	if err != nil || head.Version == 0 {
@@ -49,13 +48,13 @@ func (c *Compactor) tend(ctx context.Context, view string) error {
 	return nil
 }
 
-// retentionDone is the version that retention last saw, and when.
+// retentionDone says which version retention last ran for, and when.
 type retentionDone struct {
 	version uint64
 	at      time.Time
 }
 
-// foldedToEnd reports whether all segments of a session that has ended are folded. What cannot be told is no.
+// foldedToEnd reports whether all segments of a session that has ended are folded. When in doubt it says no.
 func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
 	m, _, err := manifest.Load(ctx, c.o.Store, view)
 	if err != nil {
@@ -77,9 +76,12 @@ func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
 	return true
 }
 
-// Retain removes what no version of the history needs and is older than the grace by the store's clock: superseded
-// versions and their layers, folded segments, and what lost races and killed processes have left. It returns how many
-// objects it removed.
+// Retain removes what no version of the history needs and is older than the grace by the store's clock: superseded versions
+// and their layers, folded segments, and what lost races and killed processes left. It returns how many objects it removed.
+//
+// An object may be removed only if no reader and no writer can still come to need it. A reader needs a version of the
+// history. A writer refers to new objects only, and gives up after jobLimit, which is far shorter than the grace. All ages
+// are by the store's clock.
 func (c *Compactor) Retain(ctx context.Context, view string) (int, error) {
 	removed, err := c.Retention(ctx, view, false)
 	return len(removed), err
@@ -93,7 +95,7 @@ type Removal struct {
 	Why   string
 }
 
-// Retention is Retain, and says what it removed; with dry it removes nothing and says what it would.
+// Retention is Retain and returns what it removed; with dry it removes nothing and returns what it would remove.
 func (c *Compactor) Retention(ctx context.Context, view string, dry bool) ([]Removal, error) {
 	r := &retention{c: c, ctx: ctx, view: view, dry: dry}
 	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging} {
@@ -114,8 +116,8 @@ type retention struct {
 	removed []Removal
 }
 
-// versions finds the newest version that is older than the history, and removes all before it. The listing comes before
-// head is read, so that head is at least as new as everything listed.
+// versions finds the newest version that is older than the history, and removes all before it. It lists before it reads head,
+// so that head is at least as new as everything listed.
 func (r *retention) versions() error {
 	var old []Removal
 	err := store.Each(r.ctx, r.c.o.Store, layout.Manifests(r.view), func(i store.Item, age time.Duration) error {
@@ -148,8 +150,8 @@ func (r *retention) versions() error {
 	return nil
 }
 
-// layers removes layers that neither the first nor the last version of the history has. A layer in a version between
-// them only is as young as the history, and the grace spares it.
+// layers removes the layers that neither the first nor the last version of the history has. A layer that only a version
+// between them has is younger than the history, so its age spares it.
 func (r *retention) layers() error {
 	keep := map[string]bool{}
 	for _, m := range []*manifest.Manifest{r.head.Manifest, r.oldest} {
@@ -169,7 +171,7 @@ func (r *retention) layers() error {
 	})
 }
 
-// segments removes what is folded, and what is left of sessions that are over.
+// segments removes folded segments, and those of sessions that have ended.
 func (r *retention) segments() error {
 	roster, err := r.c.roster(r.ctx, r.view)
 	if err != nil {
@@ -193,7 +195,7 @@ func (r *retention) segments() error {
 	})
 }
 
-// staging removes what sessions that are over have left of audits that did not end.
+// staging removes what sessions that have ended left of unfinished audits.
 func (r *retention) staging() error {
 	var roster *session.Roster
 	return store.Each(r.ctx, r.c.o.Store, layout.AllStaging(r.view), func(i store.Item, age time.Duration) error {

@@ -28,8 +28,8 @@ type viewWorker struct {
 	merges chan struct{} // holds a token while a merge is under way
 }
 
-// Run keeps views folded until ctx ends: those named, or, where none is, all that the store has. It wakes for what Wake
-// and the store's notifications tell, and polls besides. A view that fails is tried again; the others do not notice.
+// Run keeps views folded until ctx ends: those named, or all that the store has where none is. It wakes on Wake and on the
+// store's notifications, and polls besides. A view that fails is tried again; the others are not affected.
 func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	notified := make(chan string, 256)
 	go c.listen(ctx, notified)
@@ -87,7 +87,7 @@ func (f *viewFinder) views(ctx context.Context) []string {
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			f.c.o.Logger.Error("cannot look for views", "error", err)
+			f.c.o.Logger.Error("cannot list the views", "error", err)
 		}
 		return found
 	}

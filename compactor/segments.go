@@ -19,19 +19,19 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// foldInput is what one fold takes in.
+// foldInput is what one fold reads: its batch, and how far each session is folded with it.
 type foldInput struct {
 	batch    *batch
 	segments int
 	progress map[string]manifest.Progress
-	dropped  bool // a session left progress, or broke
+	dropped  bool // a session left the roster, or its segment is damaged: there is something to publish even without a segment
 	decoder  *segmentDecoder
 }
 
-// segmentDecoder reads one segment after the other. What it allocates is worth keeping from fold to fold.
+// segmentDecoder reads one segment after the other. Its buffers are kept from fold to fold.
 type segmentDecoder struct {
 	reader *event.Reader
-	events []event.Event // of the segment at hand
+	events []event.Event // of the current segment
 }
 
 // open begins to read a segment.
@@ -43,14 +43,14 @@ func (d *segmentDecoder) open(key string, body []byte) (err error) {
 	return err
 }
 
-// forget lets go of what the events refer to.
+// forget drops the events, so that what they refer to can be freed.
 func (d *segmentDecoder) forget() {
 	clear(d.events)
 	d.events = d.events[:0]
 }
 
 // readBatch reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
-// segment each, so that a scan does not hold up what other hosts report.
+// segment each, so that a scan does not delay what other hosts report.
 func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*foldInput, error) {
 	t := &foldInput{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
 	if t.progress == nil {
@@ -92,7 +92,7 @@ func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules e
 	return t, nil
 }
 
-// sessions are those that may have segments, in order. Sessions that have left the roster have none: they drop out.
+// sessions are those that may have segments, in order. A session that has left the roster has none, and leaves the manifest.
 func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *foldInput) ([]string, error) {
 	roster, err := c.roster(ctx, m.View)
 	if err != nil {
@@ -134,7 +134,7 @@ func (c *Compactor) roster(ctx context.Context, view string) (*session.Roster, e
 // errReset: the view was reset, and its head has not followed yet.
 var errReset = errors.New("the view is in another epoch")
 
-// follow does what is left of a reset: mostly whoever asked for it has done so already.
+// follow completes a reset: mostly whoever asked for it has done so already.
 func (c *Compactor) follow(ctx context.Context, view string) error {
 	_, err := manifest.Follow(ctx, c.o.Store, view, func() (string, error) {
 		r, _, err := session.ReadRoster(ctx, c.o.Store, view)
@@ -168,9 +168,9 @@ func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at 
 	return bodies, g.Wait()
 }
 
-// addSegment adds one segment to the batch. A segment that cannot be read, or is another's, ends its session: the
-// agent then begins a new one and scans again, and what came before the segment stands. It reports whether the session
-// goes on.
+// addSegment adds one segment to the batch. A segment that cannot be read, or is another one than its name says, ends its
+// session: the agent then begins a new session and scans again, and what came before the segment stays folded. It reports
+// whether the session goes on.
 func (c *Compactor) addSegment(ctx context.Context, view, id string, body []byte, t *foldInput) (bool, error) {
 	p := t.progress[id]
 	key := layout.Segment(view, id, p.Next)

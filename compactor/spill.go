@@ -16,10 +16,17 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 )
 
-// rowBuffer keeps rows that are to be written in key order. Beyond limit rows they go, sorted, as a run to a temporary file,
-// so that what one event expands to, such as all that was in a directory that is gone, takes disk and not memory.
+// rowBuffer holds rows until they are written in key order. When it has limit rows, these are sorted and appended as a run
+// to a temporary file, so that what one event expands to, such as the deletion of a large directory, takes disk and not
+// memory. At the end the runs and the rest in memory are merged with a heap (eachRow):
 //
-// The file has no name once it is open: what is in it goes with the process, however that ends.
+//	add   3 1 | 5 2 | 4 9 8 | 6          limit 2 or 3, | is a spill
+//	file  [1 3] [2 5] [4 8 9]            a run each; one whose rows all follow the last run's extends that run
+//	read  heap of the runs and [6] → 1 2 3 4 5 6 8 9
+//
+// Most changes come in key order already. All of them are then one run, and reading needs one decoder.
+//
+// The file has no name once it is open, so its space is freed when the process ends, however it ends.
 type rowBuffer struct {
 	dir   string // of the file; empty: the system's
 	limit int    // rows in memory
@@ -28,17 +35,17 @@ type rowBuffer struct {
 	file *os.File
 	size int64
 	runs []spilledRun
-	last evidence.Row // of the last run
+	last evidence.Row // the last row of the last run
 	zstd *zstd.Encoder
-	raw  []byte // a block under way
+	raw  []byte // the block being filled
 	out  []byte
 }
 
 // spilledRun is a part of the file whose rows are in key order.
 type spilledRun struct{ offset, bytes int64 }
 
-// spoolBlock is about how many bytes of rows are compressed at once.
-const spoolBlock = 64 << 10
+// spillBlock is about how many bytes of rows are compressed at once.
+const spillBlock = 64 << 10
 
 func (s *rowBuffer) add(row *evidence.Row) error {
 	if len(s.rows) >= s.limit {
@@ -74,7 +81,7 @@ func (s *rowBuffer) open() error {
 	}
 	s.file = f
 	s.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(spoolBlock))
+		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(spillBlock))
 	return err
 }
 
@@ -84,7 +91,7 @@ func (s *rowBuffer) spill() error {
 		return err
 	}
 	s.sort()
-	if len(s.runs) == 0 || compareRows(&s.last, &s.rows[0]) >= 0 { // else the last run goes on
+	if len(s.runs) == 0 || compareRows(&s.last, &s.rows[0]) >= 0 { // else these rows extend the last run
 		s.runs = append(s.runs, spilledRun{offset: s.size})
 	}
 	s.last = s.rows[len(s.rows)-1]
@@ -93,7 +100,7 @@ func (s *rowBuffer) spill() error {
 	for i := range s.rows {
 		s.raw = appendRow(s.raw, &s.rows[i], parent)
 		parent = s.rows[i].Parent
-		if len(s.raw) >= spoolBlock || i == len(s.rows)-1 {
+		if len(s.raw) >= spillBlock || i == len(s.rows)-1 {
 			if err := s.block(w); err != nil {
 				return err
 			}
@@ -118,7 +125,7 @@ func (s *rowBuffer) block(w io.Writer) error {
 	return err
 }
 
-// close gives the disk's space back.
+// close frees the disk space.
 func (s *rowBuffer) close() {
 	if s.file != nil {
 		s.file.Close()
@@ -140,10 +147,10 @@ func (s *rowBuffer) sources() ([]rowSource, error) {
 	return all, nil
 }
 
-// eachRow calls yield with the rows of some spools, in key order.
-func eachRow(yield func(*evidence.Row) error, spools ...*rowBuffer) error {
+// eachRow calls yield with the rows of some buffers, in key order.
+func eachRow(yield func(*evidence.Row) error, buffers ...*rowBuffer) error {
 	var h rowHeap
-	for _, s := range spools {
+	for _, s := range buffers {
 		sources, err := s.sources()
 		if err != nil {
 			return err
@@ -176,7 +183,7 @@ func eachRow(yield func(*evidence.Row) error, spools ...*rowBuffer) error {
 	return nil
 }
 
-// rowSource yields rows, nil at its end. A row is good until the next one.
+// rowSource yields rows; nil at its end. A row is valid until the next one.
 type rowSource interface {
 	next() (*evidence.Row, error)
 }
@@ -243,7 +250,7 @@ func (h *rowHeap) Pop() any {
 	return x
 }
 
-// numbersOf are the numbers of a row, as they are spooled.
+// numbersOf are the numbers of a row, as they are written to the file.
 func numbersOf(r *evidence.Row) [14]int64 {
 	return [14]int64{
 		int64(r.Mode), int64(r.UID), int64(r.GID), int64(r.AtimeDay), r.Size, r.MtimeNs, r.ObservedAt, r.SuspectUntil, r.Watermark, r.EndedAt,
@@ -252,25 +259,25 @@ func numbersOf(r *evidence.Row) [14]int64 {
 }
 
 const (
-	spooledRemoved = 1 << iota
-	spooledMissing
-	spooledSameParent
+	spilledRemoved = 1 << iota
+	spilledMissing
+	spilledSameParent
 )
 
-// appendRow writes a row that follows on one with this parent; takeRow reads it.
+// appendRow writes a row that follows one with this parent; takeRow reads it. The format lives no longer than the process.
 func appendRow(b []byte, r *evidence.Row, parent string) []byte {
 	flags := byte(0)
 	if r.Removed {
-		flags |= spooledRemoved
+		flags |= spilledRemoved
 	}
 	if r.AgentMissing {
-		flags |= spooledMissing
+		flags |= spilledMissing
 	}
 	if r.Parent == parent && parent != "" {
-		flags |= spooledSameParent
+		flags |= spilledSameParent
 	}
 	b = append(b, flags, byte(r.Type), byte(r.Evidence))
-	if flags&spooledSameParent == 0 {
+	if flags&spilledSameParent == 0 {
 		b = appendText(b, r.Parent)
 	}
 	for _, s := range [...]string{r.Name, r.Target, r.Agent, r.Source, r.History} {
@@ -310,8 +317,8 @@ func takeRow(s string, r *evidence.Row, parent string) string {
 	flags := s[0]
 	*r = evidence.Row{Parent: parent, Type: event.Type(s[1]), Evidence: event.Evidence(s[2])}
 	s = s[3:]
-	r.Removed, r.AgentMissing = flags&spooledRemoved != 0, flags&spooledMissing != 0
-	if flags&spooledSameParent == 0 {
+	r.Removed, r.AgentMissing = flags&spilledRemoved != 0, flags&spilledMissing != 0
+	if flags&spilledSameParent == 0 {
 		r.Parent = text()
 	}
 	r.Name, r.Target, r.Agent, r.Source, r.History = text(), text(), text(), text(), text()

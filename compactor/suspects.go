@@ -8,9 +8,9 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 )
 
-// suspects are the view's suspects after rows have changed: those known before that have not, and those among the rows.
+// suspects are the view's suspects after rows have changed: the known ones whose rows have not, and those among the rows.
 type suspects struct {
-	now     int64 // the view's own time; whose suspicion had ended by then is left out
+	now     int64 // the view's own time: those whose suspicion ended before it are left out
 	known   []manifest.Suspect
 	changed map[string]bool // the known ones' paths, true once their row has changed
 	found   []manifest.Suspect
@@ -24,7 +24,7 @@ func newSuspects(known []manifest.Suspect, now int64) *suspects {
 	return s
 }
 
-// add takes in a row that has changed.
+// add adds a row that has changed.
 func (s *suspects) add(r *evidence.Row) {
 	suspect := !r.Removed && r.SuspectUntil > s.now
 	if len(s.known) == 0 && !suspect {
@@ -43,7 +43,7 @@ func (s *suspects) add(r *evidence.Row) {
 	}
 }
 
-// list is what there is now.
+// list are the suspects now.
 func (s *suspects) list() []manifest.Suspect {
 	list := s.found
 	for _, k := range s.known {

@@ -11,8 +11,16 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// moveTo is told that the walk goes on to a directory: those whose subtrees it has left behind are settled, the leaves
-// first. So only the directories above the walk's place, and those ahead of it, are in memory.
+// moveTo moves the walk to a directory, and sums up those whose subtrees it has left, the innermost first.
+//
+// Because of the key order this needs no more than a stack (enclosing): the walk has left a directory's subtree as soon as
+// it comes to a directory that does not have its prefix. So only the directories around the current one, and those that
+// are still ahead (upcoming), are in memory.
+//
+//	visited    "/a/"   "/a/b/"   "/a/b/c/"   "/a/d/"                     "/e/"
+//	enclosing  /a      /a /a/b   /a /a/b     /a /a/d                     /e             ("/" always)
+//	                             /a/b/c
+//	summed up                                /a/b/c, /a/b (into /a)      /a/d, /a (into "/")
 func (w *walk) moveTo(parent string) error {
 	for len(w.upcoming) > 0 && w.upcoming[0] <= parent {
 		p := heap.Pop(&w.upcoming).(string)
@@ -24,7 +32,7 @@ func (w *walk) moveTo(parent string) error {
 	return w.sumOutside(parent)
 }
 
-// end settles all directories that are left.
+// end sums up all directories that are left.
 func (w *walk) end() error {
 	if err := w.moveTo("\xff"); err != nil { // paths begin with a slash
 		return err
@@ -32,7 +40,7 @@ func (w *walk) end() error {
 	return w.sumOutside("")
 }
 
-// sumOutside settles the directories around the walk's place that do not have this one in them.
+// sumOutside sums up the enclosing directories that do not have this one in them.
 func (w *walk) sumOutside(parent string) error {
 	for n := len(w.enclosing); n > 0 && !strings.HasPrefix(parent, w.enclosing[n-1]); n-- {
 		if err := w.sum(w.enclosing[n-1]); err != nil {
@@ -43,8 +51,8 @@ func (w *walk) sumOutside(parent string) error {
 	return nil
 }
 
-// sum makes the subtree totals of a directory exact, and gives one that must be there, as something in it is, a row.
-// All directories in it are summed up.
+// sum makes the subtree totals of a directory exact. All directories in it are summed up before. A directory without a row
+// that must be there, as something in it is, gets one (Assume).
 func (w *walk) sum(prefix string) error {
 	n := w.dirs[prefix]
 	delete(w.dirs, prefix)
@@ -72,7 +80,7 @@ func (w *walk) sum(prefix string) error {
 	return w.outDirs.add(&n.row)
 }
 
-// addChange takes in that an entry that counted as before now counts as after.
+// addChange adds that an entry which contributed before now contributes after.
 func (n *node) addChange(name string, before, after evidence.Totals) {
 	n.direct.add(before, after)
 	n.latest = max(n.latest, after.LatestMtimeNs)
@@ -81,7 +89,7 @@ func (n *node) addChange(name string, before, after evidence.Totals) {
 	}
 }
 
-// parentStateOf is the directory that the node is in, as it is after the batch.
+// parentStateOf is the state of the directory that the node is in, as it is after the batch.
 func (w *walk) parentStateOf(n *node) *evidence.ParentState {
 	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
 		return &evidence.ParentState{Before: up.forEntries.After, After: up.forEntries.After}
@@ -89,7 +97,7 @@ func (w *walk) parentStateOf(n *node) *evidence.ParentState {
 	return &evidence.ParentState{}
 }
 
-// holdsSomething reports whether, after the batch, there is something in it.
+// holdsSomething reports whether there is something in the directory after the batch.
 func (n *node) holdsSomething() bool {
 	d := n.direct.sums
 	if n.wasDir {
@@ -99,7 +107,8 @@ func (n *node) holdsSomething() bool {
 	return d.Files > 0 || d.Directories > 0 || d.Others > 0
 }
 
-// after is what the node adds to its parent's totals after the batch.
+// after is what the node contributes to its parent's totals after the batch. Counts and bytes follow from the changes. The
+// newest mtime does not where the newest file is gone: then the other entries have to be read (newestEntry).
 func (w *walk) after(n *node, prefix string) (evidence.Totals, error) {
 	none := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	if !present(&n.row, n.known) {
@@ -134,14 +143,14 @@ func (w *walk) after(n *node, prefix string) (evidence.Totals, error) {
 	return t, nil
 }
 
-// newestEntry looks for the newest mtime at or below the entries of a directory: its newest file went away, and only a
-// look at the others tells what is the newest now. It does not look into directories, whose rows have it, nor at row
-// groups that, by the index, have nothing newer than what is found.
+// newestEntry finds the newest mtime at or below the entries of a directory whose newest file went away. It reads no
+// directories, whose rows have the newest mtime of all below them, and no row groups that by the index have nothing newer
+// than what it found.
 type newestEntry struct {
 	*walk
 	parent string
-	fell   []string // entries that have become older: what the view has of them is over
-	latest int64    // of those that have changed, at first
+	fell   []string // entries that became older: what the view has for them counts no more
+	latest int64    // at first, that of the entries that changed
 }
 
 func (s *newestEntry) run() error {
@@ -151,7 +160,7 @@ func (s *newestEntry) run() error {
 	if err != nil {
 		return err
 	}
-	if newest != nil { // to begin with what most will be no match for
+	if newest != nil { // with the newest mtime first, most other row groups can be skipped
 		first, end := newest.First, newest.Last
 		if first.Compare(from) < 0 {
 			first = from
@@ -167,7 +176,7 @@ func (s *newestEntry) run() error {
 	return s.search(from, to)
 }
 
-// newestGroup is the row group of the base in a range of keys that may have the newest mtime; nil where there are few.
+// newestGroup is the row group of the base, in a range of keys, that may have the newest mtime; nil where there are few.
 func (s *newestEntry) newestGroup(from, to layer.Key) (best *layer.Group, err error) {
 	n := 0
 	for _, l := range s.view.Base() {
@@ -195,7 +204,7 @@ func (s *newestEntry) newestGroup(from, to layer.Key) (best *layer.Group, err er
 	return best, nil
 }
 
-// search goes through a range of keys.
+// search reads a range of keys.
 func (s *newestEntry) search(from, to layer.Key) error {
 	cursor := s.view.Cursor(s.ctx).Until(to).SkipBase(func(g *layer.Group) bool {
 		return g.First.Compare(to) < 0 && g.Flat() && g.MaxMtimeSec < 1<<33 && g.MaxMtimeSec*1e9 <= s.latest

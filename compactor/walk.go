@@ -10,60 +10,77 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// walk folds one batch upon a view: it goes through the directories that the batch speaks of, in key order, holds what
-// is said of each name against the name's row, and keeps the rows that change. A directory's row comes before the rows
-// in it, so what becomes of the directory is known when its entries are reached.
+// walk folds one batch into a view: it visits the directories that the batch is about in key order, resolves the claims
+// about each name against the name's row, and collects the rows that change.
+//
+// It visits in the order of the view's keys, (Parent, Name) as plain bytes. A subtree is one range of keys, and the
+// directory's own row comes before it. So what becomes of a directory is known before its entries are visited, and the
+// old rows are read by one cursor that only moves forward:
+//
+//	keys       Parent ""     "/"                  "/a/"                "/a/b/"     "/c/"
+//	           ────┬─────────┬────────────────────┬────────────────────┬───────────┬──────────▶
+//	rows           "/"       /a  /c  /x           /a/b  /a/f           /a/b/g      /c/h
+//	batch                                         put /a/f                         listing of /c
+//	visited    1 look up "/" 2 look up /a and /c  3 resolve /a/f       (skipped)   4 all rows of /c
+//
+// Visits 1 and 2 look up the directories above those that the batch is about (batch.touchAbove): their totals change, and
+// their ends (evidence.Ends) count for what is below.
+//
+// A directory that ended makes everything below it void, whatever the batch says about it. Its subtree becomes a region:
+// the walk then visits every directory that has rows there, too, beside those of the batch.
+//
+// Directories change last: their totals are known only once all of their entries are (see sumOutside).
 type walk struct {
 	ctx    context.Context
 	view   *layer.View
 	rules  evidence.Rules
 	batch  *batch
-	claims []evidence.Claim // of the name at hand
-	old    *layer.Cursor    // only ever moves forward
-	probe  *layer.Cursor    // moves freely
+	claims []evidence.Claim // of the current name
+	old    *layer.Cursor    // the rows before the batch. It only moves forward: its blocks are read ahead in that order, once
+	probe  *layer.Cursor    // finds the directories of regions; moves freely
 
-	oldKey     layer.Key // where old stands
-	oldStarted bool      // old was moved at all
-	oldValid   bool      // old stands at a row
+	oldKey     layer.Key // the key of old's row
+	oldStarted bool      // old has been moved
+	oldValid   bool      // old is at a row, not at the end
 
-	pending   []string         // directories that the batch speaks of and that are still to be visited, in order
-	below     regions          // others that are to be visited: what is in directories that ended
-	dirs      map[string]*node // directories that were looked up and are not summed up yet, by the Parent of their entries
-	upcoming  parents          // those of dirs that the walk has not come to
-	enclosing []string         // those that its place is in, the outermost first
+	pending   []string         // directories of the batch that are still to be visited, in order
+	below     regions          // subtrees of directories that ended; what has rows there is visited as well
+	dirs      map[string]*node // directories that were resolved and are not summed up yet, by the Parent of their entries
+	upcoming  parents          // those of dirs that the walk has not reached yet
+	enclosing []string         // those that the current directory is in or is, the outermost first: a stack
 
-	dirVisit visit // the directory at hand
+	dirVisit visit // the current directory
 
-	out, outDirs rowBuffer // changed rows: those that neither are nor were directories, in key order, and the others
+	out, outDirs rowBuffer // changed rows: out has those that need no node, in key order; outDirs has directories, innermost first
 	lookahead    *lookahead
 	suspects     *suspects
 	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing changed
-	stale        uint64
+	stale        uint64           // listings that showed an older state of their directory than the view knew
 }
 
-// node is a directory, or what was one, in the part of the view that a batch touches.
+// node is a directory, or what was one, in the part of the view that a batch changes.
 type node struct {
 	row, was evidence.Row
 	known    bool
-	// before is what the row added to its parent's totals before the batch; wasDir says that it was there as a directory.
+	// before is what the row contributed to its parent's totals before the batch. wasDir: it was there, as a directory.
 	before evidence.Totals
 	wasDir bool
-	// direct sums up the changes of its entries.
+	// direct is the sum of the changes of its entries.
 	direct change
-	// whole says that all entries were seen. latest is the newest mtime at or below those seen, nodes once they are
-	// summed up; fell are those that have become older, where not all were seen.
+	// whole: all entries were visited. latest is the newest mtime at or below those that were, nodes included once they are
+	// summed up. fell are those whose newest mtime became older, where not all were visited.
 	whole  bool
 	latest int64
 	fell   []string
-	// place is what the directory's own evidence means for its entries. raised says that they are all to be held against
-	// its floor.
+	// forEntries is what the directory's own evidence means for its entries. raised: it ended, so that all of them are to be
+	// resolved again with its floor.
 	forEntries evidence.ParentState
 	raised     bool
 }
 
 func (n *node) changed() bool { return n.row != n.was }
 
-// change is a change of totals. The sums are signed; added and lost are the newest mtimes that came and that went.
+// change is a change of totals. The sums are signed. added and lost are the newest mtimes that came and that went.
 type change struct {
 	sums        evidence.Totals
 	added, lost int64
@@ -71,7 +88,7 @@ type change struct {
 
 func noChange() change { return change{added: evidence.NoMtime, lost: evidence.NoMtime} }
 
-// add takes in that something counted as before now counts as after.
+// add adds that something which contributed before now contributes after.
 func (c *change) add(before, after evidence.Totals) {
 	c.sums.Files += after.Files - before.Files
 	c.sums.Directories += after.Directories - before.Directories
@@ -87,7 +104,7 @@ func newWalk(ctx context.Context, view *layer.View, rules evidence.Rules, b *bat
 	return &walk{ctx: ctx, view: view, rules: rules, batch: b, old: view.Cursor(ctx), probe: view.Cursor(ctx), dirs: map[string]*node{}}
 }
 
-// run visits every directory that the batch, or the end of a directory above, speaks of.
+// run visits every directory of the batch, and of the regions.
 func (w *walk) run() error {
 	w.pending = w.batch.parents()
 	w.out.rows = make([]evidence.Row, 0, min(w.batch.rows, w.out.limit))
@@ -112,7 +129,7 @@ func (w *walk) run() error {
 	return w.end()
 }
 
-// nextParent takes out the first directory that is still to be visited.
+// nextParent takes the first directory that is still to be visited, of the batch or of a region.
 func (w *walk) nextParent() (string, error) {
 	if len(w.below) > 0 && (len(w.pending) == 0 || w.below[0].next < w.pending[0]) {
 		r := &w.below[0]
@@ -135,8 +152,8 @@ func (w *walk) close() {
 	w.outDirs.close()
 }
 
-// visitDirectory goes through the names of one directory: all of its rows where a listing or a sweep speaks of every name, else
-// only those that the batch names.
+// visitDirectory resolves the names of one directory: all of its rows where a listing covers them or the directory ended,
+// else only the names of the batch.
 func (w *walk) visitDirectory(parent string) error {
 	g := w.batch.groups[parent]
 	if g == nil {
@@ -160,7 +177,7 @@ func (w *walk) visitDirectory(parent string) error {
 	return w.old.Err()
 }
 
-// visit is the walk's passage through one directory.
+// visit is the walk's pass through one directory.
 type visit struct {
 	*walk
 	group        *group
@@ -168,13 +185,13 @@ type visit struct {
 	parent       *evidence.ParentState
 	raised       bool
 	listings     []*listing
-	everyRow     bool // every row between lo and hi is visited
+	everyRow     bool // every row with from <= name < to is visited
 	from, to     string
 	earliest     int64 // when the first of the listings was made
-	claimsPassed int   // index of the first point not passed
+	claimsPassed int   // how many of the group's claims are done
 	last         string
 	started      bool
-	current      resolution // of the name at hand
+	current      resolution // of the current name
 }
 
 func (v *visit) open() {
@@ -202,7 +219,7 @@ func (v *visit) open() {
 	}
 }
 
-// nextName is the next name to resolve: the smallest that a point, a listing or a row has.
+// nextName is the next name to resolve: the smallest that a claim, a listing or a row has.
 func (v *visit) nextName() (string, bool) {
 	name, ok := "", false
 	take := func(n string) {
@@ -226,7 +243,7 @@ func (v *visit) nextName() (string, bool) {
 	return name, ok
 }
 
-// nextRow is the name of the next row of this directory that a listing or a sweep speaks of.
+// nextRow is the name of the next row of this directory, where every row is visited.
 func (v *visit) nextRow() (string, bool) {
 	from := layer.Key{Parent: v.group.parent, Name: v.from}
 	if v.started && v.last >= v.from {
@@ -242,8 +259,8 @@ func (v *visit) nextRow() (string, bool) {
 	return k.Name, true
 }
 
-// seekTo moves old forward to the first row at or after key, which is not before any key that was reached before. Where it is
-// near, it may be the next row. Where it is not, that row's block would be read for nothing.
+// seekTo moves old forward to the first row at or after key; keys never decrease from call to call. With near it tries the
+// next row first, as in a directory that is listed. Without, that would read a block for nothing.
 func (w *walk) seekTo(key layer.Key, near bool) bool {
 	switch {
 	case !w.oldStarted:
@@ -263,7 +280,7 @@ func (w *walk) seekTo(key layer.Key, near bool) bool {
 	return w.oldValid
 }
 
-// resolve decides what becomes of one name, and passes it.
+// resolve decides what becomes of one name, and goes on behind it.
 func (v *visit) resolve(name string) error {
 	v.last, v.started = name, true
 	key := layer.Key{Parent: v.group.parent, Name: name}
@@ -286,8 +303,8 @@ func (v *visit) resolve(name string) error {
 	return v.record(r)
 }
 
-// staysGone reports whether listings lack a name that was gone before, and nothing else is said of it: in a directory where files
-// come and go that is most of its rows.
+// staysGone reports whether the row is a tombstone that the listings lack again, and nothing else is claimed about its name.
+// In a directory where files come and go these are most of the rows.
 func (v *visit) staysGone(r *resolution, name string) bool {
 	if len(v.listings) == 0 || v.raised || v.claimsPassed < len(v.group.claims) && v.group.claims[v.claimsPassed].name == name {
 		return false
@@ -300,7 +317,7 @@ func (v *visit) staysGone(r *resolution, name string) bool {
 	return v.old.Brief(&r.row) == nil && r.row.StaysGone(v.earliest, v.parent)
 }
 
-// load sets the row at hand: to as much of it as is needed where it is put anew, which spares decoding the rest.
+// load sets the current row: only the part of it that is needed where the row is written anew, which spares decoding the rest.
 func (v *visit) load(r *resolution, key layer.Key) error {
 	if !r.known {
 		r.row.Parent, r.row.Name = key.Parent, key.Name
@@ -318,32 +335,33 @@ func (v *visit) load(r *resolution, key layer.Key) error {
 	return nil
 }
 
-// gather collects what is said of name, and passes the name. It reports whether something is said of what is in it.
-func (v *visit) gather(name string, known bool) (touched bool) {
+// gather collects the claims about name, and goes on behind it. inside reports whether something is claimed about what is
+// below it. A listing that covers the name and lacks it makes a claim only where there is something to deny.
+func (v *visit) gather(name string, known bool) (inside bool) {
 	v.claims = v.claims[:0]
-	spoken := false
+	claimed := false
 	for ; v.claimsPassed < len(v.group.claims) && v.group.claims[v.claimsPassed].name == name; v.claimsPassed++ {
 		p := &v.group.claims[v.claimsPassed]
 		if p.verb == 0 {
-			touched = true
+			inside = true
 			continue
 		}
-		spoken = true
+		claimed = true
 		v.claims = append(v.claims, p.claim())
 	}
 	for _, l := range v.listings {
-		spoken = spoken || l.next < len(l.entries) && l.entries[l.next].Name == name
+		claimed = claimed || l.next < len(l.entries) && l.entries[l.next].Name == name
 	}
 	for _, l := range v.listings {
 		switch {
 		case l.next < len(l.entries) && l.entries[l.next].Name == name:
 			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Listed, Entry: &l.entries[l.next]})
 			l.next++
-		case l.covers(name) && (known || spoken || touched):
+		case l.covers(name) && (known || claimed || inside):
 			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Unlisted, DirMtimeNs: l.MtimeNs})
 		}
 	}
-	return touched
+	return inside
 }
 
 // countStale counts listings that showed an older state of their directory than the view knew when they were made.
@@ -362,7 +380,7 @@ type resolution struct {
 	evidence.Outcome
 	row, was        evidence.Row
 	known, wasKnown bool
-	inside          bool // something is said of what is in it
+	inside          bool // something is claimed about what is below it
 }
 
 func present(row *evidence.Row, known bool) bool { return known && !row.Removed }
@@ -371,7 +389,7 @@ func isDir(row *evidence.Row, known bool) bool {
 	return present(row, known) && row.Type == event.Directory
 }
 
-// record puts the result where it belongs, and adds up what it changes in the directory.
+// record keeps the result. Directories that change become nodes and are summed up later; other rows are written now.
 func (v *visit) record(r *resolution) error {
 	wasDir := isDir(&r.was, r.wasKnown)
 	if !r.inside && !((r.Changed || r.Raised || v.raised) && (wasDir || isDir(&r.row, r.known))) {
@@ -392,14 +410,14 @@ func (v *visit) record(r *resolution) error {
 	n.raised = (v.raised || r.Raised) && wasDir
 	v.dirs[dir] = n
 	heap.Push(&v.upcoming, dir)
-	if n.raised && !v.raised { // else the directory is in a region already
+	if n.raised && !v.raised { // below a raised directory there is a region already
 		return v.visitAllBelow(dir)
 	}
 	return nil
 }
 
-// visitAllBelow makes the walk visit every directory that has rows under prefix: whatever has a row is in a directory
-// that has one.
+// visitAllBelow makes the walk visit every directory that has rows with this prefix. Nothing below is missed: whatever has
+// a row is in a directory that has one.
 func (w *walk) visitAllBelow(prefix string) error {
 	r := region{prefix: prefix}
 	if w.advance(&r, prefix) {
@@ -408,7 +426,10 @@ func (w *walk) visitAllBelow(prefix string) error {
 	return w.probe.Err()
 }
 
-// region is what is to be visited below a directory that ended.
+// region is a subtree of a directory that ended, and the next of its directories to visit. The directories are found as
+// the walk goes (advance), not listed beforehand: there may be millions.
+//
+//	region.prefix "/d/"      next: "/d/" → "/d/a/" → "/d/a/x/" → "/d/b/" → none, "/e/" has another prefix
 type region struct{ prefix, next string }
 
 // advance sets the region's next directory to the first at or after from, and reports whether there is one.
@@ -420,13 +441,13 @@ func (w *walk) advance(r *region, from string) bool {
 	return strings.HasPrefix(r.next, r.prefix)
 }
 
-// recordEntry is settle for a row that stays out of the directories.
+// recordEntry is record for a row that needs no node: a file, or a directory that does not change.
 func (v *visit) recordEntry(r *resolution) error {
 	before, after := evidence.Totals{LatestMtimeNs: evidence.NoMtime}, evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	dir := isDir(&r.row, r.known)
 	switch {
 	case dir:
-		after = r.row.Sub // unchanged, or it would be a node
+		after = r.row.Sub // it did not change, or it would be a node
 		before = after
 	default:
 		if present(&r.was, r.wasKnown) {
@@ -460,7 +481,7 @@ func (p *parents) Pop() any {
 	return x
 }
 
-// regions is a heap by the directory that comes next.
+// regions is a heap of regions by their next directory.
 type regions []region
 
 func (r regions) Len() int           { return len(r) }

@@ -148,7 +148,7 @@ func (c *compaction) viewsOf(body string) (views []string, err error) {
 func (c *compaction) tick(ctx context.Context) error {
 	views, err := c.compactor.Views(ctx)
 	if err != nil {
-		c.log.ErrorContext(ctx, "cannot look for views", "error", err.Error())
+		c.log.ErrorContext(ctx, "cannot list the views", "error", err.Error())
 		return err
 	}
 	var failed []string
