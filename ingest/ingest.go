@@ -145,6 +145,7 @@ func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
 	handle("POST", "/session/{id}/heartbeat", &heartbeatOperation, i.anyHeartbeat)
 	handle("POST", "/session/{id}/uploads", &grantUploadsOperation, i.grantUploads)
 	handle("PUT", "/session/{id}/segments/{seq}", &putSegmentOperation, i.putSegment)
+	handle("POST", "/ingest/{id}/events", &sendEventsOperation, i.takeEvents)
 	handle("POST", "/consistency/audit/start", &auditStartOperation, i.auditMark)
 	handle("POST", "/consistency/audit/end", &auditEndOperation, i.auditMark)
 	handle("GET", "/session/{id}/commands", &awaitCommandsOperation, i.awaitCommands)

@@ -26,6 +26,23 @@ var (
 	}
 )
 
+// eventsSchema is a v2api.Batch, whose types read more than they should be sent.
+const eventsSchema = `{"type":"object","required":["events","source_type"],"properties":{
+"session_id":{"type":"string"},
+"source_type":{"type":"string","enum":["message","realtime","snapshot","audit","on_demand_job","job_complete","scan_complete","config_report"]},
+"is_end":{"type":"boolean","default":false},
+"metadata":{"type":"object","description":"Of job_complete: scan_path and job_id."},
+"events":{"type":"array","items":{"type":"object","required":["event_type","rows"],"properties":{
+"event_type":{"type":"string","enum":["insert","update","delete"]},
+"index":{"type":["integer","null"],"description":"Of no effect."},
+"rows":{"type":"array","items":{"type":"object","required":["path"],"properties":{
+"path":{"type":"string","description":"From the root of the view. A byte 0xXX that is not UTF-8 is the lone surrogate U+DCXX."},
+"size":{"type":"integer","minimum":0,"description":"Bytes. Required for a file that is there."},
+"modified_time":{"type":"number","description":"Seconds since 1970. Required for what is there."},
+"is_directory":{"type":"boolean","default":false},
+"is_atomic_write":{"type":"boolean","default":true,"description":"false: the file is still being written."},
+"audit_skipped":{"type":"boolean","default":false,"description":"Of a directory: it has not changed, and its files are not sent."}}}}}}}}}`
+
 var (
 	authorizedOperation = openapi.Operation{ID: "getKeyView", Tag: "sessions", Summary: "Which view the key is for",
 		Parameters: whichView,
@@ -69,6 +86,14 @@ var (
 		Answers: []openapi.Answer{{Text: "It is durable. The same bytes may be sent again.", Type: (*pipeapi.SegmentStored)(nil),
 			Example: `{"status":"stored","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","seq":0,"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, httpapi.StatusSessionGone}}
+	sendEventsOperation = openapi.Operation{ID: "sendEvents", Tag: "Fustor V2", Summary: "Send rows of files and directories",
+		Description: "From sessions that were created with a source_type. Rows of source_type message count as the kernel's word, at once; those of snapshot and on_demand_job as observations, at once; those of an audit are gathered until a batch with is_end, and what the audit did not see in a directory that it reported is removed then. At most 16 MiB. The same body may be sent again. Fields that are not named here are skipped.",
+		Parameters:  whichView,
+		Body: &openapi.Body{Schema: eventsSchema,
+			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","source_type":"message","is_end":false,"events":[{"event_type":"update","rows":[{"path":"/a/b","size":7,"modified_time":1767323045.25,"is_directory":false}]}]}`},
+		Answers: []openapi.Answer{{Text: "It is durable.", Schema: `{"type":"object","required":["status","count"],"properties":{"status":{"type":"string","const":"ok"},"count":{"type":"integer","description":"How many events there were."},"phase":{"type":"string","description":"Of a job that is complete."},"success":{"type":"boolean"},"server_time_ns":{"type":"integer","format":"int64"}}}`,
+			Example: `{"status":"ok","count":1,"server_time_ns":1767323045250000000}`}},
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, httpapi.StatusSessionGone}}
 	auditStartOperation = openapi.Operation{ID: "startAudit", Tag: "Fustor V2", Summary: "An audit begins",
 		Description: "From agents of Fustor V2, whose rows of an audit count at its end. Of a native agent it has no effect: each listing of an audit counts by itself.",
 		Parameters:  whichView,

@@ -53,7 +53,6 @@ func (i *Ingest) routesOfV2(mux *httpapi.Mux) {
 		mux.HandleUnlisted(method, pattern, i.keys.Require(i.call(f), access.Ingest))
 	}
 	const pipe, old = "/api/v1/pipe", "/api/v1/ingest"
-	handle("POST", pipe+"/ingest/{id}/events", i.takeEvents)
 	handle("POST", pipe+"/{id}/events", i.takeEvents)
 	handle("POST", pipe+"/ingest", i.takeEvents)
 	handle("POST", pipe+"/session/heartbeat", i.anyHeartbeat)

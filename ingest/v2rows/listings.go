@@ -8,7 +8,8 @@ import (
 	"github.com/fustor/fustor/internal/session"
 )
 
-const (
+// Sizes; tests make them small.
+var (
 	// roundSegment is about how many rows of a round go into one segment.
 	roundSegment = 32 << 10
 	// pieceEntries is how many entries of one directory go into one listing; larger ones are listed by ranges of names.

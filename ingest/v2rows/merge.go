@@ -12,8 +12,8 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// fanIn is how many runs of rows are merged at once: each takes a chunk of memory.
-const fanIn = 64
+// fanIn is how many runs of rows are merged at once: each takes a chunk of memory. Tests make it small.
+var fanIn = 64
 
 // run is sorted rows: the keys of its chunks, in order.
 type run []string

@@ -39,9 +39,12 @@ func (s *staged) entry(name string) event.Entry {
 // that of the row before, its name unless it is own, mtime and size. Texts are their length and bytes, numbers varints.
 const (
 	rowsMagic = "fustor.rows 1\n"
-	chunkSize = 512 << 10 // bytes before compression, about
-	maxChunk  = 4 << 20   // bytes before compression that a reader takes
+	window    = 512 << 10
+	maxChunk  = 4 << 20 // bytes before compression that a reader takes
 )
+
+// chunkSize is about how many bytes before compression a chunk has. Tests make it small.
+var chunkSize = 512 << 10
 
 const (
 	flagOwn = 1 << iota
@@ -103,7 +106,7 @@ func (c *chunk) take() []byte {
 }
 
 var encoders = sync.Pool{New: func() any {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(chunkSize))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window))
 	if err != nil {
 		panic(err) // the options are constant
 	}
