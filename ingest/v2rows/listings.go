@@ -24,7 +24,7 @@ type roundWriter struct {
 	rows   *Rows
 	record session.Record
 	held   *heldRound
-	at     int64 // of the event before; each is a nanosecond later than the one before
+	at     int64 // of the event before; each is a nanosecond later, but for the pieces of one listing
 
 	events  []event.Event // of the segment at hand
 	weight  int           // rows in them
@@ -114,7 +114,9 @@ func (w *roundWriter) flush(to string) {
 }
 
 func (w *roundWriter) add(ev event.Event) {
-	w.at++
+	if ev.From == "" {
+		w.at++
+	}
 	ev.Evidence, ev.ObservedAt = event.Audit, w.at
 	w.events = append(w.events, ev)
 	w.weight += 1 + len(ev.Entries)

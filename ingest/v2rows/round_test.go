@@ -230,7 +230,7 @@ func body(t *testing.T, end bool, rows []v2api.Row) []byte {
 // says holds the segments against what an audit says, once.
 func (w *world) says(want map[string][]string) {
 	w.Helper()
-	got, ends, last := map[string][]string{}, 0, map[string]string{}
+	got, ends, last, at := map[string][]string{}, 0, map[string]string{}, int64(0)
 	for _, ev := range w.events() {
 		switch ev.Kind {
 		case event.Listing:
@@ -240,7 +240,12 @@ func (w *world) says(want map[string][]string) {
 			if ev.From != last[ev.Path] {
 				w.Fatalf("a listing of %s begins at %q where the one before ended at %q", ev.Path, ev.From, last[ev.Path])
 			}
-			last[ev.Path] = ev.To
+			if last[ev.Path] = ev.To; ev.From == "" {
+				at = ev.ObservedAt
+			}
+			if ev.ObservedAt != at {
+				w.Fatalf("two pieces of the listing of %s have two times", ev.Path)
+			}
 			for _, e := range ev.Entries {
 				got[ev.Path] = append(got[ev.Path], e.Name)
 			}

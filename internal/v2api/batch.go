@@ -1,7 +1,6 @@
 package v2api
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -152,6 +151,3 @@ func only(b []byte, first string, want reflect.Type) error {
 	}
 	return nil
 }
-
-// Decode reads a body into v, a pointer to one of this package's types. Fields that v does not have are skipped.
-func Decode(body []byte, v any) error { return json.Unmarshal(body, v) }
