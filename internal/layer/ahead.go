@@ -2,8 +2,8 @@ package layer
 
 import "context"
 
-// readAhead reads row groups in order with few, large requests: windows that begin small and double, the next one
-// being under way while one is used. The zero readAhead reads one at a time.
+// readAhead reads row groups in order with few, large requests: windows that begin small and double. The next window is read
+// while one is used. The zero readAhead reads one row group at a time.
 type readAhead struct {
 	limit int64 // bytes of a window; 0 turns it off
 	until *Key  // groups from there on are not wanted; nil wants all

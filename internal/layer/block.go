@@ -11,16 +11,22 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 )
 
-// Block is a decoded row group: its keys, and the other columns once they are asked for. It never changes and is safe
-// for concurrent use. Strings share the block's memory, so that keeping one keeps the block. A block that Fetch brought may
-// lack its keys until LoadKeys: Parent, Name, Key, Names, Parents, ParentEnd, Search and SearchFrom need them.
+// Block is a row group in memory. Its columns are decoded when they are first asked for; its content never changes, and it
+// is safe for concurrent use. Strings share the block's memory, so keeping one keeps the block.
+//
+// Keys are decoded at once by Layer.Block; of a block that Fetch read they may be missing until LoadKeys. Parent, Name, Key,
+// Names, Parents, ParentEnd, Search and SearchFrom need them.
+//
+// A block's size in memory grows with the columns that are decoded, and the cache is told (grown). Which columns a caller
+// causes to be decoded is most of what a read costs: Brief (what a fold compares) takes a third of Row, Shown (what readers
+// show) lies between.
 type Block struct {
 	object string
 	raw    []byte
 	group  Group
 	chunks *[columns]chunk
 
-	keyed    atomic.Bool // what follows is there
+	keyed    atomic.Bool // the fields up to offsets are set
 	parents  []string    // the distinct ones, in order
 	starts   []uint32    // the first row of each
 	parentOf []uint16    // per row, into parents
@@ -34,16 +40,16 @@ type Block struct {
 	shown   atomic.Pointer[blockRows]
 	brief   atomic.Pointer[blockRows]
 	size    atomic.Int64 // bytes in memory
-	grown   func(*Block) // told of a new size; may be nil
+	grown   func(*Block) // called after the size has grown; may be nil
 }
 
-// blockRows is every column that is no key, for Row and AppendBlock, or those of them that Shown has.
+// blockRows are the decoded columns but for the keys: all of them for Row and AppendBlock, those of Shown, or those of Brief.
 type blockRows struct {
 	numbers                        [columns]*Numbers // nil where the column has no numbers
 	target, agent, source, history *Text
 }
 
-// openBlock is a row group of which nothing is decoded, the checksum apart.
+// openBlock checks a row group's checksum, and decodes nothing.
 func openBlock(raw RawGroup) (*Block, error) {
 	chunks, err := raw.chunks()
 	if err != nil {
@@ -82,35 +88,35 @@ func (b *Block) LoadKeys() error {
 	return nil
 }
 
-// ScanNames has look at all names, as Names has them, without loading the keys, unless may, which sees them as they are stored,
-// says that it need not. What is decoded is not kept, and both must keep nothing of it. It takes half as long as LoadKeys, and a third where
-// may says no. Where the names are decoded already, or may is nil, it is not asked.
-func (b *Block) ScanNames(may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
+// ScanNames calls scan with all names, in the form of Names, without loading the keys. Before, it calls may with the names as
+// they are stored, and leaves scan out if may says no; that saves a third, and ScanNames as a whole half of LoadKeys. What is
+// decoded is not kept, and neither function may keep any of it. If the names are decoded already, or may is nil, it is not asked.
+func (b *Block) ScanNames(may func(*CodedNames) bool, scan func(text string, offsets []uint32)) error {
 	if !b.Keyed() && b.group.NotUTF8 { // the names are in two columns
 		if err := b.LoadKeys(); err != nil {
 			return err
 		}
 	}
 	if b.Keyed() {
-		look(b.Names())
+		scan(b.Names())
 		return nil
 	}
-	if err := scanNames(b.raw, &b.chunks[ColumnName], may, look); err != nil {
+	if err := scanNames(b.raw, &b.chunks[ColumnName], may, scan); err != nil {
 		return b.fault(ColumnName, err)
 	}
 	return nil
 }
 
-// Detached is a block of which what will be decoded is not kept by the cache; b itself once its keys are there. Names are those that
-// LookAtNames showed, copied. It is for looking at a few rows where the cache has no room for what they make of a row group,
-// five times as much.
+// Detached is a copy of the block that the cache does not know, so that what is decoded for it is not kept; b itself if its
+// keys are loaded. Names are those that ScanNames passed, copied. It is for reading a few rows where the cache has no room
+// for a decoded row group, which is five times as large.
 func (b *Block) Detached(names string, offsets []uint32) *Block {
 	if b.Keyed() {
 		return b
 	}
-	apart := &Block{object: b.object, raw: b.raw, group: b.group, chunks: b.chunks, names: names, offsets: offsets}
-	apart.size.Store(b.size.Load())
-	return apart
+	detached := &Block{object: b.object, raw: b.raw, group: b.group, chunks: b.chunks, names: names, offsets: offsets}
+	detached.size.Store(b.size.Load())
+	return detached
 }
 
 // Keyed reports whether the keys are there.
@@ -197,7 +203,7 @@ func (b *Block) decodeRawKeys(shown *Text) (*Text, error) {
 // Len is the number of rows.
 func (b *Block) Len() int { return b.group.Rows }
 
-// Group is what the index says of it.
+// Group is what the index says about the row group.
 func (b *Block) Group() Group { return b.group }
 
 // Parent is row i's parent.
@@ -372,8 +378,8 @@ func (b *Block) loadShown() (*blockRows, error) {
 	return f, nil
 }
 
-// Shown sets r to row i as readers show it: without what only folds go by, which is atime, when and by what it was
-// observed, its watermark, what ended and its history. Its strings share the block's memory.
+// Shown sets r to row i as readers show it. It leaves out what only folds use: atime, when and by what evidence the row was
+// observed, its watermark, what ended, and its history. Strings share the block's memory.
 func (b *Block) Shown(i int, r *evidence.Row) error {
 	f, err := b.loadShown()
 	if err != nil {
@@ -446,13 +452,13 @@ func (b *Block) loadAll() (*blockRows, error) {
 	return f, nil
 }
 
-// Prepare decodes what Brief needs.
+// Prepare decodes the columns that Brief needs.
 func (b *Block) Prepare() error {
 	_, err := b.loadBrief()
 	return err
 }
 
-// loadBrief decodes the columns that Brief needs, a third of all by the time it takes.
+// loadBrief decodes the columns of Brief, which takes a third of the time of all.
 func (b *Block) loadBrief() (*blockRows, error) {
 	if f := b.brief.Load(); f != nil {
 		return f, nil
@@ -473,8 +479,8 @@ func (b *Block) loadBrief() (*blockRows, error) {
 	return f, nil
 }
 
-// Brief sets r to what of row i tells whether it matters: the key, type, size, mtime, whether it is removed, when it was
-// observed and ended, and the history. The rest is zero.
+// Brief sets r to what a fold needs to decide whether the row matters: the key, type, size, mtime, whether it is removed,
+// when it was observed and ended, and the history. The rest is zero.
 func (b *Block) Brief(i int, r *evidence.Row) error {
 	f, err := b.loadBrief()
 	if err != nil {

@@ -5,22 +5,23 @@ import (
 	"unicode/utf8"
 )
 
-// Bridges tell names apart of which each part is common, but not all of them together: "label_000010.dcm" is looked for
-// where there are labels, and pictures of that number. A bridge spans a number. It has the end of what comes before and the
-// beginning of what comes after: of "label_000010.dcm" the bridges are "el_", "abel_", each with ".dc". A series of thousands
-// of files has the same ones, so that they are few.
+// Bridges help where each part of a name is common, but not all of them in one name. Example: a search for
+// "label_000010.dcm" in row groups that have "label_000010.json" and "image_000010.dcm". A bridge spans a number: it is the
+// end of what comes before the number and the beginning of what comes after it. Of "label_000010.dcm" the bridges are
+// "el_" and "abel_", each with ".dc". All files of a series have the same bridges, so there are few of them.
 //
 // A boundary is a byte of ASCII that is neither a letter nor a digit, slashes included. A bridge goes from one boundary to
-// another; each stretch between boundaries there has a digit. It ends at a point, or where the next two bytes are no
-// digits, and nowhere before. So it depends on nothing outside, and a part of a name has no bridge that the name lacks.
+// another; each stretch between boundaries in it has a digit. It ends at the first full stop, or at the first boundary
+// whose next two bytes are no digits. So a bridge depends on nothing outside it, and a part of a name has no bridge that
+// the name lacks: a search for the part rules no such name out.
 
 const (
 	bridgeSlots = 8 << 10
 	bridgePages = 32
 )
 
-// bridgeKinds are how many bytes before its first boundary are a bridge's. The short one, which is all that a name like "v1_07.jpg"
-// has, has two rows, told apart by a mark: one row may be that of a bridge which is everywhere.
+// bridgeKinds are how many bytes of a bridge come before its first boundary. The short kind, the only one that a name like
+// "v1_07.jpg" has, has two slots, distinguished by a mark: one slot may be that of a bridge which is everywhere.
 var bridgeKinds = [...]struct {
 	before int
 	mark   uint64
@@ -56,7 +57,7 @@ var bridgeByte = func() [256]byte {
 	return t
 }()
 
-// appendBridges appends the row of each bridge of a text.
+// appendBridges appends the slot of each bridge of a text.
 func appendBridges[T string | []byte](to []uint32, text T) []uint32 {
 	first := -1        // the first boundary after which all stretches have digits and no bridge has ended
 	digits := uint8(0) // inNumber once there was one since the last boundary
@@ -80,12 +81,12 @@ func appendBridges[T string | []byte](to []uint32, text T) []uint32 {
 	return to
 }
 
-// endsBridge reports whether one that has come to boundary i ends there.
+// endsBridge reports whether a bridge that has come to boundary i ends there.
 func endsBridge[T string | []byte](text T, i int) bool {
 	return text[i] == '.' || bridgeClass[text[i+1]] != inNumber && bridgeClass[text[i+2]] != inNumber
 }
 
-// appendBridge appends the rows of the bridges from one boundary to another.
+// appendBridge appends the slots of the bridges from one boundary to another.
 func appendBridge[T string | []byte](to []uint32, text T, first, last int) []uint32 {
 	for _, kind := range bridgeKinds {
 		if first < kind.before {
@@ -125,7 +126,7 @@ func sameBridges(name, before string, shared int) bool {
 	return true
 }
 
-// addBridges says that names have a part, with slashes where it is at an end.
+// addBridges adds the bridges of a text, with slashes where it is at an end of the name.
 func (n *Needle) addBridges(part string, exact bool) {
 	for from := 0; from < len(part); {
 		to := from

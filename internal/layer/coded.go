@@ -26,7 +26,7 @@ type codedScratch struct {
 
 var codedScratches = sync.Pool{New: func() any { return &codedScratch{} }}
 
-// checkCoded has may look at the name column's data page as it is stored; true where that cannot be.
+// checkCoded calls may with the name column's data page as it is stored; true where that cannot be.
 func checkCoded(data []byte, c *chunk, may func(*CodedNames) bool) bool {
 	n := c.dataSize.values
 	end := packedEnd(data)

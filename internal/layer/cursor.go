@@ -20,16 +20,16 @@ import (
 //		…
 //	}
 //
-// The place is always in a span: rows of one block that follow each other in the view. Work by column goes from span
+// The position is always in a span: rows of one block that follow each other in the view. Work by column goes from span
 // to span: Span, then NextSpan.
 type Cursor struct {
 	ctx   context.Context
 	runs  []*run
-	order []*run // those not done, by their place; order[0] has the span
+	order []*run // those not done, by their position; order[0] has the span
 	until *Key
 
 	block    *Block // nil before the first and after the last row
-	row, end int    // the place, and the end of the span
+	row, end int    // the position, and the end of the span
 	started  bool
 	err      error
 }
@@ -69,7 +69,7 @@ func (c *Cursor) ReadAhead(bytes int64) *Cursor {
 	return c
 }
 
-// SkipBase passes over base row groups without reading them: those that skip says cannot have what is looked for.
+// SkipBase passes over base row groups without reading them: those that skip says have nothing of interest.
 // Rows of deltas all come. Call it before the first Seek or Next.
 func (c *Cursor) SkipBase(skip func(*Group) bool) *Cursor {
 	for _, r := range c.runs {
@@ -89,13 +89,14 @@ func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
 	return c
 }
 
-// Hold has the cursor use blocks that were fetched for it. Their keys are loaded only where it has to look into one; who
-// looks at a span's rows loads them first.
+// Hold makes the cursor use blocks that were fetched for it. Their keys are loaded only where it has to search in one; a
+// caller that reads a span's rows loads them first.
 func (c *Cursor) Hold(h Held) *Cursor {
 	return c.BlocksFrom(func(p GroupRef) *Block { return h[p] })
 }
 
-// BlocksFrom has the cursor ask for each block before it reads it; nil leaves that to the cursor. Call it before the first Seek or Next.
+// BlocksFrom makes the cursor ask block for each row group before it reads it; nil means that the cursor reads it itself.
+// Call it before the first Seek or Next.
 func (c *Cursor) BlocksFrom(block func(GroupRef) *Block) *Cursor {
 	for _, r := range c.runs {
 		r.blockSource = block
@@ -185,7 +186,7 @@ func (c *Cursor) NextSpan() bool {
 	return c.pick()
 }
 
-// reorder puts order[i], whose place has moved on, where it belongs.
+// reorder puts order[i], whose position has moved on, where it belongs.
 func (c *Cursor) reorder(i int) {
 	if c.order[i].done {
 		c.order = slices.Delete(c.order, i, i+1)
@@ -196,7 +197,7 @@ func (c *Cursor) reorder(i int) {
 	}
 }
 
-// pick makes a span of the row at order[0] and all that follow it before the next run's place.
+// pick makes a span of the row at order[0] and all that follow it before the next run's position.
 func (c *Cursor) pick() bool {
 	c.block, c.row, c.end = nil, 0, 0
 	if len(c.order) == 0 || c.until != nil && c.order[0].key.Compare(*c.until) >= 0 {
@@ -234,7 +235,7 @@ func (c *Cursor) pass(r *run) error {
 	return r.moveTo(c.ctx, r.row+1)
 }
 
-// endBefore is where the rows of a run's block end that follow its place and come before k. The common case is first: all do.
+// endBefore is where the rows of a run's block end that follow its position and come before k. The common case is first: all do.
 func (c *Cursor) endBefore(r *run, k Key) int {
 	if r.block.group.Last.Compare(k) < 0 {
 		return r.block.Len()
@@ -245,10 +246,10 @@ func (c *Cursor) endBefore(r *run, k Key) int {
 	return r.block.SearchFrom(r.row+1, k)
 }
 
-// Key is the key at the place.
+// Key is the key at the position.
 func (c *Cursor) Key() Key { return c.block.Key(c.row) }
 
-// Row sets r to the row at the place. Its strings stay valid.
+// Row sets r to the row at the position. Its strings stay valid.
 func (c *Cursor) Row(r *evidence.Row) error {
 	if err := c.block.Row(c.row, r); err != nil {
 		c.err = err
@@ -266,7 +267,7 @@ func (c *Cursor) Shown(r *evidence.Row) error {
 	return nil
 }
 
-// Brief sets r to a part of the row at the place: Block.Brief.
+// Brief sets r to a part of the row at the position: Block.Brief.
 func (c *Cursor) Brief(r *evidence.Row) error {
 	if err := c.block.Brief(c.row, r); err != nil {
 		c.err = err
@@ -275,7 +276,7 @@ func (c *Cursor) Brief(r *evidence.Row) error {
 	return nil
 }
 
-// Span is the block that has the place, the place's row in it, and where the span ends: rows from to to-1 are the
+// Span is the block that has the position, the position's row in it, and where the span ends: rows from to to-1 are the
 // view's next ones.
 func (c *Cursor) Span() (b *Block, from, to int) { return c.block, c.row, c.end }
 

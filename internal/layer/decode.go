@@ -14,6 +14,10 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
+// Columns are decoded by our own code, for the few encodings that the writer uses (schema.go); anything else is errChunk.
+// Other engines' Parquet files are never read. Everything decoded is checked against the number of rows, the size of
+// the dictionary and the length of the page, so that damage is an error and never a wrong row or a panic.
+
 var errChunk = errors.New("a column that fustor does not write")
 
 // decompressor is shared: DecodeAll keeps no state and is safe for concurrent use.
@@ -21,14 +25,14 @@ var decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxPageBytes))
 })
 
-// decompressorSlack is how much longer than a page a buffer has to be for the decompressor to write whole words, which
-// is half as fast again.
+// decompressorSlack is how much longer than a page a buffer has to be for the decompressor to write whole words, which makes
+// it half as fast again.
 const decompressorSlack = 16
 
 // payload is a page before compression.
 func payload(raw []byte, p *page) ([]byte, error) { return appendPayload(nil, raw, p) }
 
-// appendPayload is payload in a buffer, as far as it is large enough.
+// appendPayload is payload in a buffer, if that is large enough.
 func appendPayload(buffer, raw []byte, p *page) ([]byte, error) {
 	z, err := decompressor()
 	if err != nil {
@@ -47,13 +51,13 @@ func appendPayload(buffer, raw []byte, p *page) ([]byte, error) {
 	return b, nil
 }
 
-// scratches are buffers for pages that are only looked at while they are decoded.
+// scratches are buffers for pages that are needed only while they are decoded.
 var scratches = sync.Pool{New: func() any { return new([]byte) }}
 
 // maxScratch is the largest buffer that is kept, bytes: twice a column of a full row group.
 const maxScratch = 256 << 10
 
-// withPayload has use look at a page before compression. It must keep nothing of it.
+// withPayload calls use with a page before compression. It must keep nothing of it.
 func withPayload(raw []byte, p *page, use func(data []byte) error) error {
 	scratch := scratches.Get().(*[]byte)
 	defer scratches.Put(scratch)
@@ -400,22 +404,22 @@ func namesOf(raw []byte, c *chunk) (names []byte, offsets []uint32, err error) {
 	return names, offsets, err
 }
 
-// offsetScratches are buffers for the offsets of names that are only looked at.
+// offsetScratches are buffers for the offsets of names that are scanned.
 var offsetScratches = sync.Pool{New: func() any { return new([]uint32) }}
 
-// scanNames has look at what namesOf decodes, unless may says that it need not. Both must keep nothing of what they see.
-func scanNames(raw []byte, c *chunk, may func(*CodedNames) bool, look func(text string, offsets []uint32)) error {
+// scanNames calls scan with what namesOf decodes, unless may says no. Both must keep nothing of what they get.
+func scanNames(raw []byte, c *chunk, may func(*CodedNames) bool, scan func(text string, offsets []uint32)) error {
 	return withPayload(raw[c.data:], &c.dataSize, func(data []byte) error {
 		if may != nil && !checkCoded(data, c, may) {
 			return nil
 		}
 		offsets := offsetScratches.Get().(*[]uint32)
 		defer offsetScratches.Put(offsets)
-		return decodeNames(data, c, offsets, func(decoded []byte) { look(textIn(decoded), *offsets) })
+		return decodeNames(data, c, offsets, func(decoded []byte) { scan(textIn(decoded), *offsets) })
 	})
 }
 
-// decodeNames decodes the name column's data page into offsets, whose room is used, and has use look at the names.
+// decodeNames decodes the name column's data page, with offsets as a buffer, and calls use with the names.
 func decodeNames(data []byte, c *chunk, offsets *[]uint32, use func(names []byte)) error {
 	n := c.dataSize.values
 	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {

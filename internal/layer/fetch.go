@@ -16,7 +16,7 @@ const (
 	MaxRange = 2 << 20
 )
 
-// GroupRef is row group Group of a layer.
+// GroupRef names row group Group of a layer.
 type GroupRef struct {
 	Layer *Layer
 	Group int
@@ -27,29 +27,29 @@ type Held map[GroupRef]*Block
 
 // Fetch reads row groups, in parallel; those that lie close to each other are read with one request. What the cache has
 // is not read, and what several fetch at the same time is read once. What is read has no keys until they are loaded.
-func Fetch(ctx context.Context, places []GroupRef) (Held, error) {
+func Fetch(ctx context.Context, groups []GroupRef) (Held, error) {
 	byLayer := map[*Layer][]int{}
-	for _, p := range places {
+	for _, p := range groups {
 		byLayer[p.Layer] = append(byLayer[p.Layer], p.Group)
 	}
-	blocks := make([][]*Block, len(places)) // of one layer each
+	blocks := make([][]*Block, len(groups)) // of one layer each
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelReads)
 	i := 0
 	order := make([]*Layer, 0, len(byLayer))
-	for l, groups := range byLayer {
+	for l, wanted := range byLayer {
 		slot := &blocks[i]
 		order = append(order, l)
 		i++
 		g.Go(func() (err error) {
-			*slot, err = l.blocks(gctx, groups)
+			*slot, err = l.blocks(gctx, wanted)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	held := make(Held, len(places))
+	held := make(Held, len(groups))
 	for i, l := range order {
 		for j, group := range byLayer[l] {
 			held[GroupRef{l, group}] = blocks[i][j]
@@ -86,12 +86,12 @@ func (l *Layer) blocks(ctx context.Context, groups []int) ([]*Block, error) {
 
 func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[cacheKey]cached, error) {
 	wanted := inOrder(keys)
-	extents := make([]byteRange, len(wanted))
+	ranges := make([]byteRange, len(wanted))
 	for i, g := range wanted {
-		extents[i] = byteRange{x.groups[g].Offset, x.groups[g].Bytes}
+		ranges[i] = byteRange{x.groups[g].Offset, x.groups[g].Bytes}
 	}
 	blocks := make([]*Block, len(wanted))
-	err := l.readRanges(ctx, extents, func(i int, body []byte) (err error) {
+	err := l.readRanges(ctx, ranges, func(i int, body []byte) (err error) {
 		group := &x.groups[wanted[i]]
 		spend(ctx, Cost{Groups: 1})
 		blocks[i], err = openBlock(RawGroup{Group: *group, Data: body, object: l.object()})
@@ -120,13 +120,13 @@ func inOrder(keys []cacheKey) []int {
 // byteRange is a part of an object.
 type byteRange struct{ offset, bytes int64 }
 
-// coalesce cuts extents, in order, into runs that are read with one request each: it returns the ends of the runs.
-func coalesce(extents []byteRange) (ends []int) {
-	for i := 0; i < len(extents); {
-		first, end := extents[i].offset, extents[i].offset+extents[i].bytes
+// coalesce groups ranges, in order, that are read with one request each: it returns the ends of the groups.
+func coalesce(ranges []byteRange) (ends []int) {
+	for i := 0; i < len(ranges); {
+		first, end := ranges[i].offset, ranges[i].offset+ranges[i].bytes
 		j := i + 1
-		for ; j < len(extents); j++ {
-			e := extents[j]
+		for ; j < len(ranges); j++ {
+			e := ranges[j]
 			if e.offset-end > CoalesceGap || e.offset+e.bytes-first > MaxRange {
 				break
 			}
@@ -140,12 +140,12 @@ func coalesce(extents []byteRange) (ends []int) {
 
 // readRanges reads parts of the layer's object, given in order, and hands each to use, several at a time. What use gets
 // is its own.
-func (l *Layer) readRanges(ctx context.Context, extents []byteRange, use func(i int, body []byte) error) error {
+func (l *Layer) readRanges(ctx context.Context, ranges []byteRange, use func(i int, body []byte) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelReads)
 	from := 0
-	for _, end := range coalesce(extents) {
-		first, last := extents[from], extents[end-1]
+	for _, end := range coalesce(ranges) {
+		first, last := ranges[from], ranges[end-1]
 		start := from
 		from = end
 		g.Go(func() error {
@@ -154,8 +154,8 @@ func (l *Layer) readRanges(ctx context.Context, extents []byteRange, use func(i 
 				return err
 			}
 			for i := start; i < end; i++ {
-				at := extents[i].offset - first.offset
-				part := body[at : at+extents[i].bytes : at+extents[i].bytes]
+				at := ranges[i].offset - first.offset
+				part := body[at : at+ranges[i].bytes : at+ranges[i].bytes]
 				if end-start > 1 { // a block kept must not keep its neighbours
 					part = slices.Clone(part)
 				}

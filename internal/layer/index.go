@@ -16,7 +16,8 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Group is what a layer's index says of one row group.
+// Group is what a layer's index says about one row group. Readers decide by it which row groups to read at all, so every
+// bound must hold for all rows: it may be wider than the rows, never narrower.
 type Group struct {
 	First, Last   Key
 	Offset, Bytes int64 // where it is in the layer's Parquet object
@@ -31,8 +32,8 @@ type Group struct {
 	MinSize, MaxSize         int64
 	// NotUTF8: some text in it is not UTF-8.
 	NotUTF8 bool
-	// Types and Owners have a bit for each event.Type and each owner (see OwnerBit) of the rows that are not removed,
-	// and may have others. An index of version 1 does not know: all are set.
+	// Types and Owners have a bit for each event.Type and each owner (see OwnerBit) of the rows that are not removed, and
+	// may have others. From an index of version 1, which lacks them, all are set.
 	Types  uint8
 	Owners uint64
 	// Hash is the xxHash64 of the row group's bytes, KeysHash that of the first Keys of them, which are the columns parent and
@@ -42,8 +43,8 @@ type Group struct {
 	KeysHash uint64
 }
 
-// Flat reports whether none of its rows that are not removed is a directory, so that the bounds are those of all that is at
-// or below them. Groups of indexes of version 1 are not known to be.
+// Flat reports whether none of its rows that are not removed is a directory, so that the bounds hold for everything at or
+// below them. With an index of version 1 that is not known, and false.
 func (g *Group) Flat() bool { return g.Types&(1<<event.Directory) == 0 }
 
 // Covers reports whether k lies between the group's first and last key.
@@ -52,7 +53,11 @@ func (g *Group) Covers(k Key) bool { return g.First.Compare(k) <= 0 && k.Compare
 // OwnerBit is the bit that a uid sets in Group.Owners. Several uids share it.
 func OwnerBit(uid uint32) uint64 { return 1 << (uid * 0x9e3779b1 >> 26) }
 
-// index is a layer's index. docs/formats-layer.md has its encoding.
+// index is a layer's index: where its row groups are, and what may be in them. No look-up reads a Parquet footer.
+// docs/formats-layer.md has its encoding.
+//
+// To change it: raise indexVersion, keep reading every earlier version (fieldsOf, pagesIn), and let what an earlier
+// version lacks mean "may have anything".
 type index struct {
 	id     string
 	bytes  int64 // of the Parquet object
@@ -67,7 +72,7 @@ const (
 	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
 	// Version 4 has no bridges in it, and does not say where the keys end.
 	indexVersion = 5
-	// schemaVersion changes when row groups of older layers may not be copied into new ones any more.
+	// schemaVersion changes when row groups of older layers must not be copied into new ones any more.
 	schemaVersion = 1
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
 	MaxInlineIndex = 2 << 10
@@ -140,7 +145,7 @@ func (x *index) encode() ([]byte, error) {
 	return append(out, packed...), nil
 }
 
-// groupField is a number of a group, as it is written.
+// groupField is a number of a group, as it is stored.
 type groupField struct {
 	get func(*Group) uint64
 	set func(*Group, uint64)
@@ -174,7 +179,7 @@ const (
 	keysVersion  = 5
 )
 
-// fieldsOf are the numbers that a version has. Before version 3 sizes were their bit lengths.
+// fieldsOf are the fields that a version has. Before version 3 sizes were stored as their bit lengths.
 func fieldsOf(version byte) []groupField {
 	if version >= keysVersion {
 		return groupFields
@@ -222,7 +227,7 @@ func (g *Group) flags() (f uint64) {
 	return f
 }
 
-// round makes the bounds what the index can carry, so that a group is the same before and after it.
+// round widens the bounds to what the index can store, so that a group is the same before and after it.
 func (g *Group) round() {
 	if g.Removed == g.Rows {
 		g.MinMtimeSec, g.MaxMtimeSec, g.MinSize, g.MaxSize = math.MaxInt64, math.MinInt64, math.MaxInt64, 0
@@ -254,7 +259,7 @@ func appendKey(b []byte, before, k Key) []byte {
 
 var errIndex = errors.New("malformed")
 
-// decodeIndex undoes encode and checks that the index is in itself right and that it is info's.
+// decodeIndex undoes encode, and checks that the index is consistent and belongs to info.
 func decodeIndex(b []byte, info *Info) (*index, error) {
 	head := len(indexMagic) + 1 + 8
 	if len(b) < head || string(b[:len(indexMagic)]) != indexMagic {
@@ -286,7 +291,7 @@ func decodeIndex(b []byte, info *Info) (*index, error) {
 	return x, x.check(info)
 }
 
-// indexReader reads the index's body. After the first fault it only reports that.
+// indexReader reads the index's body. After the first fault it returns zeros, and bad is set.
 type indexReader struct {
 	b   []byte
 	bad bool
@@ -384,7 +389,7 @@ func parseIndex(plain []byte, version byte) (*index, error) {
 	return x, nil
 }
 
-// search reads what is said of the search index of n row groups.
+// search reads the part about the search index of n row groups.
 func (r *indexReader) search(s *searchSection, n int) {
 	span := r.uvarint()
 	if span == 0 {
@@ -409,7 +414,7 @@ func (r *indexReader) search(s *searchSection, n int) {
 	r.b = r.b[8*len(pages):]
 }
 
-// setOffsets puts the pages one after the other from offset on, and reports whether they lie before the end.
+// setOffsets places the pages one after the other from offset on, and reports whether they end before end.
 func (s *searchSection) setOffsets(offset, end int64) bool {
 	pages := s.pages[:pagesIn(s.version)]
 	for i := range pages {
@@ -423,7 +428,7 @@ func (s *searchSection) setOffsets(offset, end int64) bool {
 	return true
 }
 
-// check compares the index with what the manifest says of the layer.
+// check compares the index with what the manifest says about the layer.
 func (x *index) check(info *Info) error {
 	if x.id != info.ID {
 		return fmt.Errorf("the index of another layer, %q", strings.ToValidUTF8(x.id, "?"))

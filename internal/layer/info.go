@@ -8,7 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// Key is a row's place in a view's order: by Parent, then by Name, as plain bytes.
+// Key is a row's position in a view's order: by Parent, then by Name, as plain bytes.
 type Key struct{ Parent, Name string }
 
 // KeyOf is the key of a path ("/" or "/a/b").
@@ -67,7 +67,7 @@ type Info struct {
 	Marks *Marks `json:"marks,omitempty"`
 }
 
-// Marks sum up what is doubtful of a layer, so that those without a doubtful row need no look.
+// Marks sum up what is doubtful in a layer, so that layers without a doubtful row need not be read.
 type Marks struct {
 	AgentMissing   int64 `json:"agent_missing,omitempty"`    // rows with the mark
 	SuspectUntilNs int64 `json:"suspect_until_ns,omitempty"` // the latest; 0 if none ever was suspect

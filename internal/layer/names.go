@@ -6,9 +6,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// ScanNames is Block.LookAtNames of row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
+// ScanNames is Block.ScanNames for row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
 // the cache keep them compressed, where they take an eighth of a block with its keys.
-func (l *Layer) ScanNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, look func(group int, text string, offsets []uint32)) error {
+func (l *Layer) ScanNames(ctx context.Context, groups []int, may func(group int, names *CodedNames) bool, scan func(group int, text string, offsets []uint32)) error {
 	x, err := l.index(ctx)
 	if err != nil {
 		return err
@@ -28,12 +28,12 @@ func (l *Layer) ScanNames(ctx context.Context, groups []int, may func(group int,
 		})
 	}
 	for i, g := range groups {
-		see := func(text string, offsets []uint32) { look(g, text, offsets) }
+		scanGroup := func(text string, offsets []uint32) { scan(g, text, offsets) }
 		mayBe := func(names *CodedNames) bool { return may(g, names) }
 		if held := read[l.namesKey(g)].page; held != nil {
 			chunk, err := parseNames(held, x.groups[g].Rows)
 			if err == nil {
-				err = scanNames(held, chunk, mayBe, see)
+				err = scanNames(held, chunk, mayBe, scanGroup)
 			}
 			if err == nil {
 				continue
@@ -46,7 +46,7 @@ func (l *Layer) ScanNames(ctx context.Context, groups []int, may func(group int,
 			}
 			blocks[i] = found[0]
 		}
-		if err := blocks[i].ScanNames(mayBe, see); err != nil {
+		if err := blocks[i].ScanNames(mayBe, scanGroup); err != nil {
 			return err
 		}
 	}

@@ -5,9 +5,8 @@ import (
 	"sort"
 )
 
-// run is one sorted sequence of layers with a place in it: a view's base, or one of its deltas.
-//
-// A place is known by its key as long as that is enough: group and block are read when the cursor gets there.
+// run is one sorted sequence of layers and a position in it: a view's base, or one of its deltas. It is lazy: as long as the
+// position's key is all that is needed, its row group is not read.
 type run struct {
 	layers      []*Layer // in key order, disjoint
 	rank        int      // of two rows of a key, the one of the run with the lower rank counts
@@ -17,10 +16,10 @@ type run struct {
 	ahead       readAhead
 
 	done  bool
-	key   Key // of the row at the place
+	key   Key // of the row at the position
 	layer int
 	group int
-	block *Block // nil while not needed; the place is then the first row of the group
+	block *Block // nil while not needed; the position is then the first row of the group
 	from  *Layer // that block is of
 	row   int
 }
@@ -92,7 +91,7 @@ func (r *run) enter(group int, first Key) {
 	r.done, r.group, r.block, r.row, r.key = false, group, nil, 0, first
 }
 
-// skipUnwanted goes on from a group that is to be skipped to the first that is not.
+// skipUnwanted goes on from a group that is to be skipped to the first one that is not.
 func (r *run) skipUnwanted(ctx context.Context, io bool) (ok bool, err error) {
 	if r.skip == nil {
 		return true, nil
@@ -119,7 +118,7 @@ func (r *run) skipUnwanted(ctx context.Context, io bool) (ok bool, err error) {
 	return true, nil
 }
 
-// open reads the block of the place; one that is held may lack its keys.
+// open reads the position's block; one from blockSource may lack its keys.
 func (r *run) open(ctx context.Context) error {
 	if r.block != nil {
 		return nil
@@ -160,7 +159,7 @@ func (r *run) moveTo(ctx context.Context, row int) error {
 	return err
 }
 
-// before reports whether r's place comes before o's, or is of the same key and wins.
+// before reports whether r's position comes before o's, or has the same key and wins.
 func (r *run) before(o *run) bool {
 	if c := r.key.Compare(o.key); c != 0 {
 		return c < 0

@@ -7,18 +7,38 @@ import (
 	"unicode/utf8"
 )
 
-// The search index of a layer: which row groups may have a name with a given part. It is a matrix of bits. Each of the
-// first gramSlots rows stands for the trigrams, pairs of bytes and single bytes with one hash; each of the partSlots
-// after them for parts of partLen bytes, each of the bridgeSlots after those for bridges. A column stands for a row group,
-// or for several small ones that follow each other. A bit is set if a name there has one of them. Names are looked at in
-// lower case, with a slash, which no name has, before and after them. The rows are cut into searchPages pages, each
-// compressed by itself.
+// The search index of a layer says which row groups may have a name with a given text in it. It is a matrix of bits:
 //
-// Trigrams are few and common: "cell_000123.png" has only such as every large row group has, though from other names.
-// Parts of seven bytes tell these apart. They are so many that most of their bits are set; a name has some ten of them,
-// all of which have to be.
+//	                     column 0   column 1   column 2  …   a column is a row group, or a few small neighbours (span)
+//	slot 0                   1          0          1         a slot is a row of the matrix: all trigrams, pairs and bytes with one hash
+//	…
+//	slot gramSlots           0          1          1         from here on: parts, the texts of partLen bytes
+//	…
+//	slot gramSlots+partSlots 0          0          1         from here on: bridges (bridge.go)
+//	…
 //
-// What it says is a superset: a group that it rules out has no such name, one that it leaves has to be looked at.
+// A bit is set if a name in the column's row groups has a gram, part or bridge that hashes to the slot. Names are indexed
+// in lower case, with a slash, which no name has, before and after them: so "/con" is the beginning of a name and "cm/" an
+// end. The slots are cut into pages, each compressed by itself, so that a search reads the few pages of its slots.
+//
+// Why three kinds: trigrams are few and common. A large row group has all those of "cell_000123.png", from other names.
+// Parts of seven bytes are rare; so many share a slot that most bits are set, but a name has ten of them and all have to
+// be set. Bridges find names of which each part is common, but not in one name.
+//
+// Example: "config_000024.dcm" in a row group of column 2 is indexed as "/config_000024.dcm/" and sets in column 2
+//
+//	16 trigrams  /co con onf nfi … dcm cm/    beside them 2 slots for each pair (/c co on …), 4 for each byte
+//	13 parts     /config config_ onfig_0 … 24.dcm/
+//	 3 bridges   ig_.dc (two slots) nfig_.dc     the number between does not count
+//
+// A search for *fig_000024* asks for the slots of 7 trigrams (fig, ig_, … 024) and 4 parts (fig_000 … _000024), and for no
+// bridge, as none is whole in it. It reads the pages of the trigrams and takes the columns that have all 7 bits. If that
+// leaves more than fewColumns, it reads the pages of the parts and keeps those that have all 4 bits, too. The names of
+// the row groups that are left are read and compared. The steps are Needle.Add and Layer.MayHave.
+//
+// The answer is a superset. A false positive (a bit that another name or another text of the same hash has set) costs
+// reading a row group for nothing. A false negative would hide a file without an error, so there must be none: whatever
+// a Needle asks for has to be in every name that matches. Add to the index freely; ask only for what is certain.
 
 const (
 	gramSlots = 1 << 15
@@ -31,14 +51,14 @@ const (
 	searchPages = gramPages + partPages + bridgePages
 	// minSearchColumns is from how many columns on a layer has the index: of fewer, it would save less than it costs.
 	minSearchColumns = 4
-	// fewColumns is how many are looked at rather than asked about again: the pages of parts that it takes may be as long.
+	// fewColumns is how many columns are read rather than narrowed by parts, whose pages may be as long as the columns.
 	fewColumns = 8
 )
 
-// searchAreas are the rows of each kind and the pages that they are cut into, in order.
+// searchAreas are the slots of each kind and the pages that they are cut into, in order.
 var searchAreas = [...]struct{ slots, pages int }{{gramSlots, gramPages}, {partSlots, partPages}, {bridgeSlots, bridgePages}}
 
-// pageSlots are how many rows a page has, and which is its first.
+// pageSlots are the first slot of a page, and how many it has.
 func pageSlots(page int) (first, n int) {
 	for _, a := range searchAreas {
 		n = a.slots / a.pages
@@ -51,7 +71,7 @@ func pageSlots(page int) (first, n int) {
 	return first, n
 }
 
-// pageOf is the page that has a row.
+// pageOf is the page that has a slot.
 func pageOf(slot uint32) (page int) {
 	at := int(slot)
 	for _, a := range searchAreas {
@@ -64,7 +84,7 @@ func pageOf(slot uint32) (page int) {
 	return page
 }
 
-// slotSet is one column: a bit per slot.
+// slotSet is one column of the index while it is built: a bit per slot.
 type slotSet [searchSlots / 64]uint64
 
 func (s *slotSet) add(slot uint32) { s[slot>>6] |= 1 << (slot & 63) }
@@ -75,13 +95,13 @@ func (s *slotSet) merge(o *slotSet) {
 	}
 }
 
-// pairSet has a bit for each pair of bytes that names have, the first byte lowest. It gathers what is then hashed once,
-// as the pairs are few.
+// pairSet has a bit for each pair of bytes that the names have, the first byte lowest. Pairs are few, so they are collected
+// and then hashed once.
 type pairSet [1 << 16 / 64]uint64
 
 func (s *pairSet) add(pair uint32) { s[pair>>6&1023] |= 1 << (pair & 63) }
 
-// addPairs adds pairs, and the bytes that are the second of one: all but the slash are.
+// addPairs adds pairs, and all bytes that are the second one of a pair: every byte of a name is.
 func (s *slotSet) addPairs(pairs *pairSet) {
 	for i, word := range pairs {
 		for ; word != 0; word &= word - 1 {
@@ -98,14 +118,14 @@ func (s *slotSet) addPairs(pairs *pairSet) {
 	}
 }
 
-// pairGrams and byteGrams tell pairs and single bytes from trigrams, which have 24 bits. Each has several rows, all of
-// which have to be set: a row is shared by many trigrams, and one that is in every row group would make a pair seem to be.
+// pairGrams and byteGrams distinguish pairs and single bytes from trigrams, which have 24 bits. Each has several slots, all
+// of which have to be set: many trigrams share a slot, and one that is in every row group would make a pair seem to be.
 var (
 	pairGrams = [...]uint32{1 << 24, 2 << 24}
 	byteGrams = [...]uint32{3 << 24, 4 << 24, 5 << 24, 6 << 24}
 )
 
-// slotOf is the row of a trigram, its first byte lowest, or of less with one of pairGrams or byteGrams.
+// slotOf is the slot of a trigram, its first byte lowest, or of a pair or byte with one of pairGrams or byteGrams.
 func slotOf(gram uint32) uint32 {
 	h := gram * 0x9e3779b1
 	h ^= h >> 15
@@ -113,7 +133,7 @@ func slotOf(gram uint32) uint32 {
 	return h >> 17
 }
 
-// lowerASCII is each byte in lower case, those beyond ASCII as they are.
+// lowerASCII is each byte in lower case; bytes beyond ASCII stay as they are.
 var lowerASCII = func() (t [256]byte) {
 	for i := range t {
 		t[i] = byte(i)
@@ -124,10 +144,10 @@ var lowerASCII = func() (t [256]byte) {
 	return t
 }()
 
-// partSlot is the row of a part, its first byte lowest.
+// partSlot is the slot of a part, its first byte lowest.
 func partSlot(part uint64) uint32 { return gramSlots + hashed(part, partSlots) }
 
-// hashed is a number below n that follows from v.
+// hashed is a number below n that depends on all of v.
 func hashed(v uint64, n uint32) uint32 {
 	v *= 0x9e3779b97f4a7c15
 	v ^= v >> 32
@@ -135,10 +155,10 @@ func hashed(v uint64, n uint32) uint32 {
 	return uint32(v >> 32 * uint64(n) >> 32)
 }
 
-// nextPart is the part that ends with c, after the one before.
+// nextPart is the part that ends with c and overlaps the one before by all but one byte.
 func nextPart(part uint64, c byte) uint64 { return part>>8 | uint64(c)<<(8*(partLen-1)) }
 
-// addNames adds what names have that lie one after the other.
+// addNames adds names that lie one after the other. What a name shares with the beginning of the one before is added already.
 func (s *slotSet) addNames(names string, offsets []uint32) {
 	var pairs pairSet
 	before, text := "", []byte(nil)
@@ -162,7 +182,7 @@ func (s *slotSet) addNames(names string, offsets []uint32) {
 // addName adds the trigrams of a name whose first shared bytes were the beginning of the name before, and its pairs to pairs.
 func (s *slotSet) addName(pairs *pairSet, name string, shared int) {
 	gram, at := uint32('/')<<16, 0
-	if shared > 2 { // all up to there were added, but for what ends the name
+	if shared > 2 { // all trigrams up to there were added, but for the name's end
 		at = shared
 		gram = uint32(lowerASCII[name[at-1]])<<16 | uint32(lowerASCII[name[at-2]])<<8
 	}
@@ -218,7 +238,7 @@ func endGram(name string) uint32 {
 	return uint32(first) | uint32(lowerASCII[name[len(name)-1]])<<8 | uint32('/')<<16
 }
 
-// addText is addName of a name that is in lower case.
+// addText adds a name in lower case by the rules of Unicode. Of a name beyond ASCII both forms are added, as addName has it.
 func (s *slotSet) addText(pairs *pairSet, name string) {
 	text := "/" + name + "/"
 	for i := 0; i+3 <= len(text); i++ {
@@ -238,20 +258,20 @@ func (s *slotSet) addText(pairs *pairSet, name string) {
 
 func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 }
 
-// Needle is what all names that are looked for have: the row groups whose names cannot have it need not be read. The
-// zero Needle rules nothing out. It must not change while it is used.
+// Needle is a set of texts that every name searched for has in it. Row groups whose names cannot have all of them need not
+// be read. The zero Needle rules nothing out. It must not change while it is used.
 type Needle struct {
 	slots   []uint32 // of trigrams
-	short   []uint32 // of pairs and single bytes, which not every search index has
-	parts   []uint32 // of parts, which not every search index has
-	bridges []uint32 // of bridges, which not every search index has
+	short   []uint32 // of pairs and single bytes; indexes of before shortVersion have none
+	parts   []uint32 // of parts; indexes of before partVersion have none
+	bridges []uint32 // of bridges; indexes of before bridgeVersion have none
 }
 
-// Add says that names have a part, in whatever case; start and end say that they begin or end with it, both that it is
-// all of them.
+// Add says that every name has this text in it, in whatever case; start and end say that names begin or end with it, both
+// that it is the whole name.
 func (n *Needle) Add(part string, start, end bool) {
-	// The index has names by the lower case of Unicode. A part that is not whole characters, or has the character that
-	// stands for what is none, may match names of which it has other bytes: of those only plain ASCII is looked for.
+	// The index has names in the lower case of Unicode. A text with incomplete characters, or with the replacement
+	// character, may match names with other bytes there: of such a text only plain ASCII is asked for.
 	exact := utf8.ValidString(part) && !strings.ContainsRune(part, utf8.RuneError)
 	if exact {
 		part = strings.ToLower(part)
@@ -292,7 +312,7 @@ func (n *Needle) Add(part string, start, end bool) {
 	n.addBridges(part, exact)
 }
 
-// addParts says that names have a part, with slashes where it is at an end.
+// addParts adds the parts of a text, with slashes where it is at an end of the name.
 func (n *Needle) addParts(part string, exact bool) {
 	last, have := uint64(0), 0
 	for i := range len(part) {
@@ -313,8 +333,8 @@ func (n *Needle) addParts(part string, exact bool) {
 // Empty reports whether n rules nothing out.
 func (n *Needle) Empty() bool { return n == nil || len(n.slots)+len(n.short) == 0 }
 
-// in are the rows of a search index that say something of n: the few that are asked first, and those that are asked
-// where these leave much.
+// in are the slots to ask a search index for: those that are asked first, and those that are asked where these leave many
+// columns. Both are in order, so page by page.
 func (n *Needle) in(s *searchSection) (first, more []uint32) {
 	first = slices.Clone(n.slots)
 	if s.version >= shortVersion {
@@ -326,7 +346,6 @@ func (n *Needle) in(s *searchSection) (first, more []uint32) {
 	if s.version >= bridgeVersion {
 		more = append(more, n.bridges...)
 	}
-	// page by page
 	slices.Sort(first)
 	slices.Sort(more)
 	return first, more
@@ -334,7 +353,7 @@ func (n *Needle) in(s *searchSection) (first, more []uint32) {
 
 // GroupSet is a set of row groups of a layer. The nil GroupSet has all of them.
 type GroupSet struct {
-	span    int // row groups of a column
+	span    int // row groups per column
 	columns []byte
 }
 
@@ -347,7 +366,7 @@ func (s *GroupSet) Has(i int) bool {
 	return s.columns[c/8]>>(c%8)&1 == 1
 }
 
-// count is how many columns are in the set.
+// count is how many columns the set has.
 func (s *GroupSet) count() (n int) {
 	for _, b := range s.columns {
 		n += bits.OnesCount8(b)
@@ -355,7 +374,7 @@ func (s *GroupSet) count() (n int) {
 	return n
 }
 
-// searchSection is what a layer's index says of its search index; none if span is 0.
+// searchSection is what a layer's index says about its search index; there is none if span is 0.
 type searchSection struct {
 	span    int
 	version byte // of the index
@@ -380,7 +399,7 @@ func pagesIn(version byte) int {
 	return searchPages
 }
 
-// searchPage is where a page is in the layer's object.
+// searchPage is where a page is in the layer's object, and the xxHash64 of its bytes.
 type searchPage struct {
 	offset, bytes int64
 	hash          uint64
@@ -388,7 +407,7 @@ type searchPage struct {
 
 func (s *searchSection) columns(groups int) int { return (groups + s.span - 1) / s.span }
 
-// transposed is a page before compression: a row of bits for each of its slots, columns from the lowest bit on.
+// transposed is a page before compression: one row of bits for each of its slots, columns from the lowest bit on.
 func transposed(columns []*slotSet, page int) []byte {
 	width := (len(columns) + 7) / 8
 	first, n := pageSlots(page)

@@ -472,3 +472,47 @@ func TestFetchCoalesces(t *testing.T) {
 		t.Fatalf("%v does not name %s", err, at)
 	}
 }
+
+// TestSearchIndexOfTheWorkedExample holds the example in the comment at the top of search.go.
+func TestSearchIndexOfTheWorkedExample(t *testing.T) {
+	const name = "config_000024.dcm"
+	var column slotSet
+	column.addNames(name, []uint32{0, uint32(len(name))})
+
+	slots := map[string]map[uint32]bool{"trigrams": {}, "parts": {}, "bridges": {}}
+	text := "/" + name + "/"
+	for i := 0; i+3 <= len(text); i++ {
+		slots["trigrams"][slotOf(gramAt(text, i))] = true
+	}
+	for i := 0; i+partLen <= len(text); i++ {
+		part := uint64(0)
+		for j := range partLen {
+			part = nextPart(part, text[i+j])
+		}
+		slots["parts"][partSlot(part)] = true
+	}
+	for _, slot := range appendBridges(nil, text) {
+		slots["bridges"][slot] = true
+	}
+	for kind, want := range map[string]int{"trigrams": 16, "parts": 13, "bridges": 3} {
+		if len(slots[kind]) != want {
+			t.Errorf("%d slots of %s, want %d", len(slots[kind]), kind, want)
+		}
+		for slot := range slots[kind] {
+			if column[slot>>6]>>(slot&63)&1 == 0 {
+				t.Errorf("a slot of %s is not set", kind)
+			}
+		}
+	}
+
+	var needle Needle
+	needle.Add("fig_000024", false, false)
+	if len(needle.slots) != 7 || len(needle.parts) != 4 || len(needle.bridges) != 0 {
+		t.Errorf("the search asks for %d trigrams, %d parts and %d bridges, want 7, 4 and 0", len(needle.slots), len(needle.parts), len(needle.bridges))
+	}
+	for _, slot := range slices.Concat(needle.slots, needle.parts) {
+		if column[slot>>6]>>(slot&63)&1 == 0 {
+			t.Errorf("the search asks for slot %d, which the name does not set: it would be missed", slot)
+		}
+	}
+}

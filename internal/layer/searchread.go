@@ -9,14 +9,14 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// MayHave are the row groups that may have a name as n says; all of them (nil) where n is empty or the layer has no
-// search index. At most one request, and one more where trigrams leave much, as long as the pages that n needs lie close
-// to each other, as they do. A damaged index is a FormatError; the row groups themselves can then be read all the same.
+// MayHave are the row groups that may have a name as n says; all of them (nil) where n is empty or the layer has no search
+// index. It takes at most one request, and one more where trigrams leave many columns, as long as the pages that n needs
+// lie close to each other, as they do. A damaged index is a FormatError; the row groups can be read all the same.
 func (l *Layer) MayHave(ctx context.Context, n *Needle) (*GroupSet, error) {
 	return l.mayHave(ctx, n, fewColumns)
 }
 
-// mayHave is MayHave that asks about parts where trigrams leave more than few columns.
+// mayHave is MayHave, and asks for parts and bridges where trigrams leave more than few columns.
 func (l *Layer) mayHave(ctx context.Context, n *Needle, few int) (*GroupSet, error) {
 	if n.Empty() {
 		return nil, nil
@@ -49,7 +49,7 @@ func (l *Layer) mayHave(ctx context.Context, n *Needle, few int) (*GroupSet, err
 	return out, nil
 }
 
-// narrow keeps the columns of a set that have the bits of all slots, which are in order.
+// narrow keeps those columns of a set that have the bits of all slots, which are in order.
 func (l *Layer) narrow(ctx context.Context, s *searchSection, set *GroupSet, columns int, slots []uint32) error {
 	if len(slots) == 0 {
 		return nil
@@ -180,8 +180,8 @@ func (l *Layer) plainPage(s *searchSection, page int, body []byte, columns int, 
 	return plain, nil
 }
 
-// searchColumns is the whole search index by columns, for copying row groups; nil where there is none that can be
-// read, or only one of an earlier version: the names themselves are looked at then, and the copy has a good one again.
+// searchColumns is the whole search index by columns, for copying row groups into a new layer. It is nil if there is none, it
+// cannot be read, or it is of an earlier version: then the names themselves are indexed again, and the copy has a good one.
 func (l *Layer) searchColumns(ctx context.Context, x *index) []*slotSet {
 	if known := l.grams.Load(); known != nil {
 		return *known
