@@ -47,7 +47,7 @@ func (c *Compactor) next(v version, reason string) (*manifest.Manifest, error) {
 }
 
 // errOvertaken: another writer changed what a job had built upon.
-var errOvertaken = fmt.Errorf("another compactor was faster: %w", store.ErrLost)
+var errOvertaken = fmt.Errorf("another compactor published first: %w", store.ErrLost)
 
 // publish commits what change makes of the current version. It begins with from; where another writer publishes first,
 // change is asked again about that version, and answers errOvertaken if its work does not fit there. No work fits into

@@ -132,7 +132,7 @@ func (c *Compactor) roster(ctx context.Context, view string) (*session.Roster, e
 }
 
 // errReset: the view was reset, and its head has not followed yet.
-var errReset = errors.New("the view is in another epoch")
+var errReset = errors.New("the view was reset, and its head is still of the earlier epoch")
 
 // follow completes a reset: mostly whoever asked for it has done so already.
 func (c *Compactor) follow(ctx context.Context, view string) error {
@@ -206,7 +206,7 @@ func (t *foldInput) decode(key string, body []byte, view, id string, seq uint64)
 	h := r.Header()
 	if h.View != view || h.Session != id || h.Seq != seq {
 		return nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
-			"it is segment %d of session %s of view %s, not what its name says", h.Seq, h.Session, h.View)}
+			"its header says segment %d of session %s of view %s, its key says something else", h.Seq, h.Session, h.View)}
 	}
 	by := &origin{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.defaults.skew}
 	if h.SkewKnown {

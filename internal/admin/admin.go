@@ -120,7 +120,7 @@ func (a *Admin) exists(ctx context.Context, view string) error {
 			return err
 		}
 	}
-	return refuse(NotFound, "`fustor admin view list` has the views", "there is no view %q", view)
+	return refuse(NotFound, "`fustor admin view list` lists the views", "there is no view %q", view)
 }
 
 // Retain removes what the view's versions need no more; with dry it only tells what.

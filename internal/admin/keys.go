@@ -63,10 +63,10 @@ func (a *Admin) CreateKey(ctx context.Context, scope access.Views, n NewKey) (Ma
 		return MadeKey{}, refuse(Invalid, "", "a key's name has at most %d bytes and no control characters", maxName)
 	}
 	if record.Expired(a.now()) {
-		return MadeKey{}, refuse(Invalid, "", "the key would have expired already")
+		return MadeKey{}, refuse(Invalid, "", "the key's expiry is in the past")
 	}
 	if !within(n.Views, scope) {
-		return MadeKey{}, refuse(Invalid, "name the views with --view", "your own key is not for all of the views that the new one is to be for")
+		return MadeKey{}, refuse(Invalid, "name the views with --view", "your own key does not cover all views of the new key")
 	}
 	secret := access.GenerateKey()
 	if err := access.Register(ctx, a.store, secret, record); err != nil {
@@ -136,11 +136,11 @@ func (a *Admin) RevokeKey(ctx context.Context, scope access.Views, word string) 
 	switch {
 	case len(found) == 0 && strings.HasPrefix(word, access.KeyPrefix):
 		// The word is a secret: it must not come back in an error.
-		return Key{}, refuse(NotFound, "`fustor admin key list` has the ids", "name a key by its id or name, not by the key itself")
+		return Key{}, refuse(NotFound, "`fustor admin key list` lists the ids", "name a key by its id or name, not by the key itself")
 	case len(found) == 0:
-		return Key{}, refuse(NotFound, "`fustor admin key list` has the ids", "there is no key %q", word)
+		return Key{}, refuse(NotFound, "`fustor admin key list` lists the ids", "there is no key %q", word)
 	case len(found) > 1:
-		return Key{}, refuse(Conflict, "`fustor admin key list` has the ids", "%d keys are named %q; name one by its id", len(found), word)
+		return Key{}, refuse(Conflict, "`fustor admin key list` lists the ids", "%d keys are named %q; name one by its id", len(found), word)
 	}
 	return found[0], a.store.Delete(ctx, layout.KeyConfig(found[0].hash))
 }

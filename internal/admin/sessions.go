@@ -65,5 +65,5 @@ func (a *Admin) EndSession(ctx context.Context, view, id string) error {
 			return a.ledger.End(ctx, view, id, session.ByAdmin)
 		}
 	}
-	return refuse(NotFound, "`fustor admin session list` has them", "view %q has no session %q", view, id)
+	return refuse(NotFound, "`fustor admin session list` lists them", "view %q has no session %q", view, id)
 }

@@ -68,7 +68,7 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*History, 
 		if err := a.exists(ctx, view); err != nil {
 			return nil, err
 		}
-		return nil, refuse(NotFound, "a view has its first when the compactor has folded its first segments", "view %q has no version yet", view)
+		return nil, refuse(NotFound, "a view gets its first version when the compactor folds its first segments", "view %q has no version yet", view)
 	}
 	if err != nil {
 		return nil, err

@@ -195,14 +195,14 @@ func merge(c viewconfig.Config, fields []byte) (viewconfig.Config, error) {
 		decoder := json.NewDecoder(bytes.NewReader(fields))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&c); err != nil {
-			return c, refuse(Invalid, "`fustor admin view configure --help` has the fields", "the settings cannot be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+			return c, refuse(Invalid, "`fustor admin view configure --help` lists the fields", "the settings cannot be read: %s", strings.TrimPrefix(err.Error(), "json: "))
 		}
 		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-			return c, refuse(Invalid, "", "something follows the settings")
+			return c, refuse(Invalid, "", "there is data after the settings")
 		}
 	}
 	if c.View != view {
-		return c, refuse(Invalid, "a view's name cannot be changed", "the settings are of view %q, not %q", c.View, view)
+		return c, refuse(Invalid, "a view's name cannot be changed", "the settings name view %q, not %q", c.View, view)
 	}
 	if err := c.Check(); err != nil {
 		return c, refuse(Invalid, "", "%s", err)

@@ -150,7 +150,7 @@ func broken(ctx context.Context, call string, count int, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("the answer to %s broke off after %d entries: %w", call, count, err)
+	return fmt.Errorf("the answer to %s ended early, after %d entries: %w", call, count, err)
 }
 
 // maxLine bounds a line: the longest path and target, every byte of them escaped, are far below it.

@@ -227,7 +227,7 @@ func (c *Client) Scan(ctx context.Context, path string, recursive bool) (*Job, e
 		return nil, err
 	}
 	if a.Job == nil {
-		return nil, fmt.Errorf("the server has not taken up the scan: it is older than this fustor")
+		return nil, fmt.Errorf("the server did not start the scan: it is older than this fustor")
 	}
 	return a.Job, nil
 }

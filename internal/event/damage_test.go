@@ -120,7 +120,7 @@ func TestReasons(t *testing.T) {
 		{"truncated", trailerAt, join(header, block)},
 		{"an empty record", blockAt, join(header, nil, block, trailer)},
 		{"not a record", blockAt, join(header, []byte{0xff}, trailer)},
-		{"it has not one header, block or trailer", blockAt, join(header, append(bytes.Clone(block), trailer...))},
+		{"it must have one of header, block and trailer", blockAt, join(header, append(bytes.Clone(block), trailer...))},
 		{"length is not a number", blockAt, append(join(header), bytes.Repeat([]byte{0xff}, 20)...)},
 		{"a record of 1048577 bytes, more than 1048576", blockAt, append(join(header), protowire.AppendVarint(nil, MaxBlockBytes+1)...)},
 		{"its trailer counts 13 events", trailerAt, seal(t, header, [][]byte{block}, 13, 8, 1)},
@@ -183,7 +183,7 @@ func TestListingCutShort(t *testing.T) {
 		t.Fatalf("%d records", len(records))
 	}
 	_, _, err := decode(compress(t, seal(t, records[0], records[1:3], 1, 8191, 2)))
-	wantFormatError(t, err, "ends 1809 entries before the end of its last listing")
+	wantFormatError(t, err, "its last listing lacks 1809 entries")
 	_, _, err = decode(compress(t, seal(t, records[0], [][]byte{records[1], records[1], records[2]}, 1, 10_000, 3)))
 	wantFormatError(t, err, "")
 }

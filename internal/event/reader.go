@@ -204,7 +204,7 @@ func (s *Reader) takeHeader(payload []byte) error {
 		return fmt.Errorf("not a segment: its format is %q, not %q", excerpt(h.Format), formatName)
 	}
 	if h.Version != formatVersion {
-		return fmt.Errorf("version %d of the segment format, of which only %d is known here", h.Version, formatVersion)
+		return fmt.Errorf("unknown version %d of the segment format; this build reads version %d", h.Version, formatVersion)
 	}
 	s.header = Header{
 		View: h.View, Session: h.Session, Agent: h.Agent, Source: string(h.Source),
@@ -217,14 +217,14 @@ func (s *Reader) takeHeader(payload []byte) error {
 // takeTrailer compares the trailer with what was read, and makes sure that nothing follows it.
 func (s *Reader) takeTrailer(payload []byte) error {
 	if s.missing > 0 {
-		return fmt.Errorf("ends %d entries before the end of its last listing", s.missing)
+		return fmt.Errorf("its last listing lacks %d entries", s.missing)
 	}
 	var t segmentpb.Trailer
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(payload, &t); err != nil {
 		return fmt.Errorf("its trailer is not valid: %w", err)
 	}
 	if sum := s.hash.Sum64(); t.Checksum != sum {
-		return fmt.Errorf("wrong checksum: it says %016x, its bytes have %016x", t.Checksum, sum)
+		return fmt.Errorf("wrong checksum: the trailer says %016x, the content has %016x", t.Checksum, sum)
 	}
 	if t.Events != s.events || t.ListedEntries != s.entries || t.Blocks != s.blocks {
 		return fmt.Errorf("its trailer counts %d events, %d entries, %d blocks, but it has %d, %d, %d",
@@ -322,7 +322,7 @@ func splitRecord(b []byte) (field protowire.Number, payload []byte, err error) {
 		if number > trailerField {
 			n = protowire.ConsumeFieldValue(number, kind, b)
 		} else if kind != protowire.BytesType || field != 0 {
-			return 0, nil, errors.New("not a record: it has not one header, block or trailer")
+			return 0, nil, errors.New("not a record: it must have one of header, block and trailer")
 		} else {
 			field = number
 			payload, n = protowire.ConsumeBytes(b)

@@ -18,7 +18,7 @@ import (
 // Other engines' Parquet files are never read. Everything decoded is checked against the number of rows, the size of
 // the dictionary and the length of the page, so that damage is an error and never a wrong row or a panic.
 
-var errChunk = errors.New("a column that fustor does not write")
+var errChunk = errors.New("malformed column")
 
 // decompressor is shared: DecodeAll keeps no state and is safe for concurrent use.
 var decompressor = sync.OnceValues(func() (*zstd.Decoder, error) {
@@ -46,7 +46,7 @@ func appendPayload(buffer, raw []byte, p *page) ([]byte, error) {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
 	if len(b) != p.plain {
-		return nil, fmt.Errorf("a page of %d bytes where its header says %d", len(b), p.plain)
+		return nil, fmt.Errorf("the page has %d bytes, its header says %d", len(b), p.plain)
 	}
 	return b, nil
 }

@@ -263,11 +263,11 @@ var errIndex = errors.New("malformed")
 func decodeIndex(b []byte, info *Info) (*index, error) {
 	head := len(indexMagic) + 1 + 8
 	if len(b) < head || string(b[:len(indexMagic)]) != indexMagic {
-		return nil, errors.New("not the index of a layer")
+		return nil, errors.New("it is not the index of a layer")
 	}
 	version := b[len(indexMagic)]
 	if version == 0 || version > indexVersion {
-		return nil, fmt.Errorf("an index of version %d, this knows those up to %d", version, indexVersion)
+		return nil, fmt.Errorf("unknown index version %d; this build reads versions up to %d", version, indexVersion)
 	}
 	if xxhash.Sum64(b[head:]) != binary.LittleEndian.Uint64(b[head-8:]) {
 		return nil, errors.New("the index is damaged: its checksum differs")
@@ -332,7 +332,7 @@ func (r *indexReader) key(before Key) Key {
 func parseIndex(plain []byte, version byte) (*index, error) {
 	r := &indexReader{b: plain}
 	if v := r.uvarint(); v != schemaVersion {
-		return nil, fmt.Errorf("a layer of schema version %d, this is %d", v, schemaVersion)
+		return nil, fmt.Errorf("unknown schema version %d of a layer; this build reads version %d", v, schemaVersion)
 	}
 	x := &index{id: r.string(), bytes: int64(r.uvarint())}
 	n := r.uvarint()
@@ -431,7 +431,7 @@ func (s *searchSection) setOffsets(offset, end int64) bool {
 // check compares the index with what the manifest says about the layer.
 func (x *index) check(info *Info) error {
 	if x.id != info.ID {
-		return fmt.Errorf("the index of another layer, %q", strings.ToValidUTF8(x.id, "?"))
+		return fmt.Errorf("it is the index of another layer, %q", strings.ToValidUTF8(x.id, "?"))
 	}
 	removed, marks := int64(0), Marks{}
 	for i := range x.groups {
@@ -444,10 +444,10 @@ func (x *index) check(info *Info) error {
 	}
 	if len(x.groups) == 0 || x.rows != info.Rows || removed != info.Removed || x.bytes != info.Bytes ||
 		x.groups[0].First != info.First || x.groups[len(x.groups)-1].Last != info.Last {
-		return errors.New("the index does not fit what the manifest says of the layer")
+		return errors.New("the index does not match the layer's entry in the manifest")
 	}
 	if info.Marks != nil && marks != *info.Marks {
-		return errors.New("the index does not fit the marks that the manifest has of the layer")
+		return errors.New("the index does not match the layer's marks in the manifest")
 	}
 	return nil
 }

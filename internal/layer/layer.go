@@ -169,13 +169,13 @@ func (l *Layer) readRange(ctx context.Context, offset, n int64) ([]byte, error) 
 	body, err := l.st.GetRange(ctx, l.object(), offset, n)
 	spend(ctx, Cost{Gets: 1, Bytes: int64(len(body))})
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, &FormatError{Object: l.object(), Err: err, Reason: fmt.Sprintf("it ends before byte %d, up to where its index has something", offset+n)}
+		return nil, &FormatError{Object: l.object(), Err: err, Reason: fmt.Sprintf("the object ends before byte %d, which its index refers to", offset+n)}
 	}
 	if err != nil {
 		return nil, readError(l.object(), err)
 	}
 	if int64(len(body)) != n {
-		return nil, &FormatError{Object: l.object(), Reason: fmt.Sprintf("%d bytes came where %d were asked for", len(body), n)}
+		return nil, &FormatError{Object: l.object(), Reason: fmt.Sprintf("the store sent %d bytes instead of %d", len(body), n)}
 	}
 	return body, nil
 }

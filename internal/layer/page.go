@@ -90,7 +90,7 @@ func (p *page) appendHeader(b []byte) []byte {
 	return append(b, thriftStop, thriftStop)
 }
 
-var errPage = errors.New("a page header that fustor does not write")
+var errPage = errors.New("malformed page header")
 
 // headerReader reads a page header. After the first mismatch it only reports that.
 type headerReader struct {

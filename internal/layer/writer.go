@@ -119,7 +119,7 @@ func check(r *evidence.Row) error {
 	case !utf8.ValidString(r.Agent):
 		return errors.New("the agent's id is not UTF-8")
 	case len(r.Parent) > 1<<16 || len(r.Name) > 1<<16 || len(r.Target) > 1<<16:
-		return errors.New("a text of more than 64 KiB")
+		return errors.New("a text is longer than 64 KiB")
 	}
 	return nil
 }
@@ -330,7 +330,7 @@ func (w *Writer) Finish() (Built, error) {
 	} else {
 		out.Index, out.Info.IndexBytes = encoded, int64(len(encoded))
 	}
-	w.err = errors.New("the layer is finished")
+	w.err = errors.New("the layer is finished already")
 	return out, nil
 }
 

@@ -140,7 +140,7 @@ func Decode(object string, body []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
 	if m.Format != Format {
-		return nil, fmt.Errorf("%s: %w: its format is %d, this is %d", object, ErrFormat, m.Format, Format)
+		return nil, fmt.Errorf("%s: %w: its format is %d, this build reads up to %d", object, ErrFormat, m.Format, Format)
 	}
 	if m.View == "" || m.Version == 0 || m.Nonce == "" {
 		return nil, fmt.Errorf("%s: %w: view, version or nonce is missing", object, ErrFormat)

@@ -41,7 +41,7 @@ func badKey(key string) string {
 		case segment == "":
 			return "an empty segment"
 		case segment == "." || segment == "..":
-			return "a segment that is a dot or two"
+			return "a segment is . or .."
 		case len(segment) > MaxSegment:
 			return fmt.Sprintf("a segment longer than %d bytes", MaxSegment)
 		case i == 0 && segment == Reserved:

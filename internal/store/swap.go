@@ -67,7 +67,7 @@ func (w *swap) run(ctx context.Context) (Meta, error) {
 			w.unknowns++
 		}
 		if w.conflicts >= swapConflicts || w.unknowns >= swapUnknowns {
-			return Meta{}, fmt.Errorf("no certain answer after %d tries: %w", w.conflicts+w.unknowns, err)
+			return Meta{}, fmt.Errorf("no conclusive answer after %d tries: %w", w.conflicts+w.unknowns, err)
 		}
 		if err := pause(ctx, w.conflicts+w.unknowns); err != nil {
 			return Meta{}, err

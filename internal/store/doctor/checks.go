@@ -45,7 +45,7 @@ var checks = []check{
 	{"keys differ by case", true, "the file system under the store ignores case; use another", caseMatters},
 	{"answers carry the clock", true, "the server, or a proxy before it, sends no Date or Last-Modified header that can be used for leases", clock},
 	{"uploads can be granted", false, "agents send their segments through ingest instead", presign},
-	{"new objects are announced", false, "compactors poll instead; of the backends only minio:// can be told", announce},
+	{"new objects are announced", false, "compactors poll instead; of the backends only minio:// can notify", announce},
 }
 
 // parallel runs do(0) to do(n-1) at once.
@@ -76,7 +76,7 @@ func refused(ctx context.Context, p *probe, key string, got, want error, body st
 	}
 	object, err := p.store.Get(ctx, key)
 	if err == nil && string(object.Body) != body {
-		err = errors.New("a write that was refused took place")
+		err = errors.New("the store refused a write and carried it out")
 	}
 	return "", err
 }
@@ -100,7 +100,7 @@ func replaceRefuses(ctx context.Context, p *probe) (string, error) {
 		return "", fmt.Errorf("of a missing object: answered %v instead of %q", err, store.ErrChanged)
 	}
 	if _, err = p.store.Get(ctx, missing); !errors.Is(err, store.ErrNotFound) {
-		return "", fmt.Errorf("of a missing object: it is there afterwards (%v)", err)
+		return "", fmt.Errorf("of a missing object: the object exists afterwards (%v)", err)
 	}
 	return "", nil
 }
@@ -220,7 +220,7 @@ func caseMatters(ctx context.Context, p *probe) (string, error) {
 	}
 	object, err := p.store.Get(ctx, lower)
 	if err == nil && string(object.Body) != "lower" {
-		err = errors.New("two keys are one object")
+		err = errors.New("two keys that differ by case are one object")
 	}
 	return "", err
 }
@@ -262,16 +262,16 @@ func presign(ctx context.Context, p *probe) (string, error) {
 	for i, want := range []int{http.StatusOK, http.StatusPreconditionFailed} {
 		request, err := http.NewRequestWithContext(ctx, upload.Method, upload.URL, strings.NewReader(fmt.Sprint(i)))
 		if err != nil {
-			return "", errors.New("the store granted an upload to no URL")
+			return "", errors.New("the store returned a presigned upload without a URL")
 		}
 		request.Header, request.Close = upload.Header.Clone(), true
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return "", errors.New("the granted upload got no answer") // err would quote the signature
+			return "", errors.New("the presigned upload got no answer") // err would quote the signature
 		}
 		response.Body.Close()
 		if response.StatusCode != want {
-			return "", fmt.Errorf("granted upload number %d: HTTP %d, want %d", i+1, response.StatusCode, want)
+			return "", fmt.Errorf("presigned upload %d: HTTP %d, want %d", i+1, response.StatusCode, want)
 		}
 	}
 	return "", nil

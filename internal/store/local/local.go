@@ -152,7 +152,7 @@ func (s *Store) missing(err error) error {
 		return explain(err)
 	}
 	if _, rootErr := os.Stat(s.root); absent(rootErr) {
-		return fmt.Errorf("directory %s has vanished: %w", s.root, store.ErrNoBucket)
+		return fmt.Errorf("directory %s does not exist any more: %w", s.root, store.ErrNoBucket)
 	}
 	return store.ErrNotFound
 }

@@ -47,7 +47,7 @@ func (s *Store) Replace(ctx context.Context, key string, body []byte, etag strin
 	unchanged := func() error {
 		switch present, err := s.read(ctx, key); {
 		case errors.Is(err, store.ErrNotFound):
-			return fmt.Errorf("%w: there is none", store.ErrChanged)
+			return fmt.Errorf("%w: there is no such object", store.ErrChanged)
 		case err != nil:
 			return err
 		case present.ETag != etag:
@@ -123,7 +123,7 @@ func (s *Store) missingReserved(err error) error {
 	if err := s.missing(err); errors.Is(err, store.ErrNoBucket) {
 		return err
 	}
-	return fmt.Errorf("the store's own directory is gone: %w: %w", store.ErrNoBucket, err)
+	return fmt.Errorf("the store's internal directory does not exist any more: %w: %w", store.ErrNoBucket, err)
 }
 
 // moveIntoPlace gives temp the name of key by os.Link or os.Rename, making the directories above it.
@@ -142,20 +142,20 @@ func (s *Store) moveIntoPlace(how func(from, to string) error, temp, key string)
 		case statErr == nil && info.IsDir():
 			// Either keys are below this one, or a Delete is about to remove an empty directory: help it.
 			if removeErr := syscall.Rmdir(path); removeErr != nil && !absent(removeErr) {
-				return fmt.Errorf("%w: other keys are below it", store.ErrKey)
+				return fmt.Errorf("%w: it is a prefix of other keys", store.ErrKey)
 			}
 			s.synced.Delete(path)
 		case errors.Is(err, syscall.ENAMETOOLONG):
 			return fmt.Errorf("%w: %w", store.ErrKey, err)
 		case errors.Is(err, syscall.ENOTDIR):
-			return fmt.Errorf("%w: a part of it is a key itself", store.ErrKey)
+			return fmt.Errorf("%w: one of its prefixes is a key", store.ErrKey)
 		case errors.Is(err, fs.ErrExist) && absent(statErr):
 			// It went again, and may have been no more than a directory: ask anew.
 		case errors.Is(err, fs.ErrExist):
 			return store.ErrExists
 		case absent(err):
 			if _, err := os.Lstat(temp); err != nil {
-				return fmt.Errorf("the body was swept away while it waited: %w", err)
+				return fmt.Errorf("the temporary file was removed before the write was complete: %w", err)
 			}
 			s.synced.Delete(filepath.Dir(path)) // a Delete removed it after makeDirs
 		default:
@@ -179,7 +179,7 @@ func (s *Store) makeDirs(dir string) error {
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return fmt.Errorf("%w: %w", store.ErrKey, err)
 	case errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%w: a part of it is a key itself", store.ErrKey)
+		return fmt.Errorf("%w: one of its prefixes is a key", store.ErrKey)
 	case absent(err):
 		if parent == s.root {
 			return s.missing(err)

@@ -97,7 +97,7 @@ func (s *Store) full(key string) (string, error) {
 		return "", err
 	}
 	if len(s.prefix)+len(key) > store.MaxKey {
-		return "", fmt.Errorf("key %q: with the store's prefix longer than %d bytes: %w", key, store.MaxKey, store.ErrKey)
+		return "", fmt.Errorf("key %q: longer than %d bytes with the store's prefix: %w", key, store.MaxKey, store.ErrKey)
 	}
 	return s.prefix + key, nil
 }
@@ -189,7 +189,7 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) (store.Meta
 // Replace implements store.Store.
 func (s *Store) Replace(ctx context.Context, key string, body []byte, etag string) (store.Meta, error) {
 	if etag == "" || etag == "*" {
-		return store.Meta{}, fmt.Errorf("replace %s: %q is no ETag", key, etag)
+		return store.Meta{}, fmt.Errorf("replace %s: %q is not an ETag", key, etag)
 	}
 	return s.put(ctx, "replace", key, body, Condition{IfMatch: etag}, store.ErrChanged, store.ErrChanged)
 }
@@ -265,7 +265,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (stor
 	for i := range page.Items {
 		key, ok := strings.CutPrefix(page.Items[i].Key, s.prefix)
 		if !ok {
-			return store.Page{}, fmt.Errorf("list %s: the store answered with a foreign key %q", prefix, page.Items[i].Key)
+			return store.Page{}, fmt.Errorf("list %s: the store listed a key outside the prefix: %q", prefix, page.Items[i].Key)
 		}
 		page.Items[i].Key = key
 	}
