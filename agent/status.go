@@ -18,7 +18,7 @@ type Status struct {
 
 	Scan string // the scan that runs: snapshot, audit, rescan, cover; empty: none
 	// What the scan that runs, or ran last, has seen so far.
-	Directories, Files, Others, Bytes, Errors uint64
+	Directories, Files, Others, Bytes, Errors, Looked uint64
 
 	Watch watch.Status
 
@@ -82,7 +82,7 @@ func (s *situation) addTo(to *Status) {
 func (c *counters) addTo(to *Status) {
 	n := c.running()
 	to.Directories, to.Files, to.Others = n.Directories.Load(), n.Files.Load(), n.Others.Load()
-	to.Bytes, to.Errors = n.Bytes.Load(), n.Errors.Load()
+	to.Bytes, to.Errors, to.Looked = n.Bytes.Load(), n.Errors.Load(), n.Looked.Load()
 	to.SentSegments, to.SentBytes, to.SendFailures = c.segments.Load(), c.bytes.Load(), c.failures.Load()
 	to.Uptime, to.Rates = time.Since(c.began), c.rates()
 	to.ReadErrors, to.LastScan = c.report()
@@ -94,7 +94,7 @@ const maxReport = 300
 // report is what a heartbeat says of the status.
 func (s Status) report() *pipeapi.AgentStatus {
 	r := &pipeapi.AgentStatus{
-		State: s.State, Directories: s.Directories, Files: s.Files, Bytes: s.Bytes, Errors: s.Errors, LastScan: s.LastScan,
+		State: s.State, Directories: s.Directories, Files: s.Files, Bytes: s.Bytes, Errors: s.Errors, Looked: s.Looked, LastScan: s.LastScan,
 		Watches: s.Watch.Watches, Unwatched: s.Watch.Unwatched, Pending: s.Watch.Pending, Overflows: s.Watch.Overflows, Unreadable: s.Watch.Unreadable,
 		BacklogBytes: s.BacklogBytes, BacklogSegments: s.BacklogSegments, SentSegments: s.SentSegments, SentBytes: s.SentBytes,
 		SendFailures: s.SendFailures, Rates: s.Rates, Uptime: math.Round(s.Uptime.Seconds()), Version: s.Version,

@@ -145,7 +145,7 @@ func TestIdleCommandsCostNothing(t *testing.T) {
 		for range n {
 			for _, path := range paths {
 				f.clock.Advance(15 * time.Second / time.Duration(len(paths)))
-				f.want(f.ask(0, "POST", path+"/heartbeat", `{"paused":`+fmt.Sprint(path == follower)+`}`), 200)
+				f.want(f.ask(0, "POST", path+"/heartbeat", `{"agent_status":{"last_scan":{"scan":"snapshot"}},"paused":`+fmt.Sprint(path == follower)+`}`), 200)
 			}
 		}
 		c := f.ingests[0].counted.Counts().Sub(before)

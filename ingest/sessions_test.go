@@ -283,8 +283,8 @@ func TestIdleViewCost(t *testing.T) {
 	const beats = 30
 	for range beats {
 		f.clock.Advance(10 * time.Second)
-		f.want(f.ask(0, "POST", leader+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1}}`), 200)
-		f.want(f.ask(0, "POST", follower+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1}}`), 200)
+		f.want(f.ask(0, "POST", leader+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1,"last_scan":{"scan":"snapshot"}}}`), 200)
+		f.want(f.ask(0, "POST", follower+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1,"last_scan":{"scan":"snapshot"}}}`), 200)
 	}
 	cost := f.ingests[0].counted.Counts().Sub(before)
 	if cost.Put != 2*beats || cost.List != 0 || cost.Delete != 0 || cost.Get > 2*beats { // the follower's record, the leader's bell

@@ -337,6 +337,8 @@ var document = openapi.Document{
 		{At: "Session.role", Also: `"enum":["leader","follower"]`},
 		{At: "Session.coverage", Text: "How much of the tree the agent watches; absent until its first heartbeat.", Also: `"enum":["realtime","realtime-hotset","audit-only"]`},
 		{At: "Session.paused", Text: "It neither scans nor sends, and does not lead."},
+		{At: "Session.silence", Text: "Of a leader that has sent and scanned nothing for three session time-outs although it should; and of a follower that lost the lease for that, until it sends again."},
+		{At: "Silence.owes", Text: "What the leader should do.", Also: `"enum":["segments","scan","first-scan"]`},
 		{At: "BlindSpots.deletions", Text: "Paths."},
 		{At: "Job.state", Text: "folding: scanned, and not all of it is in the view yet.", Also: `"enum":["queued","running","folding","done","failed"]`},
 		{At: "Job.command", Text: "scan, pause, resume, stop or reload."},

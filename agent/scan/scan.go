@@ -107,6 +107,8 @@ type Config struct {
 // Counts are what a scan has seen so far. They may be read while it runs.
 type Counts struct {
 	Files, Directories, Others, Bytes, Errors atomic.Uint64
+	// Looked is how many names were looked at, again ones too. It grows within a directory, the others at the directory's end.
+	Looked atomic.Uint64
 }
 
 // Mark fills in the counts of a mark.

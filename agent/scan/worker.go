@@ -277,16 +277,14 @@ func (w *worker) lookAll(ctx context.Context, d tree.Dir, first, last int, sum *
 	w.entries = w.entries[:0]
 	const step = 256
 	for at := first; at < last; {
-		to := last
-		if w.cfg.Rate != nil {
-			to = min(last, at+step)
-			if err := w.wait(ctx, to-at); err != nil {
-				return err
-			}
+		to := min(last, at+step)
+		if err := w.wait(ctx, to-at); err != nil {
+			return err
 		}
 		if err := w.look(d, at, to, sum); err != nil {
 			return err
 		}
+		w.cfg.Counts.Looked.Add(uint64(to - at))
 		at = to
 	}
 	return nil

@@ -78,6 +78,15 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s\n", s.Role, s.Agent, cmp.Or(status.State, "starting"), coverage(s.Coverage, status.WatchMethod), age(s.LastActivity)+" ago", age(s.CreatedAt),
 			show.Count(int64(status.Rates.Events+0.5)), show.Size(int64(status.BacklogBytes)), out.Name(s.Source))
 	}
+	for _, s := range sessions {
+		switch {
+		case c.JSON || s.Silence == nil:
+		case s.Role == "leader":
+			fmt.Fprintf(out, "Agent %s leads, and last got something done %s: %s. Another agent that can takes over.\n", s.Agent, ago(s.Silence.Since), s.Silence.Reason)
+		default:
+			fmt.Fprintf(out, "Agent %s lost the lease, as it last got something done %s: %s.\n", s.Agent, ago(s.Silence.Since), s.Silence.Reason)
+		}
+	}
 	if !led && len(sessions) > 0 && !c.JSON {
 		why := "a session that is not paused takes over with its next heartbeat"
 		if !slices.ContainsFunc(sessions, func(s client.Session) bool { return !s.Paused }) {

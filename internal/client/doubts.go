@@ -108,6 +108,14 @@ type Session struct {
 	CreatedAt    float64         `json:"created_at"`
 	// Status is nil before the first heartbeat.
 	Status *pipeapi.AgentStatus `json:"agent_status"`
+	// Silence is nil unless the session leads and gets nothing done, or lost the lease for that.
+	Silence *Silence `json:"silence"`
+}
+
+// Silence is how a session got nothing done while it led.
+type Silence struct {
+	Since  float64 `json:"since"` // Unix seconds
+	Reason string  `json:"reason"`
 }
 
 // UnmarshalJSON keeps the session as it came.

@@ -20,6 +20,8 @@ type AgentStatus struct {
 	Files       uint64 `json:"files"`
 	Bytes       uint64 `json:"bytes"`
 	Errors      uint64 `json:"errors"`
+	// Looked is how many names it has looked at: within a directory of millions nothing else grows.
+	Looked uint64 `json:"looked,omitempty"`
 
 	Scan     *RunningScan `json:"scan,omitempty"`      // nil: none runs
 	LastScan *LastScan    `json:"last_scan,omitempty"` // nil: none was completed yet

@@ -10,7 +10,7 @@ import (
 )
 
 // fullStatus is a status as an agent in every kind of trouble sends it: each member and its name are the protocol.
-const fullStatus = `{"state":"audit","directories":1,"files":2,"bytes":3,"errors":4,"scan":{"scan":"audit","seconds":5},` +
+const fullStatus = `{"state":"audit","directories":1,"files":2,"bytes":3,"errors":4,"looked":35,"scan":{"scan":"audit","seconds":5},` +
 	`"last_scan":{"scan":"snapshot","began_at":"2026-01-31T12:00:00Z","seconds":6,"directories":7,"files":8,"errors":9,"changed_directories":10},` +
 	`"coverage":"realtime-hotset","watch_method":"inotify","watch_reason":"r","watch_limit":11,"watches":12,"unwatched":13,"unreadable":14,` +
 	`"pending":15,"overflows":16,"backlog_bytes":17,"backlog_segments":18,"sent_bytes":19,"sent_segments":20,"send_failures":21,` +
@@ -21,7 +21,7 @@ const fullStatus = `{"state":"audit","directories":1,"files":2,"bytes":3,"errors
 
 func TestStatusOnTheWire(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	built := &pipeapi.AgentStatus{State: "audit", Directories: 1, Files: 2, Bytes: 3, Errors: 4, Scan: &pipeapi.RunningScan{Scan: "audit", Seconds: 5},
+	built := &pipeapi.AgentStatus{State: "audit", Directories: 1, Files: 2, Bytes: 3, Errors: 4, Looked: 35, Scan: &pipeapi.RunningScan{Scan: "audit", Seconds: 5},
 		LastScan: &pipeapi.LastScan{Scan: "snapshot", At: at, Seconds: 6, Directories: 7, Files: 8, Errors: 9, Changed: 10},
 		Coverage: "realtime-hotset", WatchMethod: "inotify", WatchReason: "r", WatchLimit: 11, Watches: 12, Unwatched: 13, Unreadable: 14, Pending: 15,
 		Overflows: 16, BacklogBytes: 17, BacklogSegments: 18, SentBytes: 19, SentSegments: 20, SendFailures: 21, SpoolBytes: new(int64(22)), SpoolMaxBytes: 23,

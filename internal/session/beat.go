@@ -59,7 +59,7 @@ func (l *Ledger) beat(ctx context.Context, view, id string, b Beat) (State, erro
 	if lease.value.Session == id && lease.value.Ended {
 		return State{}, ErrGone
 	}
-	if lease.value.Session != id {
+	if lease.value.Session != id || lease.value.Yields {
 		return l.beatFollower(ctx, record, fresh, lease, b)
 	}
 	if !liveLease(lease) {
@@ -78,10 +78,10 @@ func (l *Ledger) record(ctx context.Context, view, id string) (record held[Recor
 	return record, true, err
 }
 
-// remembersLease returns the remembered lease if it is the session's.
+// remembersLease returns the remembered lease if it is the session's, to renew.
 func (l *Ledger) remembersLease(view, id string) (held[Lease], bool) {
 	lease, ok := l.leases.GetIfPresent(layout.Lease(view))
-	return lease, ok && lease.value.Session == id
+	return lease, ok && lease.value.Session == id && !lease.value.Ended && !lease.value.Yields
 }
 
 // young reports whether a proof of life of this age is too young to be worth a write.
@@ -111,7 +111,9 @@ func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held
 	if young(l.since(lease.meta), lease.value.TTLSeconds) {
 		return state, nil
 	}
-	if _, err := l.writeLease(ctx, record.value.View, lease.value, lease.meta); err != nil {
+	renewed := lease.value
+	renewed.Work = l.work(ctx, next, lease.value)
+	if _, err := l.writeLease(ctx, next.View, renewed, lease.meta); err != nil {
 		return State{}, err
 	}
 	state.Renewed = true
@@ -131,11 +133,12 @@ func (l *Ledger) standDown(ctx context.Context, record held[Record], next Record
 	return State{Record: written.value, Term: lease.value.Term}, nil
 }
 
-// beatFollower renews the record and, where the lease is free or expired, takes it unless it is paused.
+// beatFollower renews the record and, where the lease is free or expired, takes it unless it is paused. Where the leader is
+// silent, it has the leader yield the lease. The session may be such a leader: the lease still proves then that it lives.
 func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bool, lease held[Lease], b Beat) (State, error) {
 	view, id, timeout := record.value.View, record.value.ID, record.value.TimeoutSeconds
-	free := !liveLease(lease) && !b.Paused
-	next, changed := b.apply(record.value)
+	next, changed := b.applyFollower(record.value, lease)
+	free := freeFor(next, record.value.AgentStatus, lease)
 	if !fresh && (nearly(l.since(record.meta), timeout) || young(l.since(record.meta), timeout) && !free && !changed) {
 		// Whether it died, or was ended where nothing is to be written that would tell, must be read.
 		var err error
@@ -145,10 +148,11 @@ func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bo
 		if !record.exists() || record.value.Ended {
 			return State{}, ErrGone
 		}
-		next, changed = b.apply(record.value)
+		next, changed = b.applyFollower(record.value, lease)
+		free = freeFor(next, record.value.AgentStatus, lease)
 		fresh = true
 	}
-	if fresh && !Live(Age(record.meta), timeout) {
+	if fresh && !Live(Age(record.meta), timeout) && !holds(lease, id) {
 		return State{}, l.expire(ctx, view, id)
 	}
 	state := State{Record: record.value, Term: lease.value.Term}
@@ -161,10 +165,13 @@ func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bo
 	} else {
 		l.remember(next, record)
 	}
-	if !free {
-		return state, nil
+	switch {
+	case free:
+		return l.takeOver(ctx, state.Record, lease)
+	case lease.value.silence() != nil && leads(lease, lease.value.Session) && canLead(next, record.value.AgentStatus):
+		return state, l.haveYielded(ctx, view, lease)
 	}
-	return l.takeOver(ctx, state.Record, lease)
+	return state, nil
 }
 
 // takeOver gives the lease, free or expired, to a session that has just renewed its record.
@@ -207,6 +214,9 @@ func (b Beat) apply(r Record) (next Record, changed bool) {
 		// Both are rare, and what people look for.
 		changed = b.AgentStatus.State != was.State || troublesOf(b.AgentStatus) != troublesOf(was)
 		r.AgentStatus = b.AgentStatus
+	}
+	if r.Silence != nil && b.AgentStatus != nil && b.AgentStatus.SentSegments > r.Silence.Sent {
+		r.Silence, changed = nil, true
 	}
 	if b.Paused != r.Paused {
 		r.Paused, changed = b.Paused, true

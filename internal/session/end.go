@@ -128,7 +128,7 @@ func (l *Ledger) alive(ctx context.Context, view, id string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if leads(lease, id) {
+	if holds(lease, id) {
 		return record.value, nil
 	}
 	return Record{}, l.expire(ctx, view, id)

@@ -166,10 +166,13 @@ func liveLease(h held[Lease]) bool {
 	return h.value.Session != "" && Live(Age(h.meta), h.value.TTLSeconds)
 }
 
-// leads reports whether a lease that was just read makes a session the leader: the session holds it and nobody has ended it.
-func leads(h held[Lease], id string) bool {
+// holds reports whether a lease that was just read proves that a session lives: the session has it and nobody has ended it.
+func holds(h held[Lease], id string) bool {
 	return id != "" && h.value.Session == id && !h.value.Ended && liveLease(h)
 }
+
+// leads reports whether a lease that was just read makes a session the leader: it holds the lease and need not yield it.
+func leads(h held[Lease], id string) bool { return holds(h, id) && !h.value.Yields }
 
 // again runs step until it is not lost to another writer, with growing, jittered pauses.
 func again(ctx context.Context, step func() error) error {

@@ -21,8 +21,10 @@ import (
 type leaseState struct {
 	term   uint64
 	holder string // empty: nobody
+	yields bool   // a follower has found the holder silent: it leads no more
 }
 
+// leaseInput is a call: create, beat, blocked (a heartbeat of a session that gets nothing done), pause or end.
 type leaseInput struct{ kind, session string }
 
 type leaseOutput struct {
@@ -32,32 +34,44 @@ type leaseOutput struct {
 
 // leaseModel is what the answers of a lease may be, in some order that keeps to real time: a new leader has the next term,
 // and no one else is told that it leads. When a lease runs out is the clock's business, so it may at any time.
+// A holder that gets nothing done may be told that it follows, after another session's heartbeat, and then never leads again in that term.
 var leaseModel = (&porcupine.NondeterministicModel{
 	Init:  func() []any { return []any{leaseState{}} },
 	Equal: func(a, b any) bool { return a == b },
 	Step: func(s, in, out any) []any {
 		state, i, o := s.(leaseState), in.(leaseInput), out.(leaseOutput)
 		mine := state.holder == i.session
-		released := leaseState{state.term, ""}
+		released := leaseState{term: state.term}
+		yields := state
+		yields.yields = true
+		claims := !mine && state.holder != "" && (i.kind == "beat" || i.kind == "blocked")
 		switch {
 		case o.unknown && (i.kind == "end" || i.kind == "pause") || o.gone:
 			if mine {
 				return []any{state, released}
 			}
 			return []any{state}
+		case o.unknown && claims:
+			return []any{state, yields, leaseState{term: state.term + 1, holder: i.session}}
 		case o.unknown:
-			return []any{state, leaseState{state.term + 1, i.session}}
+			return []any{state, leaseState{term: state.term + 1, holder: i.session}}
 		case i.kind == "end":
 			if mine {
 				return []any{released}
 			}
 			return []any{state}
+		case mine && state.yields && !o.leads && o.term == state.term && i.kind != "beat":
+			return []any{state}
+		case mine && state.yields && o.term == state.term:
+			return nil
 		case i.kind == "pause" && mine && !o.leads && o.term == state.term:
 			return []any{released}
 		case i.kind == "pause" && o.leads: // who is paused leads nothing
 			return nil
 		case o.leads && o.term == state.term+1:
-			return []any{leaseState{o.term, i.session}}
+			return []any{leaseState{term: o.term, holder: i.session}}
+		case claims && !o.leads && o.term == state.term:
+			return []any{state, yields}
 		case o.leads && mine && o.term == state.term, !o.leads && !mine && o.term <= state.term:
 			return []any{state}
 		}
@@ -103,19 +117,25 @@ type belief struct {
 }
 
 // Histories of many sessions over a store that loses requests and answers, with clients that stand still for longer than the
-// lease and whose wall clocks are set, are linearizable: never two leaders of one term, and no term but the next one. And nobody still takes itself for
-// the leader when another has taken over.
+// lease and whose wall clocks are set, are linearizable: never two leaders of one term, and no term but the next one. And nobody
+// still takes itself for the leader when another has taken over. In the calm ones of them sessions live for long enough to get
+// nothing done for three time-outs, so that leaders have to yield.
 func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 	leaders, unknown := 0, 0
-	var paused atomic.Int32
-	for seed := range uint64(24) {
+	var paused, yielded atomic.Int32
+	for seed := range uint64(36) {
+		calm, calls, pause := seed >= 24, 14, 4000 // ms
+		rates := fault.Rates{Lost: 0.01, LostBack: 0.02, Error: 0.02, Conflict: 0.05}
+		if calm { // of more unknown answers in so many calls the check would not come to an end
+			calls, pause, rates = 80, 2000, fault.Rates{LostBack: 0.002, Conflict: 0.05}
+		}
 		w := newWorld(t, 0, time.Second)
 		h := &history{}
 		var mu sync.Mutex
 		holds := map[string]belief{}
 		var wg sync.WaitGroup
 		for c := range 4 {
-			l := ledgerOn(t, fault.New(w.store, fault.Seeded(seed*10+uint64(c), fault.Rates{Lost: 0.01, LostBack: 0.02, Error: 0.02, Conflict: 0.05})), w.clock)
+			l := ledgerOn(t, fault.New(w.store, fault.Seeded(seed*10+uint64(c), rates)), w.clock)
 			random := rand.New(rand.NewPCG(seed, uint64(c)))
 			var set atomic.Int64 // by how much this client's wall clock is off
 			clocks := lease.Clocks{
@@ -123,10 +143,10 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 				Wall: func() time.Time { return w.clock.Now().Add(time.Duration(set.Load())) },
 			}
 			wg.Go(func() {
-				id := ""
-				for n := range 14 {
-					w.clock.Advance(time.Duration(random.IntN(4000)) * time.Millisecond)
-					if random.IntN(12) == 0 {
+				id, leads, led := "", false, uint64(0) // the term in which it was told last that it leads
+				for n := range calls {
+					w.clock.Advance(time.Duration(random.IntN(pause)) * time.Millisecond)
+					if !calm && random.IntN(12) == 0 {
 						w.clock.Advance(40 * time.Second) // it stands still
 					}
 					if random.IntN(8) == 0 {
@@ -141,7 +161,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 							st, err := l.Create(w.ctx, session.Application{View: view, Task: fmt.Sprint(c, " ", n), Agent: "a", TimeoutSeconds: 30})
 							return st.Record.ID, st, err
 						})
-					case random.IntN(10) == 0:
+					case !calm && random.IntN(10) == 0:
 						old := id
 						mu.Lock() // who ends its session has stopped to lead
 						delete(holds, old)
@@ -151,7 +171,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 						})
 						id = ""
 						continue
-					case random.IntN(6) == 0:
+					case !calm && random.IntN(6) == 0:
 						mu.Lock() // who pauses has stopped to lead
 						delete(holds, id)
 						mu.Unlock()
@@ -163,10 +183,23 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 							paused.Add(1)
 						}
 					default:
-						_, st, err = h.record(c, leaseInput{"beat", id}, func() (string, session.State, error) {
-							st, err := l.Beat(w.ctx, view, id, session.Beat{})
+						works, kind := idle(), "beat"
+						if calm && led != 0 { // who leads gets nothing done
+							works, kind = session.Beat{AgentStatus: blocked(0)}, "blocked"
+						}
+						_, st, err = h.record(c, leaseInput{kind, id}, func() (string, session.State, error) {
+							st, err := l.Beat(w.ctx, view, id, works)
 							return id, st, err
 						})
+						if err == nil && calm && leads && !st.Leads && st.Term == led {
+							yielded.Add(1)
+						}
+					}
+					if err == nil {
+						leads = st.Leads
+					}
+					if err == nil && leads {
+						led = st.Term
 					}
 					mu.Lock()
 					if err == nil && st.Leads && st.Renewed {
@@ -201,8 +234,9 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 			t.Fatalf("seed %d: a history of %d calls is not linearizable: %s", seed, len(h.ops), got)
 		}
 	}
-	if leaders < 50 || unknown < 10 || paused.Load() < 50 {
-		t.Fatalf("the histories prove little: %d answers of leaders, %d unknown ones, %d of paused ones", leaders, unknown, paused.Load())
+	if leaders < 50 || unknown < 10 || paused.Load() < 50 || yielded.Load() < 5 {
+		t.Fatalf("the histories prove little: %d answers of leaders, %d unknown ones, %d of paused ones, %d of leaders that yielded",
+			leaders, unknown, paused.Load(), yielded.Load())
 	}
 }
 
@@ -215,7 +249,21 @@ func TestTwoLeadersOfOneTermAreFound(t *testing.T) {
 	if !porcupine.CheckOperations(leaseModel, good) {
 		t.Fatal("a history that can be is refused")
 	}
+	yields := append(slices.Clone(good), op(9, 10, "blocked", "b", true, 2), op(11, 12, "beat", "a", false, 2), op(13, 14, "blocked", "b", false, 2))
+	if !porcupine.CheckOperations(leaseModel, append(slices.Clone(yields), op(15, 16, "beat", "a", true, 3))) {
+		t.Fatal("a leader may not yield")
+	}
 	for name, bad := range map[string]porcupine.Operation{
+		"one that has yielded and leads on":     op(15, 16, "blocked", "b", true, 2),
+		"two leaders, as one of them yielded":   op(15, 16, "beat", "a", true, 2),
+		"a term left out, as its leader yields": op(15, 16, "beat", "a", true, 4),
+	} {
+		if porcupine.CheckOperations(leaseModel, append(slices.Clone(yields), bad)) {
+			t.Errorf("%s: not found", name)
+		}
+	}
+	for name, bad := range map[string]porcupine.Operation{
+		"one that yields to nobody":               op(9, 10, "blocked", "b", false, 2),
 		"two leaders of one term":                 op(9, 10, "beat", "a", true, 2),
 		"a term that nobody had before":           op(9, 10, "beat", "a", true, 4),
 		"a leader of a term that is over":         op(9, 10, "beat", "a", true, 1),

@@ -20,6 +20,8 @@ type Status struct {
 	Leads        bool
 	Lives        bool
 	LastActivity int64 // when it last proved that it lives, ns in the store's time; 0: not known
+	// Silence is of a leader that gets nothing done although it should, and of a session that lost the lease for that.
+	Silence *Silence
 }
 
 // Overview is a view's sessions, the oldest first, those that ended and are not folded to their end included.
@@ -66,25 +68,32 @@ func List(ctx context.Context, s store.Store, view string) (Overview, error) {
 	return o, nil
 }
 
-// Leader is the id of the session that leads a view, empty if none does. It says what List says, for the price of the lease and,
-// where somebody holds that, of the roster. The record need not be asked: whoever ends a session takes its lease away first.
-func Leader(ctx context.Context, s store.Store, view string) (string, error) {
+// Leading is who leads a view; the zero Leading where nobody does.
+type Leading struct {
+	Session, Agent string
+	Silence        *Silence // nil: it gets its work done
+}
+
+// Leader says what List says of who leads a view, for the price of the lease and, where somebody holds that, of the roster. The
+// record need not be asked: whoever ends a session takes its lease away first.
+func Leader(ctx context.Context, s store.Store, view string) (Leading, error) {
 	lease, err := read[Lease](ctx, s, layout.Lease(view))
 	if err != nil {
-		return "", err
+		return Leading{}, err
 	}
 	id := lease.value.Session
 	if !leads(lease, id) {
-		return "", nil
+		return Leading{}, nil
 	}
 	roster, err := read[Roster](ctx, s, layout.Roster(view))
 	if err != nil {
-		return "", err
+		return Leading{}, err
 	}
-	if entry, listed := roster.value.Sessions[id]; !listed || roster.value.over(entry) {
-		return "", nil
+	entry, listed := roster.value.Sessions[id]
+	if !listed || roster.value.over(entry) {
+		return Leading{}, nil
 	}
-	return id, nil
+	return Leading{Session: id, Agent: entry.Agent, Silence: lease.value.silence()}, nil
 }
 
 func readRosterAndLease(ctx context.Context, s store.Store, view string) (Roster, held[Lease], error) {
@@ -147,7 +156,10 @@ func (r Roster) recordOf(view, id string, e RosterEntry) Record {
 func statusOf(r held[Record], lease held[Lease]) Status {
 	id := r.value.ID
 	s := Status{Record: r.value, Leads: !r.value.Ended && leads(lease, id)}
-	s.Lives = s.Leads || !r.value.Ended && Live(Age(r.meta), r.value.TimeoutSeconds)
+	s.Lives = !r.value.Ended && (holds(lease, id) || Live(Age(r.meta), r.value.TimeoutSeconds))
+	if s.Silence = r.value.Silence; holds(lease, id) && lease.value.silence() != nil {
+		s.Silence = lease.value.silence()
+	}
 	if r.exists() {
 		s.LastActivity = r.meta.LastModified.UnixNano()
 	}

@@ -35,7 +35,9 @@ type Record struct {
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
 	Ended       bool   `json:"ended,omitempty"`
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
-	Nonce       string `json:"nonce"`
+	// Silence is why the session lost the lease while it lived, until it sends again; nil: it did not.
+	Silence *Silence `json:"silence,omitempty"`
+	Nonce   string   `json:"nonce"`
 }
 
 // V2 is the Dialect of Fustor V2's agents.
@@ -50,6 +52,11 @@ type Lease struct {
 	// Ended says that the session is over, though it may still take itself for the leader: nobody leads until the lease
 	// has run out.
 	Ended bool `json:"ended,omitempty"`
+	// Work is what the leader has got done, as of its last renewal; nil: not known.
+	Work *Work `json:"work,omitempty"`
+	// Yields says that a silent leader lives but may not renew the lease: a follower takes it once it has run out, and until
+	// then nobody leads.
+	Yields bool `json:"yields,omitempty"`
 }
 
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -77,7 +78,7 @@ func (e *Engine) absent(ctx context.Context, view string) error {
 	for _, key := range []string{layout.Roster(view), layout.ViewConfig(view)} {
 		_, err := e.store.Get(ctx, key)
 		if err == nil {
-			return &NotReadyError{View: view}
+			return e.notReady(ctx, view, evidence.Totals{})
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -105,7 +106,7 @@ func (e *Engine) Newest(ctx context.Context, view string) (*Version, error) {
 		return nil, err
 	}
 	if !m.Ready() {
-		return nil, &NotReadyError{view, m.Totals}
+		return nil, e.notReady(ctx, view, m.Totals)
 	}
 	return e.versions.of(m, false)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
 )
 
 // These errors say what is wrong with a question. A call can also fail with an error of the store, and, if an object is damaged,
@@ -21,10 +22,11 @@ type NoPathError struct{ Path string }
 // NotDirectoryError: the path is no directory, and has no entries.
 type NotDirectoryError struct{ Path string }
 
-// NotReadyError: the view's first scan is not complete. Begun are the totals so far.
+// NotReadyError: the view's first scan is not complete. Begun are the totals so far, and Leading is the session that scans.
 type NotReadyError struct {
-	View  string
-	Begun evidence.Totals
+	View    string
+	Begun   evidence.Totals
+	Leading session.Leading
 }
 
 // NotLedError: the view is configured to be read only while an agent leads it, and none does.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
@@ -26,36 +27,46 @@ type leaders struct {
 }
 
 type cachedLeader struct {
-	session string // empty: nobody leads
+	leading session.Leading
 	checked time.Time
 }
 
-// of is the session that leads a view; empty if none does.
-func (l *leaders) of(ctx context.Context, view string) (string, error) {
+// of is who leads a view.
+func (l *leaders) of(ctx context.Context, view string) (session.Leading, error) {
 	checked := l.now()
 	l.mu.Lock()
 	s, ok := l.known[view]
 	l.mu.Unlock()
 	if ok && checked.Sub(s.checked) < leaderTTL {
-		return s.session, nil
+		return s.leading, nil
 	}
 	leader, err := session.Leader(ctx, l.store, view)
 	if err != nil {
-		return "", err
+		return session.Leading{}, err
 	}
-	s = cachedLeader{session: leader, checked: checked}
+	s = cachedLeader{leading: leader, checked: checked}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.known) >= maxLeaders {
 		clear(l.known)
 	}
 	l.known[view] = s
-	return s.session, nil
+	return s.leading, nil
 }
 
 // Leader is the session that leads a view; empty if none does.
 func (e *Engine) Leader(ctx context.Context, view string) (string, error) {
-	return e.leaders.of(ctx, view)
+	leading, err := e.leaders.of(ctx, view)
+	return leading.Session, err
+}
+
+// notReady is the error of a view whose first scan is not complete. If its leader is silent, it says so.
+func (e *Engine) notReady(ctx context.Context, view string, begun evidence.Totals) error {
+	leading, err := e.leaders.of(ctx, view)
+	if err != nil { // the view is not ready, whoever leads
+		leading = session.Leading{}
+	}
+	return &NotReadyError{View: view, Begun: begun, Leading: leading}
 }
 
 // checkLive is a NotLedError for a view that is configured to be live and has no leader. Other views are read without a leader; their
@@ -65,7 +76,7 @@ func (e *Engine) checkLive(ctx context.Context, m *manifest.Manifest) error {
 		return nil
 	}
 	leader, err := e.leaders.of(ctx, m.View)
-	if err == nil && leader == "" {
+	if err == nil && leader.Session == "" {
 		err = &NotLedError{m.View}
 	}
 	return err

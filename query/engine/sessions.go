@@ -37,6 +37,17 @@ type Session struct {
 	CreatedAt      values.Seconds       `json:"created_at"`
 	TimeoutSeconds float64              `json:"session_timeout_seconds"`
 	AgentStatus    *pipeapi.AgentStatus `json:"agent_status,omitempty"`
+	// Silence is of a leader that gets nothing done although it should, and of a follower that lost the lease for that and has sent
+	// nothing since.
+	Silence *Silence `json:"silence,omitempty"`
+}
+
+// Silence is how a session got nothing done while it led.
+type Silence struct {
+	Since  values.Seconds `json:"since"` // the store's time
+	Term   uint64         `json:"term"`  // in which it led
+	Owes   string         `json:"owes"`  // segments, scan or first-scan
+	Reason string         `json:"reason"`
 }
 
 // Sessions reads the live sessions of a view.
@@ -67,6 +78,9 @@ func sessionOf(status session.Status, term uint64) Session {
 	}
 	if r.AgentStatus != nil {
 		s.Coverage = r.AgentStatus.Coverage
+	}
+	if by := status.Silence; by != nil {
+		s.Silence = &Silence{Since: values.Seconds(by.Since), Term: by.Term, Owes: by.Owes, Reason: "it " + by.Reason()}
 	}
 	if status.Leads {
 		s.Role, s.Term, s.CanSnapshot, s.CanAudit = "leader", &term, true, true

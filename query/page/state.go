@@ -127,10 +127,22 @@ func agentOf(s *engine.Session, now int64) agentEntry {
 		Unsent: size(int64(t.BacklogBytes)), Source: s.Source, Seen: ago(now, int64(s.LastActivity)), SeenAt: exact(int64(s.LastActivity)),
 		Leader: s.Role == "leader", Problems: problemsOf(t),
 	}
+	if s.Silence != nil {
+		a.Problems = slices.Insert(a.Problems, 0, silenceOf(s, now))
+	}
 	if s.Paused {
 		a.State = "paused"
 	}
 	return a
+}
+
+// silenceOf says that a session gets nothing done, or lost the lease for that.
+func silenceOf(s *engine.Session, now int64) string {
+	since := ago(now, int64(s.Silence.Since))
+	if s.Role == "leader" {
+		return fmt.Sprintf("it leads, and last got something done %s: %s", since, s.Silence.Reason)
+	}
+	return fmt.Sprintf("it lost the lease, as it last got something done %s: %s", since, s.Silence.Reason)
 }
 
 // problemsOf are the problems of an agent that need an administrator.

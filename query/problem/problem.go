@@ -72,9 +72,13 @@ func questionError(err error) error {
 		shown, _ := values.PathFields(notDirectory.Path)
 		return httpapi.BadRequest(fmt.Sprintf("%q is not a directory", shown), "only directories have entries; /metadata shows this path")
 	case errors.As(err, &notReady):
-		begun := notReady.Begun
+		begun, hint := notReady.Begun, "try again later; /sessions shows which agent scans"
+		if by := notReady.Leading; by.Silence != nil {
+			hint = fmt.Sprintf("agent %q leads the view and has got nothing done since %s: it %s; see to that agent, or start another, which takes over",
+				by.Agent, time.Unix(0, by.Silence.Since).UTC().Format(time.RFC3339), by.Silence.Reason())
+		}
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: RetryAfter, Passing: true, Detail: notReady.Error(),
-			Hint:  "try again later; /sessions shows which agent scans",
+			Hint:  hint,
 			Extra: map[string]any{"progress": Progress{begun.Files, begun.Directories, begun.Others, begun.Bytes}}}
 	case errors.As(err, &notLed):
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: RetryAfter, Passing: true, Detail: notLed.Error(),
