@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/store"
 )
 
 // A leader whose heartbeats come while nothing else does would keep its view from being read for ever. So each renewal of the lease
@@ -137,12 +138,9 @@ func (l *Ledger) delivers(ctx context.Context, r Record, w *Work) bool {
 		w.Folded = folded
 		return true
 	}
-	after := ""
-	if folded > 0 {
-		after = layout.Segment(r.View, r.ID, folded-1)
-	}
-	page, err := l.store.List(ctx, layout.Segments(r.View, r.ID), after, 1)
-	return err != nil || len(page.Items) > 0
+	// Segments have no gaps: if any waits to be folded, this one does.
+	_, err = l.store.GetRange(ctx, layout.Segment(r.View, r.ID, folded), 0, 1)
+	return !errors.Is(err, store.ErrNotFound)
 }
 
 // canLead reports whether a follower looks as if it could do what a silent leader does not. Before is its status as it was last kept.
