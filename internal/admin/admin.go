@@ -123,7 +123,7 @@ func (a *Admin) exists(ctx context.Context, view string) error {
 	return refuse(NotFound, "`fustor admin view list` lists the views", "there is no view %q", view)
 }
 
-// Retain removes what the view's versions need no more; with dry it only tells what.
+// Retain removes what the view's versions need no more; with dry it only reports what it would remove.
 func (a *Admin) Retain(ctx context.Context, view string, dry bool) ([]Removal, error) {
 	if a.retain == nil {
 		return nil, refuse(Unsupported, "run `fustor admin retain` with --store", "this server does not run retention")

@@ -40,7 +40,7 @@ type NewKey struct {
 	ExpiresAt int64         `json:"expires_at_ns,omitempty"`
 }
 
-// MadeKey is a new key. This is the only time that it is told.
+// MadeKey is a new key. The key itself is shown this once and kept nowhere.
 type MadeKey struct {
 	Key
 	Secret string `json:"api_key"`

@@ -61,7 +61,7 @@ type Storage struct {
 	Segments   Usage `json:"segments"`
 }
 
-// History looks at up to limit versions, and lists the view's objects.
+// History reads up to limit versions, and lists the view's objects.
 func (a *Admin) History(ctx context.Context, view string, limit int) (*History, error) {
 	m, _, err := manifest.Load(ctx, a.store, view)
 	if errors.Is(err, manifest.ErrNoHead) {

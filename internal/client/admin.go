@@ -94,7 +94,7 @@ func (a *Admin) ConfigureView(ctx context.Context, view string, fields []byte) (
 	return c, a.call(ctx, http.MethodPatch, ofView(view, ""), fields, &c)
 }
 
-// DeleteView removes a view, and tells of how many objects.
+// DeleteView removes a view, and returns how many objects that removed.
 func (a *Admin) DeleteView(ctx context.Context, view string) (int, error) {
 	var answer admin.RemovedView
 	err := a.call(ctx, http.MethodDelete, ofView(view, ""), nil, &answer)
@@ -126,7 +126,7 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*admin.His
 	return &h, a.call(ctx, http.MethodGet, ofView(view, fmt.Sprintf("/versions?limit=%d", limit)), nil, &h)
 }
 
-// Retain removes what no version needs; with dry it only tells what.
+// Retain removes what no version needs; with dry it only reports what it would remove.
 func (a *Admin) Retain(ctx context.Context, view string, dry bool) ([]admin.Removal, error) {
 	var answer admin.RemovalList
 	err := a.call(ctx, http.MethodPost, ofView(view, fmt.Sprintf("/retention?dry_run=%t", dry)), nil, &answer)

@@ -151,3 +151,12 @@ func decodeJSON(call string, body io.ReadCloser, v any) error {
 
 // maxAnswer bounds an answer that is held in memory; pages are far below it.
 const maxAnswer = 256 << 20
+
+// getPage is getJSON with the answer's header. 202 is an answer, too.
+func (c *Client) getPage(ctx context.Context, call string, q url.Values, v any) (http.Header, error) {
+	resp, err := c.ask(ctx, call, q, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	return resp.Header, decodeJSON(call, resp.Body, v)
+}

@@ -49,7 +49,7 @@ func (t Type) Letter() string {
 // Evidence is how an event came to be known, and so how much it proves.
 type Evidence uint8
 
-// Realtime: the kernel told us. The others: we looked.
+// Realtime: the kernel reported it. The others: a scan observed it.
 const (
 	Realtime Evidence = 1 + iota
 	Snapshot
@@ -90,7 +90,7 @@ const NoOwner = 1<<32 - 1
 // Owned reports whether the entry tells owner and mode.
 func (e *Entry) Owned() bool { return e.UID != NoOwner || e.GID != NoOwner }
 
-// Kind tells the events apart.
+// Kind is what an event says.
 type Kind uint8
 
 // The kinds of events.
@@ -118,11 +118,11 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Event is one thing a session saw. Which fields count depends on Kind.
+// Event is one report or observation of a session. Which fields count depends on Kind.
 type Event struct {
 	Kind       Kind
 	Evidence   Evidence
-	ObservedAt int64 // ns, the store's time; taken before the look, and strictly growing within a session
+	ObservedAt int64 // ns, the store's time; taken before the observation, and strictly growing within a session
 	// Path is the entry's path (Put, Delete), the directory's (Listing, Unchanged), the subtree's (some marks).
 	Path string
 	// Atomic (Put) is false while the file is still being written.
@@ -132,13 +132,13 @@ type Event struct {
 	Entry Entry
 	// Entries (Listing) are all names in the range, in byte order, each once.
 	Entries []Entry
-	// From and To (Listing) bound the names spoken of: From <= name < To; an empty bound is open. A directory that
+	// From and To (Listing) bound the names that it covers: From <= name < To; an empty bound is open. A directory that
 	// is listed whole has both empty.
 	From, To string
 	Mark     Mark
 }
 
-// MarkKind tells the marks apart.
+// MarkKind is what a mark says.
 type MarkKind uint8
 
 // The marks.
@@ -178,7 +178,7 @@ type Header struct {
 	Agent     string
 	Source    string // source_uri: what the agent reads, such as "fs://host/mnt/data"
 	Seq       uint64
-	Term      uint64 // the newest term the session knew when it looked; the fencing token of its listings
+	Term      uint64 // the newest term the session knew when it observed; the fencing token of its listings
 	CreatedAt int64  // ns, the store's time
 	Nonce     string // random: no two segments have equal bytes
 	Local     bool   // the file system is the agent's own: what it shows is never old, as a network's may be

@@ -349,7 +349,7 @@ func truncated(err error) error {
 	return fmt.Errorf("does not decompress: %w", err)
 }
 
-// source remembers an error of the underlying reader, to tell it from damage.
+// source remembers an error of the underlying reader, to distinguish it from damage.
 type source struct {
 	r   io.Reader
 	err error

@@ -232,7 +232,7 @@ func Get(ctx context.Context, st store.Store, view, id string) (*Job, error) {
 	return nil, ErrNotFound
 }
 
-// Apply takes in what the session runner says of a job. What comes after its end is ignored.
+// Apply changes a job as the session runner reports. Reports after its end are ignored.
 func Apply(ctx context.Context, st store.Store, view, id, runner string, r Report, now int64, random io.Reader) (*Job, error) {
 	if !layout.ValidID(id) || !layout.ValidID(r.For) {
 		return nil, ErrNotFound
@@ -254,6 +254,7 @@ func Apply(ctx context.Context, st store.Store, view, id, runner string, r Repor
 	}
 }
 
+// apply changes the job as its runner reports.
 func (j *Job) apply(r Report, runner string, now int64) {
 	if j.Runner != runner {
 		j.Runner, j.StartedAt = runner, now

@@ -17,8 +17,8 @@ import (
 // Keys are decoded at once by Layer.Block; of a block that Fetch read they may be missing until LoadKeys. Parent, Name, Key,
 // Names, Parents, ParentEnd, Search and SearchFrom need them.
 //
-// A block's size in memory grows with the columns that are decoded, and the cache is told (grown). Which columns a caller
-// causes to be decoded is most of what a read costs: Brief (what a fold compares) takes a third of Row, Shown (what readers
+// A block's size in memory grows with the columns that are decoded, and the cache is notified (grown). Which columns a caller
+// causes to be decoded is most of the cost of a read: Brief (what a fold compares) takes a third of Row, Shown (what readers
 // show) lies between.
 type Block struct {
 	object string

@@ -104,7 +104,7 @@ func (b *builder) nameBounds() (low, high string) {
 	return low, high
 }
 
-// describe is what the index says of the group, but for its place and hash.
+// describe is what the index says about the group, but for its offset and hash.
 func (b *builder) describe() Group {
 	first, last := b.key(0), b.key(b.rows-1)
 	g := Group{

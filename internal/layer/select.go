@@ -5,7 +5,7 @@ import "encoding/binary"
 // Selections are lists of rows of a block, ascending, that are narrowed column by column.
 
 // Within appends to keep, which may be rows[:0], the rows whose value in a column of numbers lies between low and high. The
-// column is decoded only where its bounds do not tell already.
+// column is decoded only where its bounds do not decide already.
 func (b *Block) Within(keep, rows []uint32, c Column, low, high int64) ([]uint32, error) {
 	if smallest, largest, known := b.bounds(c); known {
 		switch {

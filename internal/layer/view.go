@@ -39,7 +39,7 @@ func OpenView(st store.Store, view string, base, deltas []Info, c *Cache) (*View
 func (v *View) Base() []*Layer   { return v.base }
 func (v *View) Deltas() []*Layer { return v.deltas }
 
-// Within is the view of those layers with keys from from up to until that may have what is looked for, and of the deltas
+// Within is the view of those layers with keys from from up to until that may have what is searched for, and of the deltas
 // over them, which may have newer rows. It is nil if no layer may.
 func (v *View) Within(from, until Key, may func(*Info) bool) *View {
 	out := &View{}

@@ -260,7 +260,7 @@ func (w *Writer) column() *slotSet {
 	return w.columns[i]
 }
 
-// appendSearch puts the search index behind the row groups, where Parquet's readers do not look.
+// appendSearch writes the search index after the row groups, where Parquet's readers ignore it.
 func (w *Writer) appendSearch() (s searchSection) {
 	if len(w.columns) < minSearchColumns {
 		return s
@@ -278,7 +278,7 @@ func (w *Writer) appendSearch() (s searchSection) {
 	return s
 }
 
-// add takes in a row group whose bytes are the last of data.
+// add adds a row group whose bytes are the last of data.
 func (w *Writer) add(g Group, chunks *[columns]chunk) {
 	if len(w.groups) == maxGroups {
 		w.err = fmt.Errorf("more than %d row groups in a layer", maxGroups)

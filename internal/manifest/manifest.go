@@ -102,7 +102,7 @@ type ScanError struct {
 	ObservedAt int64  `json:"observed_at_ns"`
 }
 
-// Counted are sums since the view began, for its owners to look at.
+// Counted are sums since the view began, for its owners to read.
 type Counted struct {
 	Segments  uint64 `json:"segments"`
 	Events    uint64 `json:"events"`

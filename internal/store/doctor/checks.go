@@ -31,7 +31,7 @@ const (
 // version is raised when checks are added or made stricter, so that stores are probed again.
 const version = 1
 
-// checks are all rules. A store's first broken rule is the one that writers are told of, so the plainest come first.
+// checks are all rules. The first rule that a store breaks is the one that writers report, so the plainest come first.
 var checks = []check{
 	{"create refuses an existing object", true, conditionsHint, createRefuses},
 	{"replace refuses another ETag or a missing object", true, conditionsHint, replaceRefuses},

@@ -69,7 +69,7 @@ func (s *Store) Replace(ctx context.Context, key string, body []byte, etag strin
 	})
 }
 
-// write asks may, brings body to the disk under a temporary name, has place give it its own, and syncs the directory.
+// write calls may, writes body to the disk under a temporary name, calls place to give it its own, and syncs the directory.
 func (s *Store) write(ctx context.Context, op, key string, body []byte, may func() error, place func(temp string) error) (store.Meta, error) {
 	fail := func(err error) (store.Meta, error) {
 		return store.Meta{Date: time.Now()}, wrap(op, key, explain(err))
@@ -185,7 +185,7 @@ func (s *Store) makeDirs(dir string) error {
 			return s.missing(err)
 		}
 		s.synced.Delete(parent)
-		return nil // a Delete was faster; place finds out and comes again
+		return nil // a Delete was faster; moveIntoPlace finds out and tries again
 	case err != nil && !errors.Is(err, fs.ErrExist):
 		return err
 	}

@@ -124,8 +124,8 @@ func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Objec
 // settleReads bounds how often an object is read until body and ETag agree.
 const settleReads = 20
 
-// getConsistent reads an object until its body and ETag are known to be of one version: the ETag is the body's MD5, or is no
-// MD5 at all, or two readings in a row gave the same pair (a store whose ETags only look like an MD5).
+// getConsistent reads an object until its body and ETag are known to be of one version: the ETag is the body's MD5, or has not
+// the form of an MD5, or two reads in a row gave the same pair (some stores' ETags only have the form of an MD5).
 func (s *Store) getConsistent(ctx context.Context, key string, how Read) (Answer, error) {
 	var last Answer
 	for range settleReads {
