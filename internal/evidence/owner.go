@@ -63,16 +63,34 @@ func (s *state) inTime() []*fact {
 
 // completeFrom completes what the kernel reported by what it had reported before.
 func (e *fact) completeFrom(by *fact) {
-	if !e.Gone && !by.Gone && !e.Entry.Owned() && by.Entry.Owned() {
+	switch {
+	case e.Gone || by.Gone || !by.Entry.Owned():
+	case !e.Entry.Owned():
 		completeEntry(&e.Entry, &by.Entry, true)
+	case isCut(&e.Entry, &by.Entry):
+		e.Entry.MtimeNs = by.Entry.MtimeNs
 	}
 }
 
+// isCut reports whether e is what by is, but for an mtime that a float of seconds has cut: of a time in this century it leaves
+// seven decimals. So an entry that got its owner from another state of the file still gets the exact time of its own.
+func isCut(e, by *event.Entry) bool {
+	const century, unit = 1e18, 100
+	if e.MtimeNs < century || e.MtimeNs%unit != 0 || by.MtimeNs%unit == 0 || !nearly(e.MtimeNs, by.MtimeNs) {
+		return false
+	}
+	exact := *e
+	exact.MtimeNs = by.MtimeNs
+	return sameEntry(&exact, by)
+}
+
+// nearly reports whether two times are the same for V2.
+func nearly(a, b int64) bool { return uint64(max(a, b))-uint64(min(a, b)) < 1000 }
+
 // completeEntry completes an entry without an owner by one that has one; before says that the other was there before it.
 func completeEntry(e, by *event.Entry, before bool) {
-	const exact = 1000 // ns
 	switch {
-	case (e.Type == event.Directory) == (by.Type == event.Directory) && e.Size == by.Size && uint64(max(e.MtimeNs, by.MtimeNs))-uint64(min(e.MtimeNs, by.MtimeNs)) < exact:
+	case (e.Type == event.Directory) == (by.Type == event.Directory) && e.Size == by.Size && nearly(e.MtimeNs, by.MtimeNs):
 		*e = *by
 	case before && e.Type == by.Type:
 		e.Mode, e.UID, e.GID = by.Mode, by.UID, by.GID

@@ -67,6 +67,7 @@ func ownership(t *testing.T, all []said) string {
 // What V2's agents and ours tell of one file: neither takes the other's word for a change, and what ours know stays.
 func TestOwners(t *testing.T) {
 	const a, b = 1_000_000_050, 2_000_000_070 // mtimes; V2's floats cut them
+	const late = 1_767_323_045_123_456_789
 	at := func(n int64) int64 { return b + n*1_000_000 }
 	for _, c := range []struct {
 		name string
@@ -81,6 +82,7 @@ func TestOwners(t *testing.T) {
 		{"V2 tells that it has changed", []said{native(listed(at(1), a, event.Snapshot)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
 		{"V2 tells that it has changed once more", []said{native(put(at(1), a)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
 		{"V2's audit finds that it has changed", []said{native(put(at(1), a)), v2(listed(at(500), b+450_000_000, event.Audit))}, "audit 2450000000 at 2500000070, mode 644 of 7:8, blind"},
+		{"V2 tells once more what ours told of a change", []said{native(put(at(1), a)), native(put(at(400), late)), v2(put(at(500), late))}, "realtime 1767323045123456789 at 2500000070, mode 644 of 7:8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := ownership(t, c.said); got != c.want {
