@@ -47,7 +47,7 @@ func (i *Ingest) askCommand(c *call) error {
 	waiting = slices.DeleteFunc(waiting, func(j *job.Job) bool { return j.State.Ended() })
 	if len(waiting) >= maxOpenJobs {
 		return &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Second,
-			Detail: "too many commands and scans of this view wait already", Hint: "wait until some are done; the view's /jobs has them"}
+			Detail: "too many commands and scans of this view wait already", Hint: "wait until some are done; the view's /jobs lists them"}
 	}
 	asked, err := job.Ask(c.ctx, i.store, j, i.clock.Now(), i.random)
 	if err != nil {
@@ -66,14 +66,14 @@ func jobOf(q pipeapi.CommandRequest) (job.Job, error) {
 	}
 	if q.Command != job.Scan {
 		if q.Path != nil || q.PathB64 != nil || q.Recursive != nil {
-			return j, httpapi.BadRequest("path and recursive are for scan alone", "")
+			return j, httpapi.BadRequest("path and recursive are only for scan", "")
 		}
 		return j, nil
 	}
 	path := "/"
 	switch {
 	case q.Path != nil && q.PathB64 != nil:
-		return j, httpapi.BadRequest("path and path_b64 are both given", "give one of them")
+		return j, httpapi.BadRequest("path and path_b64 are both set", "send only one of them")
 	case q.Path != nil:
 		path = *q.Path
 	case q.PathB64 != nil:
@@ -84,7 +84,7 @@ func jobOf(q pipeapi.CommandRequest) (job.Job, error) {
 		path = string(b)
 	}
 	if !event.ValidPath(path) || len(path) > event.MaxText {
-		return j, httpapi.BadRequest("path is not a path of a view", "from the view's root, such as /projects/a")
+		return j, httpapi.BadRequest("path is not a valid path", "use a path from the view's root, such as /projects/a")
 	}
 	j.Path, j.Recursive = []byte(path), q.Recursive == nil || *q.Recursive
 	return j, nil

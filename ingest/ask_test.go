@@ -103,7 +103,7 @@ func TestCommandsThatNobodyTakesUp(t *testing.T) {
 		f.want(f.ask(0, "POST", leader+"/heartbeat", ``), 200)
 		f.want(f.ask(0, "POST", old+"/heartbeat", ``), 200)
 	}
-	if j := f.jobState(ofOld); j.State != job.Failed || !strings.Contains(j.Error, "did not take it up") {
+	if j := f.jobState(ofOld); j.State != job.Failed || !strings.Contains(j.Error, "did not begin this within") {
 		t.Errorf("of the one that is old: %+v", j)
 	}
 	f.want(f.admin(gone, `{"command":"reload"}`), 419)

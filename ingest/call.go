@@ -50,7 +50,7 @@ func (i *Ingest) call(f func(*call) error) http.Handler {
 func viewOf(r *http.Request, asked string) (string, error) {
 	named := r.Header.Get(viewHeader)
 	if named != "" && asked != "" && named != asked {
-		return "", httpapi.BadRequest("the header "+viewHeader+" and the parameter view name different views", "give one of them")
+		return "", httpapi.BadRequest("the header "+viewHeader+" and the parameter view name different views", "send only one of them")
 	}
 	if named == "" {
 		named = asked
@@ -59,7 +59,7 @@ func viewOf(r *http.Request, asked string) (string, error) {
 		record, _ := access.FromContext(r.Context())
 		single, ok := record.Views.Single()
 		if !ok {
-			return "", httpapi.BadRequest("this API key is for several views and the request names none",
+			return "", httpapi.BadRequest("this API key is for several views, and the request does not name one",
 				"name one with ?view=VIEW or the header "+viewHeader)
 		}
 		named = single
@@ -99,16 +99,16 @@ func explain(err error) error {
 		return err
 	case errors.Is(err, session.ErrGone):
 		return &httpapi.Error{Status: httpapi.StatusSessionGone, Cause: err,
-			Detail: "the session has ended, timed out, or never was", Hint: "create a new session"}
+			Detail: "the session ended, timed out, or never existed", Hint: "create a new session"}
 	case errors.As(err, &taken):
 		return &httpapi.Error{Status: http.StatusConflict, Cause: err, Detail: taken.Error(),
 			Hint: "close that session, or wait until it times out"}
 	case errors.Is(err, session.ErrFull):
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, Cause: err, RetryAfter: 30 * time.Second,
-			Detail: "the view has too many sessions that are not folded to their end", Hint: "look whether its compactor runs"}
+			Detail: "the view has too many sessions with segments that are not folded yet", Hint: "check that a compactor is running"}
 	case errors.Is(err, session.ErrDamaged), errors.Is(err, viewconfig.ErrInvalid):
-		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "an object of this view in the store cannot be read",
-			Hint: "the server's log names it and says what is wrong"}
+		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "cannot read an object of this view in the store",
+			Hint: "the server's log names the object and the error"}
 	}
 	return httpapi.StoreFailure(err)
 }

@@ -126,7 +126,7 @@ func (i *Ingest) endLost(ctx context.Context, j *job.Job) bool {
 	if _, err := i.ledger.Alive(ctx, j.View, j.Target); errors.Is(err, session.ErrGone) {
 		why = "the session ended before it carried out the command"
 	} else if j.State == job.Queued && i.clock.Now()-j.RequestedAt > int64(commandLife) {
-		why = fmt.Sprintf("the agent did not take it up within %s; an old one does not know commands", commandLife)
+		why = fmt.Sprintf("the agent did not begin this within %s; old agents do not know commands", commandLife)
 	}
 	if why == "" {
 		return false
@@ -199,7 +199,7 @@ func (i *Ingest) reportJob(c *call) error {
 	switch r.State {
 	case job.Running, job.Done, job.Failed:
 	default:
-		return httpapi.BadRequest("state is not running, done or failed", "")
+		return httpapi.BadRequest("state must be running, done or failed", "")
 	}
 	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (i *Ingest) grantUploads(c *call) error {
 		return err
 	}
 	if q.FromSeq == nil || q.Count == nil || *q.Count < 1 || *q.Count > maxGrants || *q.FromSeq > maxSeq-uint64(*q.Count) {
-		return httpapi.BadRequest("from_seq and count must say which segments come next", fmt.Sprintf("count from 1 to %d", maxGrants))
+		return httpapi.BadRequest("from_seq and count must name the next segments", fmt.Sprintf("use a count from 1 to %d", maxGrants))
 	}
 	record, err := i.ledger.Alive(c.ctx, c.view, c.session())
 	if err != nil {
@@ -44,7 +44,7 @@ func (i *Ingest) grantUploads(c *call) error {
 		seq := *q.FromSeq + uint64(n)
 		upload, err := i.store.PresignCreate(c.ctx, layout.Segment(c.view, record.ID, seq), grantTTL)
 		if errors.Is(err, store.ErrUnsupported) {
-			return &httpapi.Error{Status: http.StatusNotImplemented, Cause: err, Detail: "this server's object store cannot grant uploads",
+			return &httpapi.Error{Status: http.StatusNotImplemented, Cause: err, Detail: "this server's object store cannot sign uploads",
 				Hint: "send segments through the server: PUT /api/v1/pipe/session/{id}/segments/{seq}"}
 		}
 		if err != nil {
@@ -62,7 +62,7 @@ const maxSeq = 1 << 53
 func (i *Ingest) putSegment(c *call) error {
 	seq, err := strconv.ParseUint(c.r.PathValue("seq"), 10, 64)
 	if err != nil || seq >= maxSeq {
-		return httpapi.BadRequest("the segment's number is not an integer from 0", "segments are numbered 0, 1, 2 … without gaps")
+		return httpapi.BadRequest("the segment's number is not an integer from 0 on", "segments are numbered 0, 1, 2 … without gaps")
 	}
 	record, err := i.ledger.Alive(c.ctx, c.view, c.session())
 	if err != nil {
@@ -80,7 +80,7 @@ func (i *Ingest) putSegment(c *call) error {
 	_, err = store.Swap(c.ctx, i.store, layout.Segment(c.view, record.ID, seq), body, "")
 	if errors.Is(err, store.ErrLost) {
 		return &httpapi.Error{Status: http.StatusConflict, Cause: err, Detail: fmt.Sprintf("segment %d of this session exists with other bytes", seq),
-			Hint: "a session must have one writer only; go on with a new session"}
+			Hint: "a session must have only one writer; continue with a new session"}
 	}
 	if err != nil {
 		return err

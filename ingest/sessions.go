@@ -87,7 +87,7 @@ func apply(q pipeapi.Registration, config viewconfig.Config) (session.Applicatio
 		return a, err
 	}
 	if q.Task == "" {
-		return a, httpapi.BadRequest("task_id is missing", "a stable name of the agent's pipe, such as AGENT:PIPE")
+		return a, httpapi.BadRequest("task_id is missing", "send a stable name of the agent's pipe, such as AGENT:PIPE")
 	}
 	if q.Timeout != nil {
 		if !(*q.Timeout > 0 && *q.Timeout <= viewconfig.MaxSeconds) {

@@ -51,7 +51,7 @@ func (c *compaction) handle(ctx context.Context, payload json.RawMessage) (any, 
 	}
 	if !c.fit { // not at the function's begin, for which Lambda gives too little time
 		if err := doctor.Require(ctx, c.store); err != nil {
-			c.log.ErrorContext(ctx, "the store cannot be used", "error", err.Error())
+			c.log.ErrorContext(ctx, "cannot use the store", "error", err.Error())
 			return nil, err
 		}
 		c.fit = true
@@ -61,7 +61,7 @@ func (c *compaction) handle(ctx context.Context, payload json.RawMessage) (any, 
 		DetailType string              `json:"detail-type"`
 	}
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, fmt.Errorf("the event is not understood: %w", err)
+		return nil, fmt.Errorf("unknown event: %w", err)
 	}
 	switch {
 	case e.DetailType == "Scheduled Event":
@@ -69,8 +69,8 @@ func (c *compaction) handle(ctx context.Context, payload json.RawMessage) (any, 
 	case len(e.Records) > 0 && e.Records[0].EventSource == "aws:sqs":
 		return c.messages(ctx, e.Records), nil
 	}
-	err := errors.New("this function knows SQS messages with S3 events, and scheduled events of EventBridge; this is neither")
-	c.log.ErrorContext(ctx, "the event is not understood", "error", err.Error())
+	err := errors.New("the event is neither an SQS message with S3 events nor a scheduled event of EventBridge")
+	c.log.ErrorContext(ctx, "unknown event", "error", err.Error())
 	return nil, err
 }
 
@@ -88,7 +88,7 @@ func (c *compaction) messages(ctx context.Context, batch []events.SQSMessage) ev
 	for _, m := range batch {
 		views, err := c.viewsOf(m.Body)
 		if err != nil {
-			c.log.ErrorContext(ctx, "a message is not understood", "messageId", m.MessageId, "error", err.Error())
+			c.log.ErrorContext(ctx, "unknown message", "messageId", m.MessageId, "error", err.Error())
 			again(m.MessageId)
 		}
 		for _, view := range views {
@@ -112,17 +112,17 @@ func (c *compaction) viewsOf(body string) (views []string, err error) {
 		Event string `json:"Event"`
 	}
 	if err := json.Unmarshal([]byte(body), &e); err != nil {
-		return nil, fmt.Errorf("it is no event of S3: %w", err)
+		return nil, fmt.Errorf("not an S3 event: %w", err)
 	}
 	if e.Event == "s3:TestEvent" { // S3 sends one when notifications are set up
 		return nil, nil
 	}
 	if len(e.Records) == 0 {
-		return nil, errors.New("it is no event of S3: it has no Records")
+		return nil, errors.New("not an S3 event: it has no Records")
 	}
 	for _, r := range e.Records {
 		if r.EventSource != "aws:s3" && r.EventSource != "minio:s3" {
-			return views, fmt.Errorf("it is an event of %q, not of S3", r.EventSource)
+			return views, fmt.Errorf("the event is from %q, not from S3", r.EventSource)
 		}
 		// Some servers leave the bucket's own prefix "s3:" in the name of the event.
 		if !strings.HasPrefix(strings.TrimPrefix(r.EventName, "s3:"), "ObjectCreated:") || r.S3.Bucket.Name != c.bucket {
@@ -157,7 +157,7 @@ func (c *compaction) tick(ctx context.Context) error {
 		outcome := c.work(ctx, view)
 		if outcome == worked && ctx.Err() == nil {
 			if err := c.compactor.Tend(ctx, view); err != nil && ctx.Err() == nil {
-				c.log.ErrorContext(ctx, "cannot tend the view", "view", view, "error", err.Error())
+				c.log.ErrorContext(ctx, "cannot compact the view", "view", view, "error", err.Error())
 				outcome = failedWork
 			}
 		}
@@ -167,7 +167,7 @@ func (c *compaction) tick(ctx context.Context) error {
 	}
 	if len(failed) > 0 {
 		slices.Sort(failed)
-		return fmt.Errorf("views failed: %s; the log says why", strings.Join(failed, ", "))
+		return fmt.Errorf("views failed: %s; the log has the errors", strings.Join(failed, ", "))
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (c *compaction) work(ctx context.Context, view string) (o outcome) {
 		c.log.InfoContext(ctx, "compacted", "view", view, "segments", did.Segments, "merges", did.Merges)
 		return worked
 	}
-	c.log.WarnContext(ctx, "the time is over before the view is done; the next invocation goes on", "view", view,
+	c.log.WarnContext(ctx, "out of time before the view was done; the next invocation continues", "view", view,
 		"segments", did.Segments, "merges", did.Merges)
 	if did.Segments == 0 && did.Merges == 0 {
 		return noTurn

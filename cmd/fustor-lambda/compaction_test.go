@@ -143,7 +143,7 @@ func TestMessages(t *testing.T) {
 			if a, b := x.folded("one"), x.folded("two"); a != 2 || b != 0 {
 				t.Errorf("folded %d of view one and %d of view two", a, b)
 			}
-			if n := strings.Count(x.log.String(), "a message is not understood"); n != 4 {
+			if n := strings.Count(x.log.String(), "unknown message"); n != 4 {
 				t.Errorf("%d messages are said not to be understood:\n%s", n, x.log.String())
 			}
 			if again := x.deliver(t.Context(), lambdatest.S3Created(ours, other), created); len(again) != 0 || x.folded("two") != 1 || x.folded("one") != 2 {

@@ -25,8 +25,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		passed, err := doctor.Passed(r.Context(), g.store)
 		if err == nil && !passed {
 			err = &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: 15 * time.Second,
-				Detail: "the object store was not found fit for writing yet",
-				Hint:   "the compactor's function does that at its next event, and its log says what is wrong with the store"}
+				Detail: "the object store was not checked for writing yet",
+				Hint:   "the compactor's function checks it at its next event; if this continues, see its log"}
 		}
 		if err != nil {
 			httpapi.Fail(w, r, httpapi.StoreFailure(err))

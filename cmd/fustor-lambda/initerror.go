@@ -47,9 +47,9 @@ func initHint(err error) string {
 	case errors.Is(err, doctor.ErrUnfit):
 		return "; `fustor doctor URL` shows every rule"
 	case errors.Is(err, store.ErrDenied):
-		return "; does the function's role allow it? infra/aws/template.yaml has what each function needs"
+		return "; check the permissions of the function's role; infra/aws/template.yaml lists them"
 	case errors.Is(err, store.ErrNoBucket):
-		return "; make the bucket first, or correct FUSTOR_STORE"
+		return "; create the bucket first, or correct FUSTOR_STORE"
 	}
 	return ""
 }

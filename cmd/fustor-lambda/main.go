@@ -40,17 +40,17 @@ func main() {
 func run(getenv func(string) string, stderr io.Writer) int {
 	api := getenv("AWS_LAMBDA_RUNTIME_API")
 	if api == "" {
-		fmt.Fprintln(stderr, "fustor-lambda: error: this is the bootstrap of AWS Lambda functions, and this is none")
-		fmt.Fprintln(stderr, "fustor-lambda: hint: `fustor ingest`, `fustor query` and `fustor compact` are the same as servers; docs/deploy-aws.md tells how to deploy functions")
+		fmt.Fprintln(stderr, "fustor-lambda: error: this program runs only as an AWS Lambda function")
+		fmt.Fprintln(stderr, "fustor-lambda: hint: run `fustor ingest`, `fustor query` and `fustor compact` as servers; docs/deploy-aws.md explains how to deploy the functions")
 		return 2
 	}
 	log := newLogger(stderr)
 	began := time.Now()
 	function, part, err := begin(context.Background(), getenv, log)
 	if err != nil {
-		log.Error("the function cannot begin", "error", err.Error())
+		log.Error("the function cannot start", "error", err.Error())
 		if err := reportInitError(api, err); err != nil {
-			log.Error("Lambda was not told why", "error", err.Error())
+			log.Error("cannot report the reason to Lambda", "error", err.Error())
 		}
 		return 1
 	}
@@ -134,7 +134,7 @@ func beginQuery(ctx context.Context, url string, mem int64, log *slog.Logger) (f
 func beginCompactor(ctx context.Context, url string, mem int64, log *slog.Logger) (function, error) {
 	bucket, prefix, ok := open.Location(url)
 	if !ok {
-		return nil, fmt.Errorf("FUSTOR_STORE names no bucket, which the messages of a compactor are about; want s3://bucket/prefix")
+		return nil, fmt.Errorf("FUSTOR_STORE has no bucket, which the compactor needs; use s3://bucket/prefix")
 	}
 	st, err := parts.OpenForReading(ctx, url)
 	if err != nil {

@@ -100,7 +100,7 @@ func TestInitErrorsSayWhat(t *testing.T) {
 		"bad part":             {"query", []string{"FUSTOR_PART=qeury", "FUSTOR_STORE=" + dir}, `no part "qeury"`},
 		"bad URL":              {"ingest", []string{"FUSTOR_STORE=bucket"}, "it has no scheme"},
 		"bad parameter":        {"ingest", []string{"FUSTOR_STORE=s3://bucket?regoin=x"}, `unknown parameter "regoin"`},
-		"compactor of no S3":   {"compactor", []string{"FUSTOR_STORE=" + dir}, "names no bucket"},
+		"compactor of no S3":   {"compactor", []string{"FUSTOR_STORE=" + dir}, "has no bucket"},
 		"nobody is there":      {"query", append(s3test.Env(), "FUSTOR_STORE=s3://bucket?endpoint=http://127.0.0.1:1"), "connection refused"},
 		"a directory that may": {"ingest", []string{"FUSTOR_STORE=file:///proc/fustor"}, "/proc/fustor"},
 	} {
@@ -111,7 +111,7 @@ func TestInitErrorsSayWhat(t *testing.T) {
 			if !ok || failed.Type != "Fustor.Init" || !strings.Contains(failed.Message, c.want) {
 				t.Errorf("init: %v; want it to say %q", err, c.want)
 			}
-			if !strings.Contains(f.Log(), "the function cannot begin") {
+			if !strings.Contains(f.Log(), "the function cannot start") {
 				t.Errorf("the log does not say so: %s", f.Log())
 			}
 		})

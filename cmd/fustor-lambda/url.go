@@ -31,7 +31,7 @@ func serveURL(h http.Handler, log *slog.Logger) function {
 		enter(ctx)
 		request, err := urlRequest(payload)
 		if err != nil {
-			log.ErrorContext(ctx, "the event is not understood", "error", err.Error())
+			log.ErrorContext(ctx, "unknown event", "error", err.Error())
 			return nil, err
 		}
 		a := &answer{}
@@ -62,7 +62,7 @@ func urlRequest(payload []byte) (*events.LambdaFunctionURLRequest, error) {
 		return nil, fmt.Errorf("event of a Function URL: %w", err)
 	}
 	if request.Version != "2.0" || request.RequestContext.HTTP.Method == "" {
-		return nil, errors.New("this function answers the events of its Function URL only, payload format 2.0")
+		return nil, errors.New("this function accepts only events of its Function URL, payload format 2.0")
 	}
 	// The path comes as it was sent; one that cannot stand in a URL is escaped, lest it fail the invocation.
 	if strings.ContainsAny(request.RawPath, "?#") || !parses(request.RawPath) {

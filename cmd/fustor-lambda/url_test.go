@@ -200,7 +200,7 @@ func TestURLAnswersAsTheServers(t *testing.T) {
 		{base + "/metadata?pth=/", withKey(), "pth"},
 		{base + "/list?path=/&limit=2", withKey(), "next_cursor"},
 		{base + "/tree?path=/&recursive=true", http.Header{"X-Api-Key": {testKey}, "Accept": {"application/x-ndjson"}}, "\n"},
-		{base + "/metadata?path=/", nil, "this needs an API key"},
+		{base + "/metadata?path=/", nil, "this call needs an API key"},
 		{base + "/metadata?path=/", http.Header{"X-Api-Key": {"wrong"}}, "unknown or expired"},
 		{base + "/metadata?path=/", http.Header{"Authorization": {"Bearer " + testKey}}, `"subtree"`},
 		{"/api/v1/views/other/metadata?path=/", withKey(), "not for view"},

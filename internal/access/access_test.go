@@ -187,8 +187,8 @@ func TestMiddleware(t *testing.T) {
 		{"unknown", "/views/research", http.Header{"X-Api-Key": {reader + "x"}}, 401, "unknown"},
 		{"hash for key", "/views/research", http.Header{"X-Api-Key": {Hash(reader)}}, 401, "unknown"},
 		{"wrong view", "/views/secret", http.Header{"X-Api-Key": {reader}}, 403, "not for view"},
-		{"no view", "/views/..%2Fx", http.Header{"X-Api-Key": {reader}}, 400, "not a view's name"},
-		{"wrong role", "/ingest", http.Header{"X-Api-Key": {reader}}, 403, "may not do that"},
+		{"no view", "/views/..%2Fx", http.Header{"X-Api-Key": {reader}}, 400, "not a valid view name"},
+		{"wrong role", "/ingest", http.Header{"X-Api-Key": {reader}}, 403, "does not allow this"},
 		{"static", "/views/any", http.Header{"X-Api-Key": {static.Key}}, 200, "static"},
 	} {
 		r := httptest.NewRequest("GET", tc.path, nil)

@@ -126,7 +126,7 @@ func (r Record) Check() error {
 		}
 	}
 	if !r.Views.All && len(r.Views.Names) == 0 {
-		return errors.New(`a key record needs views: "*" or a list of names`)
+		return errors.New(`a key record needs views: "*" or a list of view names`)
 	}
 	for _, view := range r.Views.Names {
 		if !layout.ValidView(view) {

@@ -33,7 +33,7 @@ func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 				Hint: "ask the administrator of this Fustor for a key"}
 		case errors.Is(err, ErrRecord):
 			return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "the record of this API key is damaged",
-				Hint: "the server's log says what is wrong with it"}
+				Hint: "the server's log has the error"}
 		case err != nil:
 			return httpapi.StoreFailure(err)
 		}
@@ -42,8 +42,8 @@ func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 			allowed = allowed || record.Allows(role)
 		}
 		if !allowed {
-			return &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key may not do that",
-				Hint: fmt.Sprintf("it needs the role %q", roles[0])}
+			return &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key does not allow this",
+				Hint: fmt.Sprintf("use a key with the role %q", roles[0])}
 		}
 		// Replacing *r keeps r the same request, on which the mux has named the route.
 		*r = *r.WithContext(context.WithValue(r.Context(), recordKey{}, record))
@@ -62,11 +62,11 @@ func keyOf(r *http.Request) (string, error) {
 	bearer = strings.TrimSpace(bearer)
 	switch {
 	case key == "" && bearer == "":
-		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "this needs an API key",
+		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "this call needs an API key",
 			Hint: "send it as X-API-Key: KEY or Authorization: Bearer KEY"}
 	case key != "" && bearer != "" && key != bearer:
 		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "X-API-Key and Authorization carry different keys",
-			Hint: "send one of them"}
+			Hint: "send only one of them"}
 	case key == "":
 		return bearer, nil
 	}
@@ -77,7 +77,7 @@ func keyOf(r *http.Request) (string, error) {
 // the key is not for it.
 func CheckView(ctx context.Context, view string) error {
 	if !layout.ValidView(view) {
-		return httpapi.BadRequest("that is not a view's name", "1 to 63 of a-z 0-9 - _, beginning with a letter or digit")
+		return httpapi.BadRequest("that is not a valid view name", "use 1 to 63 of a-z 0-9 - _, beginning with a letter or digit")
 	}
 	record, ok := FromContext(ctx)
 	if !ok || !record.Views.Has(view) {

@@ -134,8 +134,8 @@ func explain(err error) error {
 	case errors.As(err, &refused):
 		return &httpapi.Error{Status: statusOf[refused.Kind], Detail: refused.Detail, Hint: refused.Hint}
 	case errors.Is(err, viewconfig.ErrInvalid):
-		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "the view's settings in the store cannot be read",
-			Hint: "the server's log says what is wrong with them; remove or mend the object"}
+		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "cannot read the view's settings in the store",
+			Hint: "the server's log has the error; remove or repair the object"}
 	}
 	return httpapi.StoreFailure(err)
 }
@@ -260,8 +260,8 @@ func (a *Admin) postKey(r *http.Request, w http.ResponseWriter) (int, any, error
 		return 0, nil, err
 	}
 	if mine := scope(r.Context()); !within(n.Views, mine) {
-		return 0, nil, &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key is not for all of the views that the new one is to be for",
-			Hint: "name only views that your own key is for"}
+		return 0, nil, &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key is not for all views of the new key",
+			Hint: "name only views of your own key"}
 	}
 	k, err := a.CreateKey(r.Context(), scope(r.Context()), n)
 	return http.StatusCreated, k, err

@@ -41,7 +41,7 @@ func (c *Client) Metadata(ctx context.Context, path string) (*Node, error) {
 	n := &Node{}
 	d := decoder{}
 	if err := d.node(raw, n); err != nil {
-		return nil, fmt.Errorf("the answer to /metadata is not what a fustor server sends: %w", err)
+		return nil, fmt.Errorf("the answer to /metadata is not a valid answer of a fustor server: %w", err)
 	}
 	return n, nil
 }
@@ -188,7 +188,7 @@ func (c *Client) pages(ctx context.Context, call string, q url.Values, limit int
 		}
 		for _, raw := range page.Entries {
 			if err := d.node(raw, &n); err != nil {
-				return fmt.Errorf("the answer to %s is not what a fustor server sends: %w", call, err)
+				return fmt.Errorf("the answer to %s is not a valid answer of a fustor server: %w", call, err)
 			}
 			if err := each(&n); err != nil {
 				return err

@@ -49,7 +49,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("%q is not the URL of a server, such as http://127.0.0.1:8080", o.URL)
 	}
 	if strings.ContainsAny(o.Key, "\r\n") {
-		return nil, fmt.Errorf("the API key has a line break in it")
+		return nil, fmt.Errorf("the API key contains a line break")
 	}
 	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP, explain: o.Explain}
 	c.base = strings.TrimRight(o.URL, "/") + "/api/v1/views/" + url.PathEscape(o.View)
@@ -144,7 +144,7 @@ func decodeJSON(call string, body io.ReadCloser, v any) error {
 		return fmt.Errorf("the answer to %s is larger than %d bytes", call, maxAnswer)
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("the answer to %s is not what a fustor server sends: %w", call, err)
+		return fmt.Errorf("the answer to %s is not a valid answer of a fustor server: %w", call, err)
 	}
 	return nil
 }

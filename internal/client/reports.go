@@ -137,7 +137,7 @@ func report[T any](ctx context.Context, c *Client, name, path string, q url.Valu
 	r.Entries = make([]T, len(r.Raw))
 	for i, raw := range r.Raw {
 		if err := json.Unmarshal(raw, &r.Entries[i]); err != nil {
-			return nil, fmt.Errorf("the answer to /reports/%s is not what a fustor server sends: %w", name, err)
+			return nil, fmt.Errorf("the answer to /reports/%s is not a valid answer of a fustor server: %w", name, err)
 		}
 	}
 	return r, nil

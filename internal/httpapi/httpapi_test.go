@@ -144,7 +144,7 @@ func TestMux(t *testing.T) {
 		body         string
 	}{
 		{"GET", "/", 200, `"root"`}, {"GET", "/a/x", 200, `"x"`}, {"GET", "/a/x/", 200, `"x"`}, {"HEAD", "/a/x", 200, ""}, {"GET", "/a/x%2Fy", 200, `"x/y"`},
-		{"GET", "/b", 404, "problem"}, {"GET", "/a/x/y", 404, "problem"}, {"POST", "/a/x", 405, "it answers GET, HEAD"}, {"BREW", "/a/x", 405, "that method"},
+		{"GET", "/b", 404, "problem"}, {"GET", "/a/x/y", 404, "problem"}, {"POST", "/a/x", 405, "it accepts GET, HEAD"}, {"BREW", "/a/x", 405, "that method"},
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(tc.method, tc.path, nil))

@@ -52,10 +52,10 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any, limit int64) error 
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(v); err != nil {
-		return BadRequest("the body is not the JSON expected here: "+jsonReason(err), "the fields and their types are in /openapi.json")
+		return BadRequest("the body is not valid for this call: "+jsonReason(err), "the fields and their types are in /openapi.json")
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return BadRequest("the body goes on after its JSON object", "")
+		return BadRequest("the body has data after its JSON object", "")
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func ReadLooseJSON(w http.ResponseWriter, r *http.Request, v any, limit int64) (
 		return body, err
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return nil, BadRequest("the body is not the JSON expected here: "+jsonReason(err), "")
+		return nil, BadRequest("the body is not valid for this call: "+jsonReason(err), "")
 	}
 	return body, nil
 }

@@ -89,7 +89,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if probe.status == http.StatusMethodNotAllowed {
 		allow := probe.header.Get("Allow")
 		w.Header().Set("Allow", allow)
-		Problem(w, r, probe.status, "this path does not answer "+methodName(r.Method), "it answers "+allow)
+		Problem(w, r, probe.status, "this path does not accept "+methodName(r.Method), "it accepts "+allow)
 		return
 	}
 	Problem(w, r, http.StatusNotFound, "there is nothing at this path", "the calls are listed in /openapi.json")

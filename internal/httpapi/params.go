@@ -63,7 +63,7 @@ func (p *Params) get(name string) (string, bool) {
 	p.asked[name] = true
 	values := p.values[name]
 	if len(values) > 1 {
-		p.fail(name, "is given more than once", "")
+		p.fail(name, "is set more than once", "")
 	}
 	if len(values) == 0 {
 		return "", false
@@ -104,7 +104,7 @@ func (p *Params) Enum(name, absent string, allowed ...string) string {
 		return absent
 	}
 	if !slices.Contains(allowed, s) {
-		p.fail(name, "is not one of its values", "one of "+strings.Join(allowed, ", "))
+		p.fail(name, "is not one of the allowed values", "one of "+strings.Join(allowed, ", "))
 	}
 	return s
 }
@@ -175,12 +175,12 @@ func (p *Params) PathNamed(name, absent string) string {
 	coded, isCoded := p.get(name + "_b64")
 	switch {
 	case isPlain && isCoded:
-		p.fail(name, "is given together with its twin "+name+"_b64", "give one of them")
+		p.fail(name, "cannot be combined with "+name+"_b64", "send only one of them")
 		return absent
 	case isCoded:
 		raw, err := values.DecodeB64(coded)
 		if err != nil {
-			p.fail(name+"_b64", "is not base64url", "the URL-safe alphabet of RFC 4648, with or without =")
+			p.fail(name+"_b64", "is not base64url", "use the URL-safe alphabet of RFC 4648, with or without =")
 			return absent
 		}
 		plain = raw

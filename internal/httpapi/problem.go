@@ -138,7 +138,7 @@ func answerTo(ctx context.Context, err error) *Error {
 		return Errorf(statusClientGone, "the client closed the request")
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Status: http.StatusServiceUnavailable, RetryAfter: 2 * time.Second, Detail: "the object store did not answer in time",
-			Hint: "try again; if it stays so, look at the object store's health"}
+			Hint: "try again; if this continues, check the object store"}
 	case storeError(err) != nil:
 		return storeError(err)
 	}
@@ -158,9 +158,9 @@ func storeError(err error) *Error {
 	case errors.Is(err, store.ErrNoBucket):
 		return unavailable("the object store's bucket or directory does not exist", doctor, 30*time.Second)
 	case errors.Is(err, store.ErrUnsupported):
-		return unavailable("the object store cannot do what this needs", doctor, 30*time.Second)
+		return unavailable("the object store does not support this operation", doctor, 30*time.Second)
 	case errors.Is(err, errStore), errors.Is(err, store.ErrConflict):
-		return unavailable("the object store is not available", "try again; if it stays so, look at the object store's health", 2*time.Second)
+		return unavailable("the object store is not available", "try again; if this continues, check the object store", 2*time.Second)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func TestMergeAtADeadline(t *testing.T) {
 			t.Fatalf("invocation %d, after %v: %v", invocation, took, err)
 		}
 		after := versionOf(t, st)
-		over := strings.Contains(function.Log()[said:], "the time is over before the view is done")
+		over := strings.Contains(function.Log()[said:], "out of time before the view was done")
 		t.Logf("invocation %d took %v: version %d to %d, %d deltas, %d base partitions, merged %d; %d reads of layers; cut off: %v",
 			invocation, took.Round(time.Millisecond), before.Version, after.Version, len(after.Deltas), len(after.Base), len(after.Merged), slow.Load()-read, over)
 		if have := rowsOf(t, st, after); !maps.Equal(have, want) {

@@ -42,10 +42,10 @@ func readConfig(path string) (config, error) {
 		return c, fmt.Errorf("config file %s: %s", path, strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "))
 	}
 	if c.APIKey != "" && c.APIKeyFile != "" {
-		return c, fmt.Errorf("config file %s: api_key and api_key_file cannot both be given", path)
+		return c, fmt.Errorf("config file %s: api_key and api_key_file cannot both be set", path)
 	}
 	if c.URL != "" && c.Data != "" {
-		return c, fmt.Errorf("config file %s: url and data cannot both be given", path)
+		return c, fmt.Errorf("config file %s: url and data cannot both be set", path)
 	}
 	return c, nil
 }
