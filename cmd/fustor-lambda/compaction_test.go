@@ -215,7 +215,7 @@ func TestAWSExamples(t *testing.T) {
 	if err != nil || !slices.Equal(views, []string{"my-view_1"}) {
 		t.Errorf("views %v, %v", views, err)
 	}
-	if _, err := x.handle(t.Context(), json.RawMessage(`{"hello":"world"}`)); err == nil || !strings.Contains(err.Error(), "SQS messages") {
+	if _, err := x.handle(t.Context(), json.RawMessage(`{"hello":"world"}`)); err == nil || !strings.Contains(err.Error(), "neither an SQS message") {
 		t.Errorf("an event of something else: %v", err)
 	}
 	const scheduler = `{"version":"0","id":"d87d8e32","detail-type":"Scheduled Event","source":"aws.scheduler","account":"123456789012",` +
