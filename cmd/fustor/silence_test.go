@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -100,11 +101,12 @@ func TestAgentThatCannotSendHandsOver(t *testing.T) {
 		if err != nil || len(o.Sessions) != 2 {
 			t.Fatal(o, err)
 		}
-		if old := o.Sessions[0]; !old.Lives || old.Leads || old.Silence == nil || old.Silence.Owes != session.OwesSegments || old.Silence.Term != 1 {
+		old, led := byAgent(o, "first"), byAgent(o, "second")
+		if !old.Lives || old.Leads || old.Silence == nil || old.Silence.Owes != session.OwesSegments || old.Silence.Term != 1 {
 			t.Errorf("the first session: %+v, silence %+v", old, old.Silence)
 		}
 		time.Sleep(time.Hour)
-		if o, err = session.List(ctx, st, "v"); err != nil || o.Term != 2 || o.Leader != o.Sessions[1].Record.ID || o.Sessions[1].Silence != nil {
+		if o, err = session.List(ctx, st, "v"); err != nil || o.Term != 2 || o.Leader != led.Record.ID || byAgent(o, "second").Silence != nil {
 			t.Errorf("an hour later: %+v, %v", o, err)
 		}
 		cancel()
@@ -120,4 +122,10 @@ func await(t *testing.T, most time.Duration, what string, done func() bool) {
 			t.Fatalf("not within %s: %s", most, what)
 		}
 	}
+}
+
+// byAgent is the session of an agent. Sessions of one moment are in no order.
+func byAgent(o session.Overview, agent string) session.Status {
+	i := slices.IndexFunc(o.Sessions, func(s session.Status) bool { return s.Record.Agent == agent })
+	return o.Sessions[i]
 }
