@@ -129,7 +129,7 @@ func (a *Admin) CreateView(ctx context.Context, view string, fields []byte) (vie
 	}
 	err = a.saveView(ctx, c, "")
 	if errors.Is(err, store.ErrLost) {
-		err = refuse(Conflict, "`fustor admin view configure` changes its settings", "view %q has settings already", view)
+		err = refuse(Conflict, "`fustor admin view configure` changes its settings", "view %q already has settings", view)
 	}
 	if err == nil {
 		_ = viewconfig.Ring(ctx, a.store, a.random)

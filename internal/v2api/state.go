@@ -21,14 +21,8 @@ var states = [...]struct{ name, ours string }{
 // precedence is which of several states at once is shown as the one: a pipe that watches and audits is in an audit.
 var precedence = []string{"error", "paused", "draining", "reconnecting", "snapshot", "audit", "watching", "running", "initializing"}
 
-// States are the names of a pipe's states, as heartbeats have them: a decimal bit mask. Bits that nobody has named are their
-// numbers. Not ok: s is no bit mask.
-func States(s string) (names []string, ok bool) {
-	names, _, ok = decodeState(s)
-	return names, ok
-}
-
-// decodeState also tells the one state of docs/agent.md that they come to.
+// decodeState is the names of a pipe's states, as heartbeats have them (a decimal bit mask), and the one state of docs/agent.md that
+// they come to. Bits that nobody has named are their numbers. Not ok: s is no bit mask.
 func decodeState(s string) (names []string, ours string, ok bool) {
 	mask, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || strings.HasPrefix(s, "+") {

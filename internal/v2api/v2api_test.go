@@ -69,7 +69,7 @@ func TestStates(t *testing.T) {
 		"0": {"stopped"}, "34": {"running", "snapshot_sync"}, "66": {"running", "message_sync"}, "194": {"running", "message_sync", "audit_phase"}, "8": {"error"},
 		"2050": {"running", "2048"},
 	} {
-		if got, ok := States(in); !ok || !slices.Equal(got, want) {
+		if got, _, ok := decodeState(in); !ok || !slices.Equal(got, want) {
 			t.Errorf("%s is %v, %v", in, got, ok)
 		}
 	}
@@ -80,7 +80,7 @@ func TestStates(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", "message", "-1", "+2", "99999999999"} {
-		if got, ok := States(in); ok {
+		if got, _, ok := decodeState(in); ok {
 			t.Errorf("%q is %v", in, got)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package sim
 
 import (
 	"context"
@@ -21,7 +21,6 @@ import (
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
-	"github.com/fustor/fustor/testkit/sim"
 )
 
 // withoutSegments is a network on which heartbeats go through, and segments do not.
@@ -38,8 +37,9 @@ func withoutSegments(ingest http.Handler) http.Handler {
 // Two agents feed a new view. The one that leads cannot send, while its heartbeats go through: the other takes over, and the view
 // can be read. The clock is the bubble's.
 func TestAgentThatCannotSendHandsOver(t *testing.T) {
+	warm(t)
 	synctest.Test(t, func(t *testing.T) {
-		st := sim.NewStore(time.Now)
+		st := NewStore(time.Now)
 		keys, err := access.New(access.Options{Static: []access.Static{{Key: "key", Record: access.Record{Name: "test", Roles: []access.Role{access.Admin}, Views: access.AllViews}}}})
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestAgentThatCannotSendHandsOver(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var work sync.WaitGroup
-		server, began := sim.NewServer(func() int64 { return time.Now().UnixNano() }), time.Now()
+		server, began := NewServer(func() int64 { return time.Now().UnixNano() }), time.Now()
 		start := func(name string, through http.Handler) *agent.Agent {
 			m := server.Mount(rand.New(rand.NewPCG(1, uint64(len(name)))))
 			if name == "first" {
@@ -65,11 +65,11 @@ func TestAgentThatCannotSendHandsOver(t *testing.T) {
 				}
 			}
 			a, err := agent.New(agent.Options{
-				Root: sim.Root, View: "v", AgentID: name, APIKey: "key", ScanWorkers: 2, ThroughIngest: true,
+				Root: Root, View: "v", AgentID: name, APIKey: "key", ScanWorkers: 2, ThroughIngest: true,
 				IngestURL: "http://ingest", IngestHTTP: send.Handler(through),
 				Tuning: agent.Tuning{
 					Clocks:   lease.Clocks{Boot: func() int64 { return int64(time.Since(began)) }, Wall: time.Now},
-					System:   &sim.System{Mount: m, Local: true, Step: func(string, string) error { return nil }},
+					System:   &System{Mount: m, Local: true, Step: func(string, string) error { return nil }},
 					Notifier: func(string) (watch.Notifier, error) { return m.Notifier(1000, func() error { return nil }), nil },
 				},
 			})
