@@ -15,13 +15,14 @@ import (
 
 // whichView is how a call names its view, and whichViewAndWait that of a call that waits.
 var (
+	viewParameter       = openapi.Parameter{Name: "view", Text: "The view, where the key is for several.", Example: `"research"`}
+	viewHeaderParameter = openapi.Parameter{Name: viewHeader, In: "header", Text: "The same as `view`."}
+
 	whichView = []openapi.Parameter{
-		{Name: "view", Text: "The view, where the key is for several.", Example: `"research"`},
-		{Name: viewHeader, In: "header", Text: "The same as `view`."},
+		viewParameter, viewHeaderParameter,
 	}
 	whichViewAndWait = []openapi.Parameter{
-		{Name: "view", Text: "The view, where the key is for several.", Example: `"research"`},
-		{Name: viewHeader, In: "header", Text: "The same as `view`."},
+		viewParameter, viewHeaderParameter,
 		{Name: "wait", Text: "Seconds to wait for commands.", Schema: `{"type":"integer","minimum":0,"maximum":30,"default":0}`},
 	}
 )

@@ -15,13 +15,15 @@ import (
 
 const tag = "views"
 
+var costHeader = openapi.Header{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}
+
 var (
 	versioned = []openapi.Header{{Name: "ETag", Text: "The version."},
-		{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}}
+		costHeader}
 	versionedList = []openapi.Header{{Name: "ETag", Text: "The version."}, {Name: "Fustor-Next-Cursor", Text: "The cursor of the next page; absent on the last."},
-		{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}}
+		costHeader}
 	unversioned = []openapi.Header{
-		{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}}
+		costHeader}
 )
 
 // The problems that a call answers: of the current version, of a page that may be of an earlier one, and others.
@@ -36,19 +38,28 @@ var (
 
 const notModifiedText = "The version, and so the answer, is still the one of If-None-Match."
 
+// Parameters that several calls have.
+var (
+	explainParameter = openapi.Parameter{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`}
+	ifNoneMatch      = openapi.Parameter{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."}
+	pathParameter    = openapi.Parameter{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`}
+	pathB64Parameter = openapi.Parameter{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."}
+	cursorParameter  = openapi.Parameter{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."}
+	pageLimit        = openapi.Parameter{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`}
+	answerLimit      = openapi.Parameter{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`}
+)
+
 var (
 	treeOperation = openapi.Operation{ID: "tree", Tag: tag, Summary: "An entry and what is below it",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "recursive", Text: "false: the entry alone.", Schema: `{"type":"boolean","default":true}`},
 			{Name: "max_depth", Text: "Levels below the entry: 1 is its children, 0 the entry alone. Absent: all.", Schema: `{"type":"integer","minimum":0}`},
 			{Name: "only_path", Text: "Nodes have name, path and content_type alone.", Schema: `{"type":"boolean","default":false}`},
 			{Name: "on_demand_scan", Text: "Has the leader scan the path: the answer has the job, and is what the view knows before it. 202 where the view does not know the path.", Schema: `{"type":"boolean","default":false}`},
 			{Name: "limit", Text: "Entries in a page, the entry itself not counted. Default 10000; without a limit application/x-ndjson has everything in one answer.", Schema: `{"type":"integer","minimum":1,"maximum":100000}`},
-			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			cursorParameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*tree)(nil), Headers: versioned,
 			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"version":412}`},
@@ -59,13 +70,11 @@ var (
 		Errors: ofTree}
 	listOperation = openapi.Operation{ID: "list", Tag: tag, Summary: "A directory's entries",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","mtime"],"default":"name"}`},
-			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			pageLimit,
+			cursorParameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entries.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/incoming"}`},
@@ -74,10 +83,8 @@ var (
 		Errors: ofPage}
 	metadataOperation = openapi.Operation{ID: "metadata", Tag: tag, Summary: "One entry",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			pathParameter, pathB64Parameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry.", Type: (*node)(nil), Headers: versioned,
 			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}`},
@@ -87,18 +94,16 @@ var (
 		Parameters: []openapi.Parameter{
 			{Name: "pattern", Text: "A glob if it has *, ? or [ (case-sensitive), otherwise a part of the name in any case. With a slash it is matched against the path. Required, under this name or as query.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
 			{Name: "query", Text: "Another name of pattern.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`},
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "type", Text: "Types to find: letters of f, d, l, o, or file, directory, symlink, other; comma-separated."},
 			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …); by the entry's own size."},
 			{Name: "max_size", Text: "At most so many bytes."},
 			{Name: "newer_than", Text: "mtime later than: Unix seconds, RFC 3339, or how long ago (90s, 5m, 12h, 7d, 2w)."},
 			{Name: "older_than", Text: "mtime earlier than."},
 			{Name: "owner", Text: "The owner's numeric user id.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
-			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			pageLimit,
+			cursorParameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entries that were found, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
@@ -107,10 +112,8 @@ var (
 		Errors: ofPage}
 	statsOperation = openapi.Operation{ID: "stats", Tag: tag, Summary: "Sums and health of the view or of a directory",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			pathParameter, pathB64Parameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The sums, and how fresh they are.", Type: (*statsAnswer)(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","item_count":1220,"total_files":1204,"total_directories":16,"total_others":0,"total_size":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000,"latency_ms":412.5,"staleness_seconds":3.25,"oldest_item_path":null,"has_blind_spot":false,"suspect_file_count":1,"logical_now":1767323045.25,"last_audit_finished_at":1767312000.5,"audit_cycle_count":4,"is_auditing":false,"scan_error_count":0,"scan_errors":[],"has_leader":true,"version":412,"folded_at":1767323042.0,"folded_at_ns":1767323042000000000,"observed_at":1767323041.5,"observed_at_ns":1767323041500000000}`},
@@ -118,12 +121,10 @@ var (
 		Errors: ofVersion}
 	suspectListOperation = openapi.Operation{ID: "suspectList", Tag: tag, Summary: "Files that may still be written to; the next page's cursor is in Fustor-Next-Cursor",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
-			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			pathParameter, pathB64Parameter,
+			pageLimit,
+			cursorParameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The files.", Type: (*[]suspect)(nil), Headers: versionedList,
 			Example: `[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":true,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"suspect_until":1767323061.5}]`},
@@ -136,12 +137,10 @@ var (
 		Errors: ofVersion}
 	blindSpotsOperation = openapi.Operation{ID: "blindSpots", Tag: tag, Summary: "What was found by looking only: additions and changes, then deletions",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
-			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			pathParameter, pathB64Parameter,
+			pageLimit,
+			cursorParameter,
+			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "What was found.", Type: (*blindSpotsAnswer)(nil), Headers: versioned,
 			Example: `{"additions_count":1,"additions":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":true,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"found_at":1767320000.0}],"deletion_count":0,"deletions":[],"deletion_details":[],"version":412,"path":"/"}`},
@@ -149,10 +148,10 @@ var (
 		Errors: ofPage}
 	versionsOperation = openapi.Operation{ID: "versions", Tag: tag, Summary: "The versions that are kept, the newest first",
 		Parameters: []openapi.Parameter{
-			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			answerLimit,
 			{Name: "before", Text: "Those before this version.", Schema: `{"type":"integer","minimum":1}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The versions.", Type: (*versionsAnswer)(nil), Headers: versioned,
 			Example: `{"view_id":"research","versions":[{"version":412,"published_at":1767323042.0,"current":true}],"count":1}`},
@@ -160,12 +159,11 @@ var (
 		Errors: ofPage}
 	reportLargestOperation = openapi.Operation{ID: "reportLargest", Tag: tag, Summary: "The largest files or directories",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "type", Text: "Files by their size, or directories by the bytes of their subtrees.", Schema: `{"type":"string","enum":["file","directory"],"default":"file"}`},
-			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			answerLimit,
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The largest first.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
@@ -174,12 +172,11 @@ var (
 		Errors: ofPage}
 	reportUsageOperation = openapi.Operation{ID: "reportUsage", Tag: tag, Summary: "Who, or what kind of files, has how much",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "by", Text: "Sum up by uid, by gid or by extension.", Schema: `{"type":"string","enum":["owner","group","extension"],"default":"owner"}`},
 			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The most bytes first.", Type: (*reportAnswer[usageEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
@@ -188,11 +185,10 @@ var (
 		Errors: ofPage}
 	reportHistogramOperation = openapi.Operation{ID: "reportHistogram", Tag: tag, Summary: "How many files are how large, or how old",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "of", Text: "Sizes, or ages by modification or by access.", Schema: `{"type":"string","enum":["size","mtime","atime"],"default":"size"}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "A bucket for each range.", Type: (*reportAnswer[bucketEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"from":0,"to":4096,"files":12,"bytes":30211}]}`},
@@ -201,12 +197,11 @@ var (
 		Errors: ofPage}
 	reportEmptyDirectoriesOperation = openapi.Operation{ID: "reportEmptyDirectories", Tag: tag, Summary: "Directories without an entry",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
-			{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			pathParameter, pathB64Parameter,
+			pageLimit,
+			cursorParameter,
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The directories, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
@@ -215,12 +210,11 @@ var (
 		Errors: ofPage}
 	reportDuplicatesOperation = openapi.Operation{ID: "reportDuplicates", Tag: tag, Summary: "Files that have name and size in common",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …).", Schema: `{"type":"string","default":"1M"}`},
-			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			answerLimit,
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The most wasted bytes first.", Type: (*reportAnswer[duplicateEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"size":1073741824,"count":2,"wasted":1073741824,"paths":[{"path":"/a/big.tar"},{"path":"/b/big.tar"}]}]}`},
@@ -229,13 +223,12 @@ var (
 		Errors: ofPage}
 	reportGrowthOperation = openapi.Operation{ID: "reportGrowth", Tag: tag, Summary: "Directories that grew or shrank",
 		Parameters: []openapi.Parameter{
-			{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`},
-			{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."},
+			pathParameter, pathB64Parameter,
 			{Name: "since", Text: "The earlier version: its number, 0 for the oldest that is kept, or a time (7d, RFC 3339, a date, Unix seconds with a point).", Schema: `{"type":"string","default":"0"}`},
 			{Name: "depth", Text: "Levels below the path.", Schema: `{"type":"integer","minimum":1,"maximum":100,"default":1}`},
-			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
-			{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."},
+			answerLimit,
+			explainParameter,
+			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The largest changes first.", Type: (*reportAnswer[growthEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
@@ -248,7 +241,7 @@ var (
 		Errors:      ofReset}
 	sessionsOperation = openapi.Operation{ID: "sessions", Tag: tag, Summary: "The live sessions that feed the view",
 		Parameters: []openapi.Parameter{
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The sessions, the oldest first.", Type: (*engine.Sessions)(nil), Headers: unversioned,
 			Example: `{"view_id":"research","active_sessions":[{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","task_id":"nfs07:data","agent_id":"nfs07","client_ip":"10.0.0.7","source_uri":"fs://nfs07/data","role":"leader","term":7,"can_snapshot":true,"can_audit":true,"can_realtime":true,"can_send":true,"paused":false,"coverage":"realtime","last_activity":1767323045.0,"created_at":1767319200.0,"session_timeout_seconds":45,"agent_status":{"state":"watching"}}],"count":1,"term":7,"leader_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65"}`}},
@@ -256,14 +249,14 @@ var (
 	jobsOperation = openapi.Operation{ID: "jobs", Tag: tag, Summary: "The scans that readers asked for, the newest first",
 		Parameters: []openapi.Parameter{
 			{Name: "limit", Text: "Jobs at most.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The jobs.", Type: (*jobsAnswer)(nil), Headers: unversioned,
 			Example: `{"view_id":"research","jobs":[{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming","recursive":true,"state":"done","files":1204,"directories":16,"errors":0,"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","requested_at":1767322990.25,"started_at":1767322991.0,"finished_at":1767323000.5}],"count":1}`}},
 		Errors: ofVersion}
 	jobOperation = openapi.Operation{ID: "job", Tag: tag, Summary: "One scan that a reader asked for",
 		Parameters: []openapi.Parameter{
-			{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`},
+			explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The job.", Type: (*jobAnswer)(nil), Headers: unversioned,
 			Example: `{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming","recursive":true,"state":"done","files":1204,"directories":16,"errors":0,"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","requested_at":1767322990.25,"started_at":1767322991.0,"finished_at":1767323000.5}`}},
