@@ -15,7 +15,7 @@ import (
 
 const tag = "views"
 
-var costHeader = openapi.Header{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows looked at, row groups read and ruled out, cache hits."}
+var costHeader = openapi.Header{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows examined, row groups read and skipped, cache hits."}
 
 var (
 	versioned = []openapi.Header{{Name: "ETag", Text: "The version."},
@@ -338,7 +338,7 @@ var document = openapi.Document{
 		{At: "Job.target_session_id", Text: "The session that was meant, where it was not whoever leads."},
 		{At: "Job.requested_by", Text: "The name of the key that asked, where a session was meant."},
 		{At: "Job.note", Text: "What came of it, in words."},
-		{At: "Usage.extension", Text: "Lower case, without the dot; empty: none; *: all beyond the 65,536 that are told apart."},
+		{At: "Usage.extension", Text: "Lower case, without the dot; empty: none; *: all beyond the first 65,536."},
 		{At: "Bucket", Text: "Files of at least from and less than to: bytes, or seconds of age."},
 		{At: "Duplicate.size", Text: "Bytes of each."},
 		{At: "Duplicate.wasted", Text: "Bytes of all but one."},
@@ -347,7 +347,7 @@ var document = openapi.Document{
 		{At: "Explain", Text: "What an answer cost, as the member `explain` of any answer that was asked for with explain=true."},
 		{At: "Explain.gets", Text: "Requests to the object store."},
 		{At: "Explain.bytes", Text: "Of their answers."},
-		{At: "Explain.rows", Text: "Rows looked at."},
+		{At: "Explain.rows", Text: "Rows examined."},
 		{At: "Explain.groups_read", Text: "Row groups read from the store."},
 		{At: "Explain.groups_skipped", Text: "Row groups in the range of a search that indexes ruled out."},
 		{At: "Explain.cache_hits", Text: "Indexes, pages of search indexes and row groups that were in memory."},

@@ -125,7 +125,7 @@ var (
 		{At: "KeyViews", Text: `"*" or a list of views.`},
 		{At: "NewKey.name", Also: `"required":true`}, {At: "NewKey.roles", Also: `"required":true`}, {At: "NewKey.views", Also: `"required":true`},
 		{At: "NewKey.expires_at_ns", Text: "ns since 1970; 0 or absent: never."},
-		{At: "MadeKey.api_key", Text: "The key. It is told only here."},
+		{At: "MadeKey.api_key", Text: "The key. Only this answer shows it."},
 		{At: "Version.folded_at", Text: "Unix seconds."},
 		{At: "Version.sessions", Text: "How far each session is folded."},
 		{At: "History.versions", Text: "From the current one backwards."},

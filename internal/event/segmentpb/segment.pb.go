@@ -31,7 +31,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Kind tells the events apart.
+// Kind is what an event is.
 type Kind int32
 
 const (
@@ -104,13 +104,13 @@ type Evidence int32
 
 const (
 	Evidence_EVIDENCE_UNSPECIFIED Evidence = 0
-	// The kernel told us.
+	// The kernel reported it.
 	Evidence_EVIDENCE_REALTIME Evidence = 1
-	// We looked: the first scan of a session.
+	// A scan observed it: the first of a session.
 	Evidence_EVIDENCE_SNAPSHOT Evidence = 2
-	// We looked: a later scan.
+	// A scan observed it: a later one.
 	Evidence_EVIDENCE_AUDIT Evidence = 3
-	// We looked because we were asked to.
+	// A scan observed it on demand.
 	Evidence_EVIDENCE_ON_DEMAND Evidence = 4
 )
 
@@ -216,7 +216,7 @@ func (Type) EnumDescriptor() ([]byte, []int) {
 	return file_segment_proto_rawDescGZIP(), []int{2}
 }
 
-// MarkKind tells the marks apart.
+// MarkKind is what a mark is.
 type MarkKind int32
 
 const (
