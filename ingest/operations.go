@@ -48,7 +48,7 @@ var (
 	authorizedOperation = openapi.Operation{ID: "getKeyView", Tag: "sessions", Summary: "Which view the key is for",
 		Parameters: whichView,
 		Answers: []openapi.Answer{{Text: "The view.", Type: (*pipeapi.Authorized)(nil),
-			Example: `{"view_id":"research","status":"authorized","server_time_ns":1767323045250000000}`}},
+			Example: `{"view_id":"research","status":"authorized","can_feed":true,"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
 	createSessionOperation = openapi.Operation{ID: "createSession", Tag: "sessions", Summary: "Create a session",
 		Description: "The first session of a view becomes its leader. 409 where the task has a live session, or the view allows one session only and has it.",

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/lease"
@@ -27,7 +28,9 @@ const (
 
 // authorized tells an agent which view its key is for.
 func (i *Ingest) authorized(c *call) error {
-	return c.ok(pipeapi.Authorized{View: c.view, Status: "authorized", Timed: c.timed()})
+	record, _ := access.FromContext(c.ctx)
+	canFeed := record.Allows(access.Ingest)
+	return c.ok(pipeapi.Authorized{View: c.view, Status: "authorized", CanFeed: &canFeed, Timed: c.timed()})
 }
 
 func (i *Ingest) createSession(c *call) error {

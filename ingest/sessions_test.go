@@ -16,7 +16,7 @@ import (
 func TestSessionLife(t *testing.T) {
 	f := newFixture(t, 2)
 	a := f.want(f.ask(0, "GET", "/api/v1/pipe/session/", ""), 200)
-	if a.text("view_id") != view || a.text("status") != "authorized" {
+	if a.text("view_id") != view || a.text("status") != "authorized" || a.body["can_feed"] != true {
 		t.Errorf("%v", a.body)
 	}
 	a = f.want(f.ask(0, "POST", "/api/v1/pipe/session", `{"task_id":"host1:pipe","client_info":{"source_uri":"fs://host1/data"},"session_timeout_seconds":10}`), 200)

@@ -158,7 +158,7 @@ func (s *Server) headOrEmpty(r *http.Request, view string) (*manifest.Manifest, 
 
 // requestScan asks the leader of a view to scan a path. If a scan that covers the path is queued already, it returns that one.
 func (s *Server) requestScan(r *http.Request, view, path string, recursive bool) (*job.Job, error) {
-	leader, err := s.engine.Leader(r.Context(), view)
+	leader, err := s.engine.LeaderNow(r.Context(), view)
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,9 @@ func (c *Client) KeyView(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask which view the key is for: %w", err)
 	}
+	if answer.CanFeed != nil && !*answer.CanFeed {
+		return "", &StatusError{Status: http.StatusForbidden, Detail: `the API key does not allow an agent to feed the view (use a key with the role "ingest")`}
+	}
 	return answer.View, nil
 }
 

@@ -22,6 +22,8 @@ type Timed struct {
 type Authorized struct {
 	View   string `json:"view_id"`
 	Status string `json:"status"` // authorized
+	// CanFeed says whether the key may create sessions; a key that may only read gets an answer, too. Nil: the server does not say.
+	CanFeed *bool `json:"can_feed,omitempty"`
 	Timed
 }
 

@@ -54,10 +54,26 @@ func (l *leaders) of(ctx context.Context, view string) (session.Leading, error) 
 	return s.leading, nil
 }
 
+func (l *leaders) forget(view string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, view)
+}
+
 // Leader is the session that leads a view; empty if none does.
 func (e *Engine) Leader(ctx context.Context, view string) (string, error) {
 	leading, err := e.leaders.of(ctx, view)
 	return leading.Session, err
+}
+
+// LeaderNow is Leader, but reads again before it says that no session leads: one may have begun to lead within leaderTTL.
+func (e *Engine) LeaderNow(ctx context.Context, view string) (string, error) {
+	leader, err := e.Leader(ctx, view)
+	if err != nil || leader != "" {
+		return leader, err
+	}
+	e.leaders.forget(view)
+	return e.Leader(ctx, view)
 }
 
 // notReady is the error of a view whose first scan is not complete. If its leader is silent, it says so.

@@ -214,14 +214,14 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	agent.says(regexp.MustCompile(`level=ERROR msg="the spool takes nothing; .*no space left on device`), 0)
+	agent.says(regexp.MustCompile(`level=ERROR msg="the spool is failing; .*no space left on device`), 0)
 	line.mend()
 	p.equal(t, dir, time.Now(), patience(60*time.Second))
 	if err := os.WriteFile(filepath.Join(dir, "small"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	agent.says(regexp.MustCompile(`msg="the spool works again"`), 0)
-	if strings.Count(agent.log.String(), "the spool takes nothing") != 1 {
+	if strings.Count(agent.log.String(), "the spool is failing") != 1 {
 		t.Error("it said so more than once")
 	}
 }
