@@ -100,7 +100,7 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 
 // Parse is Load of a file that was read.
 func Parse(path string, body []byte, getenv func(string) string) (*Config, error) {
-	l := &loader{reader: reader{anchors: map[string]ast.Node{}}, dir: filepath.Dir(path), getenv: getenv}
+	l := &loader{dir: filepath.Dir(path), getenv: getenv}
 	c := l.file(body)
 	if len(l.problems) > 0 {
 		slices.SortStableFunc(l.problems, func(a, b Problem) int {
@@ -405,7 +405,7 @@ func State(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("config file: %w", err)
 	}
-	l := &loader{reader: reader{anchors: map[string]ast.Node{}}}
+	l := &loader{}
 	root := l.parse(body)
 	if root == nil {
 		return "", &Error{Path: path, Problems: l.problems}

@@ -1,23 +1,19 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"github.com/fustor/fustor/internal/yamltree"
 )
 
-// Problem is one thing that is wrong, and where: lines and columns from 1.
-type Problem struct {
-	Line, Column int
-	Text         string
-}
+// Problem is one thing that is wrong, and where.
+type Problem = yamltree.Problem
 
 // Error is everything that is wrong with a config file.
 type Error struct {
@@ -37,94 +33,36 @@ func (e *Error) Error() string {
 // reader takes YAML's nodes apart and gathers what is wrong with them.
 type reader struct {
 	problems []Problem
-	anchors  map[string]ast.Node
+	tree     *yamltree.Tree
 }
 
 // fields are what a mapping may have, each with what takes its value.
 type fields map[string]func(ast.Node)
 
 func (r *reader) problem(n ast.Node, format string, args ...any) {
-	p := Problem{Line: 1, Column: 1, Text: fmt.Sprintf(format, args...)}
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		p.Line, p.Column = t.Position.Line, t.Position.Column
-	}
-	r.problems = append(r.problems, p)
+	line, column := yamltree.Place(n)
+	r.problems = append(r.problems, Problem{Line: line, Column: column, Text: fmt.Sprintf(format, args...)})
 }
 
 // parse is the document's root; nil: there is none.
 func (r *reader) parse(body []byte) ast.Node {
-	f, err := parser.ParseBytes(body, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		p := Problem{Line: 1, Column: 1, Text: err.Error()}
-		var syntax yaml.Error
-		if errors.As(err, &syntax) {
-			p.Text = syntax.GetMessage()
-			if t := syntax.GetToken(); t != nil && t.Position != nil {
-				p.Line, p.Column = t.Position.Line, t.Position.Column
-			}
-		}
-		r.problems = append(r.problems, p)
-		return nil
+	r.tree, r.problems = yamltree.Parse(body)
+	if r.tree.Root == nil && len(r.problems) == 0 {
+		r.problems = []Problem{{Line: 1, Column: 1, Text: "the file is empty: it needs sources, senders and pipes"}}
 	}
-	var bodies []ast.Node
-	for _, d := range f.Docs {
-		if d.Body != nil {
-			bodies = append(bodies, d.Body)
-		}
-	}
-	switch {
-	case len(bodies) == 0:
-		r.problems = append(r.problems, Problem{1, 1, "the file is empty: it needs sources, senders and pipes"})
-		return nil
-	case len(bodies) > 1:
-		r.problem(bodies[1], "a second document: the file has one")
-	}
-	for _, n := range ast.Filter(ast.AnchorType, bodies[0]) {
-		if a, ok := n.(*ast.AnchorNode); ok {
-			r.anchors[a.Name.String()] = a.Value
-		}
-	}
-	return bodies[0]
+	return r.tree.Root
 }
 
 // plain is the node that an anchor or an alias stands for.
-func (r *reader) plain(n ast.Node) ast.Node {
-	for range 100 { // an alias may lead in circles
-		switch t := n.(type) {
-		case *ast.AnchorNode:
-			n = t.Value
-		case *ast.AliasNode:
-			to, ok := r.anchors[t.Value.String()]
-			if !ok {
-				return n
-			}
-			n = to
-		case *ast.TagNode:
-			return n
-		default:
-			return n
-		}
-	}
-	return n
-}
+func (r *reader) plain(n ast.Node) ast.Node { return r.tree.Plain(n) }
 
 // pairs are the keys and values of a mapping; false if it is none, which is reported.
 func (r *reader) pairs(n ast.Node, what string) ([]*ast.MappingValueNode, bool) {
-	switch t := r.plain(n).(type) {
-	case *ast.MappingNode:
-		return t.Values, true
-	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{t}, true
+	pairs, ok := r.tree.Pairs(n)
+	if !ok {
+		r.problem(n, "%s must be a mapping of names to values", what)
 	}
-	r.problem(n, "%s must be a mapping of names to values", what)
-	return nil, false
-}
-
-func keyText(k ast.MapKeyNode) string {
-	if s, ok := k.(*ast.StringNode); ok {
-		return s.Value
-	}
-	return k.String()
+	return pairs, ok
 }
 
 // mapping gives each field of a mapping to what takes it.
@@ -135,7 +73,7 @@ func (r *reader) mapping(n ast.Node, what string, take fields, required ...strin
 	}
 	seen := map[string]bool{}
 	for _, p := range pairs {
-		name := keyText(p.Key)
+		name := yamltree.KeyText(p.Key)
 		f, known := take[name]
 		switch {
 		case !known:
@@ -163,7 +101,7 @@ func (r *reader) each(n ast.Node, what string, f func(name string, value ast.Nod
 	}
 	seen := map[string]bool{}
 	for _, p := range pairs {
-		name := keyText(p.Key)
+		name := yamltree.KeyText(p.Key)
 		if seen[name] {
 			r.problem(p.Key, "%q is given twice", name)
 			continue
@@ -177,7 +115,7 @@ func (r *reader) each(n ast.Node, what string, f func(name string, value ast.Nod
 func (r *reader) key(n ast.Node, name string) ast.Node {
 	pairs, _ := r.pairs(n, "")
 	for _, p := range pairs {
-		if keyText(p.Key) == name {
+		if yamltree.KeyText(p.Key) == name {
 			return p.Key
 		}
 	}
