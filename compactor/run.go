@@ -186,6 +186,10 @@ func (c *Compactor) listen(ctx context.Context, out chan<- string) {
 
 // run folds whenever there is something, and merges beside.
 func (w *viewWorker) run(ctx context.Context) {
+	// A forest never has anything to fold, and stays a forest until it is deleted. What is wrong with settings, a fold reports.
+	if config, err := w.c.configs.Load(ctx, w.view); err == nil && config.IsForest() {
+		return
+	}
 	pace, failed, tended := pace{max: w.c.o.PollMax}, time.Duration(0), time.Time{}
 	for ctx.Err() == nil {
 		began := time.Now()

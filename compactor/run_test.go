@@ -85,5 +85,12 @@ func TestNewViewsAreSeenInSecondsAlways(t *testing.T) {
 		if sees("bell.json") {
 			t.Error("the bell is taken for a view")
 		}
+		if _, err := administrator.CreateView(ctx, "all", []byte(`{"members":["created"]}`)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if sees("all") {
+			t.Error("a forest, which never has anything to fold, has a worker")
+		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"unicode"
@@ -86,6 +87,10 @@ func (i *Ingest) known(c *call) (skew *int64, broken []string) {
 func apply(q pipeapi.Registration, config viewconfig.Config) (session.Application, error) {
 	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.ClientInfo, TimeoutSeconds: config.SessionTimeoutSeconds,
 		Paused: q.Paused, Exclusive: !config.AllowConcurrentPush}
+	if config.IsForest() {
+		return a, &httpapi.Error{Status: http.StatusConflict, Detail: fmt.Sprintf("view %q is a forest: it is answered from its members and takes no agents", config.View),
+			Hint: "let the agent feed a view of its own, and make that a member: `fustor admin view configure " + config.View + " --members …`"}
+	}
 	if err := checkText("task_id", q.Task, maxTask); err != nil {
 		return a, err
 	}

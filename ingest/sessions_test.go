@@ -109,6 +109,22 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
+// A forest has no agents: not native ones, not V2's.
+func TestForestTakesNoAgents(t *testing.T) {
+	f := newFixture(t, 1)
+	c := viewconfig.Default("other")
+	c.Members = []string{"nfs*"}
+	if err := viewconfig.Save(context.Background(), f.store, c); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/api/v1/pipe/session", "/api/v1/pipe/session/"} {
+		a := f.want(f.send(f.ingests[0], otherKey, "POST", path, []byte(`{"task_id":"a:b"}`)), 409)
+		if !strings.Contains(a.text("detail"), `view "other" is a forest`) || a.text("hint") == "" {
+			t.Errorf("%s: %v", path, a.body)
+		}
+	}
+}
+
 func TestBadSessionRequests(t *testing.T) {
 	f := newFixture(t, 1)
 	session, _ := f.create(0, "ok")

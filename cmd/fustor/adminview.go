@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -30,6 +31,7 @@ type viewFlags struct {
 	Hot              *time.Duration `placeholder:"TIME" group:"settings" help:"How long a file counts as being written after a change (default 60s)."`
 	Staleness        *time.Duration `placeholder:"TIME" group:"settings" help:"How old the state shown by a network file system may be (default 2m)."`
 	TombstoneTTL     *time.Duration `name:"tombstone-ttl" placeholder:"TIME" group:"settings" help:"How long a deletion is remembered (default 1h)."`
+	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
@@ -49,8 +51,11 @@ func (f *viewFlags) fields() ([]byte, int) {
 			fields[name] = *b
 		}
 	}
+	if f.Members != nil {
+		fields["members"] = f.Members
+	}
 	body, err := json.Marshal(fields)
-	if err != nil { // numbers and booleans
+	if err != nil { // numbers, booleans and strings
 		panic(err)
 	}
 	return body, len(fields)
@@ -65,12 +70,14 @@ type adminViewCreateCmd struct {
 // Help implements kong.HelpProvider.
 func (adminViewCreateCmd) Help() string {
 	return `Without this command, the first agent of a view creates it with the default settings,
-which the flags below show.
+which the flags below show. A view with members is a forest: every reading command asks
+all of them at once. Views that match a glob later are in it, too.
 
 Examples:
 
     fustor admin view create research --store s3://bucket/fustor
-    fustor admin view create scratch --audit-interval 24h --live`
+    fustor admin view create scratch --audit-interval 24h --live
+    fustor admin view create all --members nfs01,nfs02,'scratch-*'`
 }
 
 func (c *adminViewCreateCmd) Run(ctx context.Context, a *app) error {
@@ -100,7 +107,8 @@ minute, live sessions with their next registration.
 Examples:
 
     fustor admin view configure research --audit-interval 1h
-    fustor admin view configure research --no-concurrent-agents --staleness 0s`
+    fustor admin view configure research --no-concurrent-agents --staleness 0s
+    fustor admin view configure all --members 'nfs*','scratch-*'`
 }
 
 func (c *adminViewConfigureCmd) Run(ctx context.Context, a *app) error {
@@ -131,6 +139,10 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 			return "never"
 		}
 		return "every " + seconds(s)
+	}
+	if c.IsForest() {
+		columns(out, []string{"view", c.View}, [][]string{{"members", strings.Join(c.Members, " ")}})
+		return
 	}
 	columns(out, []string{"view", c.View}, [][]string{
 		{"session timeout", seconds(c.SessionTimeoutSeconds)}, {"concurrent agents", yesNo(c.AllowConcurrentPush)},
@@ -167,6 +179,10 @@ func (c *adminViewListCmd) Run(ctx context.Context, a *app) error {
 	return c.print(a, views, func(out *show.Output) {
 		var rows [][]string
 		for _, v := range views {
+			if v.Config.IsForest() {
+				rows = append(rows, []string{v.ID, viewState(v), "-", "-", "-", "-", "of " + strings.Join(v.Config.Members, " ")})
+				continue
+			}
 			rows = append(rows, []string{v.ID, viewState(v), show.Count(v.Files), show.Count(v.Dirs), show.Size(v.Bytes), fmt.Sprint(v.Sessions), dash(v.Leader)})
 		}
 		columns(out, []string{"VIEW", "STATE", "FILES", "DIRS", "SIZE", "SESSIONS", "LEADER"}, rows)
@@ -175,6 +191,8 @@ func (c *adminViewListCmd) Run(ctx context.Context, a *app) error {
 
 func viewState(v admin.View) string {
 	switch {
+	case v.Config.IsForest():
+		return "forest"
 	case v.Ready:
 		return "ready"
 	case v.Sessions > 0 || v.Version > 0:
@@ -214,6 +232,9 @@ func (c *adminViewShowCmd) Run(ctx context.Context, a *app) error {
 	}
 	return c.print(a, v, func(out *show.Output) {
 		printConfig(out, v.Config)
+		if v.Config.IsForest() {
+			return
+		}
 		rows := [][]string{{"version", fmt.Sprint(v.Version)}, {"epoch", dash(v.Epoch)}, {"files", show.Count(v.Files)}, {"directories", show.Count(v.Dirs)},
 			{"size", show.Size(v.Bytes)}, {"sessions", fmt.Sprint(v.Sessions)}, {"leader", dash(v.Leader)}}
 		if v.FoldedAt != nil {

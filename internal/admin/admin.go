@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // Options of an Admin. Store, Now and Random are required.
@@ -91,6 +92,13 @@ func (a *Admin) Reset(ctx context.Context, view string) (epoch string, err error
 	if err := a.exists(ctx, view); err != nil {
 		return "", err
 	}
+	config, err := a.config(ctx, view)
+	if err != nil && !errors.Is(err, viewconfig.ErrInvalid) {
+		return "", err
+	}
+	if config.IsForest() {
+		return "", refuse(Conflict, "reset the members that are to start over", "view %q is a forest: it has no data of its own", view)
+	}
 	if epoch, err = a.ledger.NewEpoch(ctx, view); err != nil {
 		return "", err
 	}
@@ -121,6 +129,19 @@ func (a *Admin) exists(ctx context.Context, view string) error {
 		}
 	}
 	return refuse(NotFound, "`fustor admin view list` lists the views", "there is no view %q", view)
+}
+
+// config are the settings of a view; the defaults if it has none.
+func (a *Admin) config(ctx context.Context, view string) (viewconfig.Config, error) {
+	key := layout.ViewConfig(view)
+	object, err := a.store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return viewconfig.Default(view), nil
+	}
+	if err != nil {
+		return viewconfig.Config{}, err
+	}
+	return viewconfig.Decode(key, view, object.Body)
 }
 
 // Retain removes what the view's versions need no more; with dry it only reports what it would remove.

@@ -46,7 +46,7 @@ var (
 		Body:        &openapi.Body{Type: (*viewconfig.Config)(nil), Example: `{"audit_interval_sec":3600}`},
 		Answers:     []openapi.Answer{{Text: "Its settings.", Type: (*viewconfig.Config)(nil), Example: exampleSettings}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound,
-			http.StatusRequestEntityTooLarge}}
+			http.StatusConflict, http.StatusRequestEntityTooLarge}}
 	deleteViewOperation = openapi.Operation{ID: "deleteView", Tag: tag, Summary: "Remove a view and all that it has",
 		Answers: []openapi.Answer{{Text: "Removed.", Type: (*RemovedView)(nil), Example: `{"view_id":"research","objects":1804}`}}, Errors: ofRemoving}
 	restartViewOperation = openapi.Operation{ID: "restartView", Tag: tag, Summary: "Start a view over",
@@ -103,6 +103,7 @@ var (
 	}
 	OpenAPINotes = []openapi.Note{
 		{At: "ViewSettings", Text: "docs/operations.md says what each means. Durations are seconds, at most a week."},
+		{At: "ViewSettings.members", Text: "Makes the view a forest, answered from these views: names, and globs of names (*, ?, [a-z])."},
 		{At: "ViewSettings.session_timeout_seconds", Text: "The least time-out of a session; an agent may ask for more."},
 		{At: "ViewSettings.allow_concurrent_push", Text: "Several sessions may feed the view at once, one of them as its leader."},
 		{At: "ViewSettings.audit_interval_sec", Text: "How often the leader audits the tree; 0: never."},

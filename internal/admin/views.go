@@ -127,6 +127,9 @@ func (a *Admin) CreateView(ctx context.Context, view string, fields []byte) (vie
 	if err != nil {
 		return c, err
 	}
+	if err := a.checkForest(ctx, c); err != nil {
+		return c, err
+	}
 	err = a.saveView(ctx, c, "")
 	if errors.Is(err, store.ErrLost) {
 		err = refuse(Conflict, "`fustor admin view configure` changes its settings", "view %q already has settings", view)
@@ -160,12 +163,51 @@ func (a *Admin) ConfigureView(ctx context.Context, view string, fields []byte) (
 		if err != nil {
 			return c, err
 		}
+		if before.IsForest() && !c.IsForest() {
+			return c, refuse(Conflict, "delete it and create the view again", "view %q is a forest, and stays one: it needs at least one member", view)
+		}
+		if err := a.checkForest(ctx, c); err != nil {
+			return c, err
+		}
 		err = a.saveView(ctx, c, etag)
 		if errors.Is(err, store.ErrLost) && tries < 8 {
 			continue // another administrator was faster, perhaps with other fields
 		}
 		return c, err
 	}
+}
+
+// checkForest refuses a forest under the name of a view that has data or agents, and one with a forest as a member: forests do not
+// nest. A member that does not exist yet is no mistake.
+func (a *Admin) checkForest(ctx context.Context, c viewconfig.Config) error {
+	if !c.IsForest() {
+		return nil
+	}
+	for _, key := range []string{layout.Roster(c.View), layout.Head(c.View)} {
+		_, err := a.store.Get(ctx, key)
+		if err == nil {
+			return refuse(Conflict, "give the forest a name of its own", "view %q has data or agents of its own, so it cannot be a forest", c.View)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	for _, member := range c.Members {
+		if viewconfig.IsGlob(member) {
+			continue // it matches no forests
+		}
+		config, err := a.config(ctx, member)
+		if errors.Is(err, viewconfig.ErrInvalid) {
+			continue // the forest's answers say so
+		}
+		if err != nil {
+			return err
+		}
+		if config.IsForest() {
+			return refuse(Conflict, "name the members of that forest instead", "member %q is a forest itself", member)
+		}
+	}
+	return nil
 }
 
 func (a *Admin) saveView(ctx context.Context, c viewconfig.Config, etag string) error {
@@ -218,6 +260,9 @@ func (a *Admin) DeleteView(ctx context.Context, view string) (objects int, err e
 	}
 	if v.Sessions > 0 {
 		return 0, refuse(Conflict, "stop its agents first; `fustor admin session list` names them", "view %q has %d live sessions", view, v.Sessions)
+	}
+	if v.Config.IsForest() {
+		return 1, a.store.Delete(ctx, layout.ViewConfig(view))
 	}
 	// In a new epoch no fold that is under way can publish; without a head there is no view.
 	if _, err := a.ledger.NewEpoch(ctx, view); err != nil {

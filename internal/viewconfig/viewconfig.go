@@ -32,6 +32,8 @@ type Config struct {
 	TombstoneTTLSeconds     float64 `json:"tombstone_ttl_s"` // how long a deletion is remembered
 	// Live marks a view that is only answered while a session feeds it.
 	Live bool `json:"live"`
+	// Members makes the view a forest: see members.go. The other settings mean nothing then.
+	Members []string `json:"members,omitempty"`
 }
 
 // Default is the configuration of a view that has none.
@@ -77,7 +79,7 @@ func (c Config) Check() error {
 			return fmt.Errorf("%s must be from %g to %d seconds", d.name, d.atLeast, MaxSeconds)
 		}
 	}
-	return nil
+	return c.checkMembers()
 }
 
 // ErrInvalid: the object is not the configuration of that view.

@@ -29,10 +29,24 @@ func TestDecode(t *testing.T) {
 	}
 	for body, says := range map[string]string{
 		``: "EOF", `{`: "EOF", `[]`: "array", `{"hots":1}`: "hots", `{"hot_s":"1"}`: "string", `{"hot_s":-1}`: "hot_s", `{"hot_s":1e9}`: "hot_s",
+		`{"members":["a b"]}`: "a b", `{"members":["["]}`: "[", `{"members":["research"]}`: "itself", `{"members":["a","a"]}`: "twice",
+		`{"members":["A*",""]}`: `""`, `{"members":"a"}`: "string",
 		`{"session_timeout_seconds":0}`: "session_timeout_seconds", `{"audit_interval_sec":0.1}`: "audit_interval_sec", `{"view_id":"other"}`: "other", `{}{}`: "follows",
 	} {
 		if _, err := Decode("config/x", "research", []byte(body)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "config/x") {
 			t.Errorf("%s: %v; want a word on %q", body, err, says)
+		}
+	}
+}
+
+func TestMembers(t *testing.T) {
+	c, err := Decode("x", "all", []byte(`{"view_id":"all","members":["nfs01","scratch-*"]}`))
+	if err != nil || !c.IsForest() || len(c.Members) != 2 || Default("all").IsForest() {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for glob, views := range map[string][2]string{"scratch-*": {"scratch-1", "scratch"}, "nfs0?": {"nfs01", "nfs010"}, "[a-c]": {"b", "d"}, "*": {"x", ""}} {
+		if !IsGlob(glob) || IsGlob(views[0]) || !MatchesGlob(glob, views[0]) || MatchesGlob(glob, views[1]) && views[1] != "" {
+			t.Errorf("%s does not tell %v apart", glob, views)
 		}
 	}
 }
