@@ -163,7 +163,7 @@ func (b *batch) list(ev *event.Event, by *origin) {
 	}
 	self := b.copyEntry(&ev.Entry)
 	l := &listing{by: by, entries: ev.Entries}
-	l.Listing = evidence.Listing{Provenance: by.provenance(ev.ObservedAt, ev.Evidence), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To}
+	l.Listing = evidence.Listing{Provenance: by.provenance(ev.ObservedAt, ev.Evidence), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To, Ownerless: !self.Owned()}
 	b.counted.Entries += uint64(len(l.entries))
 	b.size += len(l.entries)
 	b.rows += len(l.entries)

@@ -65,6 +65,8 @@ type Listing struct {
 	Provenance
 	MtimeNs  int64 // the directory's, when it was listed
 	From, To string
+	// Ownerless: its agent does not report owners, so its entries show those that were known.
+	Ownerless bool
 }
 
 func (l *Listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }

@@ -3,6 +3,7 @@ package evidence
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/fustor/fustor/internal/event"
 )
@@ -30,6 +31,7 @@ const (
 	historyObservedEnd             // Ends.Observed
 	historyAssumed                 // the row is an assumed directory
 	historyGone                    // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
+	historyLent                    // which listings and facts have owners that were lent. Builds that do not know it take those for their own
 )
 
 // encode writes into the row's history what its columns do not show.
@@ -48,6 +50,7 @@ func (s *state) encode(row *Row, parent *ParentState) {
 	set(historyFacts, !plain)
 	set(historyObservedEnd, s.ends.Observed != 0)
 	set(historyAssumed, s.assumed)
+	set(historyLent, s.lends())
 	if flags == 0 {
 		row.History = ""
 		return
@@ -74,6 +77,9 @@ func (s *state) encode(row *Row, parent *ParentState) {
 	}
 	if flags&historyObservedEnd != 0 {
 		w.int(s.ends.Observed)
+	}
+	if flags&historyLent != 0 {
+		w.lent(s)
 	}
 	row.History = string(w.b)
 }
@@ -203,6 +209,9 @@ func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 	if flags&historyObservedEnd != 0 {
 		s.ends.Observed = in.int()
 	}
+	if flags&historyLent != 0 {
+		in.lent(&s)
+	}
 	s.assumed = flags&historyAssumed != 0
 	return s
 }
@@ -314,6 +323,56 @@ func (w *writer) fact(e *fact) {
 		w.int(v)
 	}
 	w.text(e.Entry.Target)
+}
+
+// lends reports whether there is anything for lent to write.
+func (s *state) lends() bool {
+	return slices.ContainsFunc(s.journal, func(l Listing) bool { return l.Ownerless }) ||
+		slices.ContainsFunc(s.observations, func(e fact) bool { return e.lent != 0 }) || s.report != nil && s.report.lent != 0
+}
+
+// lent writes, for each listing, whether it is ownerless; and for the report, if there is one, and each observation, from when its
+// owner was lent: 0 if it is its own, or how long before and one more.
+func (w *writer) lent(s *state) {
+	for i := range s.journal {
+		ownerless := byte(0)
+		if s.journal[i].Ownerless {
+			ownerless = 1
+		}
+		w.b = append(w.b, ownerless)
+	}
+	fact := func(e *fact) {
+		before := int64(0)
+		if e.lent != 0 {
+			before = e.At - e.lent + 1
+		}
+		w.int(before)
+	}
+	if s.report != nil {
+		fact(s.report)
+	}
+	for i := range s.observations {
+		fact(&s.observations[i])
+	}
+}
+
+func (r *reader) lent(s *state) {
+	journal := slices.Clone(s.journal)
+	for i := range journal {
+		journal[i].Ownerless = r.byte() != 0
+	}
+	s.journal = journal
+	fact := func(e *fact) {
+		if before := r.int(); before != 0 && r.err == nil {
+			e.lent = e.At - before + 1
+		}
+	}
+	if s.report != nil {
+		fact(s.report)
+	}
+	for i := range s.observations {
+		fact(&s.observations[i])
+	}
 }
 
 type reader struct {

@@ -12,37 +12,40 @@ import (
 //
 // Example: a native agent lists /a with mode 0644. A V2 agent reports that /a has grown: the row has the new size, and still mode
 // 0644. The other way round, the native listing gives the row its mode, and does not count as a change that nobody reported.
+//
+// What is lent from before is a guess: fact.lent says from when it is, so that whatever comes late takes its place. So it does not
+// matter in which order evidence comes (TestLawOwnersInAnyOrder):
+//   - owner and mode are those of the nearest evidence before it that has them, unless the path was gone in between;
+//   - type, target and the exact time are those of any evidence of the same size and time;
+//   - evidence from after it of the same size and time settles all of it.
 
-// complete gives the facts that lack an owner what the others have: one that shows the same, before or after, all that it has; one
-// before that shows another state of the same file or directory, owner and mode. A fact that the path is gone ends both.
+// isOpen reports whether the fact's own evidence has no owner, and nothing has settled it yet.
+func (e *fact) isOpen() bool { return !e.Gone && (e.lent != 0 || !e.Entry.Owned()) }
+
+// complete gives the facts that lack an owner what the others have.
 func (s *state) complete() {
 	order := s.inTime()
-	lack := func(e *fact) bool { return !e.Gone && !e.Entry.Owned() }
-	if !slices.ContainsFunc(order, lack) {
+	if !slices.ContainsFunc(order, (*fact).isOpen) {
 		return
 	}
 	var by *fact
-	pass := func(e *fact, before bool) {
-		switch {
-		case e.Gone:
-			by = nil
-			return
-		case lack(e) && by != nil:
-			completeEntry(&e.Entry, &by.Entry, before)
+	for _, e := range order {
+		if by != nil {
+			e.lendBefore(by)
 		}
-		if e.Entry.Owned() {
+		if e.Gone || e.Entry.Owned() || e.lent != 0 {
 			by = e
 		}
 	}
-	for _, e := range order {
-		pass(e, true)
-	}
 	by = nil
 	for _, e := range slices.Backward(order) {
-		pass(e, false)
+		if by != nil {
+			e.lendAfter(by)
+		}
+		if !e.Gone && !e.isOpen() {
+			by = e
+		}
 	}
-	// What was completed before and is reported once more is there twice.
-	s.observations = slices.CompactFunc(s.observations, func(a, b fact) bool { return a.compare(&b) == 0 })
 }
 
 // inTime is all evidence in the order of its times.
@@ -61,38 +64,59 @@ func (s *state) inTime() []*fact {
 	return order
 }
 
-// completeFrom completes what the kernel reported by what it had reported before.
-func (e *fact) completeFrom(by *fact) {
+// lendBefore completes a fact by one from before it.
+func (e *fact) lendBefore(by *fact) {
+	if !e.isOpen() {
+		return
+	}
+	e.detail(by)
+	from := by.lender()
 	switch {
-	case e.Gone || by.Gone || !by.Entry.Owned():
+	case from <= e.lent:
+	case by.Gone || !by.Entry.Owned():
+		if from > e.At-Memory {
+			e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = 0, event.NoOwner, event.NoOwner, from
+		}
+	case e.Entry.Type == by.Entry.Type:
+		e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = by.Entry.Mode, by.Entry.UID, by.Entry.GID, from
+	}
+}
+
+// lender is from when the owner is that the fact shows, or, where it shows none, from when it is known that no earlier one counts.
+func (e *fact) lender() int64 {
+	switch {
+	case e.lent != 0:
+		return e.lent
+	case e.Gone:
+		return e.Since
 	case !e.Entry.Owned():
-		completeEntry(&e.Entry, &by.Entry, true)
-	case isCut(&e.Entry, &by.Entry):
-		e.Entry.MtimeNs = by.Entry.MtimeNs
+		return noTime
+	}
+	return e.At
+}
+
+// lendAfter completes a fact by one from after it that has an owner of its own.
+func (e *fact) lendAfter(by *fact) {
+	if e.isOpen() && alike(&e.Entry, &by.Entry) {
+		e.Entry, e.lent = by.Entry, 0
 	}
 }
 
-// isCut reports whether e is what by is, but for an mtime that a float of seconds has cut: of a time in this century it leaves
-// seven decimals. So an entry that got its owner from another state of the file still gets the exact time of its own.
-func isCut(e, by *event.Entry) bool {
-	const century, unit = 1e18, 100
-	if e.MtimeNs < century || e.MtimeNs%unit != 0 || by.MtimeNs%unit == 0 || !nearly(e.MtimeNs, by.MtimeNs) {
-		return false
+// detail takes over what V2 does not report, but for owner and mode, of the same state of the path.
+func (e *fact) detail(by *fact) {
+	if by.Gone || !by.Entry.Owned() || !alike(&e.Entry, &by.Entry) {
+		return
 	}
-	exact := *e
-	exact.MtimeNs = by.MtimeNs
-	return sameEntry(&exact, by)
+	e.Entry.Type, e.Entry.MtimeNs, e.Entry.Target, e.Entry.AtimeDay = by.Entry.Type, by.Entry.MtimeNs, by.Entry.Target, by.Entry.AtimeDay
 }
 
-// nearly reports whether two times are the same for V2.
-func nearly(a, b int64) bool { return uint64(max(a, b))-uint64(min(a, b)) < 1000 }
+// alike reports whether two entries are the same for V2.
+func alike(a, b *event.Entry) bool {
+	return (a.Type == event.Directory) == (b.Type == event.Directory) && a.Size == b.Size &&
+		uint64(max(a.MtimeNs, b.MtimeNs))-uint64(min(a.MtimeNs, b.MtimeNs)) < 1000
+}
 
-// completeEntry completes an entry without an owner by one that has one; before says that the other was there before it.
-func completeEntry(e, by *event.Entry, before bool) {
-	switch {
-	case (e.Type == event.Directory) == (by.Type == event.Directory) && e.Size == by.Size && nearly(e.MtimeNs, by.MtimeNs):
-		*e = *by
-	case before && e.Type == by.Type:
-		e.Mode, e.UID, e.GID = by.Mode, by.UID, by.GID
-	}
+// isAgain reports whether e is o as it was reported, and o may have been completed since. One session's times never repeat.
+func (e *fact) isAgain(o *fact) bool {
+	return e.At == o.At && !e.Gone && !o.Gone && !e.Entry.Owned() && e.Evidence == o.Evidence && e.Agent == o.Agent && e.Source == o.Source
 }

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/fustor/fustor/internal/event"
 )
@@ -20,8 +23,15 @@ func v2(s said) said {
 
 // native is said by ours.
 func native(s said) said {
+	s = with(0o644, 7, s)
+	s.claim.Entry.GID = 8
+	return s
+}
+
+// with is said by ours of a file with another mode and owner.
+func with(mode, owner uint32, s said) said {
 	e := *s.claim.Entry
-	e.Mode, e.UID, e.GID = 0o644, 7, 8
+	e.Mode, e.UID, e.GID = mode, owner, owner
 	s.claim.Entry = &e
 	return s
 }
@@ -82,6 +92,10 @@ func TestOwners(t *testing.T) {
 		{"V2 tells that it has changed", []said{native(listed(at(1), a, event.Snapshot)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
 		{"V2 tells that it has changed once more", []said{native(put(at(1), a)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
 		{"V2's audit finds that it has changed", []said{native(put(at(1), a)), v2(listed(at(500), b+450_000_000, event.Audit))}, "audit 2450000000 at 2500000070, mode 644 of 7:8, blind"},
+		{"the nearest owner before V2's word counts", []said{native(put(at(1), a)), with(0o600, 9, put(at(300), a)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 600 of 9:9"},
+		{"no owner from before the file's end", []said{native(put(at(1), a)), gone(at(300)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 0 of 4294967295:4294967295"},
+		{"our audit settles what was lent", []said{native(put(at(1), a)), v2(put(at(300), b)), with(0o600, 9, listed(at(500), b, event.Audit))}, "realtime 2000000070 at 2300000070, mode 600 of 9:9"},
+		{"V2's audits see what ours reports late", []said{native(put(at(1), a)), with(0o600, 9, put(at(300), a)), byV2(local(listed(at(500), a, event.Audit)))}, "realtime 1000000050 at 2300000070, mode 600 of 9:9"},
 		{"V2 tells once more what ours told of a change", []said{native(put(at(1), a)), native(put(at(400), late)), v2(put(at(500), late))}, "realtime 1767323045123456789 at 2500000070, mode 644 of 7:8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,4 +104,95 @@ func TestOwners(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lives draws a file's life, and what agents of both kinds say of it, each time of what there is then.
+func lives(t *rapid.T) (all []said) {
+	const start = 1_767_323_045_123_456_789
+	there, mtime, mode, owner := true, int64(start), uint32(0o644), uint32(7)
+	isLocal := rapid.Bool().Draw(t, "local")
+	for n := range rapid.IntRange(2, 7).Draw(t, "n") {
+		at := start + int64(n+1)*10e9
+		switch rapid.SampledFrom([]string{"", "write", "write", "chmod", "chown", "delete"}).Draw(t, "change") {
+		case "write":
+			there, mtime = true, at-1e9-int64(n)
+		case "chmod":
+			mode = uint32(0o600 + n)
+		case "chown":
+			owner = uint32(10 + n)
+		case "delete":
+			there = false
+		}
+		how := rapid.SampledFrom([]event.Evidence{event.Realtime, event.Realtime, event.Audit, event.Snapshot}).Draw(t, "how")
+		var s said
+		switch {
+		case !there:
+			s = gone(at) // a listing that lacks a path nobody knows leaves no row to remember that
+		case how == event.Realtime:
+			s = put(at, mtime)
+		default:
+			s = listed(at, mtime, how)
+		}
+		if there {
+			s = with(mode, owner, s)
+		}
+		s.claim.Skew = 0
+		if s.listing != nil {
+			s.listing.Skew = 0
+		}
+		if isLocal && s.listing != nil {
+			s = local(s)
+		}
+		if rapid.Bool().Draw(t, "V2") {
+			s = byV2(s)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// byV2 is said by an agent of Fustor V2, which is another one.
+func byV2(s said) said {
+	s.claim.Agent = "v2"
+	if s.listing != nil {
+		l := *s.listing
+		l.Agent, l.Ownerless = "v2", true
+		s.listing = &l
+	}
+	if s.claim.Entry != nil {
+		s = v2(s)
+	}
+	return s
+}
+
+// TestLawOwnersInAnyOrder: owner and mode, too, depend on what is said of a file and not on the order in which it is said.
+func TestLawOwnersInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := lives(t)
+		shuffled := slices.Clone(all)
+		seed := rapid.Uint64().Draw(t, "order")
+		rand.New(rand.NewPCG(seed, seed)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		one, two := newEntry(), newEntry()
+		for i := range all {
+			one.say(all[i])
+			two.say(shuffled[i])
+		}
+		if got, want := owned(&two.row, two.known), owned(&one.row, one.known); got != want {
+			var in []string
+			for _, s := range all {
+				in = append(in, fmt.Sprintf("%d %v by %s %+v", s.claim.Verb, s.claim.Evidence, s.claim.Agent, s.claim.Entry))
+			}
+			for _, s := range shuffled {
+				in = append(in, fmt.Sprint("then ", (s.claim.At-1_767_323_045_123_456_789)/1e10))
+			}
+			t.Fatalf("in one order it comes to\n%s\nin another to\n%s\nof %s", want, got, strings.Join(in, "\n"))
+		}
+	})
+}
+
+func owned(r *Row, known bool) string {
+	if !known || r.Removed {
+		return "gone"
+	}
+	return fmt.Sprintf("mtime %d, mode %o of %d:%d", r.MtimeNs, r.Mode, r.UID, r.GID)
 }

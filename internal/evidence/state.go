@@ -23,9 +23,10 @@ type fact struct {
 	Swept        bool // gone with a directory above it
 	Entry        event.Entry
 	SuspectUntil int64
-	floor        bool // made from the end of a directory above
-	implied      bool // the directory's journal of listings implies it: recall would put it back
-	unlisted     bool // decoded from the columns alone: no journal has the listing that it comes from
+	lent         int64 // of an entry that was reported without an owner: from when the owner is that it shows (owner.go); 0 is its own
+	floor        bool  // made from the end of a directory above
+	implied      bool  // the directory's journal of listings implies it: recall would put it back
+	unlisted     bool  // decoded from the columns alone: no journal has the listing that it comes from
 }
 
 func (e *fact) directory() bool { return !e.Gone && e.Entry.Type == event.Directory }
@@ -63,13 +64,16 @@ type state struct {
 
 // addReport adds a report. Of two reports the later counts; the other one only says that something ended.
 func (s *state) addReport(e fact) {
+	if s.report != nil && e.isAgain(s.report) {
+		return
+	}
 	if s.report != nil && !s.report.before(&e) {
-		s.report.completeFrom(&e)
+		s.report.lendBefore(&e)
 		s.supersede(&e)
 		return
 	}
 	if s.report != nil {
-		e.completeFrom(s.report)
+		e.lendBefore(s.report)
 		s.supersede(s.report)
 	}
 	s.report = &e
@@ -110,7 +114,7 @@ func compareBool(a, b bool) int {
 // addObservation adds an observation at its place in time. One that is there already is not added twice.
 func (s *state) addObservation(e fact) {
 	i, found := slices.BinarySearchFunc(s.observations, &e, func(x fact, e *fact) int { return x.compare(e) })
-	if !found {
+	if !found && (e.Gone || e.Entry.Owned() || !slices.ContainsFunc(s.observations, func(x fact) bool { return e.isAgain(&x) })) {
 		s.observations = slices.Insert(s.observations, i, e)
 	}
 }
@@ -149,6 +153,9 @@ func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 		}
 		if before != nil && !before.Gone {
 			e = r.observationOf(l.Provenance, &before.Entry)
+			if l.Ownerless && before.Entry.Owned() {
+				e.lent = before.lender()
+			}
 		}
 		s.observations = slices.Insert(s.observations, at, e)
 	}
