@@ -32,8 +32,8 @@ var (
 type pattern interface {
 	// directory says whether the entries of a directory ("/", "/a/b/") match.
 	directory(parent string) directoryMatch
-	// name reports whether an entry matches, in a directory that is matchesByName.
-	name(name string) bool
+	// name reports whether an entry matches, in a directory ("/a/b/") that is matchesByName.
+	name(parent, name string) bool
 	// literal is a text that is part of the name of every match; nil if there is none.
 	literal() *literal
 	// needle is the same for search indexes, which can use several texts; nil if there is none.
@@ -95,7 +95,7 @@ func compileGlob(s string) (pattern, error) {
 type namePart struct{ part folded }
 
 func (p namePart) directory(string) directoryMatch { return matchesByName }
-func (p namePart) name(name string) bool           { return p.part.in(name) }
+func (p namePart) name(_, name string) bool        { return p.part.in(name) }
 
 func (p namePart) literal() *literal {
 	if p.part.fold != nil {
@@ -126,10 +126,10 @@ func (p pathPart) directory(parent string) directoryMatch {
 	return matchesNone
 }
 
-func (p pathPart) name(name string) bool { return p.start.startOf(name) }
-func (p pathPart) literal() *literal     { return nil } // a directory may match by itself
-func (p pathPart) needle() *layer.Needle { return nil }
-func (p pathPart) inside() string        { return "/" }
+func (p pathPart) name(_, name string) bool { return p.start.startOf(name) }
+func (p pathPart) literal() *literal        { return nil } // a directory may match by itself
+func (p pathPart) needle() *layer.Needle    { return nil }
+func (p pathPart) inside() string           { return "/" }
 
 // nameGlob matches the name.
 type nameGlob struct {
@@ -145,7 +145,7 @@ func newNameGlob(glob string) nameGlob {
 
 func (p nameGlob) directory(string) directoryMatch { return matchesByName }
 
-func (p nameGlob) name(name string) bool {
+func (p nameGlob) name(_, name string) bool {
 	return strings.HasSuffix(name, p.suffix) && (p.exact || doublestar.MatchUnvalidated(p.glob, name))
 }
 
@@ -171,9 +171,9 @@ func (p pathGlob) directory(parent string) directoryMatch {
 	return matchesNone
 }
 
-func (p pathGlob) name(name string) bool { return p.last.name(name) }
-func (p pathGlob) literal() *literal     { return p.last.literal() }
-func (p pathGlob) needle() *layer.Needle { return p.last.needle() }
+func (p pathGlob) name(parent, name string) bool { return p.last.name(parent, name) }
+func (p pathGlob) literal() *literal             { return p.last.literal() }
+func (p pathGlob) needle() *layer.Needle         { return p.last.needle() }
 
 func (p pathGlob) inside() string {
 	path := "/"

@@ -46,7 +46,7 @@ func TestPattern(t *testing.T) {
 		matches := func(path string) bool {
 			parent, name := event.Split(path)
 			v := p.directory(parent)
-			return v == matchesAll || v == matchesByName && p.name(name)
+			return v == matchesAll || v == matchesByName && p.name(parent, name)
 		}
 		for _, path := range c.yes {
 			if !matches(path) {
@@ -84,7 +84,7 @@ func TestLiteral(t *testing.T) {
 		glob := rapid.StringOfN(rapid.SampledFrom([]rune(`aabb*?[]!^-\`)), 1, 8, -1).Draw(t, "glob")
 		name := rapid.StringOfN(rapid.SampledFrom([]rune(`aabb]!^-[\`)), 1, 6, -1).Draw(t, "name")
 		p, err := compilePattern("*" + glob)
-		if err != nil || !p.name(name) {
+		if err != nil || !p.name("/", name) {
 			return
 		}
 		if l := p.literal(); l != nil && !strings.Contains(name, l.part) {

@@ -94,11 +94,13 @@ func (v *Version) chooseGroups(ctx context.Context, s *Search, c *groupChoice, i
 	if c.groups, err = c.layer.Groups(ctx); err != nil {
 		return err
 	}
-	named, err := c.layer.MayHave(ctx, s.needle)
+	named, err := v.mayHave(ctx, c.layer, s.needle)
 	if err != nil {
-		if named, err = v.withoutIndex(c.layer, err); err != nil {
-			return err
-		}
+		return err
+	}
+	either, err := v.mayHave(ctx, c.layer, s.either)
+	if err != nil {
+		return err
 	}
 	c.chosen = make([]bool, len(c.groups))
 	for i := range c.groups {
@@ -108,12 +110,21 @@ func (v *Version) chooseGroups(ctx context.Context, s *Search, c *groupChoice, i
 		}
 		// Attributes rule out groups of the base only. A row of a delta may no longer match by size, say, and still hides the row of
 		// the base that does. Names rule out groups of both, as the two rows have the same name.
-		c.chosen[i] = named.Has(i) && !(isBase && s.excludes(group))
+		c.chosen[i] = named.Has(i) && (either.Has(i) || s.inSubtrees(group)) && !(isBase && s.excludes(group))
 		if !c.chosen[i] {
 			c.skipped++
 		}
 	}
 	return nil
+}
+
+// mayHave are the row groups of a layer whose names may have a needle.
+func (v *Version) mayHave(ctx context.Context, l *layer.Layer, n *layer.Needle) (*layer.GroupSet, error) {
+	groups, err := l.MayHave(ctx, n)
+	if err != nil {
+		return v.withoutIndex(l, err)
+	}
+	return groups, nil
 }
 
 // withoutIndex handles a damaged search index: it chooses all row groups, so that the answer stays right, and logs that once. The

@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
+	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +22,8 @@ type Search struct {
 	anyName            bool          // the pattern matches everything
 	literal            *literal      // of the pattern
 	needle             *layer.Needle // of the pattern
+	either             *layer.Needle // of names outside of subtrees, too; nil: none
+	subtrees           []keyRange
 	types              [event.Other + 1]bool
 	typeBits           uint8 // the same, as in layer.Group
 	MinSize, MaxSize   int64 // bytes
@@ -33,15 +38,28 @@ const (
 
 // NewSearch returns a search at and below a path for rows whose name, or path, matches a pattern.
 func NewSearch(text, path string) (*Search, error) {
-	s := &Search{Path: path, MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1}
-	var err error
-	if s.pattern, err = compilePattern(text); err != nil {
+	p, err := compilePattern(text)
+	if err != nil {
 		return nil, &PatternError{err}
 	}
-	s.literal, s.needle = s.pattern.literal(), s.pattern.needle()
+	s := newSearch(p, path)
 	s.anyName = text == "*"
-	s.OfTypes(AllTypes)
 	return s, nil
+}
+
+// NewPathSearch returns a search of the whole view for rows whose paths match a pattern of Python's fnmatch.
+func NewPathSearch(text string) (*Search, error) {
+	if len(text) > maxPattern {
+		return nil, &PatternError{errPatternLong}
+	}
+	return newSearch(compileFnmatch(text), "/"), nil
+}
+
+func newSearch(p pattern, path string) *Search {
+	s := &Search{Path: path, MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1,
+		pattern: p, literal: p.literal(), needle: p.needle()}
+	s.OfTypes(AllTypes)
+	return s
 }
 
 // OfTypes restricts the search to types: f, d, l, o, or file, directory, symlink, other, separated by commas. False if the list has
@@ -82,6 +100,10 @@ func (s *Search) excludes(g *layer.Group) bool {
 // Search emits the hits of a search after a position, up to limit of them; 0: all. NoPathError if the path does not exist. The row
 // of the path itself is looked up while the indexes below it are read.
 func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit int, out Emit) (*Position, error) {
+	s, err := v.withSubtrees(ctx, s)
+	if s == nil || err != nil {
+		return nil, err
+	}
 	from, until, some := s.keys(after)
 	bounds := v.searchRanges(from, until, limit)
 	var root *evidence.Row
@@ -146,10 +168,65 @@ func (s *Search) keys(after *Position) (from, until layer.Key, some bool) {
 // Matches reports whether a row is a hit, whatever its path.
 func (s *Search) Matches(r *evidence.Row) bool {
 	verdict := s.pattern.directory(r.Parent)
-	return (verdict == matchesAll || verdict == matchesByName && s.pattern.name(r.Name)) && s.attributes(int64(r.Type), r.Size, r.MtimeNs, int64(r.UID))
+	return (verdict == matchesAll || verdict == matchesByName && s.pattern.name(r.Parent, r.Name)) && s.attributes(int64(r.Type), r.Size, r.MtimeNs, int64(r.UID))
 }
 
 func (s *Search) attributes(kind, size, mtime, uid int64) bool {
 	return s.types[kind] && size >= s.MinSize && size <= s.MaxSize && mtime >= s.MinMtime && mtime <= s.MaxMtime &&
 		(s.UID < 0 || s.UID == uid)
+}
+
+// keyRange is a range of keys: from, up to and without until.
+type keyRange struct{ from, until layer.Key }
+
+// maxSubtrees bounds the subtrees of a search by path.
+const maxSubtrees = 1000
+
+var errSubtrees = errors.New("too many subtrees")
+
+// withSubtrees is a search by path with the subtrees whose directories have the pattern's piece; elsewhere the names have it. nil:
+// nothing can match. If there are too many subtrees, the search does without.
+func (v *Version) withSubtrees(ctx context.Context, s *Search) (*Search, error) {
+	byPath, ok := s.pattern.(*fnmatch)
+	if !ok {
+		return s, nil
+	}
+	above := byPath.directories()
+	if above == nil {
+		return s, nil
+	}
+	complete := *s
+	complete.either = byPath.pieceNeedle()
+	outermost := map[string]bool{} // by the Parent of their entries
+	_, err := v.Search(ctx, above, nil, 0, func(r *evidence.Row) error {
+		for i, c := range r.Parent { // an outer directory comes before those in it
+			if c == '/' && outermost[r.Parent[:i+1]] {
+				return nil
+			}
+		}
+		if len(outermost) == maxSubtrees {
+			return errSubtrees
+		}
+		inside := strings.Clone(r.ChildParent())
+		outermost[inside] = true
+		complete.subtrees = append(complete.subtrees, keyRange{layer.Key{Parent: inside}, subtreeEnd(inside)})
+		return nil
+	})
+	var unknown *NoPathError
+	switch {
+	case errors.As(err, &unknown):
+		return nil, nil
+	case errors.Is(err, errSubtrees):
+		return s, nil
+	case err != nil:
+		return nil, err
+	}
+	slices.SortFunc(complete.subtrees, func(a, b keyRange) int { return a.from.Compare(b.from) })
+	return &complete, nil
+}
+
+// inSubtrees reports whether a row group may have rows in the subtrees.
+func (s *Search) inSubtrees(g *layer.Group) bool {
+	i := sort.Search(len(s.subtrees), func(i int) bool { return s.subtrees[i].until.Compare(g.First) > 0 })
+	return i < len(s.subtrees) && s.subtrees[i].from.Compare(g.Last) <= 0
 }

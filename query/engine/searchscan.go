@@ -315,7 +315,7 @@ func (s *Search) filterNames(rows []uint32, b *layer.Block, from, to int) []uint
 		case verdict == matchesAll:
 			rows = appendRange(rows, i, parentEnd)
 			i = parentEnd - 1
-		case s.pattern.name(text[offsets[i]:offsets[i+1]]):
+		case s.pattern.name(b.Parent(i), text[offsets[i]:offsets[i+1]]):
 			rows = append(rows, uint32(i))
 		}
 	}
@@ -333,7 +333,7 @@ func (s *Search) filterRowsByName(rows []uint32, b *layer.Block) []uint32 {
 		if int(i) >= parentEnd {
 			parentEnd, verdict = b.ParentEnd(int(i)), s.pattern.directory(b.Parent(int(i)))
 		}
-		if verdict == matchesAll || verdict == matchesByName && s.pattern.name(b.Name(int(i))) {
+		if verdict == matchesAll || verdict == matchesByName && s.pattern.name(b.Parent(int(i)), b.Name(int(i))) {
 			keep = append(keep, i)
 		}
 	}
