@@ -1,8 +1,9 @@
 package query
 
 import (
-	"strconv"
 	"unicode/utf8"
+
+	"github.com/fustor/fustor/internal/values"
 )
 
 // appendString appends s as a JSON string. Bytes that are not UTF-8 come out as one U+FFFD for each run of them, as
@@ -59,25 +60,5 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// appendSeconds appends ns since 1970 as Unix seconds, an exact decimal number as values.Seconds has it, without its
-// allocations: 1700001234500000000 is 1700001234.5.
-func appendSeconds(b []byte, ns int64) []byte {
-	magnitude := uint64(ns)
-	if ns < 0 {
-		b = append(b, '-')
-		magnitude = -magnitude
-	}
-	b = strconv.AppendUint(b, magnitude/1e9, 10)
-	b = append(b, '.')
-	fraction := magnitude % 1e9
-	digits := [9]byte{}
-	for i := 8; i >= 0; i-- {
-		digits[i] = '0' + byte(fraction%10)
-		fraction /= 10
-	}
-	n := 9
-	for n > 1 && digits[n-1] == '0' {
-		n--
-	}
-	return append(b, digits[:n]...)
-}
+// appendSeconds appends ns since 1970 as Unix seconds: 1700001234500000000 is 1700001234.5.
+func appendSeconds(b []byte, ns int64) []byte { return values.Seconds(ns).Append(b) }

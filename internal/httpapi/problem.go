@@ -84,6 +84,19 @@ func Problem(w http.ResponseWriter, r *http.Request, status int, detail string, 
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := answerTo(r.Context(), err)
 	note(w, err)
+	h := w.Header()
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	if e.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="fustor"`)
+	}
+	h.Del("ETag")
+	h.Set("Cache-Control", "no-store")
+	if form := errorForm(r.Context()); form != nil {
+		form(w, e, err)
+		return
+	}
 	p := ProblemBody{Type: "about:blank", Title: title(e.Status), Status: e.Status, Detail: e.Detail, Hint: e.Hint}
 	if now := serverTime(r.Context()); now != nil {
 		p.ServerTime = now()
@@ -98,15 +111,6 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil { // only what Extra brings can do that
 		body = []byte(`{"detail":"internal error"}`)
 	}
-	h := w.Header()
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
-	}
-	if e.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Bearer realm="fustor"`)
-	}
-	h.Del("ETag")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Status)

@@ -108,20 +108,28 @@ func unescaped(c byte) byte {
 
 // MarshalJSON implements json.Marshaler, in ASCII alone, as Python's json does.
 func (t Text) MarshalJSON() ([]byte, error) {
-	const digits = "0123456789abcdef"
 	out := append(make([]byte, 0, len(t)+2), '"')
+	return append(t.Append(out), '"'), nil
+}
+
+// Append appends what stands between the quotes of the JSON string.
+func (t Text) Append(out []byte) []byte {
+	const digits = "0123456789abcdef"
 	escape := func(r rune) {
 		out = append(out, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
 	}
 	for i := 0; i < len(t); {
+		if c := t[i]; c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
+			out = append(out, c)
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(string(t[i:]))
 		switch {
 		case r == utf8.RuneError && n == 1:
 			escape(0xdc00 | rune(t[i]))
 		case r == '"' || r == '\\':
 			out = append(out, '\\', byte(r))
-		case r >= ' ' && r < 0x7f:
-			out = append(out, byte(r))
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
 			escape(high)
@@ -131,7 +139,7 @@ func (t Text) MarshalJSON() ([]byte, error) {
 		}
 		i += n
 	}
-	return append(out, '"'), nil
+	return out
 }
 
 // wrongType is the error of a value that cannot be what its field is; encoding/json adds the field's name.

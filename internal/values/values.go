@@ -75,16 +75,28 @@ type Seconds int64
 func (s Seconds) MarshalJSON() ([]byte, error) { return []byte(s.String()), nil }
 
 // String is the decimal number, with at least one digit after the point and no more than needed.
-func (s Seconds) String() string {
-	sign, magnitude := "", uint64(s)
+func (s Seconds) String() string { return string(s.Append(nil)) }
+
+// Append appends what String returns.
+func (s Seconds) Append(b []byte) []byte {
+	magnitude := uint64(s)
 	if s < 0 {
-		sign, magnitude = "-", -magnitude
+		b = append(b, '-')
+		magnitude = -magnitude
 	}
-	fraction := strings.TrimRight(fmt.Sprintf("%09d", magnitude%1e9), "0")
-	if fraction == "" {
-		fraction = "0"
+	b = strconv.AppendUint(b, magnitude/1e9, 10)
+	b = append(b, '.')
+	fraction := magnitude % 1e9
+	digits := [9]byte{}
+	for i := 8; i >= 0; i-- {
+		digits[i] = '0' + byte(fraction%10)
+		fraction /= 10
 	}
-	return sign + strconv.FormatUint(magnitude/1e9, 10) + "." + fraction
+	n := 9
+	for n > 1 && digits[n-1] == '0' {
+		n--
+	}
+	return append(b, digits[:n]...)
 }
 
 // UnmarshalJSON reads what MarshalJSON writes, to the nanosecond.
