@@ -14,4 +14,7 @@ func TestAccess(t *testing.T) {
 	if n := accesstest.Check(t, documentOf(t, f.server), f.server.Handler(), keys); n < 16 {
 		t.Errorf("only %d calls are documented", n)
 	}
+	if n := accesstest.CheckRoutes(t, f.server.v2.Routes(), f.server.Handler(), keys); n < 22 {
+		t.Errorf("only %d calls of Fustor V2", n)
+	}
 }

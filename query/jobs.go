@@ -85,7 +85,7 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error
 	if err := q.Err(); err != nil {
 		return err
 	}
-	m, err := s.headOrEmpty(r, view)
+	m, err := s.headOrEmpty(r.Context(), view)
 	if err != nil {
 		return err
 	}
@@ -110,22 +110,31 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) er
 	if err := httpapi.Query(r).Err(); err != nil {
 		return err
 	}
-	m, err := s.headOrEmpty(r, view)
+	_, answer, err := s.readJob(r.Context(), view, r.PathValue("job_id"))
 	if err != nil {
 		return err
 	}
-	j, err := job.Get(r.Context(), s.engine.Store(), view, r.PathValue("job_id"))
-	if errors.Is(err, job.ErrNotFound) {
-		return &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after they end; /jobs lists them"}
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.failLostCommands(r.Context(), view, []*job.Job{j}); err != nil {
-		return err
-	}
-	httpapi.WriteJSON(w, r, http.StatusOK, jobAnswerOf(j, m))
+	httpapi.WriteJSON(w, r, http.StatusOK, answer)
 	return nil
+}
+
+// readJob reads a job, and what /jobs says of it.
+func (s *Server) readJob(ctx context.Context, view, id string) (j *job.Job, a jobAnswer, err error) {
+	m, err := s.headOrEmpty(ctx, view)
+	if err != nil {
+		return nil, a, err
+	}
+	j, err = job.Get(ctx, s.engine.Store(), view, id)
+	if errors.Is(err, job.ErrNotFound) {
+		return nil, a, &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after they end; /jobs lists them"}
+	}
+	if err == nil {
+		err = s.failLostCommands(ctx, view, []*job.Job{j})
+	}
+	if err != nil {
+		return nil, a, err
+	}
+	return j, jobAnswerOf(j, m), nil
 }
 
 // failLostCommands shows commands whose session has ended as failed. Ingest records that only at the next heartbeat of any session.
@@ -147,8 +156,8 @@ func (s *Server) failLostCommands(ctx context.Context, view string, jobs []*job.
 }
 
 // headOrEmpty is the newest manifest of a view, complete or not; an empty one if agents have started and nothing is folded yet.
-func (s *Server) headOrEmpty(r *http.Request, view string) (*manifest.Manifest, error) {
-	m, err := s.engine.Head(r.Context(), view)
+func (s *Server) headOrEmpty(ctx context.Context, view string) (*manifest.Manifest, error) {
+	m, err := s.engine.Head(ctx, view)
 	var begun *engine.NotReadyError
 	if errors.As(err, &begun) {
 		return &manifest.Manifest{View: view}, nil
@@ -156,17 +165,20 @@ func (s *Server) headOrEmpty(r *http.Request, view string) (*manifest.Manifest, 
 	return m, err
 }
 
+// errNoScan answers a scan of a view without a leader.
+var errNoScan = &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: problem.RetryAfter, Passing: true,
+	Detail: "no agent leads the view at the moment, so no scan can run", Hint: "start an agent, or leave out on_demand_scan; /sessions shows the agents of the view"}
+
 // requestScan asks the leader of a view to scan a path. If a scan that covers the path is queued already, it returns that one.
-func (s *Server) requestScan(r *http.Request, view, path string, recursive bool) (*job.Job, error) {
-	leader, err := s.engine.LeaderNow(r.Context(), view)
+func (s *Server) requestScan(ctx context.Context, view, path string, recursive bool) (*job.Job, error) {
+	leader, err := s.engine.LeaderNow(ctx, view)
 	if err != nil {
 		return nil, err
 	}
 	if leader == "" {
-		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: problem.RetryAfter, Passing: true,
-			Detail: "no agent leads the view at the moment, so no scan can run", Hint: "start an agent, or leave out on_demand_scan; /sessions shows the agents of the view"}
+		return nil, errNoScan
 	}
-	waiting, err := job.List(r.Context(), s.engine.Store(), view)
+	waiting, err := job.List(ctx, s.engine.Store(), view)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +191,7 @@ func (s *Server) requestScan(r *http.Request, view, path string, recursive bool)
 		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: problem.RetryAfter,
 			Detail: "too many scans of this view are waiting", Hint: "try again when some are done; /jobs lists them"}
 	}
-	j, err := job.Create(r.Context(), s.engine.Store(), view, leader, path, recursive, s.engine.Now(), rand.Reader)
+	j, err := job.Create(ctx, s.engine.Store(), view, leader, path, recursive, s.engine.Now(), rand.Reader)
 	return j, err
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ import (
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/page"
 	"github.com/fustor/fustor/query/problem"
+	"github.com/fustor/fustor/query/v2"
 )
 
 // Options are what a Server needs. Store and Authenticator are required.
@@ -51,6 +53,7 @@ type Server struct {
 	keys    *access.Authenticator
 	now     func() time.Time // this machine's
 	mux     *httpapi.Mux
+	v2      *v2.API
 	handler http.Handler
 
 	duplicates chan struct{} // holds a token while a report on duplicates runs
@@ -99,7 +102,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("query: %w", err)
 	}
 	s.routes(o.Registry, o.OpenAPI, administrator.ResetHandler(s.keys))
-	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.mux)
+	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(http.HandlerFunc(s.dispatch))
 	return s, nil
 }
 
@@ -118,6 +121,15 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 		s.Invalidate(r.PathValue("view_id"))
 	})
+}
+
+// dispatch has two muxes, as the calls of Fustor V2 have errors of their own form.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == v2.Prefix || strings.HasPrefix(r.URL.Path, v2.Prefix+"/") {
+		s.v2.ServeHTTP(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
 }
 
 func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, error), reset http.Handler) {
@@ -145,6 +157,11 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 	}
 	route(http.MethodPut, "suspect-list", &updateSuspectsOperation, s.updateSuspects)
 	s.mux.HandleAPI(http.MethodDelete, "/api/v1/views/{view_id}/reset", &resetOperation, s.resetting(reset))
+	s.v2 = v2.New(v2.Options{Views: v2Views{s}, Reset: s.resetting(reset), MaxTreeItems: maxTreeLimit, Protect: func(f v2.ViewHandler) http.Handler {
+		return s.keys.Require(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+			return s.serveView(w, r, viewHandler(f))
+		}), access.Query)
+	}})
 	httpapi.Probes{Ready: s.engine.Ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
 	page.New(s.engine, s.keys).Register(s.mux)
 }

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -14,17 +15,25 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request, view string) e
 	if err := httpapi.Query(r).Err(); err != nil {
 		return err
 	}
-	answer, err := s.engine.Sessions(r.Context(), view)
+	answer, err := s.readSessions(r.Context(), view)
 	if err != nil {
 		return err
 	}
-	if answer.Count == 0 && answer.Term == 0 { // either it has had no session yet, or the view does not exist
-		_, err := s.engine.Head(r.Context(), view)
-		var unknown *engine.NoViewError
-		if errors.As(err, &unknown) {
-			return err
-		}
-	}
 	httpapi.WriteJSON(w, r, http.StatusOK, answer)
 	return nil
+}
+
+func (s *Server) readSessions(ctx context.Context, view string) (*engine.Sessions, error) {
+	answer, err := s.engine.Sessions(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Count == 0 && answer.Term == 0 { // either it has had no session yet, or the view does not exist
+		_, err := s.engine.Head(ctx, view)
+		var unknown *engine.NoViewError
+		if errors.As(err, &unknown) {
+			return nil, err
+		}
+	}
+	return answer, nil
 }

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -74,12 +75,26 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	if s.notModified(w, r, v.Manifest) {
 		return nil
 	}
+	a, until, err := s.readStats(r.Context(), v, path)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	writeBody(w, v.Manifest, until, body)
+	return nil
+}
+
+// readStats reads the answer of /stats, and until when it is right (ns; 0: as long as the version).
+func (s *Server) readStats(ctx context.Context, v *engine.Version, path string) (a *statsAnswer, until int64, err error) {
 	// These run in parallel, so that a cold answer takes three rounds of requests.
 	now := s.engine.Now()
 	var row *evidence.Row
 	var below *engine.DoubtSummary
 	var leader string
-	g, ctx := errgroup.WithContext(r.Context())
+	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		row, err = v.Lookup(ctx, path)
 		return err
@@ -89,23 +104,17 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 		return err
 	})
 	g.Go(func() (err error) {
-		leader, err = s.engine.Leader(ctx, view)
+		leader, err = s.engine.Leader(ctx, v.Manifest.View)
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return err
+		return nil, 0, err
 	}
 	doubtful := below.Of(row, now)
-	a := statsOf(v.Manifest, row, now)
+	a = statsOf(v.Manifest, row, now)
 	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
-	var until int64
 	a.Suspects, until = doubtful.Suspects(now)
-	body, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	writeBody(w, v.Manifest, until, body)
-	return nil
+	return a, until, nil
 }
 
 func statsOf(m *manifest.Manifest, row *evidence.Row, now int64) *statsAnswer {

@@ -45,7 +45,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	}
 	var requested *jobAnswer
 	if demand && p.After == nil {
-		j, err := s.requestScan(r, view, path, depth != 0)
+		j, err := s.requestScan(r.Context(), view, path, depth != 0)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -53,6 +54,7 @@ var listsOwn = map[string]bool{
 
 // role is the role that a call asks for; empty: any key will do, as it is about no view.
 func role(method, path string) access.Role {
+	path = nativePath(path)
 	switch {
 	case strings.HasPrefix(path, "/api/v1/admin/"), method == http.MethodDelete && strings.HasSuffix(path, "/reset"),
 		method == http.MethodPost && strings.HasSuffix(path, "/commands"):
@@ -90,6 +92,27 @@ func Check(t *testing.T, document []byte, h http.Handler, keys Keys) (calls int)
 	return calls
 }
 
+// CheckRoutes is Check for calls that no document lists: those of Fustor V2's clients, under /v2.
+func CheckRoutes(t *testing.T, routes []httpapi.Route, h http.Handler, keys Keys) (calls int) {
+	t.Helper()
+	for _, r := range routes {
+		calls++
+		call{t: t, handler: h, keys: keys, method: r.Method, path: r.Pattern}.check()
+	}
+	return calls
+}
+
+// nativePath is the path of the native call that asks for the same role.
+func nativePath(path string) string {
+	if below, ok := strings.CutPrefix(path, "/v2"); ok {
+		return "/api/v1" + strings.TrimPrefix(below, "/api/v1")
+	}
+	return path
+}
+
+// greetings answer anybody, and say only that there is a server.
+var greetings = map[string]bool{"/healthz": true, "/v2": true, "/v2/api/v1": true}
+
 type call struct {
 	t            *testing.T
 	handler      http.Handler
@@ -98,7 +121,7 @@ type call struct {
 }
 
 func (c call) check() {
-	if c.path == "/healthz" {
+	if greetings[c.path] {
 		c.want("without a key", "", http.StatusOK)
 		return
 	}
@@ -153,7 +176,7 @@ func (c call) send(key string) (int, string) {
 		}
 		return "nothing"
 	})
-	if strings.HasPrefix(c.path, "/api/v1/pipe/") {
+	if strings.HasPrefix(nativePath(c.path), "/api/v1/pipe/") {
 		target += "?view=" + Asked
 	}
 	var body []byte
