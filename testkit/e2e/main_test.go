@@ -36,6 +36,9 @@ func patience(d time.Duration) time.Duration {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asV2Agent) != "" {
+		beV2Agent(os.Args[1:])
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

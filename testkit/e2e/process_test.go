@@ -81,7 +81,11 @@ func start(t testing.TB, env []string, args ...string) *process {
 
 func startUnder(t testing.TB, under launch, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: args[0], args: args, env: env, under: under}
+	return startProcess(t, &process{t: t, name: args[0], args: args, env: env, under: under})
+}
+
+func startProcess(t testing.TB, p *process) *process {
+	t.Helper()
 	p.run()
 	t.Cleanup(func() {
 		p.Kill()

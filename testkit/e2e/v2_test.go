@@ -32,7 +32,7 @@ type v2host struct {
 }
 
 // startV2 starts a V2 agent on a directory.
-func (p *parts) startV2(dir, id string, seed uint64, audit time.Duration) *v2host {
+func (p *parts) startV2(dir, id string, seed uint64) *v2host {
 	p.t.Helper()
 	h := &v2host{t: p.t, rnd: rand.New(rand.NewPCG(seed, seed)), Agent: &v2agent.Agent{URL: p.ingestURL, Key: v2Key, Task: id + ":pipe", Dir: dir, Batch: 50, Patience: patience(time.Minute)}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -44,7 +44,7 @@ func (p *parts) startV2(dir, id string, seed uint64, audit time.Duration) *v2hos
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.Run(ctx, leaseTime/4, audit)
+		_ = h.Run(ctx, leaseTime/4)
 	}()
 	h.stop = func() {
 		cancel()
@@ -144,7 +144,7 @@ func alikes(tr, disk tree) tree {
 func setV2(t testing.TB, storeURL string) {
 	t.Helper()
 	c := viewconfig.Default(viewID)
-	c.SessionTimeoutSeconds, c.StalenessSeconds = leaseTime.Seconds(), 1
+	c.SessionTimeoutSeconds, c.StalenessSeconds, c.AuditIntervalSeconds = leaseTime.Seconds(), 1, (leaseTime / 3).Seconds()
 	if err := viewconfig.Save(t.Context(), openStore(t, storeURL), c); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestV2Killed(t *testing.T) {
 	setV2(t, url)
 	p := startParts(t, url)
 	dir := inMemory(t)
-	h := p.startV2(dir, "v2", 7, leaseTime/3)
+	h := p.startV2(dir, "v2", 7)
 	rnd := rand.New(rand.NewPCG(11, 11))
 	ends, ended := context.WithCancel(context.Background())
 	var killer sync.WaitGroup
@@ -247,7 +247,7 @@ func TestV2AndNative(t *testing.T) {
 	setV2(t, url)
 	p := startParts(t, url)
 	dir := inMemory(t)
-	v2 := p.startV2(dir, "v2", 5, leaseTime/3)
+	v2 := p.startV2(dir, "v2", 5)
 	p.awaitRole("v2", "leader", 1, patience(10*time.Second))
 	for range operationsOf(200) {
 		v2.operate(false)
@@ -267,7 +267,7 @@ func TestV2AndNative(t *testing.T) {
 	}
 	p.equal(t, dir, time.Now(), patience(15*time.Second)) // owners and modes, too
 
-	again := p.startV2(dir, "v2", 6, leaseTime/3)
+	again := p.startV2(dir, "v2", 6)
 	again.all, again.next = v2.all, v2.next
 	p.awaitRole("v2", "follower", 0, patience(10*time.Second))
 	for range operationsOf(200) {

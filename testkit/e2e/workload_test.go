@@ -25,6 +25,8 @@ type workload struct {
 	dirs, files []string
 	made        int
 	did         map[string]int
+	// withoutLinks: no hard links.
+	withoutLinks bool
 }
 
 func newWorkload(t testing.TB, root string, seed uint64) *workload {
@@ -82,6 +84,9 @@ func (w *workload) run(n int) {
 		at := w.rnd.IntN(total)
 		for _, o := range operations {
 			if at -= o.weight; at < 0 {
+				if w.withoutLinks && o.name == "hard link" {
+					break
+				}
 				w.did[o.name]++
 				o.do(w)
 				break

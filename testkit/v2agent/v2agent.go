@@ -37,8 +37,12 @@ type Agent struct {
 	Patience time.Duration
 	// Client sends; nil: http.DefaultClient.
 	Client *http.Client
+	// Watch has Run report what the kernel says of the tree. Without it, Changed, Renamed and Tell report.
+	Watch bool
 	// OnError hears in Run of answers that no V2 agent should get; nil: nobody.
 	OnError func(error)
+	// OnSession hears in Run of each session, once what is there is watched; nil: nobody.
+	OnSession func(id, role string)
 
 	mu      sync.Mutex
 	session string
@@ -209,48 +213,63 @@ func (a *Agent) Row(path string) (v2api.Row, error) {
 		name = ""
 	}
 	return v2api.Row{Path: v2api.Text(path), Name: v2api.Text(name), Size: v2api.Whole(info.Size()), Modified: v2api.Seconds(info.ModTime().UnixNano()),
-		Created: v2api.Seconds(info.ModTime().UnixNano()), IsDirectory: v2api.Of(info.IsDir())}, nil
+		Created: v2api.Seconds(ctime(info)), IsDirectory: v2api.Of(info.IsDir())}, nil
 }
 
 // Changed reports in realtime what is at some paths now: an update for what is there, a delete for what is not. writing says
 // that the files are still being written.
 func (a *Agent) Changed(ctx context.Context, writing bool, paths ...string) error {
-	var events []any
+	var changes []change
 	for _, path := range paths {
-		row, err := a.Row(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			events = append(events, Event(v2api.Delete, "realtime", v2api.Row{Path: v2api.Text(path)}))
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		row.IsAtomicWrite = v2api.Of(!writing)
-		events = append(events, Event(v2api.Update, "realtime", row))
+		changes = append(changes, change{path: path, writing: writing})
 	}
-	return a.send(ctx, v2api.Message, events, false, nil, nil)
+	return a.report(ctx, changes)
 }
 
 // Renamed reports a rename, as deletes and updates of everything below.
 func (a *Agent) Renamed(ctx context.Context, from, to string) error {
-	var below []string
-	err := filepath.WalkDir(filepath.Join(a.Dir, to), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			below = append(below, strings.TrimPrefix(path, filepath.Join(a.Dir, to)))
+	return a.report(ctx, []change{{path: to, from: from}})
+}
+
+// report reports changes in their order.
+func (a *Agent) report(ctx context.Context, changes []change) error {
+	var events []any
+	for _, c := range changes {
+		if c.from == "" {
+			events = append(events, a.event(c.path, c.writing))
+			continue
 		}
-		return err
+		below := a.below(c.path)
+		for i := range below {
+			events = append(events, a.event(c.from+below[len(below)-1-i], false))
+		}
+		for _, b := range below {
+			events = append(events, a.event(c.path+b, false))
+		}
+	}
+	return a.send(ctx, v2api.Message, events, false, nil, nil)
+}
+
+// event is what is at a path now.
+func (a *Agent) event(path string, writing bool) any {
+	row, err := a.Row(path)
+	if err != nil { // gone, or no directory above it any more
+		return Event(v2api.Delete, "realtime", v2api.Row{Path: v2api.Text(path)})
+	}
+	row.IsAtomicWrite = v2api.Of(!writing)
+	return Event(v2api.Update, "realtime", row)
+}
+
+// below is what is at a path and below it, relative to it: the path itself, which is "", first, also if it is gone.
+func (a *Agent) below(path string) []string {
+	found, root := []string{""}, filepath.Join(a.Dir, path)
+	_ = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && path != root {
+			found = append(found, strings.TrimPrefix(path, root))
+		}
+		return nil // what is gone meanwhile is not there
 	})
-	if err != nil {
-		return err
-	}
-	var paths []string
-	for i := range below {
-		paths = append(paths, from+below[len(below)-1-i])
-	}
-	for _, b := range below {
-		paths = append(paths, to+b)
-	}
-	return a.Changed(ctx, false, paths...)
+	return found
 }
 
 // scan calls f with the rows below a path, in no order, in batches.
