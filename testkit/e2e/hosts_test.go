@@ -96,7 +96,7 @@ func startHosts(t *testing.T, v2OnA, v2OnB bool) *hosts {
 	minio := s3test.MinIO(t)
 	url := minio.URL("minio", "hosts")
 	h.a.v2, h.b.v2, h.leader = v2OnA, v2OnB, h.a
-	h.configure(t, url)
+	h.configure(t, url, viewID, hostsHot)
 	registerV2(t, url, viewID)
 	h.late = newLateStore(t, minio.Endpoint())
 	h.late.release()
@@ -117,12 +117,12 @@ func startHosts(t *testing.T, v2OnA, v2OnB bool) *hosts {
 	return h
 }
 
-// configure makes the settings above those of the view. Nothing may run yet.
-func (h *hosts) configure(t *testing.T, storeURL string) {
+// configure makes the settings above those of a view. Nothing may run yet.
+func (h *hosts) configure(t *testing.T, storeURL, view string, hot time.Duration) {
 	t.Helper()
-	c := viewconfig.Default(viewID)
+	c := viewconfig.Default(view)
 	c.SessionTimeoutSeconds, c.AuditIntervalSeconds, c.SentinelIntervalSeconds = hostsLease.Seconds(), hostsAudit.Seconds(), 1
-	c.HotSeconds, c.StalenessSeconds = hostsHot.Seconds(), hostsStaleness.Seconds()
+	c.HotSeconds, c.StalenessSeconds = hot.Seconds(), hostsStaleness.Seconds()
 	h.must(t, viewconfig.Save(t.Context(), openStore(t, storeURL), c))
 }
 

@@ -153,7 +153,11 @@ func (p *process) staysBelow(limit int64) {
 // load is a workload that goes on until the answer is called, which gives the number of operations.
 func load(t *testing.T, dir string, seed uint64) (stop func() int) {
 	t.Helper()
-	w := newWorkload(t, dir, seed)
+	return loadOf(t, newWorkload(t, dir, seed))
+}
+
+func loadOf(t *testing.T, w *workload) (stop func() int) {
+	t.Helper()
 	quit := make(chan struct{})
 	var busy sync.WaitGroup
 	n := 0
