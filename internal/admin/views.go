@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,30 +37,13 @@ type View struct {
 
 // Views are those that scope has, by name.
 func (a *Admin) Views(ctx context.Context, scope access.Views) ([]View, error) {
-	names := map[string]bool{}
-	err := store.Each(ctx, a.store, layout.ViewConfigs, func(i store.Item, _ time.Duration) error {
-		names[cutExtension(i.Key, layout.ViewConfigs)] = true
-		return nil
-	})
+	names, err := viewconfig.Names(ctx, a.store)
 	if err != nil {
 		return nil, err
 	}
-	const prefix = "views/"
-	for after := ""; ; {
-		page, err := a.store.List(ctx, prefix, after, 1)
-		if err != nil {
-			return nil, fmt.Errorf("list views: %w", err)
-		}
-		if len(page.Items) == 0 {
-			break
-		}
-		name, _, _ := strings.Cut(strings.TrimPrefix(page.Items[0].Key, prefix), "/")
-		names[name] = true
-		after = prefix + name + "0" // the first key after all of "name/"
-	}
 	views := []View{}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if !layout.ValidView(name) || !scope.Has(name) {
+	for _, name := range names {
+		if !scope.Has(name) {
 			continue
 		}
 		v, err := a.view(ctx, name)

@@ -107,7 +107,7 @@ func (v *Version) Doubtful(ctx context.Context, root *evidence.Row, kind DoubtKi
 	var row evidence.Row
 	err = v.eachDoubtful(ctx, root, kind, func(b *layer.Block, i int) error {
 		count++
-		if full || after != nil && b.Key(i).Compare(after.Key) <= 0 {
+		if full || after != nil && b.Key(i).Compare(after.next()) < 0 {
 			return nil
 		}
 		if err := b.Row(i, &row); err != nil {

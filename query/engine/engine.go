@@ -22,6 +22,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // Options are what an Engine needs. Store and Now are required.
@@ -41,6 +42,7 @@ type Engine struct {
 	heads    *heads
 	versions *versions
 	leaders  *leaders
+	forests  *forests
 }
 
 // New returns an Engine. It reads nothing yet.
@@ -52,6 +54,7 @@ func New(o Options) *Engine {
 		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
 		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
+		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
 	}
 }
 
@@ -62,10 +65,16 @@ func (e *Engine) Store() store.Store { return e.store }
 func (e *Engine) Now() int64 { return e.clock.Now() }
 
 // Invalidate makes the next question about a view ask the store for its head.
-func (e *Engine) Invalidate(view string) { e.heads.invalidate(view) }
+func (e *Engine) Invalidate(view string) {
+	e.forests.forget(view)
+	e.heads.invalidate(view)
+}
 
-// Head is the view's newest manifest, complete or not.
+// Head is the view's newest manifest, complete or not. ForestError if the view is a forest, which has none.
 func (e *Engine) Head(ctx context.Context, view string) (*manifest.Manifest, error) {
+	if f := e.forests.get(view); f != nil {
+		return nil, f
+	}
 	m, err := e.heads.current(ctx, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		err = e.absent(ctx, view)
@@ -73,10 +82,16 @@ func (e *Engine) Head(ctx context.Context, view string) (*manifest.Manifest, err
 	return m, err
 }
 
-// absent says why a view has no head: the view does not exist, or its agents have just started.
+// absent says why a view has no head: the view does not exist, it is a forest, or its agents have just started.
 func (e *Engine) absent(ctx context.Context, view string) error {
 	for _, key := range []string{layout.Roster(view), layout.ViewConfig(view)} {
-		_, err := e.store.Get(ctx, key)
+		object, err := e.store.Get(ctx, key)
+		if err == nil && key == layout.ViewConfig(view) {
+			var config viewconfig.Config
+			if config, err = viewconfig.Decode(key, view, object.Body); err == nil && config.IsForest() {
+				return e.forests.add(&ForestError{view, config.Members})
+			}
+		}
 		if err == nil {
 			return e.notReady(ctx, view, evidence.Totals{})
 		}
@@ -111,8 +126,8 @@ func (e *Engine) Newest(ctx context.Context, view string) (*Version, error) {
 	return e.versions.of(m, false)
 }
 
-// pinned opens the version that a cursor continues on. GoneError if it is no longer kept.
-func (e *Engine) pinned(ctx context.Context, view string, number uint64, nonce string) (*Version, error) {
+// Reopen opens the version that a cursor continues on. GoneError if it is no longer kept.
+func (e *Engine) Reopen(ctx context.Context, view string, number uint64, nonce string) (*Version, error) {
 	m, err := e.Head(ctx, view)
 	if err != nil {
 		return nil, err

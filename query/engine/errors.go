@@ -16,6 +16,12 @@ import (
 // NoViewError: the view does not exist: no agent and no administrator has created it.
 type NoViewError struct{ View string }
 
+// ForestError: the view is a forest, and is answered from its members: names and globs of views.
+type ForestError struct {
+	View    string
+	Members []string
+}
+
 // NoPathError: the version has no such path.
 type NoPathError struct{ Path string }
 
@@ -58,6 +64,9 @@ var (
 var ErrSince = errors.New("neither a version nor a time")
 
 func (e *NoViewError) Error() string { return fmt.Sprintf("there is no view %q", e.View) }
+func (e *ForestError) Error() string {
+	return fmt.Sprintf("view %q is a forest: it is answered from its members", e.View)
+}
 func (e *NoPathError) Error() string {
 	return fmt.Sprintf("there is no %q in this version of the view", e.Path)
 }

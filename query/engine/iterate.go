@@ -56,7 +56,7 @@ func (v *Version) iterate(ctx context.Context, until layer.Key, limit int) *rowI
 // seek goes to the first row of the range after the position, or at from and later without one. False if there is none.
 func (it *rowIterator) seek(from layer.Key, after *Position) bool {
 	if after != nil {
-		if next := keyAfter(after.Key); next.Compare(from) > 0 {
+		if next := after.next(); next.Compare(from) > 0 {
 			from = next
 		}
 	}
@@ -134,6 +134,21 @@ func endOfSlash(s string, n int) int {
 		}
 	}
 	return 0
+}
+
+// From emits an entry and what is below it, depth levels of it, in the order of the rows: after a position, up to limit.
+func (v *Version) From(ctx context.Context, root *evidence.Row, depth int, after *Position, limit int, out Emit) (*Position, error) {
+	own := layer.Key{Parent: root.Parent, Name: root.Name}
+	if after == nil || after.Including && after.Key == own {
+		if err := out(root); err != nil {
+			return nil, err
+		}
+		if limit == 1 && root.Type == event.Directory && depth > 0 {
+			return &Position{Key: own}, nil
+		}
+		after, limit = nil, max(0, limit-1)
+	}
+	return v.Below(ctx, root, depth, after, limit, out)
 }
 
 // Below emits what is below a directory, depth levels of it, in the order of the rows: after a position, up to limit.

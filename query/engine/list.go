@@ -30,7 +30,7 @@ func (v *Version) List(ctx context.Context, dir *evidence.Row, order string, aft
 	}
 	top := &topRows{limit: limit}
 	err := v.children(ctx, parent, nil, 0, func(r *evidence.Row) error {
-		top.offer(ranked{rankOf(r, order), *r}, after)
+		top.offer(ranked{RankOf(r, order), *r}, after)
 		return nil
 	})
 	if err != nil {
@@ -39,8 +39,8 @@ func (v *Version) List(ctx context.Context, dir *evidence.Row, order string, aft
 	return top.emit(out)
 }
 
-// rankOf is the value that an order sorts by, descending.
-func rankOf(r *evidence.Row, order string) int64 {
+// RankOf is the value that an order sorts by, descending.
+func RankOf(r *evidence.Row, order string) int64 {
 	switch {
 	case order == ByMtime:
 		return r.MtimeNs
@@ -69,8 +69,10 @@ type topRows struct {
 }
 
 func (t *topRows) offer(r ranked, after *Position) {
-	if after != nil && r.compare(after.Extra, after.Key.Name) <= 0 {
-		return
+	if after != nil {
+		if c := r.compare(after.Extra, after.Key.Name); c < 0 || c == 0 && !after.Including {
+			return
+		}
 	}
 	if len(t.rows) > t.limit {
 		if last := &t.rows[0]; r.compare(last.rank, last.row.Name) >= 0 {

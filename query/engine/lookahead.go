@@ -44,7 +44,7 @@ func (v *Version) uncachedFirst(ctx context.Context, path string, after *Positio
 		until = subtreeEnd(parent)
 	}
 	if after != nil {
-		if next := keyAfter(after.Key); next.Compare(from) > 0 {
+		if next := after.next(); next.Compare(from) > 0 {
 			from = next
 		}
 	}

@@ -47,19 +47,23 @@ func decodePageToken(s string, query uint64) (pageToken, error) {
 }
 
 // key is the key of the last entry.
-func (t pageToken) key() layer.Key {
-	for i := len(t.After); i > 0; i-- {
-		if t.After[i-1] == '/' {
-			return layer.Key{Parent: string(t.After[:i]), Name: string(t.After[i:])}
+func (t pageToken) key() layer.Key { return CursorKey(t.After) }
+
+// CursorKey is the key in a cursor, as CursorAt put it there.
+func CursorKey(after []byte) layer.Key {
+	for i := len(after); i > 0; i-- {
+		if after[i-1] == '/' {
+			return layer.Key{Parent: string(after[:i]), Name: string(after[i:])}
 		}
 	}
 	return layer.Key{}
 }
 
-func cursorAt(k layer.Key) []byte { return []byte(k.Parent + k.Name) }
+// CursorAt is a key as cursors have it.
+func CursorAt(k layer.Key) []byte { return []byte(k.Parent + k.Name) }
 
-// hashQuery is a hash of what two calls must have in common to be the same query.
-func hashQuery(parts ...string) uint64 {
+// QueryHash is a hash of what two calls must have in common to be the same query.
+func QueryHash(parts ...string) uint64 {
 	h := fnv.New64a()
 	for _, p := range parts {
 		_, _ = io.WriteString(h, p)

@@ -17,6 +17,17 @@ type Position struct {
 	// Extra is what the question needs beside the key: the size or mtime that a listing is sorted by, the time that the ages of a
 	// search count from, the section of an answer with two.
 	Extra int64
+	// Including: the page begins at the key, not after it. A page over several views ends in one of them, and others may have an entry
+	// of the same key.
+	Including bool
+}
+
+// next is the first key that the next page may have.
+func (p *Position) next() layer.Key {
+	if p.Including {
+		return p.Key
+	}
+	return keyAfter(p.Key)
 }
 
 // Emit takes one entry of an answer; it may keep nothing of the row.
@@ -26,7 +37,7 @@ type Emit func(r *evidence.Row) error
 type Page struct {
 	Limit int       // entries; 0: all
 	After *Position // nil: from the beginning
-	query uint64    // hashQuery of the question
+	query uint64    // QueryHash of the question
 }
 
 // errStop ends an iteration early.
@@ -66,7 +77,7 @@ func (l *pageLimiter) end(err error) (*Position, error) {
 // OpenPage opens the version of a page: that of the cursor, or the current one without a cursor. parts are what two calls must have
 // in common to be the same query. ErrCursor if the cursor is none, ErrCursorQuery if it is of another query.
 func (e *Engine) OpenPage(ctx context.Context, view, cursor string, limit int, parts ...string) (*Version, Page, error) {
-	p := Page{Limit: limit, query: hashQuery(parts...)}
+	p := Page{Limit: limit, query: QueryHash(parts...)}
 	if cursor == "" {
 		v, err := e.Current(ctx, view)
 		return v, p, err
@@ -76,7 +87,7 @@ func (e *Engine) OpenPage(ctx context.Context, view, cursor string, limit int, p
 		return nil, p, err
 	}
 	p.After = &Position{Key: c.key(), Extra: c.Extra}
-	v, err := e.pinned(ctx, view, c.Version, c.Nonce)
+	v, err := e.Reopen(ctx, view, c.Version, c.Nonce)
 	return v, p, err
 }
 
@@ -85,5 +96,5 @@ func (p Page) Next(v *Version, at *Position) string {
 	if at == nil {
 		return ""
 	}
-	return pageToken{Version: v.Manifest.Version, Nonce: v.Manifest.Nonce, Query: p.query, After: cursorAt(at.Key), Extra: at.Extra}.encode()
+	return pageToken{Version: v.Manifest.Version, Nonce: v.Manifest.Nonce, Query: p.query, After: CursorAt(at.Key), Extra: at.Extra}.encode()
 }

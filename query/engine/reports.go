@@ -43,7 +43,7 @@ func (v *Version) EmptyDirectories(ctx context.Context, path string, after *Posi
 	}
 	var from layer.Key
 	if after != nil {
-		from = keyAfter(after.Key)
+		from = after.next()
 	}
 	page := pageLimiter{limit: limit, emit: out}
 	at, err := page.end(scope.EmptyDirectories(ctx, from, page.take))

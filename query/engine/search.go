@@ -124,7 +124,7 @@ func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit 
 		return nil, err
 	}
 	page := pageLimiter{limit: limit, emit: out}
-	if after == nil && root.Parent != "" && s.Matches(root) {
+	if (after == nil || after.Including && after.Key == layer.KeyOf(s.Path)) && root.Parent != "" && s.Matches(root) {
 		if err := page.take(root); err != nil {
 			return page.end(err)
 		}
@@ -158,7 +158,7 @@ func (s *Search) keys(after *Position) (from, until layer.Key, some bool) {
 		return from, until, false
 	}
 	if after != nil && after.Key != root {
-		if next := keyAfter(after.Key); next.Compare(from) > 0 {
+		if next := after.next(); next.Compare(from) > 0 {
 			from = next
 		}
 	}
