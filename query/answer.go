@@ -2,33 +2,30 @@ package query
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/manifest"
-	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/problem"
 )
 
 // An ETag is the version and, if the answer shows a suspect entry, the time until which it is right: an entry stops being suspect
 // when its time is over, without a new version. So 304 is answered without reading a layer.
 
-// etag is the ETag of an answer from m that holds until the given time (ns; 0: as long as the version).
-func etag(m *manifest.Manifest, until int64) string {
-	tag := fmt.Sprintf("%s.%d.%s", m.View, m.Version, m.Nonce)
+// etag is the ETag of an answer that holds until the given time (ns; 0: as long as its versions).
+func (a *subject) etag(until int64) string {
+	tag := a.tag()
 	if until != 0 {
 		tag += ".until-" + strconv.FormatInt(until, 10)
 	}
 	return `W/"` + tag + `"`
 }
 
-// matchingETag is the one ETag among the request's If-None-Match that is of m and still valid; empty if there is none.
-func matchingETag(r *http.Request, m *manifest.Manifest, now int64) string {
-	version := strings.TrimSuffix(etag(m, 0), `"`)
+// matchingETag is the one ETag among the request's If-None-Match that is of the subject and still valid; empty if there is none.
+func matchingETag(r *http.Request, a *subject, now int64) string {
+	version := strings.TrimSuffix(a.etag(0), `"`)
 	for given := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
 		tag, ok := strings.CutPrefix(strings.TrimSuffix("W/"+strings.TrimPrefix(strings.TrimSpace(given), "W/"), `"`), version)
 		if !ok {
@@ -36,7 +33,7 @@ func matchingETag(r *http.Request, m *manifest.Manifest, now int64) string {
 		}
 		end, limited := strings.CutPrefix(tag, ".until-")
 		if ns, err := strconv.ParseInt(end, 10, 64); tag == "" || limited && err == nil && now < ns {
-			return etag(m, ns)
+			return a.etag(ns)
 		}
 	}
 	return ""
@@ -57,8 +54,8 @@ func (v *validity) addEnd(ns int64) {
 }
 
 // notModified answers 304 if an ETag of the request is still valid.
-func (s *Server) notModified(w http.ResponseWriter, r *http.Request, m *manifest.Manifest) bool {
-	tag := matchingETag(r, m, s.engine.Now())
+func (s *Server) notModified(w http.ResponseWriter, r *http.Request, a *subject) bool {
+	tag := matchingETag(r, a, s.engine.Now())
 	if tag == "" {
 		return false
 	}
@@ -72,28 +69,22 @@ func (s *Server) notModified(w http.ResponseWriter, r *http.Request, m *manifest
 // cacheControl lets clients keep answers, but they must check the ETag each time.
 const cacheControl = "private, no-cache"
 
-// writeBody answers with a finished JSON body from m.
-func writeBody(w http.ResponseWriter, m *manifest.Manifest, until int64, body []byte) {
-	writeHeaders(w, m, until)
+// writeBody answers with a finished JSON body.
+func writeBody(w http.ResponseWriter, a *subject, until int64, body []byte) {
+	writeHeaders(w, a, until)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // a client that went away is no error of ours
 }
 
 // writeHeaders sets the headers of an answer that is a JSON object.
-func writeHeaders(w http.ResponseWriter, m *manifest.Manifest, until int64) {
-	noteVersion(w, m)
+func writeHeaders(w http.ResponseWriter, a *subject, until int64) {
+	noteVersion(w, a)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("ETag", etag(m, until))
-	setFreshness(h, m)
+	h.Set("ETag", a.etag(until))
+	a.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
-}
-
-// setFreshness sets the headers for the version of an answer and for the time of its newest observation.
-func setFreshness(h http.Header, m *manifest.Manifest) {
-	h.Set("Fustor-Version", strconv.FormatUint(m.Version, 10))
-	h.Set("Fustor-Observed-At", values.Seconds(m.ObservedAt).String())
 }
 
 // ndjson is the media type of streams: one JSON object a line.
@@ -115,7 +106,7 @@ func wantsLines(r *http.Request) bool {
 // that, the error is the last line, and the connection is closed without an end.
 type ndjsonWriter struct {
 	w          http.ResponseWriter
-	manifest   *manifest.Manifest
+	of         *subject
 	buffer     []byte
 	started    bool
 	writeError error // of writing: the client has gone
@@ -145,8 +136,8 @@ func (out *ndjsonWriter) start() {
 	out.started = true
 	h := out.w.Header()
 	h.Set("Content-Type", ndjson)
-	h.Set("ETag", etag(out.manifest, 0))
-	setFreshness(h, out.manifest)
+	h.Set("ETag", out.of.etag(0))
+	out.of.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
 }
@@ -158,7 +149,7 @@ func (out *ndjsonWriter) finish(ctx context.Context, next string, err error) err
 	}
 	if err != nil {
 		if out.writeError == nil {
-			err = problem.Of(out.manifest.View, err)
+			err = problem.Of(out.of.view, err)
 		}
 		e := httpapi.Explain(ctx, err)
 		out.buffer = append(out.buffer, `{"status":`...)
@@ -177,8 +168,11 @@ func (out *ndjsonWriter) finish(ctx context.Context, next string, err error) err
 		out.buffer = appendString(out.buffer, next)
 		out.buffer = append(out.buffer, "}\n"...)
 	}
+	if out.of.forest != nil {
+		out.buffer = append(out.of.appendMembers(ctx, append(out.buffer, '{')), "}\n"...)
+	}
 	if c := explainedCost(out.w); c != nil {
-		noteVersion(out.w, out.manifest)
+		noteVersion(out.w, out.of)
 		out.buffer = append(c.member(append(out.buffer, '{')), "}\n"...)
 	}
 	_ = out.flush() // a client that went away is no error of ours

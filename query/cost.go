@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/query/engine"
 )
 
@@ -128,9 +127,9 @@ func (w *costWriter) withExplain(b []byte) []byte {
 func (w *costWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // noteVersion notes the version of an answer, for explain.
-func noteVersion(w http.ResponseWriter, m *manifest.Manifest) {
-	if c, ok := w.(*costWriter); ok {
-		c.cost.version = m.Version
+func noteVersion(w http.ResponseWriter, a *subject) {
+	if c, ok := w.(*costWriter); ok && a.version != nil {
+		c.cost.version = a.version.Manifest.Version
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
 
 // suspectList answers the files that may still be written to. Existing clients expect an array, so the cursor of the next page is in a
@@ -17,26 +18,23 @@ import (
 func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
-	v, p, err := s.openPage(r, q, view, defaultLimit, maxLimit, "suspects", path)
+	of, err := s.openPage(r, q, view, defaultLimit, maxLimit, "suspects", path)
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.Manifest) {
+	if s.notModified(w, r, of) {
 		return nil
-	}
-	root, err := v.Lookup(r.Context(), path)
-	if err != nil {
-		return err
 	}
 	now := s.engine.Now()
 	valid := validity{now: now}
 	nodes := nodeWriter{now: now}
 	b, n := []byte{'['}, 0
-	_, at, err := v.Doubtful(r.Context(), root, engine.Suspects(now), p.After, p.Limit, func(row *evidence.Row) error {
+	next, err := of.rows(r.Context(), doubtful(path, engine.Suspects(now), 0), of.limit(), func(member string, row *evidence.Row) error {
 		if n++; n > 1 {
 			b = append(b, ',')
 		}
 		valid.add(row)
+		nodes.member = member
 		b = append(nodes.open(b, row), `,"suspect_until":`...)
 		b = append(appendSeconds(b, row.SuspectUntil), '}')
 		return nil
@@ -44,11 +42,28 @@ func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
-	if next := p.Next(v, at); next != "" {
+	if next != "" {
 		w.Header().Set("Fustor-Next-Cursor", next)
 	}
-	writeBody(w, v.Manifest, valid.until, append(b, ']'))
+	writeBody(w, of, valid.until, append(b, ']'))
 	return nil
+}
+
+// doubtful asks for the rows of a kind at and below a path. section is Position.Extra.
+func doubtful(path string, kind engine.DoubtKind, section int64) forest.Question {
+	return forest.Question{
+		Extra: func(*evidence.Row) int64 { return section },
+		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
+			root, err := v.Lookup(ctx, path)
+			if err != nil {
+				return nil, err
+			}
+			_, at, err := v.Doubtful(ctx, root, kind, after, limit, out)
+			if at != nil {
+				at.Extra = section
+			}
+			return at, err
+		}}
 }
 
 // suspectUpdate is what existing clients send after they have checked suspects.
@@ -90,86 +105,88 @@ func (s *Server) updateSuspects(w http.ResponseWriter, r *http.Request, view str
 func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
-	v, p, err := s.openPage(r, q, view, defaultLimit, maxLimit, "blind-spots", path)
+	of, err := s.openPage(r, q, view, defaultLimit, maxLimit, "blind-spots", path)
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.Manifest) {
+	if s.notModified(w, r, of) {
 		return nil
 	}
-	root, err := v.Lookup(r.Context(), path)
+	a := blindSpotPage{nodes: nodeWriter{now: s.engine.Now()}, valid: validity{now: s.engine.Now()}}
+	if a.counts, err = countBlindSpots(r.Context(), of, path); err != nil {
+		return err
+	}
+	next, err := a.fill(r.Context(), of, path)
 	if err != nil {
 		return err
 	}
-	a := blindSpotPage{nodes: nodeWriter{now: s.engine.Now()}, valid: validity{now: s.engine.Now()}, limit: p.Limit}
-	additions, deletions := p.After, (*engine.Position)(nil)
-	if p.After != nil && p.After.Extra == inDeletions {
-		additions, deletions = nil, p.After
-		a.additionsDone = true
-	}
-	next, err := a.fill(r.Context(), v, root, additions, deletions)
-	if err != nil {
-		return err
-	}
-	writeBody(w, v.Manifest, a.valid.until, a.finish(v, path, p.Next(v, next)))
+	writeBody(w, of, a.valid.until, a.finish(r.Context(), of, path, next))
 	return nil
 }
 
 // inDeletions is Position.Extra of a position among the deletions.
 const inDeletions = 1
 
+// blindSpotCounts are how many blind spots there are on all pages.
+type blindSpotCounts struct{ added, deleted int64 }
+
+func countBlindSpots(ctx context.Context, of *subject, path string) (sum blindSpotCounts, err error) {
+	count := func(ctx context.Context, v *engine.Version) (c blindSpotCounts, err error) {
+		root, err := v.Lookup(ctx, path)
+		if err != nil {
+			return c, err
+		}
+		if c.added, err = v.CountDoubtful(ctx, root, engine.BlindSpots(false)); err != nil {
+			return c, err
+		}
+		c.deleted, err = v.CountDoubtful(ctx, root, engine.BlindSpots(true))
+		return c, err
+	}
+	if of.forest == nil {
+		return count(ctx, of.version)
+	}
+	list, err := forest.Ask(ctx, of.forest, forest.Deadline, func(ctx context.Context, m *forest.Member) (blindSpotCounts, error) {
+		return count(ctx, m.Version)
+	})
+	for _, c := range list {
+		sum.added, sum.deleted = sum.added+c.added, sum.deleted+c.deleted
+	}
+	return sum, err
+}
+
 // blindSpotPage is one page of blind spots.
 type blindSpotPage struct {
 	nodes                nodeWriter
 	valid                validity
-	limit                int
-	additionsDone        bool
 	additions, deletions []byte
 	details              []byte
-	added, deleted       int64 // on all pages
+	counts               blindSpotCounts
 }
 
-// fill reads the page and returns where the next one begins.
-func (a *blindSpotPage) fill(ctx context.Context, v *engine.Version, root *evidence.Row, afterAddition, afterDeletion *engine.Position) (*engine.Position, error) {
-	var next *engine.Position
-	var err error
-	limit, taken := a.limit, 0
-	if a.additionsDone {
-		limit = -1
+// fill reads the page and returns the cursor of the next one.
+func (a *blindSpotPage) fill(ctx context.Context, of *subject, path string) (next string, err error) {
+	left, deletions := of.limit(), of
+	if of.extra() != inDeletions {
+		next, err = of.rows(ctx, doubtful(path, engine.BlindSpots(false), 0), left, func(member string, r *evidence.Row) error {
+			left--
+			a.nodes.member = member
+			return a.addition(r)
+		})
+		if err != nil || next != "" {
+			return next, err
+		}
+		deletions = of.beginning()
 	}
-	a.added, next, err = a.read(ctx, v, root, engine.BlindSpots(false), afterAddition, limit, &taken, a.addition)
-	if err != nil {
-		return nil, err
+	if left > 0 {
+		return deletions.rows(ctx, doubtful(path, engine.BlindSpots(true), inDeletions), left, func(member string, r *evidence.Row) error {
+			a.nodes.member = member
+			return a.deletion(r)
+		})
 	}
-	limit = a.limit - taken
-	if limit == 0 || next != nil {
-		limit = -1
-	}
-	var at *engine.Position
-	a.deleted, at, err = a.read(ctx, v, root, engine.BlindSpots(true), afterDeletion, limit, new(int), a.deletion)
-	switch {
-	case err != nil:
-		return nil, err
-	case next == nil && at != nil:
-		at.Extra = inDeletions
-		next = at
-	case next == nil && limit < 0 && !a.additionsDone && a.deleted > 0: // the additions filled the page to its end
-		next = &engine.Position{Extra: inDeletions}
+	if a.counts.deleted > 0 { // the additions filled the page to its end
+		next = of.cursorAt(inDeletions)
 	}
 	return next, nil
-}
-
-// read is Version.Doubtful; with a negative limit it only counts.
-func (a *blindSpotPage) read(ctx context.Context, v *engine.Version, root *evidence.Row, d engine.DoubtKind, after *engine.Position, limit int, taken *int,
-	use engine.Emit) (int64, *engine.Position, error) {
-	if limit < 0 {
-		count, err := v.CountDoubtful(ctx, root, d)
-		return count, nil, err
-	}
-	return v.Doubtful(ctx, root, d, after, limit, func(r *evidence.Row) error {
-		*taken++
-		return use(r)
-	})
 }
 
 func (a *blindSpotPage) addition(r *evidence.Row) error {
@@ -192,13 +209,12 @@ func (a *blindSpotPage) deletion(r *evidence.Row) error {
 	return nil
 }
 
-func (a *blindSpotPage) finish(v *engine.Version, path, next string) []byte {
-	b := append([]byte(`{"additions_count":`), strconv.FormatInt(a.added, 10)...)
+func (a *blindSpotPage) finish(ctx context.Context, of *subject, path, next string) []byte {
+	b := append([]byte(`{"additions_count":`), strconv.FormatInt(a.counts.added, 10)...)
 	b = append(append(append(b, `,"additions":[`...), a.additions...), `],"deletion_count":`...)
-	b = strconv.AppendInt(b, a.deleted, 10)
+	b = strconv.AppendInt(b, a.counts.deleted, 10)
 	b = append(append(append(b, `,"deletions":[`...), a.deletions...), `],"deletion_details":[`...)
-	b = append(append(b, a.details...), `],"version":`...)
-	b = strconv.AppendUint(b, v.Manifest.Version, 10)
+	b = of.appendOf(ctx, append(append(b, a.details...), ']'))
 	b = appendString(append(b, `,"path":`...), path)
 	if next != "" {
 		b = appendString(append(b, `,"next_cursor":`...), next)

@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/query/problem"
 )
 
@@ -74,8 +75,9 @@ func jobFolded(j *job.Job, m *manifest.Manifest) bool {
 
 type jobsAnswer struct {
 	View  string      `json:"view_id"`
-	Jobs  []jobAnswer `json:"jobs"`
+	Jobs  []jobAnswer `json:"jobs"` // each has its view
 	Count int         `json:"count"`
+	forestAnswer
 }
 
 // jobs answers the on-demand scans and commands of a view, the newest first.
@@ -85,23 +87,54 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request, view string) error
 	if err := q.Err(); err != nil {
 		return err
 	}
-	m, err := s.headOrEmpty(r.Context(), view)
+	states, err := s.jobsOf(r.Context(), view, limit)
+	var of *engine.ForestError
+	if errors.As(err, &of) {
+		return s.jobsOfForest(w, r, of, limit)
+	}
 	if err != nil {
 		return err
 	}
-	all, err := job.List(r.Context(), s.engine.Store(), view)
+	httpapi.WriteJSON(w, r, http.StatusOK, jobsAnswer{View: view, Jobs: states, Count: len(states)})
+	return nil
+}
+
+func (s *Server) jobsOf(ctx context.Context, view string, limit int) ([]jobAnswer, error) {
+	m, err := s.headOrEmpty(ctx, view)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	all, err := job.List(ctx, s.engine.Store(), view)
+	if err != nil {
+		return nil, err
 	}
 	states := []jobAnswer{}
 	all = all[:min(limit, len(all))]
-	if err := s.failLostCommands(r.Context(), view, all); err != nil {
-		return err
+	if err := s.failLostCommands(ctx, view, all); err != nil {
+		return nil, err
 	}
 	for _, j := range all {
 		states = append(states, jobAnswerOf(j, m))
 	}
-	httpapi.WriteJSON(w, r, http.StatusOK, jobsAnswer{view, states, len(states)})
+	return states, nil
+}
+
+// jobsOfForest answers the jobs of all members, the newest first.
+func (s *Server) jobsOfForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError, limit int) error {
+	fo, err := s.forests.Members(r.Context(), of, mayRead(r.Context()))
+	if err != nil {
+		return err
+	}
+	lists, err := forest.Ask(r.Context(), fo, forest.Deadline, func(ctx context.Context, m *forest.Member) ([]jobAnswer, error) {
+		return s.jobsOf(ctx, m.View, limit)
+	})
+	if err != nil {
+		return err
+	}
+	jobs := append([]jobAnswer{}, slices.Concat(lists...)...)
+	slices.SortStableFunc(jobs, func(a, b jobAnswer) int { return cmp.Compare(b.RequestedAt, a.RequestedAt) })
+	jobs = jobs[:min(limit, len(jobs))]
+	httpapi.WriteJSON(w, r, http.StatusOK, jobsAnswer{of.View, jobs, len(jobs), (&subject{view: of.View, forest: fo}).forestAnswer(r.Context())})
 	return nil
 }
 

@@ -1,10 +1,15 @@
 package query
 
 import (
+	"cmp"
+	"context"
 	"net/http"
+	"strings"
 
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
 
 // list answers a directory's entries.
@@ -16,15 +21,22 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error
 	if order != engine.ByName { // sorting holds a page in memory, so there is always a limit
 		limit = defaultLimit
 	}
-	v, p, err := s.openPage(r, q, view, limit, maxLimit, "list", path, order)
+	of, err := s.openPage(r, q, view, limit, maxLimit, "list", path, order)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, path, func(limit int, out engine.Emit) (*engine.Position, error) {
-		dir, err := v.LookupAhead(r.Context(), path, p.After, false)
+	question := forest.Question{Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
+		dir, err := v.LookupAhead(ctx, path, after, false)
 		if err != nil {
 			return nil, err
 		}
-		return v.List(r.Context(), dir, order, p.After, limit, out)
-	})
+		return v.List(ctx, dir, order, after, limit, out)
+	}}
+	if order != engine.ByName {
+		question.Extra = func(r *evidence.Row) int64 { return engine.RankOf(r, order) }
+		question.Compare = func(a, b *evidence.Row) int {
+			return cmp.Or(cmp.Compare(engine.RankOf(b, order), engine.RankOf(a, order)), strings.Compare(a.Name, b.Name))
+		}
+	}
+	return s.answerPage(w, r, of, path, question)
 }

@@ -1,31 +1,45 @@
 package query
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
 
-// metadata answers one node without what is below it.
+// metadata answers one node without what is below it; of a forest, that of each member.
 func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.Manifest) {
+	if of.forest != nil {
+		of.setLimit(len(of.forest.Members))
+		return s.answerPage(w, r, of, path, forest.Question{
+			Ask: func(ctx context.Context, v *engine.Version, _ *engine.Position, _ int, out engine.Emit) (*engine.Position, error) {
+				row, err := v.Lookup(ctx, path)
+				if err != nil {
+					return nil, err
+				}
+				return nil, out(row)
+			}})
+	}
+	if s.notModified(w, r, of) {
 		return nil
 	}
-	row, err := v.Lookup(r.Context(), path)
+	row, err := of.version.Lookup(r.Context(), path)
 	if err != nil {
 		return err
 	}
 	valid := validity{now: s.engine.Now()}
 	valid.add(row)
-	writeBody(w, v.Manifest, valid.until, nodeWriter{now: valid.now}.node(nil, row))
+	writeBody(w, of, valid.until, nodeWriter{now: valid.now}.node(nil, row))
 	return nil
 }

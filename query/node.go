@@ -13,11 +13,17 @@ import (
 type nodeWriter struct {
 	now      int64 // ns, the store's time: decides which entries are suspect
 	onlyPath bool  // name, path and content_type alone
+	// member is the member of a forest that the next row is of; empty: of no forest.
+	member string
 }
 
 // open appends the row's node without its closing brace, so that children may follow.
 func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
-	b = append(b, `{"name":`...)
+	if w.member == "" {
+		b = append(b, `{"name":`...)
+	} else { // a view's name needs no escape
+		b = append(append(append(b, `{"member":"`...), w.member...), `","name":`...)
+	}
 	b = appendString(b, r.Name)
 	b = append(b, `,"path":"`...)
 	if r.Parent == "" {

@@ -17,10 +17,12 @@ const tag = "views"
 
 var costHeader = openapi.Header{Name: "Fustor-Cost", Text: "What the answer took: gets and bytes read from the object store, ms; rows examined, row groups read and skipped, cache hits."}
 
+var membersHeader = openapi.Header{Name: "Fustor-Members", Text: "Of a forest: its members and how they fare, such as nfs01=ok, nfs02=timeout."}
+
 var (
-	versioned = []openapi.Header{{Name: "ETag", Text: "The version."},
+	versioned = []openapi.Header{{Name: "ETag", Text: "The version; of a forest, the versions of all members."}, membersHeader,
 		costHeader}
-	versionedList = []openapi.Header{{Name: "ETag", Text: "The version."}, {Name: "Fustor-Next-Cursor", Text: "The cursor of the next page; absent on the last."},
+	versionedList = []openapi.Header{{Name: "ETag", Text: "The version; of a forest, the versions of all members."}, membersHeader, {Name: "Fustor-Next-Cursor", Text: "The cursor of the next page; absent on the last."},
 		costHeader}
 	unversioned = []openapi.Header{
 		costHeader}
@@ -61,7 +63,7 @@ var (
 			cursorParameter,
 			ifNoneMatch, explainParameter,
 		},
-		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*tree)(nil), Headers: versioned,
+		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*treeAnswer)(nil), Headers: versioned,
 			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"version":412}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusAccepted, Text: "The scan is asked for; the view does not know the path yet.", Type: (*scanAsked)(nil), Headers: unversioned,
@@ -86,7 +88,7 @@ var (
 			pathParameter, pathB64Parameter,
 			ifNoneMatch, explainParameter,
 		},
-		Answers: []openapi.Answer{{Text: "The entry.", Type: (*node)(nil), Headers: versioned,
+		Answers: []openapi.Answer{{Text: "The entry; of a forest, that of each member.", Type: (*metadataAnswer)(nil), Headers: versioned,
 			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}`},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofVersion}
@@ -113,6 +115,7 @@ var (
 	statsOperation = openapi.Operation{ID: "stats", Tag: tag, Summary: "Sums and health of the view or of a directory",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
+			{Name: "best", Text: "Of a forest: name the member that has the most files or bytes, or the latest file.", Schema: `{"type":"string","enum":["file_count","total_size","latest_mtime"]}`},
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The sums, and how fresh they are.", Type: (*statsAnswer)(nil), Headers: versioned,
@@ -243,7 +246,7 @@ var (
 		Parameters: []openapi.Parameter{
 			explainParameter,
 		},
-		Answers: []openapi.Answer{{Text: "The sessions, the oldest first.", Type: (*engine.Sessions)(nil), Headers: unversioned,
+		Answers: []openapi.Answer{{Text: "The sessions, the oldest first.", Type: (*sessionsAnswer)(nil), Headers: unversioned,
 			Example: `{"view_id":"research","active_sessions":[{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","task_id":"nfs07:data","agent_id":"nfs07","client_ip":"10.0.0.7","source_uri":"fs://nfs07/data","role":"leader","term":7,"can_snapshot":true,"can_audit":true,"can_realtime":true,"can_send":true,"paused":false,"coverage":"realtime","last_activity":1767323045.0,"created_at":1767319200.0,"session_timeout_seconds":45,"agent_status":{"state":"watching"}}],"count":1,"term":7,"leader_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65"}`}},
 		Errors: ofVersion}
 	jobsOperation = openapi.Operation{ID: "jobs", Tag: tag, Summary: "The scans that readers asked for, the newest first",
@@ -272,7 +275,7 @@ var document = openapi.Document{
 	Errors: []openapi.Problem{
 		{Status: http.StatusBadRequest, Name: "BadRequest", Text: "A parameter is unknown, repeated or malformed."},
 		{Status: http.StatusUnauthorized, Name: "Unauthorized", Text: "No API key, or one that is not known."},
-		{Status: http.StatusForbidden, Name: "Forbidden", Text: "The key may not read this view."},
+		{Status: http.StatusForbidden, Name: "Forbidden", Text: "The key may not read this view, or no member of this forest."},
 		{Status: http.StatusNotFound, Name: "NotFound", Text: "There is no such view, or no such path in it."},
 		{Status: http.StatusGone, Name: "Gone", Text: "The version that the cursor continues on is no longer kept."},
 		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "Too many scans of the view wait already."},
@@ -293,11 +296,16 @@ var document = openapi.Document{
 		{Of: (*growthEntry)(nil), Name: "Growth"}, {Of: (*pathEntry)(nil), Name: "Path"},
 		{Of: (*reportAnswer[usageEntry])(nil), Name: "UsageReport"}, {Of: (*reportAnswer[bucketEntry])(nil), Name: "HistogramReport"},
 		{Of: (*reportAnswer[duplicateEntry])(nil), Name: "DuplicatesReport"}, {Of: (*reportAnswer[growthEntry])(nil), Name: "GrowthReport"},
-		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*explained)(nil), (*brokenOff)(nil)}},
-		{Of: (*usageLine)(nil), Name: "UsageLine", OneOf: []any{(*usageEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
-		{Of: (*bucketLine)(nil), Name: "BucketLine", OneOf: []any{(*bucketEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
-		{Of: (*duplicateLine)(nil), Name: "DuplicateLine", OneOf: []any{(*duplicateEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
-		{Of: (*growthLine)(nil), Name: "GrowthLine", OneOf: []any{(*growthEntry)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*membersLine)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*metadataAnswer)(nil), Name: "Metadata", OneOf: []any{(*node)(nil), (*entries)(nil)}},
+		{Of: (*treeAnswer)(nil), Name: "TreeAnswer", OneOf: []any{(*tree)(nil), (*trees)(nil)}},
+		{Of: (*sessionsAnswer)(nil), Name: "SessionsAnswer", OneOf: []any{(*engine.Sessions)(nil), (*forestSessions)(nil)}},
+		{Of: (*sessionOfMember)(nil), Name: "SessionOfMember"}, {Of: (*memberStatus)(nil), Name: "MemberStatus"},
+		{Of: (*memberStats)(nil), Name: "MemberStats"}, {Of: (*bestMember)(nil), Name: "BestMember"},
+		{Of: (*usageLine)(nil), Name: "UsageLine", OneOf: []any{(*usageEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*bucketLine)(nil), Name: "BucketLine", OneOf: []any{(*bucketEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*duplicateLine)(nil), Name: "DuplicateLine", OneOf: []any{(*duplicateEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*brokenOff)(nil)}},
+		{Of: (*growthLine)(nil), Name: "GrowthLine", OneOf: []any{(*growthEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*brokenOff)(nil)}},
 		{Of: (*pipeapi.AgentStatus)(nil), Optional: true},
 		{Of: (*values.Seconds)(nil), Schema: `{"type":"number"}`},
 	},
@@ -305,6 +313,14 @@ var document = openapi.Document{
 		{At: "Progress", Text: "How far the first snapshot is."},
 		{At: "Totals", Text: "Sums over a directory and everything below it, itself included. Bytes and the latest mtime are those of regular files."},
 		{At: "Node.name", Text: "The last part of the path; empty for the root."},
+		{At: "Node.member", Text: "Of a forest: the view that has the entry."},
+		{At: "MemberStatus", Text: "How a member of a forest fares in an answer."},
+		{At: "MemberStatus.status", Text: "ok; absent: it has no such path; otherwise the answer lacks what the member has.", Also: `"enum":["ok","absent","not_ready","forbidden","timeout","error"]`},
+		{At: "MemberStatus.error", Text: "What is wrong."},
+		{At: "MemberStatus.version", Text: "The version that its part of the answer is of."},
+		{At: "Entries.complete", Text: "Of a forest: every member has answered."},
+		{At: "Trees.complete", Text: "Every member has answered."},
+		{At: "Trees.trees", Text: "Those of the members, by member, as far as this page has them."},
 		{At: "Node.path", Text: "From the view's root. Bytes that are not UTF-8 are shown as U+FFFD."},
 		{At: "Node.path_b64", Text: "base64url of the path's bytes; only where path does not say it all."},
 		{At: "Node.content_type", Also: `"enum":["file","directory","symlink","other"]`},

@@ -23,6 +23,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/query/page"
 	"github.com/fustor/fustor/query/problem"
 	"github.com/fustor/fustor/query/v2"
@@ -50,6 +51,7 @@ type Options struct {
 // Server answers the reading calls. It is safe for concurrent use.
 type Server struct {
 	engine  *engine.Engine
+	forests *forest.Forests
 	keys    *access.Authenticator
 	now     func() time.Time // this machine's
 	mux     *httpapi.Mux
@@ -91,7 +93,7 @@ func New(o Options) (*Server, error) {
 	}
 	e := engine.New(engine.Options{Store: o.Store, Now: o.Now, MemoryBytes: o.MemoryBytes, CacheBytes: o.CacheBytes, HeadTTL: o.HeadTTL, Logger: o.Logger})
 	s := &Server{
-		engine: e, keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
+		engine: e, forests: forest.New(e, o.Now), keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
 		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),
 	}
 	if o.OpenAPI == nil {

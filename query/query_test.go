@@ -23,6 +23,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/testkit/fault"
 )
 
@@ -169,7 +170,7 @@ func TestUnknownAndUnready(t *testing.T) {
 	}
 	f.get("/api/v1/views/new/sessions").is(200)
 	f.get("/api/v1/views/scanning/sessions").is(200)
-	f.get("/api/v1/views/scanning/tree", "If-None-Match", etag(f.last["scanning"], 0)).problem(503)
+	f.get("/api/v1/views/scanning/tree", "If-None-Match", (&subject{version: &engine.Version{Manifest: f.last["scanning"]}}).etag(0)).problem(503)
 }
 
 // TestWhatPassesIsNoErrorInTheLog: that a first scan is under way, or that nobody leads a view, is a state; a damaged view is an

@@ -1,9 +1,14 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
@@ -11,6 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/query/report"
 )
 
@@ -25,34 +31,45 @@ const (
 func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, kind := q.Path("/"), q.Enum("type", "file", "file", "directory")
-	p := engine.Page{Limit: int(q.Int("limit", defaultReport, 1, maxReport))}
+	limit := int(q.Int("limit", defaultReport, 1, maxReport))
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, path, func(limit int, out engine.Emit) (*engine.Position, error) {
-		of := event.File
-		if kind == "directory" {
-			of = event.Directory
+	of.setLimit(limit)
+	kinds := event.File
+	if kind == "directory" {
+		kinds = event.Directory
+	}
+	bytes := func(r *evidence.Row) int64 {
+		if kinds == event.Directory {
+			return r.Sub.Bytes
 		}
-		return nil, v.Largest(r.Context(), path, of, limit, out)
-	})
+		return r.Size
+	}
+	return s.answerPage(w, r, of, path, forest.Question{
+		Compare: func(a, b *evidence.Row) int { return cmp.Or(cmp.Compare(bytes(b), bytes(a)), forest.CompareKeys(a, b)) },
+		Ask: func(ctx context.Context, v *engine.Version, _ *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
+			return nil, v.Largest(ctx, path, kinds, limit, out)
+		},
+		Whole: true})
 }
 
 // reportEmpty answers the directories below a path that have no entries.
 func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
-	v, p, err := s.openPage(r, q, view, 0, maxLimit, "empty", path)
+	of, err := s.openPage(r, q, view, 0, maxLimit, "empty", path)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, path, func(limit int, out engine.Emit) (*engine.Position, error) {
-		return v.EmptyDirectories(r.Context(), path, p.After, limit, out)
-	})
+	return s.answerPage(w, r, of, path, forest.Question{
+		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
+			return v.EmptyDirectories(ctx, path, after, limit, out)
+		}})
 }
 
 // reportAnswer is the answer of a report whose entries are no nodes but E.
@@ -60,7 +77,7 @@ type reportAnswer[E any] struct {
 	View    string `json:"view_id"`
 	Path    string `json:"path"`
 	PathB64 string `json:"path_b64,omitempty"`
-	Version uint64 `json:"version"`
+	Version uint64 `json:"version,omitempty"` // of no forest
 	// Since is the earlier version of a growth report; SinceAt and At are when the two versions were published.
 	Since   uint64          `json:"since_version,omitempty"`
 	SinceAt *values.Seconds `json:"since,omitempty"`
@@ -70,25 +87,74 @@ type reportAnswer[E any] struct {
 	Count   int             `json:"count"`
 	Omitted int             `json:"more,omitempty"` // entries beyond the limit
 	Entries []E             `json:"entries"`
+	forestAnswer
 }
 
-// answerReport answers the entries that produce appends, as JSON or NDJSON.
-func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *engine.Version, path string, limit int,
-	produce func(ctx context.Context, scope report.Scope, a *reportAnswer[E]) error) error {
-	if s.notModified(w, r, v.Manifest) {
+// reportQuestion is a report whose entries are no nodes.
+type reportQuestion[E any] struct {
+	path  string
+	limit int
+	// of makes the report of one version.
+	of func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[E]) error
+	// merge makes one list of those of a forest's members, in the order of a report.
+	merge func(parts []reportPart[E]) []E
+}
+
+// reportPart is the report of one member of a forest.
+type reportPart[E any] struct {
+	member string
+	*reportAnswer[E]
+}
+
+// answerReport answers the entries of a report, as JSON or NDJSON.
+func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *subject, q reportQuestion[E]) error {
+	if s.notModified(w, r, of) {
 		return nil
 	}
-	scope, err := v.Scope(r.Context(), path)
+	one := func(ctx context.Context, v *engine.Version) (*reportAnswer[E], error) {
+		scope, err := v.Scope(ctx, q.path)
+		if err != nil {
+			return nil, err
+		}
+		a := &reportAnswer[E]{Version: v.Manifest.Version, Entries: []E{}}
+		return a, v.ReadError(q.of(ctx, v, scope, a))
+	}
+	if of.forest == nil {
+		a, err := one(r.Context(), of.version)
+		if err != nil {
+			return err
+		}
+		return writeReport(w, r, of, q.path, q.limit, a)
+	}
+	list, err := forest.Ask(r.Context(), of.forest, forest.ReportDeadline, func(ctx context.Context, m *forest.Member) (*reportAnswer[E], error) {
+		return one(ctx, m.Version)
+	})
 	if err != nil {
 		return err
 	}
-	a := &reportAnswer[E]{View: v.Manifest.View, Version: v.Manifest.Version, Entries: []E{}}
-	a.Path, a.PathB64 = values.PathFields(path)
-	if err := produce(r.Context(), scope, a); err != nil {
-		return v.ReadError(err)
+	var parts []reportPart[E]
+	a := &reportAnswer[E]{Entries: []E{}}
+	for i, m := range of.forest.Members {
+		if m.Status != forest.OK {
+			continue
+		}
+		parts = append(parts, reportPart[E]{m.View, list[i]})
+		if at := list[i].AsOf; a.AsOf == nil || at != nil && *at < *a.AsOf {
+			a.AsOf = at
+		}
+		a.Omitted += list[i].Omitted
 	}
+	a.Entries = append(a.Entries, q.merge(parts)...)
+	return writeReport(w, r, of, q.path, q.limit, a)
+}
+
+// writeReport cuts a report at its limit, and writes it.
+func writeReport[E any](w http.ResponseWriter, r *http.Request, of *subject, path string, limit int, a *reportAnswer[E]) error {
+	a.View, a.forestAnswer = of.view, of.forestAnswer(r.Context())
+	a.Path, a.PathB64 = values.PathFields(path)
 	if len(a.Entries) > limit {
-		a.Entries, a.Omitted = a.Entries[:limit], len(a.Entries)-limit
+		a.Omitted += len(a.Entries) - limit
+		a.Entries = a.Entries[:limit]
 	}
 	a.Count = len(a.Entries)
 	if !wantsLines(r) {
@@ -96,10 +162,10 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, v *e
 		if err != nil {
 			return err
 		}
-		writeBody(w, v.Manifest, 0, body)
+		writeBody(w, of, 0, body)
 		return nil
 	}
-	out := &ndjsonWriter{w: w, manifest: v.Manifest}
+	out := &ndjsonWriter{w: w, of: of}
 	for _, e := range a.Entries {
 		line, err := json.Marshal(e)
 		if err != nil {
@@ -124,6 +190,65 @@ type usageEntry struct {
 	GID       *uint32    `json:"gid,omitempty"`
 	Extension *string    `json:"extension,omitempty"`
 	Totals    totalsJSON `json:"totals"`
+	// Members are what the members of a forest have of it.
+	Members []memberTotals `json:"members,omitempty"`
+}
+
+type memberTotals struct {
+	Member string     `json:"member"`
+	Totals totalsJSON `json:"totals"`
+}
+
+// key tells entries apart.
+func (e usageEntry) key() (key string) {
+	switch {
+	case e.UID != nil:
+		return strconv.FormatUint(uint64(*e.UID), 10)
+	case e.GID != nil:
+		return strconv.FormatUint(uint64(*e.GID), 10)
+	}
+	return *e.Extension
+}
+
+// order is that of report.Share.
+func (e usageEntry) order(o usageEntry) int {
+	number := func(e usageEntry) (n uint32) {
+		if e.UID != nil {
+			n = *e.UID
+		} else if e.GID != nil {
+			n = *e.GID
+		}
+		return n
+	}
+	extension := func(e usageEntry) (s string) {
+		if e.Extension != nil {
+			s = *e.Extension
+		}
+		return s
+	}
+	return cmp.Or(cmp.Compare(o.Totals.Bytes, e.Totals.Bytes), cmp.Compare(o.Totals.Files, e.Totals.Files), cmp.Compare(number(e), number(o)),
+		strings.Compare(extension(e), extension(o)))
+}
+
+// mergeUsage adds up what the members of a forest have.
+func mergeUsage(parts []reportPart[usageEntry]) (out []usageEntry) {
+	at := map[string]int{}
+	for _, p := range parts {
+		for _, e := range p.Entries {
+			i, known := at[e.key()]
+			if !known {
+				i = len(out)
+				at[e.key()] = i
+				sum := e
+				sum.Totals.Totals = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+				out = append(out, sum)
+			}
+			out[i].Totals.Totals = out[i].Totals.Plus(e.Totals.Totals)
+			out[i].Members = append(out[i].Members, memberTotals{p.member, e.Totals})
+		}
+	}
+	slices.SortFunc(out, usageEntry.order)
+	return out
 }
 
 // reportUsage answers how much each owner, group or extension has below a path.
@@ -134,11 +259,11 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return answerReport(s, w, r, v, path, limit, func(ctx context.Context, scope report.Scope, a *reportAnswer[usageEntry]) error {
+	return answerReport(s, w, r, of, reportQuestion[usageEntry]{path, limit, func(ctx context.Context, _ *engine.Version, scope report.Scope, a *reportAnswer[usageEntry]) error {
 		switch by {
 		case "extension":
 			list, err := scope.ByExtension(ctx)
@@ -158,7 +283,7 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Totals: totalsJSON{e.Totals}})
 		}
 		return err
-	})
+	}, mergeUsage})
 }
 
 type bucketEntry struct {
@@ -166,6 +291,30 @@ type bucketEntry struct {
 	To    *int64 `json:"to"`
 	Files int64  `json:"files"`
 	Bytes int64  `json:"bytes"`
+	// Members are what the members of a forest have of it, those that have any.
+	Members []memberBucket `json:"members,omitempty"`
+}
+
+type memberBucket struct {
+	Member string `json:"member"`
+	Files  int64  `json:"files"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// mergeBuckets adds up what the members of a forest have. They all have the same buckets.
+func mergeBuckets(parts []reportPart[bucketEntry]) (out []bucketEntry) {
+	for _, p := range parts {
+		for i, e := range p.Entries {
+			if i == len(out) {
+				out = append(out, bucketEntry{From: e.From, To: e.To})
+			}
+			out[i].Files, out[i].Bytes = out[i].Files+e.Files, out[i].Bytes+e.Bytes
+			if e.Files > 0 {
+				out[i].Members = append(out[i].Members, memberBucket{p.member, e.Files, e.Bytes})
+			}
+		}
+	}
+	return out
 }
 
 // reportHistogram answers how many files below a path are in each class of size or age.
@@ -175,11 +324,11 @@ func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view st
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	subject, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return answerReport(s, w, r, v, path, maxReport, func(ctx context.Context, scope report.Scope, a *reportAnswer[bucketEntry]) error {
+	return answerReport(s, w, r, subject, reportQuestion[bucketEntry]{path, maxReport, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[bucketEntry]) error {
 		var list []report.Bucket
 		var err error
 		now := v.Manifest.ObservedAt - v.Manifest.Clock.Skew()
@@ -206,7 +355,7 @@ func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view st
 			a.Entries = append(a.Entries, e)
 		}
 		return err
-	})
+	}, mergeBuckets})
 }
 
 type pathEntry struct {
@@ -220,10 +369,15 @@ func pathEntryOf(path string) (e pathEntry) {
 }
 
 type duplicateEntry struct {
-	Size   int64       `json:"size"`
-	Count  int64       `json:"count"`
-	Wasted int64       `json:"wasted"`
-	Paths  []pathEntry `json:"paths"` // the first few
+	Size   int64           `json:"size"`
+	Count  int64           `json:"count"`
+	Wasted int64           `json:"wasted"`
+	Paths  []duplicatePath `json:"paths"` // the first few
+}
+
+type duplicatePath struct {
+	Member string `json:"member,omitempty"` // of a forest
+	pathEntry
 }
 
 // reportDuplicates answers the files below a path that have the same name and size.
@@ -237,30 +391,88 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return answerReport(s, w, r, v, path, limit, func(ctx context.Context, scope report.Scope, a *reportAnswer[duplicateEntry]) error {
-		select { // one at a time, for the memory
-		case s.duplicates <- struct{}{}:
-			defer func() { <-s.duplicates }()
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		list, err := scope.Duplicates(ctx, minSize, limit)
-		for _, d := range list {
-			e := duplicateEntry{Size: d.Size, Count: d.Count, Wasted: d.Wasted()}
-			for _, p := range d.Paths {
-				e.Paths = append(e.Paths, pathEntryOf(p))
-			}
-			a.Entries = append(a.Entries, e)
-		}
+	if s.notModified(w, r, of) {
+		return nil
+	}
+	select { // one at a time, for the memory
+	case s.duplicates <- struct{}{}:
+		defer func() { <-s.duplicates }()
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	a := &reportAnswer[duplicateEntry]{Entries: []duplicateEntry{}}
+	if of.forest != nil {
+		err = forestDuplicates(r.Context(), of.forest, path, minSize, limit, a)
+	} else {
+		a.Version = of.version.Manifest.Version
+		err = duplicates(r.Context(), of.version, path, minSize, limit, a)
+	}
+	if err != nil {
 		return err
+	}
+	return writeReport(w, r, of, path, limit, a)
+}
+
+func duplicates(ctx context.Context, v *engine.Version, path string, minSize int64, limit int, a *reportAnswer[duplicateEntry]) error {
+	scope, err := v.Scope(ctx, path)
+	if err != nil {
+		return err
+	}
+	list, err := scope.Duplicates(ctx, minSize, limit)
+	a.Entries = append(a.Entries, duplicateEntries(list, func(int) string { return "" })...)
+	return v.ReadError(err)
+}
+
+// forestDuplicates looks for duplicates in all members together. If one fails, it begins again without that member.
+func forestDuplicates(ctx context.Context, fo *forest.Forest, path string, minSize int64, limit int, a *reportAnswer[duplicateEntry]) error {
+	scopes, err := forest.Ask(ctx, fo, forest.Deadline, func(ctx context.Context, m *forest.Member) (report.Scope, error) {
+		return m.Version.Scope(ctx, path)
 	})
+	for err == nil {
+		var members []*forest.Member
+		var in []report.Scope
+		for i, m := range fo.Members {
+			if m.Status == forest.OK {
+				members, in = append(members, m), append(in, scopes[i])
+			}
+		}
+		list, failed := report.DuplicatesIn(ctx, in, forest.ReportDeadline, minSize, limit)
+		var of *report.ScopeError
+		switch {
+		case failed == nil:
+			a.Entries = append(a.Entries, duplicateEntries(list, func(i int) string { return members[i].View })...)
+			return nil
+		case ctx.Err() != nil || !errors.As(failed, &of):
+			return failed
+		}
+		m := members[of.Scope]
+		reason := m.Version.ReadError(of.Err)
+		if errors.Is(reason, context.DeadlineExceeded) {
+			reason = &forest.TimeoutError{After: forest.ReportDeadline}
+		}
+		m.Fail(reason)
+		err = fo.Err()
+	}
+	return err
+}
+
+func duplicateEntries(list []report.Duplicate, member func(scope int) string) (out []duplicateEntry) {
+	for _, d := range list {
+		e := duplicateEntry{Size: d.Size, Count: d.Count, Wasted: d.Wasted()}
+		for i, p := range d.Paths {
+			e.Paths = append(e.Paths, duplicatePath{member(d.In[i]), pathEntryOf(p)})
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 type growthEntry struct {
+	Member string `json:"member,omitempty"` // of a forest
 	pathEntry
 	Bytes       int64      `json:"bytes"` // how many more than before
 	Files       int64      `json:"files"`
@@ -277,26 +489,42 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 	if err := q.Err(); err != nil {
 		return err
 	}
-	now, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	old, err := s.engine.Earlier(r.Context(), now, since)
-	if err != nil {
-		return err
-	}
-	return answerReport(s, w, r, now, path, limit, func(ctx context.Context, _ report.Scope, a *reportAnswer[growthEntry]) error {
+	return answerReport(s, w, r, of, reportQuestion[growthEntry]{path, limit, func(ctx context.Context, now *engine.Version, _ report.Scope, a *reportAnswer[growthEntry]) error {
+		old, err := s.engine.Earlier(ctx, now, since)
+		if err != nil {
+			return err
+		}
 		before, after := values.Seconds(old.Manifest.FoldedAt), values.Seconds(now.Manifest.FoldedAt)
 		a.Since, a.SinceAt, a.At = old.Manifest.Version, &before, &after
 		list, err := now.Growth(ctx, old, path, depth, limit)
 		for _, g := range list {
-			a.Entries = append(a.Entries, growthEntry{pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), totalsJSON{g.From}, totalsJSON{g.To}})
+			a.Entries = append(a.Entries, growthEntry{"", pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), totalsJSON{g.From}, totalsJSON{g.To}})
 		}
 		return err
+	}, mergeGrowth})
+}
+
+// mergeGrowth merges the lists of a forest's members: the largest changes first, as in each of them.
+func mergeGrowth(parts []reportPart[growthEntry]) (out []growthEntry) {
+	for _, p := range parts {
+		for _, e := range p.Entries {
+			e.Member = p.member
+			out = append(out, e)
+		}
+	}
+	magnitude := func(n int64) int64 { return max(n, -n) }
+	slices.SortStableFunc(out, func(a, b growthEntry) int {
+		return cmp.Or(cmp.Compare(magnitude(b.Bytes), magnitude(a.Bytes)), cmp.Compare(magnitude(b.Files), magnitude(a.Files)), strings.Compare(a.Path, b.Path))
 	})
+	return out
 }
 
 type versionEntry struct {
+	Member      string         `json:"member,omitempty"` // of a forest
 	Version     uint64         `json:"version"`
 	PublishedAt values.Seconds `json:"published_at"`
 	Current     bool           `json:"current"`
@@ -306,43 +534,68 @@ type versionsAnswer struct {
 	View     string         `json:"view_id"`
 	Versions []versionEntry `json:"versions"`
 	Count    int            `json:"count"`
+	forestAnswer
 }
 
-// listVersions answers the versions that are kept, the newest first.
+// listVersions answers the versions that are kept, the newest first; of a forest, those of each member.
 func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	limit := q.Int("limit", defaultReport, 1, maxReport)
-	before := q.Int("before", 0, 1, 1<<62)
+	limit := int(q.Int("limit", defaultReport, 1, maxReport))
+	before := uint64(q.Int("before", 0, 1, 1<<62))
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
+	a := versionsAnswer{View: view, Versions: []versionEntry{}}
+	if of.forest == nil {
+		if a.Versions, err = s.versionsOf(r.Context(), of.version, before, limit); err != nil {
+			return err
+		}
+	} else {
+		if before != 0 {
+			return httpapi.BadRequest(`parameter "before" is for views`, "ask a member for its earlier versions")
+		}
+		lists, err := forest.Ask(r.Context(), of.forest, forest.Deadline, func(ctx context.Context, m *forest.Member) ([]versionEntry, error) {
+			return s.versionsOf(ctx, m.Version, 0, limit)
+		})
+		if err != nil {
+			return err
+		}
+		for i, m := range of.forest.Members {
+			for _, e := range lists[i] {
+				e.Member = m.View
+				a.Versions = append(a.Versions, e)
+			}
+		}
+	}
+	a.Count, a.forestAnswer = len(a.Versions), of.forestAnswer(r.Context())
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	writeBody(w, of, 0, body)
+	return nil
+}
+
+// versionsOf are the kept versions of a view up to v, those below before (0: all), the newest first.
+func (s *Server) versionsOf(ctx context.Context, v *engine.Version, before uint64, limit int) ([]versionEntry, error) {
 	last := v.Manifest.Version
 	if before > 0 {
-		last = min(last, uint64(before)-1)
+		last = min(last, before-1)
 	}
 	first := uint64(1)
 	if last >= uint64(limit) {
 		first = last - uint64(limit) + 1
 	}
-	list, _, err := manifest.History(r.Context(), s.engine.Store(), view, first, int(limit))
-	if err != nil {
-		return err
-	}
-	a := versionsAnswer{View: view, Versions: []versionEntry{}}
+	list, _, err := manifest.History(ctx, s.engine.Store(), v.Manifest.View, first, limit)
+	out := []versionEntry{}
 	for i := len(list) - 1; i >= 0; i-- {
 		if e := list[i]; e.Version <= last {
-			a.Versions = append(a.Versions, versionEntry{e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.Manifest.Version})
+			out = append(out, versionEntry{"", e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.Manifest.Version})
 		}
 	}
-	a.Count = len(a.Versions)
-	body, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	writeBody(w, v.Manifest, 0, body)
-	return nil
+	return out, err
 }

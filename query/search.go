@@ -1,38 +1,45 @@
 package query
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
 
 // search answers the entries at and below a path whose names and attributes match, in key order.
 func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	// Ages such as "7d" count from the time of the first page, which the cursor holds.
-	now := s.engine.Now()
-	if first, ok := engine.CursorExtra(r.URL.Query().Get("cursor")); ok {
+	now, cursor := s.engine.Now(), r.URL.Query().Get("cursor")
+	if first, ok := engine.CursorExtra(cursor); ok {
+		now = first
+	} else if first, ok := forest.CursorExtra(cursor); ok {
 		now = first
 	}
 	wanted, parts, err := searchParams(q, time.Unix(0, now))
 	if err != nil {
 		return err
 	}
-	v, p, err := s.openPage(r, q, view, 0, maxLimit, append(parts, "search")...)
+	of, err := s.openPage(r, q, view, 0, maxLimit, append(parts, "search")...)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, v, p, wanted.Path, func(limit int, out engine.Emit) (*engine.Position, error) {
-		at, err := v.Search(r.Context(), wanted, p.After, limit, out)
-		if at != nil {
-			at.Extra = now
-		}
-		return at, err
-	})
+	return s.answerPage(w, r, of, wanted.Path, forest.Question{
+		Extra: func(*evidence.Row) int64 { return now },
+		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
+			at, err := v.Search(ctx, wanted, after, limit, out)
+			if at != nil {
+				at.Extra = now
+			}
+			return at, err
+		}})
 }
 
 // searchParams reads the parameters of a search. parts are their texts: what two calls must have in common to be the same search.

@@ -7,7 +7,22 @@ import (
 
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
+
+// forestSessions are the live sessions of the members of a forest.
+type forestSessions struct {
+	View   string            `json:"view_id"`
+	Active []sessionOfMember `json:"active_sessions"`
+	Count  int               `json:"count"`
+	forestAnswer
+}
+
+// sessionOfMember is a session, and the member that it feeds.
+type sessionOfMember struct {
+	Member string `json:"member"`
+	engine.Session
+}
 
 // sessions answers the live sessions of a view, even before the first snapshot is folded. The answer has no ETag, because sessions
 // change without a new version.
@@ -16,6 +31,10 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request, view string) e
 		return err
 	}
 	answer, err := s.readSessions(r.Context(), view)
+	var of *engine.ForestError
+	if errors.As(err, &of) {
+		return s.sessionsOfForest(w, r, of)
+	}
 	if err != nil {
 		return err
 	}
@@ -23,17 +42,45 @@ func (s *Server) sessions(w http.ResponseWriter, r *http.Request, view string) e
 	return nil
 }
 
+// readSessions reads the live sessions of a view. NoViewError or ForestError if it is none.
 func (s *Server) readSessions(ctx context.Context, view string) (*engine.Sessions, error) {
 	answer, err := s.engine.Sessions(ctx, view)
 	if err != nil {
 		return nil, err
 	}
-	if answer.Count == 0 && answer.Term == 0 { // either it has had no session yet, or the view does not exist
+	if answer.Count == 0 && answer.Term == 0 { // it has had no session yet, or it is no view
 		_, err := s.engine.Head(ctx, view)
 		var unknown *engine.NoViewError
-		if errors.As(err, &unknown) {
+		var of *engine.ForestError
+		if errors.As(err, &unknown) || errors.As(err, &of) {
 			return nil, err
 		}
 	}
 	return answer, nil
+}
+
+func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError) error {
+	fo, err := s.forests.Members(r.Context(), of, mayRead(r.Context()))
+	if err != nil {
+		return err
+	}
+	lists, err := forest.Ask(r.Context(), fo, forest.Deadline, func(ctx context.Context, m *forest.Member) (*engine.Sessions, error) {
+		return s.readSessions(ctx, m.View)
+	})
+	if err != nil {
+		return err
+	}
+	a := forestSessions{View: of.View, Active: []sessionOfMember{}}
+	for i, m := range fo.Members {
+		if m.Status != forest.OK {
+			continue
+		}
+		for _, one := range lists[i].Active {
+			a.Active = append(a.Active, sessionOfMember{m.View, one})
+		}
+	}
+	a.Count = len(a.Active)
+	a.forestAnswer = (&subject{view: of.View, forest: fo}).forestAnswer(r.Context())
+	httpapi.WriteJSON(w, r, http.StatusOK, a)
+	return nil
 }

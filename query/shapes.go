@@ -11,6 +11,7 @@ import (
 type (
 	// node is one entry. With only_path it has nothing beside name, path and content_type.
 	node struct {
+		Member      string         `json:"member,omitempty"` // of a forest
 		Name        string         `json:"name"`
 		Path        string         `json:"path"`
 		PathB64     string         `json:"path_b64,omitempty"`
@@ -50,14 +51,22 @@ type (
 		Version   uint64     `json:"version,omitempty"`
 		Job       *jobAnswer `json:"job,omitempty"`
 	}
+	// trees are those of a forest's members.
+	trees struct {
+		Path  string `json:"path"`
+		Trees []tree `json:"trees"`
+		Next  string `json:"next_cursor,omitempty"`
+		forestAnswer
+	}
 	// entries are a page of nodes.
 	entries struct {
 		Entries []node `json:"entries"`
 		Count   int    `json:"count"`
-		Version uint64 `json:"version"`
+		Version uint64 `json:"version,omitempty"` // of no forest
 		Path    string `json:"path"`
 		PathB64 string `json:"path_b64,omitempty"`
 		Next    string `json:"next_cursor,omitempty"`
+		forestAnswer
 	}
 	// suspect is a file that may still be written to.
 	suspect struct {
@@ -75,9 +84,10 @@ type (
 		DeletionCount   int64       `json:"deletion_count"`
 		Deletions       []string    `json:"deletions"`
 		DeletionDetails []blindSpot `json:"deletion_details"`
-		Version         uint64      `json:"version"`
+		Version         uint64      `json:"version,omitempty"` // of no forest
 		Path            string      `json:"path"`
 		Next            string      `json:"next_cursor,omitempty"`
+		forestAnswer
 	}
 	// explain is what an answer cost.
 	explain struct {
@@ -98,6 +108,13 @@ type (
 	}
 )
 
+// The answers that are of another shape where a forest is asked.
+type (
+	metadataAnswer struct{}
+	treeAnswer     struct{}
+	sessionsAnswer struct{}
+)
+
 // The lines of application/x-ndjson: an entry each, and at the end what cannot be in a header.
 type (
 	line          struct{}
@@ -109,6 +126,11 @@ type (
 	// nextPage ends a page that is not the last.
 	nextPage struct {
 		Next string `json:"next_cursor"`
+	}
+	// membersLine ends an answer about a forest.
+	membersLine struct {
+		Members  []memberStatus `json:"members"`
+		Complete bool           `json:"complete"`
 	}
 	// explained ends an answer that was asked to explain.
 	explained struct {

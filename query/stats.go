@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
@@ -13,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
 
 // statsAnswer is the answer of /stats. Counts and sums are of the path and everything below it.
@@ -47,11 +49,29 @@ type statsAnswer struct {
 	// HasLeader is whether an agent leads the view at the moment. Without one no audit runs, so missed changes are not found.
 	HasLeader bool `json:"has_leader"`
 
-	Version      uint64         `json:"version"`
+	Version      uint64         `json:"version,omitempty"` // of no forest
 	FoldedAt     values.Seconds `json:"folded_at"`
 	FoldedAtNs   int64          `json:"folded_at_ns"`
 	ObservedAt   values.Seconds `json:"observed_at"`
 	ObservedAtNs int64          `json:"observed_at_ns"`
+
+	// A forest's answer has the sums of its members, the times of the one that is furthest behind, and each member's own answer.
+	Members  []memberStats `json:"members,omitempty"`
+	Best     *bestMember   `json:"best,omitempty"` // with best=
+	Complete *bool         `json:"complete,omitempty"`
+}
+
+// memberStats is the answer of one member of a forest; without Stats where it has none.
+type memberStats struct {
+	memberStatus
+	Stats *statsAnswer `json:"stats,omitempty"`
+}
+
+// bestMember is the member that has the most of what was asked for.
+type bestMember struct {
+	Member string `json:"member"`
+	By     string `json:"by"`    // file_count, total_size or latest_mtime
+	Value  int64  `json:"value"` // files, bytes or ns
 }
 
 // scanError is a directory that a scan could not read. The view keeps what it had of it.
@@ -64,30 +84,59 @@ type scanError struct {
 
 func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path := q.Path("/")
+	path, best := q.Path("/"), q.Enum("best", "", "file_count", "total_size", "latest_mtime")
 	if err := q.Err(); err != nil {
 		return err
 	}
-	v, err := s.engine.Current(r.Context(), view)
+	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, v.Manifest) {
+	if of.forest == nil && best != "" {
+		return httpapi.BadRequest(`parameter "best" is for forests`, fmt.Sprintf("leave it out: view %q has no members", view))
+	}
+	if s.notModified(w, r, of) {
 		return nil
 	}
-	a, until, err := s.readStats(r.Context(), v, path)
-	if err != nil {
-		return err
+	var a *statsAnswer
+	valid := validity{now: s.engine.Now()}
+	if of.forest == nil {
+		var until int64
+		if a, until, err = s.readStats(r.Context(), of.version, path); err != nil {
+			return err
+		}
+		valid.addEnd(until)
+	} else {
+		list, err := forest.Ask(r.Context(), of.forest, forest.Deadline, func(ctx context.Context, m *forest.Member) (datedStats, error) {
+			answer, until, err := s.readStats(ctx, m.Version, path)
+			return datedStats{answer, until}, err
+		})
+		if err != nil {
+			return err
+		}
+		a = sumStats(r.Context(), of, path, list)
+		for _, one := range list {
+			valid.addEnd(one.until)
+		}
+		if best != "" {
+			a.Best = bestOf(a.Members, best)
+		}
 	}
 	body, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	writeBody(w, v.Manifest, until, body)
+	writeBody(w, of, valid.until, body)
 	return nil
 }
 
-// readStats reads the answer of /stats, and until when it is right (ns; 0: as long as the version).
+// datedStats is an answer, and until when it is right (ns; 0: as long as the version).
+type datedStats struct {
+	answer *statsAnswer
+	until  int64
+}
+
+// readStats reads the answer of /stats for one version, and until when it is right (ns; 0: as long as the version).
 func (s *Server) readStats(ctx context.Context, v *engine.Version, path string) (a *statsAnswer, until int64, err error) {
 	// These run in parallel, so that a cold answer takes three rounds of requests.
 	now := s.engine.Now()
@@ -115,6 +164,66 @@ func (s *Server) readStats(ctx context.Context, v *engine.Version, path string) 
 	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
 	a.Suspects, until = doubtful.Suspects(now)
 	return a, until, nil
+}
+
+// sumStats makes one answer of those of a forest's members: sums, and of times and states the one that is furthest behind.
+func sumStats(ctx context.Context, of *subject, path string, list []datedStats) *statsAnswer {
+	sum := &statsAnswer{View: of.view, HasLeader: true, ScanErrors: []scanError{}}
+	sum.Path, sum.PathB64 = values.PathFields(path)
+	complete := of.forest.Complete()
+	sum.Complete = &complete
+	first := true
+	for i, m := range of.forest.Members {
+		sum.Members = append(sum.Members, memberStats{statusOf(ctx, m), list[i].answer})
+		if a := list[i].answer; a != nil {
+			sum.add(a, first)
+			first = false
+		}
+	}
+	return sum
+}
+
+// add adds the answer of a member to that of a forest.
+func (a *statsAnswer) add(b *statsAnswer, first bool) {
+	a.Items, a.Files, a.Directories, a.Others, a.Bytes = a.Items+b.Items, a.Files+b.Files, a.Directories+b.Directories, a.Others+b.Others, a.Bytes+b.Bytes
+	a.Suspects, a.Audits, a.ScanErrorCount = a.Suspects+b.Suspects, a.Audits+b.Audits, a.ScanErrorCount+b.ScanErrorCount
+	a.HasBlindSpot, a.HasLeader, a.IsAuditing = a.HasBlindSpot || b.HasBlindSpot, a.HasLeader && b.HasLeader, a.IsAuditing || b.IsAuditing
+	a.LatencyMs, a.StalenessSeconds = max(a.LatencyMs, b.LatencyMs), max(a.StalenessSeconds, b.StalenessSeconds)
+	if b.LatestMtimeNs != nil && (a.LatestMtimeNs == nil || *b.LatestMtimeNs > *a.LatestMtimeNs) {
+		a.LatestMtime, a.LatestMtimeNs = b.LatestMtime, b.LatestMtimeNs
+	}
+	if first || b.LogicalNow < a.LogicalNow {
+		a.LogicalNow = b.LogicalNow
+	}
+	if first || b.FoldedAtNs < a.FoldedAtNs {
+		a.FoldedAt, a.FoldedAtNs = b.FoldedAt, b.FoldedAtNs
+	}
+	if first || b.ObservedAtNs < a.ObservedAtNs {
+		a.ObservedAt, a.ObservedAtNs = b.ObservedAt, b.ObservedAtNs
+	}
+	if first || b.LastAuditFinishedAt == nil || a.LastAuditFinishedAt != nil && *b.LastAuditFinishedAt < *a.LastAuditFinishedAt {
+		a.LastAuditFinishedAt = b.LastAuditFinishedAt
+	}
+}
+
+// bestOf is the member that has the most; the first by name of several that have as much, and nil where none has a file.
+func bestOf(members []memberStats, by string) (best *bestMember) {
+	for _, m := range members {
+		if m.Stats == nil || m.Stats.Files == 0 {
+			continue
+		}
+		value := m.Stats.Files
+		switch by {
+		case "total_size":
+			value = m.Stats.Bytes
+		case "latest_mtime":
+			value = *m.Stats.LatestMtimeNs
+		}
+		if best == nil || value > best.Value {
+			best = &bestMember{m.View, by, value}
+		}
+	}
+	return best
 }
 
 func statsOf(m *manifest.Manifest, row *evidence.Row, now int64) *statsAnswer {

@@ -3,6 +3,7 @@ package query
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -39,10 +40,17 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		depth = 0
 	}
 	demand := q.Bool("on_demand_scan", false)
-	v, p, err := s.openPage(r, q, view, 0, maxTreeLimit, "tree", path, strconv.FormatInt(depth, 10), strconv.FormatBool(onlyPath))
+	of, err := s.openPage(r, q, view, 0, maxTreeLimit, "tree", path, strconv.FormatInt(depth, 10), strconv.FormatBool(onlyPath))
 	if err != nil {
 		return err
 	}
+	if of.forest != nil {
+		if demand {
+			return httpapi.BadRequest(`parameter "on_demand_scan" is for views`, "ask the member whose leader is to scan")
+		}
+		return s.forestTree(w, r, of, path, int(depth), nodeWriter{now: s.engine.Now(), onlyPath: onlyPath})
+	}
+	v, p := of.version, of.page
 	var requested *jobAnswer
 	if demand && p.After == nil {
 		j, err := s.requestScan(r.Context(), view, path, depth != 0)
@@ -52,7 +60,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		state := jobAnswerOf(j, v.Manifest)
 		requested = &state
 		w.Header().Set("Fustor-Job", j.ID)
-	} else if s.notModified(w, r, v.Manifest) {
+	} else if s.notModified(w, r, of) {
 		return nil
 	}
 	root, err := v.LookupAhead(r.Context(), path, p.After, depth > 1)
@@ -66,19 +74,16 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	}
 	nodes := nodeWriter{now: s.engine.Now(), onlyPath: onlyPath}
 	if wantsLines(r) {
-		return treeLines(w, r, v, p, root, int(depth), nodes)
+		return treeLines(w, r, of, root, int(depth), nodes)
 	}
 	if p.Limit == 0 {
 		p.Limit = defaultTreeLimit
 	}
-	if p.Limit > defaultTreeLimit { // it takes some 50 MB of memory, so one at a time
-		select {
-		case s.largePages <- struct{}{}:
-			defer func() { <-s.largePages }()
-		case <-r.Context().Done():
-			return r.Context().Err()
-		}
+	end, err := s.largePage(r.Context(), p.Limit)
+	if err != nil {
+		return err
 	}
+	defer end()
 	t := newTreeBuilder(root, nodes, int(depth))
 	if requested != nil {
 		if t.scanJob, err = json.Marshal(requested); err != nil {
@@ -93,17 +98,32 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if explainedCost(w) != nil { // explain is added to a whole body
 		var body bytes.Buffer
 		t.write(&body, at)
-		writeBody(w, v.Manifest, t.valid.until, body.Bytes())
+		writeBody(w, of, t.valid.until, body.Bytes())
 		return nil
 	}
-	writeHeaders(w, v.Manifest, t.valid.until)
+	writeHeaders(w, of, t.valid.until)
 	t.write(w, at)
 	return nil
 }
 
+// largePage waits until a page of that many entries may be built, and returns what ends it. Large ones take some 50 MB of memory, so they
+// are built one at a time.
+func (s *Server) largePage(ctx context.Context, limit int) (end func(), err error) {
+	if limit <= defaultTreeLimit {
+		return func() {}, nil
+	}
+	select {
+	case s.largePages <- struct{}{}:
+		return func() { <-s.largePages }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // treeLines streams the node, on the first page, and everything below it in the order of the rows.
-func treeLines(w http.ResponseWriter, r *http.Request, v *engine.Version, p engine.Page, root *evidence.Row, depth int, nodes nodeWriter) error {
-	out := &ndjsonWriter{w: w, manifest: v.Manifest}
+func treeLines(w http.ResponseWriter, r *http.Request, of *subject, root *evidence.Row, depth int, nodes nodeWriter) error {
+	v, p := of.version, of.page
+	out := &ndjsonWriter{w: w, of: of}
 	line := func(row *evidence.Row) error {
 		out.buffer = nodes.node(out.buffer, row)
 		return out.endLine()
@@ -126,6 +146,7 @@ type treeBuilder struct {
 	valid   validity
 	depth   int
 	scanJob []byte // JSON of the scan that was asked for; empty: none
+	shared  bool   // the page may have ended in a row of another tree
 	root    *treeNode
 	// directories by the Parent of the rows of their entries.
 	directories map[string]*treeNode
@@ -145,6 +166,15 @@ type treeNode struct {
 func newTreeBuilder(root *evidence.Row, nodes nodeWriter, depth int) *treeBuilder {
 	t := &treeBuilder{nodes: nodes, valid: validity{now: nodes.now}, depth: depth, directories: map[string]*treeNode{}}
 	t.root = t.newNode(root, 0)
+	return t
+}
+
+// continuedTree is a builder of a page on which the outermost directory is only repeated.
+func continuedTree(root *evidence.Row, nodes nodeWriter, depth int) *treeBuilder {
+	t := &treeBuilder{nodes: nodes, valid: validity{now: nodes.now}, depth: depth, directories: map[string]*treeNode{}}
+	nodes.onlyPath = true
+	t.root = &treeNode{json: append(nodes.open(nil, root), `,"continued":true`...), childParent: root.ChildParent()}
+	t.directories[t.root.childParent] = t.root
 	return t
 }
 
@@ -183,7 +213,7 @@ func (t *treeBuilder) parent(inside string) *treeNode {
 	row := evidence.Row{Type: event.Directory}
 	row.Parent, row.Name = event.Split(inside[:len(inside)-1])
 	above := t.parent(row.Parent)
-	b := &treeNode{json: nodeWriter{onlyPath: true}.open(nil, &row), childParent: strings.Clone(inside), level: above.level + 1}
+	b := &treeNode{json: nodeWriter{onlyPath: true, member: t.nodes.member}.open(nil, &row), childParent: strings.Clone(inside), level: above.level + 1}
 	b.json = append(b.json, `,"continued":true`...)
 	t.directories[b.childParent] = b
 	above.children = append(above.children, b)
@@ -214,7 +244,7 @@ func (t *treeBuilder) write(w io.Writer, at *engine.Position) {
 // within the depth that was asked for, and before the end of the page.
 func (t *treeBuilder) writeNode(w *bufio.Writer, n *treeNode, at *engine.Position) {
 	_, _ = w.Write(n.json) // an error stays until Flush
-	seen := n.level < t.depth && (at == nil || n.childParent <= at.Key.Parent)
+	seen := n.level < t.depth && (at == nil || n.childParent < at.Key.Parent || !t.shared && n.childParent == at.Key.Parent)
 	if len(n.children) > 0 || n.childParent != "" && seen {
 		_, _ = w.WriteString(`,"children":[`)
 		for i, child := range n.children {

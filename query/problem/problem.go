@@ -14,7 +14,9 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 )
 
 // RetryAfter is when to ask again for what comes without anybody's doing: a first snapshot, a leader.
@@ -35,6 +37,10 @@ func Of(view string, err error) error {
 	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	var member *forest.MemberError
+	if errors.As(err, &member) {
+		return ofMember(member)
+	}
 	if e := questionError(err); e != nil {
 		return e
 	}
@@ -43,11 +49,25 @@ func Of(view string, err error) error {
 	case errors.As(err, &damaged):
 		return &httpapi.Error{Status: http.StatusBadGateway, Detail: fmt.Sprintf("view %q cannot be read: %v", view, damaged), Cause: err,
 			Hint: "restore the object from a backup of the object store, or reset the view so that its agents scan it again; other views are not affected"}
-	case errors.Is(err, manifest.ErrFormat), errors.Is(err, session.ErrDamaged):
+	case errors.Is(err, manifest.ErrFormat), errors.Is(err, session.ErrDamaged), errors.Is(err, viewconfig.ErrInvalid):
 		return &httpapi.Error{Status: http.StatusBadGateway, Detail: fmt.Sprintf("view %q cannot be read: %v", view, err),
 			Hint: "restore the object from a backup of the object store, or run the version of fustor that wrote it; other views are not affected"}
 	}
 	return httpapi.StoreFailure(err)
+}
+
+// ofMember maps the error of a forest none of whose members can answer: that of its first member, by name. That a path is in none of them
+// needs no member's name.
+func ofMember(e *forest.MemberError) error {
+	err := Of(e.View, e.Err)
+	var noPath *engine.NoPathError
+	var known *httpapi.Error
+	if errors.As(e.Err, &noPath) || !errors.As(err, &known) {
+		return err
+	}
+	named := *known
+	named.Detail = fmt.Sprintf("no member of the forest can answer; %s: %s", e.View, known.Detail)
+	return &named
 }
 
 // questionError maps an error that lies in the question, or in when it was asked; nil for other errors.
@@ -62,8 +82,20 @@ func questionError(err error) error {
 		notKept      *engine.NotKeptError
 		incomplete   *engine.IncompleteError
 		pattern      *engine.PatternError
+		isForest     *engine.ForestError
+		noMembers    *forest.NoMembersError
+		forbidden    *forest.ForbiddenError
+		late         *forest.TimeoutError
 	)
 	switch {
+	case errors.As(err, &isForest):
+		return httpapi.BadRequest(isForest.Error(), "forests do not nest, and some calls are for views alone: ask a view, or name the forest's members")
+	case errors.As(err, &noMembers):
+		return &httpapi.Error{Status: http.StatusNotFound, Detail: noMembers.Error(), Hint: "no view matches them: `fustor admin view configure` changes the members"}
+	case errors.As(err, &forbidden):
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: forbidden.Error(), Hint: "a key for a forest needs its members: ask the administrator of this Fustor for a key that has them"}
+	case errors.As(err, &late):
+		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: RetryAfter, Passing: true, Detail: late.Error(), Hint: "try again; ask that member alone, which has no such deadline"}
 	case errors.As(err, &noView):
 		return &httpapi.Error{Status: http.StatusNotFound, Detail: noView.Error(), Hint: "check the name; a view is created when its first agent starts"}
 	case errors.As(err, &noPath):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -18,7 +19,8 @@ type Duplicate struct {
 	Name  string
 	Size  int64    // bytes, of each
 	Count int64    // of files
-	Paths []string // the first MaxPaths of them in key order
+	Paths []string // the first MaxPaths of them, by scope and then in key order
+	In    []int    // by path: which of the scopes it is in
 }
 
 // Wasted is how many bytes all files but one take.
@@ -40,11 +42,34 @@ type fileGroup struct {
 // Duplicates are the groups of files of at least minSize bytes with the same name and size, those that waste the most bytes first, at
 // most n. It holds at most 64 MiB, and reads the columns once more for every two million such files.
 func (s Scope) Duplicates(ctx context.Context, minSize int64, n int) ([]Duplicate, error) {
-	return s.duplicates(ctx, max(1, minSize), n, filesPerPass)
+	return DuplicatesIn(ctx, []Scope{s}, 0, minSize, n)
+}
+
+// DuplicatesIn is Scope.Duplicates in several scopes together. A pass over one of them may take until the deadline; 0: as long as it
+// takes. What fails in a scope is a ScopeError.
+func DuplicatesIn(ctx context.Context, in []Scope, deadline time.Duration, minSize int64, n int) ([]Duplicate, error) {
+	return scopes{in, deadline}.duplicates(ctx, max(1, minSize), n, filesPerPass)
+}
+
+// ScopeError: a pass over one of several scopes failed.
+type ScopeError struct {
+	Scope int
+	Err   error
+}
+
+func (e *ScopeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *ScopeError) Unwrap() error { return e.Err }
+
+// scopes are what one report on duplicates is about.
+type scopes struct {
+	in       []Scope
+	deadline time.Duration
 }
 
 // duplicates is Duplicates with passes of about most files.
-func (s Scope) duplicates(ctx context.Context, minSize int64, n, most int) ([]Duplicate, error) {
+func (s scopes) duplicates(ctx context.Context, minSize int64, n, most int) ([]Duplicate, error) {
 	top := topN[fileGroup]{limit: n, compare: fileGroup.compare}
 	files := make([]fileGroup, 0, 1024)
 	for part, parts := uint64(0), uint64(1); part < parts; {
@@ -68,8 +93,8 @@ var errPassFull = errors.New("too many files for one pass")
 
 // part appends the files whose hashes are in one part of all hashes. Only the first part decides how many parts there are: hashes are
 // spread evenly.
-func (s Scope) part(ctx context.Context, minSize int64, part, parts uint64, files []fileGroup, most int) ([]fileGroup, error) {
-	err := s.eachFile(ctx, minSize, func(hash uint64, size int64, _ *layer.Block, _ int) error {
+func (s scopes) part(ctx context.Context, minSize int64, part, parts uint64, files []fileGroup, most int) ([]fileGroup, error) {
+	err := s.eachFile(ctx, minSize, func(_ int, hash uint64, size int64, _ *layer.Block, _ int) error {
 		if hash%parts != part {
 			return nil
 		}
@@ -80,6 +105,25 @@ func (s Scope) part(ctx context.Context, minSize int64, part, parts uint64, file
 		return nil
 	})
 	return files, err
+}
+
+// eachFile calls f for the files of at least minSize bytes, scope by scope.
+func (s scopes) eachFile(ctx context.Context, minSize int64, f func(scope int, hash uint64, size int64, b *layer.Block, row int) error) error {
+	for i, scope := range s.in {
+		within, cancel := ctx, context.CancelFunc(func() {})
+		if s.deadline > 0 {
+			within, cancel = context.WithTimeout(ctx, s.deadline)
+		}
+		err := scope.eachFile(within, minSize, func(hash uint64, size int64, b *layer.Block, row int) error { return f(i, hash, size, b, row) })
+		cancel()
+		if err != nil && !errors.Is(err, errPassFull) {
+			return &ScopeError{i, err}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eachFile calls f for the files of at least minSize bytes.
@@ -122,7 +166,7 @@ func (c fileGroup) compare(o fileGroup) int {
 }
 
 // named finds the names and paths of the groups. It also separates different names with the same hash, should that happen.
-func (s Scope) named(ctx context.Context, minSize int64, groups []fileGroup) ([]Duplicate, error) {
+func (s scopes) named(ctx context.Context, minSize int64, groups []fileGroup) ([]Duplicate, error) {
 	if len(groups) == 0 {
 		return nil, nil
 	}
@@ -135,7 +179,7 @@ func (s Scope) named(ctx context.Context, minSize int64, groups []fileGroup) ([]
 		wanted[g.hash] = true
 	}
 	found := map[identity]*Duplicate{}
-	err := s.eachFile(ctx, minSize, func(hash uint64, size int64, b *layer.Block, row int) error {
+	err := s.eachFile(ctx, minSize, func(scope int, hash uint64, size int64, b *layer.Block, row int) error {
 		if !wanted[hash] {
 			return nil
 		}
@@ -146,7 +190,7 @@ func (s Scope) named(ctx context.Context, minSize int64, groups []fileGroup) ([]
 			found[identity{d.Name, size}] = d
 		}
 		if d.Count++; len(d.Paths) < MaxPaths {
-			d.Paths = append(d.Paths, b.Parent(row)+name)
+			d.Paths, d.In = append(d.Paths, b.Parent(row)+name), append(d.In, scope)
 		}
 		return nil
 	})

@@ -58,12 +58,12 @@ func TestDuplicatesInManyPasses(t *testing.T) {
 		t.Fatalf("%d groups, %v", len(all), err)
 	}
 	for _, most := range []int{1, 7, 100} {
-		few, err := s.duplicates(t.Context(), 1, 1000, most)
+		few, err := scopes{in: []Scope{s}}.duplicates(t.Context(), 1, 1000, most)
 		if err != nil || !slices.EqualFunc(few, all, func(a, b Duplicate) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
 			t.Fatalf("passes of %d files: %v, %v\nnot %v", most, few, err, all)
 		}
 	}
-	top, err := s.duplicates(t.Context(), 1, 3, 7)
+	top, err := scopes{in: []Scope{s}}.duplicates(t.Context(), 1, 3, 7)
 	if err != nil || len(top) != 3 || top[2].Wasted() != all[2].Wasted() {
 		t.Fatalf("the first three: %v, %v, not %v", top, err, all[:3])
 	}

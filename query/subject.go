@@ -1,0 +1,202 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
+	"github.com/fustor/fustor/query/problem"
+)
+
+// subject is what a call is about: one version of a view, or a forest with a version of each member. Handlers ask it for rows, and it
+// says of which versions the answer is: in the body, the ETag and the headers.
+type subject struct {
+	view    string
+	version *engine.Version // nil: a forest
+	page    engine.Page
+
+	forest     *forest.Forest // nil: a view
+	forestPage forest.Page
+}
+
+// open opens the current version of a view, or of the members of a forest.
+func (s *Server) open(r *http.Request, view string) (*subject, error) {
+	v, err := s.engine.Current(r.Context(), view)
+	var of *engine.ForestError
+	if !errors.As(err, &of) {
+		return &subject{view: view, version: v}, err
+	}
+	fo, err := s.forests.Open(r.Context(), of, mayRead(r.Context()))
+	return &subject{view: view, forest: fo}, err
+}
+
+// openPage reads the parameters limit and cursor, and opens what the page is of. parts are what two calls must have in common for a
+// cursor of one to serve the other.
+func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit, most int64, parts ...string) (*subject, error) {
+	limit = q.Int("limit", limit, 1, most)
+	given, cursor := q.Has("cursor"), q.String("cursor", "")
+	if err := q.Err(); err != nil {
+		return nil, err
+	}
+	if given && cursor == "" {
+		return nil, engine.ErrCursor
+	}
+	a := &subject{view: view}
+	var err error
+	a.version, a.page, err = s.engine.OpenPage(r.Context(), view, cursor, int(limit), parts...)
+	of, isForest := s.forestOf(r.Context(), view, err)
+	if !isForest {
+		return a, err
+	}
+	a.version = nil
+	a.forest, a.forestPage, err = s.forests.OpenPage(r.Context(), of, mayRead(r.Context()), cursor, int(limit), parts...)
+	return a, err
+}
+
+// forestOf is the forest that a view is, by the error of opening the view. The cursor of a forest is none of a view.
+func (s *Server) forestOf(ctx context.Context, view string, err error) (of *engine.ForestError, isForest bool) {
+	if errors.Is(err, engine.ErrCursor) || errors.Is(err, engine.ErrCursorQuery) {
+		_, err = s.engine.Head(ctx, view)
+	}
+	isForest = errors.As(err, &of)
+	return of, isForest
+}
+
+// mayRead says which members of a forest the caller's key is for.
+func mayRead(ctx context.Context) func(view string) bool {
+	record, _ := access.FromContext(ctx)
+	return record.Views.Has
+}
+
+// limit is the limit of the page; 0: none was given.
+func (a *subject) limit() int { return max(a.page.Limit, a.forestPage.Limit) }
+
+// setLimit sets the limit of an answer without pages.
+func (a *subject) setLimit(n int) { a.page.Limit, a.forestPage.Limit = n, n }
+
+// extra is Position.Extra of where the page begins.
+func (a *subject) extra() int64 {
+	switch {
+	case a.page.After != nil:
+		return a.page.After.Extra
+	case a.forestPage.After != nil:
+		return a.forestPage.After.Extra
+	}
+	return 0
+}
+
+// beginning is the subject as of its first page.
+func (a *subject) beginning() *subject {
+	first := *a
+	first.page.After, first.forestPage.After = nil, nil
+	return &first
+}
+
+// cursorAt is the cursor of a page that begins before all rows, with that Position.Extra.
+func (a *subject) cursorAt(extra int64) string {
+	at := engine.Position{Extra: extra}
+	if a.forest == nil {
+		return a.page.Next(a.version, &at)
+	}
+	return a.forestPage.Next(a.forest, &forest.Position{Position: at})
+}
+
+// rows emits the rows of a question, up to a limit (0: all), each with its member; empty: of no forest. It returns the cursor of the next
+// page.
+func (a *subject) rows(ctx context.Context, q forest.Question, limit int, emit func(member string, r *evidence.Row) error) (next string, err error) {
+	if a.forest == nil {
+		at, err := q.Ask(ctx, a.version, a.page.After, limit, func(r *evidence.Row) error { return emit("", r) })
+		return a.page.Next(a.version, at), err
+	}
+	p := a.forestPage
+	p.Limit = limit
+	at, err := a.forest.Rows(ctx, q, p, func(m *forest.Member, r *evidence.Row) error { return emit(m.View, r) })
+	return p.Next(a.forest, at), err
+}
+
+// tag names what the answer is of, for ETags.
+func (a *subject) tag() string {
+	if a.forest != nil {
+		return a.forest.Tag()
+	}
+	m := a.version.Manifest
+	return m.View + "." + strconv.FormatUint(m.Version, 10) + "." + m.Nonce
+}
+
+// setFreshness sets the headers for what the answer is of, and for the time of its newest observation; of a forest, that of its member
+// that is furthest behind.
+func (a *subject) setFreshness(h http.Header) {
+	if a.forest == nil {
+		h.Set("Fustor-Version", strconv.FormatUint(a.version.Manifest.Version, 10))
+		h.Set("Fustor-Observed-At", values.Seconds(a.version.Manifest.ObservedAt).String())
+		return
+	}
+	if ns := a.forest.ObservedAt(); ns != 0 {
+		h.Set("Fustor-Observed-At", values.Seconds(ns).String())
+	}
+	var members []string
+	for _, m := range a.forest.Members {
+		members = append(members, m.View+"="+string(m.Status))
+	}
+	h.Set("Fustor-Members", strings.Join(members, ", "))
+}
+
+// memberStatus is how a member of a forest fares in an answer.
+type memberStatus struct {
+	View    string `json:"view"`
+	Status  string `json:"status"`
+	Error   string `json:"error,omitempty"`
+	Version uint64 `json:"version,omitempty"`
+}
+
+func statusOf(ctx context.Context, m *forest.Member) memberStatus {
+	s := memberStatus{View: m.View, Status: string(m.Status)}
+	if m.Version != nil {
+		s.Version = m.Version.Manifest.Version
+	}
+	if m.Err != nil {
+		s.Error = httpapi.Explain(ctx, problem.Of(m.View, m.Err)).Detail
+	}
+	return s
+}
+
+// forestAnswer is what answers about a forest have, and those about a view lack.
+type forestAnswer struct {
+	Members  []memberStatus `json:"members,omitempty"`
+	Complete *bool          `json:"complete,omitempty"` // every member has answered
+}
+
+func (a *subject) forestAnswer(ctx context.Context) (f forestAnswer) {
+	if a.forest == nil {
+		return f
+	}
+	for _, m := range a.forest.Members {
+		f.Members = append(f.Members, statusOf(ctx, m))
+	}
+	complete := a.forest.Complete()
+	f.Complete = &complete
+	return f
+}
+
+// appendOf appends the members of a JSON object that say what the answer is of: its version, or how the members of a forest fare.
+func (a *subject) appendOf(ctx context.Context, b []byte) []byte {
+	if a.forest == nil {
+		return strconv.AppendUint(append(b, `,"version":`...), a.version.Manifest.Version, 10)
+	}
+	return a.appendMembers(ctx, append(b, ','))
+}
+
+// appendMembers appends forestAnswer as members of a JSON object.
+func (a *subject) appendMembers(ctx context.Context, b []byte) []byte {
+	object, _ := json.Marshal(a.forestAnswer(ctx)) // strings, numbers and a boolean: it cannot fail
+	return append(b, object[1:len(object)-1]...)
+}
