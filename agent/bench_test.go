@@ -75,12 +75,13 @@ func scanToSegments(b *testing.B, dir string, covered bool) uint64 {
 		b.Fatal(err)
 	}
 	counts := &scan.Counts{}
-	cfg := scan.Config{Root: root, Excludes: x, Evidence: event.Snapshot, Now: clock.Now, Counts: counts,
+	cfg := scan.Config{Root: root, Excludes: x, Now: clock.Now}
+	to := &scan.Receiver{Evidence: event.Snapshot, Counts: counts,
 		Emit: func(ctx context.Context, ev *event.Event, _ scan.Reading) error { return s.Scan(ctx, 1, ev, nil) }}
 	if covered {
 		cfg.Cover = coverer(b, dir)
 	}
-	if err := scan.Run(context.Background(), cfg, "/"); err != nil {
+	if err := scan.Run(context.Background(), cfg, to, "/"); err != nil {
 		b.Fatal(err)
 	}
 	s.Close()
@@ -174,8 +175,10 @@ func BenchmarkResume(b *testing.B) {
 		defer root.Close()
 		start := time.Now()
 		err = scan.Run(context.Background(), scan.Config{
-			Root: root, Excludes: x, Evidence: event.Snapshot, Now: pipe.NewClock(lease.Host()).Now, Counts: &scan.Counts{}, Known: from,
-			Cover: coverer(b, dir), Listed: listed, Emit: func(context.Context, *event.Event, scan.Reading) error { return nil },
+			Root: root, Excludes: x, Now: pipe.NewClock(lease.Host()).Now, Cover: coverer(b, dir),
+		}, &scan.Receiver{
+			Evidence: event.Snapshot, Counts: &scan.Counts{}, Known: from, Listed: listed,
+			Emit: func(context.Context, *event.Event, scan.Reading) error { return nil },
 		}, "/")
 		if err != nil {
 			b.Fatal(err)

@@ -131,10 +131,10 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 			return d.stream.Scan(ctx, of.Term, observation(path, at, event.OnDemand, info.Entry), nil)
 		}
 	}
-	cfg := d.config(watcher, root, counts)
-	d.list(&cfg, of.Term, event.OnDemand)
+	cfg, to := d.config(watcher, root), d.receiver(watcher, counts)
+	d.list(to, of.Term, event.OnDemand)
 	cfg.Shallow = shallow
-	return scan.Run(ctx, cfg, target)
+	return scan.Run(ctx, cfg, to, target)
 }
 
 // observation is the event of one path that is no directory, as it was seen at a time.

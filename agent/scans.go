@@ -126,25 +126,25 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 			return err
 		}
 	}
-	cfg := s.config(watcher, root, counts)
+	cfg, to := s.config(watcher, root), s.receiver(watcher, counts)
 	if t.Lists() {
-		s.list(&cfg, t.Leadership.Term, t.Evidence())
-		cfg.Listed = s.directories.recorder(t.Leadership, root)
+		s.list(to, t.Leadership.Term, t.Evidence())
+		to.Listed = s.directories.recorder(t.Leadership, root)
 	}
 	if t.ChangedOnly {
-		cfg.Unchanged = leavesOut(s.directories.mtimes, t.Share, func() { changed.Add(1) })
+		to.Unchanged = leavesOut(s.directories.mtimes, t.Share, func() { changed.Add(1) })
 	}
 	switch t.Kind {
 	case schedule.Subtrees:
-		return s.scanSubtrees(ctx, cfg, root, t.Subtrees)
+		return s.scanSubtrees(ctx, cfg, to, root, t.Subtrees)
 	case schedule.CatchUp:
-		return s.catchUp(ctx, cfg, t.Share)
+		return s.catchUp(ctx, cfg, to, t.Share)
 	}
 	if t.Resumes {
-		s.leaveOutKnown(&cfg, t.Leadership, root)
+		s.leaveOutKnown(to, t.Leadership, root)
 	}
 	generation := watcher.BeginCoverage()
-	err = scan.Run(ctx, cfg, "/")
+	err = scan.Run(ctx, cfg, to, "/")
 	watcher.EndCoverage(generation, err == nil)
 	if err != nil || end == 0 {
 		return err
@@ -152,27 +152,28 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 	return s.mark(ctx, t, counts.Mark(end))
 }
 
-// config is that of a scan of root which watches every directory and lists none. It is the only place that fills it.
-func (s *scanner) config(watcher *watch.Watcher, root tree.Root, counts *scan.Counts) scan.Config {
+// config is that of a scan of root which watches every directory. It is the only place that fills it.
+func (s *scanner) config(watcher *watch.Watcher, root tree.Root) scan.Config {
 	cfg := s.common
-	cfg.Root, cfg.Cover, cfg.Counts = hang.Bare(root), watcher.Cover, counts
-	cfg.OnError = func(path string, err error) {
-		watcher.NoteUnreadable(path, err)
-		s.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
-		s.counters.unreadable(path, err)
-	}
+	cfg.Root, cfg.Cover = hang.Bare(root), watcher.Cover
 	return cfg
 }
 
+// receiver takes a scan that lists nothing.
+func (s *scanner) receiver(watcher *watch.Watcher, counts *scan.Counts) *scan.Receiver {
+	return &scan.Receiver{Counts: counts, OnError: func(path string, err error) {
+		watcher.NoteUnreadable(path, err)
+		s.o.Logger.Warn("cannot read", "path", fmt.Sprintf("%q", path), "error", err)
+		s.counters.unreadable(path, err)
+	}}
+}
+
 // list has a scan send what it lists, under this term.
-func (s *scanner) list(cfg *scan.Config, term uint64, evidence event.Evidence) {
-	cfg.Evidence = evidence
-	cfg.Emit = func(ctx context.Context, ev *event.Event, reading scan.Reading) error {
+func (s *scanner) list(to *scan.Receiver, term uint64, evidence event.Evidence) {
+	to.Evidence = evidence
+	to.Emit = func(ctx context.Context, ev *event.Event, reading scan.Reading) error {
 		if reading == nil {
 			return s.stream.Scan(ctx, term, ev, nil)
-		}
-		if err := reading.Still(); err != nil {
-			return err
 		}
 		return s.stream.Scan(ctx, term, ev, func() (*event.Event, error) { return reading.Check(ev) })
 	}
@@ -181,29 +182,29 @@ func (s *scanner) list(cfg *scan.Config, term uint64, evidence event.Evidence) {
 // leaveOutKnown has a snapshot leave out the directories that an earlier process has listed and that did not change since.
 // Files in them may have been written in place while no agent ran, which leaves no trace in a directory, so they are caught
 // up with afterwards.
-func (s *scanner) leaveOutKnown(cfg *scan.Config, of schedule.Leadership, root tree.Root) {
+func (s *scanner) leaveOutKnown(to *scan.Receiver, of schedule.Leadership, root tree.Root) {
 	from := s.directories.load(of, root)
 	if from == nil {
 		return
 	}
-	cfg.Known, cfg.Kept = from, s.directories.mtimes.remember
+	to.Known, to.Kept = from, s.directories.mtimes.remember
 	s.leftOut = from
 	s.situation.leftOut(of, rand.Uint64N(schedule.Shares))
 }
 
 // catchUp lists a share of the directories that the snapshot has left out.
-func (s *scanner) catchUp(ctx context.Context, cfg scan.Config, share uint64) error {
+func (s *scanner) catchUp(ctx context.Context, cfg scan.Config, to *scan.Receiver, share uint64) error {
 	paths := inShare(nil, s.leftOut, "/", share)
 	if len(paths) == 0 {
 		return nil
 	}
 	cfg.Shallow, cfg.Workers = true, 2
-	return scan.RunAll(ctx, cfg, paths)
+	return scan.RunAll(ctx, cfg, to, paths)
 }
 
 // scanSubtrees scans what is below some directories. If one no longer exists, its nearest existing parent is listed, which
 // shows that it is gone.
-func (s *scanner) scanSubtrees(ctx context.Context, cfg scan.Config, root tree.Root, dirs []string) error {
+func (s *scanner) scanSubtrees(ctx context.Context, cfg scan.Config, to *scan.Receiver, root tree.Root, dirs []string) error {
 	looker := root.Looker()
 	defer looker.Close()
 	for _, dir := range dirs {
@@ -213,7 +214,7 @@ func (s *scanner) scanSubtrees(ctx context.Context, cfg scan.Config, root tree.R
 			return err
 		}
 		cfg.Shallow = target != dir
-		if err := scan.Run(ctx, cfg, target); err != nil && !errors.Is(err, scan.ErrMoved) {
+		if err := scan.Run(ctx, cfg, to, target); err != nil && !errors.Is(err, scan.ErrMoved) {
 			return err
 		}
 	}

@@ -85,7 +85,9 @@ func TestHangTakesOneWorkerAlong(t *testing.T) {
 					var mu sync.Mutex
 					began := time.Now()
 					must(t, Run(t.Context(), Config{
-						Root: root, Excludes: noExcludes(t), Evidence: event.Audit, Now: counter(), Emit: c.emit, Counts: &Counts{}, Workers: 4, Hangs: calls,
+						Root: root, Excludes: noExcludes(t), Now: counter(), Workers: 4, Hangs: calls,
+					}, &Receiver{
+						Evidence: event.Audit, Emit: c.emit, Counts: &Counts{},
 						OnError: func(path string, _ error) {
 							mu.Lock()
 							defer mu.Unlock()
@@ -160,7 +162,7 @@ func TestHangsAreBounded(t *testing.T) {
 		})
 		c := newCollector()
 		calls := hang.New(0, nil)
-		must(t, Run(t.Context(), Config{Root: root, Excludes: noExcludes(t), Now: counter(), Emit: c.emit, Counts: &Counts{}, Workers: 8, Hangs: calls}, "/"))
+		must(t, Run(t.Context(), Config{Root: root, Excludes: noExcludes(t), Now: counter(), Workers: 8, Hangs: calls}, &Receiver{Emit: c.emit, Counts: &Counts{}}, "/"))
 		if n := asked.Load(); n < hang.Many || n > hang.Many+8 {
 			t.Errorf("%d hang", n)
 		}
@@ -187,7 +189,7 @@ func TestScanThatHangsIsStopped(t *testing.T) {
 		})
 		calls := hang.New(0, nil)
 		began := time.Now()
-		err := Run(ctx, Config{Root: root, Excludes: noExcludes(t), Now: counter(), Emit: newCollector().emit, Counts: &Counts{}, Hangs: calls}, "/")
+		err := Run(ctx, Config{Root: root, Excludes: noExcludes(t), Now: counter(), Hangs: calls}, &Receiver{Emit: newCollector().emit, Counts: &Counts{}}, "/")
 		if took := time.Since(began); err == nil || took > 2*hang.Patience {
 			t.Errorf("%v after %v", err, took)
 		}
@@ -248,7 +250,7 @@ func TestWorkersFollowTheServer(t *testing.T) {
 		root := openSlow(t, dir, s.look)
 		defer root.Close()
 		began := time.Now()
-		must(t, Run(t.Context(), Config{Root: root, Excludes: noExcludes(t), Now: counter(), Emit: newCollector().emit, Counts: &Counts{}}, "/"))
+		must(t, Run(t.Context(), Config{Root: root, Excludes: noExcludes(t), Now: counter()}, &Receiver{Emit: newCollector().emit, Counts: &Counts{}}, "/"))
 		t.Logf("%d calls in %v; at most %d at once, %d once it was slow", s.calls.Load(), time.Since(began), grown, pressed)
 		if grown < 12 || grown > 40 {
 			t.Errorf("%d workers for a server that does 16 calls at once", grown)

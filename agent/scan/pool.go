@@ -22,6 +22,7 @@ const (
 
 // pool is the workers of a scan: as many as are good, and others for those whose calls hang.
 type pool struct {
+	walk  *Walk
 	cfg   *Config
 	queue *queue
 
@@ -45,9 +46,9 @@ type observed struct {
 	since time.Time
 }
 
-func newPool(ctx context.Context, cfg *Config, q *queue) *pool {
-	p := &pool{cfg: cfg, queue: q, workers: map[*worker]*observed{}, done: make(chan struct{})}
-	p.ctx, p.cancel = context.WithCancel(ctx)
+func newPool(w *Walk, q *queue) *pool {
+	p := &pool{walk: w, cfg: &w.cfg, queue: q, workers: map[*worker]*observed{}, done: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(w.ctx)
 	return p
 }
 
@@ -92,7 +93,7 @@ func (p *pool) resize(n int) {
 }
 
 func (p *pool) start() {
-	w := &worker{cfg: p.cfg, pool: p, queue: p.queue}
+	w := &worker{cfg: p.cfg, walk: p.walk, pool: p, queue: p.queue}
 	p.workers[w] = &observed{}
 	go func() {
 		err := guard.Do(func() error { return w.run(p.ctx) })

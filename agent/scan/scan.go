@@ -12,7 +12,6 @@ package scan
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -28,8 +27,8 @@ import (
 // the scan passes the directory over.
 var ErrMoved = errors.New("the directory has moved")
 
-// Reading is a directory that a scan is reading, as Config.Cover knows it. The scan calls nothing of it but Done; who takes its
-// events calls Still and then Check for each listing.
+// Reading is a directory that a scan is reading, as Config.Cover knows it. The scan calls Still before it hands out a listing;
+// each receiver calls Check.
 type Reading interface {
 	// Still answers ErrMoved if the directory is no longer where the scan found it. It may ask the file system, so it may take
 	// long.
@@ -69,14 +68,13 @@ func (k *Known) find(name string) (int, bool) {
 	return slices.BinarySearchFunc(k.Dirs, name, func(d *Known, name string) int { return strings.Compare(d.Name, name) })
 }
 
-// Config is what to scan, and where to.
+// Config is what to scan, and how.
 type Config struct {
 	Root             tree.Root // close it by Hangs.Close
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
-	Workers          int // at most; default 32. A scan begins with few and finds out how many are good for the file server
-	Evidence         event.Evidence
-	Now              func() int64 // the store's time, strictly growing, ns
+	Workers          int          // at most; default 32. A scan begins with few and finds out how many are good for the file server
+	Now              func() int64 // what observations are stamped with; strictly growing
 	// Rate, unless nil, bounds the entries looked at. Idle has the workers get the disk and the processor when nobody
 	// else wants them.
 	Rate *Rate
@@ -85,9 +83,24 @@ type Config struct {
 	Hangs *hang.Calls
 	// Cover, unless nil, watches an open directory. ErrMoved passes it over.
 	Cover func(root tree.Root, d tree.Dir, path string) (Reading, error)
-	// Emit takes the events; it may wait. The event is reused afterwards. reading is nil for marks. Without Emit, the
-	// scan covers the directories and looks at nothing else.
+	// Shallow leaves the subdirectories out.
+	Shallow bool
+	// LeaveOut, unless nil, is asked of each subdirectory: one that is left out is not read, nor what is below it.
+	LeaveOut func(path string) bool
+	// Joinable has a Walk remember which directories it has visited, so that others may join it while it runs.
+	Joinable bool
+}
+
+// Receiver is one that a scan is made for. Its functions may be called by several workers at once. One that panics ends the
+// receiver's part in the scan.
+type Receiver struct {
+	Evidence event.Evidence
+	// Emit takes the events, whose fields it may change; the event is reused afterwards. reading is nil for all but listings.
+	// ErrMoved passes the directory over; any other error ends the receiver's part. Without Emit, the scan covers the
+	// directories and looks at nothing else.
 	Emit func(ctx context.Context, ev *event.Event, reading Reading) error
+	// Room, unless nil, says whether Emit should be called now. It must not wait.
+	Room func() Room
 	// OnError, unless nil, is told of what could not be read.
 	OnError func(path string, err error)
 	Counts  *Counts // must not be nil
@@ -100,9 +113,19 @@ type Config struct {
 	// emitted, its subdirectories are the known ones, and Kept (unless nil) is told.
 	Known *Known
 	Kept  func(path string, mtime int64)
-	// Shallow leaves the subdirectories out.
-	Shallow bool
 }
+
+// Room is how much a receiver can take.
+type Room int
+
+const (
+	// Free: it takes events.
+	Free Room = iota
+	// Slow: it should not get more for now, unless another receiver of the walk is Free.
+	Slow
+	// Full: it must not get more. It is left behind if another receiver of the walk is Free.
+	Full
+)
 
 // Counts are what a scan has seen so far. They may be read while it runs.
 type Counts struct {
@@ -120,43 +143,32 @@ func (c *Counts) Mark(kind event.MarkKind) event.Mark {
 }
 
 // Run scans from the directory at path down. It ends early when ctx does or Emit fails.
-func Run(ctx context.Context, cfg Config, path string) error {
-	return RunAll(ctx, cfg, []string{path})
+func Run(ctx context.Context, cfg Config, to *Receiver, path string) error {
+	return RunAll(ctx, cfg, to, []string{path})
 }
 
 // RunAll scans from each of the directories down, none of which is below another unless the scan is shallow.
-func RunAll(ctx context.Context, cfg Config, paths []string) error {
-	if cfg.Workers <= 0 {
-		cfg.Workers = defaultWorkers
-	}
-	if cfg.Hangs == nil {
-		cfg.Hangs = hang.New(0, nil)
-	}
-	if err := cfg.Hangs.Full(); err != nil {
-		return fmt.Errorf("scan %q: %w", paths[0], err)
-	}
-	q := newQueue()
-	tasks := make([]unread, len(paths))
-	for i, path := range paths {
-		tasks[i] = unread{name: path, known: cfg.Known}
-		if path != "/" {
-			parent, name := event.Split(path)
-			tasks[i].parent, tasks[i].name = parent[:max(1, len(parent)-1)], name
-		}
-	}
-	q.push(tasks)
-	if err := newPool(ctx, &cfg, q).run(); err != nil {
-		return fmt.Errorf("scan %q: %w", paths[0], err)
-	}
-	return ctx.Err()
+func RunAll(ctx context.Context, cfg Config, to *Receiver, paths []string) error {
+	w := NewWalk(cfg, paths...)
+	part := w.Join(ctx, to)
+	_ = w.Run(ctx) // the part has the error
+	return part.err
 }
 
 // unread is a directory that is still to be read. The path is put together late: many of one directory share parent.
 type unread struct {
 	parent, name string
-	dev          uint64 // 0: not known
-	known        *Known
-	hangs        bool // a call for it hung: it is only to be reported
+	dev          uint64   // 0: not known
+	known        []*Known // by a part's place; nil: nobody knows it
+	hangs        bool     // a call for it hung: it is only to be reported
+}
+
+// knownTo is the directory as a part knows it; nil: it does not.
+func (t unread) knownTo(p *Part) *Known {
+	if p.place < len(t.known) {
+		return t.known[p.place]
+	}
+	return nil
 }
 
 func (t unread) path() string {

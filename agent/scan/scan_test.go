@@ -74,11 +74,11 @@ func scanTree(t testing.TB, dir string, change func(*Config)) (*collector, *Coun
 		t.Fatal(err)
 	}
 	c, counts := newCollector(), &Counts{}
-	cfg := Config{Root: root, Excludes: excludes, Evidence: event.Snapshot, Now: counter(), Emit: c.emit, Counts: counts}
+	cfg := Config{Root: root, Excludes: excludes, Now: counter()}
 	if change != nil {
 		change(&cfg)
 	}
-	if err := Run(t.Context(), cfg, "/"); err != nil {
+	if err := Run(t.Context(), cfg, &Receiver{Evidence: event.Snapshot, Emit: c.emit, Counts: counts}, "/"); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range c.problems {
@@ -255,13 +255,14 @@ func (freeReading) Done()                                    {}
 // it is not.
 func TestHolesAreLeftOutOfRanges(t *testing.T) {
 	c := newCollector()
-	w := worker{cfg: &Config{Emit: c.emit}}
+	w := worker{cfg: &Config{}}
+	w.readers.list = []*Part{NewWalk(*w.cfg, "/").Join(t.Context(), &Receiver{Emit: c.emit, Counts: &Counts{}})}
 	w.event = event.Event{Kind: event.Listing, Path: "/"}
 	for _, n := range []string{"a", "c", "e"} {
 		w.entries = append(w.entries, event.Entry{Name: n, Type: event.File})
 	}
 	w.holes = []string{"b", "b\x01", "d"}
-	must(t, w.emit(t.Context(), nil))
+	must(t, w.emit(nil))
 	want := [][2]string{{"", "b"}, {"b\x01\x01", "d"}, {"d\x01", ""}}
 	if fmt.Sprint(c.ranges["/"]) != fmt.Sprint(want) || len(c.entries) != 4 {
 		t.Errorf("ranges %q, entries %d", c.ranges["/"], len(c.entries))
@@ -298,7 +299,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	x, err := tree.NewExcludes(nil)
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
-	err = Run(ctx, Config{Root: root, Excludes: x, Now: counter(), Evidence: event.Audit, Counts: &Counts{},
+	err = Run(ctx, Config{Root: root, Excludes: x, Now: counter()}, &Receiver{Evidence: event.Audit, Counts: &Counts{},
 		Emit: func(ctx context.Context, _ *event.Event, _ Reading) error {
 			cancel()
 			<-ctx.Done()

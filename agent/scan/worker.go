@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,9 +24,12 @@ const (
 // worker reads one directory after the other and keeps its buffers.
 type worker struct {
 	cfg      *Config
+	walk     *Walk
 	pool     *pool
 	queue    *queue
 	dir      unread
+	parts    []*Part // that the directory is read for
+	readers  readers
 	names    tree.Names
 	entries  []event.Entry
 	holes    []string
@@ -49,8 +53,9 @@ func (w *worker) run(ctx context.Context) error {
 		if !ok {
 			return ctx.Err()
 		}
-		w.dir, w.children = t, w.children[:0]
-		err := w.directory(ctx, t.path())
+		path := t.path()
+		w.dir, w.parts, w.children = t, w.walk.visit(path), w.children[:0]
+		err := w.directory(ctx, path)
 		if errors.Is(err, errAbandoned) {
 			return err
 		}
@@ -66,6 +71,33 @@ func (w *worker) run(ctx context.Context) error {
 	return nil
 }
 
+// readers are the parts of a directory, by what they get of it.
+type readers struct {
+	keep      []*Part // nothing: it is as they know it
+	cover     []*Part // nothing: they only want it watched
+	unchanged []*Part // an event that it has not changed
+	list      []*Part // its listing
+}
+
+func (r *readers) reset() {
+	r.keep, r.cover, r.unchanged, r.list = r.keep[:0], r.cover[:0], r.unchanged[:0], r.list[:0]
+}
+
+// sort asks the parts that do not keep a directory with this mtime what they want of it.
+func (r *readers) sort(parts []*Part, path string, mtime int64) {
+	for _, p := range parts {
+		switch {
+		case slices.Contains(r.keep, p):
+		case p.to.Emit == nil:
+			r.cover = append(r.cover, p)
+		case p.unchanged(path, mtime):
+			r.unchanged = append(r.unchanged, p)
+		default:
+			r.list = append(r.list, p)
+		}
+	}
+}
+
 // directory reads one directory. It fails only where the scan cannot go on.
 func (w *worker) directory(ctx context.Context, path string) error {
 	failure := hang.Error("scan", path)
@@ -75,18 +107,16 @@ func (w *worker) directory(ctx context.Context, path string) error {
 	if failure != nil {
 		w.children = w.children[:0]
 	}
-	var fatal fatalError
 	switch {
 	case errors.Is(failure, errAbandoned):
 		return failure
 	case failure == nil, tree.Gone(failure), errors.Is(failure, ErrMoved):
 		return nil
-	case errors.As(failure, &fatal):
-		return fatal.error
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return w.report(ctx, path, failure)
+	w.report(path, failure)
+	return nil
 }
 
 // persist reads a directory again if it changed meanwhile, or failed for a reason that may pass.
@@ -97,13 +127,12 @@ func (w *worker) persist(ctx context.Context, path string) error {
 		w.watchClock()
 		changed, err := w.attempt(ctx, path, changes < rereads)
 		w.stopClock()
-		var fatal fatalError
 		switch {
 		case errors.Is(err, errAbandoned):
 			return err
 		case changed:
 			changes++
-		case err == nil, tree.Gone(err), errors.Is(err, ErrMoved), errors.Is(err, fs.ErrPermission), errors.As(err, &fatal):
+		case err == nil, tree.Gone(err), errors.Is(err, ErrMoved), errors.Is(err, fs.ErrPermission):
 			return err
 		default:
 			if failures++; failures > retries || ctx.Err() != nil {
@@ -113,23 +142,15 @@ func (w *worker) persist(ctx context.Context, path string) error {
 	}
 }
 
-// fatalError is one of the receiving side: the scan is over.
-type fatalError struct{ error }
-
 // report tells of a path that cannot be read.
-func (w *worker) report(ctx context.Context, path string, failure error) error {
-	w.cfg.Counts.Errors.Add(1)
-	if w.cfg.OnError != nil {
-		w.cfg.OnError(path, failure)
+func (w *worker) report(path string, failure error) {
+	for _, p := range w.parts {
+		p.to.Counts.Errors.Add(1)
+		p.failed(path, failure)
+		if p.to.Emit != nil && event.ValidPath(path) {
+			p.mark(w.cfg.Now(), path, reason(failure))
+		}
 	}
-	if w.cfg.Emit == nil || !event.ValidPath(path) {
-		return nil
-	}
-	mark := event.Event{
-		Kind: event.Marked, Evidence: w.cfg.Evidence, ObservedAt: w.cfg.Now(), Path: path,
-		Mark: event.Mark{Kind: event.SubtreeError, Errors: 1, Message: reason(failure)},
-	}
-	return w.cfg.Emit(ctx, &mark, nil)
 }
 
 func reason(err error) string {
@@ -166,43 +187,86 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	if err := w.wait(ctx, 1); err != nil {
 		return false, err
 	}
-	if k := w.dir.known; k != nil && k.Mtime != 0 && k.Mtime == before.Entry.MtimeNs {
-		w.keep(path, k)
+	mtime := before.Entry.MtimeNs
+	w.readers.reset()
+	for _, p := range w.parts {
+		if k := w.dir.knownTo(p); k != nil && k.Mtime != 0 && k.Mtime == mtime {
+			w.readers.keep = append(w.readers.keep, p)
+		}
+	}
+	if len(w.parts) > 0 && len(w.readers.keep) == len(w.parts) {
+		w.keepChildren(path)
+		w.skim(observed, path, before.Entry)
 		return false, nil
 	}
 	if err := w.read(d); err != nil {
 		return false, err
 	}
 	w.names.Keep(func(name string) bool { return !w.cfg.Excludes.Match(path, name) })
-	if w.cfg.Emit == nil {
+	w.readers.sort(w.parts, path, mtime)
+	if len(w.readers.list) == 0 {
 		w.coverChildren(path)
+		w.stopClock()
+		w.skim(observed, path, before.Entry)
 		return false, nil
 	}
 	_, before.Entry.Name = event.Split(path)
-	if w.cfg.Unchanged != nil && w.cfg.Unchanged(path, before.Entry.MtimeNs) {
-		w.coverChildren(path)
-		w.stopClock()
-		ev := event.Event{Kind: event.Unchanged, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry}
-		if err := w.cfg.Emit(ctx, &ev, nil); err != nil {
-			return false, fatalError{err}
-		}
-		return false, nil
+	w.event = event.Event{Kind: event.Listing, ObservedAt: observed, Path: path, Entry: before.Entry}
+	if changed, err := w.list(ctx, d, reading, picky); changed || err != nil {
+		return changed, err
 	}
-	w.event = event.Event{
-		Kind: event.Listing, Evidence: w.cfg.Evidence, ObservedAt: observed, Path: path, Entry: before.Entry,
-	}
-	return w.list(ctx, d, reading, picky)
+	w.skim(observed, path, before.Entry)
+	return false, nil
 }
 
-// keep takes a directory for what is known of it.
-func (w *worker) keep(path string, k *Known) {
-	w.cfg.Counts.Directories.Add(1)
-	for _, c := range k.Dirs {
-		w.children = append(w.children, unread{parent: path, name: c.Name, known: c})
+// skim gives the parts that want no listing of a directory what they want.
+func (w *worker) skim(observed int64, path string, own event.Entry) {
+	for _, p := range w.readers.keep {
+		p.to.Counts.Directories.Add(1)
+		p.kept(path, own.MtimeNs)
 	}
-	if w.cfg.Kept != nil {
-		w.cfg.Kept(path, k.Mtime)
+	for _, p := range w.readers.cover {
+		p.to.Counts.Directories.Add(1)
 	}
+	_, own.Name = event.Split(path)
+	for _, p := range w.readers.unchanged {
+		p.to.Counts.Directories.Add(1)
+		w.event = event.Event{Kind: event.Unchanged, ObservedAt: observed, Path: path, Entry: own}
+		_ = p.give(&w.event, nil) // without a reading it cannot have moved
+	}
+}
+
+// keepChildren pushes the subdirectories as all parts know them.
+func (w *worker) keepChildren(path string) {
+	seen := map[string]bool{}
+	for _, p := range w.parts {
+		for _, c := range w.dir.knownTo(p).Dirs {
+			if len(w.parts) > 1 {
+				if seen[c.Name] {
+					continue
+				}
+				seen[c.Name] = true
+			}
+			w.child(path, c.Name, 0)
+		}
+	}
+}
+
+// child pushes a subdirectory.
+func (w *worker) child(path, name string, dev uint64) {
+	if w.cfg.LeaveOut != nil && w.cfg.LeaveOut(event.Join(path, name)) {
+		return
+	}
+	var known []*Known
+	for i, k := range w.dir.known {
+		if c := k.Child(name); c != nil {
+			if known == nil {
+				known = make([]*Known, len(w.dir.known))
+			}
+			known[i] = c
+		}
+	}
+	w.children = append(w.children, unread{parent: path, name: name, dev: dev, known: known})
 }
 
 // wait waits until so many entries may be looked at.
@@ -217,11 +281,9 @@ func (w *worker) wait(ctx context.Context, entries int) error {
 
 // coverChildren pushes the subdirectories without looking at anything.
 func (w *worker) coverChildren(path string) {
-	w.cfg.Counts.Directories.Add(1)
 	for i := range w.names.Len() {
 		if w.names.MayBeDirectory(i) {
-			name := strings.Clone(w.names.At(i))
-			w.children = append(w.children, unread{parent: path, name: name, known: w.dir.known.Child(name)})
+			w.child(path, strings.Clone(w.names.At(i)), 0)
 		}
 	}
 }
@@ -250,17 +312,20 @@ func (w *worker) list(ctx context.Context, d tree.Dir, reading Reading, picky bo
 			w.event.To = w.names.At(last)
 		}
 		w.stopClock()
-		err := w.emit(ctx, reading)
+		err := w.emit(reading)
 		w.watchClock()
 		if err != nil {
 			return false, err
 		}
 	}
-	sum.addTo(w.cfg.Counts)
-	if w.cfg.Listed != nil && len(w.holes) == 0 {
-		w.cfg.Listed(w.event.Path, w.event.Entry.MtimeNs, w.subdirectories)
+	for _, p := range w.readers.list {
+		sum.addTo(p.to.Counts)
+		if len(w.holes) == 0 {
+			p.listed(w.event.Path, w.event.Entry.MtimeNs, w.subdirectories)
+		}
 	}
-	return false, w.reportHoles(ctx)
+	w.reportHoles()
+	return false, nil
 }
 
 // subdirectories are the names of those that the worker has found in its directory.
@@ -284,7 +349,9 @@ func (w *worker) lookAll(ctx context.Context, d tree.Dir, first, last int, sum *
 		if err := w.look(d, at, to, sum); err != nil {
 			return err
 		}
-		w.cfg.Counts.Looked.Add(uint64(to - at))
+		for _, p := range w.readers.list {
+			p.to.Counts.Looked.Add(uint64(to - at))
+		}
 		at = to
 	}
 	return nil
@@ -351,8 +418,8 @@ func (w *worker) hole(name string, err error) error {
 	if w.holes = append(w.holes, name); len(w.holes) > maxHoles {
 		return fmt.Errorf("lstat fails for more than %d names: %w", maxHoles, err)
 	}
-	if w.cfg.OnError != nil {
-		w.cfg.OnError(event.Join(w.event.Path, name), err)
+	for _, p := range w.readers.list {
+		p.failed(event.Join(w.event.Path, name), err)
 	}
 	return nil
 }
@@ -361,8 +428,7 @@ func (w *worker) count(info *tree.Info, sum *sums) {
 	switch info.Entry.Type {
 	case event.Directory:
 		if info.ID.Dev == w.cfg.Root.Info().ID.Dev || w.cfg.CrossFilesystems {
-			name := strings.Clone(info.Entry.Name)
-			w.children = append(w.children, unread{parent: w.event.Path, name: name, dev: info.ID.Dev, known: w.dir.known.Child(name)})
+			w.child(w.event.Path, strings.Clone(info.Entry.Name), info.ID.Dev)
 		}
 	case event.File:
 		sum.files++
@@ -373,7 +439,7 @@ func (w *worker) count(info *tree.Info, sum *sums) {
 }
 
 // emit emits w.entries as the listing of the range in w.event, with a gap for every hole.
-func (w *worker) emit(ctx context.Context, reading Reading) error {
+func (w *worker) emit(reading Reading) error {
 	rest, end := w.entries, w.event.To
 	for _, hole := range w.holes {
 		if hole < w.event.From {
@@ -384,50 +450,51 @@ func (w *worker) emit(ctx context.Context, reading Reading) error {
 			n++
 		}
 		w.event.To = hole
-		if err := w.emitRange(ctx, reading, rest[:n]); err != nil {
+		if err := w.emitRange(reading, rest[:n]); err != nil {
 			return err
 		}
 		rest = rest[n:]
 		w.event.From = hole + "\x01" // no name lies between: NUL is in none
 	}
 	w.event.To = end
-	return w.emitRange(ctx, reading, rest)
+	return w.emitRange(reading, rest)
 }
 
-func (w *worker) emitRange(ctx context.Context, reading Reading, entries []event.Entry) error {
+func (w *worker) emitRange(reading Reading, entries []event.Entry) error {
 	if w.event.To != "" && w.event.From >= w.event.To {
 		return nil
 	}
 	w.event.Entries = entries
 	for piece := range event.SplitListing(&w.event, 0) {
-		if err := w.cfg.Emit(ctx, piece, reading); err != nil {
-			if errors.Is(err, ErrMoved) {
+		if reading != nil {
+			if err := reading.Still(); err != nil {
 				return err
 			}
-			return fatalError{err}
 		}
+		observed := piece.ObservedAt
+		for _, p := range w.readers.list {
+			piece.ObservedAt = observed
+			if err := p.give(piece, reading); err != nil {
+				return err
+			}
+		}
+		piece.ObservedAt = observed
 	}
 	return nil
 }
 
-func (w *worker) reportHoles(ctx context.Context) error {
+func (w *worker) reportHoles() {
 	for _, name := range w.holes {
-		w.cfg.Counts.Errors.Add(1)
 		path := event.Join(w.event.Path, name)
-		if !event.ValidPath(path) || len(path) > event.MaxText {
-			continue
-		}
 		message := "lstat failed"
 		if w.hanging[name] {
 			message = hang.ErrHangs.Error()
 		}
-		mark := event.Event{
-			Kind: event.Marked, Evidence: w.cfg.Evidence, ObservedAt: w.cfg.Now(), Path: path,
-			Mark: event.Mark{Kind: event.SubtreeError, Errors: 1, Message: message},
-		}
-		if err := w.cfg.Emit(ctx, &mark, nil); err != nil {
-			return fatalError{err}
+		for _, p := range w.readers.list {
+			p.to.Counts.Errors.Add(1)
+			if event.ValidPath(path) && len(path) <= event.MaxText {
+				p.mark(w.cfg.Now(), path, message)
+			}
 		}
 	}
-	return nil
 }

@@ -70,7 +70,7 @@ func coverBench(b *testing.B, w *Watcher) {
 	}
 	defer root.Close()
 	gen := w.BeginCoverage()
-	if err := scan.Run(b.Context(), scan.Config{Root: root, Excludes: w.cfg.Excludes, Now: w.cfg.Now, Cover: w.Cover, Counts: &scan.Counts{}}, "/"); err != nil {
+	if err := scan.Run(b.Context(), scan.Config{Root: root, Excludes: w.cfg.Excludes, Now: w.cfg.Now, Cover: w.Cover}, &scan.Receiver{Counts: &scan.Counts{}}, "/"); err != nil {
 		b.Fatal(err)
 	}
 	w.EndCoverage(gen, true)

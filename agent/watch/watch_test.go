@@ -97,7 +97,7 @@ func (r *rig) coverAll(t *testing.T) {
 	must(t, err)
 	defer root.Close()
 	gen := r.BeginCoverage()
-	err = scan.Run(t.Context(), scan.Config{Root: root, Excludes: r.cfg.Excludes, CrossFilesystems: r.cfg.CrossFilesystems, Now: r.cfg.Now, Cover: r.Cover, Counts: &scan.Counts{}, Workers: r.workers}, "/")
+	err = scan.Run(t.Context(), scan.Config{Root: root, Excludes: r.cfg.Excludes, CrossFilesystems: r.cfg.CrossFilesystems, Now: r.cfg.Now, Cover: r.Cover, Workers: r.workers}, &scan.Receiver{Counts: &scan.Counts{}}, "/")
 	must(t, err)
 	r.EndCoverage(gen, true)
 }

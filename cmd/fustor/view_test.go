@@ -101,8 +101,8 @@ func writeScan(ctx context.Context, w *event.Writer, dir string) error {
 		return err
 	}
 	var adding sync.Mutex
-	err = scan.Run(ctx, scan.Config{
-		Root: root, Excludes: excludes, Evidence: event.Snapshot, Now: now, Counts: counts,
+	err = scan.Run(ctx, scan.Config{Root: root, Excludes: excludes, Now: now}, &scan.Receiver{
+		Evidence: event.Snapshot, Counts: counts,
 		Emit: func(_ context.Context, ev *event.Event, _ scan.Reading) error {
 			adding.Lock()
 			defer adding.Unlock()
