@@ -58,7 +58,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, clock: pipe.NewClock(o.Tuning.Clocks), counters: newCounters(), supervisor: newSupervisor(o.Logger, o.Tuning.Backoff),
+		o: o, clock: pipe.NewClock(pipe.NewTicks(o.Tuning.Clocks)), counters: newCounters(), supervisor: newSupervisor(o.Logger, o.Tuning.Backoff),
 		draining: make(chan struct{}),
 	}
 	client, err := send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock)

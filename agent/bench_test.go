@@ -50,7 +50,7 @@ func benchTree(b *testing.B) string {
 // scanToSegments scans a tree into encoded segments, which are thrown away.
 func scanToSegments(b *testing.B, dir string, covered bool) uint64 {
 	b.Helper()
-	clock := pipe.NewClock(lease.Host())
+	clock := pipe.NewClock(pipe.NewTicks(lease.Host()))
 	s := pipe.New(pipe.Config{View: "bench", Agent: "a", Source: "fs://bench", Now: clock.Now})
 	if _, err := s.Begin("session", 1); err != nil {
 		b.Fatal(err)
@@ -175,7 +175,7 @@ func BenchmarkResume(b *testing.B) {
 		defer root.Close()
 		start := time.Now()
 		err = scan.Run(context.Background(), scan.Config{
-			Root: root, Excludes: x, Now: pipe.NewClock(lease.Host()).Now, Cover: coverer(b, dir),
+			Root: root, Excludes: x, Now: pipe.NewClock(pipe.NewTicks(lease.Host())).Now, Cover: coverer(b, dir),
 		}, &scan.Receiver{
 			Evidence: event.Snapshot, Counts: &scan.Counts{}, Known: from, Listed: listed,
 			Emit: func(context.Context, *event.Event, scan.Reading) error { return nil },
@@ -298,7 +298,7 @@ func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string) (scan.R
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := watch.New(watch.Config{Root: dir, Excludes: x, Now: pipe.NewClock(lease.Host()).Now, Logger: slog.New(slog.DiscardHandler),
+	w, err := watch.New(watch.Config{Root: dir, Excludes: x, Now: pipe.NewClock(pipe.NewTicks(lease.Host())).Now, Logger: slog.New(slog.DiscardHandler),
 		Emit: func([]event.Event) bool { return true }, HasRoom: func() bool { return true }})
 	if err != nil {
 		b.Fatal(err)

@@ -17,7 +17,7 @@ import (
 // TestScanThatPanicsIsStillDue: a scan that panics has repaired nothing, so it is due again, and does not count as running.
 func TestScanThatPanicsIsStillDue(t *testing.T) {
 	o := &Options{Logger: slog.New(slog.DiscardHandler), Tuning: Tuning{Clocks: lease.Host()}}
-	s := newSituation(o, pipe.NewClock(o.Tuning.Clocks), nil)
+	s := newSituation(o, pipe.NewClock(pipe.NewTicks(o.Tuning.Clocks)), nil)
 	s.setSession(leading.Begin(pipeapi.Session{ID: "s1"}, s.clocks.Now()), false)
 	s.lost(nil)
 	stopped := false

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/lease"
@@ -279,9 +280,9 @@ func TestCheckDecidesWhenTheTurnHasCome(t *testing.T) {
 
 func TestClockIsTheStoresAndGrows(t *testing.T) {
 	steady := int64(1000)
-	c := NewClock(lease.Clocks{Boot: func() int64 { return steady }, Wall: func() time.Time { return time.Unix(0, 5_000_000) }})
+	c := NewClock(NewTicks(lease.Clocks{Boot: func() int64 { return steady }, Wall: func() time.Time { return time.Unix(0, 5_000_000) }}))
 	a := c.Now()
-	if b := c.Now(); b != a+1 {
+	if b := c.Now(); b != a+grain {
 		t.Errorf("%d after %d", b, a)
 	}
 	sent := c.Reading()
@@ -305,12 +306,12 @@ func TestClockIsTheStoresAndGrows(t *testing.T) {
 
 // A host that is hours ahead must not stamp what it sees by what its clock showed before ingest told the time.
 func TestClockForgetsTheHostsTimeAtTheFirstAnswer(t *testing.T) {
-	c := NewClock(lease.Clocks{Boot: func() int64 { return 1000 }, Wall: func() time.Time { return time.Unix(5, 0) }})
+	c := NewClock(NewTicks(lease.Clocks{Boot: func() int64 { return 1000 }, Wall: func() time.Time { return time.Unix(5, 0) }}))
 	if got := c.Now(); got != 5_000_000_000 {
 		t.Fatalf("before: %d", got)
 	}
 	c.Measure(c.Reading(), 9_000)
-	if got := c.Now(); got != 9_000 {
+	if got := c.Now(); got != 9_000+grain { // the second tick of one moment
 		t.Errorf("after: %d", got)
 	}
 }
@@ -318,7 +319,7 @@ func TestClockForgetsTheHostsTimeAtTheFirstAnswer(t *testing.T) {
 // An answer that takes long moves the time by no more than clocks may have drifted since the last quick one.
 func TestSlowAnswerDoesNotMoveTheClock(t *testing.T) {
 	boot, ahead := int64(time.Hour), int64(3*time.Hour)
-	c := NewClock(lease.Clocks{Boot: func() int64 { return boot }, Wall: func() time.Time { return time.Unix(0, boot) }})
+	c := NewClock(NewTicks(lease.Clocks{Boot: func() int64 { return boot }, Wall: func() time.Time { return time.Unix(0, boot) }}))
 	for _, took := range []time.Duration{10 * time.Millisecond, 7 * time.Second} {
 		boot += int64(10 * time.Minute)
 		sent, server := c.Reading(), boot+ahead
@@ -328,4 +329,34 @@ func TestSlowAnswerDoesNotMoveTheClock(t *testing.T) {
 			t.Errorf("after an answer that took %v the time is wrong by %v", took, off)
 		}
 	}
+}
+
+// TestLaterTicksAreLaterTimes: whatever is measured, and in whatever order the ticks are asked for.
+func TestLaterTicksAreLaterTimes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		boot := int64(1 << 40)
+		ticks := NewTicks(lease.Clocks{Boot: func() int64 { return boot }, Wall: func() time.Time { return time.Unix(0, boot) }})
+		c := NewClock(ticks)
+		c.Measure(boot, boot)
+		type stamped struct{ tick, time int64 }
+		var all []stamped
+		for range rapid.IntRange(1, 100).Draw(t, "steps") {
+			boot += rapid.Int64Range(0, 2000).Draw(t, "time passes")
+			switch rapid.IntRange(0, 2).Draw(t, "what") {
+			case 0:
+				c.Measure(boot, boot+rapid.Int64Range(-5000, 5000).Draw(t, "the store's clock is ahead"))
+			default:
+				tick := ticks.Now()
+				all = append(all, stamped{tick, c.At(tick)})
+			}
+		}
+		for i, s := range all {
+			if again := c.At(s.tick); again != s.time {
+				t.Fatalf("tick %d was at %d, and is at %d", s.tick, s.time, again)
+			}
+			if i > 0 && s.time <= all[i-1].time {
+				t.Fatalf("tick %d is at %d, and tick %d at %d", all[i-1].tick, all[i-1].time, s.tick, s.time)
+			}
+		}
+	})
 }
