@@ -7,6 +7,7 @@
 package yamltree
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/goccy/go-yaml"
@@ -29,6 +30,7 @@ type Tree struct {
 // Parse reads a file. Problems are its syntax errors, and a second document.
 func Parse(body []byte) (*Tree, []Problem) {
 	t := &Tree{anchors: map[string]ast.Node{}}
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	f, err := parser.ParseBytes(body, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		p := Problem{Line: 1, Column: 1, Text: err.Error()}
