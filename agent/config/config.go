@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/v2config"
 	"github.com/fustor/fustor/internal/values"
 )
 
@@ -102,6 +103,10 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 func Parse(path string, body []byte, getenv func(string) string) (*Config, error) {
 	l := &loader{dir: filepath.Dir(path), getenv: getenv}
 	c := l.file(body)
+	if len(l.problems) > 0 && v2config.Recognize(body) {
+		return nil, &Error{Path: path, V2: true, Problems: []Problem{{Line: 1, Column: 1,
+			Text: "this is a configuration of Fustor V2: `fustor agent import` makes a config file of it"}}}
+	}
 	if len(l.problems) > 0 {
 		slices.SortStableFunc(l.problems, func(a, b Problem) int {
 			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

@@ -19,6 +19,7 @@ type Problem = yamltree.Problem
 type Error struct {
 	Path     string
 	Problems []Problem
+	V2       bool // it is a file of Fustor V2, which is the one problem
 }
 
 // Error has a line for each problem.

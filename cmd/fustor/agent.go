@@ -25,6 +25,7 @@ import (
 type agentGroup struct {
 	Run    agentCmd       `cmd:"" default:"withargs" help:"Watch and scan DIR, and send the changes."`
 	Check  agentCheckCmd  `cmd:"" overview:"no" help:"Check a config file and print its pipes."`
+	Import agentImportCmd `cmd:"" overview:"no" help:"Make a config file of the configuration of a Fustor V2 agent."`
 	Reload agentReloadCmd `cmd:"" overview:"no" help:"Make the running agent read its config file again."`
 	Pause  agentPauseCmd  `cmd:"" overview:"no" help:"Pause a pipe of the running agent: it neither scans nor sends."`
 	Resume agentResumeCmd `cmd:"" overview:"no" help:"Resume a paused pipe."`

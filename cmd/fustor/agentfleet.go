@@ -71,6 +71,8 @@ func exists(path string) bool {
 func configFailure(path string, err error) error {
 	var e *config.Error
 	switch {
+	case errors.As(err, &e) && e.V2:
+		return &cliError{msg: path + " is a configuration of Fustor V2", hint: "`fustor agent import " + path + " -o agent.yaml` makes a config file of it", code: exitFailure, err: err}
 	case errors.As(err, &e):
 		word := "problems"
 		if len(e.Problems) == 1 {
@@ -80,6 +82,8 @@ func configFailure(path string, err error) error {
 			msg: fmt.Sprintf("%s has %d %s\n%s", path, len(e.Problems), word, e), code: exitFailure, err: err,
 			hint: "docs/agent.md describes the file; `fustor agent check` checks it without running anything",
 		}
+	case errors.Is(err, syscall.EISDIR):
+		return &cliError{msg: fmt.Sprintf("config file %s is a directory", path), hint: "if it is one of Fustor V2, `fustor agent import " + path + " -o agent.yaml` makes a config file of it", code: exitFailure, err: err}
 	case errors.Is(err, fs.ErrNotExist):
 		return &cliError{msg: fmt.Sprintf("config file %s does not exist", path), hint: "pass one with --config or FUSTOR_AGENT_CONFIG", code: exitFailure, err: err}
 	}

@@ -36,7 +36,7 @@ func (r *reader) source(name string, key, n ast.Node) {
 		r.readDisabled(pairs, &s.Disabled)
 		return
 	}
-	what := "source " + name
+	what := "source " + printable(name)
 	take := map[string]func(ast.Node){
 		"driver": func(ast.Node) {},
 		"uri":    r.text(&s.Path),
@@ -105,7 +105,7 @@ func (r *reader) readDisabled(pairs []pair, disabled *bool) {
 }
 
 func (r *reader) sender(name string, key, n ast.Node) {
-	what := "sender " + name
+	what := "sender " + printable(name)
 	s := &Sender{Place: r.place(key), ID: name}
 	pairs := r.pairs(n, what)
 	if s.Driver = r.driverOf(pairs); !s.Driver.Given() {
@@ -158,7 +158,7 @@ func (r *reader) sender(name string, key, n ast.Node) {
 }
 
 func (r *reader) agentPipe(name string, key ast.Node, pairs []pair) {
-	what := "pipe " + name
+	what := "pipe " + printable(name)
 	p := &AgentPipe{Place: r.place(key), ID: name}
 	r.config.AgentPipes = replace(r, r.config.AgentPipes, key, "pipe", name, func(p *AgentPipe) string { return p.ID }, p)
 	take := map[string]func(ast.Node){

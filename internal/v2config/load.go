@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -264,18 +265,34 @@ func (l *loader) file(f found, body []byte) {
 		if f.named {
 			l.problemAt(Place{f.path, 1, 1}, "%s: rename it as V2 does, such as sources-config.yaml or agent-config/default.yaml", text)
 		} else {
-			l.config.Warnings = append(l.config.Warnings, Warning{Place{f.path, 1, 1}, "", text + ": it is left out"})
+			l.config.Warnings = append(l.config.Warnings, Warning{Place{f.path, 1, 1}, Both, "", text + ": it is left out"})
 		}
 		return
 	}
 	l.config.Files = append(l.config.Files, f.path)
+	r.on(f.kind.side(), func() { r.oldName(f) })
+	r.content(f, pairs)
+}
+
+// oldName warns of a deprecated file or directory.
+func (r *reader) oldName(f found) {
 	base, dir := stem(f.path), filepath.Base(filepath.Dir(f.path))
 	if instead, old := oldDirs[dir]; old {
-		r.deprecated(tree.Root, dir+"/", instead)
+		r.deprecated(r.tree.Root, dir+"/", instead)
 	} else if _, in := dirKinds[dir]; !in && oldFiles[base] != "" {
-		r.deprecated(tree.Root, base+".yaml", oldFiles[base])
+		r.deprecated(r.tree.Root, base+".yaml", oldFiles[base])
 	}
-	r.content(f, pairs)
+}
+
+// side says who imports what a file or a section has.
+func (k kind) side() Side {
+	switch k {
+	case sources, senders, agentPipe:
+		return Agents
+	case receivers, views, datastores, fusionPipe, view:
+		return Server
+	}
+	return Both
 }
 
 func (k kind) one() bool { return k == agentPipe || k == fusionPipe || k == view }
@@ -298,18 +315,19 @@ func (r *reader) content(f found, pairs []pair) {
 				}
 			}
 		}
-		switch f.kind {
-		case agentPipe:
-			if isFusionPipe(pairs) {
-				r.fusionPipe(name, key, pairs)
-				return
-			}
-			r.agentPipe(name, key, pairs)
-		case fusionPipe:
-			r.fusionPipe(name, key, pairs)
-		default:
-			r.view(name, key, pairs)
+		if f.kind == agentPipe && isFusionPipe(pairs) {
+			f.kind = fusionPipe
 		}
+		r.on(f.kind.side(), func() {
+			switch f.kind {
+			case agentPipe:
+				r.agentPipe(name, key, pairs)
+			case fusionPipe:
+				r.fusionPipe(name, key, pairs)
+			default:
+				r.view(name, key, pairs)
+			}
+		})
 		return
 	}
 	for _, p := range pairs {
@@ -320,7 +338,7 @@ func (r *reader) content(f found, pairs []pair) {
 		case f.kind == sections:
 			r.global(p)
 		case f.kind == datastores && stem(f.path) == "views-config" && !r.hasField(p.value, "api_key"):
-			r.view(p.name, p.key, r.pairs(p.value, "view "+printable(p.name)))
+			r.entry(views, p.name, p.key, p.value)
 		default:
 			r.entry(f.kind, p.name, p.key, p.value)
 		}
@@ -375,12 +393,12 @@ func isFusionPipe(pairs []pair) bool {
 
 // section reads the entries of sources, senders and so on.
 func (r *reader) section(name string, key, n ast.Node) {
-	if instead := sectionNames[name]; instead != "" {
-		r.deprecated(key, name, instead)
-	}
 	of := map[string]kind{"sources": sources, "senders": senders, "pushers": senders, "receivers": receivers, "views": views, "datastores": datastores,
 		"pipes": agentPipe, "syncs": agentPipe, "pipelines": agentPipe, "agent-pipes": agentPipe, "agent_pipes": agentPipe,
 		"fusion-pipes": fusionPipe, "fusion_pipes": fusionPipe}[name]
+	if instead := sectionNames[name]; instead != "" {
+		r.on(of.side(), func() { r.deprecated(key, name, instead) })
+	}
 	r.entries(n, name, func(name string, key, value ast.Node) { r.entry(of, name, key, value) })
 }
 
@@ -390,25 +408,33 @@ func (r *reader) entry(k kind, name string, key, n ast.Node) {
 		r.problem(key, "%q is empty", printable(name))
 		return
 	}
-	switch k {
-	case sources:
-		r.source(name, key, n)
-	case senders:
-		r.sender(name, key, n)
-	case receivers:
-		r.receiver(name, key, n)
-	case datastores:
-		r.datastore(name, key, n)
-	case views:
-		r.view(name, key, r.pairs(n, "view "+printable(name)))
-	case agentPipe, fusionPipe: // a server's pipes are in a section of the same name
-		pairs := r.pairs(n, "pipe "+printable(name))
-		if k == fusionPipe || isFusionPipe(pairs) {
-			r.fusionPipe(name, key, pairs)
-		} else {
-			r.agentPipe(name, key, pairs)
-		}
+	if k == agentPipe && isFusionPipe(r.pairs(n, "pipe "+printable(name))) { // a server's pipes are in a section of the same name
+		k = fusionPipe
 	}
+	r.on(k.side(), func() {
+		switch k {
+		case sources:
+			r.source(name, key, n)
+		case senders:
+			r.sender(name, key, n)
+		case receivers:
+			r.receiver(name, key, n)
+		case datastores:
+			r.datastore(name, key, n)
+		case views:
+			r.view(name, key, r.pairs(n, "view "+printable(name)))
+		case agentPipe:
+			r.agentPipe(name, key, r.pairs(n, "pipe "+printable(name)))
+		case fusionPipe:
+			r.fusionPipe(name, key, r.pairs(n, "pipe "+printable(name)))
+		}
+	})
+}
+
+// serverGlobals are fields beside the sections that are a server's.
+var serverGlobals = map[string]string{
+	"fusion": "--listen says where the server listens", "host": "--listen says where the server listens", "port": "--listen says where the server listens",
+	"session_cleanup_interval": "sessions end by their time-out",
 }
 
 // global reads a field of a file with sections that is none.
@@ -416,20 +442,27 @@ func (r *reader) global(p pair) {
 	if r.null(p.value) {
 		return
 	}
-	r.readPairs([]pair{p}, shape{what: "the file", take: map[string]func(ast.Node){
-		"agent_id":        r.text(&r.config.AgentID),
-		"fs_scan_workers": r.number(&r.config.ScanWorkers, 1, 1024),
-	}, other: map[string]string{
-		"logging": "--log-level and --log-format say what the log has", "agent": "", "fusion": "the server's flags say where it listens",
-		"host": "--listen says where the server listens", "port": "--listen says where the server listens", "session_cleanup_interval": "sessions end by their time-out",
-	}})
+	side := Agents
+	if _, server := serverGlobals[p.name]; server {
+		side = Server
+	} else if p.name == "logging" {
+		side = Both
+	}
+	other := map[string]string{"logging": "--log-level and --log-format say what the log has", "agent": ""}
+	maps.Copy(other, serverGlobals)
+	r.on(side, func() {
+		r.readPairs([]pair{p}, shape{what: "the file", take: map[string]func(ast.Node){
+			"agent_id":        r.text(&r.config.AgentID),
+			"fs_scan_workers": r.number(&r.config.ScanWorkers, 1, 1024),
+		}, other: other})
+	})
 }
 
 // replace puts an entry into the others, in place of one of its name, which it warns of.
 func replace[T any](r *reader, all []*T, key ast.Node, what, name string, id func(*T) string, entry *T) []*T {
 	for i, other := range all {
 		if id(other) == name {
-			r.warn(key, what+" "+name, "%s %q is defined again: the last one counts, as in V2", what, printable(name))
+			r.warn(key, what+" "+printable(name), "%s %q is defined again: the last one counts, as in V2", what, printable(name))
 			all[i] = entry
 			return all
 		}

@@ -17,6 +17,15 @@ type reader struct {
 	*loader
 	file string
 	tree *yamltree.Tree
+	side Side // of what is being read
+}
+
+// on runs f while what is read is of one side.
+func (r *reader) on(s Side, f func()) {
+	before := r.side
+	r.side = s
+	f()
+	r.side = before
 }
 
 func (r *reader) place(n ast.Node) Place {
@@ -29,7 +38,7 @@ func (r *reader) problem(n ast.Node, format string, args ...any) {
 }
 
 func (r *reader) warn(n ast.Node, about, format string, args ...any) {
-	r.config.Warnings = append(r.config.Warnings, Warning{r.place(n), about, fmt.Sprintf(format, args...)})
+	r.config.Warnings = append(r.config.Warnings, Warning{r.place(n), r.side, about, fmt.Sprintf(format, args...)})
 }
 
 // deprecated warns of a name once, wherever it is found again.
@@ -38,7 +47,7 @@ func (r *reader) deprecated(n ast.Node, name, instead string) {
 		return
 	}
 	r.told[name] = true
-	r.warn(n, "", "%s is deprecated in V2: %s replaces it", name, instead)
+	r.warn(n, "", "%s is deprecated in V2, and replaced by %s", name, instead)
 }
 
 // null reports whether nothing is said: in V2, that is like leaving the field out.
@@ -264,7 +273,7 @@ func (r *reader) number(to *Number, least, most float64) func(ast.Node) {
 	return func(n ast.Node) {
 		v, err := strconv.ParseFloat(strings.ReplaceAll(r.written(n), "_", ""), 64)
 		if err != nil || math.IsNaN(v) || v < least || v > most {
-			r.problem(n, "must be a number from %g to %g", least, most)
+			r.problem(n, "must be a number from %.0f to %.0f", least, most)
 			return
 		}
 		*to = Number{r.place(n), v}

@@ -5,7 +5,7 @@ import (
 )
 
 func (r *reader) receiver(name string, key, n ast.Node) {
-	what := "receiver " + name
+	what := "receiver " + printable(name)
 	v := &Receiver{Place: r.place(key), ID: name}
 	r.config.Receivers = replace(r, r.config.Receivers, key, "receiver", name, func(v *Receiver) string { return v.ID }, v)
 	take := map[string]func(ast.Node){
@@ -61,7 +61,7 @@ func (r *reader) receiverKeys(v *Receiver, what string, n ast.Node) {
 }
 
 func (r *reader) view(name string, key ast.Node, pairs []pair) {
-	what := "view " + name
+	what := "view " + printable(name)
 	v := &View{Place: r.place(key), ID: name, Driver: Text{r.place(key), FS}}
 	r.config.Views = replace(r, r.config.Views, key, "view", name, func(v *View) string { return v.ID }, v)
 	params := map[string]func(ast.Node){
@@ -114,7 +114,7 @@ func (r *reader) driver(to *Text) func(ast.Node) {
 func (r *reader) member(v *View, n ast.Node) {
 	var t Text
 	if _, mapping := r.tree.Pairs(n); mapping {
-		r.read(n, shape{what: "view " + v.ID, take: map[string]func(ast.Node){"view_id": r.text(&t)}, old: map[string]string{"id": "view_id"}})
+		r.read(n, shape{what: v.About(), take: map[string]func(ast.Node){"view_id": r.text(&t)}, old: map[string]string{"id": "view_id"}})
 	} else {
 		r.text(&t)(n)
 	}
@@ -124,7 +124,7 @@ func (r *reader) member(v *View, n ast.Node) {
 }
 
 func (r *reader) fusionPipe(name string, key ast.Node, pairs []pair) {
-	what := "pipe " + name
+	what := "pipe " + printable(name)
 	p := &FusionPipe{Place: r.place(key), ID: name}
 	r.config.FusionPipes = replace(r, r.config.FusionPipes, key, "pipe", name, func(p *FusionPipe) string { return p.ID }, p)
 	take := map[string]func(ast.Node){
@@ -140,7 +140,7 @@ func (r *reader) datastore(name string, key, n ast.Node) {
 	d := &Datastore{Place: r.place(key), ID: name}
 	r.config.Datastores = replace(r, r.config.Datastores, key, "datastore", name, func(d *Datastore) string { return d.ID }, d)
 	before := len(r.problems)
-	r.read(n, shape{what: "datastore " + name, take: map[string]func(ast.Node){
+	r.read(n, shape{what: "datastore " + printable(name), take: map[string]func(ast.Node){
 		"api_key": r.key(&d.Key), "session_timeout_seconds": r.seconds(&d.SessionTimeout), "allow_concurrent_push": r.yes(&d.Concurrent),
 	}, other: map[string]string{"name": "", "id": "", "driver": ""}})
 	if !d.Key.Given() && len(r.problems) == before {

@@ -179,8 +179,29 @@ type Datastore struct {
 // Warning is something that is not taken over, or is deprecated.
 type Warning struct {
 	Place
+	Side  Side
 	About string // what it is of, such as "source research"; empty: of all
 	Text  string
+}
+
+// Side says whom a warning is for: who imports an agent, who imports a server, or both.
+type Side int
+
+// The sides.
+const (
+	Both Side = iota
+	Agents
+	Server
+)
+
+// WarningsFor are the warnings of one side.
+func (c *Config) WarningsFor(side Side) (out []Warning) {
+	for _, w := range c.Warnings {
+		if w.Side == Both || w.Side == side {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // String is one line.
@@ -202,6 +223,27 @@ func (e *Error) Error() string {
 		lines[i] = fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Text)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// About is how warnings of a source name it; the others are alike.
+func (s *Source) About() string    { return "source " + printable(s.ID) }
+func (s *Sender) About() string    { return "sender " + printable(s.ID) }
+func (p *AgentPipe) About() string { return "pipe " + printable(p.ID) }
+func (v *View) About() string      { return "view " + printable(v.ID) }
+
+// ViewName is the name that a view of V2 has here, where names are in small letters; empty: none can be made of it.
+func ViewName(id string) string {
+	name := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
+			return c
+		case c >= 'A' && c <= 'Z':
+			return c - 'A' + 'a'
+		}
+		return '-'
+	}, id)
+	name = strings.TrimLeft(name, "-_")
+	return name[:min(len(name), 63)]
 }
 
 // ForAgents reports whether the files say anything of agents, ForServer of a server.

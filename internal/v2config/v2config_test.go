@@ -72,13 +72,13 @@ fk_home_short [home] true` {
 		text += w.String() + "\n"
 	}
 	for _, want := range []string{
-		"pushers-config.yaml:1: pushers-config.yaml is deprecated in V2: senders-config.yaml replaces it",
-		"pushers-config.yaml:1: pushers is deprecated in V2: senders replaces it",
-		"syncs-config/sync-home.yaml:1: syncs-config/ is deprecated in V2: agent-pipes-config/ replaces it",
-		"syncs-config/sync-home.yaml:3: the field pusher is deprecated in V2: sender replaces it",
+		"pushers-config.yaml:1: pushers-config.yaml is deprecated in V2, and replaced by senders-config.yaml",
+		"pushers-config.yaml:1: pushers is deprecated in V2, and replaced by senders",
+		"syncs-config/sync-home.yaml:1: syncs-config/ is deprecated in V2, and replaced by agent-pipes-config/",
+		"syncs-config/sync-home.yaml:3: the field pusher is deprecated in V2, and replaced by sender",
 		"datastores-config.yaml:1: datastores-config.yaml is deprecated",
-		"the field endpoint is deprecated in V2: uri replaces it",
-		"the field pipeline_id is deprecated in V2: pipe_id replaces it",
+		"the field endpoint is deprecated in V2, and replaced by uri",
+		"the field pipeline_id is deprecated in V2, and replaced by pipe_id",
 		"agent-config/default.yaml:11: source lab: throttle_interval_sec has no counterpart",
 		`sources-config.yaml:7: source archive: V2 has no field "colour"`,
 		"docker-compose.yaml:1: cannot tell what of Fustor V2 this file configures: it is left out",
