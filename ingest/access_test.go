@@ -13,4 +13,7 @@ func TestAccess(t *testing.T) {
 	if n := accesstest.Check(t, f.document(), f.ingests[0].Handler(), keys); n < 30 {
 		t.Errorf("only %d calls are documented", n)
 	}
+	if n := accesstest.CheckRoutes(t, f.ingests[0].v2mux.Routes(), f.ingests[0].Handler(), keys); n < 30 {
+		t.Errorf("only %d calls of Fustor V2", n)
+	}
 }

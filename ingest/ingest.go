@@ -68,6 +68,7 @@ type Ingest struct {
 	metrics      *metrics
 	v2           *v2side
 	mux          *httpapi.Mux
+	v2mux        *httpapi.Mux // routesForV2
 	handler      http.Handler
 }
 
@@ -117,7 +118,15 @@ func New(o Options) (*Ingest, error) {
 	i.mux = i.routes(o.Registry)
 	administrator.Register(i.mux, i.keys)
 	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Measured}
-	i.handler = frame.Wrap(i.mux)
+	i.v2mux = i.routesForV2()
+	forV2 := httpapi.ForV2(i.v2mux)
+	i.handler = frame.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if httpapi.IsV2(r.URL.Path) {
+			forV2.ServeHTTP(w, r)
+			return
+		}
+		i.mux.ServeHTTP(w, r)
+	}))
 	return i, nil
 }
 

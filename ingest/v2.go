@@ -176,15 +176,15 @@ func commandV2(r session.Record, w job.Command, now float64) (v2api.Command, job
 		return v2api.Command{Type: "scan", Path: v2api.Text(w.Path), Recursive: &w.Recursive, Job: w.ID, Created: now},
 			job.Report{For: w.For, State: job.Running}
 	case job.Stop:
-		return v2api.Command{Type: "stop_pipe", Pipe: pipeV2(r), Created: now}, job.Report{For: w.For, State: job.Done, Note: unheard}
+		return v2api.Command{Type: "stop_pipe", Pipe: pipeOfTask(r), Created: now}, job.Report{For: w.For, State: job.Done, Note: unheard}
 	case job.Reload:
 		return v2api.Command{Type: "reload_config", Created: now}, job.Report{For: w.For, State: job.Done, Note: unheard}
 	}
 	return v2api.Command{}, job.Report{For: w.For, State: job.Failed, Error: "an agent of Fustor V2 has no such command"}
 }
 
-// pipeV2 is the pipe's id on its agent: tasks are AGENT:PIPE.
-func pipeV2(r session.Record) string {
+// pipeOfTask is the pipe's id on its agent: tasks are AGENT:PIPE.
+func pipeOfTask(r session.Record) string {
 	if _, pipe, ok := strings.Cut(r.Task, ":"); ok {
 		return pipe
 	}

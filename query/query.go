@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -127,7 +126,7 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 
 // dispatch has two muxes, as the calls of Fustor V2 have errors of their own form.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == v2.Prefix || strings.HasPrefix(r.URL.Path, v2.Prefix+"/") {
+	if httpapi.IsV2(r.URL.Path) {
 		s.v2.ServeHTTP(w, r)
 		return
 	}

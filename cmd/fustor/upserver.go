@@ -225,6 +225,9 @@ func (u *up) wire() error {
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/pipe/", i.Handler())
 	mux.Handle(ingest.V2Prefix, i.Handler())
+	for _, base := range ingest.V2Bases {
+		mux.Handle(base+"/", i.Handler())
+	}
 	mux.Handle(admin.Prefix+"/", i.Handler())
 	mux.Handle("/", q.Handler())
 	u.handler = mux

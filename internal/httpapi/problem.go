@@ -93,8 +93,8 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Del("ETag")
 	h.Set("Cache-Control", "no-store")
-	if form := errorForm(r.Context()); form != nil {
-		form(w, e, err)
+	if forV2(r.Context()) {
+		writeV2(w, e, err)
 		return
 	}
 	p := ProblemBody{Type: "about:blank", Title: title(e.Status), Status: e.Status, Detail: e.Detail, Hint: e.Hint}

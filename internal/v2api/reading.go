@@ -140,6 +140,25 @@ type (
 		CompletedAt *values.Seconds `json:"completed_at"`
 	}
 
+	// Pipe is what feeds a view: an element of /pipe/pipes, and the answer of /pipe/pipes/{id}.
+	Pipe struct {
+		ID         string         `json:"id"`
+		View       string         `json:"view_id"`
+		State      string         `json:"state"` // RUNNING
+		Info       string         `json:"info"`
+		Active     int            `json:"active_sessions"`
+		Leader     *string        `json:"leader_session"`
+		Statistics PipeStatistics `json:"statistics"`
+		Queue      int            `json:"queue_size"` // always 0: what is received is in the store
+	}
+
+	// PipeStatistics answers /pipe/stats.
+	PipeStatistics struct {
+		Received  uint64 `json:"events_received"`
+		Processed uint64 `json:"events_processed"`
+		Errors    uint64 `json:"errors"` // sessions with a segment that cannot be read
+	}
+
 	// Progress is how many of the pipes that are to scan have scanned. Here the leader alone does.
 	Progress struct {
 		Completed  int     `json:"completed_pipes"`
@@ -154,8 +173,3 @@ const (
 	JobCompleted = "COMPLETED"
 	JobFailed    = "FAILED"
 )
-
-// Detail is the body of every error: a text, or an object or a list that says more.
-type Detail struct {
-	Detail any `json:"detail"`
-}

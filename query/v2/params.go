@@ -7,6 +7,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/v2api"
 )
 
 // params reads a query string as V2 does: unknown parameters are skipped, and of several of one name the last counts.
@@ -78,4 +81,10 @@ func (p *params) path() (clean string, ok bool) {
 		return "/", true
 	}
 	return path.Clean(s), strings.HasPrefix(s, "/") && strings.IndexByte(s, 0) < 0
+}
+
+// invalid is V2's 422: a parameter, or a field of the body, that is missing or malformed.
+func invalid(kind, message string, input any, where ...string) error {
+	return &httpapi.Detailed{Err: httpapi.Errorf(http.StatusUnprocessableEntity, "%s %q: %s", where[0], where[len(where)-1], message),
+		Detail: []v2api.Invalid{{Type: kind, Location: where, Message: message, Input: input}}}
 }

@@ -100,7 +100,7 @@ func (a *API) checkSize(ctx context.Context, version Version, view string, root 
 		return nil
 	}
 	e := httpapi.Errorf(http.StatusBadRequest, "the tree has %d nodes, more than %d", count, a.maxItems)
-	return &detailed{e, v2api.TooManyItems{Error: "Metadata retrieval limit exceeded", View: view, Count: count, Limit: a.maxItems,
+	return &httpapi.Detailed{Err: e, Detail: v2api.TooManyItems{Error: "Metadata retrieval limit exceeded", View: view, Count: count, Limit: a.maxItems,
 		Suggestion: "Try a more specific path or reduce recursion depth."}}
 }
 

@@ -16,11 +16,8 @@ import (
 	"github.com/fustor/fustor/internal/v2api"
 )
 
-// Prefix is the base path of all calls.
-const Prefix = "/v2"
-
 // bases are where the calls on a view are: V2's clients add /api/v1 to their base URL, or have it there already.
-var bases = [...]string{Prefix + "/api/v1/views/{view_id}/", Prefix + "/views/{view_id}/"}
+var bases = [...]string{httpapi.V2Prefix + "/api/v1/views/{view_id}/", httpapi.V2Prefix + "/views/{view_id}/"}
 
 // Views are the views as this package sees them. Errors are as the native calls have them.
 type Views interface {
@@ -71,12 +68,13 @@ type API struct {
 	maxItems int64
 	waiting  *semaphore.Weighted // directories that trees hold until their turn
 	mux      *httpapi.Mux
+	handler  http.Handler // the mux
 }
 
 // New returns an API.
 func New(o Options) *API {
 	a := &API{views: o.Views, maxItems: o.MaxTreeItems, waiting: semaphore.NewWeighted(o.MaxTreeItems), mux: httpapi.NewMux()}
-	for _, root := range []string{Prefix, Prefix + "/api/v1"} {
+	for _, root := range []string{httpapi.V2Prefix, httpapi.V2Prefix + "/api/v1"} {
 		a.mux.HandleFunc(http.MethodGet, root, greet)
 	}
 	for _, base := range bases {
@@ -93,6 +91,7 @@ func New(o Options) *API {
 		}
 		a.mux.Handle(http.MethodDelete, base+"reset", o.Reset)
 	}
+	a.handler = httpapi.ForV2(a.mux)
 	return a
 }
 
@@ -100,30 +99,7 @@ func New(o Options) *API {
 func (a *API) Routes() []httpapi.Route { return a.mux.Routes() }
 
 // ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	httpapi.WithErrorForm(r, writeError)
-	if r.Header.Get("Origin") != "" {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-	}
-	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		preflight(w, r)
-		return
-	}
-	a.mux.ServeHTTP(w, r)
-}
-
-// preflight answers a browser that asks whether a page of another site may call: it may, if it has a key.
-func preflight(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", "DELETE, GET, HEAD, OPTIONS, PUT")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key")
-	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
-		h.Set("Access-Control-Allow-Headers", asked)
-	}
-	h.Set("Access-Control-Max-Age", "600")
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("OK")) // a client that went away is no error of ours
-}
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
 // greet answers whoever asks whether there is a server.
 func greet(w http.ResponseWriter, r *http.Request) error {
