@@ -98,28 +98,24 @@ func (c *chunk) full() bool { return len(c.b) >= chunkSize }
 
 // take returns the object's bytes and begins the next chunk.
 func (c *chunk) take() []byte {
-	e := encoders.Get().(*zstd.Encoder)
-	defer encoders.Put(e)
-	body := e.EncodeAll(c.b, nil)
+	body := coder().EncodeAll(c.b, nil)
 	c.rows, c.parent = 0, ""
 	return body
 }
 
-var encoders = sync.Pool{New: func() any {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window))
-	if err != nil {
+// coder encodes and decodes chunks; several at once.
+var coder = sync.OnceValue(func() (c struct {
+	*zstd.Encoder
+	*zstd.Decoder
+}) {
+	var err, decoderErr error
+	c.Encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window))
+	c.Decoder, decoderErr = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxChunk))
+	if err = errors.Join(err, decoderErr); err != nil {
 		panic(err) // the options are constant
 	}
-	return e
-}}
-
-var decoders = sync.Pool{New: func() any {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunk))
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return d
-}}
+	return c
+})
 
 // chunkReader reads the rows of one object.
 type chunkReader struct {
@@ -130,9 +126,7 @@ type chunkReader struct {
 var errStaged = errors.New("damaged staged rows")
 
 func openChunk(body []byte) (chunkReader, error) {
-	d := decoders.Get().(*zstd.Decoder)
-	defer decoders.Put(d)
-	raw, err := d.DecodeAll(body, nil)
+	raw, err := coder().DecodeAll(body, nil)
 	if err != nil {
 		return chunkReader{}, fmt.Errorf("%w: %v", errStaged, err)
 	}

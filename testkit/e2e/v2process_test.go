@@ -27,9 +27,10 @@ var (
 func beV2Agent(args []string) {
 	beat, err := time.ParseDuration(args[3])
 	if err == nil {
-		a := &v2agent.Agent{URL: args[2], Key: v2Key, Task: args[1] + ":pipe", Dir: args[0], Watch: true, Batch: 200, Patience: time.Second,
+		a := &v2agent.Agent{URL: args[2], Key: v2Key, Task: args[1] + ":pipe", Dir: args[0], Batch: 200, Patience: time.Second,
 			OnError:   func(err error) { fmt.Fprintln(os.Stderr, v2Refused+err.Error()) },
 			OnSession: func(id, role string) { fmt.Fprintf(os.Stderr, "V2 agent has session %s as %s\n", id, role) }}
+		a.Watch = a.WatchDisk
 		err = a.Run(context.Background(), beat)
 	}
 	fmt.Fprintln(os.Stderr, err)

@@ -42,7 +42,11 @@ func (w *world) check(ctx context.Context, quiet int64) error {
 	}
 	rows := maps.Clone(all)
 	maps.DeleteFunc(rows, func(_ string, r evidence.Row) bool { return r.Removed })
-	if err := difference(rows, w.server.Tree()); err != nil {
+	shown, tree := rows, w.server.Tree()
+	if w.plan.v2 >= 0 {
+		shown, tree = alikes(rows, tree)
+	}
+	if err := difference(shown, tree); err != nil {
 		return fmt.Errorf("%w\n  term %d, counted %+v, scan %+v", err, m.Term, m.Counted, m.Scan)
 	}
 	if err := sums(rows, m); err != nil {

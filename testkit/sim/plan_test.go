@@ -10,6 +10,7 @@ import (
 // plan is what a seed decides beforehand.
 type plan struct {
 	agents    []int // the host of each agent
+	v2        int   // which of them is one of Fustor V2; -1: none
 	hosts     int   // those that change the tree; the ones without an agent are the blind ones
 	local     bool  // one host, its own disk, no caches
 	calm      bool  // no faults

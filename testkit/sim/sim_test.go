@@ -194,6 +194,8 @@ func live(t *testing.T, seed uint64, keys *access.Authenticator, print func(stri
 func authenticator(t *testing.T) *access.Authenticator {
 	keys, err := access.New(access.Options{Static: []access.Static{{
 		Key: apiKey, Record: access.Record{Name: "sim", Roles: []access.Role{access.Admin}, Views: access.Views{All: true}},
+	}, {
+		Key: v2Key, Record: access.Record{Name: "v2", Roles: []access.Role{access.Ingest}, Views: access.Views{Names: []string{view}}},
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +220,7 @@ func warm(t *testing.T) {
 	if err == nil {
 		_, err = (&world{store: st}).rows(t.Context(), &manifest.Manifest{Base: []layer.Info{built.Info}})
 	}
-	if err != nil {
+	if err = errors.Join(err, warmV2(t)); err != nil {
 		t.Fatal(err)
 	}
 }

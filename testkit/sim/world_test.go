@@ -55,6 +55,10 @@ type world struct {
 func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any)) (*world, error) {
 	w := &world{seed: seed, keys: keys, trace: &trace{begin: time.Now(), print: print, faults: map[string]int{}}}
 	w.plan = makePlan(w.random("plan"))
+	w.plan.v2 = -1
+	if r := w.random("v2"); r.IntN(4) == 0 {
+		w.plan.v2 = r.IntN(len(w.plan.agents))
+	}
 	w.calm.Store(w.plan.calm)
 	w.trace.note(fmt.Sprintf("plan %+v", w.plan))
 	skew := int64(w.plan.serverSkew)
@@ -215,6 +219,10 @@ func (w *world) build() {
 	}
 	for n, host := range w.plan.agents {
 		id, clock, at := fmt.Sprint("agent", n), w.clock(fmt.Sprint("host", host)), len(w.components)
+		if n == w.plan.v2 {
+			w.component(id, func(ctx context.Context, p *process) error { return w.runV2(ctx, p, id, w.mounts[host]) })
+			continue
+		}
 		w.component(id, func(ctx context.Context, p *process) error {
 			a, err := w.newAgent(p, id, w.mounts[host], clock)
 			if err != nil {
@@ -303,6 +311,11 @@ func (w *world) run() error {
 			time.Sleep(time.Second)
 		}
 	}()
+	defer func() {
+		if w.plan.v2 >= 0 { // an ingest works an audit out beside its requests, and another waits for it
+			time.Sleep(time.Hour)
+		}
+	}()
 	defer w.group.Wait()
 	defer cancel()
 	first := w.user("before", w.mounts[len(w.mounts)-1])
@@ -386,6 +399,7 @@ func (w *world) settle(ctx context.Context) error {
 	limit := 3*(w.plan.audit+w.plan.staleness) + 4*w.plan.timeout + 90*time.Second
 	deadline := time.Now().Add(limit)
 	time.Sleep(w.plan.audit + w.plan.staleness)
+	w.restartV2()
 	for {
 		time.Sleep(2 * time.Second)
 		err := w.check(ctx, quiet)

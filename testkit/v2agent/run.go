@@ -26,17 +26,17 @@ type pipe struct {
 	state    atomic.Int64
 	every    atomic.Pointer[v2api.Created] // the intervals that it was told
 	commands chan []v2api.Command
-	changes  chan change
+	changes  chan Change
 }
 
 // Run keeps the agent going until ctx ends: it creates a session, and another when that is gone; takes a snapshot when it first leads
 // in a session, and audits and looks at suspects from then on, as often as the session says; obeys. With Watch it reports what the
 // kernel does. What fails is tried again.
 func (a *Agent) Run(ctx context.Context, beat time.Duration) error {
-	p := &pipe{Agent: a, commands: make(chan []v2api.Command, 16), changes: make(chan change, 1<<16)}
+	p := &pipe{Agent: a, commands: make(chan []v2api.Command, 16), changes: make(chan Change, 1<<16)}
 	p.state.Store(running | messageSync)
-	if a.Watch {
-		if err := a.watch(ctx, p.changes); err != nil {
+	if a.Watch != nil {
+		if err := a.Watch(ctx, func(c Change) { p.changes <- c }); err != nil {
 			return err
 		}
 	}
@@ -56,15 +56,14 @@ func (p *pipe) beats(ctx context.Context, beat time.Duration) {
 		if p.Session() == "" {
 			created, err := p.Create(ctx)
 			var status *StatusError
-			switch {
-			case created.Session != "":
+			if !errors.As(err, &status) || status.Status != http.StatusConflict { // the session before has not timed out yet
+				p.noteGone(err)
+			}
+			if created.Session != "" {
 				p.every.Store(&created)
 				if p.OnSession != nil {
 					p.OnSession(created.Session, created.Role)
 				}
-			case errors.As(err, &status) && status.Status == http.StatusConflict: // the session before has not timed out yet
-			case err != nil && !errors.Is(err, ErrGone) && ctx.Err() == nil:
-				p.failed(err)
 			}
 		}
 		if p.Session() != "" {
@@ -139,7 +138,7 @@ func (p *pipe) during(state int64, do func()) {
 func (p *pipe) reports(ctx context.Context) {
 	const most = 200
 	for {
-		var batch []change
+		var batch []Change
 		select {
 		case c := <-p.changes:
 			batch = append(batch, c)

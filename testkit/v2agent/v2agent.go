@@ -11,10 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,7 +26,9 @@ type Agent struct {
 	URL  string // of the server, without a path
 	Key  string
 	Task string // AGENT:PIPE
-	Dir  string // the tree
+	Dir  string // the tree, on this machine's disk
+	// Tree, if set, is the tree in place of Dir.
+	Tree Tree
 	// Timeout is asked for when a session is created, seconds; 0 asks for none.
 	Timeout float64
 	// Batch is how many rows go into a batch of a scan; 0: 1000.
@@ -37,8 +37,11 @@ type Agent struct {
 	Patience time.Duration
 	// Client sends; nil: http.DefaultClient.
 	Client *http.Client
-	// Watch has Run report what the kernel says of the tree. Without it, Changed, Renamed and Tell report.
-	Watch bool
+	// Watch has Run report what the kernel says of the tree: it calls report with each change, until ctx ends, and returns once all that
+	// is there is watched. WatchDisk is one for Dir. Without it, Changed, Renamed and Tell report.
+	Watch func(ctx context.Context, report func(Change)) error
+	// Random puts the rows of a batch in no order; nil: a generator of its own.
+	Random *rand.Rand
 	// OnError hears in Run of answers that no V2 agent should get; nil: nobody.
 	OnError func(error)
 	// OnSession hears in Run of each session, once what is there is watched; nil: nobody.
@@ -202,49 +205,57 @@ func Event(kind, from string, rows ...v2api.Row) any {
 		"index": now.UnixMilli(), "event_schema": "fs", "table": "files", "message_source": from, "metadata": map[string]any{}}
 }
 
+// tree is the tree that the agent sees.
+func (a *Agent) tree() Tree {
+	if a.Tree != nil {
+		return a.Tree
+	}
+	return disk(a.Dir)
+}
+
 // Row is what there is at a path of the tree.
 func (a *Agent) Row(path string) (v2api.Row, error) {
-	info, err := os.Lstat(filepath.Join(a.Dir, path))
+	seen, err := a.tree().Lstat(path)
 	if err != nil {
 		return v2api.Row{}, err
 	}
-	name := info.Name()
+	name := filepath.Base(path)
 	if path == "/" {
 		name = ""
 	}
-	return v2api.Row{Path: v2api.Text(path), Name: v2api.Text(name), Size: v2api.Whole(info.Size()), Modified: v2api.Seconds(info.ModTime().UnixNano()),
-		Created: v2api.Seconds(ctime(info)), IsDirectory: v2api.Of(info.IsDir())}, nil
+	return v2api.Row{Path: v2api.Text(path), Name: v2api.Text(name), Size: v2api.Whole(seen.Size), Modified: v2api.Seconds(seen.MtimeNs),
+		Created: v2api.Seconds(seen.CtimeNs), IsDirectory: v2api.Of(seen.Directory)}, nil
 }
 
 // Changed reports in realtime what is at some paths now: an update for what is there, a delete for what is not. writing says
 // that the files are still being written.
 func (a *Agent) Changed(ctx context.Context, writing bool, paths ...string) error {
-	var changes []change
+	var changes []Change
 	for _, path := range paths {
-		changes = append(changes, change{path: path, writing: writing})
+		changes = append(changes, Change{Path: path, Writing: writing})
 	}
 	return a.report(ctx, changes)
 }
 
 // Renamed reports a rename, as deletes and updates of everything below.
 func (a *Agent) Renamed(ctx context.Context, from, to string) error {
-	return a.report(ctx, []change{{path: to, from: from}})
+	return a.report(ctx, []Change{{Path: to, From: from}})
 }
 
 // report reports changes in their order.
-func (a *Agent) report(ctx context.Context, changes []change) error {
+func (a *Agent) report(ctx context.Context, changes []Change) error {
 	var events []any
 	for _, c := range changes {
-		if c.from == "" {
-			events = append(events, a.event(c.path, c.writing))
+		if c.From == "" {
+			events = append(events, a.event(c.Path, c.Writing))
 			continue
 		}
-		below := a.below(c.path)
+		below := a.below(c.Path)
 		for i := range below {
-			events = append(events, a.event(c.from+below[len(below)-1-i], false))
+			events = append(events, a.event(c.From+below[len(below)-1-i], false))
 		}
 		for _, b := range below {
-			events = append(events, a.event(c.path+b, false))
+			events = append(events, a.event(c.Path+b, false))
 		}
 	}
 	return a.send(ctx, v2api.Message, events, false, nil, nil)
@@ -262,13 +273,18 @@ func (a *Agent) event(path string, writing bool) any {
 
 // below is what is at a path and below it, relative to it: the path itself, which is "", first, also if it is gone.
 func (a *Agent) below(path string) []string {
-	found, root := []string{""}, filepath.Join(a.Dir, path)
-	_ = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && path != root {
-			found = append(found, strings.TrimPrefix(path, root))
+	found := []string{""}
+	var walk func(rel string)
+	walk = func(rel string) {
+		names, _ := a.tree().Names(path + rel) // what is gone meanwhile is not there
+		for _, n := range names {
+			found = append(found, rel+"/"+n.Name)
+			if n.Directory {
+				walk(rel + "/" + n.Name)
+			}
 		}
-		return nil // what is gone meanwhile is not there
-	})
+	}
+	walk("")
 	return found
 }
 
@@ -283,7 +299,11 @@ func (a *Agent) scan(path string, row func(path string, r *v2api.Row, parent *v2
 		if batch = append(batch, r); len(batch) < size {
 			return nil
 		}
-		rand.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
+		shuffle := rand.Shuffle
+		if a.Random != nil {
+			shuffle = a.Random.Shuffle
+		}
+		shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
 		full := batch
 		batch = nil
 		return f(full)
@@ -298,19 +318,15 @@ func (a *Agent) scan(path string, row func(path string, r *v2api.Row, parent *v2
 		if err := add(own); err != nil || !own.IsDirectory.Value {
 			return err
 		}
-		entries, err := os.ReadDir(filepath.Join(a.Dir, path))
+		names, err := a.tree().Names(path)
 		if err != nil {
 			return nil
 		}
-		for _, e := range entries {
-			if !whole && !e.IsDir() {
+		for _, n := range names {
+			if !whole && !n.Directory {
 				continue
 			}
-			below := path + "/" + e.Name()
-			if path == "/" {
-				below = "/" + e.Name()
-			}
-			if err := walk(below, &own); err != nil {
+			if err := walk(join(path, n.Name), &own); err != nil {
 				return err
 			}
 		}

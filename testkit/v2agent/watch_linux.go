@@ -21,14 +21,7 @@ type watcher struct {
 	file  *os.File
 	paths map[int32]string
 	moved moved // half of a rename, whose other half may follow
-	out   chan<- change
-}
-
-// change is what a notice says of a path.
-type change struct {
-	path    string
-	writing bool   // the file is still being written
-	from    string // renamed from there; empty: not renamed
+	out   func(Change)
 }
 
 type moved struct {
@@ -38,13 +31,13 @@ type moved struct {
 
 const notices = unix.IN_CREATE | unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
 
-// watch reports changes to out until ctx ends. Everything that is there is watched when it returns.
-func (a *Agent) watch(ctx context.Context, out chan<- change) error {
+// WatchDisk is Watch for Dir.
+func (a *Agent) WatchDisk(ctx context.Context, report func(Change)) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return err
 	}
-	w := &watcher{agent: a, file: os.NewFile(uintptr(fd), "inotify"), paths: map[int32]string{}, out: out}
+	w := &watcher{agent: a, file: os.NewFile(uintptr(fd), "inotify"), paths: map[int32]string{}, out: report}
 	w.add("/", nil)
 	context.AfterFunc(ctx, func() { _ = w.file.Close() })
 	go w.read()
@@ -71,13 +64,6 @@ func (w *watcher) add(path string, found func(path string)) {
 			w.add(below, found)
 		}
 	}
-}
-
-func join(dir, name string) string {
-	if dir == "/" {
-		return "/" + name
-	}
-	return dir + "/" + name
 }
 
 func (w *watcher) read() {
@@ -118,7 +104,7 @@ func (w *watcher) movedAway() {
 			delete(w.paths, id)
 		}
 	}
-	w.out <- change{path: from}
+	w.out(Change{Path: from})
 }
 
 func (w *watcher) notice(id int32, mask, cookie uint32, name string) {
@@ -133,14 +119,14 @@ func (w *watcher) notice(id int32, mask, cookie uint32, name string) {
 	case !known || mask&unix.IN_Q_OVERFLOW != 0: // what is lost, audits find
 		return
 	case name == "":
-		w.out <- change{path: dir}
+		w.out(Change{Path: dir})
 		return
 	}
 	path, isDirectory := join(dir, name), mask&unix.IN_ISDIR != 0
 	switch {
 	case mask&unix.IN_MOVED_FROM != 0:
 		w.moved = moved{path, cookie}
-		w.out <- change{path: dir}
+		w.out(Change{Path: dir})
 		return
 	case mask&unix.IN_MOVED_TO != 0 && w.moved != (moved{}):
 		from := w.moved.from
@@ -150,15 +136,15 @@ func (w *watcher) notice(id int32, mask, cookie uint32, name string) {
 				w.paths[id] = path + strings.TrimPrefix(watched, from)
 			}
 		}
-		w.out <- change{path: path, from: from}
+		w.out(Change{Path: path, From: from})
 	case isDirectory && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
-		w.out <- change{path: path}
-		w.add(path, func(found string) { w.out <- change{path: found} })
+		w.out(Change{Path: path})
+		w.add(path, func(found string) { w.out(Change{Path: found}) })
 	default:
-		w.out <- change{path: path, writing: mask&(unix.IN_CREATE|unix.IN_MODIFY) != 0}
+		w.out(Change{Path: path, Writing: mask&(unix.IN_CREATE|unix.IN_MODIFY) != 0})
 	}
 	if mask&(unix.IN_CREATE|unix.IN_DELETE|unix.IN_MOVED_TO) != 0 {
-		w.out <- change{path: dir} // its mtime has changed
+		w.out(Change{Path: dir}) // its mtime has changed
 	}
 }
 

@@ -8,13 +8,8 @@ import (
 	"io/fs"
 )
 
-type change struct {
-	path    string
-	writing bool
-	from    string
-}
-
-func (a *Agent) watch(context.Context, chan<- change) error {
+// WatchDisk is Watch for Dir.
+func (a *Agent) WatchDisk(context.Context, func(Change)) error {
 	return errors.New("this agent watches on Linux only")
 }
 
