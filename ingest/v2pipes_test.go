@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // askV2 asks as a client of Fustor V2 does, and returns the status and the body.
@@ -55,9 +56,20 @@ func TestPipesOfV2(t *testing.T) {
 	}
 	want("/v2/api/v1/pipe/pipes/research", `{"id":"research","view_id":"research","state":"RUNNING","info":"session `+id+` leads the view","active_sessions":1,`+
 		`"leader_session":"`+id+`","statistics":{"events_received":12,"events_processed":12,"errors":1},"queue_size":0}`)
-	for path, status := range map[string]int{"/v2/api/v1/pipe/pipes/other": 404, "/v2/api/v1/pipe/nothing": 404, "/v2/pipe/pipes?view=other": 403} {
+	for path, status := range map[string]int{"/v2/api/v1/pipe/pipes/other": 403, "/v2/api/v1/pipe/nothing": 404, "/v2/pipe/pipes?view=other": 403} {
 		if got, body := f.askV2(agentKey, "GET", path, ""); got != status || !strings.HasPrefix(body, `{"detail":`) {
 			t.Errorf("%s: %d %s, not %d", path, got, body, status)
+		}
+	}
+	if status, body := f.askV2(manyKey, "GET", "/v2/pipe/pipes", ""); status != 200 || !strings.Contains(body, `"research":{"id":"research"`) || !strings.Contains(body, `"other":{"id":"other"`) {
+		t.Errorf("a key for two views: %d %s", status, body)
+	}
+	if err := viewconfig.Save(t.Context(), f.store, viewconfig.Default(view)); err != nil {
+		t.Fatal(err)
+	}
+	for call, want := range map[string]string{"pipes": `{"research":{`, "stats": `{"events_received":12,`} {
+		if status, body := f.askV2(adminKey, "GET", "/v2/api/v1/pipe/"+call, ""); status != 200 || !strings.HasPrefix(body, want) {
+			t.Errorf("a key for all views: %d %s", status, body)
 		}
 	}
 	r := httptest.NewRequest(http.MethodOptions, "/v2/api/v1/pipe/pipes", nil)

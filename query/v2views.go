@@ -3,11 +3,14 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/v2api"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/query/v2"
 )
 
@@ -17,10 +20,47 @@ type v2Views struct{ *Server }
 // Current implements v2.Views.
 func (s v2Views) Current(ctx context.Context, view string) (v2.Version, error) {
 	v, err := s.engine.Current(ctx, view)
+	var of *engine.ForestError
+	if errors.As(err, &of) {
+		err = fmt.Errorf("%w: %w", v2.ErrForest, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return v2Version{s.Server, v}, nil
+}
+
+// Forest implements v2.Views. It is an error only if the caller may read none of the members.
+func (s v2Views) Forest(ctx context.Context, view, path string) ([]v2.Member, error) {
+	_, err := s.engine.Head(ctx, view)
+	var of *engine.ForestError
+	if !errors.As(err, &of) {
+		return nil, err
+	}
+	fo, err := s.forests.Open(ctx, of, mayRead(ctx))
+	if fo == nil || ctx.Err() != nil {
+		return nil, err
+	}
+	rows, err := forest.Ask(ctx, fo, forest.Deadline, func(ctx context.Context, m *forest.Member) (*evidence.Row, error) {
+		return m.Version.LookupAhead(ctx, path, nil, true)
+	})
+	if ctx.Err() != nil || len(fo.Members) > 0 && !slices.ContainsFunc(fo.Members, func(m *forest.Member) bool { return m.Status != forest.Forbidden }) {
+		return nil, err
+	}
+	members := []v2.Member{}
+	for i, m := range fo.Members {
+		one := v2.Member{View: m.View}
+		if m.Version != nil {
+			one.Version = v2Version{s.Server, m.Version}
+		}
+		if m.Status == forest.OK {
+			one.Row = rows[i]
+		} else {
+			one.Error = statusOf(ctx, m).Error
+		}
+		members = append(members, one)
+	}
+	return members, nil
 }
 
 // Scan implements v2.Views.

@@ -140,6 +140,38 @@ type (
 		CompletedAt *values.Seconds `json:"completed_at"`
 	}
 
+	// ForestStats answers /stats of a forest: what each member has at and below a path.
+	ForestStats struct {
+		Path    Text              `json:"path"`
+		Members []MemberStats     `json:"members"`
+		Best    *Best             `json:"best"`             // null: no member answers
+		Jobs    map[string]string `json:"job_id,omitempty"` // of the scans that were asked for, by member
+	}
+
+	// MemberStats is one of them; an error has nothing beside View, Status and Error.
+	MemberStats struct {
+		View        string          `json:"view_id"`
+		Status      string          `json:"status"` // ok or error
+		Files       *int64          `json:"file_count,omitempty"`
+		Directories *int64          `json:"dir_count,omitempty"`
+		Bytes       *int64          `json:"total_size,omitempty"`
+		LatestMtime *values.Seconds `json:"latest_mtime,omitempty"` // 0: there is no file
+		Error       string          `json:"error,omitempty"`
+	}
+
+	// Best is the member that has the most, and of what: file_count, total_size or latest_mtime.
+	Best struct {
+		View   string  `json:"view_id"`
+		Reason string  `json:"reason"`
+		Value  float64 `json:"value"`
+	}
+
+	// MemberFailed is a member in the tree of a forest that has no data.
+	MemberFailed struct {
+		Status string `json:"status"` // error
+		Error  string `json:"error"`
+	}
+
 	// Pipe is what feeds a view: an element of /pipe/pipes, and the answer of /pipe/pipes/{id}.
 	Pipe struct {
 		ID         string         `json:"id"`

@@ -2,6 +2,7 @@ package v2
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -47,6 +48,9 @@ func (a *API) search(w http.ResponseWriter, r *http.Request, view string) error 
 
 func (a *API) stats(w http.ResponseWriter, r *http.Request, view string) error {
 	version, err := a.views.Current(r.Context(), view)
+	if errors.Is(err, ErrForest) {
+		return a.forestStats(w, r, view)
+	}
 	if err != nil {
 		return err
 	}

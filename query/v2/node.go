@@ -1,6 +1,7 @@
 package v2
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -56,6 +57,15 @@ func (n nodes) open(b []byte, r *evidence.Row) []byte {
 
 // created is V2's created_time, ns: the time of the last change to the inode. Rows do not have it; the file was written no later.
 func created(r *evidence.Row) int64 { return r.MtimeNs }
+
+// appendJSON appends a value of v2api, or a text, as JSON.
+func appendJSON(b []byte, v any) []byte {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // numbers, texts and maps of texts
+	}
+	return append(b, body...)
+}
 
 // stream writes a JSON answer as it comes. An error before the first flush becomes an ordinary error answer; later the connection is
 // cut.

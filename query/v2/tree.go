@@ -2,6 +2,7 @@ package v2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -33,11 +34,13 @@ func (a *API) tree(w http.ResponseWriter, r *http.Request, view string) error {
 	clean, known := q.path()
 	recursive, depth := q.boolean("recursive", true), q.integer("max_depth", -1)
 	dry, onlyPath, scan := q.boolean("dry_run", false), q.boolean("only_path", false), q.boolean("on_demand_scan", false)
+	by := q.strategy()
 	if q.err != nil {
 		return q.err
 	}
 	version, err := a.views.Current(r.Context(), view)
-	if err != nil {
+	isForest := errors.Is(err, ErrForest)
+	if err != nil && !isForest {
 		return err
 	}
 	if dry {
@@ -53,6 +56,9 @@ func (a *API) tree(w http.ResponseWriter, r *http.Request, view string) error {
 		c.depth = math.MaxInt32
 	case depth < 0:
 		c.depth, c.unlisted = 0, true
+	}
+	if isForest {
+		return a.forestTree(w, r, view, c, by, scan)
 	}
 	if scan {
 		job, err := a.views.Scan(r.Context(), view, clean, recursive)
@@ -75,7 +81,8 @@ func (a *API) tree(w http.ResponseWriter, r *http.Request, view string) error {
 	if err := a.checkSize(r.Context(), version, view, root, c.depth); err != nil {
 		return err
 	}
-	return a.writeTree(w, r, version, root, c)
+	out := &stream{w: w}
+	return out.finish(a.writeTree(r.Context(), out, version, root, c))
 }
 
 func noPath(path string) error {
@@ -107,32 +114,32 @@ func (a *API) checkSize(ctx context.Context, version Version, view string, root 
 // fewDirectories is how many directories a tree may hold without waiting for others.
 const fewDirectories = 1000
 
-func (a *API) writeTree(w http.ResponseWriter, r *http.Request, version Version, root *evidence.Row, c treeCall) error {
+// writeTree writes a node with everything below it.
+func (a *API) writeTree(ctx context.Context, out *stream, version Version, root *evidence.Row, c treeCall) error {
 	if n := min(root.Sub.Directories, a.maxItems); n > fewDirectories && c.depth > 0 {
-		if err := a.waiting.Acquire(r.Context(), n); err != nil {
+		if err := a.waiting.Acquire(ctx, n); err != nil {
 			return err
 		}
 		defer a.waiting.Release(n)
 	}
-	t := &treeWriter{out: stream{w: w}, nodes: nodes{now: version.Now(), onlyPath: c.onlyPath}, depth: c.depth}
-	t.out.buffer = t.nodes.open(t.out.buffer, root)
+	t := &treeWriter{out: out, nodes: nodes{now: version.Now(), onlyPath: c.onlyPath}, depth: c.depth}
+	out.buffer = t.nodes.open(out.buffer, root)
 	if c.scan != nil {
-		t.out.buffer = c.scan.append(t.out.buffer)
+		out.buffer = c.scan.append(out.buffer)
 	}
 	switch {
 	case root.Type == event.Directory && c.unlisted:
-		t.out.buffer = append(t.out.buffer, `,"children":[]}`...)
+		out.buffer = append(out.buffer, `,"children":[]}`...)
+		return nil
 	case root.Type != event.Directory || c.depth == 0:
-		t.out.buffer = append(t.out.buffer, '}')
-	default:
-		t.enter(root.ChildParent())
-		err := version.Below(r.Context(), root, c.depth, 0, t.add)
-		if err == nil {
-			err = t.leave(0)
-		}
-		return t.out.finish(err)
+		out.buffer = append(out.buffer, '}')
+		return nil
 	}
-	return t.out.finish(nil)
+	t.enter(root.ChildParent())
+	if err := version.Below(ctx, root, c.depth, 0, t.add); err != nil {
+		return err
+	}
+	return t.leave(0)
 }
 
 func (s *scanAsked) append(b []byte) []byte {
@@ -150,7 +157,7 @@ func (s *scanAsked) append(b []byte) []byte {
 // Example: /a, /b.txt, /c and /d are entries of the root, and /c has x. It writes b.txt at once. When /c/x comes, a is written, as it
 // has no entries, and c is begun with x in it. At the end c is ended, and d is written.
 type treeWriter struct {
-	out   stream
+	out   *stream
 	nodes nodes
 	depth int
 	open  []openDirectory // the root, and so on down to the directory whose entries come

@@ -21,8 +21,10 @@ var bases = [...]string{httpapi.V2Prefix + "/api/v1/views/{view_id}/", httpapi.V
 
 // Views are the views as this package sees them. Errors are as the native calls have them.
 type Views interface {
-	// Current opens the newest version of a view.
+	// Current opens the newest version of a view; ErrForest if it has members.
 	Current(ctx context.Context, view string) (Version, error)
+	// Forest opens the members of a forest, by name, and looks a clean path up in each.
+	Forest(ctx context.Context, view, path string) ([]Member, error)
 	// Scan asks for a scan of a path. An empty job: no agent leads, so no scan can run.
 	Scan(ctx context.Context, view, path string, recursive bool) (job string, err error)
 	Sessions(ctx context.Context, view string) (v2api.Sessions, error)

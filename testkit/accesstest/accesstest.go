@@ -165,7 +165,9 @@ func (c call) want(what, key string, status int) {
 
 // send sends the call, about the view Asked.
 func (c call) send(key string) (int, string) {
-	target := wildcard.ReplaceAllStringFunc(c.path, func(w string) string {
+	path := strings.Replace(c.path, "/v2/api/v1/pipe/pipes/{id}", "/v2/api/v1/pipe/pipes/"+Asked, 1) // a pipe of V2 is a view
+	path = strings.Replace(path, "/v2/pipe/pipes/{id}", "/v2/pipe/pipes/"+Asked, 1)
+	target := wildcard.ReplaceAllStringFunc(path, func(w string) string {
 		switch strings.Trim(w, "{}") {
 		case "view_id":
 			return Asked
