@@ -134,6 +134,7 @@ func (s *Server) jobsOfForest(w http.ResponseWriter, r *http.Request, of *engine
 	jobs := append([]jobAnswer{}, slices.Concat(lists...)...)
 	slices.SortStableFunc(jobs, func(a, b jobAnswer) int { return cmp.Compare(b.RequestedAt, a.RequestedAt) })
 	jobs = jobs[:min(limit, len(jobs))]
+	setMembers(w.Header(), fo)
 	httpapi.WriteJSON(w, r, http.StatusOK, jobsAnswer{of.View, jobs, len(jobs), (&subject{view: of.View, forest: fo}).forestAnswer(r.Context())})
 	return nil
 }

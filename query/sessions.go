@@ -81,6 +81,7 @@ func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *en
 	}
 	a.Count = len(a.Active)
 	a.forestAnswer = (&subject{view: of.View, forest: fo}).forestAnswer(r.Context())
+	setMembers(w.Header(), fo)
 	httpapi.WriteJSON(w, r, http.StatusOK, a)
 	return nil
 }

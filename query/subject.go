@@ -143,8 +143,13 @@ func (a *subject) setFreshness(h http.Header) {
 	if ns := a.forest.ObservedAt(); ns != 0 {
 		h.Set("Fustor-Observed-At", values.Seconds(ns).String())
 	}
+	setMembers(h, a.forest)
+}
+
+// setMembers sets the header for how the members of a forest fare.
+func setMembers(h http.Header, fo *forest.Forest) {
 	var members []string
-	for _, m := range a.forest.Members {
+	for _, m := range fo.Members {
 		members = append(members, m.View+"="+string(m.Status))
 	}
 	h.Set("Fustor-Members", strings.Join(members, ", "))

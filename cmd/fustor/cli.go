@@ -80,7 +80,8 @@ type app struct {
 	getenv         func(string) string
 	console        *console // what is on stderr
 	model          *kong.Application
-	explained      *client.Client // whose cost is printed at the end; mostly nil
+	asked          *client.Client // the server that a reading command asks; nil: none
+	explained      bool           // the cost of the answer is printed at the end
 }
 
 // screen is stderr, for the log and for progress.

@@ -25,9 +25,9 @@ func (f *doubtFlags) plain(out *show.Output, e *client.Found) bool {
 	case f.JSON:
 		fmt.Fprintf(out, "%s\n", e.Raw)
 	case f.Print0:
-		fmt.Fprintf(out, "%s\x00", e.Path)
+		fmt.Fprintf(out, "%s\x00", e.Where())
 	case !out.Terminal:
-		fmt.Fprintln(out, e.Path)
+		fmt.Fprintln(out, e.Where())
 	default:
 		return false
 	}
@@ -63,7 +63,7 @@ func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s  %-16s  %-10s  PATH", "SIZE", "MODIFIED", "FOR")))
 		}
 		left := time.Until(unixTime(e.SuspectUntil)).Round(time.Second)
-		fmt.Fprintf(out, "%12s  %-16s  %-10s  %s\n", show.Size(e.Size), show.Time(unixTime(e.Modified).UnixNano(), time.Local), max(0, left), out.Name(e.Path))
+		fmt.Fprintf(out, "%12s  %-16s  %-10s  %s\n", show.Size(e.Size), show.Time(unixTime(e.Modified).UnixNano(), time.Local), max(0, left), out.Name(e.Where()))
 		return nil
 	})
 	if err == nil && out.Terminal && !c.JSON && n == 0 {
@@ -101,14 +101,14 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 		case c.JSON:
 			fmt.Fprintf(out, "{\"deleted\":%v,%s\n", e.Deleted, e.Raw[1:])
 		case c.Print0:
-			fmt.Fprintf(out, "%s\x00", e.Path)
+			fmt.Fprintf(out, "%s\x00", e.Where())
 		case !out.Terminal:
-			fmt.Fprintf(out, "%s %s\n", sign, e.Path)
+			fmt.Fprintf(out, "%s %s\n", sign, e.Where())
 		default:
 			if n++; n == 1 {
 				fmt.Fprintln(out, out.Bold(fmt.Sprintf("%s  %-16s  %12s  PATH", " ", "FOUND", "SIZE")))
 			}
-			fmt.Fprintf(out, "%s  %-16s  %12s  %s\n", sign, show.Time(unixTime(e.FoundAt).UnixNano(), time.Local), show.Size(e.Size), out.Name(e.Path))
+			fmt.Fprintf(out, "%s  %-16s  %12s  %s\n", sign, show.Time(unixTime(e.FoundAt).UnixNano(), time.Local), show.Size(e.Size), out.Name(e.Where()))
 		}
 		return nil
 	})
@@ -161,6 +161,9 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-26s  %-8s  %10s  %10s  %-10s  PATH", "JOB", "STATE", "FILES", "DIRS", "ASKED")))
 		}
 		what := out.Name(j.Path)
+		if server.IsForest() {
+			what = out.Name(client.Where(j.View, j.Path))
+		}
 		if j.Command != "" && j.Command != "scan" {
 			what = fmt.Sprintf("(%s session %s)", j.Command, j.Target)
 		}

@@ -23,7 +23,8 @@ func (duCmd) Help() string {
 	return `The figures are the sums over the output of fustor find PATH. Bytes and the latest
 time count regular files, and PATH itself is one of the directories. On a terminal it
 prints a table, otherwise tab-separated lines: files, directories, bytes, latest time
-(RFC 3339, - for none) and path.
+(RFC 3339, - for none) and path. If the view is a forest, there is a line for each
+member that has PATH, and the total.
 
 Examples:
 
@@ -47,19 +48,34 @@ func (c *duCmd) Run(ctx context.Context, a *app) error {
 		fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "LATEST"))+"  "+out.Bold("PATH"))
 	}
 	path := viewPath(c.Path)
-	if c.Depth == 0 {
-		n, err := server.Metadata(ctx, path)
-		if err != nil {
-			return err
+	total := client.Node{Type: "directory", Subtree: &client.Subtree{}}
+	members := 0
+	each := func(n *client.Node) error {
+		if n.Path == path && n.Member != "" {
+			members++
+			total.Subtree.Add(sumsOf(n))
 		}
-		return errors.Join(print(out, n), out.Flush())
-	}
-	err = server.Tree(ctx, path, c.Depth, false, func(n *client.Node) error {
 		if n.Letter() != 'd' && n.Path != path {
 			return nil
 		}
 		return print(out, n)
-	})
+	}
+	if c.Depth == 0 {
+		var all []client.Node
+		if all, err = server.Stat(ctx, path); err != nil {
+			return err
+		}
+		for i := range all {
+			if err := each(&all[i]); err != nil {
+				return err
+			}
+		}
+	} else {
+		err = server.Tree(ctx, path, c.Depth, false, each)
+	}
+	if err == nil && members > 0 {
+		err = print(out, &total)
+	}
 	return errors.Join(out.Flush(), err)
 }
 
@@ -67,7 +83,16 @@ func (c *duCmd) Run(ctx context.Context, a *app) error {
 func (c *duCmd) line(out *show.Output, n *client.Node) error {
 	sums := sumsOf(n)
 	if c.JSON {
-		b := show.AppendName([]byte("{"), "path", n.Path)
+		b := []byte("{")
+		switch {
+		case n.Path == "":
+			b = append(b, `"total":true`...)
+		case n.Member != "":
+			b = append(show.AppendName(b, "member", n.Member), ',')
+			fallthrough
+		default:
+			b = show.AppendName(b, "path", n.Path)
+		}
 		b = show.AppendSubtree(append(b, ','), &sums)
 		_, err := out.Write(append(b, "}\n"...))
 		return err
@@ -76,8 +101,16 @@ func (c *duCmd) line(out *show.Output, n *client.Node) error {
 	if sums.HasMtime {
 		latest = time.Unix(0, sums.LatestMtimeNs).UTC().Format(time.RFC3339Nano)
 	}
-	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, latest, out.Name(n.Path))
+	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, latest, out.Name(duName(n)))
 	return err
+}
+
+// duName is what a line is about: a path, or all members of a forest.
+func duName(n *client.Node) string {
+	if n.Path == "" {
+		return "total"
+	}
+	return n.Where()
 }
 
 // row is for eyes.
@@ -88,7 +121,7 @@ func (c *duCmd) row(out *show.Output, n *client.Node) error {
 		latest = show.Time(sums.LatestMtimeNs, time.Local)
 	}
 	_, err := fmt.Fprintf(out, "%12s %12s %14s  %-16s  %s\n", show.Count(sums.Files), show.Count(sums.Directories),
-		sizeText(sums.Bytes, c.Bytes), latest, out.Colored(n, n.Path))
+		sizeText(sums.Bytes, c.Bytes), latest, out.Colored(n, duName(n)))
 	return err
 }
 

@@ -17,6 +17,7 @@ const (
 	exitFailure     = 1
 	exitUsage       = 2
 	exitNotFound    = 3
+	exitIncomplete  = 4 // of a forest, some members did not answer
 	exitInterrupted = 130
 )
 
@@ -62,7 +63,11 @@ func explain(err error) *cliError {
 	e := &cliError{msg: err.Error(), code: exitFailure, err: err}
 	var refused *client.Error
 	var unreachable *client.Unreachable
+	var incomplete *client.IncompleteError
 	switch {
+	case errors.As(err, &incomplete):
+		e.hint, e.code = fmt.Sprintf("what the other %s is printed; ask a member alone with --view to see what is wrong with it",
+			plural(int64(incomplete.Asked-len(incomplete.Missing)), "member has", "members have")), exitIncomplete
 	case errors.Is(err, settings.ErrNoServer):
 		e.hint = "start `fustor up DIR`, or pass a server with --url or FUSTOR_URL"
 	case errors.As(err, &refused):

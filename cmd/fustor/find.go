@@ -21,13 +21,15 @@ type findCmd struct {
 func (findCmd) Help() string {
 	return `Prints PATH itself and everything below it, one path per line, from the view's root.
 A pipe gets names byte for byte; a terminal gets names quoted if they cannot be
-printed.
+printed. If the view is a forest, a path has its member in front: nfs03:/data/x.bam.
+If a member does not answer, the rest is printed, and the exit code is 4.
 
 Examples:
 
     fustor find
     fustor find /projects --name '*.bam' --min-size 1G --type f
     fustor find --newer-than 2h --json | jq .path
+    fustor find --view all --name 'run42*.bam'     # on which server is it?
     fustor find /old --older-than 2020-01-01 --print0 | xargs -0 ls -ld`
 }
 
@@ -46,12 +48,19 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 	}
 	p := c.printer(a)
 	namesOnly := !c.JSON && filter.OnlyNames() && !p.out.Color
-	err = server.Tree(ctx, viewPath(c.Path), -1, namesOnly, func(n *client.Node) error {
+	each := func(n *client.Node) error {
 		if !filter.Match(n) {
 			return nil
 		}
 		return p.print(n)
-	})
+	}
+	if pattern, ok := filter.Pattern(); ok {
+		query := queryOf(filter, pattern)
+		query.Path = viewPath(c.Path)
+		err = server.Search(ctx, query, each)
+	} else {
+		err = server.Tree(ctx, viewPath(c.Path), -1, namesOnly, each)
+	}
 	return errors.Join(p.out.Flush(), err)
 }
 
@@ -78,9 +87,9 @@ func (p *entryPrinter) print(n *client.Node) error {
 	case p.JSON:
 		p.buf = append(show.AppendEntry(p.buf, n), '\n')
 	case p.Print0:
-		p.buf = append(append(p.buf, n.Path...), 0)
+		p.buf = append(append(p.buf, n.Where()...), 0)
 	default:
-		p.buf = append(append(p.buf, p.out.Colored(n, n.Path)...), '\n')
+		p.buf = append(append(p.buf, p.out.Colored(n, n.Where())...), '\n')
 	}
 	_, err := p.out.Write(p.buf)
 	return err

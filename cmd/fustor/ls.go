@@ -23,7 +23,7 @@ type lsCmd struct {
 // Help implements kong.HelpProvider.
 func (lsCmd) Help() string {
 	return `On a terminal it prints a table, otherwise one name per line. SIZE and FILES of a
-directory count everything below it.
+directory count everything below it. If the view is a forest, each entry has its member.
 
 Examples:
 
@@ -38,17 +38,23 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	path := viewPath(c.Path)
-	self, err := server.Metadata(ctx, path)
+	all, err := server.Stat(ctx, path)
 	if err != nil {
 		return err
 	}
 	out := a.out()
-	l := lister{out: out, json: c.JSON, table: !c.JSON && (c.Long || out.Terminal), bytes: c.Bytes}
+	l := lister{out: out, json: c.JSON, table: !c.JSON && (c.Long || out.Terminal), bytes: c.Bytes, forest: all[0].Member != ""}
 	l.header()
-	if self.Letter() == 'd' {
+	directories := 0
+	for i := range all {
+		if all[i].Letter() == 'd' {
+			directories++
+		} else if err := l.print(&all[i]); err != nil {
+			return err
+		}
+	}
+	if directories > 0 {
 		err = server.List(ctx, path, c.Sort, l.print)
-	} else {
-		err = l.print(self)
 	}
 	return errors.Join(out.Flush(), err)
 }
@@ -57,11 +63,12 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 type lister struct {
 	out                *show.Output
 	json, table, bytes bool
+	forest             bool // entries have members
 }
 
 func (l *lister) header() {
 	if l.table {
-		l.row(l.out.Bold, "MODE", "UID", "GID", "FILES", "SIZE", "MODIFIED", l.out.Bold("NAME"))
+		l.row(l.out.Bold, "MEMBER", "MODE", "UID", "GID", "FILES", "SIZE", "MODIFIED", l.out.Bold("NAME"))
 	}
 }
 
@@ -77,7 +84,7 @@ func (l *lister) print(n *client.Node) error {
 		_, err := l.out.Write(append(b, '\n'))
 		return err
 	case !l.table:
-		_, err := l.out.WriteString(l.out.Name(name) + "\n")
+		_, err := l.out.WriteString(l.out.Name(client.Where(n.Member, name)) + "\n")
 		return err
 	}
 	files, size := "", n.Size
@@ -91,13 +98,16 @@ func (l *lister) print(n *client.Node) error {
 	if n.Letter() == 'l' {
 		shown += " -> " + l.out.Name(n.Target)
 	}
-	return l.row(plainText, show.Mode(n.Letter(), n.Mode), strconv.Itoa(int(n.UID)), strconv.Itoa(int(n.GID)),
+	return l.row(plainText, n.Member, show.Mode(n.Letter(), n.Mode), strconv.Itoa(int(n.UID)), strconv.Itoa(int(n.GID)),
 		files, sizeText(size, l.bytes), show.Time(n.MtimeNs, time.Local), shown)
 }
 
-func (l *lister) row(paint func(string) string, mode, uid, gid, files, size, modified, name string) error {
+func (l *lister) row(paint func(string) string, member, mode, uid, gid, files, size, modified, name string) error {
 	line := show.Left(mode, 10) + " " + show.Right(uid, 6) + " " + show.Right(gid, 6) + " " + show.Right(files, 11) + " " +
 		show.Right(size, 10) + "  " + show.Left(modified, 16)
+	if l.forest {
+		line = show.Left(member, 16) + " " + line
+	}
 	_, err := l.out.WriteString(paint(line) + "  " + name + "\n")
 	return err
 }

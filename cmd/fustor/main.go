@@ -19,7 +19,7 @@ func main() {
 	os.Exit(run())
 }
 
-// run is main with an exit code: 0 done, 1 failed, 2 the command line is wrong, 3 no such path, 130 interrupted.
+// run is main with an exit code: 0 done, 1 failed, 2 the command line is wrong, 3 no such path, 4 members of a forest did not answer, 130 interrupted.
 func run() int {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -39,7 +39,9 @@ func run() int {
 	}
 	a.globals = c.globals
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	err = parsed.Run(a)
+	if err = parsed.Run(a); err == nil && a.asked != nil {
+		err = a.asked.Incomplete()
+	}
 	a.explain()
 	return a.report(err)
 }

@@ -139,8 +139,8 @@ func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
 			}
 		}
 		plain, eyes := latest(when)
-		t.row([]string{number(size), plain, number(int64(n.UID)), t.out.Name(n.Path)},
-			[]string{show.Size(size), eyes, owners.of(n.UID), t.out.Colored(n, n.Path)})
+		t.row([]string{number(size), plain, number(int64(n.UID)), t.out.Name(n.Where())},
+			[]string{show.Size(size), eyes, owners.of(n.UID), t.out.Colored(n, n.Where())})
 		return nil
 	})
 	return errors.Join(err, t.out.Flush())
@@ -350,7 +350,7 @@ func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
 	if c.JSON {
 		return printRaw(t.out, r.Raw)
 	}
-	if t.out.Terminal {
+	if t.out.Terminal && r.Version > 0 { // each member of a forest has versions of its own
 		fmt.Fprintf(t.out, "version %d of %s, since version %d of %s\n", r.Version, show.Time(unixTime(r.Until).UnixNano(), time.Local),
 			r.SinceVersion, show.Time(unixTime(r.Since).UnixNano(), time.Local))
 	}
@@ -360,8 +360,8 @@ func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
 	}
 	t.header("CHANGE", "FILES", "NOW", "PATH")
 	for _, g := range r.Entries {
-		t.row([]string{number(g.Bytes), number(g.Files), number(g.Directories), number(g.From.Bytes), number(g.To.Bytes), t.out.Name(g.Path)},
-			[]string{signed(g.Bytes, show.Size), signed(g.Files, show.Count), show.Size(g.To.Bytes), t.out.Name(g.Path)})
+		t.row([]string{number(g.Bytes), number(g.Files), number(g.Directories), number(g.From.Bytes), number(g.To.Bytes), t.out.Name(client.Where(g.Member, g.Path))},
+			[]string{signed(g.Bytes, show.Size), signed(g.Files, show.Count), show.Size(g.To.Bytes), t.out.Name(client.Where(g.Member, g.Path))})
 	}
 	t.rest(r.More)
 	return t.out.Flush()

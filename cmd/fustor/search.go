@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/internal/client"
 )
 
@@ -40,23 +41,30 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	query := client.Query{Pattern: c.Pattern, Types: filter.Types, Owner: filter.Owner, Limit: c.Limit}
+	query := queryOf(filter, c.Pattern)
+	query.Limit = c.Limit
 	if c.Path != "" {
 		query.Path = viewPath(c.Path)
-	}
-	if filter.MinSize != nil {
-		query.MinSize = &filter.MinSize.Bytes
-	}
-	if filter.MaxSize != nil {
-		query.MaxSize = &filter.MaxSize.Bytes
-	}
-	if filter.NewerThan != nil {
-		query.NewerThanNs = &filter.NewerThan.Ns
-	}
-	if filter.OlderThan != nil {
-		query.OlderThanNs = &filter.OlderThan.Ns
 	}
 	p := c.printer(a)
 	err = server.Search(ctx, query, p.print)
 	return errors.Join(p.out.Flush(), err)
+}
+
+// queryOf is a search for what a filter wants; its name aside.
+func queryOf(f match.Filter, pattern string) client.Query {
+	q := client.Query{Pattern: pattern, Types: f.Types, Owner: f.Owner}
+	if f.MinSize != nil {
+		q.MinSize = &f.MinSize.Bytes
+	}
+	if f.MaxSize != nil {
+		q.MaxSize = &f.MaxSize.Bytes
+	}
+	if f.NewerThan != nil {
+		q.NewerThanNs = &f.NewerThan.Ns
+	}
+	if f.OlderThan != nil {
+		q.OlderThanNs = &f.OlderThan.Ns
+	}
+	return q
 }

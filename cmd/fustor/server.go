@@ -47,24 +47,26 @@ func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 	if err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}
 	}
-	if f.Explain {
-		a.explained = c
-	}
+	a.asked, a.explained = c, f.Explain
 	return c, nil
 }
 
 // explain prints what the command's calls cost the server, if the user asked for that.
 func (a *app) explain() {
-	if a.explained == nil {
+	if !a.explained {
 		return
 	}
-	c := a.explained.Cost()
+	c := a.asked.Cost()
 	if c.Calls == 0 {
 		return
 	}
-	fmt.Fprintf(a.stderr, "cost: %s GETs of %s, %s rows examined, row groups: %s read, %s skipped, %s cache hits, %.1f ms, version %d\n",
+	version := ""
+	if c.Version > 0 { // a forest has one for each member
+		version = fmt.Sprintf(", version %d", c.Version)
+	}
+	fmt.Fprintf(a.stderr, "cost: %s GETs of %s, %s rows examined, row groups: %s read, %s skipped, %s cache hits, %.1f ms%s\n",
 		show.Count(c.Gets), show.Size(c.Bytes), show.Count(c.Rows), show.Count(c.GroupsRead), show.Count(c.GroupsSkipped),
-		show.Count(c.CacheHits), c.Milliseconds, c.Version)
+		show.Count(c.CacheHits), c.Milliseconds, version)
 }
 
 // viewPath is a PATH argument as the view has it: from its root, cleaned, byte for byte.

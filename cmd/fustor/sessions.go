@@ -58,10 +58,16 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	out := a.out()
-	if len(sessions) == 0 && !c.JSON {
+	if len(sessions) == 0 && !c.JSON && !server.IsForest() {
 		fmt.Fprintln(out, "No agent feeds the view: it shows the last known state, and no new changes.")
 	}
 	led := false
+	line := func(member, rest string) {
+		if server.IsForest() {
+			rest = show.Left(member, 16) + "  " + rest
+		}
+		fmt.Fprintln(out, rest)
+	}
 	for i, s := range sessions {
 		led = led || s.Role == "leader"
 		if c.JSON {
@@ -69,14 +75,14 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			continue
 		}
 		if i == 0 {
-			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  SOURCE", "ROLE", "AGENT", "STATE", "COVERAGE", "SEEN", "FOR", "EV/S", "UNSENT")))
+			line("MEMBER", out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  SOURCE", "ROLE", "AGENT", "STATE", "COVERAGE", "SEEN", "FOR", "EV/S", "UNSENT")))
 		}
 		status := s.Status
 		if status == nil {
 			status = &pipeapi.AgentStatus{}
 		}
-		fmt.Fprintf(out, "%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s\n", s.Role, s.Agent, cmp.Or(status.State, "starting"), coverage(s.Coverage, status.WatchMethod), age(s.LastActivity)+" ago", age(s.CreatedAt),
-			show.Count(int64(status.Rates.Events+0.5)), show.Size(int64(status.BacklogBytes)), out.Name(s.Source))
+		line(s.Member, fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s", s.Role, s.Agent, cmp.Or(status.State, "starting"), coverage(s.Coverage, status.WatchMethod), age(s.LastActivity)+" ago", age(s.CreatedAt),
+			show.Count(int64(status.Rates.Events+0.5)), show.Size(int64(status.BacklogBytes)), out.Name(s.Source)))
 	}
 	for _, s := range sessions {
 		switch {
@@ -87,7 +93,7 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintf(out, "Agent %s lost the lease, as it last got something done %s: %s.\n", s.Agent, ago(s.Silence.Since), s.Silence.Reason)
 		}
 	}
-	if !led && len(sessions) > 0 && !c.JSON {
+	if !led && !server.IsForest() && len(sessions) > 0 && !c.JSON {
 		why := "a session that is not paused takes over with its next heartbeat"
 		if !slices.ContainsFunc(sessions, func(s client.Session) bool { return !s.Paused }) {
 			why = "all sessions are paused (fustor sessions resume)"

@@ -17,7 +17,9 @@ type statCmd struct {
 
 // Help implements kong.HelpProvider.
 func (statCmd) Help() string {
-	return `Examples:
+	return `If the view is a forest, it shows the path in each member that has it.
+
+Examples:
 
     fustor stat /projects/alpha/reads.bam
     fustor stat / --json`
@@ -28,27 +30,34 @@ func (c *statCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	n, err := server.Metadata(ctx, viewPath(c.Path))
+	all, err := server.Stat(ctx, viewPath(c.Path))
 	if err != nil {
 		return err
 	}
 	out := a.out()
-	if c.JSON {
-		out.Write(append(show.AppendDetails(nil, n), '\n'))
-		return out.Flush()
-	}
-	for _, f := range statFields(out, n) {
-		fmt.Fprintf(out, "%s %s\n", out.Bold(show.Right(f[0], 12)+":"), f[1])
+	for i := range all {
+		n := &all[i]
+		if c.JSON {
+			out.Write(append(show.AppendDetails(nil, n), '\n'))
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		for _, f := range statFields(out, n) {
+			fmt.Fprintf(out, "%s %s\n", out.Bold(show.Right(f[0], 12)+":"), f[1])
+		}
 	}
 	return out.Flush()
 }
 
 // statFields are all that is known of the entry, as label and value.
 func statFields(out *show.Output, n *client.Node) [][2]string {
-	fields := [][2]string{
-		{"path", out.Colored(n, n.Path)},
-		{"type", n.Type},
+	var fields [][2]string
+	if n.Member != "" {
+		fields = append(fields, [2]string{"member", n.Member})
 	}
+	fields = append(fields, [2]string{"path", out.Colored(n, n.Path)}, [2]string{"type", n.Type})
 	add := func(label, format string, args ...any) {
 		fields = append(fields, [2]string{label, fmt.Sprintf(format, args...)})
 	}

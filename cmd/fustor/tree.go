@@ -22,6 +22,7 @@ type treeCmd struct {
 // Help implements kong.HelpProvider.
 func (treeCmd) Help() string {
 	return `The command holds all drawn entries in memory; for a large view, use fustor find.
+If the view is a forest, it draws a tree for each member.
 
 Examples:
 
@@ -60,16 +61,22 @@ func (c *treeCmd) Run(ctx context.Context, a *app) error {
 	if c.JSON {
 		return errors.Join(b.json(out), out.Flush())
 	}
-	fmt.Fprintln(out, out.Colored(&b.root.node, b.root.node.Path))
-	b.draw(out, b.root, "")
+	for i, root := range b.roots {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintln(out, out.Colored(&root.node, root.node.Where()))
+		b.draw(out, root, "")
+	}
 	fmt.Fprintf(out, "\n%s, %s\n", plural(b.directories, "directory", "directories"), plural(b.others, "file", "files"))
 	return out.Flush()
 }
 
 // treeBuilder hangs the entries of a stream, in which a directory comes before what is in it, into a tree.
 type treeBuilder struct {
-	root                *branch
-	at                  map[string]*branch // directories by path
+	roots               []*branch          // one, or one for each member of a forest
+	at                  map[string]*branch // directories by member and path
+	path                string             // of the roots
 	directories, others int64              // the root apart, as tree(1) counts
 }
 
@@ -80,11 +87,14 @@ type branch struct {
 
 func (b *treeBuilder) add(n *client.Node) error {
 	x := &branch{node: *n}
+	if b.at == nil {
+		b.at, b.path = map[string]*branch{}, n.Path
+	}
 	switch {
-	case b.root == nil:
-		b.root, b.at = x, map[string]*branch{}
+	case n.Path == b.path:
+		b.roots = append(b.roots, x)
 	default:
-		parent := b.at[n.Path[:max(1, strings.LastIndexByte(n.Path, '/'))]]
+		parent := b.at[client.Where(n.Member, n.Path[:max(1, strings.LastIndexByte(n.Path, '/'))])]
 		if parent == nil {
 			return fmt.Errorf("the server sent %q before its directory", n.Path)
 		}
@@ -96,7 +106,7 @@ func (b *treeBuilder) add(n *client.Node) error {
 		}
 	}
 	if n.Letter() == 'd' {
-		b.at[n.Path] = x
+		b.at[n.Where()] = x
 	}
 	return nil
 }
@@ -120,8 +130,13 @@ func (b *treeBuilder) draw(out *show.Output, x *branch, indent string) {
 }
 
 func (b *treeBuilder) json(out *show.Output) error {
-	appendBranch(out, b.root)
-	return out.WriteByte('\n')
+	for _, root := range b.roots {
+		appendBranch(out, root)
+		if err := out.WriteByte('\n'); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func appendBranch(out *show.Output, x *branch) {

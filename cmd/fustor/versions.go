@@ -47,6 +47,9 @@ func (c *versionsCmd) Run(ctx context.Context, a *app) error {
 		if v.Current {
 			current = "  current"
 		}
+		if v.Member != "" {
+			current += "  " + v.Member
+		}
 		_, err := fmt.Fprintf(out, "%10d  %s%s\n", v.Number, unixTime(v.PublishedAt).In(time.Local).Format(time.DateTime), current)
 		return err
 	})

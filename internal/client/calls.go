@@ -30,20 +30,36 @@ func (c *Client) Tree(ctx context.Context, path string, depth int, onlyPath bool
 	return c.stream(ctx, "/tree", q, each)
 }
 
-// Metadata reads the one entry at path.
+// Metadata reads the entry at path. Of a forest, it is the first member's that has one.
 func (c *Client) Metadata(ctx context.Context, path string) (*Node, error) {
+	all, err := c.Stat(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// Stat reads the entry at path: one, or of a forest that of each member that has one, by member.
+func (c *Client) Stat(ctx context.Context, path string) ([]Node, error) {
 	q := url.Values{}
 	setPath(q, path)
 	var raw json.RawMessage
 	if err := c.getJSON(ctx, "/metadata", q, &raw); err != nil {
 		return nil, err
 	}
-	n := &Node{}
-	d := decoder{}
-	if err := d.node(raw, n); err != nil {
-		return nil, fmt.Errorf("the answer to /metadata is not a valid answer of a fustor server: %w", err)
+	entries := []json.RawMessage{raw}
+	var of page
+	if err := json.Unmarshal(raw, &of); err == nil && len(of.Entries) > 0 {
+		entries = of.Entries
 	}
-	return n, nil
+	nodes := make([]Node, len(entries))
+	d := decoder{}
+	for i, entry := range entries {
+		if err := d.node(entry, &nodes[i]); err != nil {
+			return nil, fmt.Errorf("the answer to /metadata is not a valid answer of a fustor server: %w", err)
+		}
+	}
+	return nodes, nil
 }
 
 // List calls each for the entries of the directory at path, in the order of sort: name, size or mtime.
@@ -132,6 +148,10 @@ func (c *Client) stream(ctx context.Context, call string, q url.Values, each Eac
 				c.costs.add(cost)
 				continue
 			}
+		}
+		if members, ok := membersOfLine(line); ok {
+			c.members.note(members)
+			continue
 		}
 		if err := d.node(line, &n); err != nil {
 			return broken(ctx, call, count, err)

@@ -40,6 +40,7 @@ type Client struct {
 	http      *http.Client
 	explain   bool
 	costs     costs
+	members   members // of a forest
 }
 
 // New makes a Client. It sends nothing.
@@ -127,22 +128,32 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 
 // getJSON reads a whole answer of at most maxAnswer bytes into v.
 func (c *Client) getJSON(ctx context.Context, call string, q url.Values, v any) error {
-	body, err := c.get(ctx, call, q, "application/json")
+	_, err := c.getPage(ctx, call, q, v)
+	return err
+}
+
+// decodeJSON reads a whole answer into v.
+func decodeJSON(call string, body io.ReadCloser, v any) error {
+	raw, err := readAnswer(call, body)
 	if err != nil {
 		return err
 	}
-	return decodeJSON(call, body, v)
+	return unmarshal(call, raw, v)
 }
 
-func decodeJSON(call string, body io.ReadCloser, v any) error {
+func readAnswer(call string, body io.ReadCloser) ([]byte, error) {
 	defer body.Close()
 	raw, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	if err != nil {
-		return fmt.Errorf("read the answer to %s: %w", call, err)
+		return nil, fmt.Errorf("read the answer to %s: %w", call, err)
 	}
 	if len(raw) > maxAnswer {
-		return fmt.Errorf("the answer to %s is larger than %d bytes", call, maxAnswer)
+		return nil, fmt.Errorf("the answer to %s is larger than %d bytes", call, maxAnswer)
 	}
+	return raw, nil
+}
+
+func unmarshal(call string, raw []byte, v any) error {
 	if err := json.Unmarshal(raw, v); err != nil {
 		return fmt.Errorf("the answer to %s is not a valid answer of a fustor server: %w", call, err)
 	}
@@ -158,5 +169,10 @@ func (c *Client) getPage(ctx context.Context, call string, q url.Values, v any) 
 	if err != nil {
 		return nil, err
 	}
-	return resp.Header, decodeJSON(call, resp.Body, v)
+	raw, err := readAnswer(call, resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	c.members.noteBody(resp.Header, raw)
+	return resp.Header, unmarshal(call, raw, v)
 }

@@ -14,7 +14,7 @@ type decoder struct {
 	b []byte
 	i int
 	// agent and source repeat from line to line; keeping the last saves two allocations a line.
-	agent, source string
+	agent, source, member string
 }
 
 var errSyntax = errors.New("malformed JSON")
@@ -42,6 +42,8 @@ func (d *decoder) node(line []byte, n *Node) error {
 
 func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 	switch string(key) {
+	case "member":
+		n.Member, err = d.repeated(&d.member)
 	case "path":
 		if n.Path != "" { // path_b64 came first
 			return d.skip()

@@ -18,6 +18,7 @@ import (
 type Job struct {
 	Raw         json.RawMessage `json:"-"`
 	ID          string          `json:"job_id"`
+	View        string          `json:"view_id"`
 	Command     string          `json:"command"`
 	Target      string          `json:"target_session_id"`
 	Note        string          `json:"note"`

@@ -2,6 +2,7 @@ package client
 
 // Node is one entry of a view, as the API has it.
 type Node struct {
+	Member  string // of a forest: the view that has it
 	Path    string // from the view's root, with a leading slash; bytes
 	Type    string // file, directory, symlink, other
 	Size    int64  // st_size, bytes
@@ -29,6 +30,25 @@ type Subtree struct {
 	// LatestMtimeNs is the newest mtime of a regular file; HasMtime is false where there is none.
 	LatestMtimeNs int64
 	HasMtime      bool
+}
+
+// Add adds the sums of another tree.
+func (s *Subtree) Add(t Subtree) {
+	s.Files, s.Directories, s.Bytes = s.Files+t.Files, s.Directories+t.Directories, s.Bytes+t.Bytes
+	if t.HasMtime && (!s.HasMtime || t.LatestMtimeNs > s.LatestMtimeNs) {
+		s.LatestMtimeNs, s.HasMtime = t.LatestMtimeNs, true
+	}
+}
+
+// Where is the entry's path; in a forest, with its member: "nfs03:/data/x.bam".
+func (n *Node) Where() string { return Where(n.Member, n.Path) }
+
+// Where is a path with the member of a forest that it is in; the path alone without a member.
+func Where(member, path string) string {
+	if member == "" {
+		return path
+	}
+	return member + ":" + path
 }
 
 // Letter is the type as find has it: f, d, l or o.

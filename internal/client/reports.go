@@ -80,20 +80,21 @@ type Duplicate struct {
 	Paths  []foundPath `json:"paths"`
 }
 
-// foundPath is a path's bytes.
+// foundPath is a path's bytes; in a forest, with its member.
 type foundPath string
 
-// UnmarshalJSON reads {path, path_b64}.
+// UnmarshalJSON reads {member, path, path_b64}.
 func (p *foundPath) UnmarshalJSON(b []byte) error {
 	var at struct {
-		Path string `json:"path"`
-		B64  string `json:"path_b64"`
+		Member string `json:"member"`
+		Path   string `json:"path"`
+		B64    string `json:"path_b64"`
 	}
 	if err := json.Unmarshal(b, &at); err != nil {
 		return err
 	}
 	exact, err := exactPath(at.Path, at.B64)
-	*p = foundPath(exact)
+	*p = foundPath(Where(at.Member, exact))
 	return err
 }
 
@@ -104,6 +105,7 @@ func (c *Client) Duplicates(ctx context.Context, path string, minSize int64, lim
 
 // Growth is how much more a directory has than in an earlier version.
 type Growth struct {
+	Member      string `json:"member"` // of a forest
 	Path        string `json:"path"`
 	PathB64     string `json:"path_b64"`
 	Bytes       int64  `json:"bytes"`
@@ -146,6 +148,7 @@ func report[T any](ctx context.Context, c *Client, name, path string, q url.Valu
 // Version is one that is kept.
 type Version struct {
 	Raw         json.RawMessage `json:"-"`
+	Member      string          `json:"member"` // of a forest: the view that it is a version of
 	Number      uint64          `json:"version"`
 	PublishedAt float64         `json:"published_at"` // Unix seconds
 	Current     bool            `json:"current"`
@@ -176,7 +179,7 @@ func (c *Client) Versions(ctx context.Context, limit int, each func(*Version) er
 			}
 		}
 		left -= len(a.Versions)
-		if len(a.Versions) < asked {
+		if len(a.Versions) < asked || a.Versions[0].Member != "" { // of a forest, one answer has up to limit of each member
 			return nil
 		}
 		q.Set("before", strconv.FormatUint(a.Versions[len(a.Versions)-1].Number, 10))

@@ -11,6 +11,7 @@ import (
 // Session is one that feeds the view.
 type Session struct {
 	Raw          json.RawMessage `json:"-"`
+	Member       string          `json:"member"` // of a forest: the view that it feeds
 	ID           string          `json:"session_id"`
 	Task         string          `json:"task_id"`
 	Agent        string          `json:"agent_id"`

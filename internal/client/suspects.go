@@ -11,6 +11,7 @@ import (
 // Found is an entry of the doubtful ones, as the server sends it, and what the command line shows of it.
 type Found struct {
 	Raw          json.RawMessage `json:"-"`
+	Member       string          `json:"member"` // of a forest
 	Path         string          `json:"path"`
 	PathB64      string          `json:"path_b64"`
 	Type         string          `json:"content_type"`
@@ -21,6 +22,9 @@ type Found struct {
 	FoundAt      float64         `json:"found_at"`
 	Deleted      bool            `json:"-"`
 }
+
+// Where is the entry's path; in a forest, with its member.
+func (f *Found) Where() string { return Where(f.Member, f.Path) }
 
 // UnmarshalJSON keeps the entry as it came.
 func (f *Found) UnmarshalJSON(b []byte) error {

@@ -8,6 +8,7 @@ package match
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -42,6 +43,25 @@ func glob(name string) string {
 		return name
 	}
 	return braces.Replace(name)
+}
+
+// Pattern is the name as a pattern of the server's search, which finds the same entries without reading the others; false if there is no
+// name, or none that the server would take for the same. The dialect of globs is the same on both sides; the server takes a pattern for a
+// glob if it has *, ? or [, and a slash for one of paths.
+func (f *Filter) Pattern() (string, bool) {
+	const longest = 1024 // bytes that the server takes
+	name := f.Name
+	if name == "" || len(name) > longest-2 || !utf8.ValidString(name) || strings.Contains(name, "/") {
+		return "", false
+	}
+	if strings.ContainsAny(name, "*?[") {
+		return name, true
+	}
+	first, n := utf8.DecodeRuneInString(name)
+	if strings.ContainsRune(`\]^!-`, first) { // they mean something in a class
+		return "", false
+	}
+	return "[" + string(first) + "]" + name[n:], true
 }
 
 // OnlyNames reports whether the filter looks at nothing but names and types.

@@ -12,6 +12,9 @@ import (
 // AppendEntry appends the entry as find --json and its like print it, without a newline.
 func AppendEntry(b []byte, n *client.Node) []byte {
 	b = append(b, '{')
+	if n.Member != "" {
+		b = append(AppendName(b, "member", n.Member), ',')
+	}
 	b = AppendName(b, "path", n.Path)
 	b = append(b, `,"type":"`...)
 	b = append(b, n.Letter(), '"')
