@@ -7,6 +7,7 @@ package send
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,8 @@ var (
 	ErrTaken = errors.New("it conflicts with another session")
 	// ErrRefused: the key, or the view, is wrong (401, 403). It needs a person.
 	ErrRefused = errors.New("ingest refuses this key or view")
+	// ErrUnacceptable: the server does not accept what was sent, and will not until it or the configuration is changed.
+	ErrUnacceptable = errors.New("the server does not accept it")
 )
 
 // Client calls the pipe side of an ingest.
@@ -54,10 +57,7 @@ func NewClient(base, key, view string, client *http.Client, clock Clock) (*Clien
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, fmt.Errorf("ingest URL %q is not http(s)://host[:port][/path]", base)
 	}
-	if client == nil {
-		client = http.DefaultClient
-	}
-	return &Client{base: u, key: key, view: view, http: client, mark: clock}, nil
+	return &Client{base: u, key: key, view: view, http: SameHost(client), mark: clock}, nil
 }
 
 // KeyView is the view that the key is for; empty where it is for several.
@@ -217,15 +217,16 @@ func (c *Client) measure(sent int64, answer []byte) {
 // StatusError is an answer outside 2xx.
 type StatusError struct {
 	Status     int
+	Server     string        // who answered; empty: ingest
 	Detail     string        // the server's words
 	RetryAfter time.Duration // as the server asks; 0 if it does not
 }
 
 func (e *StatusError) Error() string {
 	if e.Detail == "" {
-		return fmt.Sprintf("ingest answers %d %s", e.Status, http.StatusText(e.Status))
+		return fmt.Sprintf("%s answers %d %s", cmp.Or(e.Server, "ingest"), e.Status, http.StatusText(e.Status))
 	}
-	return fmt.Sprintf("ingest answers %d: %s", e.Status, e.Detail)
+	return fmt.Sprintf("%s answers %d: %s", cmp.Or(e.Server, "ingest"), e.Status, e.Detail)
 }
 
 // Is makes errors.Is know the answers that the agent decides on.
@@ -247,12 +248,44 @@ func problemOf(resp *http.Response, answer []byte) error {
 		Hint   string `json:"hint"`
 	}
 	_ = json.Unmarshal(answer, &p) // a proxy's page is no JSON; the status says enough
-	e := &StatusError{Status: resp.StatusCode, Detail: p.Detail}
+	e := &StatusError{Status: resp.StatusCode, Detail: p.Detail, RetryAfter: RetryAfter(resp.Header)}
 	if p.Hint != "" {
 		e.Detail += " (" + p.Hint + ")"
 	}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
-	}
 	return e
+}
+
+// RetryAfter is how long an answer asks to wait, in seconds or until a date; 0 if it does not.
+func RetryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if s, err := strconv.Atoi(text); err == nil {
+		return max(0, time.Duration(min(s, 86400))*time.Second)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+// SameHost makes a client like c (nil: http.DefaultClient) that follows redirects within a host only: Go takes the headers of a
+// request along, and only those that it knows to be credentials stay behind when the host changes. X-API-Key is none of them.
+// A redirect that makes a GET of a request with a body is refused, too.
+func SameHost(c *http.Client) *http.Client {
+	if c == nil {
+		c = http.DefaultClient
+	}
+	same := *c
+	same.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		first := via[0]
+		switch {
+		case r.URL.Host != first.URL.Host || first.URL.Scheme == "https" && r.URL.Scheme != "https":
+			return fmt.Errorf("redirected to %s://%s, where the key is not sent: set the URL to that if it is right", r.URL.Scheme, r.URL.Host)
+		case r.Method != first.Method:
+			return fmt.Errorf("redirected to %s with %d, which drops the request's body: set the URL to that if it is right", r.URL.Redacted(), r.Response.StatusCode)
+		case len(via) >= 5:
+			return errors.New("redirected more than 5 times")
+		}
+		return nil
+	}
+	return &same
 }

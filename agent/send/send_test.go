@@ -160,3 +160,47 @@ func TestHandlerThatPanicsIsAnError(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// A redirect must not take the key to another host.
+func TestKeysStayOnTheirHost(t *testing.T) {
+	var got []string
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = append(got, "other "+r.Header.Get("X-API-Key")) }))
+	defer other.Close()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away/api/v1/pipe/session/":
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		case "/found/api/v1/pipe/session/":
+			http.Redirect(w, r, "/here/api/v1/pipe/session/", http.StatusFound)
+		case "/moved/api/v1/pipe/session/":
+			http.Redirect(w, r, "/here/api/v1/pipe/session/", http.StatusPermanentRedirect)
+		default:
+			got = append(got, r.Method+" "+r.Header.Get("X-API-Key"))
+			_, _ = io.WriteString(w, `{"session_id":"s1"}`)
+		}
+	}))
+	defer srv.Close()
+	for path, want := range map[string]string{"/away": "where the key is not sent", "/found": "drops the request's body", "/moved": ""} {
+		c, err := NewClient(srv.URL+path, "key", "v", srv.Client(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.CreateSession(t.Context(), pipeapi.Registration{Task: "t"}); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: error %v", path, err)
+		}
+	}
+	if len(got) != 1 || got[0] != "POST key" {
+		t.Errorf("requests %q", got)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "-1": 0, "": 0, "soon": 0, time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat): 0} {
+		if got := RetryAfter(http.Header{"Retry-After": {text}}); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if got := RetryAfter(http.Header{"Retry-After": {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}}); got < 58*time.Minute || got > time.Hour {
+		t.Errorf("a date: %v", got)
+	}
+}
