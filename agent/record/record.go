@@ -1,9 +1,12 @@
 // Package record makes flat records of events, one for each entry they speak of, with the fields that a user chose, named
-// as the user wants: what the sender echo prints for a pipe with a fields_mapping. docs/agent.md describes it.
+// as the user wants: what the senders echo and openapi send for a pipe with a fields_mapping. docs/agent.md describes it.
 package record
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,18 +31,37 @@ type Field struct {
 var (
 	Sources = []string{
 		"kind", "evidence", "observed_at_ns", "path", "name", "type", "size", "mtime_ns", "mode", "uid", "gid", "atime_day", "target",
-		"view", "agent",
+		"view", "agent", "source_uri", "session", "id", "end",
 	}
-	Types = []string{"string", "integer", "number", "boolean", "time"}
+	Types = []string{"string", "integer", "number", "boolean", "time", "seconds"}
 )
 
 // textual are the sources that are words, in which there is no number to be found.
-var textual = []string{"kind", "evidence", "path", "name", "type", "target", "view", "agent"}
+var textual = []string{"kind", "evidence", "path", "name", "type", "target", "view", "agent", "source_uri", "session", "id"}
+
+// Kind is what a field is in JSON: string, integer, number or boolean; empty: a constant of any.
+func (f *Field) Kind() string {
+	switch {
+	case f.From == "":
+		return ""
+	case f.Type == "time":
+		return "string"
+	case f.Type == "seconds":
+		return "number"
+	case f.Type != "":
+		return f.Type
+	case slices.Contains(textual, f.From):
+		return "string"
+	case f.From == "end":
+		return "boolean"
+	}
+	return "integer"
+}
 
 // Fits reports why a source cannot be made into a type; nil: it can.
 func Fits(source, typ string) error {
 	switch {
-	case typ == "time" && source != "observed_at_ns" && source != "mtime_ns" && source != "atime_day":
+	case (typ == "time" || typ == "seconds") && source != "observed_at_ns" && source != "mtime_ns" && source != "atime_day":
 		return fmt.Errorf("%s is not a time; observed_at_ns, mtime_ns and atime_day are", source)
 	case (typ == "integer" || typ == "number" || typ == "boolean") && slices.Contains(textual, source):
 		return fmt.Errorf("%s is a text and cannot be converted to %s", source, typ)
@@ -60,41 +82,66 @@ func Write(w io.Writer, r *event.Reader, fields []Field) error {
 		if err != nil {
 			return err
 		}
-		one := func(path string, e *event.Entry) error {
+		err = Each(&h, ev, func(s *Subject) error {
 			line.Reset()
-			if err := encode(&line, &subject{&h, ev, path, e}, fields); err != nil {
+			if err := encode(&line, s, fields); err != nil {
 				return err
 			}
 			_, err := w.Write(line.Bytes())
 			return err
-		}
-		switch ev.Kind {
-		case event.Put:
-			err = one(ev.Path, &ev.Entry)
-		case event.Delete:
-			err = one(ev.Path, nil)
-		case event.Listing:
-			for i := range ev.Entries {
-				if err = one(event.Join(ev.Path, ev.Entries[i].Name), &ev.Entries[i]); err != nil {
-					break
-				}
-			}
-		}
+		})
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// subject is what a record is made of.
-type subject struct {
-	header *event.Header
-	event  *event.Event
-	path   string
-	entry  *event.Entry // nil: gone
+// Each calls f with every entry that an event speaks of.
+func Each(h *event.Header, ev *event.Event, f func(*Subject) error) error {
+	switch ev.Kind {
+	case event.Put:
+		return f(&Subject{Header: h, Event: ev, Path: ev.Path, Entry: &ev.Entry})
+	case event.Delete:
+		return f(&Subject{Header: h, Event: ev, Path: ev.Path})
+	case event.Listing:
+		for i := range ev.Entries {
+			if err := f(&Subject{Header: h, Event: ev, Path: event.Join(ev.Path, ev.Entries[i].Name), Entry: &ev.Entries[i]}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-func encode(line *bytes.Buffer, s *subject, fields []Field) error {
+// Subject is what a record is made of: one entry that an event speaks of.
+type Subject struct {
+	Header *event.Header
+	Event  *event.Event
+	Path   string
+	Entry  *event.Entry // nil: gone
+	End    bool         // of a scan; no entry says so
+}
+
+// Value is the value of a field, as encoding/json takes it; nil where the entry has none.
+func (s *Subject) Value(f *Field) any {
+	if f.From == "" {
+		return f.Value
+	}
+	return convert(s.value(f.From), f.From, f.Type)
+}
+
+// ID names what was seen of the entry, and when: it stays the same when the event is sent again, by another process too.
+func (s *Subject) ID() string {
+	h := sha256.New()
+	for _, text := range []string{s.Header.Agent, s.Header.Source, s.Event.Kind.String(), s.Event.Evidence.String(), s.Path} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(text))))
+		io.WriteString(h, text)
+	}
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(s.Event.ObservedAt)))
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func encode(line *bytes.Buffer, s *Subject, fields []Field) error {
 	line.WriteByte('{')
 	encoder := json.NewEncoder(line)
 	encoder.SetEscapeHTML(false)
@@ -105,19 +152,15 @@ func encode(line *bytes.Buffer, s *subject, fields []Field) error {
 		line.Truncate(line.Len() - 1) // the newline that Encode adds
 		return nil
 	}
-	for i, f := range fields {
+	for i := range fields {
 		if i > 0 {
 			line.WriteByte(',')
 		}
-		if err := put(f.To); err != nil {
+		if err := put(fields[i].To); err != nil {
 			return err
 		}
 		line.WriteByte(':')
-		v := f.Value
-		if f.From != "" {
-			v = s.value(f.From)
-		}
-		if err := put(convert(v, f.From, f.Type)); err != nil {
+		if err := put(s.Value(&fields[i])); err != nil {
 			return err
 		}
 	}
@@ -125,29 +168,37 @@ func encode(line *bytes.Buffer, s *subject, fields []Field) error {
 	return nil
 }
 
-// value is a string, an int64, or nil where there is none.
-func (s *subject) value(source string) any {
+// value is a string, an int64, a bool, or nil where there is none.
+func (s *Subject) value(source string) any {
 	switch source {
 	case "kind":
-		if s.event.Kind == event.Listing {
+		if s.Event.Kind == event.Listing {
 			return event.Put.String()
 		}
-		return s.event.Kind.String()
+		return s.Event.Kind.String()
 	case "evidence":
-		return s.event.Evidence.String()
+		return s.Event.Evidence.String()
 	case "observed_at_ns":
-		return s.event.ObservedAt
+		return s.Event.ObservedAt
 	case "path":
-		return strings.ToValidUTF8(s.path, "\ufffd")
+		return strings.ToValidUTF8(s.Path, "\ufffd")
 	case "name":
-		_, name := event.Split(s.path)
+		_, name := event.Split(s.Path)
 		return strings.ToValidUTF8(name, "\ufffd")
 	case "view":
-		return s.header.View
+		return s.Header.View
 	case "agent":
-		return s.header.Agent
+		return s.Header.Agent
+	case "source_uri":
+		return s.Header.Source
+	case "session":
+		return s.Header.Session
+	case "id":
+		return s.ID()
+	case "end":
+		return s.End
 	}
-	e := s.entry
+	e := s.Entry
 	if e == nil {
 		return nil
 	}
@@ -194,6 +245,12 @@ func convert(v any, source, typ string) any {
 			return time.Unix(n*86400, 0).UTC().Format(time.DateOnly)
 		}
 		return time.Unix(0, n).UTC().Format(time.RFC3339Nano)
+	case "seconds":
+		n, _ := v.(int64)
+		if source == "atime_day" {
+			return n * 86400
+		}
+		return float64(n) / 1e9
 	}
 	n, ok := number(v)
 	switch {

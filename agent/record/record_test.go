@@ -55,6 +55,15 @@ func TestWrite(t *testing.T) {
 {"s":null,"i":null,"m":null,"t":null,"d":null,"b":null,"to":null,"w":"nfs07"}
 `,
 		},
+		{
+			[]Field{{To: "s", From: "session"}, {To: "u", From: "source_uri"}, {To: "e", From: "end"}, {To: "m", From: "mtime_ns", Type: "seconds"},
+				{To: "d", From: "atime_day", Type: "seconds"}},
+			`{"s":"s","u":"fs://h/d","e":false,"m":1700000000,"d":1641600000}
+{"s":"s","u":"fs://h/d","e":false,"m":0,"d":0}
+{"s":"s","u":"fs://h/d","e":false,"m":1700000000,"d":1641600000}
+{"s":"s","u":"fs://h/d","e":false,"m":null,"d":null}
+`,
+		},
 	} {
 		r, err := event.NewReader("segment", bytes.NewReader(segment.Bytes()), event.Limits{})
 		if err != nil {
@@ -82,4 +91,26 @@ func TestEveryFieldFitsSomeType(t *testing.T) {
 	if Fits("path", "integer") == nil || Fits("size", "time") == nil {
 		t.Error("a path is taken for a number, or a size for a time")
 	}
+}
+
+// An id is the same in any session, and another one for all else.
+func TestIDs(t *testing.T) {
+	seen := map[string]string{}
+	id := func(name, agent string, kind event.Kind, path string, at int64) string {
+		s := Subject{Header: &event.Header{Agent: agent, Source: "fs://h/d", Session: name, Seq: uint64(len(name))},
+			Event: &event.Event{Kind: kind, Evidence: event.Realtime, ObservedAt: at}, Path: path}
+		if other, ok := seen[s.ID()]; ok {
+			t.Errorf("%s has the id of %s", name, other)
+		}
+		return s.ID()
+	}
+	first := id("first", "a", event.Put, "/x", 5)
+	if again := id("again, in another session", "a", event.Put, "/x", 5); again != first {
+		t.Errorf("%s, and before %s", again, first)
+	}
+	seen[first] = "first"
+	id("another agent", "b", event.Put, "/x", 5)
+	id("another path", "a", event.Put, "/xx", 5)
+	id("another kind", "a", event.Delete, "/x", 5)
+	id("another time", "a", event.Put, "/x", 6)
 }
