@@ -42,7 +42,25 @@ const eventsSchema = `{"type":"object","required":["events","source_type"],"prop
 "modified_time":{"type":"number","description":"Seconds since 1970. Required for what is there."},
 "is_directory":{"type":"boolean","default":false},
 "is_atomic_write":{"type":"boolean","default":true,"description":"false: the file is still being written."},
-"audit_skipped":{"type":"boolean","default":false,"description":"Of a directory: it has not changed, and its files are not sent."}}}}}}}}}`
+"audit_skipped":{"type":"boolean","default":false,"description":"Of a directory: it has not changed, and its files are not sent."},
+"observed_at_ns":{"type":"integer","format":"int64","minimum":1,"description":"Of source_type message: when this was seen, ns since 1970 of the server's time; default: the time of the request, which a later time counts as."}}}}}}}}}`
+
+// A session is created and kept alive in two ways: an agent of Fustor sends segments, any other agent events. Which it is says
+// source_type.
+type (
+	anyRegistration struct{}
+	anySession      struct{}
+	anyBeat         struct{}
+	eventsSession   struct {
+		v2api.Created
+		View string `json:"view_id"`
+		pipeapi.Timed
+	}
+	eventsBeat struct {
+		v2api.Beaten
+		pipeapi.Timed
+	}
+)
 
 var (
 	authorizedOperation = openapi.Operation{ID: "getKeyView", Tag: "sessions", Summary: "Which view the key is for",
@@ -50,25 +68,25 @@ var (
 		Answers: []openapi.Answer{{Text: "The view.", Type: (*pipeapi.Authorized)(nil),
 			Example: `{"view_id":"research","status":"authorized","can_feed":true,"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
-	createSessionOperation = openapi.Operation{ID: "createSession", Tag: "sessions", Summary: "Create a session",
-		Description: "The first session of a view becomes its leader. 409 where the task has a live session, or the view allows one session only and has it.",
+	createSessionOperation = openapi.Operation{ID: "createSession", Role: "session", Tag: "sessions", Summary: "Create a session",
+		Description: "The first session of a view becomes its leader. 409 where the task has a live session, or the view allows one session only and has it. With a source_type the session is one that sends events; without, one that sends segments.",
 		Parameters:  whichView,
-		Body: &openapi.Body{Type: (*pipeapi.Registration)(nil),
+		Body: &openapi.Body{Type: (*anyRegistration)(nil),
 			Example: `{"task_id":"nfs07:data","client_info":{"agent_id":"nfs07","source_uri":"fs://nfs07/data"},"session_timeout_seconds":45}`},
-		Answers: []openapi.Answer{{Text: "The session.", Type: (*pipeapi.Session)(nil),
+		Answers: []openapi.Answer{{Text: "The session.", Type: (*anySession)(nil),
 			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","view_id":"research","role":"leader","is_leader":true,"term":7,"lease_ttl_s":45,"lease_renewed":true,"heartbeat_interval_seconds":18,"view_epoch":"8c1f0e7ad3b2946c5510","session_timeout_seconds":45,"audit_interval_sec":21600,"sentinel_interval_sec":120,"next_seq":0,"skew_ns":0,"broken_sessions":[],"message":"session 01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65 leads view research in term 7","server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}}
-	endSessionOperation = openapi.Operation{ID: "endSession", Tag: "sessions", Summary: "End a session",
+	endSessionOperation = openapi.Operation{ID: "endSession", Role: "close", Tag: "sessions", Summary: "End a session",
 		Parameters: whichView,
 		Answers: []openapi.Answer{{Text: "It is ended, and its lease released. Idempotent.", Type: (*pipeapi.Ended)(nil),
 			Example: `{"status":"terminated","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
-	heartbeatOperation = openapi.Operation{ID: "heartbeat", Tag: "sessions", Summary: "Prove that a session lives",
+	heartbeatOperation = openapi.Operation{ID: "heartbeat", Role: "heartbeat", Tag: "sessions", Summary: "Prove that a session lives",
 		Description: "Renews the lease of the leader; takes over a lease that is free or expired. Send one every heartbeat_interval_seconds.",
 		Parameters:  whichView,
 		Body: &openapi.Body{Type: (*pipeapi.Heartbeat)(nil), Optional: true,
 			Example: `{"can_realtime":true,"agent_status":{"state":"watching"},"paused":false}`},
-		Answers: []openapi.Answer{{Text: "Its role now.", Type: (*pipeapi.Beat)(nil),
+		Answers: []openapi.Answer{{Text: "Its role now.", Type: (*anyBeat)(nil),
 			Example: `{"status":"ok","role":"leader","is_leader":true,"term":7,"lease_ttl_s":45,"lease_renewed":true,"heartbeat_interval_seconds":18,"view_epoch":"8c1f0e7ad3b2946c5510","can_realtime":true,"message":"session 01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65 leads view research in term 7","commands":[{"id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","type":"scan","path_bytes":"L2E=","path":"/a","recursive":true,"for_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65"}],"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, httpapi.StatusSessionGone}}
 	grantUploadsOperation = openapi.Operation{ID: "grantUploads", Tag: "segments", Summary: "Grant uploads",
@@ -87,7 +105,7 @@ var (
 		Answers: []openapi.Answer{{Text: "It is durable. The same bytes may be sent again.", Type: (*pipeapi.SegmentStored)(nil),
 			Example: `{"status":"stored","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","seq":0,"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, httpapi.StatusSessionGone}}
-	sendEventsOperation = openapi.Operation{ID: "sendEvents", Tag: "Fustor V2", Summary: "Send rows of files and directories",
+	sendEventsOperation = openapi.Operation{ID: "sendEvents", Role: "events", Tag: "events", Summary: "Send rows of files and directories",
 		Description: "From sessions that were created with a source_type. Rows of source_type message count as the kernel's word, at once; those of snapshot and on_demand_job as observations, at once; those of an audit are gathered until a batch with is_end, and what the audit did not see in a directory that it reported is removed then. At most 16 MiB. The same body may be sent again. Fields that are not named here are skipped.",
 		Parameters:  whichView,
 		Body: &openapi.Body{Schema: eventsSchema,
@@ -196,6 +214,11 @@ var document = openapi.Document{
 		{Of: (*job.State)(nil), Schema: `{"type":"string","enum":["queued","running","done","failed"]}`},
 		{Of: (*values.Seconds)(nil), Schema: `{"type":"number"}`},
 		{Of: (*v2api.Feedback)(nil), Name: "SentinelFeedback"}, {Of: (*v2api.Found)(nil), Name: "SentinelFinding"},
+		{Of: (*anyRegistration)(nil), Name: "CreateAnySession", OneOf: []any{(*v2api.Create)(nil), (*pipeapi.Registration)(nil)}},
+		{Of: (*anySession)(nil), Name: "AnySession", AnyOf: []any{(*pipeapi.Session)(nil), (*eventsSession)(nil)}},
+		{Of: (*anyBeat)(nil), Name: "AnyHeartbeat", AnyOf: []any{(*pipeapi.Beat)(nil), (*eventsBeat)(nil)}},
+		{Of: (*v2api.Create)(nil), Name: "CreateEventsSession"}, {Of: (*eventsSession)(nil), Name: "EventsSession"},
+		{Of: (*eventsBeat)(nil), Name: "EventsHeartbeat"}, {Of: (*v2api.Command)(nil), Name: "EventsCommand"},
 		{Of: (*v2api.Text)(nil), Schema: `{"type":"string"}`}, {Of: (*v2api.Time)(nil), Schema: `{"type":"number"}`},
 		{Of: (*v2api.Integer)(nil), Schema: `{"type":"integer","format":"int64"}`},
 	},
@@ -205,6 +228,15 @@ var document = openapi.Document{
 		{At: "Problem.server_time_ns", Text: "The object store's time, ns since 1970. Agents set their clock offset by it."},
 		{At: "Timed.server_time_ns", Text: "The object store's time, ns since 1970. Agents set their clock offset by it."},
 		{At: "Authorized.status", Also: `"const":"authorized"`},
+		{At: "CreateEventsSession.source_type", Text: "What the agent reads.", Also: `"const":"fs","required":true`},
+		{At: "CreateEventsSession.task_id", Text: "As AGENT:PIPE; the view has at most one live session of it.", Also: `"maxLength":256,"required":true`},
+		{At: "CreateEventsSession.client_info", Text: "Free; agent_id and source_uri are understood. At most 16 KiB.", Also: `"type":["object","null"]`},
+		{At: "CreateEventsSession.session_timeout_seconds", Text: "The session has the larger of this and the view's own.", Also: `"type":["number","null"],"exclusiveMinimum":0,"maximum":604800`},
+		{At: "EventsSession.role", Also: `"enum":["leader","follower"]`},
+		{At: "EventsHeartbeat.role", Text: "A follower's snapshots and audits do not count.", Also: `"enum":["leader","follower"]`},
+		{At: "EventsHeartbeat.status", Also: `"const":"ok"`},
+		{At: "EventsHeartbeat.commands", Text: "What the agent is to do. Each comes once."},
+		{At: "EventsCommand.type", Text: "scan, stop_pipe or reload_config."},
 		{At: "CreateSession.task_id", Text: "A stable name of the agent's pipe; existing agents use AGENT:PIPE.", Also: `"maxLength":256,"required":true`},
 		{At: "CreateSession.client_info", Text: "Free; agent_id and source_uri are understood. At most 16 KiB.", Also: `"type":["object","null"]`},
 		{At: "CreateSession.session_timeout_seconds", Text: "The session has the larger of this and the view's own.", Also: `"type":["number","null"],"exclusiveMinimum":0,"maximum":604800`},

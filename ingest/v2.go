@@ -102,11 +102,7 @@ func (i *Ingest) createV2(c *call) error {
 	}
 	i.metrics.created.Inc()
 	i.metrics.lead(state)
-	return c.ok(struct {
-		v2api.Created
-		View string `json:"view_id"`
-		pipeapi.Timed
-	}{v2api.Created{Session: state.Record.ID, Role: role(state), Timeout: state.Record.TimeoutSeconds, Audit: config.AuditIntervalSeconds,
+	return c.ok(eventsSession{v2api.Created{Session: state.Record.ID, Role: role(state), Timeout: state.Record.TimeoutSeconds, Audit: config.AuditIntervalSeconds,
 		Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state)}, c.view, c.timed()})
 }
 
@@ -144,10 +140,7 @@ func (i *Ingest) heartbeatV2(c *call) error {
 	}
 	i.metrics.lead(state)
 	i.v2.rows.Resume(c.ctx, c.view, state.Record.ID)
-	return c.ok(struct {
-		v2api.Beaten
-		pipeapi.Timed
-	}{v2api.Beaten{Status: "ok", Role: role(state), Commands: i.commandsV2(c, state)}, c.timed()})
+	return c.ok(eventsBeat{v2api.Beaten{Status: "ok", Role: role(state), Commands: i.commandsV2(c, state)}, c.timed()})
 }
 
 // commandsV2 are the commands that wait for a session, in V2's words. A V2 agent does what it is told each time that it is told,

@@ -322,3 +322,20 @@ func TestTwoProcessesFinish(t *testing.T) {
 	}
 	w.says(want)
 }
+
+// A realtime row that says when it was seen counts as of then, and never as of a time to come.
+func TestRowsSayWhenTheyWereSeen(t *testing.T) {
+	w := newWorld(t)
+	now := w.clock.Now().UnixNano()
+	body := fmt.Sprintf(`{"source_type":"message","events":[{"event_type":"update","rows":[{"path":"/a","size":1,"modified_time":1,"observed_at_ns":%d},
+		{"path":"/b","size":1,"modified_time":1,"observed_at_ns":%d},{"path":"/c","size":1,"modified_time":1}]},
+		{"event_type":"delete","rows":[{"path":"/d","observed_at_ns":%d}]}]}`, now-int64(time.Hour), now+int64(time.Hour), now-int64(time.Minute))
+	if err := w.take(w.process(w.store), []byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	all := w.events()
+	if len(all) != 4 || all[0].ObservedAt != now-int64(time.Hour) || all[1].ObservedAt < now || all[1].ObservedAt > now+int64(time.Minute) ||
+		all[2].ObservedAt <= all[1].ObservedAt || all[3].Kind != event.Delete || all[3].ObservedAt != now-int64(time.Minute) {
+		t.Errorf("%+v", all)
+	}
+}

@@ -205,6 +205,9 @@ func each(batch *v2api.Batch, f func(observation) error) error {
 			if o.path, err = o.row.Where(at.String); err != nil {
 				return err
 			}
+			if told := o.row.ObservedAt; told.Given && told.Value < 1 {
+				return &v2api.FieldError{Field: at.String() + ".observed_at_ns", Reason: "is not a time"}
+			}
 			if !o.gone {
 				if o.entry, err = o.row.Entry(at.String, o.path); err != nil {
 					return err
@@ -225,6 +228,9 @@ func addRows(add adder, batch *v2api.Batch, evidence event.Evidence, at int64) e
 		at++
 		ev := event.Event{Kind: event.Put, Evidence: evidence, ObservedAt: at, Path: o.path, Entry: o.entry,
 			Atomic: !o.row.IsAtomicWrite.Given || o.row.IsAtomicWrite.Value}
+		if told := o.row.ObservedAt; evidence == event.Realtime && told.Given {
+			ev.ObservedAt = min(at, told.Value)
+		}
 		if o.gone {
 			if evidence != event.Realtime || o.path == "/" {
 				return nil

@@ -77,6 +77,9 @@ type Row struct {
 	ParentPath   Text `json:"parent_path,omitempty"`
 	ParentMtime  Time `json:"parent_mtime,omitzero"`
 	AuditSkipped Bool `json:"audit_skipped,omitzero"`
+	// ObservedAt, of realtime rows, is the store's time, ns, at which the agent saw this: it counts in place of the request's, which
+	// may come long after it. V2's agents do not send it.
+	ObservedAt Integer `json:"observed_at_ns,omitzero"`
 }
 
 // Where is the row's path as ours are, or a *FieldError; at says where the row stands in its body.

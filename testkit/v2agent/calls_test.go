@@ -125,7 +125,7 @@ func TestMalformedBatches(t *testing.T) {
 				map[string]any{"event_type": "insert", "rows": []any{map[string]any{"path": "/first", "size": 1, "modified_time": 1.5}}},
 				map[string]any{"event_id": nil, "timestamp": 1.5, "event_type": "update", "fields": []any{"path"}, "index": 5, "event_schema": "fs", "table": "files",
 					"message_source": "realtime", "metadata": map[string]any{}, "rows": []any{map[string]any{"path": "/a", "file_name": "a", "size": 1, "modified_time": 1.5, "created_time": 1.5,
-						"is_directory": false, "is_atomic_write": true, "parent_path": "/", "parent_mtime": 1.5, "audit_skipped": false}}},
+						"is_directory": false, "is_atomic_write": true, "parent_path": "/", "parent_mtime": 1.5, "audit_skipped": false, "observed_at_ns": 1}}},
 			}}
 	}
 	wrong := map[string][]any{
@@ -134,7 +134,7 @@ func TestMalformedBatches(t *testing.T) {
 		"message_source": {7}, "rows": {7, map[string]any{}, []any{7}, []any{[]any{}}},
 		"path": {7, "a", "", "/a/../b", "/a\x00b", []any{}, nil, "/" + strings.Repeat("x", event.MaxText)}, "file_name": {7, []any{}}, "size": {"1", 1.5, -1, true, nil, 1e30, []any{}},
 		"modified_time": {"1", true, nil, 1e30, []any{}}, "created_time": {"1", true, []any{}}, "is_directory": {"yes", 7, []any{}}, "is_atomic_write": {"yes", 7}, "parent_path": {7}, "parent_mtime": {"x"},
-		"audit_skipped": {"x", []any{}},
+		"audit_skipped": {"x", []any{}}, "observed_at_ns": {"1", 1.5, 0, -1, true, []any{}},
 	}
 	before := f.segments(a.Session())
 	for field, values := range wrong {

@@ -86,6 +86,9 @@ func (b *builder) operation(c Call) object {
 	if c.Description != "" {
 		o["description"] = c.Description
 	}
+	if c.Role != "" {
+		o["x-fustor-role"] = c.Role
+	}
 	if c.Open {
 		o["security"] = []any{}
 	}

@@ -20,6 +20,8 @@ type Operation struct {
 	Errors []int
 	// Open says that the call takes no key.
 	Open bool
+	// Role is what the call is for an agent's sender of type openapi (x-fustor-role; docs/agent.md); empty: nothing.
+	Role string
 }
 
 // Parameter is a value in the query, a header or the path.
@@ -78,14 +80,15 @@ type Problem struct {
 	Text   string
 }
 
-// Type names a Go type, or says what its JSON is where that is not what its fields say. With none of Schema, As and OneOf it
+// Type names a Go type, or says what its JSON is where that is not what its fields say. With none of Schema, As, OneOf and AnyOf it
 // is by its fields, whatever its MarshalJSON does.
 type Type struct {
 	Of     any    // a nil pointer to it
 	Name   string // of the component; empty: as in Go, and no component if it is not a struct
 	Schema string // JSON schema, as JSON
 	As     any    // a nil pointer to another type, whose JSON it has
-	OneOf  []any  // nil pointers to the types that it may be
+	OneOf  []any  // nil pointers to the types that it may be, exactly one at a time
+	AnyOf  []any  // the same, where the fields of one are all in another
 	// Optional says that any of its fields may be missing.
 	Optional bool
 }

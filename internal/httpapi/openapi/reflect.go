@@ -67,6 +67,9 @@ func (r *reflector) pointedTo(p any) object { return r.schema(reflect.TypeOf(p).
 
 // loosen notes that t, and what it is made of, is read: of that nothing is required but what a note says.
 func (r *reflector) loosen(t reflect.Type) {
+	for _, variant := range slices.Concat(r.types[t].OneOf, r.types[t].AnyOf) {
+		r.loosen(reflect.TypeOf(variant).Elem())
+	}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
 		r.loosen(t.Elem())
@@ -94,9 +97,9 @@ func (r *reflector) schema(t reflect.Type) object {
 		switch {
 		case known.As != nil:
 			return r.pointedTo(known.As)
-		case known.Name != "" && (known.Schema != "" || known.OneOf != nil):
+		case known.Name != "" && known.says():
 			return r.component(t, known.Name)
-		case known.Schema != "" || known.OneOf != nil:
+		case known.says():
 			return r.described(known)
 		}
 	}
@@ -166,7 +169,7 @@ func (r *reflector) component(t reflect.Type, name string) object {
 		r.fail("%s and %s are both %s", t, other, name)
 	case !there:
 		r.named[name] = t
-		if known := r.types[t]; known.Schema != "" || known.OneOf != nil {
+		if known := r.types[t]; known.says() {
 			s := r.described(known)
 			r.annotate(s, name)
 			r.components[name] = s
@@ -178,17 +181,26 @@ func (r *reflector) component(t reflect.Type, name string) object {
 	return object{"$ref": "#/components/schemas/" + name}
 }
 
+// says reports whether the schema is described.
+func (t *Type) says() bool { return t.Schema != "" || t.OneOf != nil || t.AnyOf != nil }
+
 // described is the schema of a type that Document.Types describes.
 func (r *reflector) described(t Type) object {
-	if t.OneOf == nil {
+	if t.Schema != "" {
 		s, _ := r.raw(t.Schema).(object)
 		return s
 	}
-	of := make([]any, len(t.OneOf))
-	for i, variant := range t.OneOf {
-		of[i] = r.pointedTo(variant)
+	out := object{}
+	for word, variants := range map[string][]any{"oneOf": t.OneOf, "anyOf": t.AnyOf} {
+		var of []any
+		for _, variant := range variants {
+			of = append(of, r.pointedTo(variant))
+		}
+		if of != nil {
+			out[word] = of
+		}
 	}
-	return object{"oneOf": of}
+	return out
 }
 
 func (r *reflector) structure(t reflect.Type, name string) object {
