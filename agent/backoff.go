@@ -16,7 +16,7 @@ type backoff struct{ tries int }
 func (b *backoff) next(err error) time.Duration {
 	limit := 200 * time.Millisecond << min(b.tries, 7) // up to 25 s
 	b.tries++
-	if errors.Is(err, send.ErrRefused) {
+	if errors.Is(err, send.ErrRefused) || errors.Is(err, send.ErrUnacceptable) {
 		limit = 30 * time.Second
 	}
 	if errors.Is(err, send.ErrTaken) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/fustor/fustor/agent/openapi"
 	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
@@ -54,6 +55,8 @@ const (
 	Upload = "upload"
 	HTTP   = "http"
 	Echo   = "echo"
+	// OpenAPI posts events to any server that publishes an OpenAPI document.
+	OpenAPI = "openapi"
 )
 
 // Sender is where segments go.
@@ -62,6 +65,11 @@ type Sender struct {
 	Ingest string `json:"ingest"` // URL
 	Store  string `json:"store"`  // URL, of type store
 	Key    string `json:"key"`
+	// Of type openapi: the document (URL, or absolute path of a file), the server's URL in place of the document's, and the
+	// operations by role, as agent/openapi has them.
+	Document   string             `json:"document,omitempty"`
+	Server     string             `json:"server,omitempty"`
+	Operations openapi.Operations `json:"operations,omitzero"`
 }
 
 // Pipe feeds one view from one source through one sender. A pipe of the file with several senders becomes several.
@@ -73,7 +81,7 @@ type Pipe struct {
 	View      string         `json:"view"`
 	Task      string         `json:"task"`       // empty: one of the process alone
 	SpoolSize int64          `json:"spool_size"` // bytes; 0: no spool
-	Fields    []record.Field `json:"fields"`     // what echo prints; nil: events as they are
+	Fields    []record.Field `json:"fields"`     // what echo prints and openapi sends; nil: events as they are
 }
 
 // Version changes with whatever the pipe does, its key among it.
@@ -208,7 +216,7 @@ func (l *loader) source(n ast.Node) Source {
 
 func (l *loader) sender(n ast.Node) Sender {
 	s := Sender{}
-	var typ, ingest, storeURL ast.Node
+	var typ, ingest, storeURL, document, server, operations ast.Node
 	var keys []string
 	keyFrom := func(form string, read func(n ast.Node, text string) string) func(ast.Node) {
 		return func(n ast.Node) {
@@ -226,9 +234,17 @@ func (l *loader) sender(n ast.Node) Sender {
 		}
 	}
 	l.mapping(n, "a sender", fields{
-		"type":   func(n ast.Node) { typ = n; l.oneOf(n, &s.Type, Store, Upload, HTTP, Echo) },
+		"type":   func(n ast.Node) { typ = n; l.oneOf(n, &s.Type, Store, Upload, HTTP, Echo, OpenAPI) },
 		"ingest": func(n ast.Node) { ingest = n; l.str(n, &s.Ingest) },
 		"store":  func(n ast.Node) { storeURL = n; l.str(n, &s.Store) },
+		"document": func(n ast.Node) {
+			document = n
+			if l.str(n, &s.Document); s.Document != "" && !openapi.IsURL(s.Document) && !filepath.IsAbs(s.Document) {
+				s.Document = filepath.Join(l.dir, s.Document)
+			}
+		},
+		"server":     func(n ast.Node) { server = n; l.str(n, &s.Server) },
+		"operations": func(n ast.Node) { operations = n; s.Operations = l.operations(n) },
 		"api_key": keyFrom("api_key", func(_ ast.Node, text string) string {
 			return text
 		}),
@@ -253,10 +269,11 @@ func (l *loader) sender(n ast.Node) Sender {
 	if s.Type == "" {
 		return s
 	}
-	if ingest != nil && s.Ingest != "" {
-		if u, err := url.Parse(s.Ingest); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			l.problem(ingest, "%q is not the URL of an ingest: write http://HOST:PORT", s.Ingest)
-		}
+	if ingest != nil && s.Ingest != "" && !isURL(s.Ingest) {
+		l.problem(ingest, "%q is not the URL of an ingest: write http://HOST:PORT", s.Ingest)
+	}
+	if server != nil && s.Server != "" && !isURL(s.Server) {
+		l.problem(server, "%q is not the URL of a server: write http://HOST:PORT, with the path that the document's paths are added to", s.Server)
 	}
 	needed := func(at ast.Node, name string, want bool) {
 		switch {
@@ -266,12 +283,37 @@ func (l *loader) sender(n ast.Node) Sender {
 			l.problem(at, "a sender of type %s has no %s", s.Type, name)
 		}
 	}
-	needed(ingest, "ingest, the URL to register with", s.Type != Echo)
+	needed(ingest, "ingest, the URL to register with", s.Type != Echo && s.Type != OpenAPI)
 	needed(storeURL, "store, the URL of the store", s.Type == Store)
+	needed(document, "document, the URL or the file of an OpenAPI document", s.Type == OpenAPI)
+	if s.Type != OpenAPI {
+		needed(server, "server", false)
+		needed(operations, "operations", false)
+	}
 	if s.Type == Echo && len(keys) > 0 {
 		l.problem(typ, "a sender of type echo has no key")
 	}
 	return s
+}
+
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// operations are those of an OpenAPI document, by role.
+func (l *loader) operations(n ast.Node) (o openapi.Operations) {
+	l.mapping(n, "operations", fields{
+		"session":   func(n ast.Node) { l.str(n, &o.Session) },
+		"heartbeat": func(n ast.Node) { l.str(n, &o.Heartbeat) },
+		"close":     func(n ast.Node) { l.str(n, &o.Close) },
+		"events": func(n ast.Node) {
+			if l.str(n, &o.Events); o.Events == openapi.None {
+				l.problem(n, "events needs an operation: its operationId, or METHOD PATH")
+			}
+		},
+	})
+	return o
 }
 
 func (l *loader) pipe(name string, n ast.Node) []Pipe {
@@ -357,8 +399,8 @@ func (l *loader) pipe(name string, n ast.Node) []Pipe {
 			l.problem(cmp.Or(view, n), "pipes %q and %q feed the same view %q of %s: a view has one source on a host", other, q.Name, q.View, feed[0])
 		}
 		l.feeds[feed] = q.Name
-		if mapping != nil && q.Sender.Type != Echo {
-			l.problem(mapping, "fields_mapping is for senders of type echo; %q is of type %s, whose segments have fixed fields", s, q.Sender.Type)
+		if mapping != nil && q.Sender.Type != Echo && q.Sender.Type != OpenAPI {
+			l.problem(mapping, "fields_mapping is for senders of type echo and openapi; %q is of type %s, whose segments have fixed fields", s, q.Sender.Type)
 		}
 		out = append(out, q)
 	}

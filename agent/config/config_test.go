@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fustor/fustor/agent/openapi"
 	"github.com/fustor/fustor/agent/record"
 )
 
@@ -156,7 +157,7 @@ pipes:
 		`agent.yaml:9:66: api_key and api_key_file cannot both be given`,
 		`agent.yaml:9:14: a sender of type store needs store`,
 		`agent.yaml:10:28: a sender of type echo has no ingest`,
-		`agent.yaml:11:16: "carrier-pigeon" is not one of store, upload, http, echo`,
+		`agent.yaml:11:16: "carrier-pigeon" is not one of store, upload, http, echo, openapi`,
 		`agent.yaml:13:28: there is no sender "nobody"`,
 		`agent.yaml:13:42: view "UPPER"`,
 		`agent.yaml:14:15: there is no source "none"`,
@@ -167,7 +168,7 @@ pipes:
 		`agent.yaml:16:74: "colour" is not one of kind, evidence`,
 		`a field needs a source or a value`,
 		`path is a text and cannot be converted to integer`,
-		`fields_mapping is for senders of type echo; "up" is of type upload`,
+		`fields_mapping is for senders of type echo and openapi; "up" is of type upload`,
 		`agent.yaml:17:40: pipes "e" and "f" feed the same view "v"`,
 		`agent.yaml:18:6: a pipe needs the field "source"`,
 	} {
@@ -177,6 +178,53 @@ pipes:
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+func TestOpenAPISender(t *testing.T) {
+	c, err := parse(t, `
+sources: {home: {path: /home}}
+senders:
+  other:
+    type: openapi
+    document: other.yaml
+    server: https://other.example.org/v2
+    api_key_env: KEY
+    operations: {events: "POST /files", session: none}
+pipes:
+  p: {source: home, sender: other, view: v, fields_mapping: [{to: file, source: path}, {to: when, source: mtime_ns, type: seconds}, {to: key, source: id}]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Pipes[0].Sender
+	if !filepath.IsAbs(s.Document) || filepath.Base(s.Document) != "other.yaml" || s.Server != "https://other.example.org/v2" || s.Key != "from-env" ||
+		s.Operations != (openapi.Operations{Events: "POST /files", Session: openapi.None}) || len(c.Pipes[0].Fields) != 3 {
+		t.Errorf("%+v", s)
+	}
+	_, err = parse(t, `
+sources: {home: {path: /home}}
+senders:
+  a: {type: openapi}
+  b: {type: openapi, document: "https://x/openapi.json", ingest: "http://x:1", server: "x", operations: {events: none, begin: x}}
+  c: {type: upload, ingest: "http://x:1", document: x, operations: {}}
+pipes: {p: {source: home, sender: a, view: v}}
+`)
+	for _, want := range []string{
+		`agent.yaml:4:13: a sender of type openapi needs document`,
+		`agent.yaml:5:66: a sender of type openapi has no ingest`,
+		`agent.yaml:5:88: "x" is not the URL of a server`,
+		`agent.yaml:5:114: events needs an operation`,
+		`operations has no field "begin"; it has close, events, heartbeat, session`,
+		`a sender of type upload has no document`,
+		`a sender of type upload has no operations`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("not told: %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(err)
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
+	"github.com/fustor/fustor/agent/openapi"
+	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/store/flock"
 )
 
@@ -251,7 +253,7 @@ func (s *agentService) apply(c *config.Config) fleet.Changes {
 // home is the directory of what a pipe remembers. It goes with the view and where it is, so that events of one view are
 // never sent to another after a change of the file.
 func (s *agentService) home(p config.Pipe) string {
-	of := sha256.Sum256([]byte(p.Source.Path + "\x00" + p.View + "\x00" + p.Sender.Ingest))
+	of := sha256.Sum256([]byte(p.Source.Path + "\x00" + p.View + "\x00" + cmp.Or(p.Sender.Ingest, p.Sender.Server, p.Sender.Document)))
 	return filepath.Join(s.state, "pipes", fmt.Sprintf("%s-%x", strings.ReplaceAll(p.Name, ":", "_"), of[:6]))
 }
 
@@ -301,6 +303,11 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 	if p.Sender.Type == config.Echo {
 		return newEcho(ctx, s.a.stdout, o, p.Fields)
 	}
+	if p.Sender.Type == config.OpenAPI {
+		if err := s.toOpenAPI(ctx, &o, p); err != nil {
+			return nil, err
+		}
+	}
 	if p.Sender.Type == config.Store {
 		var err error
 		if o.Sender, err = storeSender(ctx, p.Sender.Store, log); err != nil {
@@ -316,4 +323,17 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 		o.Spool = filepath.Join(home, "spool")
 	}
 	return agent.New(o)
+}
+
+// toOpenAPI has an agent feed the server of an OpenAPI document.
+func (s *agentService) toOpenAPI(ctx context.Context, o *agent.Options, p config.Pipe) error {
+	target, err := openapi.New(ctx, openapi.Options{
+		Document: p.Sender.Document, Server: p.Sender.Server, Key: p.Sender.Key, Operations: p.Sender.Operations,
+		Fields: p.Fields, View: p.View, HTTP: s.http, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	o.IngestURL, o.IngestHTTP, o.Sender = openapi.URL, send.Handler(target.Handler()), target
+	return nil
 }
