@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	cryptorand "crypto/rand"
 
 	"fmt"
 	"math/rand/v2"
@@ -10,10 +11,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/query/forest"
+	"github.com/fustor/fustor/testkit/fault"
+	"github.com/fustor/fustor/testkit/sim"
 )
 
 // forest gives a view members.
@@ -288,4 +297,262 @@ func (f *fixture) sameSums(members []string) {
 			f.t.Fatalf("%v: %v files, %v by member; want %v", call, sum, parts, files)
 		}
 	}
+}
+
+// twenty is a forest of twenty views in a store of its own; the store's requests go through a plan.
+func twenty(t *testing.T, plan fault.Plan) (f *fixture, members []string) {
+	t.Helper()
+	st := sim.NewStore(time.Now)
+	f = serve(t, st)
+	random := rand.New(rand.NewPCG(20, 20))
+	for i := range 20 {
+		members = append(members, fmt.Sprintf("nfs%02d", i))
+		f.grow(members[i], random)
+	}
+	f.forest("all", "nfs*")
+	if plan != nil {
+		served := serve(t, fault.New(st, plan))
+		served.heads, served.last = f.heads, f.last
+		f = served
+	}
+	return f, members
+}
+
+// without are the members but some.
+func without(members []string, out ...string) (left []string) {
+	for _, m := range members {
+		if !slices.Contains(out, m) {
+			left = append(left, m)
+		}
+	}
+	return left
+}
+
+// TestForestOfTwenty: one member is damaged and one does not answer. The others answer all the same, no later than the deadline of the
+// slow one; the pages after the first do not wait for it again.
+func TestForestOfTwenty(t *testing.T) {
+	newFixture(t).get("/openapi.json") // the document that answers are held against is made outside of the bubbles
+	for name, slow := range map[string]func(fault.Call) bool{
+		"all of its objects": func(c fault.Call) bool { return strings.HasPrefix(c.Key, layout.View("nfs11")) },
+		"its layers":         func(c fault.Call) bool { return strings.HasPrefix(c.Key, layout.View("nfs11")+"layers/") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { forestOfTwenty(t, slow) })
+		})
+	}
+}
+
+func forestOfTwenty(t *testing.T, slow func(fault.Call) bool) {
+	late := false
+	f, members := twenty(t, func(c fault.Call) fault.Fault {
+		if late && slow(c) {
+			return fault.Fault{Delay: time.Hour}
+		}
+		return fault.Fault{}
+	})
+	if _, err := f.st.Put(t.Context(), layout.Head("nfs05"), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	well := without(members, "nfs05", "nfs11")
+	want := f.union(well, "search", "entries", "pattern", "*.bam", "limit", "10000")
+	late = true
+	took := func(what string, most time.Duration, do func()) {
+		t.Helper()
+		began := time.Now()
+		do()
+		if d := time.Since(began); d > most {
+			t.Errorf("%s took %s, the deadline is %s", what, d, most)
+		}
+	}
+	wait := forest.Deadline + time.Second
+	var first map[string]any
+	took("the first page", wait, func() {
+		a := f.of("all", "search", "pattern", "*.bam", "limit", "7").is(200)
+		first = a.object()
+		statuses := strings.Join(a.statuses(), " ")
+		if !strings.Contains(statuses, "nfs05=error") || !strings.Contains(statuses, "nfs11=timeout") || strings.Count(statuses, "=ok") != 18 || first["complete"] != false {
+			t.Errorf("%s, complete: %v", statuses, first["complete"])
+		}
+		damaged := first["members"].([]any)[5].(map[string]any)["error"].(string)
+		if !strings.Contains(damaged, "nfs05") || !strings.Contains(damaged, "head") {
+			t.Errorf("of a damaged member it says %q", damaged)
+		}
+	})
+	got := memberRows(t, first["entries"].([]any))
+	took("all other pages", 0, func() {
+		for next := first["next_cursor"]; next != nil; {
+			a := f.of("all", "search", "pattern", "*.bam", "limit", "7", "cursor", next.(string)).is(200)
+			if !strings.Contains(strings.Join(a.statuses(), " "), "nfs11=timeout") {
+				t.Errorf("a later page does not say who is out: %v", a.statuses())
+			}
+			got, next = append(got, memberRows(t, a.object()["entries"].([]any))...), a.object()["next_cursor"]
+		}
+	})
+	equal(t, "all pages", got, want)
+	took("a stream", wait, func() {
+		lines := f.get(strings.Replace(viewURL("search", "pattern", "*.bam"), testView, "all", 1), "Accept", ndjson).is(200).lines()
+		if last := lines[len(lines)-1]; last["complete"] != false || len(lines)-1 != len(want) {
+			t.Errorf("%d lines, the last %v", len(lines), last)
+		}
+	})
+	took("stats", wait, func() {
+		a := f.of("all", "stats").is(200).object()
+		if members := a["members"].([]any); a["complete"] != false || members[11].(map[string]any)["status"] != "timeout" || members[11].(map[string]any)["stats"] != nil {
+			t.Errorf("%v", a)
+		}
+	})
+	took("a report", forest.ReportDeadline+wait, func() {
+		a := f.of("all", "reports/usage").is(200)
+		if statuses := strings.Join(a.statuses(), " "); !strings.Contains(statuses, "nfs11=timeout") {
+			t.Error(statuses)
+		}
+	})
+	took("duplicates", 2*forest.ReportDeadline+wait, func() { f.of("all", "reports/duplicates", "min_size", "1").is(200) })
+	// A forest of which no member is well answers what is wrong with the first.
+	f.forest("broken", "nfs05", "nfs11")
+	took("a broken forest", wait, func() {
+		f.of("broken", "search", "pattern", "*").problem(502, "no member of the forest can answer", "nfs05")
+	})
+}
+
+// TestForestPagesAreOfOneVersion: what is published between two pages of an answer is in none of them.
+func TestForestPagesAreOfOneVersion(t *testing.T) {
+	f, members := twenty(t, nil)
+	want := f.union(members, "search", "entries", "pattern", "*", "limit", "10000")
+	tag := f.of("all", "search", "pattern", "*").header.Get("ETag")
+	target := strings.Replace(viewURL("search", "pattern", "*"), testView, "all", 1)
+	f.get(target, "If-None-Match", tag).is(304)
+	var got []string
+	for next, n := any(nil), 0; n == 0 || next != nil; n++ {
+		params := []string{"pattern", "*", "limit", "100"}
+		if next != nil {
+			params = append(params, "cursor", next.(string))
+		}
+		page := f.of("all", "search", params...).is(200).object()
+		got, next = append(got, memberRows(t, page["entries"].([]any))...), page["next_cursor"]
+		f.base(members[n%20], treeOf(file(fmt.Sprintf("/new%d", n), 1)))
+	}
+	equal(t, "pages", got, want)
+	if a := f.get(target, "If-None-Match", tag).is(200); a.header.Get("ETag") == tag {
+		t.Error("another version of a member has the same ETag")
+	}
+	f.base(members[19], sample())
+	for _, bad := range []string{"x", f.of(members[19], "search", "pattern", "*", "limit", "1").object()["next_cursor"].(string)} {
+		f.of("all", "search", "pattern", "*", "cursor", bad).problem(400, "cursor")
+	}
+	cursor := f.of("all", "search", "pattern", "*", "limit", "1").object()["next_cursor"].(string)
+	f.of("all", "search", "pattern", "new*", "cursor", cursor).problem(400, "other parameters")
+	f.of(members[19], "search", "pattern", "*", "cursor", cursor).problem(400, "cursor")
+}
+
+// TestForestFollowsItsMembers: a view that a glob matches is a member soon after it is made, without a LIST for each question, and none
+// where nothing was made. Views that are deleted leave, and named ones that do not exist are shown as that.
+func TestForestFollowsItsMembers(t *testing.T) {
+	st, err := local.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := store.Count(st)
+	f := serve(t, counted)
+	f.base("nfs1", treeOf(file("/a", 1)))
+	f.forest("all", "nfs*", "later")
+	f.forest("nfs-forest", "nfs1") // forests do not nest: the glob leaves it out
+	asks := func(want ...string) {
+		t.Helper()
+		equal(t, "members", f.of("all", "search", "pattern", "*").is(200).statuses(), want)
+	}
+	asks("later=error", "nfs1=ok")
+	lists := counted.Counts().List
+	for range 50 {
+		f.now = f.now.Add(7 * time.Second)
+		asks("later=error", "nfs1=ok")
+	}
+	if n := counted.Counts().List - lists; n != 0 {
+		t.Errorf("%d LISTs of fifty questions in which nothing was new", n)
+	}
+	f.base("nfs2", treeOf(file("/a", 1)))
+	f.base("later", treeOf(file("/a", 1)))
+	if err := viewconfig.Ring(t.Context(), st, cryptorand.Reader); err != nil { // as whoever makes a view does
+		t.Fatal(err)
+	}
+	f.now = f.now.Add(6 * time.Second)
+	asks("later=ok", "nfs1=ok", "nfs2=ok")
+	if err := st.Delete(t.Context(), layout.Head("nfs2")); err != nil {
+		t.Fatal(err)
+	}
+	asks("later=ok", "nfs1=ok")
+	f.forest("all", "nfs1", "nfs-forest")
+	f.now = f.now.Add(16 * time.Second)
+	asks("nfs-forest=error", "nfs1=ok")
+	f.forest("all", "nothing-*")
+	f.now = f.now.Add(16 * time.Second)
+	f.of("all", "search", "pattern", "*").problem(404, `forest "all" has no members yet`)
+	if _, err := st.Put(t.Context(), layout.ViewConfig("all"), []byte(`{"members":`)); err != nil {
+		t.Fatal(err)
+	}
+	f.now = f.now.Add(16 * time.Second)
+	f.of("all", "search", "pattern", "*").problem(502, "config/views/all.json")
+}
+
+// TestForestAnswersEveryCall: calls whose answers are no pages of rows, and paths that are in some members only.
+func TestForestAnswersEveryCall(t *testing.T) {
+	f := newFixture(t)
+	f.base("nfs1", treeOf(file("/a/big", 5<<20), file("/a/x", 1), entry("/e", event.Directory, 4096)))
+	blind := file("/b/blind", 7)
+	blind.AgentMissing, blind.SuspectUntil = true, f.now.UnixNano()+1e12
+	f.base("nfs2", treeOf(file("/b/big", 5<<20), blind))
+	removed := file("/a/gone", 1)
+	removed.Removed, removed.AgentMissing = true, true
+	f.delta("nfs1", []evidence.Row{removed})
+	f.forest("all", "nfs1", "nfs2")
+
+	a := f.of("all", "metadata", "path", "/b").is(200)
+	equal(t, "metadata", memberRows(t, a.object()["entries"].([]any)), []string{"nfs2:/b"})
+	equal(t, "members", a.statuses(), []string{"nfs1=absent", "nfs2=ok"})
+	if a.object()["complete"] != true {
+		t.Error("that a member has no such path is an answer")
+	}
+	for _, call := range []string{"metadata", "list", "tree", "stats", "suspect-list", "blind-spots", "reports/largest", "reports/usage", "reports/histogram",
+		"reports/empty-directories", "reports/duplicates", "reports/growth"} {
+		f.of("all", call, "path", "/nowhere").problem(404, `there is no "/nowhere"`)
+		f.of("all", call, "path", "/b").is(200)
+		f.of("all", call).is(200)
+	}
+	groups := f.of("all", "reports/duplicates").is(200).object()["entries"].([]any)
+	paths := groups[0].(map[string]any)["paths"].([]any)
+	if len(groups) != 1 || paths[0].(map[string]any)["member"] != "nfs1" || paths[1].(map[string]any)["member"] != "nfs2" {
+		t.Errorf("duplicates in two members: %v", groups)
+	}
+	equal(t, "empty directories", memberRows(t, f.of("all", "reports/empty-directories").object()["entries"].([]any)), []string{"nfs1:/e"})
+	suspects := f.of("all", "suspect-list").is(200)
+	if !strings.Contains(string(suspects.body), `"member":"nfs2"`) || suspects.header.Get("Fustor-Members") != "nfs1=ok, nfs2=ok" {
+		t.Errorf("suspects: %s %v", suspects.body, suspects.header)
+	}
+	var added, deleted []string
+	for next, n := any(nil), 0; n == 0 || next != nil; n++ {
+		params := []string{"limit", "1"}
+		if next != nil {
+			params = append(params, "cursor", next.(string))
+		}
+		page := f.of("all", "blind-spots", params...).is(200).object()
+		if page["additions_count"] != 1.0 || page["deletion_count"] != 1.0 {
+			t.Errorf("blind spots: %v", page)
+		}
+		added, deleted = append(added, memberRows(t, page["additions"].([]any))...), append(deleted, memberRows(t, page["deletion_details"].([]any))...)
+		next = page["next_cursor"]
+	}
+	equal(t, "additions", added, []string{"nfs2:/b/blind"})
+	equal(t, "deletions", deleted, []string{"nfs1:/a/gone"})
+	versions := f.of("all", "versions").is(200).object()["versions"].([]any)
+	if len(versions) != 3 || versions[0].(map[string]any)["member"] != "nfs1" {
+		t.Errorf("versions: %v", versions)
+	}
+	f.of("all", "sessions").is(200)
+	f.of("all", "jobs").is(200)
+	f.of("all", "jobs/nothing").problem(404, "no such job")
+	f.of("all", "tree", "on_demand_scan", "true").problem(400, "is for views")
+	f.of("all", "versions", "before", "1").problem(400, "is for views")
+	f.of("nfs1", "stats", "best", "file_count").problem(400, "is for forests")
+	growth := f.of("all", "reports/growth", "since", "1").is(200)
+	equal(t, "growth", growth.statuses(), []string{"nfs1=ok", "nfs2=ok"})
 }

@@ -145,11 +145,43 @@ func (s *Server) showJob(w http.ResponseWriter, r *http.Request, view string) er
 		return err
 	}
 	_, answer, err := s.readJob(r.Context(), view, r.PathValue("job_id"))
+	var of *engine.ForestError
+	if errors.As(err, &of) {
+		answer, err = s.jobInForest(w, r, of)
+	}
 	if err != nil {
 		return err
 	}
 	httpapi.WriteJSON(w, r, http.StatusOK, answer)
 	return nil
+}
+
+// errNoJob: the view has no such job.
+var errNoJob = &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after they end; /jobs lists them"}
+
+// jobInForest looks for a job in all members.
+func (s *Server) jobInForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError) (found jobAnswer, err error) {
+	fo, err := s.forests.Members(r.Context(), of, mayRead(r.Context()))
+	if err != nil {
+		return found, err
+	}
+	answers, err := forest.Ask(r.Context(), fo, forest.Deadline, func(ctx context.Context, m *forest.Member) (jobAnswer, error) {
+		_, a, err := s.readJob(ctx, m.View, r.PathValue("job_id"))
+		if errors.Is(err, errNoJob) {
+			err = nil
+		}
+		return a, err
+	})
+	if err != nil {
+		return found, err
+	}
+	setMembers(w.Header(), fo)
+	for _, a := range answers {
+		if a.ID != "" {
+			return a, nil
+		}
+	}
+	return found, errNoJob
 }
 
 // readJob reads a job, and what /jobs says of it.
@@ -160,7 +192,7 @@ func (s *Server) readJob(ctx context.Context, view, id string) (j *job.Job, a jo
 	}
 	j, err = job.Get(ctx, s.engine.Store(), view, id)
 	if errors.Is(err, job.ErrNotFound) {
-		return nil, a, &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no such job", Hint: "jobs are kept for a day after they end; /jobs lists them"}
+		return nil, a, errNoJob
 	}
 	if err == nil {
 		err = s.failLostCommands(ctx, view, []*job.Job{j})

@@ -55,6 +55,10 @@ type Member struct {
 
 // Fail notes what a member failed at. The first counts.
 func (m *Member) Fail(err error) {
+	var late *TimeoutError
+	if errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &late) { // a read that it shares with another question has waited longer
+		err = &TimeoutError{}
+	}
 	if m.Status.Answered() {
 		m.Status, m.Err = statusOf(err), err
 	}
@@ -82,10 +86,15 @@ func statusOf(err error) Status {
 	return Failed
 }
 
-// TimeoutError: a member did not answer in time.
+// TimeoutError: a member did not answer in time: within After, or 0.
 type TimeoutError struct{ After time.Duration }
 
-func (e *TimeoutError) Error() string { return fmt.Sprintf("no answer within %s", e.After) }
+func (e *TimeoutError) Error() string {
+	if e.After == 0 {
+		return "no answer in time"
+	}
+	return fmt.Sprintf("no answer within %s", e.After)
+}
 
 // ForbiddenError: the reader's key is not for the view.
 type ForbiddenError struct{ View string }

@@ -17,9 +17,11 @@ import (
 )
 
 // Asked is the view that every call is about; Other is the one that the wrong keys are for.
+// Member may be made a member of Asked: the keys for Asked are for it, too.
 const (
-	Asked = "research"
-	Other = "other"
+	Asked  = "research"
+	Other  = "other"
+	Member = "research-1"
 )
 
 // Keys are a key for every role and set of views, by "role/view"; "*" stands for all views.
@@ -30,7 +32,7 @@ func NewKeys(t testing.TB, s store.Store) Keys {
 	t.Helper()
 	keys := Keys{}
 	for _, role := range []access.Role{access.Ingest, access.Query, access.Admin} {
-		for name, views := range map[string]access.Views{"*": access.AllViews, Asked: {Names: []string{Asked}}, Other: {Names: []string{Other}}} {
+		for name, views := range map[string]access.Views{"*": access.AllViews, Asked: {Names: []string{Asked, Member}}, Other: {Names: []string{Other}}} {
 			id := string(role) + "/" + name
 			keys[id] = access.GenerateKey()
 			if err := access.Register(t.Context(), s, keys[id], access.Record{Name: id, Roles: []access.Role{role}, Views: views}); err != nil {
@@ -113,6 +115,37 @@ func nativePath(path string) string {
 // greetings answer anybody, and say only that there is a server.
 var greetings = map[string]bool{"/healthz": true, "/v2": true, "/v2/api/v1": true}
 
+// CheckSecret sends every reading call about the view Asked with a key, and fails if an answer has a text: that of a member of a forest
+// that the key is not for.
+func CheckSecret(t *testing.T, document []byte, h http.Handler, key, secret string) {
+	t.Helper()
+	var d struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for path, methods := range d.Paths {
+		if methods["get"] == nil || !strings.HasPrefix(path, "/api/v1/views/") {
+			continue
+		}
+		n++
+		c := call{t: t, handler: h, method: http.MethodGet, path: path}
+		for _, accept := range []string{"application/json", "application/x-ndjson"} {
+			switch status, body := c.sendAs(key, accept); {
+			case strings.Contains(body, secret):
+				t.Errorf("GET %s shows what the key is not for: %s", path, body)
+			case status != http.StatusOK && status != http.StatusNotFound: // there is no such job
+				t.Errorf("GET %s with a key for one member: %d %s", path, status, body)
+			}
+		}
+	}
+	if n < 16 {
+		t.Errorf("only %d reading calls are documented", n)
+	}
+}
+
 type call struct {
 	t            *testing.T
 	handler      http.Handler
@@ -164,7 +197,9 @@ func (c call) want(what, key string, status int) {
 }
 
 // send sends the call, about the view Asked.
-func (c call) send(key string) (int, string) {
+func (c call) send(key string) (int, string) { return c.sendAs(key, "") }
+
+func (c call) sendAs(key, accept string) (int, string) {
 	path := strings.Replace(c.path, "/v2/api/v1/pipe/pipes/{id}", "/v2/api/v1/pipe/pipes/"+Asked, 1) // a pipe of V2 is a view
 	path = strings.Replace(path, "/v2/pipe/pipes/{id}", "/v2/pipe/pipes/"+Asked, 1)
 	target := wildcard.ReplaceAllStringFunc(path, func(w string) string {
@@ -191,6 +226,12 @@ func (c call) send(key string) (int, string) {
 	r := httptest.NewRequest(c.method, target, bytes.NewReader(body))
 	if key != "" {
 		r.Header.Set("X-API-Key", key)
+	}
+	if accept != "" {
+		r.Header.Set("Accept", accept)
+	}
+	if strings.HasSuffix(c.path, "/search") && accept != "" {
+		r.URL.RawQuery = "pattern=*"
 	}
 	w := httptest.NewRecorder()
 	c.handler.ServeHTTP(w, r)
