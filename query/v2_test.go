@@ -585,3 +585,41 @@ func TestV2Damage(t *testing.T) {
 	}
 	f.v2("/v2/api/v1").view("tree").detail(502)
 }
+
+// BenchmarkV2Tree asks for whole trees over HTTP, as a client of Fustor V2 does: directories of 10 files, warm.
+func BenchmarkV2Tree(b *testing.B) {
+	for _, nodes := range []int{1000, maxTreeLimit} {
+		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
+			f := newFixture(b)
+			rows := []evidence.Row{}
+			for i := range (nodes - 1) / 11 * 10 {
+				rows = append(rows, file(fmt.Sprintf("/project-%05d/reads_%06d.fastq.gz", i/10, i), int64(i)))
+			}
+			rows = treeWithDirectories(rows)
+			rows[0].Sub = evidence.Totals{Files: int64(len(rows)) / 11 * 10, Directories: int64(len(rows))/11 + 1}
+			info := f.layerOf(testView, rows, layer.WriterOptions{})
+			f.commit(testView, func(m *manifest.Manifest) { m.Base, m.Totals = []layer.Info{info}, rows[0].Sub })
+			server := httptest.NewServer(f.server.Handler())
+			b.Cleanup(server.Close)
+			r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, server.URL+"/v2/api/v1/views/research/tree", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Header.Set("X-API-Key", queryKey)
+			size := int64(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				response, err := http.DefaultClient.Do(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if size, err = io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != 200 {
+					b.Fatal(response.StatusCode, err)
+				}
+				response.Body.Close()
+			}
+			b.ReportMetric(float64(size), "bytes")
+			b.ReportMetric(float64(len(rows)), "nodes")
+		})
+	}
+}
