@@ -134,6 +134,25 @@ pipes: {Data.In: {source: Data, sender: s}, more: {source: other, sender: s}}
 	}
 }
 
+// The example in docs/v2.md is what the import makes.
+func TestExampleInDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/v2.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "this V2 file\n\n```yaml\n")
+	before, rest, _ := strings.Cut(rest, "```\n")
+	_, rest, _ = strings.Cut(rest, "becomes\n\n```yaml\n")
+	after, _, _ := strings.Cut(rest, "```\n")
+	m, err := FromV2(v2File(t, before), Import{View: "research", Ingest: "https://ingest.example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got, _ := strings.Cut(string(m.Body), "checks it.\n\n"); got != after || after == "" {
+		t.Errorf("the import makes\n%s\ndocs/v2.md has\n%s", got, after)
+	}
+}
+
 func TestFromV2Nothing(t *testing.T) {
 	if _, err := FromV2(v2File(t, "receivers: {r: {driver: http}}"), Import{}); !errors.Is(err, ErrNoAgent) {
 		t.Error(err)

@@ -27,6 +27,7 @@ import (
 // adminGroup is what an administrator does, on a store or through an ingest.
 type adminGroup struct {
 	Setup    adminSetupCmd    `cmd:"" overview:"no" help:"Prepare a store: bucket, views and keys."`
+	Import   adminImportCmd   `cmd:"" overview:"no" help:"Make views and keys of the configuration of a Fustor V2 server."`
 	View     adminViewGroup   `cmd:"" help:"Create, configure, show and delete views."`
 	Key      adminKeyGroup    `cmd:"" help:"Create, list and revoke API keys."`
 	Session  adminSessions    `cmd:"" help:"List and end sessions."`

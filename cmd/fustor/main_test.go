@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fustor/fustor/testkit/v2agent"
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +37,9 @@ func TestMain(m *testing.M) {
 //	eventually [!] …    runs a command, or grepout, until it succeeds (with !: fails), for at most 30 seconds
 //	grepout COMMAND…    of eventually: runs COMMAND and fails unless it prints something
 //	writing FILE        opens FILE, writes "upload\n", and keeps it open until `written FILE` or the script's end
+//	v2agent LOG KEY TASK DIR
+//	                    is an agent of Fustor V2: it registers with the ingest that logs to LOG, sends a snapshot of DIR
+//	                    and a change, and stays until the script's end
 //	screen FILE         fails unless FILE fits a screen of 24 lines of 80 columns
 func TestScripts(t *testing.T) {
 	testscript.Run(t, scripts(filepath.Join("testdata", "script")))
@@ -53,7 +60,7 @@ func scripts(dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"api": serveRecorded, "status": status, "samebytes": sameBytes,
-			"eventually": eventually, "writing": writing(files), "written": written(files), "screen": fitsScreen,
+			"eventually": eventually, "writing": writing(files), "written": written(files), "screen": fitsScreen, "v2agent": beV2Agent,
 		},
 	}
 }
@@ -155,6 +162,28 @@ func written(files *sync.Map) func(*testscript.TestScript, bool, []string) {
 		}
 		ts.Check(f.(*os.File).Close())
 	}
+}
+
+var readyURL = regexp.MustCompile(`(?m)ingest is ready.* url=(\S+)`)
+
+func beV2Agent(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 || neg {
+		ts.Fatalf("usage: v2agent LOG KEY TASK DIR")
+	}
+	at := readyURL.FindStringSubmatch(ts.ReadFile(args[0]))
+	if at == nil {
+		ts.Fatalf("%s names no URL", args[0])
+	}
+	dir := ts.MkAbs(args[3])
+	a := &v2agent.Agent{URL: at[1], Key: args[1], Task: args[2], Dir: dir}
+	ctx, cancel := context.WithCancel(context.Background())
+	ts.Defer(cancel)
+	_, err := a.Create(ctx)
+	ts.Check(err)
+	ts.Check(a.Snapshot(ctx))
+	ts.Check(os.WriteFile(filepath.Join(dir, "later"), []byte("later"), 0o600))
+	ts.Check(a.Changed(ctx, false, "/later", "/"))
+	go a.Run(ctx, time.Second)
 }
 
 func sameBytes(ts *testscript.TestScript, neg bool, args []string) {

@@ -16,6 +16,9 @@ type Feed struct {
 	About string // "receiver NAME" or "datastore NAME"
 	Trees []Tree
 	Pipe  *FusionPipe // nil: the key names the view itself
+	// SessionTimeout and Concurrent are what the pipe says, or else its receiver.
+	SessionTimeout Number
+	Concurrent     Bool
 	// Reads: V2 let whoever has the key read the view, too, because it is the view's only key.
 	Reads bool
 }
@@ -52,7 +55,11 @@ func (c *Config) feeds(name string) (out []Tree) {
 			switch v.Driver.Value {
 			case MultiFS: // is fed through its members
 			case Forest:
-				out = append(out, Tree{ID: name, Forest: v})
+				id := name
+				if c.View(name) != nil {
+					id = v.ID + "-" + name
+				}
+				out = append(out, Tree{ID: id, Forest: v})
 			default:
 				out = append(out, Tree{ID: v.ID, View: v})
 			}
@@ -76,10 +83,18 @@ func (c *Config) Feeds() (out []Feed) {
 			continue
 		}
 		for _, k := range r.Keys {
-			f := Feed{Key: k.Key, About: "receiver " + r.ID}
+			f := Feed{Key: k.Key, About: "receiver " + printable(r.ID), SessionTimeout: r.SessionTimeout, Concurrent: r.Concurrent}
 			if k.Pipe.Given() {
-				if f.Pipe = c.FusionPipe(k.Pipe.Value); f.Pipe != nil && f.Pipe.Disabled {
-					continue
+				if f.Pipe = c.FusionPipe(k.Pipe.Value); f.Pipe != nil {
+					if f.Pipe.Disabled {
+						continue
+					}
+					if f.Pipe.SessionTimeout.Given() {
+						f.SessionTimeout = f.Pipe.SessionTimeout
+					}
+					if f.Pipe.Concurrent.Given() {
+						f.Concurrent = f.Pipe.Concurrent
+					}
 				}
 				if f.Trees = c.feeds(k.Pipe.Value); f.Trees == nil && f.Pipe == nil {
 					f.Trees = []Tree{{ID: k.Pipe.Value}}
@@ -97,7 +112,7 @@ func (c *Config) Feeds() (out []Feed) {
 		}
 	}
 	for _, d := range c.Datastores {
-		f := Feed{Key: d.Key, About: "datastore " + d.ID, Trees: c.feeds(d.ID), Reads: true}
+		f := Feed{Key: d.Key, About: "datastore " + printable(d.ID), Trees: c.feeds(d.ID), SessionTimeout: d.SessionTimeout, Concurrent: d.Concurrent, Reads: true}
 		if f.Trees == nil {
 			f.Trees = []Tree{{ID: d.ID}}
 		}
