@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layout"
@@ -555,4 +556,41 @@ func TestForestAnswersEveryCall(t *testing.T) {
 	f.of("nfs1", "stats", "best", "file_count").problem(400, "is for forests")
 	growth := f.of("all", "reports/growth", "since", "1").is(200)
 	equal(t, "growth", growth.statuses(), []string{"nfs1=ok", "nfs2=ok"})
+}
+
+// TestForestPages: the pages list forests, show how their members fare, and search them, with the member in each row.
+func TestForestPages(t *testing.T) {
+	f := newFixture(t)
+	f.base("nfs1", treeOf(file("/data/run42.bam", 5)))
+	f.base("nfs2", treeOf(file("/other/run42.txt", 6), file("/other/run42.bam", 6)))
+	f.forest("all", "nfs*", "gone")
+	shows := func(target string, words ...string) {
+		t.Helper()
+		body := string(f.get(target).is(200).body)
+		for _, w := range words {
+			if !strings.Contains(body, w) {
+				t.Errorf("%s lacks %q:\n%s", target, w, body)
+			}
+		}
+	}
+	shows("/", `<a href="/browse/all">all</a>`, "forest of nfs*, gone", `<a href="/browse/nfs1">nfs1</a>`)
+	shows("/browse/all", `<a href="/browse/nfs1">nfs1</a>`, `<a href="/browse/nfs2">nfs2</a>`, "there is no view &#34;gone&#34;", "<b>3 files</b>", "17 B")
+	shows("/browse/all/data", `<a href="/browse/nfs1/data">nfs1</a>`, "no such path")
+	shows("/browse/all?q=run42", `<a href="/browse/nfs1">nfs1</a>`, `href="/browse/nfs2/other"`, "3 matches", "Not complete: 1 of 3 members did not answer", "gone: there is no view")
+	shows("/browse/all?q=run42&limit=1", "More matches")
+	if a := f.get("/state/all").is(303); a.header.Get("Location") != "/browse/all" {
+		t.Errorf("the state of a forest: %v", a.header)
+	}
+	f.get("/browse/all/nowhere").is(404)
+	f.get("/browse/all?q=x&cursor=x").is(400)
+	keyed := access.GenerateKey()
+	if err := access.Register(t.Context(), f.st, keyed, access.Record{Name: "one", Roles: []access.Role{access.Query}, Views: access.Views{Names: []string{"all", "nfs1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"/browse/all", "/browse/all?q=run42", "/"} {
+		body := string(f.do("GET", target, "", "X-API-Key", keyed).is(200).body)
+		if strings.Contains(body, "run42.txt") || target != "/" && !strings.Contains(body, "not for view") || target == "/" && !strings.Contains(body, "forest of") {
+			t.Errorf("%s with a key for one member:\n%s", target, body)
+		}
+	}
 }

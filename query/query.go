@@ -164,7 +164,7 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 		}), access.Query)
 	}})
 	httpapi.Probes{Ready: s.engine.Ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
-	page.New(s.engine, s.keys).Register(s.mux)
+	page.New(s.engine, s.forests, s.keys).Register(s.mux)
 }
 
 // viewHandler answers one call on a view that the caller may read.

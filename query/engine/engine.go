@@ -12,9 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -189,16 +192,17 @@ func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Versi
 // maxViews bounds the result of Views.
 const maxViews = 200
 
-// Views finds the views that have objects, with one LIST for each.
-func (e *Engine) Views(ctx context.Context) (names []string, err error) {
+// Views finds the views that have objects, with one LIST for each, and those that have settings alone, with one for all. forests are the
+// members of those that are forests.
+func (e *Engine) Views(ctx context.Context) (names []string, forests map[string][]string, err error) {
 	const all = "views/"
 	for after := ""; len(names) < maxViews; {
 		page, err := e.store.List(ctx, all, after, 1)
 		if err != nil {
-			return nil, fmt.Errorf("list views: %w", err)
+			return nil, nil, fmt.Errorf("list views: %w", err)
 		}
 		if len(page.Items) == 0 {
-			return names, nil
+			break
 		}
 		name, _, ok := strings.Cut(strings.TrimPrefix(page.Items[0].Key, all), "/")
 		if ok && layout.ValidView(name) {
@@ -206,7 +210,44 @@ func (e *Engine) Views(ctx context.Context) (names []string, err error) {
 		}
 		after = all + name + "0" // past all keys of the view: '0' is the byte after '/'
 	}
-	return names, nil
+	page, err := e.store.List(ctx, layout.ViewConfigs, "", 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the settings of views: %w", err)
+	}
+	var configured []string
+	for _, item := range page.Items {
+		name, ok := strings.CutSuffix(strings.TrimPrefix(item.Key, layout.ViewConfigs), ".json")
+		if ok && layout.ValidView(name) && !slices.Contains(names, name) {
+			configured = append(configured, name)
+		}
+	}
+	configured = configured[:min(len(configured), maxViews)]
+	names = append(names, configured...)
+	slices.Sort(names)
+	forests, err = e.ForestsAmong(ctx, configured)
+	return names, forests, err
+}
+
+// ForestsAmong are the members of those views that are forests. It reads the head of each view.
+func (e *Engine) ForestsAmong(ctx context.Context, views []string) (map[string][]string, error) {
+	found := make([]*ForestError, len(views))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, view := range views {
+		g.Go(func() error {
+			_, err := e.Head(ctx, view)
+			_ = errors.As(err, &found[i]) // what is wrong with others, their own pages say
+			return ctx.Err()
+		})
+	}
+	err := g.Wait()
+	forests := map[string][]string{}
+	for _, f := range found {
+		if f != nil {
+			forests[f.View] = f.Members
+		}
+	}
+	return forests, err
 }
 
 // Ready checks that the store answers. The object it asks for need not exist.

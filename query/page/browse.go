@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,6 +52,10 @@ type searchPage struct {
 	pageFrame
 	Where   []textPart
 	Summary string
+	// Forest: entries have a member. Incomplete says that some did not answer, and Missing why.
+	Forest     bool
+	Incomplete string
+	Missing    []string
 }
 
 type crumb struct {
@@ -66,6 +71,7 @@ type pageEntry struct {
 	Kind                   string
 	Name, Target, Parent   []textPart
 	URL, ParentURL         string
+	Member                 string // of a forest
 	Size, Bytes, Files     string
 	Modified, Exact, Owner string
 	Suspect, AgentMissing  bool
@@ -82,6 +88,17 @@ func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Re
 		return httpapi.BadRequest("the path "+err.Error(), "")
 	}
 	q := httpapi.Query(r)
+	var of *engine.ForestError
+	if _, err := s.engine.Head(r.Context(), view); errors.As(err, &of) {
+		if !q.Has("q") {
+			return s.forestPage(w, r, of, key, path)
+		}
+		limit, cursor, err := pageParams(q)
+		if err != nil {
+			return err
+		}
+		return s.forestSearch(w, r, of, key, path, q.String("q", ""), limit, cursor)
+	}
 	if q.Has("q") {
 		return s.searchPage(w, r, q, view, path)
 	}
@@ -159,15 +176,20 @@ const maxEntries = 10_000
 
 // openPage opens the version and the page that the request asks for.
 func (s *Pages) openPage(r *http.Request, q *httpapi.Params, view string, parts ...string) (*engine.Version, engine.Page, error) {
-	limit, cursor := q.Int("limit", pageEntries, 1, maxEntries), q.String("cursor", "")
-	given := q.Has("cursor")
-	if err := q.Err(); err != nil {
+	limit, cursor, err := pageParams(q)
+	if err != nil {
 		return nil, engine.Page{}, err
 	}
-	if given && cursor == "" {
-		return nil, engine.Page{}, engine.ErrCursor
+	return s.engine.OpenPage(r.Context(), view, cursor, limit, parts...)
+}
+
+func pageParams(q *httpapi.Params) (limit int, cursor string, err error) {
+	limit, cursor = int(q.Int("limit", pageEntries, 1, maxEntries)), q.String("cursor", "")
+	given := q.Has("cursor")
+	if err = q.Err(); err == nil && given && cursor == "" {
+		err = engine.ErrCursor
 	}
-	return s.engine.OpenPage(r.Context(), view, cursor, int(limit), parts...)
+	return limit, cursor, err
 }
 
 func summary(n int, more, continued bool) string {

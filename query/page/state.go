@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -51,6 +52,11 @@ func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Rec
 		return err
 	}
 	v, err := s.engine.Newest(r.Context(), view)
+	var of *engine.ForestError
+	if errors.As(err, &of) { // its page shows how its members fare
+		http.Redirect(w, r, browseURL(view, "/"), http.StatusSeeOther)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/query/problem"
 )
 
@@ -39,12 +40,15 @@ const (
 
 // Pages are the pages of one store's views.
 type Pages struct {
-	engine *engine.Engine
-	keys   *access.Authenticator
+	engine  *engine.Engine
+	forests *forest.Forests
+	keys    *access.Authenticator
 }
 
 // New returns the pages.
-func New(e *engine.Engine, keys *access.Authenticator) *Pages { return &Pages{e, keys} }
+func New(e *engine.Engine, forests *forest.Forests, keys *access.Authenticator) *Pages {
+	return &Pages{e, forests, keys}
+}
 
 // Register adds the pages to a mux.
 func (s *Pages) Register(mux *httpapi.Mux) {
@@ -233,11 +237,15 @@ type errorPage struct{ Title, Detail, Hint, Back, BackLabel string }
 // indexPage lists the views that the key may read. If there is only one, it redirects to it.
 func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	names := key.Views.Names
+	var forests map[string][]string
+	var err error
 	if key.Views.All {
-		var err error
-		if names, err = s.engine.Views(r.Context()); err != nil {
-			return httpapi.StoreFailure(err)
-		}
+		names, forests, err = s.engine.Views(r.Context())
+	} else {
+		forests, err = s.engine.ForestsAmong(r.Context(), names)
+	}
+	if err != nil {
+		return httpapi.StoreFailure(err)
 	}
 	if len(names) == 1 {
 		http.Redirect(w, r, browseURL(names[0], "/"), http.StatusSeeOther)
@@ -245,7 +253,11 @@ func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Rec
 	}
 	page := viewsPage{Title: "Views"}
 	for _, name := range names {
-		page.Views = append(page.Views, viewLink{name, browseURL(name, "/")})
+		link := viewLink{Name: name, URL: browseURL(name, "/")}
+		if members, ok := forests[name]; ok {
+			link.Members = strings.Join(members, ", ")
+		}
+		page.Views = append(page.Views, link)
 	}
 	render(w, http.StatusOK, "views", page)
 	return nil
@@ -256,4 +268,5 @@ type viewsPage struct {
 	Views []viewLink
 }
 
-type viewLink struct{ Name, URL string }
+// viewLink is a view, or a forest with its members.
+type viewLink struct{ Name, URL, Members string }

@@ -1,0 +1,143 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/query/forest"
+	"github.com/fustor/fustor/query/problem"
+)
+
+// forestPage shows a path in all members of a forest, with how each of them fares.
+type forestPage struct {
+	pageFrame
+	Crumbs  []crumb
+	Totals  *pageTotals
+	Members []memberEntry
+}
+
+// memberEntry is a member of a forest and what it has at a path.
+type memberEntry struct {
+	Name, URL, StateURL       string
+	Size, Bytes, Files        string
+	Latest, Observed, Problem string
+}
+
+func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.ForestError, key access.Record, path string) error {
+	fo, err := s.forests.Open(r.Context(), of, key.Views.Has)
+	if fo == nil {
+		return err
+	}
+	var rows []*evidence.Row
+	if err == nil {
+		rows, err = forest.Ask(r.Context(), fo, forest.Deadline, func(ctx context.Context, m *forest.Member) (*evidence.Row, error) {
+			return m.Version.Lookup(ctx, path)
+		})
+	}
+	if r.Context().Err() != nil || len(fo.Members) == 0 || err != nil && path != "/" {
+		return err
+	}
+	now := s.engine.Now()
+	page := forestPage{pageFrame: forestFrame(of.View, r, path, "/stats?"), Crumbs: crumbs(of.View, path)}
+	sum := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+	for i, m := range fo.Members {
+		e := memberEntry{Name: m.View, StateURL: "/state/" + m.View}
+		if m.Status != forest.OK {
+			e.Problem = problemOf(r.Context(), m)
+			page.Members = append(page.Members, e)
+			continue
+		}
+		row := rows[i]
+		totals := row.Own()
+		if row.Type == event.Directory {
+			totals = row.Sub
+		}
+		sum = sum.Plus(totals)
+		e.URL, e.Observed = browseURL(m.View, path), ago(now, m.Version.Manifest.ObservedAt)
+		e.Size, e.Bytes, e.Files = size(totals.Bytes), count(totals.Bytes), count(totals.Files)
+		if totals.LatestMtimeNs != evidence.NoMtime {
+			e.Latest = minute(totals.LatestMtimeNs)
+		}
+		page.Members = append(page.Members, e)
+	}
+	page.Totals = totalsOf(sum)
+	render(w, http.StatusOK, "forest", page)
+	return nil
+}
+
+// forestSearch shows the hits of a search in all members.
+func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.ForestError, key access.Record, path, text string, limit int, cursor string) error {
+	search, err := engine.NewSearch(text, path)
+	if err != nil {
+		return err
+	}
+	fo, p, err := s.forests.OpenPage(r.Context(), of, key.Views.Has, cursor, limit, "found", path, text)
+	if err != nil {
+		return err
+	}
+	now := s.engine.Now()
+	page := searchPage{pageFrame: forestFrame(of.View, r, path, "/search?pattern="+url.QueryEscape(text)+"&"), Forest: true}
+	page.Title, page.Query = "“"+text+"”", text
+	if path != "/" {
+		page.Where = parts(path)
+	}
+	at, err := fo.Rows(r.Context(), forest.Question{
+		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
+			return v.Search(ctx, search, after, limit, out)
+		}}, p, func(m *forest.Member, row *evidence.Row) error {
+		e := entryOf(m.View, row, now)
+		parent := strings.TrimSuffix(row.Parent, "/")
+		e.Member, e.Parent, e.ParentURL = m.View, parts(parent+"/"), browseURL(m.View, parent)
+		page.Entries = append(page.Entries, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	page.Summary = summary(len(page.Entries), at != nil, p.After != nil)
+	for _, m := range fo.Members {
+		if !m.Status.Answered() {
+			page.Missing = append(page.Missing, m.View+": "+problemOf(r.Context(), m))
+		}
+	}
+	if n := len(page.Missing); n > 0 {
+		page.Incomplete = fmt.Sprintf("Not complete: %d of %s did not answer.", n, plural(int64(len(fo.Members)), "member", "members"))
+	}
+	if next := p.Next(fo, at); next != "" {
+		page.NextURL = pageURL(of.View, path, "q", text, "cursor", next)
+	}
+	render(w, http.StatusOK, "found", page)
+	return nil
+}
+
+// problemOf says why a member does not answer, or that it has no such path.
+func problemOf(ctx context.Context, m *forest.Member) string {
+	if m.Status == forest.Absent {
+		return "no such path"
+	}
+	return httpapi.Explain(ctx, problem.Of(m.View, m.Err)).Detail
+}
+
+// forestFrame is frameOf for a forest, which has no version of its own.
+func forestFrame(view string, r *http.Request, path, call string) pageFrame {
+	param := "path=" + url.QueryEscape(path)
+	if _, b64 := values.PathFields(path); b64 != "" {
+		param = "path_b64=" + b64
+	}
+	_, err := r.Cookie(keyCookie)
+	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(view, "/"), Here: browseURL(view, path), Cookie: err == nil,
+		Footer: pageFooter{JSON: "/api/v1/views/" + view + call + param}}
+	if path == "/" {
+		f.Title = view
+	}
+	return f
+}
