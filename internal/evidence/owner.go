@@ -15,7 +15,8 @@ import (
 //
 // What is lent from before is a guess: fact.lent says from when it is, so that whatever comes late takes its place. So it does not
 // matter in which order evidence comes (TestLawOwnersInAnyOrder):
-//   - owner and mode are those of the nearest evidence before it that has them, unless the path was gone in between;
+//   - owner and mode are those of the nearest evidence before it that has them, unless that is of another type, or the kernel reported
+//     in between that the path was gone (what listings lack is not always remembered, so it never counts);
 //   - type, target and the exact time are those of any evidence of the same size and time;
 //   - evidence from after it of the same size and time settles all of it.
 
@@ -33,7 +34,7 @@ func (s *state) complete() {
 		if by != nil {
 			e.lendBefore(by)
 		}
-		if e.Gone || e.Entry.Owned() || e.lent != 0 {
+		if !e.Gone && (e.Entry.Owned() || e.lent != 0) || e == s.report {
 			by = e
 		}
 	}
@@ -73,12 +74,10 @@ func (e *fact) lendBefore(by *fact) {
 	from := by.lender()
 	switch {
 	case from <= e.lent:
-	case by.Gone || !by.Entry.Owned():
-		if from > e.At-Memory {
-			e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = 0, event.NoOwner, event.NoOwner, from
-		}
-	case e.Entry.Type == by.Entry.Type:
+	case !by.Gone && by.Entry.Owned() && e.Entry.Type == by.Entry.Type:
 		e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = by.Entry.Mode, by.Entry.UID, by.Entry.GID, from
+	case from > e.At-Memory: // there is none, whatever comes later from before that
+		e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = 0, event.NoOwner, event.NoOwner, from
 	}
 }
 

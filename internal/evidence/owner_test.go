@@ -94,6 +94,7 @@ func TestOwners(t *testing.T) {
 		{"V2's audit finds that it has changed", []said{native(put(at(1), a)), v2(listed(at(500), b+450_000_000, event.Audit))}, "audit 2450000000 at 2500000070, mode 644 of 7:8, blind"},
 		{"the nearest owner before V2's word counts", []said{native(put(at(1), a)), with(0o600, 9, put(at(300), a)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 600 of 9:9"},
 		{"no owner from before the file's end", []said{native(put(at(1), a)), gone(at(300)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 0 of 4294967295:4294967295"},
+		{"the owner, though a listing lacked the file meanwhile", []said{native(put(at(1), a)), unlisted(at(300), at(299)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
 		{"our audit settles what was lent", []said{native(put(at(1), a)), v2(put(at(300), b)), with(0o600, 9, listed(at(500), b, event.Audit))}, "realtime 2000000070 at 2300000070, mode 600 of 9:9"},
 		{"V2's audits see what ours reports late", []said{native(put(at(1), a)), with(0o600, 9, put(at(300), a)), byV2(local(listed(at(500), a, event.Audit)))}, "realtime 1000000050 at 2300000070, mode 600 of 9:9"},
 		{"V2 tells once more what ours told of a change", []said{native(put(at(1), a)), native(put(at(400), late)), v2(put(at(500), late))}, "realtime 1767323045123456789 at 2500000070, mode 644 of 7:8"},
@@ -126,8 +127,10 @@ func lives(t *rapid.T) (all []said) {
 		how := rapid.SampledFrom([]event.Evidence{event.Realtime, event.Realtime, event.Audit, event.Snapshot}).Draw(t, "how")
 		var s said
 		switch {
+		case !there && how == event.Realtime:
+			s = gone(at)
 		case !there:
-			s = gone(at) // a listing that lacks a path nobody knows leaves no row to remember that
+			s = unlisted(at, at-1e9)
 		case how == event.Realtime:
 			s = put(at, mtime)
 		default:
