@@ -11,10 +11,9 @@ import (
 	"github.com/thejerf/suture/v4"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fustor/fustor/agent/hang"
+	"github.com/fustor/fustor/agent/bus"
 	"github.com/fustor/fustor/agent/known"
 	"github.com/fustor/fustor/agent/pipe"
-	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
@@ -30,7 +29,6 @@ type Agent struct {
 	situation   *situation
 	stateFile   *stateFile
 	spooling    *spooling
-	calls       *hang.Calls
 	counters    *counters
 	supervisor  *supervisor
 	watching    *watching
@@ -58,7 +56,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, clock: pipe.NewClock(pipe.NewTicks(o.Tuning.Clocks)), counters: newCounters(), supervisor: newSupervisor(o.Logger, o.Tuning.Backoff),
+		o: o, clock: pipe.NewClock(o.Bus.Ticks()), counters: newCounters(), supervisor: newSupervisor(o.Logger, o.Tuning.Backoff),
 		draining: make(chan struct{}),
 	}
 	client, err := send.NewClient(o.IngestURL, o.APIKey, o.View, o.IngestHTTP, a.clock)
@@ -71,7 +69,6 @@ func New(o Options) (*Agent, error) {
 		o.Logger.Info("the pipe is paused since before this start", "by", pause.By, "since", pause.Since)
 	}
 	a.situation = newSituation(&a.o, a.clock, pause)
-	a.calls = hang.New(o.Tuning.HangAfter, a.answersAgain)
 	a.spooling = openSpool(o.Spool, o.SpoolSize, o.Logger)
 	remote := o.Tuning.System.Remote(o.Root)
 	a.stream = pipe.New(pipe.Config{
@@ -79,7 +76,7 @@ func New(o Options) (*Agent, error) {
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
 		Spool: a.spooling.spool, Lost: a.spoolLost,
 	})
-	a.watching = &watching{config: a.watchConfig(excludes), situation: a.situation, rootLost: a.rootLost, mount: a.stateFile.mount(o.Root)}
+	a.watching = &watching{subscription: a.subscribe(patterns, excludes), situation: a.situation, rootLost: a.rootLost}
 	a.directories = &directories{
 		identity: known.Identity{View: o.View, Root: o.Root, Excludes: patterns, Cross: o.CrossFilesystems},
 		log:      o.Logger, now: a.clock.Now, stream: a.stream, leads: a.situation.leadership, mtimes: newMtimes(remote, o.Tuning.Racy),
@@ -87,37 +84,37 @@ func New(o Options) (*Agent, error) {
 	if o.StateFile != "" {
 		a.directories.path = strings.TrimSuffix(o.StateFile, ".json") + ".dirs"
 	}
-	a.addServices(client, excludes)
+	a.addServices(client)
 	if err := a.register(o.Registry); err != nil {
+		a.watching.subscription.Close()
 		a.spooling.close()
 		return nil, err
 	}
 	return a, nil
 }
 
-// watchConfig is what each watcher of the root is made with.
-func (a *Agent) watchConfig(excludes *tree.Excludes) watch.Config {
+// subscribe joins the source, which other pipes of the process may share.
+func (a *Agent) subscribe(patterns []string, excludes *tree.Excludes) *bus.Subscription {
 	t := &a.o.Tuning
-	return watch.Config{
-		Root: a.o.Root, Excludes: excludes, CrossFilesystems: a.o.CrossFilesystems, Now: a.clock.Now,
-		Emit: a.emitRealtime, HasRoom: a.stream.HasRoom, OnError: a.counters.unreadable,
-		Method: a.o.Watch, Skew: a.stream.Skew, CoverAgain: a.situation.uncover,
-		Overflow: a.situation.lost, RootLost: a.rootLost, RootBack: a.rootBack, Logger: a.o.Logger,
-		Window: t.Window, RootEvery: t.RootEvery, RetryEvery: t.WatchEvery, MaxPending: t.MaxPending,
-		System: hang.System(t.System, a.calls), Notifier: t.Notifier,
-	}
+	return a.o.Bus.Subscribe(bus.Spec{
+		Watch: watch.Config{
+			Root: a.o.Root, Excludes: excludes, CrossFilesystems: a.o.CrossFilesystems, Method: a.o.Watch, Mount: a.stateFile.mount(a.o.Root),
+			Window: t.Window, RootEvery: t.RootEvery, RetryEvery: t.WatchEvery, MaxPending: t.MaxPending, System: t.System, Notifier: t.Notifier,
+		},
+		Patterns: patterns, Workers: a.o.ScanWorkers, Rate: a.o.ScanRate, Idle: a.o.IOIdle, HangAfter: t.HangAfter,
+	}, bus.Subscriber{
+		Clock: a.clock, Events: a.emitRealtime, HasRoom: a.stream.HasRoom, Skew: a.stream.Skew,
+		Lost: a.situation.lost, RootLost: a.rootLost, RootBack: a.rootBack, Uncover: a.situation.uncover,
+		OnError: a.counters.unreadable, Answers: a.answersAgain,
+	})
 }
 
 // addServices makes the parts that work by themselves.
-func (a *Agent) addServices(client *send.Client, excludes *tree.Excludes) {
+func (a *Agent) addServices(client *send.Client) {
 	commands := newCommands(client, a.situation, a.o.Logger)
 	scans := &scanner{
 		o: &a.o, situation: a.situation, watching: a.watching, stream: a.stream, directories: a.directories, counters: a.counters,
-		common: scan.Config{
-			Excludes: excludes, CrossFilesystems: a.o.CrossFilesystems, Workers: a.o.ScanWorkers,
-			Rate: scan.NewRate(a.o.ScanRate), Idle: a.o.IOIdle, Hangs: a.calls, Now: a.clock.Now,
-		},
-		progress: a.progress,
+		clock: a.clock, progress: a.progress,
 	}
 	demand := &demandScanner{scanner: scans, commands: commands, every: func(report func()) (stop func()) { return a.supervisor.every("job", reportEvery, report) }}
 	suspects := &sentinel{client: client, situation: a.situation, watching: a.watching, stream: a.stream, now: a.clock.Now}
@@ -148,9 +145,10 @@ func (a *Agent) addServices(client *send.Client, excludes *tree.Excludes) {
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.spooling.close()
 	defer a.directories.close()
-	defer a.calls.Stop()
-	defer context.AfterFunc(ctx, a.calls.Hurry)()
-	if err := a.watching.begin(); err != nil {
+	defer a.watching.subscription.Close()
+	defer context.AfterFunc(ctx, a.watching.subscription.Hurry)()
+	watcher, err := a.watching.begin()
+	if err != nil {
 		return err
 	}
 	ctx, stopRun := context.WithCancelCause(ctx)
@@ -158,7 +156,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.stopRun.Store(&stopRun)
 	a.situation.apply(start)
 	defer a.situation.apply(drained)
-	if err := a.watching.current().Lost(); err != nil {
+	if err := watcher.Lost(); err != nil {
 		a.rootLost(fmt.Errorf("%w; if the tree has moved there for good, remove %s", err, a.o.StateFile))
 	}
 
@@ -167,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stopSending()
 	sending, afterSending := errgroup.WithContext(after)
 	sending.Go(func() error { return a.supervisor.run(afterSending, "sending", a.sending) })
-	err := a.supervisor.run(ctx, "source", a.source)
+	err = a.supervisor.run(ctx, "source", a.source)
 	a.situation.apply(stop)
 	close(a.draining)
 	a.stream.Close()

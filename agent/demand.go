@@ -114,7 +114,7 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 	defer looker.Close()
 	target, shallow := path, !recursive
 	if path != "/" {
-		at := d.common.Now()
+		at := d.clock.Now()
 		info, err := looker.Lstat(path)
 		switch {
 		case tree.Gone(err):
@@ -131,7 +131,7 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 			return d.stream.Scan(ctx, of.Term, observation(path, at, event.OnDemand, info.Entry), nil)
 		}
 	}
-	cfg, to := d.config(watcher, root), d.receiver(watcher, counts)
+	cfg, to := d.watching.subscription.Config(watcher, root), d.receiver(watcher, counts)
 	d.list(to, of.Term, event.OnDemand)
 	cfg.Shallow = shallow
 	return scan.Run(ctx, cfg, to, target)

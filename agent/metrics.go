@@ -50,6 +50,10 @@ func (a *Agent) register(to prometheus.Registerer) error {
 			}
 			return 0
 		}),
+		gauge("source_pipes", "Pipes that share the source, this one among them.", func(s Status) float64 { return float64(s.Source.Pipes) }),
+		gauge("queued_events", "Events of the source that wait for the pipe.", func(s Status) float64 { return float64(s.Source.Queued) }),
+		counter("dropped_events_total", "Events that the pipe was too slow for; what they were about is scanned again.", func(s Status) float64 { return float64(s.Source.Dropped) }),
+		counter("scans_left_total", "Shared scans that the pipe was too slow for, and makes again by itself.", func(s Status) float64 { return float64(s.Source.ScansLeft) }),
 		gauge("backlog_segments", "Segments that are not durable yet.", func(s Status) float64 { return float64(s.BacklogSegments) }),
 		counter("events_total", "Events of the kernel that were taken to be sent.", func(s Status) float64 { return float64(a.counters.events.Load()) }),
 		counter("scanned_entries_total", "Entries that scans looked at.", func(Status) float64 { return float64(a.counters.sample().entries) }),

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fustor/fustor/agent/bus"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
@@ -44,6 +45,10 @@ type Options struct {
 	Sender send.Sender
 	// ThroughIngest sends to ingest itself in any case. Sender must be nil.
 	ThroughIngest bool
+
+	// Bus has the agent share its watch and its scans with the others of the process whose source is the same. Default: one of its
+	// own.
+	Bus *bus.Bus
 
 	Excludes         []string // patterns, beside tree.DefaultExcludes
 	NoDefaultExclude bool     // leave tree.DefaultExcludes out
@@ -148,6 +153,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Bus == nil {
+		o.Bus = bus.New(o.Tuning.Clocks, o.Logger)
 	}
 	return o, o.Tuning.check()
 }

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/schedule"
@@ -25,10 +24,11 @@ type scanner struct {
 	stream      *pipe.Stream
 	directories *directories
 	counters    *counters
-	common      scan.Config // what is the same for all scans
+	clock       *pipe.Clock
 	progress    func() (stop func())
 
 	failed  backoff
+	alone   bool        // the next scan is shared with no other pipe: they were too quick for the last one
 	leftOut *scan.Known // what the last snapshot has left out, to be caught up with
 }
 
@@ -104,6 +104,10 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 
 // pause waits after a failure, before the next try.
 func (s *scanner) pause(ctx context.Context, t schedule.Task, err error) {
+	if errors.Is(err, scan.ErrBehind) {
+		s.o.Logger.Warn("the other pipes of the source scan faster than this one can send; it scans again by itself", "scan", t.Kind)
+		return
+	}
 	if errors.Is(err, pipe.ErrTerm) {
 		sleep(ctx, 50*time.Millisecond) // the new term is being taken in
 		return
@@ -126,7 +130,7 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 			return err
 		}
 	}
-	cfg, to := s.config(watcher, root), s.receiver(watcher, counts)
+	cfg, to := s.watching.subscription.Config(watcher, root), s.receiver(watcher, counts)
 	if t.Lists() {
 		s.list(to, t.Leadership.Term, t.Evidence())
 		to.Listed = s.directories.recorder(t.Leadership, root)
@@ -143,20 +147,12 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 	if t.Resumes {
 		s.leaveOutKnown(to, t.Leadership, root)
 	}
-	generation := watcher.BeginCoverage()
-	err = scan.Run(ctx, cfg, to, "/")
-	watcher.EndCoverage(generation, err == nil)
+	err = s.watching.subscription.Walk(ctx, to, s.alone)
+	s.alone = errors.Is(err, scan.ErrBehind)
 	if err != nil || end == 0 {
 		return err
 	}
 	return s.mark(ctx, t, counts.Mark(end))
-}
-
-// config is that of a scan of root which watches every directory. It is the only place that fills it.
-func (s *scanner) config(watcher *watch.Watcher, root tree.Root) scan.Config {
-	cfg := s.common
-	cfg.Root, cfg.Cover = hang.Bare(root), watcher.Cover
-	return cfg
 }
 
 // receiver takes a scan that lists nothing.
@@ -171,12 +167,25 @@ func (s *scanner) receiver(watcher *watch.Watcher, counts *scan.Counts) *scan.Re
 // list has a scan send what it lists, under this term.
 func (s *scanner) list(to *scan.Receiver, term uint64, evidence event.Evidence) {
 	to.Evidence = evidence
+	to.Room = s.room
 	to.Emit = func(ctx context.Context, ev *event.Event, reading scan.Reading) error {
+		ev.ObservedAt = s.clock.At(ev.ObservedAt)
 		if reading == nil {
-			return s.stream.Scan(ctx, term, ev, nil)
+			return s.stream.ScanNow(ctx, term, ev, nil)
 		}
-		return s.stream.Scan(ctx, term, ev, func() (*event.Event, error) { return reading.Check(ev) })
+		return s.stream.ScanNow(ctx, term, ev, func() (*event.Event, error) { return reading.Check(ev) })
 	}
+}
+
+// room is how much of a scan the stream takes. One that is slower than those of other pipes may have twice the usual backlog.
+func (s *scanner) room() scan.Room {
+	switch room := s.stream.ScanRoom(); {
+	case room > 0:
+		return scan.Free
+	case room > -s.stream.ScanBacklog():
+		return scan.Slow
+	}
+	return scan.Full
 }
 
 // leaveOutKnown has a snapshot leave out the directories that an earlier process has listed and that did not change since.
@@ -256,7 +265,7 @@ func (s *scanner) mark(ctx context.Context, t schedule.Task, m event.Mark) error
 	if err := s.stream.Cut(); err != nil {
 		return err
 	}
-	ev := event.Event{Kind: event.Marked, Evidence: t.Evidence(), ObservedAt: s.common.Now(), Path: "/", Mark: m}
+	ev := event.Event{Kind: event.Marked, Evidence: t.Evidence(), ObservedAt: s.clock.Now(), Path: "/", Mark: m}
 	if err := s.stream.Scan(ctx, t.Leadership.Term, &ev, nil); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/fustor/fustor/agent/bus"
 	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/pipeapi"
@@ -20,7 +21,8 @@ type Status struct {
 	// What the scan that runs, or ran last, has seen so far.
 	Directories, Files, Others, Bytes, Errors, Looked uint64
 
-	Watch watch.Status
+	Watch  watch.Status
+	Source bus.Status // how the agent keeps up with its source
 
 	BacklogBytes    int // sealed and not yet durable
 	BacklogSegments int
@@ -60,7 +62,8 @@ func (a *Agent) Status() Status {
 	}
 	s.ClockOffset = time.Duration(a.clock.Time() - a.o.Tuning.Clocks.Now().Wall)
 	s.Skew = time.Duration(a.stream.Skew())
-	s.Hanging, s.HangingPath = a.calls.Status()
+	s.Hanging, s.HangingPath = a.watching.subscription.Hanging()
+	s.Source = a.watching.subscription.Status()
 	s.Tasks = a.supervisor.report()
 	s.Version = a.o.Version
 	a.counters.addTo(&s)

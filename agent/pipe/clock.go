@@ -113,6 +113,12 @@ func (c *Clock) Time() int64 {
 	return now + c.offset.Value()
 }
 
+// Ahead is how far the store's time is ahead of the ticks, ns.
+func (c *Clock) Ahead() int64 {
+	tick := c.ticks.newest()
+	return c.At(tick) - tick
+}
+
 // Reading is when a request was sent, for Measure.
 func (c *Clock) Reading() int64 { return c.ticks.host.Boot() }
 

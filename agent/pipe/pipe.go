@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fustor/fustor/agent/spool"
@@ -102,6 +103,11 @@ type Stream struct {
 	closing  bool
 	pace     pace
 	skew     skew
+
+	// What others ask for without the lock, which may be held while the spool is written to.
+	takes     atomic.Bool  // Realtime would take events
+	unsentNow atomic.Int64 // unsent
+	skewNow   atomic.Int64 // the skew, ns
 }
 
 type openSegment struct {
@@ -160,19 +166,27 @@ func (s *Stream) Realtime(events []event.Event) bool {
 		// An event that the format cannot carry, such as a path of more than 64 KiB, is not worth the others.
 		_ = s.add(&events[i])
 	}
+	s.skewNow.Store(s.skew.mode * 1e9)
 	s.wake()
 	return true
 }
 
-// HasRoom reports whether Realtime would take events now.
-func (s *Stream) HasRoom() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.session != "" && s.resident < s.cfg.MaxBacklog
+// HasRoom reports whether Realtime would take events now. It does not wait.
+func (s *Stream) HasRoom() bool { return s.takes.Load() }
+
+// ScanRoom is how many bytes scans may add before they wait; 0 or less: they would wait. It does not wait.
+func (s *Stream) ScanRoom() int { return s.cfg.ScanBacklog - int(s.unsentNow.Load()) }
+
+// ScanBacklog is how many bytes may be unsent until scans wait.
+func (s *Stream) ScanBacklog() int { return s.cfg.ScanBacklog }
+
+// publish has HasRoom and ScanRoom answer by what is now. The lock is held.
+func (s *Stream) publish() {
+	s.takes.Store(s.session != "" && s.resident < s.cfg.MaxBacklog)
+	s.unsentNow.Store(int64(s.unsent))
 }
 
-// Scan adds an event of a scan under term. It waits while too much is unsent. Once it is the event's turn, and nothing
-// else can get in between, it calls check (unless nil), whose events go first and whose error keeps this one out.
+// Scan is ScanNow once there is room: it waits while too much is unsent.
 func (s *Stream) Scan(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
 	stop := context.AfterFunc(ctx, s.room.Broadcast)
 	defer stop()
@@ -181,6 +195,18 @@ func (s *Stream) Scan(ctx context.Context, term uint64, ev *event.Event, check f
 	for s.unsent >= s.cfg.ScanBacklog && ctx.Err() == nil && s.term == term {
 		s.room.Wait()
 	}
+	return s.scan(ctx, term, ev, check)
+}
+
+// ScanNow adds an event of a scan under term, unless ctx has ended. Once it is the event's turn, and nothing else can get in
+// between, it calls check (unless nil), whose event goes first and whose error keeps this one out.
+func (s *Stream) ScanNow(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.scan(ctx, term, ev, check)
+}
+
+func (s *Stream) scan(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -310,6 +336,7 @@ func (s *Stream) seal() error {
 	s.keep(&seg)
 	s.sealed = append(s.sealed, seg)
 	s.unsent += seg.size
+	s.publish()
 	s.pace.spend(time.Now())
 	return nil
 }
@@ -379,6 +406,7 @@ func (s *Stream) Sent(seg Segment) {
 	s.unsent -= s.sealed[0].size
 	s.forget(&s.sealed[0])
 	s.sealed = s.sealed[1:]
+	s.publish()
 	s.room.Broadcast()
 }
 
@@ -411,14 +439,11 @@ func (s *Stream) StartSkew(ns int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.skew.start(floorSeconds(ns))
+	s.skewNow.Store(s.skew.mode * 1e9)
 }
 
-// Skew is the store's time minus the file server's, ns.
-func (s *Stream) Skew() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.skew.mode * 1e9
-}
+// Skew is the store's time minus the file server's, ns. It does not wait.
+func (s *Stream) Skew() int64 { return s.skewNow.Load() }
 
 // Close says that no more events will come.
 func (s *Stream) Close() {

@@ -32,6 +32,7 @@ func (s *Stream) Begin(session string, term uint64) (dropped bool, err error) {
 	s.session, s.term, s.seq = session, term, 0
 	s.sealed, s.unsent, s.open = nil, 0, nil
 	s.pace.spent = false
+	s.publish()
 	s.room.Broadcast()
 	s.wake()
 	return dropped, nil
@@ -60,6 +61,7 @@ func (s *Stream) Carry(ctx context.Context) error {
 		}
 		s.forget(&s.old[0])
 		s.old = s.old[1:]
+		s.publish()
 		s.mu.Unlock()
 		s.wake()
 		if err != nil {

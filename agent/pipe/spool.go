@@ -58,6 +58,7 @@ func (s *Stream) first() (*Segment, error) {
 	s.resident += len(body)
 	seg.Body, seg.size, seg.Events, seg.Entries = body, len(body), 1, 0
 	s.sealed[0] = seg
+	s.publish()
 	return &seg, nil
 }
 

@@ -1,7 +1,7 @@
 // Package scan reads a whole tree in parallel and says what it saw as listings, one for each directory.
 //
-// Invariants: a directory's listing is emitted before those of its subdirectories; its observation time was taken before
-// it was opened; every directory is handed to Cover, which watches it, before it is read, so that nothing falls between
+// A Walk is one scan for several receivers. Invariants: a directory's listing is emitted before those of its subdirectories,
+// but to a receiver that joined late; its observation time was taken before it was opened; every directory is handed to Cover, which watches it, before it is read, so that nothing falls between
 // a scan and the watch. What cannot be read is never taken for empty: an unreadable directory has no listing, and a name
 // whose lstat fails is left out of the ranges that its directory's listings speak of, so what is known of either stands;
 // both are reported. A call that does not return takes its worker along and nothing else: the path counts as unreadable,

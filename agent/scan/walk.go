@@ -89,6 +89,9 @@ func (w *Walk) Join(ctx context.Context, to *Receiver) *Part {
 	return p
 }
 
+// Receivers is how many take part.
+func (w *Walk) Receivers() int { return len(*w.current.Load()) }
+
 // Run scans until all is read, ctx ends, or no receiver is left. Every part ends with it.
 func (w *Walk) Run(ctx context.Context) error {
 	defer w.cancel()
@@ -118,7 +121,7 @@ func (w *Walk) Run(ctx context.Context) error {
 
 func (w *Walk) run(parts []*Part) error {
 	if len(parts) == 0 {
-		return nil
+		return context.Canceled // all have left before it began
 	}
 	if err := w.cfg.Hangs.Full(); err != nil {
 		return err

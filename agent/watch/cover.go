@@ -212,8 +212,8 @@ func (r *reading) Still() error {
 	return nil
 }
 
-// Check implements scan.Reading. It is called with the stream's lock held, so that no realtime event can get between its answer and
-// the listing. It must not wait for anything but the Watcher's lock.
+// Check implements scan.Reading. It is called for each stream that the listing goes to, with the stream's lock held, and must not
+// wait for anything but the Watcher's lock.
 func (r *reading) Check(listing *event.Event) (*event.Event, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
@@ -223,8 +223,8 @@ func (r *reading) Check(listing *event.Event) (*event.Event, error) {
 	if !r.node.put || r.node.putMtime <= listing.Entry.MtimeNs {
 		return nil, nil
 	}
-	// The directory's mtime was set back since the last put. Say so first, or the listing counts as stale.
-	r.node.putMtime = listing.Entry.MtimeNs
+	// The directory's mtime was set back since the last put. Say so first, or the listing counts as stale. The next put takes this
+	// back; until then, every stream and every scan needs it.
 	return &event.Event{
 		Kind: event.Put, Evidence: event.Realtime, ObservedAt: listing.ObservedAt, Path: listing.Path, Entry: listing.Entry, Atomic: true,
 	}, nil

@@ -30,11 +30,11 @@ type Config struct {
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
 	Method           string       // how to watch: Auto (the default), None, or one that the platform has
-	Skew             func() int64 // the store's time minus the file server's, ns; nil: none
+	Skew             func() int64 // Now minus the file server's time, ns; nil: none
 	// Mount is where the root's file system was mounted when the root was watched before. Where it is not mounted there now, the
 	// root is lost from the start: what is there is what lies beneath. Empty: not known.
 	Mount string
-	Now   func() int64 // the store's time, strictly growing, ns
+	Now   func() int64 // what observations are stamped with, strictly growing, ns
 	// Emit takes events, all or none; false means that there is no room for now. It must not wait. HasRoom tells
 	// beforehand.
 	Emit    func([]event.Event) bool
@@ -114,6 +114,8 @@ type Watcher struct {
 	hints      hints
 	unreadable unreadablePaths
 
+	settling chan chan struct{} // requests for the loop: see Settle
+
 	// Only the loop uses these.
 	out       []event.Event
 	gone      map[string]bool // directories that this flush found gone
@@ -160,7 +162,7 @@ func New(cfg Config) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, inPlace: map[string]bool{}, unreadable: unreadablePaths{}}
+	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, inPlace: map[string]bool{}, unreadable: unreadablePaths{}, settling: make(chan chan struct{})}
 	method, _ := n.Method()
 	w.blind = method == None
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
@@ -224,6 +226,9 @@ func (w *Watcher) loop(ctx context.Context) error {
 			return nil
 		case <-w.queue.ready:
 			w.applyNotices()
+		case settled := <-w.settling:
+			w.drain()
+			close(settled)
 		case <-tick.C:
 		}
 		if err := w.doDue(ctx, &t); err != nil && ctx.Err() == nil {
@@ -279,7 +284,27 @@ func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	return w.flush(ctx)
 }
 
-// drain looks at what is left when the watcher ends.
+// Settle has everything looked at that the kernel has told by now, and returns when that was emitted, or ctx ends. What the
+// kernel has told may take a Window to be read.
+func (w *Watcher) Settle(ctx context.Context) {
+	settled := make(chan struct{})
+	select {
+	case <-time.After(w.cfg.Window):
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case w.settling <- settled:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
+}
+
+// drain looks at what is left when the watcher ends, or who listens to it.
 func (w *Watcher) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()

@@ -66,6 +66,15 @@ type pipeStatus struct {
 	Skew            float64                       `json:"clock_skew_s"`
 	UptimeSeconds   float64                       `json:"uptime_s"`
 	BacklogSegments int                           `json:"backlog_segments"`
+
+	// How the pipe keeps up with its source, which others may share.
+	SourceNumber  int    `json:"source_number,omitempty"` // that of the source in this process
+	SourcePipes   int    `json:"source_pipes,omitempty"`  // pipes that share it, this one among them
+	SourceEvents  uint64 `json:"source_events"`           // that the kernel has led to since the source's first pipe began
+	TakenEvents   uint64 `json:"taken_events"`            // of these, that the pipe has taken
+	QueuedEvents  int    `json:"queued_events"`           // that wait for the pipe
+	DroppedEvents uint64 `json:"dropped_events"`          // that it was too slow for; what they were about was scanned again
+	ScansLeft     uint64 `json:"scans_left"`              // shared scans that it was too slow for, and made again by itself
 }
 
 type agentStatus struct {
@@ -87,6 +96,8 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 		p.ClockOffset, p.Skew, p.UptimeSeconds = a.ClockOffset.Round(time.Millisecond).Seconds(), a.Skew.Seconds(), math.Round(a.Uptime.Seconds())
 		p.Coverage, p.WatchMethod, p.WatchReason, p.WatchLimit = a.Watch.Coverage, a.Watch.Method, a.Watch.Reason, a.Watch.Limit
 		p.BacklogBytes, p.SpoolBytes, p.SentSegments, p.SentBytes = a.BacklogBytes, a.Spool.Bytes, a.SentSegments, a.SentBytes
+		p.SourceNumber, p.SourcePipes, p.SourceEvents, p.TakenEvents = a.Source.Source, a.Source.Pipes, a.Source.Emitted, a.Source.Delivered
+		p.QueuedEvents, p.DroppedEvents, p.ScansLeft = a.Source.Queued, a.Source.Dropped, a.Source.ScansLeft
 		switch {
 		case a.Leader:
 			p.Role = "leader"
@@ -385,7 +396,17 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 			show.Size(int64(p.BacklogBytes) + p.SpoolBytes), show.Count(int64(failed)), out.Name(p.Source)})
 	}
 	printRows(out, rows)
+	for _, line := range sharedSources(st.Pipes) {
+		fmt.Fprintf(out, "\n%s\n", line)
+	}
 	for _, p := range st.Pipes {
+		if p.QueuedEvents > 0 {
+			fmt.Fprintf(out, "\n%s: %s events wait for it\n", p.Pipe, show.Count(int64(p.QueuedEvents)))
+		}
+		if p.DroppedEvents > 0 || p.ScansLeft > 0 {
+			fmt.Fprintf(out, "\n%s: it was too slow for %s events and %s scans of its source; they were made up for by scans of its own\n",
+				p.Pipe, show.Count(int64(p.DroppedEvents)), show.Count(int64(p.ScansLeft)))
+		}
 		if p.Coverage != "" && p.Coverage != watch.Realtime {
 			fmt.Fprintf(out, "\n%s: %s: %s\n", p.Pipe, p.Coverage, p.WatchReason)
 		}
@@ -400,6 +421,20 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	return out.Flush()
+}
+
+// sharedSources says which pipes share a source.
+func sharedSources(pipes []pipeStatus) (lines []string) {
+	names := map[int][]string{}
+	for _, p := range pipes {
+		if p.SourcePipes > 1 {
+			names[p.SourceNumber] = append(names[p.SourceNumber], p.Pipe)
+		}
+	}
+	for _, number := range slices.Sorted(maps.Keys(names)) {
+		lines = append(lines, strings.Join(names[number], ", ")+": one source, watched and scanned once")
+	}
+	return lines
 }
 
 // coverage is how much of a tree is watched, and how.

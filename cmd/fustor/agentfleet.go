@@ -23,10 +23,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/bus"
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
 	"github.com/fustor/fustor/agent/openapi"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/store/flock"
 )
 
@@ -102,6 +104,7 @@ type agentService struct {
 	unlock  func()
 	started time.Time
 	fleet   *fleet.Fleet
+	bus     *bus.Bus // the pipes' sources
 
 	mu     sync.Mutex // one reload at a time
 	config *config.Config
@@ -115,8 +118,9 @@ func newAgentService(a *app, path string) (*agentService, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 100
+	log := a.logger("agent")
 	s := &agentService{
-		a: a, path: path, log: a.logger("agent"), config: c, started: time.Now(), state: agentStateDir(a, c.State),
+		a: a, path: path, log: log, bus: bus.New(lease.Host(), log), config: c, started: time.Now(), state: agentStateDir(a, c.State),
 		http: &http.Client{Timeout: time.Minute, Transport: transport}, unlock: func() {},
 	}
 	if err := os.MkdirAll(s.state, 0o700); err != nil {
@@ -291,7 +295,7 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 	}
 	log := s.log.With("pipe", p.Name)
 	o := agent.Options{
-		Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
+		Bus: s.bus, Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
 		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems,
 		ScanWorkers: p.Source.Workers, ScanRate: p.Source.ScanRate, IOIdle: p.Source.IOIdle, Watch: p.Source.Watch, Logger: log, Registry: metrics, Version: buildVersion().Version,
