@@ -113,6 +113,9 @@ func (m *importer) pipes() {
 		m.settings(k)
 		m.fields(&k)
 		feed := [2]string{m.ingest(k.sender), k.view}
+		if k.sender.Driver.Value == v2config.OpenAPI {
+			feed[0] = "sender " + k.sender.ID
+		}
 		if other := feeds[feed]; other != "" && !k.disabled && k.sender.Driver.Value != v2config.Echo {
 			k.disabled = true
 			m.warn(p.Place, p.About(), "it feeds the same view %s as pipe %s, so it is disabled: a view has one source on a host. Give it a view of its own, and a key for that", k.view, other)
@@ -139,6 +142,8 @@ func (m *importer) drivers() {
 	for _, s := range m.v2.Senders {
 		switch s.Driver.Value {
 		case v2config.Fusion, v2config.HTTP, v2config.Echo:
+		case v2config.OpenAPI:
+			m.warn(s.Place, s.About(), "the operations of its document are found by other rules than V2's x-fustor_agent-… fields: the agent logs what it found, and operations in the file names others")
 		default:
 			m.without[s.About()] = true
 			m.warn(s.Place, s.About(), "the driver %q has no counterpart: its pipes are left out", s.Driver.Value)
@@ -168,7 +173,7 @@ func (m *importer) view(k keptPipe) string {
 	switch {
 	case view == "":
 		m.warn(k.Place, k.About(), "no view's name can be made of %q: name one with --view %s=VIEW. The pipe is left out", id, k.name)
-	case !known && k.sender.Driver.Value != v2config.Echo:
+	case !known && k.sender.Driver.Value != v2config.Echo && k.sender.Driver.Value != v2config.OpenAPI:
 		m.warn(k.Place, k.About(), "agents of V2 do not name their view, so %s is assumed: it must be the view of the sender's key. Name another with --view %s=VIEW, or import the server's files, too", view, k.name)
 	case view != id:
 		m.warn(k.Place, k.About(), "the view %q is %s here: views' names are in small letters", id, view)
@@ -213,7 +218,7 @@ var types = map[string]string{
 
 // fields takes over a fields_mapping, where the sender has one.
 func (m *importer) fields(k *keptPipe) {
-	if len(k.Fields) > 0 && k.sender.Driver.Value != v2config.Echo {
+	if driver := k.sender.Driver.Value; len(k.Fields) > 0 && driver != v2config.Echo && driver != v2config.OpenAPI {
 		m.warn(k.Fields[0].Place, k.About(), "fields_mapping is left out: what an agent sends has fixed fields")
 		return
 	}
@@ -240,8 +245,7 @@ func (m *importer) fields(k *keptPipe) {
 			m.warn(f.Source.Place, k.About(), "no event has the field %q: its rule is left out", f.Source.Value)
 			continue
 		case "mtime_ns":
-			r.Type = "time"
-			m.warn(f.Source.Place, k.About(), "modified_time is a time here, such as 2026-01-02T15:04:05Z, not a number of seconds")
+			r.Type = "seconds" // as V2 has it
 		case "type":
 			r.Type = ""
 			m.warn(f.Source.Place, k.About(), "is_directory becomes the type of the entry, which is a word")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/internal/v2config"
 )
 
@@ -132,6 +133,32 @@ pipes: {Data.In: {source: Data, sender: s}, more: {source: other, sender: s}}
 	if _, err := Parse("x", m.Body, func(string) string { return "key" }); err != nil {
 		t.Error(err)
 	}
+}
+
+// The sender openapi is told of the same document and the same fields.
+func TestFromV2OpenAPI(t *testing.T) {
+	m, err := FromV2(v2File(t, `
+sources: {s: {driver: fs, uri: /data}}
+senders: {catalogue: {driver: openapi, uri: "https://catalogue.example.org/openapi.json", credential: {key: k}}}
+pipes:
+  p:
+    source: s
+    sender: catalogue
+    fields_mapping: [{to: location, source: ["path:string"]}, {to: changed, source: [modified_time]}, {to: site, hardcoded_value: 7}]
+`), Import{Ingest: "https://not.here.example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("agent.yaml", m.Body, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, m.Body)
+	}
+	p := c.Pipes[0]
+	if p.Sender.Type != OpenAPI || p.Sender.Document != "https://catalogue.example.org/openapi.json" || p.Sender.Key != "k" || len(p.Fields) != 3 ||
+		p.Fields[0] != (record.Field{To: "location", From: "path", Type: "string"}) || p.Fields[1] != (record.Field{To: "changed", From: "mtime_ns", Type: "seconds"}) {
+		t.Errorf("%+v", p)
+	}
+	has(t, warnings(m), "operations in the file names others")
 }
 
 // The example in docs/v2.md is what the import makes.

@@ -75,7 +75,17 @@ func (m *importer) writeSender(b *bytes.Buffer, s *v2config.Sender, name string)
 		fmt.Fprint(b, "    type: echo\n")
 		return
 	}
+	if s.Driver.Value == v2config.OpenAPI {
+		fmt.Fprintf(b, "    type: openapi\n    document: %s\n", quote(s.URL.Value))
+		m.writeKey(b, s, name)
+		return
+	}
 	fmt.Fprintf(b, "    type: http # as V2's agents send; upload relieves the server where this host reaches the store, too\n    ingest: %s\n", quote(m.ingest(s)))
+	m.writeKey(b, s, name)
+}
+
+// writeKey writes the key of a sender, in the way that was chosen.
+func (m *importer) writeKey(b *bytes.Buffer, s *v2config.Sender, name string) {
 	switch {
 	case !s.Key.Given():
 	case s.Key.Variable != "":

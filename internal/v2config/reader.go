@@ -66,11 +66,12 @@ func (r *reader) pairs(n ast.Node, what string) []pair {
 	if r.null(n) {
 		return nil
 	}
-	out, seen := []pair{}, map[string]bool{}
+	const maxMerges = 1000 // lists of lists of merges grow fast
+	out, seen, merges := []pair{}, map[string]bool{}, 0
 	var add func(n ast.Node, depth int) bool
 	add = func(n ast.Node, depth int) bool {
 		values, ok := r.tree.Pairs(n)
-		if !ok || depth > 20 { // merges may lead in circles
+		if merges++; !ok || depth > 20 || merges > maxMerges { // merges may lead in circles
 			return false
 		}
 		var merged []*ast.MappingValueNode
@@ -95,7 +96,9 @@ func (r *reader) pairs(n ast.Node, what string) []pair {
 			}
 			for _, m := range from {
 				if !add(m, depth+1) {
-					r.problem(v.Key, "<< must name a mapping that does not lead back here")
+					if merges <= maxMerges+1 { // once is enough
+						r.problem(v.Key, "<< must name a mapping that does not lead back here, and not too many of them")
+					}
 				}
 			}
 		}

@@ -183,6 +183,23 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
+// laughs is a file whose merges would come to 9^9 mappings.
+func laughs() string {
+	body := "l0: &l0 {driver: fs}\n"
+	for i := 1; i <= 9; i++ {
+		from := strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*l%d, ", i-1), 9), ", ")
+		body += fmt.Sprintf("l%d: &l%d {<<: [%s]}\n", i, i, from)
+	}
+	return body + "sources: {s: *l9}\n"
+}
+
+func TestMergesAreBounded(t *testing.T) {
+	var e *Error
+	if _, err := Parse("agent-config/x.yaml", []byte(laughs())); !errors.As(err, &e) {
+		t.Error(err)
+	}
+}
+
 func TestNothingThere(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Load(dir); !errors.Is(err, ErrNothing) {
@@ -258,6 +275,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add("agent-config/x.yaml", []byte(good))
 	f.Add("agent-config/x.yaml", []byte("a: &a {<<: *a, sources: *a}\nsources: *a\npipes: *a\n"))
+	f.Add("agent-config/x.yaml", []byte(laughs()))
 	f.Add("views-config/x.yaml", []byte("&v [*v, *v]"))
 	f.Fuzz(func(t *testing.T, name string, body []byte) {
 		Recognize(body)
