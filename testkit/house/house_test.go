@@ -30,6 +30,7 @@ var rooms = map[string]struct{ product, tests []string }{
 // so that whatever serves it (calls, pages, a command) says the same.
 var unaware = map[string][]string{
 	"query/engine": {"net/http", "html/template", module + "internal/httpapi", module + "query/page", module + "query/problem", module + "query"},
+	"query/v2":     {module + "query/engine", module + "query/forest", module + "query/page", module + "query/problem", module + "query"},
 	"query/report": {"net/http", "html/template", module + "internal/httpapi", module + "query/page", module + "query/problem", module + "query"},
 }
 
