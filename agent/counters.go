@@ -31,6 +31,7 @@ type counters struct {
 	before     uint64       // entries of the scheduled scans before that
 	samples    []sample     // the oldest first
 	readErrors map[string]pipeapi.ReadErrors
+	sendError  error // of the last try to send a segment; nil: it was sent
 	lastScan   *pipeapi.LastScan
 }
 
@@ -128,6 +129,9 @@ func (c *counters) completed(kind schedule.Kind, began time.Time, n *scan.Counts
 
 // sent takes in a try to send a segment of so many bytes.
 func (c *counters) sent(bytes int, err error) {
+	c.mu.Lock()
+	c.sendError = err
+	c.mu.Unlock()
 	if err != nil {
 		c.failures.Add(1)
 		return

@@ -30,6 +30,7 @@ type Status struct {
 	SentSegments    uint64
 	SentBytes       uint64
 	SendFailures    uint64
+	SendError       error // why the last try to send failed; nil: it did not
 
 	RootLost error // nil: it is there
 
@@ -89,6 +90,9 @@ func (c *counters) addTo(to *Status) {
 	to.SentSegments, to.SentBytes, to.SendFailures = c.segments.Load(), c.bytes.Load(), c.failures.Load()
 	to.Uptime, to.Rates = time.Since(c.began), c.rates()
 	to.ReadErrors, to.LastScan = c.report()
+	c.mu.Lock()
+	to.SendError = c.sendError
+	c.mu.Unlock()
 }
 
 // maxReport bounds a text in a report: ingest keeps 16 KiB of it all.
@@ -115,6 +119,9 @@ func (s Status) report() *pipeapi.AgentStatus {
 	}
 	if s.Spool.Err != nil {
 		r.SpoolError = shorten(s.Spool.Err.Error(), maxReport)
+	}
+	if s.SendError != nil {
+		r.SendError = shorten(s.SendError.Error(), maxReport)
 	}
 	if len(s.Tasks) > 0 {
 		r.Tasks = maps.Clone(s.Tasks)

@@ -104,7 +104,7 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 		case a.Session != "":
 			p.Role = "follower"
 		}
-		for _, err := range []error{a.RootLost, a.Spool.Err} {
+		for _, err := range []error{a.RootLost, a.Spool.Err, a.SendError} {
 			if err != nil && p.Error == "" {
 				p.Error = err.Error()
 			}
@@ -510,12 +510,14 @@ func answersSoon(dir string, within time.Duration, check func(string) error) err
 }
 
 type checkedPipe struct {
-	Pipe    string `json:"pipe"`
-	View    string `json:"view"`
-	Source  string `json:"source"`
-	Sender  string `json:"sender"`
-	Ingest  string `json:"ingest,omitempty"`
-	Missing string `json:"missing,omitempty"` // why the tree cannot be read now
+	Pipe   string `json:"pipe"`
+	View   string `json:"view"`
+	Source string `json:"source"`
+	Sender string `json:"sender"`
+	Ingest string `json:"ingest,omitempty"`
+	// Document is the OpenAPI document of a sender that has no ingest.
+	Document string `json:"document,omitempty"`
+	Missing  string `json:"missing,omitempty"` // why the tree cannot be read now
 }
 
 func (c *agentCheckCmd) Run(a *app) error {
@@ -537,7 +539,7 @@ func (c *agentCheckCmd) Run(a *app) error {
 	}
 	pipes := make([]checkedPipe, len(cfg.Pipes))
 	for i, p := range cfg.Pipes {
-		pipes[i] = checkedPipe{Pipe: p.Name, View: p.View, Source: p.Source.Path, Sender: p.To + " (" + p.Sender.Type + ")", Ingest: p.Sender.Ingest}
+		pipes[i] = checkedPipe{Pipe: p.Name, View: p.View, Source: p.Source.Path, Sender: p.To + " (" + p.Sender.Type + ")", Ingest: p.Sender.Ingest, Document: p.Sender.Document}
 		if err := answersSoon(p.Source.Path, 5*time.Second, checkDir); err != nil {
 			pipes[i].Missing = err.Error()
 		}
@@ -550,7 +552,7 @@ func (c *agentCheckCmd) Run(a *app) error {
 	}
 	rows := [][]string{{"PIPE", "VIEW", "SENDER", "INGEST", "SOURCE"}}
 	for _, p := range pipes {
-		rows = append(rows, []string{p.Pipe, p.View, p.Sender, cmp.Or(p.Ingest, "-"), out.Name(p.Source)})
+		rows = append(rows, []string{p.Pipe, p.View, p.Sender, cmp.Or(p.Ingest, p.Document, "-"), out.Name(p.Source)})
 	}
 	printRows(out, rows)
 	for _, p := range pipes {

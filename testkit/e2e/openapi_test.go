@@ -99,6 +99,9 @@ func TestOpenAPIOfOurs(t *testing.T) {
 		tr.operate()
 	}
 	p.equalV2(tr.dir, patience(10*time.Second)) // what the kernel reports
+	if r := command(t, nil, append([]string{"scan", "/d1", "--wait"}, p.server...)...); r.code != 0 {
+		t.Errorf("an on-demand scan: %s%s", r.stdout, r.stderr)
+	}
 	for i := range operationsOf(shortOr(8, 40)) {
 		victim := []*process{p.ingest, a, p.compact}[i%3]
 		victim.Kill()
@@ -288,6 +291,13 @@ func TestOpenAPIOfAnother(t *testing.T) {
 		i++
 	}
 	state := t.TempDir()
+	// A mapping that the server will not take is told before anything is sent.
+	wrong := startOpenAPI(t, state, tr.dir, server.URL+"/api.yaml", ", api_key: secret, operations: {events: recordChanges}", ", fields_mapping: [{to: op, source: kind}, {to: uid, source: uid}]")
+	wrong.says(regexp.MustCompile(`the pipe cannot start.*field \\"uid\\" is of type string, and uid is integer.*field \\"location\\" is required`), 0)
+	if s := pipesOf(t, filepath.Join(state, "agent.yaml"))["files"]; s.State != "waiting" || !strings.Contains(s.Error, "location") {
+		t.Errorf("status %+v", s)
+	}
+	wrong.Stop()
 	mapping := `, fields_mapping: [{to: op, source: kind}, {to: location, source: path}, {to: bytes, source: size},
   {to: modified, source: mtime_ns, type: time}, {to: uid, source: id}, {to: site, value: leiden}]`
 	a := startOpenAPI(t, state, tr.dir, server.URL+"/api.yaml", ", api_key: secret, operations: {events: recordChanges}", mapping)
@@ -298,6 +308,12 @@ func TestOpenAPIOfAnother(t *testing.T) {
 			f.mu.Lock()
 			f.down = 3
 			f.mu.Unlock()
+			if err := os.WriteFile(filepath.Join(tr.dir, tr.all[0]), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, patience(10*time.Second), "the status says why nothing is sent", func() bool {
+				return strings.Contains(pipesOf(t, filepath.Join(state, "agent.yaml"))["files"].Error, "the server answers 503")
+			})
 		case 3:
 			a.Kill()
 		}
