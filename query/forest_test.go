@@ -554,6 +554,8 @@ func TestForestAnswersEveryCall(t *testing.T) {
 	f.of("all", "tree", "on_demand_scan", "true").problem(400, "is for views")
 	f.of("all", "versions", "before", "1").problem(400, "is for views")
 	f.of("nfs1", "stats", "best", "file_count").problem(400, "is for forests")
+	f.do("DELETE", "/api/v1/views/all/reset", "", "X-API-Key", adminKey).problem(409, "is a forest")
+	f.of("all", "search", "pattern", "*").is(200)
 	growth := f.of("all", "reports/growth", "since", "1").is(200)
 	equal(t, "growth", growth.statuses(), []string{"nfs1=ok", "nfs2=ok"})
 }

@@ -35,7 +35,7 @@ var (
 		http.StatusServiceUnavailable}
 	ofTree = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests,
 		http.StatusBadGateway, http.StatusServiceUnavailable}
-	ofReset = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusNotImplemented, http.StatusServiceUnavailable}
+	ofReset = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusNotImplemented, http.StatusServiceUnavailable}
 )
 
 const notModifiedText = "The version, and so the answer, is still the one of If-None-Match."
@@ -277,6 +277,7 @@ var document = openapi.Document{
 		{Status: http.StatusUnauthorized, Name: "Unauthorized", Text: "No API key, or one that is not known."},
 		{Status: http.StatusForbidden, Name: "Forbidden", Text: "The key may not read this view, or no member of this forest."},
 		{Status: http.StatusNotFound, Name: "NotFound", Text: "There is no such view, or no such path in it."},
+		{Status: http.StatusConflict, Name: "IsForest", Text: "The view is a forest, and has no data of its own."},
 		{Status: http.StatusGone, Name: "Gone", Text: "The version that the cursor continues on is no longer kept."},
 		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "Too many scans of the view wait already."},
 		{Status: http.StatusNotImplemented, Name: "NotImplemented", Text: "This server may not write to its store; ask the ingest."},

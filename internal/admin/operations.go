@@ -51,7 +51,7 @@ var (
 		Answers: []openapi.Answer{{Text: "Removed.", Type: (*RemovedView)(nil), Example: `{"view_id":"research","objects":1804}`}}, Errors: ofRemoving}
 	restartViewOperation = openapi.Operation{ID: "restartView", Tag: tag, Summary: "Start a view over",
 		Description: "Its sessions end; their agents begin new ones and scan again. The view answers 503 until the first scan is folded.",
-		Answers:     []openapi.Answer{{Text: "It is empty.", Type: (*RestartedView)(nil), Example: `{"view_id":"research","epoch":"8c1f0e7ad3b2946c5510"}`}}, Errors: ofThing}
+		Answers:     []openapi.Answer{{Text: "It is empty.", Type: (*RestartedView)(nil), Example: `{"view_id":"research","epoch":"8c1f0e7ad3b2946c5510"}`}}, Errors: ofRemoving}
 	listSessionsOperation = openapi.Operation{ID: "listAllSessions", Tag: tag, Summary: "A view's sessions",
 		Description: "Those that have ended and are not folded to their end included.",
 		Answers: []openapi.Answer{{Text: "The sessions.", Type: (*SessionList)(nil),

@@ -177,6 +177,14 @@ func (f *Forest) Tag() string {
 	return fmt.Sprintf("%s.forest.%x", f.View, h.Sum(nil))
 }
 
+// leaving is a deadline that leaves time to answer, where the whole question has one too, as in a Lambda function.
+func leaving(ctx context.Context, deadline time.Duration) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(deadline, time.Until(end)*3/4)
+	}
+	return deadline
+}
+
 // Ask runs f for every member that is OK, in parallel, and gives each a deadline. The results are by member. What f fails at, and a
 // deadline that passes, becomes the member's status; its result is void then. The error is that of the whole question: the context's, or
 // Err where no member is left.
@@ -186,6 +194,7 @@ func Ask[T any](ctx context.Context, fo *Forest, deadline time.Duration, f func(
 		value T
 		err   error
 	}
+	deadline = leaving(ctx, deadline)
 	done := make(chan result, len(fo.Members)) // those who answer too late find room, too
 	tokens := make(chan struct{}, parallel)
 	asked := 0

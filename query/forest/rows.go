@@ -151,7 +151,7 @@ func (f *Forest) streams(ctx context.Context, q Question, p Page) (streams []*st
 			continue
 		}
 		within, cancel := context.WithCancel(ctx)
-		s := &stream{member: m, batches: make(chan []evidence.Row, 1), began: time.Now(), deadline: q.deadline(), cancel: cancel,
+		s := &stream{member: m, batches: make(chan []evidence.Row, 1), began: time.Now(), deadline: leaving(ctx, q.deadline()), cancel: cancel,
 			release: sync.OnceFunc(func() { <-turns })}
 		streams = append(streams, s)
 		version, after := m.Version, p.After.in(m.View)
