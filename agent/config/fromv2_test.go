@@ -105,7 +105,7 @@ func TestFromV2Choices(t *testing.T) {
 
 func v2File(t *testing.T, body string) *v2config.Config {
 	t.Helper()
-	c, err := v2config.Parse("agent-config/default.yaml", []byte(body))
+	c, err := v2config.Parse(v2config.File{Path: "agent-config/default.yaml", Body: []byte(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func FuzzFromV2(f *testing.F) {
 	}
 	f.Add([]byte("sources: {\"a: b\": {driver: fs, uri: '/x #y', exclude: ['[']}}\nsenders: {\"*\": {driver: echo}}\npipes: {\"?\": {source: 'a: b', sender: '*', fields_mapping: [{to: x, hardcoded_value: 1.5e3}]}}"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		v2, err := v2config.Parse("agent-config/default.yaml", body)
+		v2, err := v2config.Parse(v2config.File{Path: "agent-config/default.yaml", Body: body})
 		if err != nil {
 			return
 		}

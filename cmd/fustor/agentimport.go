@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,9 +61,17 @@ func (c *agentImportCmd) Run(a *app) error {
 	if c.Keys == config.KeysFile && c.Output == "" {
 		return usageError("--keys file puts the keys beside the config file: name that with -o FILE")
 	}
+	if u, err := url.Parse(c.Ingest); c.Ingest != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return usageError("--ingest %q is not the URL of an ingest: write http://HOST:PORT", c.Ingest)
+	}
 	v2, err := v2config.Load(c.Path...)
 	if err != nil {
 		return v2Failure(err)
+	}
+	for _, pipe := range sortedKeys(o.Views) {
+		if !slices.ContainsFunc(v2.AgentPipes, func(p *v2config.AgentPipe) bool { return p.ID == pipe }) {
+			return usageError("--view %s=%s: the files have no pipe %q", pipe, o.Views[pipe], pipe)
+		}
 	}
 	m, err := config.FromV2(v2, o)
 	if m != nil {
@@ -82,7 +90,7 @@ func (c *agentImportCmd) Run(a *app) error {
 	if err := c.write(m); err != nil {
 		return err
 	}
-	for _, variable := range slices.Sorted(maps.Keys(m.KeyEnv)) {
+	for _, variable := range sortedKeys(m.KeyEnv) {
 		fmt.Fprintf(a.stderr, "set %s to the key of V2's sender %s before you run the agent\n", variable, m.KeyEnv[variable])
 	}
 	fmt.Fprintf(a.stderr, "%s is written; `fustor agent check --config %s` shows its pipes\n", c.Output, c.Output)
@@ -96,7 +104,7 @@ func (c *agentImportCmd) write(m *config.Imported) error {
 		mode       fs.FileMode
 	}
 	var files []file
-	for _, name := range slices.Sorted(maps.Keys(m.KeyFiles)) {
+	for _, name := range sortedKeys(m.KeyFiles) {
 		files = append(files, file{filepath.Join(filepath.Dir(c.Output), name), m.KeyFiles[name] + "\n", 0o600})
 	}
 	mode := fs.FileMode(0o644)

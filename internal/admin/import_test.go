@@ -21,7 +21,7 @@ func noEnv(string) string { return "" }
 
 func plan(t *testing.T, body string, getenv func(string) string) *admin.Plan {
 	t.Helper()
-	v2, err := v2config.Parse("fusion-config/default.yaml", []byte(body))
+	v2, err := v2config.Parse(v2config.File{Path: "fusion-config/default.yaml", Body: []byte(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ key v2-reader-a [query] on [a b]`; got != want {
 
 func TestPlanProblems(t *testing.T) {
 	for _, body := range []string{"views: {A: {driver: fs}, a: {driver: fs}}", "views: {'--': {driver: fs}}", "receivers: {r: {api_keys: [{key: '${NO}', pipe_id: v}]}}\nviews: {v: {driver: fs}}"} {
-		v2, err := v2config.Parse("fusion-config/default.yaml", []byte(body))
+		v2, err := v2config.Parse(v2config.File{Path: "fusion-config/default.yaml", Body: []byte(body)})
 		if err != nil {
 			t.Fatal(err)
 		}

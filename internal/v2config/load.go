@@ -34,15 +34,15 @@ func (l *loader) problemAt(p Place, format string, args ...any) {
 // Load reads files, and directories such as V2's home or one of its directories. The error is an *Error where the files say
 // something that cannot be, and ErrNothing where there is none.
 func Load(paths ...string) (*Config, error) {
-	l := &loader{config: &Config{}, told: map[string]bool{}}
+	var files []File
 	seen := map[string]bool{}
 	for _, given := range paths {
-		files, err := filesOf(given)
+		found, err := filesOf(given)
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range files {
-			name, err := filepath.Abs(f.path)
+		for _, f := range found {
+			name, err := filepath.Abs(f.Path)
 			if err != nil {
 				return nil, err
 			}
@@ -50,24 +50,33 @@ func Load(paths ...string) (*Config, error) {
 				continue
 			}
 			seen[name] = true
-			body, err := os.ReadFile(f.path)
-			if err != nil {
+			if f.Body, err = os.ReadFile(f.Path); err != nil {
 				return nil, fmt.Errorf("the configuration cannot be read: %w", err)
 			}
-			l.file(f, body)
+			files = append(files, f)
 		}
 	}
-	return l.done(paths)
+	c, err := Parse(files...)
+	if errors.Is(err, ErrNothing) {
+		err = fmt.Errorf("%s: %w", strings.Join(paths, ", "), err)
+	}
+	return c, err
 }
 
-// Parse reads one file that was read already, of which name says where it is.
-func Parse(name string, body []byte) (*Config, error) {
+// File is a file of V2's. Its path says what it has, unless its content does.
+type File struct {
+	Path string
+	Body []byte
+	// Found: it is in a directory that the user named, and so need not be one of V2's.
+	Found bool
+}
+
+// Parse is Load of files that were read.
+func Parse(files ...File) (*Config, error) {
 	l := &loader{config: &Config{}, told: map[string]bool{}}
-	l.file(found{path: name, kind: kindOf(name), named: true}, body)
-	return l.done([]string{name})
-}
-
-func (l *loader) done(paths []string) (*Config, error) {
+	for _, f := range files {
+		l.file(f)
+	}
 	if len(l.problems) == 0 {
 		l.references()
 	}
@@ -76,7 +85,7 @@ func (l *loader) done(paths []string) (*Config, error) {
 		return nil, &Error{l.problems}
 	}
 	if !l.config.ForAgents() && !l.config.ForServer() {
-		return nil, fmt.Errorf("%s: %w", strings.Join(paths, ", "), ErrNothing)
+		return nil, ErrNothing
 	}
 	for _, s := range l.config.Sources {
 		if !s.Workers.Given() {
@@ -157,13 +166,6 @@ var (
 	oldDirs = map[string]string{"syncs-config": "agent-pipes-config/", "pipelines-config": "agent-pipes-config/"}
 )
 
-// found is a file to read.
-type found struct {
-	path  string
-	kind  kind
-	named bool // by the user, so that it must be one of V2's
-}
-
 func isYAML(name string) bool {
 	ext := filepath.Ext(name)
 	return ext == ".yaml" || ext == ".yml"
@@ -184,7 +186,7 @@ func kindOf(path string) kind {
 }
 
 // filesOf are the files of a path that the user gives: itself, or what a directory and V2's directories in it have.
-func filesOf(path string) ([]found, error) {
+func filesOf(path string) ([]File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
@@ -193,12 +195,12 @@ func filesOf(path string) ([]found, error) {
 		if !info.Mode().IsRegular() || info.Size() > maxFile {
 			return nil, fmt.Errorf("%s is not a configuration file: it must be a regular file of at most %d MiB", path, maxFile>>20)
 		}
-		return []found{{path, kindOf(path), true}}, nil
+		return []File{{Path: path}}, nil
 	}
 	return inDir(path, true)
 }
 
-func inDir(dir string, deeper bool) (out []found, err error) {
+func inDir(dir string, deeper bool) (out []File, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
@@ -221,7 +223,7 @@ func inDir(dir string, deeper bool) (out []found, err error) {
 			}
 			out = append(out, below...)
 		case info.Mode().IsRegular() && (isYAML(path) || e.Name() == "agent.id") && info.Size() <= maxFile:
-			out = append(out, found{path: path, kind: kindOf(path)})
+			out = append(out, File{Path: path, Found: true})
 		}
 	}
 	return out, nil
@@ -234,49 +236,50 @@ var sectionNames = map[string]string{
 }
 
 // file reads one file into the config.
-func (l *loader) file(f found, body []byte) {
-	if filepath.Base(f.path) == "agent.id" {
-		if id := strings.TrimSpace(string(body)); id != "" && !l.config.AgentID.Given() {
-			l.config.AgentID = Text{Place{f.path, 1, 1}, printable(id)}
+func (l *loader) file(f File) {
+	if filepath.Base(f.Path) == "agent.id" {
+		if id := strings.TrimSpace(string(f.Body)); id != "" && !l.config.AgentID.Given() {
+			l.config.AgentID = Text{Place{f.Path, 1, 1}, printable(id)}
 		}
 		return
 	}
-	tree, problems := yamltree.Parse(body)
-	r := &reader{loader: l, file: f.path, tree: tree}
+	tree, problems := yamltree.Parse(f.Body)
+	r := &reader{loader: l, file: f.Path, tree: tree}
 	for _, p := range problems {
-		l.problemAt(Place{f.path, p.Line, p.Column}, "%s", printable(p.Text))
+		l.problemAt(Place{f.Path, p.Line, p.Column}, "%s", printable(p.Text))
 	}
 	if len(problems) > 0 || tree.Root == nil || r.null(tree.Root) {
-		if len(problems) == 0 && f.named {
-			l.problemAt(Place{f.path, 1, 1}, "the file is empty")
+		if len(problems) == 0 && !f.Found {
+			l.problemAt(Place{f.Path, 1, 1}, "the file is empty")
 		}
 		return
 	}
 	if _, mapping := tree.Pairs(tree.Root); !mapping {
-		l.problemAt(Place{f.path, 1, 1}, "this is no configuration of Fustor V2: it must be a mapping of names to values")
+		l.problemAt(Place{f.Path, 1, 1}, "this is no configuration of Fustor V2: it must be a mapping of names to values")
 		return
 	}
 	pairs := r.pairs(tree.Root, "the file")
-	if f.kind == unknown || f.kind.one() && hasSection(r, pairs) {
-		f.kind = r.guess(pairs)
+	k := kindOf(f.Path)
+	if k == unknown || k.one() && hasSection(r, pairs) {
+		k = r.guess(pairs)
 	}
-	if f.kind == unknown {
+	if k == unknown {
 		text := "cannot tell what of Fustor V2 this file configures"
-		if f.named {
-			l.problemAt(Place{f.path, 1, 1}, "%s: rename it as V2 does, such as sources-config.yaml or agent-config/default.yaml", text)
+		if !f.Found {
+			l.problemAt(Place{f.Path, 1, 1}, "%s: rename it as V2 does, such as sources-config.yaml or agent-config/default.yaml", text)
 		} else {
-			l.config.Warnings = append(l.config.Warnings, Warning{Place{f.path, 1, 1}, Both, "", text + ": it is left out"})
+			l.config.Warnings = append(l.config.Warnings, Warning{Place{f.Path, 1, 1}, Both, "", text + ": it is left out"})
 		}
 		return
 	}
-	l.config.Files = append(l.config.Files, f.path)
-	r.on(f.kind.side(), func() { r.oldName(f) })
-	r.content(f, pairs)
+	l.config.Files = append(l.config.Files, f.Path)
+	r.on(k.side(), func() { r.oldName(f.Path) })
+	r.content(f.Path, k, pairs)
 }
 
 // oldName warns of a deprecated file or directory.
-func (r *reader) oldName(f found) {
-	base, dir := stem(f.path), filepath.Base(filepath.Dir(f.path))
+func (r *reader) oldName(path string) {
+	base, dir := stem(path), filepath.Base(filepath.Dir(path))
 	if instead, old := oldDirs[dir]; old {
 		r.deprecated(r.tree.Root, dir+"/", instead)
 	} else if _, in := dirKinds[dir]; !in && oldFiles[base] != "" {
@@ -298,11 +301,11 @@ func (k kind) side() Side {
 func (k kind) one() bool { return k == agentPipe || k == fusionPipe || k == view }
 
 // content reads what a file of a known kind has.
-func (r *reader) content(f found, pairs []pair) {
-	if f.kind.one() {
-		name, key := stem(f.path), ast.Node(r.tree.Root)
+func (r *reader) content(path string, k kind, pairs []pair) {
+	if k.one() {
+		name, key := stem(path), ast.Node(r.tree.Root)
 		ids := []string{"id", "pipe_id", "pipeline_id", "sync_id"}
-		if f.kind == view {
+		if k == view {
 			ids = []string{"id", "view_id", "datastore_id"}
 		}
 		for i := len(ids) - 1; i >= 0; i-- {
@@ -315,11 +318,11 @@ func (r *reader) content(f found, pairs []pair) {
 				}
 			}
 		}
-		if f.kind == agentPipe && isFusionPipe(pairs) {
-			f.kind = fusionPipe
+		if k == agentPipe && isFusionPipe(pairs) {
+			k = fusionPipe
 		}
-		r.on(f.kind.side(), func() {
-			switch f.kind {
+		r.on(k.side(), func() {
+			switch k {
 			case agentPipe:
 				r.agentPipe(name, key, pairs)
 			case fusionPipe:
@@ -333,14 +336,14 @@ func (r *reader) content(f found, pairs []pair) {
 	for _, p := range pairs {
 		_, section := sectionNames[p.name]
 		switch {
-		case section && (f.kind == sections || r.mappingOfMappings(p.value)):
+		case section && (k == sections || r.mappingOfMappings(p.value)):
 			r.section(p.name, p.key, p.value)
-		case f.kind == sections:
+		case k == sections:
 			r.global(p)
-		case f.kind == datastores && stem(f.path) == "views-config" && !r.hasField(p.value, "api_key"):
+		case k == datastores && stem(path) == "views-config" && !r.hasField(p.value, "api_key"):
 			r.entry(views, p.name, p.key, p.value)
 		default:
-			r.entry(f.kind, p.name, p.key, p.value)
+			r.entry(k, p.name, p.key, p.value)
 		}
 	}
 }

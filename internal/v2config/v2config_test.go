@@ -112,7 +112,7 @@ views:
 
 // Every field that is taken, wrong in turn, is a problem at its place, and no key is in what is said of it.
 func TestEveryFieldWrong(t *testing.T) {
-	if _, err := Parse("agent-config/default.yaml", []byte(good)); err != nil {
+	if _, err := Parse(File{Path: "agent-config/default.yaml", Body: []byte(good)}); err != nil {
 		t.Fatal(err)
 	}
 	for _, change := range [][2]string{
@@ -134,7 +134,7 @@ func TestEveryFieldWrong(t *testing.T) {
 		if body == good {
 			t.Fatalf("nothing is replaced by %q", change)
 		}
-		_, err := Parse("agent-config/default.yaml", []byte(body))
+		_, err := Parse(File{Path: "agent-config/default.yaml", Body: []byte(body)})
 		var e *Error
 		switch {
 		case !errors.As(err, &e):
@@ -161,7 +161,7 @@ func TestWhatV2Takes(t *testing.T) {
 		"a mark of byte order":  "\ufeff" + strings.TrimPrefix(good, "\n"),
 		"lines ending as CR LF": strings.ReplaceAll(good, "\n", "\r\n"),
 	} {
-		if c, err := Parse("agent-config/default.yaml", []byte(body)); err != nil {
+		if c, err := Parse(File{Path: "agent-config/default.yaml", Body: []byte(body)}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if c.AgentID.Value != "a" || len(c.Feeds()) != 1 || c.Feeds()[0].Trees == nil {
 			t.Errorf("%s: %+v", name, c)
@@ -171,7 +171,7 @@ func TestWhatV2Takes(t *testing.T) {
 
 // A key of the environment keeps its variable's name.
 func TestPlaceholders(t *testing.T) {
-	c, err := Parse("agent-config/default.yaml", []byte(strings.ReplaceAll(good, "key: k", "key: '${API_KEY}'")))
+	c, err := Parse(File{Path: "agent-config/default.yaml", Body: []byte(strings.ReplaceAll(good, "key: k", "key: '${API_KEY}'"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func laughs() string {
 
 func TestMergesAreBounded(t *testing.T) {
 	var e *Error
-	if _, err := Parse("agent-config/x.yaml", []byte(laughs())); !errors.As(err, &e) {
+	if _, err := Parse(File{Path: "agent-config/x.yaml", Body: []byte(laughs())}); !errors.As(err, &e) {
 		t.Error(err)
 	}
 }
@@ -279,7 +279,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("views-config/x.yaml", []byte("&v [*v, *v]"))
 	f.Fuzz(func(t *testing.T, name string, body []byte) {
 		Recognize(body)
-		c, err := Parse(name, body)
+		c, err := Parse(File{Path: name, Body: body})
 		var e *Error
 		if errors.As(err, &e) {
 			for _, p := range e.Problems {
