@@ -23,6 +23,7 @@ var V2Bases = []string{httpapi.V2Prefix + "/api/v1/pipe", httpapi.V2Prefix + "/p
 // shapes of what administrators ask: a pipe of V2's server is what feeds a view, so that there is one for each view, of its name.
 func (i *Ingest) routesForV2() *httpapi.Mux {
 	mux := httpapi.NewMux()
+	httpapi.GreetV2(mux)
 	for _, base := range V2Bases {
 		handle := func(method, pattern string, f func(*call) error, roles ...access.Role) {
 			mux.Handle(method, base+pattern, i.keys.Require(i.call(f), append([]access.Role{access.Ingest}, roles...)...))

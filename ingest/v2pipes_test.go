@@ -34,6 +34,9 @@ func TestPipesOfV2(t *testing.T) {
 	}
 	idle := `{"id":"research","view_id":"research","state":"RUNNING","info":"no session leads the view","active_sessions":0,"leader_session":null,` +
 		`"statistics":{"events_received":0,"events_processed":0,"errors":0},"queue_size":0}`
+	if status, _ := f.askV2("", "GET", "/v2/", ""); status != 200 {
+		t.Errorf("the greeting: %d", status)
+	}
 	for _, base := range V2Bases {
 		want(base+"/pipes", `{"research":`+idle+`}`)
 		want(base+"/pipes/research/", idle)

@@ -32,6 +32,16 @@ func ForV2(h http.Handler) http.Handler {
 	})
 }
 
+// GreetV2 has a mux answer clients of Fustor V2 that ask, without a key, whether there is a server.
+func GreetV2(mux *Mux) {
+	for _, root := range []string{V2Prefix, V2Prefix + "/api/v1"} {
+		mux.HandleFunc(http.MethodGet, root, func(w http.ResponseWriter, r *http.Request) error {
+			WriteJSON(w, r, http.StatusOK, map[string]string{"message": "Fustor answers the calls of Fustor V2 here"})
+			return nil
+		})
+	}
+}
+
 // preflight answers a browser that asks whether a page of another site may call.
 func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()

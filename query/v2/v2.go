@@ -76,9 +76,7 @@ type API struct {
 // New returns an API.
 func New(o Options) *API {
 	a := &API{views: o.Views, maxItems: o.MaxTreeItems, waiting: semaphore.NewWeighted(o.MaxTreeItems), mux: httpapi.NewMux()}
-	for _, root := range []string{httpapi.V2Prefix, httpapi.V2Prefix + "/api/v1"} {
-		a.mux.HandleFunc(http.MethodGet, root, greet)
-	}
+	httpapi.GreetV2(a.mux)
 	for _, base := range bases {
 		for _, c := range []struct {
 			method, name string
@@ -102,11 +100,3 @@ func (a *API) Routes() []httpapi.Route { return a.mux.Routes() }
 
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
-
-// greet answers whoever asks whether there is a server.
-func greet(w http.ResponseWriter, r *http.Request) error {
-	httpapi.WriteJSON(w, r, http.StatusOK, struct {
-		Message string `json:"message"`
-	}{"Fustor answers the calls of Fustor V2 here"})
-	return nil
-}
