@@ -145,11 +145,11 @@ components:
 
 func TestDocumentsOfEitherVersion(t *testing.T) {
 	fields := []record.Field{{To: "path", From: "path"}, {To: "size", From: "size"}, {To: "when", From: "mtime_ns", Type: "seconds"}, {To: "done", From: "end"}}
-	to, err := target(t, records30, func(o *Options) { o.Server, o.Key, o.Fields = "", "k", fields })
+	_, err := target(t, records30, func(o *Options) { o.Server, o.Key, o.Fields = "", "k", fields })
 	if err == nil || !strings.Contains(err.Error(), "does not say which host") { // the host is but an example
 		t.Errorf("error %v", err)
 	}
-	to, err = target(t, strings.Replace(records30, "{host}.example.org", "api.example.org", 1), func(o *Options) { o.Server, o.Key, o.Fields = "", "k", fields })
+	to, err := target(t, strings.Replace(records30, "{host}.example.org", "api.example.org", 1), func(o *Options) { o.Server, o.Key, o.Fields = "", "k", fields })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func serve(t *testing.T, statuses ...int) (url string, got *[]request) {
 const listed = `{"openapi":"3.1.0","paths":{"/events":{"post":{"requestBody":{"content":{"application/json":{"schema":
 	{"type":"array","maxItems":2,"items":{"type":"object","properties":{"path":{"type":"string"}}}}}}}}}}}`
 
-// session begins the session of an agent.
+// begin creates the session of an agent.
 func begin(t *testing.T, to *Target) pipeapi.Session {
 	t.Helper()
 	c, err := send.NewClient(URL, "", "v", send.Handler(to.Handler()), nil)
