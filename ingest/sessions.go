@@ -88,7 +88,7 @@ func apply(q pipeapi.Registration, config viewconfig.Config) (session.Applicatio
 	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.ClientInfo, TimeoutSeconds: config.SessionTimeoutSeconds,
 		Paused: q.Paused, Exclusive: !config.AllowConcurrentPush}
 	if config.IsForest() {
-		return a, &httpapi.Error{Status: http.StatusConflict, Detail: fmt.Sprintf("view %q is a forest: it is answered from its members and takes no agents", config.View),
+		return a, &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("view %q is a forest: it is answered from its members and takes no agents", config.View),
 			Hint: "let the agent feed a view of its own, and make that a member: `fustor admin view configure " + config.View + " --members …`"}
 	}
 	if err := checkText("task_id", q.Task, maxTask); err != nil {

@@ -118,7 +118,7 @@ func TestForestTakesNoAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/api/v1/pipe/session", "/api/v1/pipe/session/"} {
-		a := f.want(f.send(f.ingests[0], otherKey, "POST", path, []byte(`{"task_id":"a:b"}`)), 409)
+		a := f.want(f.send(f.ingests[0], otherKey, "POST", path, []byte(`{"task_id":"a:b"}`)), 403)
 		if !strings.Contains(a.text("detail"), `view "other" is a forest`) || a.text("hint") == "" {
 			t.Errorf("%s: %v", path, a.body)
 		}
