@@ -88,7 +88,7 @@ func (r *reader) view(name string, key ast.Node, pairs []pair) {
 		"driver_params": func(n ast.Node) {
 			r.read(n, shape{what: what, take: params, old: old, other: map[string]string{
 				"suspect_ttl_seconds": "hot_file_threshold alone says how long a file counts as being written",
-				"max_tree_items":      "answers come in pages, and have no such limit",
+				"max_tree_items":      "V2's calls under /v2 answer trees of at most 100,000 nodes, and native answers come in pages",
 				"blind_spot_style":    "blind spots are always marked", "uri": "", "root_path": "", "create_dirs": "",
 			}})
 		},
