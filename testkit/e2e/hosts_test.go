@@ -28,6 +28,8 @@ const (
 	hostsAudit     = 2 * time.Second
 	hostsHot       = 3 * time.Second
 	hostsStaleness = 2 * time.Second // FUSE keeps attributes and names for a second
+	// v2Staleness is that of views with a V2 agent: what it scans counts as of when it arrives, which may be late on a busy machine.
+	v2Staleness = 10 * time.Second
 )
 
 // TestHosts has three hosts mount one file server, each through a FUSE mount of its own, so that the kernel tells each
@@ -96,7 +98,7 @@ func startHosts(t *testing.T, v2OnA, v2OnB bool) *hosts {
 	minio := s3test.MinIO(t)
 	url := minio.URL("minio", "hosts")
 	h.a.v2, h.b.v2, h.leader = v2OnA, v2OnB, h.a
-	h.configure(t, url, viewID, hostsHot)
+	h.configure(t, url, viewID, hostsHot, h.staleness())
 	registerV2(t, url, viewID)
 	h.late = newLateStore(t, minio.Endpoint())
 	h.late.release()
@@ -117,12 +119,20 @@ func startHosts(t *testing.T, v2OnA, v2OnB bool) *hosts {
 	return h
 }
 
+// staleness is that of the hosts' view.
+func (h *hosts) staleness() time.Duration {
+	if h.a.v2 || h.b.v2 {
+		return v2Staleness
+	}
+	return hostsStaleness
+}
+
 // configure makes the settings above those of a view. Nothing may run yet.
-func (h *hosts) configure(t *testing.T, storeURL, view string, hot time.Duration) {
+func (h *hosts) configure(t *testing.T, storeURL, view string, hot, staleness time.Duration) {
 	t.Helper()
 	c := viewconfig.Default(view)
 	c.SessionTimeoutSeconds, c.AuditIntervalSeconds, c.SentinelIntervalSeconds = hostsLease.Seconds(), hostsAudit.Seconds(), 1
-	c.HotSeconds, c.StalenessSeconds = hot.Seconds(), hostsStaleness.Seconds()
+	c.HotSeconds, c.StalenessSeconds = hot.Seconds(), staleness.Seconds()
 	h.must(t, viewconfig.Save(t.Context(), openStore(t, storeURL), c))
 }
 
@@ -320,7 +330,7 @@ func (h *hosts) awaitAudits(n uint64) {
 func (h *hosts) same() {
 	h.t.Helper()
 	if h.a.v2 || h.b.v2 {
-		h.equalV2(h.disk, patience(20*time.Second))
+		h.equalV2(h.disk, patience(20*time.Second+v2Staleness))
 		return
 	}
 	h.equal(h.t, h.disk, time.Now(), patience(20*time.Second))
@@ -415,7 +425,7 @@ func scanOnDemand(t *testing.T, h *hosts) {
 		if h.head().Scan.Audits == before {
 			break // no audit can have found it
 		}
-		if try == 3 {
+		if try == 10 {
 			t.Fatal("an audit came between each time")
 		}
 	}
@@ -512,6 +522,7 @@ func deleteUnderWriter(t *testing.T, h *hosts) {
 		// What its kernel reported may have arrived after the audit that found the tree gone. It lists the directory again when that
 		// changes.
 		h.reports(h.a, "shared")
+		awaitPause(hostsHot + time.Second) // no sentinel looks at what was there any more
 		h.write(h.c, "shared/afterwards", "by C")
 	}
 	h.same()
@@ -564,10 +575,10 @@ func lateListing(t *testing.T, h *hosts) {
 	h.must(t, os.Remove(filepath.Join(h.a.dir, path)))
 	h.awaitNode(path, "is gone", func(n *node) bool { return n == nil })
 	if h.leader.v2 { // it lists the directory once, and what it sees this soon might be of before the deletion
-		awaitPause(hostsStaleness + time.Second)
+		awaitPause(h.staleness() + time.Second)
 	}
 	preserved(h.c)
-	h.awaitNode(path, "is back, and a blind spot", func(n *node) bool {
+	h.awaitNodeWithin(10*time.Second+h.staleness(), path, "is back, and a blind spot", func(n *node) bool {
 		return n != nil && n.Modified == float64(old.Unix()) && n.AgentMissing
 	})
 	h.same()

@@ -27,7 +27,7 @@ func startMounts(t *testing.T, bucket, nativeView string) *hosts {
 	minio := s3test.MinIO(t)
 	url := minio.URL("minio", bucket)
 	for _, view := range []string{viewID, nativeView} {
-		h.configure(t, url, view, 3*hostsAudit) // what an audit finds is suspect for long enough that a sentinel looks
+		h.configure(t, url, view, 3*hostsAudit, v2Staleness) // what an audit finds is suspect for long enough that a sentinel looks
 	}
 	registerV2(t, url, viewID)
 	h.must(t, os.Mkdir(filepath.Join(h.disk, "a"), 0o755))
@@ -74,6 +74,9 @@ func TestV2Mounts(t *testing.T) {
 	h.must(t, os.MkdirAll(filepath.Join(h.b.dir, "b/x/y"), 0o755))
 	h.write(h.b, "b/x/y/deep", "by B")
 	h.same() // what its kernel did not report is found by an audit
+	// A sentinel's answer that comes after the audit would bring the file back.
+	h.awaitNodeWithin(6*hostsAudit, "b/x/y/deep", "is whole", func(n *node) bool { return n != nil && !n.Suspect })
+	h.awaitNodeWithin(6*hostsAudit, "b/created", "is whole", func(n *node) bool { return n != nil && !n.Suspect })
 	h.must(t, os.Rename(filepath.Join(h.b.dir, "b/x"), filepath.Join(h.b.dir, "b/z")))
 	h.must(t, os.Remove(filepath.Join(h.b.dir, "b/created")))
 	h.same()
