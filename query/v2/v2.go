@@ -1,7 +1,7 @@
 // Package v2 answers the reading calls of Fustor V2's clients, unchanged, under the base path /v2 (docs/v2.md). It owns V2's
 // parameters, shapes and errors; the rows come from Views, which package query implements, and it knows no engine.
 //
-// Invariants: an answer is whole, of one version, and is written as it is read, so that its size costs no memory. If it would be too
+// Invariants: an answer is whole, of one version, and is written as it is read; only directories wait in memory. If it would be too
 // large, it is an error before anything is sent. Every error is {"detail": …}. A browser's cookie is no key here: any site may ask.
 package v2
 
