@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/bus"
 	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/known"
 	"github.com/fustor/fustor/agent/pipe"
@@ -22,6 +24,7 @@ import (
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/testkit/cputime"
 )
 
 // benchTree is the tree to scan: FUSTOR_BENCH_TREE, or one of a hundred thousand files.
@@ -268,6 +271,72 @@ func (d *countingDir) Read(n *tree.Names) error {
 func (d *countingDir) Lstat(n *tree.Names, i int) (tree.Info, error) {
 	d.c.lstats.Add(1)
 	return d.Dir.Lstat(n, i)
+}
+
+// BenchmarkPipesOnOneSource is what agents on one tree cost until each has taken its snapshot: with a source of their own each,
+// and with one for all. It reports the processor time, the calls into the tree, and the watches.
+func BenchmarkPipesOnOneSource(b *testing.B) {
+	dir := benchTree(b)
+	for _, pipes := range []int{1, 2, 4} {
+		for _, shared := range []bool{false, true} {
+			b.Run(fmt.Sprintf("pipes=%d/shared=%v", pipes, shared), func(b *testing.B) {
+				sys, watches := &counting{System: tree.OS}, newTally()
+				var took, spent time.Duration
+				for b.Loop() {
+					b.StopTimer()
+					agents := benchPipes(b, dir, pipes, shared, sys, watches)
+					ctx, cancel := context.WithCancel(context.Background())
+					var all sync.WaitGroup
+					b.StartTimer()
+					start, before := time.Now(), cputime.Used()
+					for _, a := range agents {
+						all.Go(func() { _ = a.Run(ctx) })
+					}
+					for _, a := range agents {
+						eventually(b, 5*time.Minute, "a snapshot", func() bool { return a.Status().LastScan != nil })
+					}
+					took, spent = took+time.Since(start), spent+cputime.Used()-before
+					b.StopTimer()
+					cancel()
+					all.Wait()
+					b.StartTimer()
+				}
+				n, c := float64(b.N), sys.calls.load()
+				b.ReportMetric(took.Seconds()/n, "s")
+				b.ReportMetric(spent.Seconds()/n, "cpu-s")
+				b.ReportMetric(float64(c.opens)/n, "opens")
+				b.ReportMetric(float64(c.lstats)/n, "lstats")
+				b.ReportMetric(float64(watches.adds.Load())/n, "watches")
+			})
+		}
+	}
+}
+
+// discards is a sender that sends nothing.
+type discards struct{}
+
+func (discards) Send(context.Context, pipe.Segment) error { return nil }
+
+// benchPipes makes agents on one tree, each of which leads a view of its own.
+func benchPipes(b *testing.B, dir string, pipes int, shared bool, sys tree.System, watches *tally) (agents []*agent.Agent) {
+	b.Helper()
+	one := bus.New(lease.Clocks{}.Or(lease.Host()), slog.New(slog.DiscardHandler))
+	on := newServer(b)
+	for i := range pipes {
+		o := agent.Options{
+			Root: dir, View: fmt.Sprint("bench", i), AgentID: fmt.Sprint("bench-", i), IngestURL: "http://ingest", IngestHTTP: on.http, APIKey: apiKey,
+			Sender: discards{}, Tuning: agent.Tuning{System: sys, Notifier: watches.notifier},
+		}
+		if shared {
+			o.Bus = one
+		}
+		a, err := agent.New(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		agents = append(agents, a)
+	}
+	return agents
 }
 
 // BenchmarkLook is a look at one path, as the watcher makes it for every change: bare, and so that it may hang.

@@ -82,6 +82,29 @@ type Pipe struct {
 	Task      string         `json:"task"`       // empty: one of the process alone
 	SpoolSize int64          `json:"spool_size"` // bytes; 0: no spool
 	Fields    []record.Field `json:"fields"`     // what echo prints and openapi sends; nil: events as they are
+	// SameTreeAs is the path of a source before it in the file that feeds the same view; empty: there is none. Both must be the
+	// same directory when the pipe begins: see CheckTree.
+	SameTreeAs string `json:"same_tree_as,omitempty"`
+}
+
+// CheckTree checks that the pipe's tree is the directory that it has to be.
+func (p *Pipe) CheckTree() error {
+	if p.SameTreeAs == "" {
+		return nil
+	}
+	own, err := os.Stat(p.Source.Path)
+	if err != nil {
+		return err
+	}
+	other, err := os.Stat(p.SameTreeAs)
+	if err != nil {
+		return fmt.Errorf("%s must be the same directory as %s, as both feed view %s, but that cannot be looked at: %w", p.Source.Path, p.SameTreeAs, p.View, err)
+	}
+	if !os.SameFile(own, other) {
+		return fmt.Errorf("%s and %s are different directories at present, and both feed view %s: mount the same tree at both, or give one of them a view of its own",
+			p.Source.Path, p.SameTreeAs, p.View)
+	}
+	return nil
 }
 
 // Version changes with whatever the pipe does, its key among it.
@@ -131,7 +154,7 @@ type loader struct {
 	sources map[string]Source
 	senders map[string]Sender
 	used    map[string]bool      // sources and senders, as "source NAME"
-	feeds   map[[2]string]string // the pipe that feeds a view of an ingest
+	feeds   map[[2]string][]Pipe // the pipes that feed a view of an ingest
 	names   map[string]bool
 }
 
@@ -142,7 +165,7 @@ func (l *loader) file(body []byte) *Config {
 		return c
 	}
 	l.sources, l.senders = map[string]Source{}, map[string]Sender{}
-	l.used, l.feeds, l.names = map[string]bool{}, map[[2]string]string{}, map[string]bool{}
+	l.used, l.feeds, l.names = map[string]bool{}, map[[2]string][]Pipe{}, map[string]bool{}
 	var pipes, sources, senders ast.Node
 	l.mapping(root, "the file", fields{
 		"agent_id": func(n ast.Node) {
@@ -395,16 +418,38 @@ func (l *loader) pipe(name string, n ast.Node) []Pipe {
 		if q.Sender.Type == Echo { // a view of its own
 			feed[0] = "pipe " + q.Name
 		}
-		if other := l.feeds[feed]; other != "" && q.View != "" {
-			l.problem(cmp.Or(view, n), "pipes %q and %q feed the same view %q of %s: a view has one source on a host", other, q.Name, q.View, feed[0])
+		if q.View != "" {
+			l.sameView(cmp.Or(view, n), l.feeds[feed], &q, feed[0])
 		}
-		l.feeds[feed] = q.Name
+		l.feeds[feed] = append(l.feeds[feed], q)
 		if mapping != nil && q.Sender.Type != Echo && q.Sender.Type != OpenAPI {
 			l.problem(mapping, "fields_mapping is for senders of type echo and openapi; %q is of type %s, whose segments have fixed fields", s, q.Sender.Type)
 		}
 		out = append(out, q)
 	}
 	return out
+}
+
+// sameView checks a pipe against those that feed the same view. Two names of one directory may feed one view, as when a file
+// system is mounted twice: then one pipe leads, and takes over if the other's mount is lost. Whether they are one directory shows
+// when the pipe begins.
+func (l *loader) sameView(n ast.Node, others []Pipe, p *Pipe, ingest string) {
+	for _, o := range others {
+		why := ""
+		switch a, b := o.Source, p.Source; {
+		case o.From == p.From:
+			why = "one pipe from a source is enough for a view"
+		case !slices.Equal(a.Exclude, b.Exclude) || a.NoDefaultExclude != b.NoDefaultExclude || a.CrossFilesystems != b.CrossFilesystems:
+			why = fmt.Sprintf("a view has one source on a host, or several that are the same tree; sources %q and %q differ in exclude, default_excludes or cross_filesystems", o.From, p.From)
+		case o.Task != "" && o.Task == p.Task:
+			why = fmt.Sprintf("each needs a task of its own; both have %q", p.Task)
+		default:
+			p.SameTreeAs = cmp.Or(p.SameTreeAs, o.Source.Path)
+			continue
+		}
+		l.problem(n, "pipes %q and %q feed the same view %q of %s: %s", o.Name, p.Name, p.View, ingest, why)
+		return
+	}
 }
 
 func (l *loader) fieldsMapping(n ast.Node) (out []record.Field) {

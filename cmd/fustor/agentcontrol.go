@@ -540,7 +540,13 @@ func (c *agentCheckCmd) Run(a *app) error {
 	pipes := make([]checkedPipe, len(cfg.Pipes))
 	for i, p := range cfg.Pipes {
 		pipes[i] = checkedPipe{Pipe: p.Name, View: p.View, Source: p.Source.Path, Sender: p.To + " (" + p.Sender.Type + ")", Ingest: p.Sender.Ingest, Document: p.Sender.Document}
-		if err := answersSoon(p.Source.Path, 5*time.Second, checkDir); err != nil {
+		check := func(dir string) error {
+			if err := checkDir(dir); err != nil {
+				return err
+			}
+			return p.CheckTree()
+		}
+		if err := answersSoon(p.Source.Path, 5*time.Second, check); err != nil {
 			pipes[i].Missing = err.Error()
 		}
 	}

@@ -293,6 +293,9 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 	if err := checkDir(p.Source.Path); err != nil {
 		return nil, err
 	}
+	if err := p.CheckTree(); err != nil {
+		return nil, err
+	}
 	log := s.log.With("pipe", p.Name)
 	o := agent.Options{
 		Bus: s.bus, Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
