@@ -12,6 +12,10 @@ import (
 	"github.com/fustor/fustor/query/forest"
 )
 
+// maxSorted bounds the rows that a sorted page of a forest holds in memory: each member holds a page. So the pages of many members are
+// shorter than their limit.
+const maxSorted = 40_000
+
 // list answers a directory's entries.
 func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
@@ -33,6 +37,9 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error
 		return v.List(ctx, dir, order, after, limit, out)
 	}}
 	if order != engine.ByName {
+		if of.forest != nil {
+			of.setLimit(min(of.limit(), max(100, maxSorted/len(of.forest.Members))))
+		}
 		question.Extra = func(r *evidence.Row) int64 { return engine.RankOf(r, order) }
 		question.Compare = func(a, b *evidence.Row) int {
 			return cmp.Or(cmp.Compare(engine.RankOf(b, order), engine.RankOf(a, order)), strings.Compare(a.Name, b.Name))

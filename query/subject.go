@@ -146,11 +146,20 @@ func (a *subject) setFreshness(h http.Header) {
 	setMembers(h, a.forest)
 }
 
-// setMembers sets the header for how the members of a forest fare.
+// maxMembersHeader bounds the members in a header: proxies refuse long ones.
+const maxMembersHeader = 100
+
+// setMembers sets the header for how the members of a forest fare. If there are too many, those that answered are left out.
 func setMembers(h http.Header, fo *forest.Forest) {
 	var members []string
 	for _, m := range fo.Members {
+		if len(fo.Members) > maxMembersHeader && (m.Status.Answered() || len(members) == maxMembersHeader) {
+			continue
+		}
 		members = append(members, m.View+"="+string(m.Status))
+	}
+	if members == nil {
+		members = []string{fo.Members[0].View + "=" + string(fo.Members[0].Status)}
 	}
 	h.Set("Fustor-Members", strings.Join(members, ", "))
 }

@@ -25,7 +25,17 @@ const (
 	ReportDeadline = 2 * time.Minute
 	// parallel bounds how many members are asked at once. The deadline of a member begins when it is asked.
 	parallel = 32
+	// parallelReports is the same for reports, each of which holds megabytes.
+	parallelReports = 8
 )
+
+// atOnce is how many members are asked at once, by their deadline.
+func atOnce(deadline time.Duration) int {
+	if deadline == ReportDeadline {
+		return parallelReports
+	}
+	return parallel
+}
 
 // Status is how a member fares.
 type Status string
@@ -194,9 +204,9 @@ func Ask[T any](ctx context.Context, fo *Forest, deadline time.Duration, f func(
 		value T
 		err   error
 	}
+	tokens := make(chan struct{}, atOnce(deadline))
 	deadline = leaving(ctx, deadline)
 	done := make(chan result, len(fo.Members)) // those who answer too late find room, too
-	tokens := make(chan struct{}, parallel)
 	asked := 0
 	for _, m := range fo.Members {
 		if m.Status != OK {

@@ -145,7 +145,7 @@ type stream struct {
 
 // streams starts a stream for each member that is OK.
 func (f *Forest) streams(ctx context.Context, q Question, p Page) (streams []*stream) {
-	turns := make(chan struct{}, parallel) // held until the first batch
+	turns := make(chan struct{}, atOnce(q.deadline())) // held until the first batch
 	for _, m := range f.Members {
 		if m.Status != OK {
 			continue
