@@ -16,7 +16,7 @@ import (
 
 // TestOneSourceTwoStores has one agent feed two views in two stores through two ingests from one source. Both are what find(1)
 // prints, before and after changes; the agent says that it watches and scans once. While one ingest is away, the other view goes
-// on, and the first catches up.
+// on, and the first catches up. Nothing is lost when the agent is killed and starts again.
 func TestOneSourceTwoStores(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("find"); err != nil {
@@ -45,7 +45,7 @@ func TestOneSourceTwoStores(t *testing.T) {
 		text += fmt.Sprintf("  s%d: {type: http, ingest: %q, api_key: %s}\n", i, p.ingestURL, apiKey)
 	}
 	writeFile(t, file, text+"pipes: {both: {source: tree, senders: [s0, s1], view: shared}}\n")
-	start(t, nil, "agent", "--config", file)
+	a := start(t, nil, "agent", "--config", file)
 
 	onDisk := func() string {
 		out, err := exec.Command("find", root, "(", "-type", "f", "-printf", `/%P %s f\n`, ")", "-o", "-printf", `/%P 0 %y\n`).Output()
@@ -94,6 +94,19 @@ func TestOneSourceTwoStores(t *testing.T) {
 	equal("the other view goes on", sides[1])
 	sides[0].ingest.Resume()
 	equal("the first view catches up", sides[0])
+
+	a.Kill()
+	grow(1200, 1300)
+	if err := os.RemoveAll(filepath.Join(root, "5")); err != nil {
+		t.Fatal(err)
+	}
+	a.Restart()
+	for i, p := range sides {
+		equal(fmt.Sprint("view ", i, " is the tree after a kill"), p)
+	}
+	if r := command(t, nil, "agent", "status", "--config", file); !strings.Contains(r.stdout, "one source, watched and scanned once") {
+		t.Errorf("status after a kill:\n%s%s", r.stdout, r.stderr)
+	}
 }
 
 func sorted(lines string) string {
