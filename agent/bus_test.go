@@ -308,3 +308,54 @@ func TestPipesOfOneSourceRestart(t *testing.T) {
 		}
 	}
 }
+
+// TestPipesOfOneSourceUnderLoad: while a tree is changed at random, one pipe is paused and resumed, the store of another comes and
+// goes, and its memory is small, and a third ends and another begins. In the end every view is the tree.
+func TestPipesOfOneSourceUnderLoad(t *testing.T) {
+	root, outside := twoDirs(t)
+	one := bus.New(lease.Clocks{}.Or(lease.Host()), slog.New(slog.DiscardHandler))
+	pipeOf := func(change func(*agent.Options)) *running {
+		return start(t, newServer(t), root, func(o *agent.Options) {
+			o.Bus, o.Tuning.AuditInterval, o.Tuning.SettleAfter = one, 2*time.Second, time.Second
+			if change != nil {
+				change(o)
+			}
+		})
+	}
+	steady, paused := pipeOf(nil), pipeOf(nil)
+	poor := pipeOf(func(o *agent.Options) {
+		o.Tuning.MaxBacklog, o.Tuning.ScanBacklog, o.Tuning.MaxPending = 64<<10, 16<<10, 100
+	})
+	passing := pipeOf(nil)
+	steady.snapshotted()
+	done := make(chan struct{})
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				poor.rec.setFail(nil)
+				_, _ = paused.SetPaused(false, "the test")
+				return
+			case <-tick.C:
+			}
+			_, _ = paused.SetPaused(n%2 == 0, "the test")
+			if poor.rec.setFail(nil); n%3 > 0 {
+				poor.rec.setFail(errors.New("the store is away"))
+			}
+			if n == 3 {
+				passing.stop()
+			}
+		}
+	})
+	runWorkload(root, outside, uint64(time.Now().UnixNano()), 3, 4000, true)
+	coming := pipeOf(nil)
+	runWorkload(root, outside, uint64(time.Now().UnixNano()), 3, 2000, true)
+	close(done)
+	beside.Wait()
+	for _, r := range []*running{steady, paused, poor, coming} {
+		r.settles(90 * time.Second)
+	}
+}
