@@ -584,6 +584,7 @@ func TestForestPages(t *testing.T) {
 		t.Errorf("the state of a forest: %v", a.header)
 	}
 	f.get("/browse/all/nowhere").is(404)
+	f.of("all", "metadata", "path", "/nowhere").problem(404, "the members that answer have no such path, and not all answer", `gone: there is no view "gone"`)
 	f.get("/browse/all?q=x&cursor=x").is(400)
 	keyed := access.GenerateKey()
 	if err := access.Register(t.Context(), f.st, keyed, access.Record{Name: "one", Roles: []access.Role{access.Query}, Views: access.Views{Names: []string{"all", "nfs1"}}}); err != nil {

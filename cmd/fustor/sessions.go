@@ -58,7 +58,9 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	out := a.out()
-	if len(sessions) == 0 && !c.JSON && !server.IsForest() {
+	if len(sessions) == 0 && !c.JSON && server.IsForest() {
+		fmt.Fprintln(out, "No agent feeds a member of the forest: they show the last known state, and no new changes.")
+	} else if len(sessions) == 0 && !c.JSON {
 		fmt.Fprintln(out, "No agent feeds the view: it shows the last known state, and no new changes.")
 	}
 	led := false

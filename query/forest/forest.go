@@ -118,10 +118,11 @@ type NoMembersError struct{ View string }
 
 func (e *NoMembersError) Error() string { return fmt.Sprintf("forest %q has no members yet", e.View) }
 
-// MemberError: no member could answer, and this is why the first could not.
+// MemberError: no member has an answer, and this is why the first has none. Absent is how many answered that they have no such path.
 type MemberError struct {
-	View string
-	Err  error
+	View   string
+	Err    error
+	Absent int
 }
 
 func (e *MemberError) Error() string { return fmt.Sprintf("member %s: %v", e.View, e.Err) }
@@ -156,7 +157,13 @@ func (f *Forest) Err() error {
 	if m.Status == OK {
 		return nil
 	}
-	return &MemberError{m.View, m.Err}
+	e := &MemberError{View: m.View, Err: m.Err}
+	for _, m := range f.Members {
+		if m.Status == Absent {
+			e.Absent++
+		}
+	}
+	return e
 }
 
 // Complete reports whether all members have answered.

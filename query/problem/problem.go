@@ -67,6 +67,9 @@ func ofMember(e *forest.MemberError) error {
 	}
 	named := *known
 	named.Detail = fmt.Sprintf("no member of the forest can answer; %s: %s", e.View, known.Detail)
+	if e.Absent > 0 {
+		named.Detail = fmt.Sprintf("the members that answer have no such path, and not all answer; %s: %s", e.View, known.Detail)
+	}
 	return &named
 }
 
