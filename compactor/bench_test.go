@@ -51,7 +51,7 @@ func tellTree(s *teller, rows int) {
 		}
 	}
 	for r := range gentree.New(gentree.Options{Seed: 1, Rows: rows}).Rows() {
-		e := event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, AtimeDay: r.AtimeDay, Size: r.Size, MtimeNs: r.MtimeNs, Target: r.Target}
+		e := event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, AtimeDay: r.AtimeDay, Size: r.Size, MtimeNs: r.MtimeNs, Target: r.Target, Inode: r.Inode}
 		if r.Type == event.Directory {
 			dirs[r.ChildParent()] = e
 		}

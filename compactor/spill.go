@@ -251,10 +251,11 @@ func (h *rowHeap) Pop() any {
 }
 
 // numbersOf are the numbers of a row, as they are written to the file.
-func numbersOf(r *evidence.Row) [14]int64 {
-	return [14]int64{
+func numbersOf(r *evidence.Row) [21]int64 {
+	return [21]int64{
 		int64(r.Mode), int64(r.UID), int64(r.GID), int64(r.AtimeDay), r.Size, r.MtimeNs, r.ObservedAt, r.SuspectUntil, r.Watermark, r.EndedAt,
-		r.Sub.Files, r.Sub.Directories, r.Sub.Others, r.Sub.Bytes,
+		int64(r.Links), r.Allocated, r.CtimeNs, int64(r.ID),
+		r.Sub.Files, r.Sub.Directories, r.Sub.Others, r.Sub.Bytes, r.Sub.Allocated, r.Sub.LinkedAllocated, r.Sub.Unmeasured,
 	}
 }
 
@@ -324,6 +325,9 @@ func takeRow(s string, r *evidence.Row, parent string) string {
 	r.Name, r.Target, r.Agent, r.Source, r.History = text(), text(), text(), text(), text()
 	r.Mode, r.UID, r.GID, r.AtimeDay = uint32(int()), uint32(int()), uint32(int()), int32(int())
 	r.Size, r.MtimeNs, r.ObservedAt, r.SuspectUntil, r.Watermark, r.EndedAt = int(), int(), int(), int(), int(), int()
-	r.Sub = evidence.Totals{Files: int(), Directories: int(), Others: int(), Bytes: int(), LatestMtimeNs: int()}
+	r.Links, r.Allocated, r.CtimeNs, r.ID = uint32(int()), int(), int(), uint64(int())
+	r.Sub = evidence.Totals{
+		Files: int(), Directories: int(), Others: int(), Bytes: int(), Allocated: int(), LinkedAllocated: int(), Unmeasured: int(), LatestMtimeNs: int(),
+	}
 	return s
 }

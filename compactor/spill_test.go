@@ -30,7 +30,9 @@ func drawRow(t *rapid.T) evidence.Row {
 		Agent: text.Draw(t, "agent"), Source: text.Draw(t, "source"), History: text.Draw(t, "history"),
 	}
 	r.Sub = evidence.Totals{Files: number.Draw(t, "files"), Directories: number.Draw(t, "dirs"), Others: number.Draw(t, "others"),
-		Bytes: number.Draw(t, "bytes"), LatestMtimeNs: number.Draw(t, "latest")}
+		Bytes: number.Draw(t, "bytes"), LatestMtimeNs: number.Draw(t, "latest"), Allocated: number.Draw(t, "sub allocated"),
+		LinkedAllocated: number.Draw(t, "sub linked"), Unmeasured: number.Draw(t, "sub unmeasured")}
+	r.Inode = event.Inode{Links: rapid.Uint32().Draw(t, "links"), Allocated: number.Draw(t, "allocated"), CtimeNs: number.Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode")}
 	return r
 }
 
@@ -115,7 +117,7 @@ func TestLatestMtimeOfALargeDirectoryIsFoundByTheIndex(t *testing.T) {
 	mtimes := map[string]int64{}
 	out := h.c.newOutput(h.ctx, viewName, 1<<20)
 	out.group = perGroup
-	sub := evidence.Totals{Files: files, Directories: 1, LatestMtimeNs: evidence.NoMtime}
+	sub := evidence.Totals{Files: files, Directories: 1, LatestMtimeNs: evidence.NoMtime, Unmeasured: files + 1}
 	var rows []evidence.Row
 	for i := range files {
 		r := evidence.Row{Parent: "/", Name: fmt.Sprintf("f%06d", i), Type: event.File, Size: 1, MtimeNs: 1e9 * (1 + rng.Int64N(1e6)), ObservedAt: 1, Evidence: event.Snapshot}

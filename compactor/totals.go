@@ -120,12 +120,11 @@ func (w *walk) after(n *node, prefix string) (evidence.Totals, error) {
 	}
 	was := int64(evidence.NoMtime)
 	if n.wasDir {
-		t, was = n.before, n.before.LatestMtimeNs
+		was = n.before.LatestMtimeNs
+		// What the directory occupies itself may have changed; all else that it contributes to its own sums is one directory.
+		t = n.before.Plus(t.Since(n.was.Own()))
 	}
-	t.Files += n.direct.sums.Files
-	t.Directories += n.direct.sums.Directories
-	t.Others += n.direct.sums.Others
-	t.Bytes += n.direct.sums.Bytes
+	t = t.Plus(n.direct.sums)
 	switch {
 	case n.direct.added >= was:
 		t.LatestMtimeNs = n.direct.added

@@ -90,10 +90,7 @@ func noChange() change { return change{added: evidence.NoMtime, lost: evidence.N
 
 // add adds that something which contributed before now contributes after.
 func (c *change) add(before, after evidence.Totals) {
-	c.sums.Files += after.Files - before.Files
-	c.sums.Directories += after.Directories - before.Directories
-	c.sums.Others += after.Others - before.Others
-	c.sums.Bytes += after.Bytes - before.Bytes
+	c.sums = c.sums.Plus(after.Since(before))
 	if after.LatestMtimeNs != before.LatestMtimeNs {
 		c.added = max(c.added, after.LatestMtimeNs)
 		c.lost = max(c.lost, before.LatestMtimeNs)

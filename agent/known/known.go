@@ -105,8 +105,8 @@ type header struct {
 }
 
 const (
-	baseFormat = "fustor directories 1"
-	logFormat  = "fustor directories log 1"
+	baseFormat = "fustor directories 2"
+	logFormat  = "fustor directories log 2"
 )
 
 // check reads both headers, and the sessions of the log. No sessions and no error: there is nothing.

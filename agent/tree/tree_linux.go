@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"math"
 	"strings"
 	"sync/atomic"
 
+	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/fustor/fustor/internal/event"
@@ -42,6 +44,7 @@ func (r *osRoot) Close() { _ = unix.Close(r.fd) }
 type osDir struct {
 	fd   int
 	path string
+	dev  uint64 // of the view's root
 }
 
 func (r *osRoot) OpenDir(path string) (Dir, error) {
@@ -53,7 +56,7 @@ func (r *osRoot) OpenDir(path string) (Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &osDir{fd: fd, path: path}, nil
+	return &osDir{fd: fd, path: path, dev: r.info.ID.Dev}, nil
 }
 
 // FD is the descriptor, for those who ask the kernel to watch the directory.
@@ -131,6 +134,9 @@ func (d *osDir) Lstat(n *Names, i int) (Info, error) {
 
 func (d *osDir) info(name string, st *unix.Stat_t) (Info, error) {
 	info := fromStat(st)
+	if info.Links > 1 && info.Entry.Type != event.Directory {
+		info.Entry.ID = identityOf(info.ID, d.dev)
+	}
 	if info.Entry.Type == event.Symlink {
 		target, err := readlink(d.fd, name)
 		if err != nil {
@@ -174,7 +180,7 @@ func (l *osLooker) Lstat(path string) (Info, error) {
 		if err != nil {
 			return Info{}, &fs.PathError{Op: "open", Path: parent, Err: err}
 		}
-		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/")}
+		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/"), dev: l.root.info.ID.Dev}
 	}
 	var st unix.Stat_t
 	if err := fstatat(l.dir.fd, append([]byte(name), 0), &st); err != nil {
@@ -291,13 +297,17 @@ func fromStat(st *unix.Stat_t) Info {
 	if atime%day < 0 {
 		days--
 	}
+	days = min(max(days, math.MinInt32), math.MaxInt32)
 	e := event.Entry{
+		Inode: event.Inode{
+			Links: linksOf(uint64(st.Nlink)), Allocated: allocatedOf(st.Blocks), CtimeNs: nanoseconds(int64(st.Ctim.Sec), int64(st.Ctim.Nsec)),
+		},
 		Type: event.Other,
 		Mode: uint32(st.Mode) & 0o7777,
 		UID:  st.Uid, GID: st.Gid,
 		AtimeDay: int32(days),
 		Size:     max(0, st.Size),
-		MtimeNs:  int64(st.Mtim.Sec)*1e9 + int64(st.Mtim.Nsec),
+		MtimeNs:  nanoseconds(int64(st.Mtim.Sec), int64(st.Mtim.Nsec)),
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -309,6 +319,39 @@ func fromStat(st *unix.Stat_t) Info {
 	}
 	return Info{Entry: e, ID: ID{Dev: uint64(st.Dev), Ino: st.Ino}, Links: uint64(st.Nlink)}
 }
+
+// identityOf tells a file with several names from all others of a view: by its number, and on another device than the root's by that
+// and the device.
+func identityOf(id ID, rootDev uint64) uint64 {
+	if id.Dev == rootDev {
+		return id.Ino
+	}
+	device := LastingDevice(id.Dev)
+	if device == 0 {
+		device = id.Dev
+	}
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:], device)
+	binary.LittleEndian.PutUint64(b[8:], id.Ino)
+	return xxhash.Sum64(b[:])
+}
+
+// nanoseconds is a time in ns since 1970, the nearest that 64 bits hold: ext4 has times until 2446, NTFS until 30828.
+func nanoseconds(sec, nsec int64) int64 {
+	switch {
+	case sec >= math.MaxInt64/1_000_000_000:
+		return math.MaxInt64
+	case sec <= math.MinInt64/1_000_000_000:
+		return math.MinInt64
+	}
+	return sec*1e9 + nsec
+}
+
+// linksOf is st_nlink as an entry has it: never 0, which would mean that nothing is known.
+func linksOf(n uint64) uint32 { return uint32(min(max(n, 1), math.MaxUint32)) }
+
+// allocatedOf is what blocks of 512 bytes come to.
+func allocatedOf(blocks int64) int64 { return min(max(blocks, 0), math.MaxInt64/512) * 512 }
 
 func retry(call func() (int, error)) (int, error) {
 	for {

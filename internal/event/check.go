@@ -134,8 +134,25 @@ func checkEntry(e *Entry) error {
 	if e.Size < 0 {
 		return fmt.Errorf("negative size %d", e.Size)
 	}
+	if e.Inode != (Inode{}) {
+		if err := checkInode(e); err != nil {
+			return err
+		}
+	}
 	if e.Target != "" && (e.Type != Symlink || len(e.Target) > MaxText) {
 		return checkTarget(e)
+	}
+	return nil
+}
+
+func checkInode(e *Entry) error {
+	switch {
+	case !e.Measured():
+		return fmt.Errorf("an inode without links")
+	case e.Allocated < 0:
+		return fmt.Errorf("negative allocated size %d", e.Allocated)
+	case e.ID != 0 && !e.hasID():
+		return fmt.Errorf("an identity of an inode with one name")
 	}
 	return nil
 }

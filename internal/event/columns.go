@@ -15,6 +15,7 @@ type entriesEncoder struct {
 	mtimeNs  int64
 	atimeDay int32
 	targets  textEncoder
+	inodes   segmentpb.Inodes
 }
 
 func (x *entriesEncoder) reset() {
@@ -24,6 +25,9 @@ func (x *entriesEncoder) reset() {
 	x.pb.MtimeNsDeltas = x.pb.MtimeNsDeltas[:0]
 	x.pb.AtimeDayDeltas = x.pb.AtimeDayDeltas[:0]
 	x.targets.reset()
+	n := &x.inodes
+	n.Links, n.Excesses, n.CtimeNsAfterMtime, n.Ids = n.Links[:0], n.Excesses[:0], n.CtimeNsAfterMtime[:0], n.Ids[:0]
+	x.pb.Inodes = nil
 }
 
 func (x *entriesEncoder) add(e *Entry, attributes uint32) {
@@ -35,7 +39,27 @@ func (x *entriesEncoder) add(e *Entry, attributes uint32) {
 	if e.Type == Symlink {
 		x.targets.add(e.Target)
 	}
+	x.addInode(e)
 }
+
+// addInode adds to the columns of inodes, which are left out of a run of entries that tell nothing of theirs.
+func (x *entriesEncoder) addInode(e *Entry) {
+	n := &x.inodes
+	if !e.Measured() {
+		n.Links, n.Excesses, n.CtimeNsAfterMtime = append(n.Links, 0), append(n.Excesses, 0), append(n.CtimeNsAfterMtime, 0)
+		return
+	}
+	x.pb.Inodes = n
+	n.Links = append(n.Links, e.Links)
+	n.Excesses = append(n.Excesses, e.Allocated-Rounded(e.Size))
+	n.CtimeNsAfterMtime = append(n.CtimeNsAfterMtime, e.CtimeNs-e.MtimeNs)
+	if e.hasID() {
+		n.Ids = append(n.Ids, e.ID)
+	}
+}
+
+// hasID reports whether the entry is one of several names of a file.
+func (e *Entry) hasID() bool { return e.Links > 1 && e.Type != Directory }
 
 // textEncoder fills a front-coded column.
 type textEncoder struct {
@@ -138,7 +162,34 @@ func (d *blockDecoder) entries(into []Entry, column *segmentpb.Entries) ([]Entry
 	if len(targets) > 0 {
 		return into, fmt.Errorf("more targets than symlinks")
 	}
-	return into, nil
+	return into, addInodes(into, column.GetInodes())
+}
+
+// addInodes gives entries what is told of their inodes; columns that are empty tell nothing.
+func addInodes(entries []Entry, column *segmentpb.Inodes) error {
+	links, excesses, ctimes, ids := column.GetLinks(), column.GetExcesses(), column.GetCtimeNsAfterMtime(), column.GetIds()
+	n := len(links)
+	if n != 0 && n != len(entries) || len(excesses) != n || len(ctimes) != n {
+		return fmt.Errorf("%d links, %d excesses, %d ctimes of %d inodes", n, len(excesses), len(ctimes), len(entries))
+	}
+	for i, count := range links {
+		if count == 0 {
+			continue
+		}
+		e := &entries[i]
+		e.Links, e.CtimeNs = count, e.MtimeNs+ctimes[i]
+		e.Allocated = Rounded(e.Size) + excesses[i]
+		if e.hasID() {
+			if len(ids) == 0 {
+				return fmt.Errorf("more files with several names than identities of them")
+			}
+			e.ID, ids = ids[0], ids[1:]
+		}
+	}
+	if len(ids) > 0 {
+		return fmt.Errorf("more identities of inodes than files with several names")
+	}
+	return nil
 }
 
 // entryType is the type, or 0 where there is no such: check refuses that.
@@ -160,5 +211,8 @@ func resetEntries(e *segmentpb.Entries) {
 		e.Attributes, e.Sizes = e.Attributes[:0], e.Sizes[:0]
 		e.MtimeNsDeltas, e.AtimeDayDeltas = e.MtimeNsDeltas[:0], e.AtimeDayDeltas[:0]
 		resetTexts(e.Targets)
+		if n := e.Inodes; n != nil {
+			n.Links, n.Excesses, n.CtimeNsAfterMtime, n.Ids = n.Links[:0], n.Excesses[:0], n.CtimeNsAfterMtime[:0], n.Ids[:0]
+		}
 	}
 }

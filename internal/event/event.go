@@ -79,9 +79,29 @@ type Entry struct {
 	UID, GID uint32
 	AtimeDay int32  // whole days since 1970-01-01, floored
 	Size     int64  // st_size, bytes
-	MtimeNs  int64  // st_mtim, ns since 1970; any value, before 1970 too
+	MtimeNs  int64  // st_mtim, ns since 1970; any value, before 1970 too. What 64 bits do not hold is the nearest that they do
 	Target   string // a symlink's target, bytes
+	Inode
 }
+
+// Inode is what an entry's inode tells beside the entry itself. All of it is 0 if the agent does not tell: agents of earlier builds,
+// and of Fustor V2, do not.
+type Inode struct {
+	// Links is st_nlink; 0: the agent tells nothing of the inode, as every entry that exists has a link.
+	Links     uint32
+	Allocated int64 // bytes that it occupies: st_blocks × 512
+	CtimeNs   int64 // st_ctim, ns since 1970
+	// ID tells files with several names from each other; 0 for all else. Names of one file have one ID in a view. It is st_ino on the
+	// file system of the view's root; elsewhere a hash of st_ino and the file system.
+	ID uint64
+}
+
+// Rounded is a size rounded up to what most file systems allocate at once, 4096 bytes. What an entry occupies is mostly that, so the
+// formats hold the difference.
+func Rounded(size int64) int64 { return (size + 4095) &^ 4095 }
+
+// Measured reports whether the entry tells what it occupies, and the rest of Inode.
+func (i *Inode) Measured() bool { return i.Links != 0 }
 
 // NoOwner is the UID and the GID of an entry whose agent does not tell owner and mode. No owner has that number, which chown(2)
 // takes for "as it is".

@@ -28,15 +28,24 @@ type eventJSON struct {
 }
 
 type entryJSON struct {
-	Type      string  `json:"type"`
-	Size      int64   `json:"size"`
-	MtimeNs   int64   `json:"mtime_ns"`
-	Mode      uint32  `json:"mode"`
-	UID       uint32  `json:"uid"`
-	GID       uint32  `json:"gid"`
-	AtimeDay  int32   `json:"atime_day"`
+	Type     string `json:"type"`
+	Size     int64  `json:"size"`
+	MtimeNs  int64  `json:"mtime_ns"`
+	Mode     uint32 `json:"mode"`
+	UID      uint32 `json:"uid"`
+	GID      uint32 `json:"gid"`
+	AtimeDay int32  `json:"atime_day"`
+	*inodeJSON
 	Target    *string `json:"target,omitempty"`
 	TargetB64 string  `json:"target_b64,omitempty"`
+}
+
+// inodeJSON is what the agent tells of the inode; it is left out if the agent tells nothing.
+type inodeJSON struct {
+	Allocated int64  `json:"allocated"`
+	Links     uint32 `json:"links"`
+	CtimeNs   int64  `json:"ctime_ns"`
+	ID        uint64 `json:"inode,omitempty"`
 }
 
 type namedJSON struct {
@@ -89,6 +98,9 @@ func WriteJSON(w io.Writer, ev *Event) error {
 func newEntryJSON(e *Entry) *entryJSON {
 	out := &entryJSON{
 		Type: e.Type.Letter(), Size: e.Size, MtimeNs: e.MtimeNs, Mode: e.Mode, UID: e.UID, GID: e.GID, AtimeDay: e.AtimeDay,
+	}
+	if e.Measured() {
+		out.inodeJSON = &inodeJSON{Allocated: e.Allocated, Links: e.Links, CtimeNs: e.CtimeNs, ID: e.ID}
 	}
 	if e.Type == Symlink {
 		target, encoded := readable(e.Target)

@@ -116,6 +116,15 @@ func entryOf() *rapid.Generator[Entry] {
 			Size:     rapid.Int64Range(0, math.MaxInt64).Draw(t, "size"),
 			MtimeNs:  rapid.OneOf(rapid.Int64(), rapid.SampledFrom([]int64{math.MinInt64, -1, 0, math.MaxInt64})).Draw(t, "mtime"),
 		}
+		if rapid.Bool().Draw(t, "measured") {
+			e.Inode = Inode{
+				Links: rapid.OneOf(rapid.Just(uint32(1)), rapid.Uint32Min(1)).Draw(t, "links"), Allocated: rapid.Int64Min(0).Draw(t, "allocated"),
+				CtimeNs: rapid.OneOf(rapid.Just(e.MtimeNs), rapid.Int64()).Draw(t, "ctime"),
+			}
+			if e.hasID() {
+				e.ID = rapid.Uint64().Draw(t, "inode")
+			}
+		}
 		if e.Type == Symlink {
 			e.Target = string(rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(t, "target"))
 		}
@@ -138,6 +147,7 @@ func eventOf() *rapid.Generator[*Event] {
 		case Listing, Unchanged:
 			ev.Entry = entryOf().Filter(func(e Entry) bool { return e.Target == "" }).Draw(t, "entry")
 			ev.Entry.Type = Directory
+			ev.Entry.ID = 0
 			if ev.Kind == Listing {
 				drawListing(t, ev)
 			}

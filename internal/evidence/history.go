@@ -32,6 +32,7 @@ const (
 	historyAssumed                 // the row is an assumed directory
 	historyGone                    // a tombstone that stays as it is whatever later listings lack it: Row.StaysGone
 	historyLent                    // which listings and facts have owners that were lent. Builds that do not know it take those for their own
+	historyInodes                  // facts have what the inode tells. Builds without this flag cannot read the layers of those that write it
 )
 
 // encode writes into the row's history what its columns do not show.
@@ -48,6 +49,7 @@ func (s *state) encode(row *Row, parent *ParentState) {
 	set(historyListed, listed)
 	set(historyJournal, !listed && len(s.journal) > 0)
 	set(historyFacts, !plain)
+	set(historyInodes, !plain && s.tellsOfInodes())
 	set(historyObservedEnd, s.ends.Observed != 0)
 	set(historyAssumed, s.assumed)
 	set(historyLent, s.lends())
@@ -73,6 +75,7 @@ func (s *state) encode(row *Row, parent *ParentState) {
 		}
 	}
 	if flags&historyFacts != 0 {
+		w.inodes = flags&historyInodes != 0
 		w.facts(s)
 	}
 	if flags&historyObservedEnd != 0 {
@@ -97,6 +100,12 @@ func historyFlags(history string) (flags byte, rest string) {
 		return 0, ""
 	}
 	return history[1], history[2:]
+}
+
+// tellsOfInodes reports whether some evidence tells of the entry's inode.
+func (s *state) tellsOfInodes() bool {
+	measured := func(e fact) bool { return e.Entry.Measured() }
+	return s.report != nil && measured(*s.report) || slices.ContainsFunc(s.observations, measured)
 }
 
 // staysGone reports whether the row is a tombstone and its latest evidence is an absence that counts. Another listing that
@@ -190,7 +199,7 @@ func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 	}
 	s.ends.Reported = row.EndedAt
 	flags, rest := historyFlags(row.History)
-	in := reader{b: rest, row: row}
+	in := reader{b: rest, row: row, inodes: flags&historyInodes != 0}
 	if flags&historyListed != 0 {
 		by := Provenance{Evidence: row.Evidence, Lag: in.int(), Skew: in.int(), Agent: row.Agent, Source: row.Source}
 		by.At = row.ObservedAt + in.int()
@@ -259,8 +268,9 @@ func (s *state) fromColumns(r Rules, row *Row, parent *ParentState) {
 // writer and reader are the coding of a history: numbers as varints, text with its length before it. Agent and source are
 // mostly those of the row.
 type writer struct {
-	b   []byte
-	row *Row
+	b      []byte
+	row    *Row
+	inodes bool // facts have what the inode tells
 }
 
 func (w *writer) int(v int64) { w.b = binary.AppendVarint(w.b, v) }
@@ -323,6 +333,18 @@ func (w *writer) fact(e *fact) {
 		w.int(v)
 	}
 	w.text(e.Entry.Target)
+	if w.inodes {
+		w.inode(&e.Entry)
+	}
+}
+
+func (w *writer) inode(e *event.Entry) {
+	w.int(int64(e.Links))
+	if e.Measured() {
+		w.int(e.Allocated - event.Rounded(e.Size))
+		w.int(e.CtimeNs - e.MtimeNs)
+		w.int(int64(e.ID))
+	}
 }
 
 // lends reports whether there is anything for lent to write.
@@ -376,9 +398,10 @@ func (r *reader) lent(s *state) {
 }
 
 type reader struct {
-	b   string
-	row *Row
-	err error
+	b      string
+	row    *Row
+	inodes bool // facts have what the inode tells
+	err    error
 }
 
 var errHistory = errors.New("damaged history")
@@ -452,5 +475,16 @@ func (r *reader) fact() fact {
 	e.Entry.Mode, e.Entry.UID, e.Entry.GID = uint32(r.int()), uint32(r.int()), uint32(r.int())
 	e.Entry.AtimeDay, e.Entry.Size, e.Entry.MtimeNs = int32(r.int()), r.int(), r.int()
 	e.Entry.Target = r.text()
+	if r.inodes {
+		r.inode(&e.Entry)
+	}
 	return e
+}
+
+func (r *reader) inode(e *event.Entry) {
+	if e.Links = uint32(r.int()); e.Measured() {
+		e.Allocated = event.Rounded(e.Size) + r.int()
+		e.CtimeNs = e.MtimeNs + r.int()
+		e.ID = uint64(r.int())
+	}
 }

@@ -17,6 +17,7 @@ import (
 // matter in which order evidence comes (TestLawOwnersInAnyOrder):
 //   - owner and mode are those of the nearest evidence before it that has them, unless that is of another type, or the kernel reported
 //     in between that the path was gone (what listings lack is not always remembered, so it never counts);
+//   - what the inode tells, and the day of the last access, is that of the same evidence, if that has the same size and time;
 //   - type, target and the exact time are those of any evidence of the same size and time;
 //   - evidence from after it of the same size and time settles all of it.
 
@@ -76,8 +77,19 @@ func (e *fact) lendBefore(by *fact) {
 	case from <= e.lent:
 	case !by.Gone && by.Entry.Owned() && e.Entry.Type == by.Entry.Type:
 		e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = by.Entry.Mode, by.Entry.UID, by.Entry.GID, from
+		e.lendInode(by)
 	case from > e.At-Memory: // there is none, whatever comes later from before that
 		e.Entry.Mode, e.Entry.UID, e.Entry.GID, e.lent = 0, event.NoOwner, event.NoOwner, from
+		e.lendInode(&fact{Gone: true})
+	}
+}
+
+// lendInode takes over what the inode of another fact tells, if that shows the same state of the path; otherwise nothing is known.
+func (e *fact) lendInode(by *fact) {
+	const day = 24 * 3600e9
+	e.Entry.Inode, e.Entry.AtimeDay = event.Inode{}, int32(floorDiv(e.Entry.MtimeNs, day))
+	if !by.Gone && alike(&e.Entry, &by.Entry) {
+		e.Entry.Inode, e.Entry.AtimeDay = by.Entry.Inode, by.Entry.AtimeDay
 	}
 }
 
@@ -106,7 +118,7 @@ func (e *fact) detail(by *fact) {
 	if by.Gone || !by.Entry.Owned() || !alike(&e.Entry, &by.Entry) {
 		return
 	}
-	e.Entry.Type, e.Entry.MtimeNs, e.Entry.Target, e.Entry.AtimeDay = by.Entry.Type, by.Entry.MtimeNs, by.Entry.Target, by.Entry.AtimeDay
+	e.Entry.Type, e.Entry.MtimeNs, e.Entry.Target = by.Entry.Type, by.Entry.MtimeNs, by.Entry.Target
 }
 
 // alike reports whether two entries are the same for V2.

@@ -118,7 +118,7 @@ func (r Rules) Replaces(row *Row, claims []Claim, inside bool, parent *ParentSta
 func (row *Row) set(c *Claim) {
 	e := c.Entry
 	row.Type, row.Mode, row.UID, row.GID, row.AtimeDay = e.Type, e.Mode, e.UID, e.GID, e.AtimeDay
-	row.Size, row.MtimeNs, row.Target = e.Size, e.MtimeNs, e.Target
+	row.Size, row.MtimeNs, row.Target, row.Inode = e.Size, e.MtimeNs, e.Target, e.Inode
 	row.Removed, row.Watermark = false, 0
 	row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 }
@@ -221,7 +221,7 @@ func (s *state) show(row *Row, v *verdict) {
 	by := v.by
 	if e := &v.content.Entry; e.Type != 0 {
 		row.Type, row.Mode, row.UID, row.GID, row.AtimeDay = e.Type, e.Mode, e.UID, e.GID, e.AtimeDay
-		row.Size, row.MtimeNs, row.Target = e.Size, e.MtimeNs, e.Target
+		row.Size, row.MtimeNs, row.Target, row.Inode = e.Size, e.MtimeNs, e.Target, e.Inode
 	}
 	row.ObservedAt, row.Evidence, row.Agent, row.Source = by.At, by.Evidence, by.Agent, by.Source
 	row.Removed, row.AgentMissing = by.Gone, v.missing
@@ -238,14 +238,15 @@ func (s *state) show(row *Row, v *verdict) {
 func (row *Row) entry() event.Entry {
 	return event.Entry{
 		Type: row.Type, Mode: row.Mode, UID: row.UID, GID: row.GID, AtimeDay: row.AtimeDay, Size: row.Size,
-		MtimeNs: row.MtimeNs, Target: row.Target,
+		MtimeNs: row.MtimeNs, Target: row.Target, Inode: row.Inode,
 	}
 }
 
 // shows reports whether an observation of e shows nothing new.
 func (row *Row) shows(e *event.Entry) bool {
 	return row.Type == e.Type && row.Size == e.Size && row.MtimeNs == e.MtimeNs && row.Mode == e.Mode &&
-		row.UID == e.UID && row.GID == e.GID && row.Target == e.Target
+		row.UID == e.UID && row.GID == e.GID && row.Target == e.Target && row.Inode == e.Inode &&
+		(row.AtimeDay == e.AtimeDay || !followsAtime(e))
 }
 
 // Assume makes the row a directory that nothing was claimed about, because something in it was reported or observed. What

@@ -18,6 +18,7 @@ type Row struct {
 	Size     int64 // bytes
 	MtimeNs  int64
 	Target   string // of a symlink
+	event.Inode
 
 	// Removed rows are tombstones: the path is gone, and ObservedAt says since when that is known.
 	Removed bool
@@ -69,8 +70,14 @@ type Totals struct {
 	Directories int64
 	Others      int64
 	Bytes       int64
-	// LatestMtimeNs is the newest mtime of a regular file; NoMtime where there is none.
+	// LatestMtimeNs is the newest mtime of a regular file; NoMtime where there is none. One that lay in the future by more than a
+	// day when it was observed does not count.
 	LatestMtimeNs int64
+	// Allocated is what all entries occupy, bytes: each name counts, so a file with several names counts several times.
+	// LinkedAllocated is the part of it of the names of such files.
+	Allocated, LinkedAllocated int64
+	// Unmeasured is how many entries do not say what they occupy; Allocated is complete if there are none.
+	Unmeasured int64
 }
 
 // NoMtime is the latest mtime of a subtree without regular files. It is below every real time.
@@ -79,12 +86,24 @@ const NoMtime = -1 << 63
 // Own are the totals of the row's entry alone.
 func (r *Row) Own() Totals {
 	t := Totals{LatestMtimeNs: NoMtime}
+	if r.Removed {
+		return t
+	}
+	t.Allocated = r.Allocated
 	switch {
-	case r.Removed:
+	case !r.Measured():
+		t.Unmeasured = 1
+	case r.Links > 1 && r.Type != event.Directory:
+		t.LinkedAllocated = r.Allocated
+	}
+	switch {
 	case r.Type == event.Directory:
 		t.Directories = 1
 	case r.Type == event.File:
 		t.Files, t.Bytes, t.LatestMtimeNs = 1, r.Size, r.MtimeNs
+		if r.inFuture() {
+			t.LatestMtimeNs = NoMtime
+		}
 	default:
 		t.Others = 1
 	}
@@ -96,5 +115,22 @@ func (t Totals) Plus(o Totals) Totals {
 	return Totals{
 		Files: t.Files + o.Files, Directories: t.Directories + o.Directories, Others: t.Others + o.Others,
 		Bytes: t.Bytes + o.Bytes, LatestMtimeNs: max(t.LatestMtimeNs, o.LatestMtimeNs),
+		Allocated: t.Allocated + o.Allocated, LinkedAllocated: t.LinkedAllocated + o.LinkedAllocated, Unmeasured: t.Unmeasured + o.Unmeasured,
 	}
+}
+
+// Since is what was added to earlier totals; its latest mtime is that of t.
+func (t Totals) Since(o Totals) Totals {
+	return Totals{
+		Files: t.Files - o.Files, Directories: t.Directories - o.Directories, Others: t.Others - o.Others,
+		Bytes: t.Bytes - o.Bytes, LatestMtimeNs: t.LatestMtimeNs,
+		Allocated: t.Allocated - o.Allocated, LinkedAllocated: t.LinkedAllocated - o.LinkedAllocated, Unmeasured: t.Unmeasured - o.Unmeasured,
+	}
+}
+
+// inFuture reports whether the mtime lay in the future by more than a day when it was observed. Rows of builds that did not ask,
+// which are not measured, keep the mtime that their directories have counted.
+func (r *Row) inFuture() bool {
+	const day = 24 * 3600e9
+	return r.Measured() && r.MtimeNs-day > r.ObservedAt && r.MtimeNs > 0
 }

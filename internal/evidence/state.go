@@ -97,8 +97,12 @@ func (e *fact) compare(o *fact) int {
 	}
 	return cmp.Or(cmp.Compare(e.At, o.At), -compareBool(e.Gone, o.Gone), cmp.Compare(x.MtimeNs, y.MtimeNs),
 		cmp.Compare(x.Size, y.Size), cmp.Compare(x.Type, y.Type), cmp.Compare(x.Mode, y.Mode), cmp.Compare(x.UID, y.UID),
-		cmp.Compare(x.GID, y.GID), cmp.Compare(x.Target, y.Target), -cmp.Compare(e.SuspectUntil, o.SuspectUntil),
+		cmp.Compare(x.GID, y.GID), cmp.Compare(x.Target, y.Target), compareInodes(&x.Inode, &y.Inode), cmp.Compare(x.AtimeDay, y.AtimeDay), -cmp.Compare(e.SuspectUntil, o.SuspectUntil),
 		cmp.Compare(e.Evidence, o.Evidence), cmp.Compare(e.Agent, o.Agent), cmp.Compare(e.Source, o.Source))
+}
+
+func compareInodes(a, b *event.Inode) int {
+	return cmp.Or(cmp.Compare(a.CtimeNs, b.CtimeNs), cmp.Compare(a.Allocated, b.Allocated), cmp.Compare(a.Links, b.Links), cmp.Compare(a.ID, b.ID))
 }
 
 func compareBool(a, b bool) int {
@@ -239,8 +243,9 @@ func (s *state) judge() verdict {
 		default:
 			isNew := !v.present() || v.content.directory() != l.directory()
 			laterScan := l.Evidence == event.Audit || l.Evidence == event.OnDemand
-			// A directory's own times and size follow from what is in it; only one that nobody reported is a blind spot.
-			v.missing = !isNew && v.missing || laterScan && (isNew || l.Entry.Type != event.Directory)
+			// A directory's own times and size follow from what is in it; only one that nobody reported is a blind spot. Neither
+			// does the kernel report a read, nor to the other names of a file that it got another name.
+			v.missing = !isNew && v.missing || laterScan && (isNew || l.Entry.Type != event.Directory && !sameContent(&v.content.Entry, &l.Entry))
 			v.known, v.by, v.content = true, l, l
 		}
 	}
@@ -276,8 +281,16 @@ func endOf(l *fact) Ends {
 	return Ends{Observed: l.Since}
 }
 
-// sameEntry reports whether two observations of an entry show the same. The access time does not count.
+// sameEntry reports whether two observations of an entry show the same.
 func sameEntry(a, b *event.Entry) bool {
+	return sameContent(a, b) && a.Inode == b.Inode && (a.AtimeDay == b.AtimeDay || !followsAtime(a))
+}
+
+// followsAtime reports whether the day of the last access counts: that of files. Directories and links are read by every scan.
+func followsAtime(e *event.Entry) bool { return e.Type == event.File && e.Measured() }
+
+// sameContent reports whether two observations show the same but for what the inode tells, and the day of the last access.
+func sameContent(a, b *event.Entry) bool {
 	return a.Type == b.Type && a.Size == b.Size && a.MtimeNs == b.MtimeNs && a.Mode == b.Mode && a.UID == b.UID &&
 		a.GID == b.GID && a.Target == b.Target
 }

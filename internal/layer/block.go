@@ -282,13 +282,39 @@ func (b *Block) Numbers(c Column) (*Numbers, error) {
 	if f := specs[c].form; f == formKey || f == formText {
 		return nil, fmt.Errorf("column %s has no numbers", specs[c].name)
 	}
-	n, err := numbersOf(b.raw, &b.chunks[c], &specs[c])
+	n, err := b.decodeNumbers(c)
 	if err != nil {
 		return nil, b.fault(c, err)
 	}
 	b.numbers[c].Store(n)
 	b.grow(n.bytes())
 	return n, nil
+}
+
+func (b *Block) decodeNumbers(c Column) (*Numbers, error) {
+	if c >= columns1 && b.chunks[c].end == 0 {
+		return b.unmeasured(c)
+	}
+	return numbersOf(b.raw, &b.chunks[c], &specs[c])
+}
+
+// unmeasured is what a row group of schema 1 has in place of a column that it lacks: nothing is known of any inode, so all entries of
+// a subtree are unmeasured.
+func (b *Block) unmeasured(c Column) (*Numbers, error) {
+	if c != ColumnSubUnmeasured {
+		return &Numbers{dict: []int64{0}}, nil
+	}
+	sum := &Numbers{values: make([]int64, b.group.Rows)}
+	for _, part := range [...]Column{ColumnSubFiles, ColumnSubDirectories, ColumnSubOthers} {
+		n, err := numbersOf(b.raw, &b.chunks[part], &specs[part])
+		if err != nil {
+			return nil, err
+		}
+		for i := range sum.values {
+			sum.values[i] += n.At(i)
+		}
+	}
+	return sum, nil
 }
 
 // Text is one of the columns target, agent and source.
@@ -346,7 +372,7 @@ func (b *Block) grow(n int64) {
 
 // shownColumns are the columns of numbers that Shown has, those of directories' totals apart.
 var shownColumns = [...]Column{ColumnType, ColumnMode, ColumnUID, ColumnGID, ColumnSize, ColumnMtimeNs, ColumnRemoved,
-	ColumnAgentMissing, ColumnSuspectUntilNs}
+	ColumnAgentMissing, ColumnSuspectUntilNs, ColumnLinks, ColumnAllocatedExcess, ColumnCtimeNs, ColumnInode}
 
 // loadShown decodes the columns of Shown.
 func (b *Block) loadShown() (*blockRows, error) {
@@ -395,6 +421,7 @@ func (b *Block) Shown(i int, r *evidence.Row) error {
 		AgentMissing: n[ColumnAgentMissing].At(i) != 0, SuspectUntil: n[ColumnSuspectUntilNs].At(i),
 		Agent: f.agent.At(i), Source: f.source.At(i),
 	}
+	f.inode(i, r)
 	if r.Type == event.Directory {
 		return b.totals(i, &r.Sub)
 	}
@@ -409,6 +436,7 @@ func (b *Block) totals(i int, t *evidence.Totals) error {
 	}{
 		{&t.Files, ColumnSubFiles}, {&t.Directories, ColumnSubDirectories}, {&t.Others, ColumnSubOthers},
 		{&t.Bytes, ColumnSubBytes}, {&t.LatestMtimeNs, ColumnSubLatestMtimeNs},
+		{&t.Allocated, ColumnSubAllocated}, {&t.LinkedAllocated, ColumnSubLinkedAllocated}, {&t.Unmeasured, ColumnSubUnmeasured},
 	} {
 		n, err := b.Numbers(field.of)
 		if err != nil {
@@ -467,7 +495,8 @@ func (b *Block) loadBrief() (*blockRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range [...]Column{ColumnType, ColumnSize, ColumnMtimeNs, ColumnRemoved, ColumnObservedAtNs, ColumnEndedAtNs} {
+	for _, c := range [...]Column{ColumnType, ColumnSize, ColumnMtimeNs, ColumnRemoved, ColumnObservedAtNs, ColumnEndedAtNs,
+		ColumnLinks, ColumnAllocatedExcess} {
 		if f.numbers[c], err = b.Numbers(c); err != nil {
 			return nil, err
 		}
@@ -480,7 +509,7 @@ func (b *Block) loadBrief() (*blockRows, error) {
 }
 
 // Brief sets r to what a fold needs to decide whether the row matters: the key, type, size, mtime, whether it is removed,
-// when it was observed and ended, and the history. The rest is zero.
+// when it was observed and ended, its links and what it occupies, and the history. The rest is zero.
 func (b *Block) Brief(i int, r *evidence.Row) error {
 	f, err := b.loadBrief()
 	if err != nil {
@@ -493,7 +522,27 @@ func (b *Block) Brief(i int, r *evidence.Row) error {
 		Removed: n[ColumnRemoved].At(i) != 0, ObservedAt: n[ColumnObservedAtNs].At(i), EndedAt: n[ColumnEndedAtNs].At(i),
 		History: f.history.At(i),
 	}
+	f.allocated(i, r)
 	return nil
+}
+
+// allocated sets the links of row i, and what it occupies.
+func (f *blockRows) allocated(i int, r *evidence.Row) {
+	if r.Links = uint32(f.numbers[ColumnLinks].At(i)); r.Measured() {
+		r.Allocated = event.Rounded(r.Size) + f.numbers[ColumnAllocatedExcess].At(i)
+	}
+}
+
+// inode sets all that row i has of its inode.
+func (f *blockRows) inode(i int, r *evidence.Row) {
+	f.allocated(i, r)
+	if !r.Measured() {
+		return
+	}
+	r.ID = uint64(f.numbers[ColumnInode].At(i))
+	if r.CtimeNs = f.numbers[ColumnCtimeNs].At(i); r.CtimeNs == asMtime {
+		r.CtimeNs = r.MtimeNs
+	}
 }
 
 // Row sets r to row i. Its strings share the block's memory.
@@ -519,10 +568,12 @@ func (b *Block) Row(i int, r *evidence.Row) error {
 		Agent:   f.agent.At(i), Source: f.source.At(i),
 		History: f.history.At(i),
 	}
+	f.inode(i, r)
 	if r.Type == event.Directory {
 		r.Sub = evidence.Totals{
 			Files: n[ColumnSubFiles].At(i), Directories: n[ColumnSubDirectories].At(i), Others: n[ColumnSubOthers].At(i),
 			Bytes: n[ColumnSubBytes].At(i), LatestMtimeNs: n[ColumnSubLatestMtimeNs].At(i),
+			Allocated: n[ColumnSubAllocated].At(i), LinkedAllocated: n[ColumnSubLinkedAllocated].At(i), Unmeasured: n[ColumnSubUnmeasured].At(i),
 		}
 	}
 	return nil

@@ -117,6 +117,17 @@ func (b *builder) add(r *evidence.Row) {
 	b.put(ColumnSuspectUntilNs, r.SuspectUntil)
 	b.put(ColumnWatermarkNs, r.Watermark)
 	b.put(ColumnEndedAtNs, r.EndedAt)
+	b.put(ColumnLinks, int64(r.Links))
+	excess, ctime := int64(0), int64(asMtime)
+	if r.Measured() {
+		excess = r.Allocated - event.Rounded(r.Size)
+		if r.CtimeNs != r.MtimeNs {
+			ctime = r.CtimeNs
+		}
+	}
+	b.put(ColumnAllocatedExcess, excess)
+	b.put(ColumnCtimeNs, ctime)
+	b.put(ColumnInode, int64(r.ID))
 	sub := evidence.Totals{}
 	if r.Type == event.Directory {
 		sub = r.Sub
@@ -126,6 +137,9 @@ func (b *builder) add(r *evidence.Row) {
 	b.put(ColumnSubOthers, sub.Others)
 	b.put(ColumnSubBytes, sub.Bytes)
 	b.put(ColumnSubLatestMtimeNs, sub.LatestMtimeNs)
+	b.put(ColumnSubAllocated, sub.Allocated)
+	b.put(ColumnSubLinkedAllocated, sub.LinkedAllocated)
+	b.put(ColumnSubUnmeasured, sub.Unmeasured)
 }
 
 func (b *builder) put(c Column, v int64) { b.numbers[c] = append(b.numbers[c], v) }

@@ -72,8 +72,9 @@ const (
 	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
 	// Version 4 has no bridges in it, and does not say where the keys end.
 	indexVersion = 5
-	// schemaVersion changes when row groups of older layers must not be copied into new ones any more.
-	schemaVersion = 1
+	// schemaVersion changes when row groups of older layers must not be copied into new ones any more. Those of version 1 have
+	// columns1 columns.
+	schemaVersion = 2
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
 	MaxInlineIndex = 2 << 10
 	// maxIndexBytes bounds an index before compression.
@@ -331,8 +332,8 @@ func (r *indexReader) key(before Key) Key {
 
 func parseIndex(plain []byte, version byte) (*index, error) {
 	r := &indexReader{b: plain}
-	if v := r.uvarint(); v != schemaVersion {
-		return nil, fmt.Errorf("unknown schema version %d of a layer; this build reads version %d", v, schemaVersion)
+	if v := r.uvarint(); v == 0 || v > schemaVersion {
+		return nil, fmt.Errorf("unknown schema version %d of a layer; this build reads versions up to %d", v, schemaVersion)
 	}
 	x := &index{id: r.string(), bytes: int64(r.uvarint())}
 	n := r.uvarint()

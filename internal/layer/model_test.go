@@ -146,6 +146,7 @@ func rowGen(t *rapid.T, k Key) evidence.Row {
 		UID:        rapid.Uint32().Draw(t, "uid"),
 		GID:        rapid.SampledFrom([]uint32{0, 100, 1<<32 - 2}).Draw(t, "gid"),
 		AtimeDay:   rapid.Int32().Draw(t, "atime"),
+		Inode:      drawInode(t),
 		Size:       rapid.Int64Min(0).Draw(t, "size"),
 		MtimeNs:    number("mtime"),
 		Removed:    rapid.Bool().Draw(t, "removed"),
@@ -162,7 +163,8 @@ func rowGen(t *rapid.T, k Key) evidence.Row {
 	case event.Symlink:
 		r.Target = nameGen.Draw(t, "target")
 	case event.Directory:
-		r.Sub = evidence.Totals{Files: number("files"), Directories: number("dirs"), Others: number("others"), Bytes: number("bytes"), LatestMtimeNs: number("latest")}
+		r.Sub = evidence.Totals{Files: number("files"), Directories: number("dirs"), Others: number("others"), Bytes: number("bytes"), LatestMtimeNs: number("latest"),
+			Allocated: number("sub allocated"), LinkedAllocated: number("sub linked"), Unmeasured: number("sub unmeasured")}
 	}
 	return r
 }
@@ -469,5 +471,16 @@ func TestKeysNameTheObjects(t *testing.T) {
 	groups, _ := l.Groups(t.Context())
 	if want := (Cost{Gets: 1, Bytes: groups[0].Bytes, Groups: 1}); m.Cost() != want {
 		t.Fatalf("cost %+v, want %+v", m.Cost(), want)
+	}
+}
+
+// drawInode draws what an inode tells, or nothing.
+func drawInode(t *rapid.T) event.Inode {
+	if rapid.Bool().Draw(t, "unmeasured") {
+		return event.Inode{}
+	}
+	return event.Inode{
+		Links: rapid.Uint32Min(1).Draw(t, "links"), Allocated: rapid.Int64Min(0).Draw(t, "allocated"),
+		CtimeNs: rapid.Int64().Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode"),
 	}
 }

@@ -197,6 +197,9 @@ func parseGroup(raw []byte, rows int) (*[columns]chunk, error) {
 	r := headerReader{b: raw}
 	chunks := &[columns]chunk{}
 	for i := range chunks {
+		if Column(i) == columns1 && r.at == len(raw) { // of schema 1
+			break
+		}
 		if err := r.chunk(&chunks[i], rows); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"math"
+
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -42,7 +44,17 @@ const (
 	columnNameRaw
 	columnTargetRaw
 	columnSourceRaw
+	// Of schema 2. Row groups of schema 1 end before them.
+	ColumnLinks           // 0: nothing is known of the inode
+	ColumnAllocatedExcess // allocated bytes minus size rounded up to 4096
+	ColumnCtimeNs         // asMtime: as mtime_ns
+	ColumnInode           // of a file with several names
+	ColumnSubAllocated
+	ColumnSubLinkedAllocated
+	ColumnSubUnmeasured
 	columns // how many
+
+	columns1 = ColumnLinks // how many schema 1 has
 )
 
 // form is how a column's values are held and written.
@@ -57,6 +69,9 @@ const (
 	formPlain             // numbers as they are
 	formFlag              // bits
 )
+
+// asMtime stands in the column ctime_ns for the mtime: most files were never changed after they were written.
+const asMtime = math.MinInt64
 
 // columnSpec is a column in the file.
 type columnSpec struct {
@@ -101,6 +116,14 @@ var specs = [columns]columnSpec{
 	columnNameRaw:          {name: "name_raw", form: formText, physical: format.ByteArray},
 	columnTargetRaw:        {name: "target_raw", form: formText, physical: format.ByteArray},
 	columnSourceRaw:        {name: "source_raw", form: formText, physical: format.ByteArray},
+
+	ColumnLinks:              {name: "links", form: formDict, physical: format.Int64},
+	ColumnAllocatedExcess:    {name: "allocated_excess", form: formDict, physical: format.Int64},
+	ColumnCtimeNs:            {name: "ctime_ns", form: formPlain, physical: format.Int64},
+	ColumnInode:              {name: "inode", form: formDict, physical: format.Int64},
+	ColumnSubAllocated:       {name: "sub_allocated", form: formDict, physical: format.Int64},
+	ColumnSubLinkedAllocated: {name: "sub_linked_allocated", form: formDict, physical: format.Int64},
+	ColumnSubUnmeasured:      {name: "sub_unmeasured", form: formDict, physical: format.Int64},
 }
 
 // typeNames are those of event.Type; a tombstone of a path that was never seen has none.

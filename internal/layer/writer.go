@@ -183,6 +183,9 @@ func (w *Writer) AppendGroup(raw RawGroup) error {
 		w.err = err
 		return err
 	}
+	if chunks[columns1].end == 0 { // of schema 1: a file has one schema
+		return w.appendDecoded(raw)
+	}
 	if err := w.flush(); err != nil {
 		return err
 	}
@@ -200,6 +203,16 @@ func (w *Writer) AppendGroup(raw RawGroup) error {
 	w.last, w.any = raw.Last, true
 	w.add(raw.Group, chunks)
 	return w.err
+}
+
+// appendDecoded adds a row group of an earlier schema in today's.
+func (w *Writer) appendDecoded(raw RawGroup) error {
+	b, err := decodeBlock(raw)
+	if err != nil {
+		w.err = err
+		return err
+	}
+	return w.AppendBlock(b, 0, b.Len())
 }
 
 // chunks checks the bytes and finds the columns in them.

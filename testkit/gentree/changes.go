@@ -50,4 +50,5 @@ func (t *Tree) Changes(seed uint64, every int) iter.Seq[*evidence.Row] {
 
 func touch(r *evidence.Row, at int64) {
 	r.Evidence, r.ObservedAt, r.MtimeNs, r.Size = event.Realtime, at, at-3e6, r.Size+r.Size/8
+	r.CtimeNs, r.Allocated = r.MtimeNs, event.Rounded(r.Size)
 }

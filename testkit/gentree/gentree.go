@@ -78,7 +78,7 @@ func New(o Options) *Tree {
 	for i := len(t.dirs) - 1; i >= 0; i-- {
 		d := &t.dirs[i]
 		files = t.filesOf(i, files[:0])
-		own := evidence.Totals{Directories: 1, LatestMtimeNs: evidence.NoMtime}
+		own := evidence.Totals{Directories: 1, LatestMtimeNs: evidence.NoMtime, Allocated: 4096}
 		for j := range files {
 			own = own.Plus(files[j].totals())
 		}
@@ -200,4 +200,5 @@ func (t *Tree) setDirectory(r *evidence.Row, i int) {
 	r.UID, r.GID = d.uid, d.gid
 	r.MtimeNs = d.bornS*1e9 + int64(mix(t.o.Seed, uint64(i))%1e9)
 	r.AtimeDay = scanDay
+	r.Inode = event.Inode{Links: uint32(2 + len(d.children)), Allocated: 4096, CtimeNs: r.MtimeNs}
 }

@@ -19,17 +19,23 @@ type file struct {
 	mode         uint32
 	size, mtime  int64
 	atimeDay     int32
+	inode        event.Inode
 }
 
 func (f *file) set(r *evidence.Row) {
 	r.Name, r.Target, r.Type, r.Mode, r.Size, r.MtimeNs, r.AtimeDay = f.name, f.target, f.kind, f.mode, f.size, f.mtime, f.atimeDay
+	r.Inode = f.inode
 }
 
 func (f *file) totals() evidence.Totals {
+	t := evidence.Totals{Others: 1, LatestMtimeNs: evidence.NoMtime, Allocated: f.inode.Allocated}
 	if f.kind == event.File {
-		return evidence.Totals{Files: 1, Bytes: f.size, LatestMtimeNs: f.mtime}
+		t.Files, t.Others, t.Bytes, t.LatestMtimeNs = 1, 0, f.size, f.mtime
 	}
-	return evidence.Totals{Others: 1, LatestMtimeNs: evidence.NoMtime}
+	if f.inode.Links > 1 {
+		t.LinkedAllocated = f.inode.Allocated
+	}
+	return t
 }
 
 var words = strings.Fields(`alpha analysis annotation archive assay backup baseline batch brain calibration cell chunk
@@ -142,7 +148,39 @@ func (t *Tree) filesOf(i int, to []file) []file {
 			f.size = int64(len(f.target))
 		}
 	}
+	t.inodesOf(i, to)
 	return to
+}
+
+// inodesOf gives the files of directory i what their inodes tell: half of the directories were written where they are, so that the
+// ctimes are the mtimes; others were copied, unpacked or given away later, one file soon after the other. A few are on a file system
+// that compresses, are backups whose files have several names, or hold sparse files.
+func (t *Tree) inodesOf(i int, files []file) {
+	d := &t.dirs[i]
+	rng := rand.New(rand.NewPCG(t.o.Seed, mix(t.o.Seed+2, uint64(i))))
+	inPlace, compressed, linked, sparse := rng.IntN(2) == 0, rng.IntN(20) == 0, rng.IntN(50) == 0, rng.IntN(20) == 0
+	const tick = 4e6 // ns, of the clock that file systems take times from
+	changed := max(d.bornS*1e9, ScanStart-rng.Int64N(400*86400e9))
+	number := rng.Uint64() >> 24
+	for n := range files {
+		f := &files[n]
+		f.inode = event.Inode{Links: 1, Allocated: event.Rounded(f.size), CtimeNs: f.mtime}
+		if f.kind == event.Symlink {
+			f.inode.Allocated = 0
+		}
+		if changed += tick * rng.Int64N(8); !inPlace {
+			f.inode.CtimeNs = max(f.mtime, changed)
+		}
+		if compressed {
+			f.inode.Allocated = int64(float64(f.inode.Allocated)*(0.3+0.6*rng.Float64())) &^ 511
+		}
+		if sparse && rng.IntN(4) == 0 {
+			f.inode.Allocated = min(f.inode.Allocated, 4096*rng.Int64N(256))
+		}
+		if linked {
+			f.inode.Links, f.inode.ID = 2, number+uint64(n)
+		}
+	}
 }
 
 // mix is splitmix64 of both.

@@ -30,7 +30,8 @@ func (m *Mount) Create(path string) (*Handle, error) {
 		if n.entry.Type != event.File {
 			return nil, syscall.EISDIR
 		}
-		n.entry.Size, n.entry.MtimeNs = 0, s.stamp()
+		n.entry.Size = 0
+		s.modify(n)
 		m.forget(n)
 		m.tell(n, watch.OpModify)
 		return &Handle{m, n}, nil
@@ -63,7 +64,7 @@ func (h *Handle) Write(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.node.entry.Size += bytes
-	h.node.entry.MtimeNs = s.stamp()
+	s.modify(h.node)
 	h.mount.forget(h.node)
 	h.mount.tell(h.node, watch.OpModify)
 }
@@ -154,6 +155,7 @@ func (m *Mount) Rename(from, to string) error {
 	}
 	s.unlink(n)
 	s.link(dir, name, n)
+	s.change(n)
 	m.forget(dir)
 	m.forget(n)
 	m.tell(n, watch.OpMovedTo)
@@ -188,6 +190,7 @@ func (m *Mount) set(path string, change func(*event.Entry)) error {
 		return err
 	}
 	change(&n.entry)
+	s.change(n)
 	m.forget(n)
 	m.tell(n, watch.OpAttrib)
 	if n.children != nil {

@@ -111,7 +111,7 @@ func difference(rows map[string]evidence.Row, tree map[string]event.Entry) error
 			lines = append(lines, fmt.Sprintf("%q is missing in the view: %+v", path, want))
 			continue
 		}
-		have := event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size, MtimeNs: r.MtimeNs, Target: r.Target}
+		have := event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size, MtimeNs: r.MtimeNs, Target: r.Target, Inode: r.Inode}
 		if have != want {
 			lines = append(lines, fmt.Sprintf("%q is %+v in the view, %+v in the tree (row %+v)", path, have, want, r))
 		}

@@ -63,7 +63,7 @@ func (m *Mount) look(n *inode) *cached {
 	if c := m.cache[n]; c != nil && now.Before(c.until) {
 		return c
 	}
-	c := &cached{entry: n.entry, children: n.children, removed: n.removed}
+	c := &cached{entry: n.seen(), children: n.children, removed: n.removed}
 	if m.Staleness > 0 {
 		c.children = maps.Clone(n.children)
 		c.until = now.Add(time.Duration(m.random.Int64N(int64(m.Staleness))))

@@ -29,7 +29,7 @@ type Server struct {
 // inode is a file, directory or symlink. There are no second links, so it knows its name.
 type inode struct {
 	number   uint64
-	entry    event.Entry // without a name
+	entry    event.Entry // without a name; seen completes it
 	parent   *inode      // nil: the root, or removed
 	name     string
 	children map[string]*inode
@@ -46,11 +46,35 @@ func NewServer(now func() int64) *Server {
 func (s *Server) inode(t event.Type, mode uint32) *inode {
 	s.inodes++
 	n := &inode{number: s.inodes, entry: event.Entry{Type: t, Mode: mode, UID: 1000, GID: 100, MtimeNs: s.stamp()}}
+	n.entry.CtimeNs = n.entry.MtimeNs
 	if t == event.Directory {
 		n.children, n.entry.Size = map[string]*inode{}, 4096
 	}
 	return n
 }
+
+// seen is the entry as lstat(2) shows it.
+func (n *inode) seen() event.Entry {
+	e := n.entry
+	e.Links, e.Allocated = 1, event.Rounded(e.Size)
+	if n.children != nil {
+		e.Links = 2
+		for _, c := range n.children {
+			if c.children != nil {
+				e.Links++
+			}
+		}
+	}
+	return e
+}
+
+// modify has the content changed now, change what the inode says of itself.
+func (s *Server) modify(n *inode) {
+	n.entry.MtimeNs = s.stamp()
+	n.entry.CtimeNs = n.entry.MtimeNs
+}
+
+func (s *Server) change(n *inode) { n.entry.CtimeNs = s.stamp() }
 
 // stamp is the server's time for something that happens now.
 func (s *Server) stamp() int64 {
@@ -65,7 +89,7 @@ func (s *Server) Tree() map[string]event.Entry {
 	tree := map[string]event.Entry{}
 	var walk func(path string, n *inode)
 	walk = func(path string, n *inode) {
-		e := n.entry
+		e := n.seen()
 		e.Name = n.name
 		tree[path] = e
 		for name, child := range n.children {
@@ -109,12 +133,12 @@ func parts(path string) []string {
 func (s *Server) link(dir *inode, name string, n *inode) {
 	n.parent, n.name = dir, name
 	dir.children[name] = n
-	dir.entry.MtimeNs = s.stamp()
+	s.modify(dir)
 }
 
 func (s *Server) unlink(n *inode) {
 	delete(n.parent.children, n.name)
-	n.parent.entry.MtimeNs = s.stamp()
+	s.modify(n.parent)
 	n.parent = nil
 }
 

@@ -819,7 +819,9 @@ type Entries struct {
 	// Whole days since 1970, floored.
 	AtimeDayDeltas []int32 `protobuf:"zigzag32,4,rep,packed,name=atime_day_deltas,json=atimeDayDeltas,proto3" json:"atime_day_deltas,omitempty"`
 	// One per symlink among these entries.
-	Targets       *Texts `protobuf:"bytes,5,opt,name=targets,proto3" json:"targets,omitempty"`
+	Targets *Texts `protobuf:"bytes,5,opt,name=targets,proto3" json:"targets,omitempty"`
+	// What the inodes tell. Agents that do not tell leave it out; then it is unknown for all of these entries.
+	Inodes        *Inodes `protobuf:"bytes,6,opt,name=inodes,proto3" json:"inodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -889,6 +891,88 @@ func (x *Entries) GetTargets() *Texts {
 	return nil
 }
 
+func (x *Entries) GetInodes() *Inodes {
+	if x != nil {
+		return x.Inodes
+	}
+	return nil
+}
+
+// Inodes are the columns of what the inodes of a run of entries tell. Either all are empty, or all but ids have one value per
+// entry. Builds that do not know them skip them.
+type Inodes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// st_nlink; 0: nothing is known of this inode, and its other values count for nothing.
+	Links []uint32 `protobuf:"varint,1,rep,packed,name=links,proto3" json:"links,omitempty"`
+	// Bytes that the inode occupies (st_blocks × 512) minus its size rounded up to 4096, in arithmetic modulo 2^64.
+	Excesses []int64 `protobuf:"zigzag64,2,rep,packed,name=excesses,proto3" json:"excesses,omitempty"`
+	// st_ctim minus st_mtim, nanoseconds, in arithmetic modulo 2^64.
+	CtimeNsAfterMtime []int64 `protobuf:"zigzag64,3,rep,packed,name=ctime_ns_after_mtime,json=ctimeNsAfterMtime,proto3" json:"ctime_ns_after_mtime,omitempty"`
+	// One per entry that is no directory and has more than one link: what tells the file from others. On the file system of the
+	// view's root st_ino, elsewhere a hash of st_ino and the file system.
+	Ids           []uint64 `protobuf:"varint,4,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inodes) Reset() {
+	*x = Inodes{}
+	mi := &file_segment_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inodes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inodes) ProtoMessage() {}
+
+func (x *Inodes) ProtoReflect() protoreflect.Message {
+	mi := &file_segment_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inodes.ProtoReflect.Descriptor instead.
+func (*Inodes) Descriptor() ([]byte, []int) {
+	return file_segment_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Inodes) GetLinks() []uint32 {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *Inodes) GetExcesses() []int64 {
+	if x != nil {
+		return x.Excesses
+	}
+	return nil
+}
+
+func (x *Inodes) GetCtimeNsAfterMtime() []int64 {
+	if x != nil {
+		return x.CtimeNsAfterMtime
+	}
+	return nil
+}
+
+func (x *Inodes) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 // Attributes are the different combinations of type, mode and owner that occur in a block.
 type Attributes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -903,7 +987,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_segment_proto_msgTypes[6]
+	mi := &file_segment_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +999,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_segment_proto_msgTypes[6]
+	mi := &file_segment_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1012,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_segment_proto_rawDescGZIP(), []int{6}
+	return file_segment_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Attributes) GetTypes() []Type {
@@ -972,7 +1056,7 @@ type Ranges struct {
 
 func (x *Ranges) Reset() {
 	*x = Ranges{}
-	mi := &file_segment_proto_msgTypes[7]
+	mi := &file_segment_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1068,7 @@ func (x *Ranges) String() string {
 func (*Ranges) ProtoMessage() {}
 
 func (x *Ranges) ProtoReflect() protoreflect.Message {
-	mi := &file_segment_proto_msgTypes[7]
+	mi := &file_segment_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1081,7 @@ func (x *Ranges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ranges.ProtoReflect.Descriptor instead.
 func (*Ranges) Descriptor() ([]byte, []int) {
-	return file_segment_proto_rawDescGZIP(), []int{7}
+	return file_segment_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ranges) GetListings() []uint32 {
@@ -1039,7 +1123,7 @@ type Marks struct {
 
 func (x *Marks) Reset() {
 	*x = Marks{}
-	mi := &file_segment_proto_msgTypes[8]
+	mi := &file_segment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1135,7 @@ func (x *Marks) String() string {
 func (*Marks) ProtoMessage() {}
 
 func (x *Marks) ProtoReflect() protoreflect.Message {
-	mi := &file_segment_proto_msgTypes[8]
+	mi := &file_segment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1148,7 @@ func (x *Marks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marks.ProtoReflect.Descriptor instead.
 func (*Marks) Descriptor() ([]byte, []int) {
-	return file_segment_proto_rawDescGZIP(), []int{8}
+	return file_segment_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Marks) GetKinds() []MarkKind {
@@ -1166,7 +1250,7 @@ const file_segment_proto_rawDesc = "" +
 	"\x05Texts\x12%\n" +
 	"\x0eprefix_lengths\x18\x01 \x03(\rR\rprefixLengths\x12%\n" +
 	"\x0esuffix_lengths\x18\x02 \x03(\rR\rsuffixLengths\x12\x1a\n" +
-	"\bsuffixes\x18\x03 \x01(\fR\bsuffixes\"\xc5\x01\n" +
+	"\bsuffixes\x18\x03 \x01(\fR\bsuffixes\"\xf8\x01\n" +
 	"\aEntries\x12\x1e\n" +
 	"\n" +
 	"attributes\x18\x01 \x03(\rR\n" +
@@ -1174,7 +1258,13 @@ const file_segment_proto_rawDesc = "" +
 	"\x05sizes\x18\x02 \x03(\x04R\x05sizes\x12&\n" +
 	"\x0fmtime_ns_deltas\x18\x03 \x03(\x12R\rmtimeNsDeltas\x12(\n" +
 	"\x10atime_day_deltas\x18\x04 \x03(\x11R\x0eatimeDayDeltas\x122\n" +
-	"\atargets\x18\x05 \x01(\v2\x18.fustor.segment.v1.TextsR\atargets\"y\n" +
+	"\atargets\x18\x05 \x01(\v2\x18.fustor.segment.v1.TextsR\atargets\x121\n" +
+	"\x06inodes\x18\x06 \x01(\v2\x19.fustor.segment.v1.InodesR\x06inodes\"}\n" +
+	"\x06Inodes\x12\x14\n" +
+	"\x05links\x18\x01 \x03(\rR\x05links\x12\x1a\n" +
+	"\bexcesses\x18\x02 \x03(\x12R\bexcesses\x12/\n" +
+	"\x14ctime_ns_after_mtime\x18\x03 \x03(\x12R\x11ctimeNsAfterMtime\x12\x10\n" +
+	"\x03ids\x18\x04 \x03(\x04R\x03ids\"y\n" +
 	"\n" +
 	"Attributes\x12-\n" +
 	"\x05types\x18\x01 \x03(\x0e2\x17.fustor.segment.v1.TypeR\x05types\x12\x14\n" +
@@ -1237,7 +1327,7 @@ func file_segment_proto_rawDescGZIP() []byte {
 }
 
 var file_segment_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_segment_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_segment_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_segment_proto_goTypes = []any{
 	(Kind)(0),          // 0: fustor.segment.v1.Kind
 	(Evidence)(0),      // 1: fustor.segment.v1.Evidence
@@ -1249,9 +1339,10 @@ var file_segment_proto_goTypes = []any{
 	(*Block)(nil),      // 7: fustor.segment.v1.Block
 	(*Texts)(nil),      // 8: fustor.segment.v1.Texts
 	(*Entries)(nil),    // 9: fustor.segment.v1.Entries
-	(*Attributes)(nil), // 10: fustor.segment.v1.Attributes
-	(*Ranges)(nil),     // 11: fustor.segment.v1.Ranges
-	(*Marks)(nil),      // 12: fustor.segment.v1.Marks
+	(*Inodes)(nil),     // 10: fustor.segment.v1.Inodes
+	(*Attributes)(nil), // 11: fustor.segment.v1.Attributes
+	(*Ranges)(nil),     // 12: fustor.segment.v1.Ranges
+	(*Marks)(nil),      // 13: fustor.segment.v1.Marks
 }
 var file_segment_proto_depIdxs = []int32{
 	5,  // 0: fustor.segment.v1.Record.header:type_name -> fustor.segment.v1.Header
@@ -1263,20 +1354,21 @@ var file_segment_proto_depIdxs = []int32{
 	9,  // 6: fustor.segment.v1.Block.own:type_name -> fustor.segment.v1.Entries
 	9,  // 7: fustor.segment.v1.Block.listed:type_name -> fustor.segment.v1.Entries
 	8,  // 8: fustor.segment.v1.Block.listed_names:type_name -> fustor.segment.v1.Texts
-	11, // 9: fustor.segment.v1.Block.ranges:type_name -> fustor.segment.v1.Ranges
-	12, // 10: fustor.segment.v1.Block.marks:type_name -> fustor.segment.v1.Marks
-	10, // 11: fustor.segment.v1.Block.attributes:type_name -> fustor.segment.v1.Attributes
+	12, // 9: fustor.segment.v1.Block.ranges:type_name -> fustor.segment.v1.Ranges
+	13, // 10: fustor.segment.v1.Block.marks:type_name -> fustor.segment.v1.Marks
+	11, // 11: fustor.segment.v1.Block.attributes:type_name -> fustor.segment.v1.Attributes
 	8,  // 12: fustor.segment.v1.Entries.targets:type_name -> fustor.segment.v1.Texts
-	2,  // 13: fustor.segment.v1.Attributes.types:type_name -> fustor.segment.v1.Type
-	8,  // 14: fustor.segment.v1.Ranges.from:type_name -> fustor.segment.v1.Texts
-	8,  // 15: fustor.segment.v1.Ranges.to:type_name -> fustor.segment.v1.Texts
-	3,  // 16: fustor.segment.v1.Marks.kinds:type_name -> fustor.segment.v1.MarkKind
-	8,  // 17: fustor.segment.v1.Marks.messages:type_name -> fustor.segment.v1.Texts
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	10, // 13: fustor.segment.v1.Entries.inodes:type_name -> fustor.segment.v1.Inodes
+	2,  // 14: fustor.segment.v1.Attributes.types:type_name -> fustor.segment.v1.Type
+	8,  // 15: fustor.segment.v1.Ranges.from:type_name -> fustor.segment.v1.Texts
+	8,  // 16: fustor.segment.v1.Ranges.to:type_name -> fustor.segment.v1.Texts
+	3,  // 17: fustor.segment.v1.Marks.kinds:type_name -> fustor.segment.v1.MarkKind
+	8,  // 18: fustor.segment.v1.Marks.messages:type_name -> fustor.segment.v1.Texts
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_segment_proto_init() }
@@ -1296,7 +1388,7 @@ func file_segment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segment_proto_rawDesc), len(file_segment_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
