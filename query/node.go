@@ -74,6 +74,9 @@ func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 	b = strconv.AppendUint(b, uint64(r.UID), 10)
 	b = append(b, `,"gid":`...)
 	b = strconv.AppendUint(b, uint64(r.GID), 10)
+	if r.Measured() {
+		b = appendInode(b, &r.Inode)
+	}
 	if r.Type == event.Symlink {
 		b = append(b, `,"target":`...)
 		b = appendString(b, r.Target)
@@ -82,6 +85,22 @@ func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 		}
 	}
 	return b
+}
+
+// appendInode appends what is known of the inode, with a leading comma.
+func appendInode(b []byte, n *event.Inode) []byte {
+	b = append(b, `,"allocated":`...)
+	b = strconv.AppendInt(b, n.Allocated, 10)
+	b = append(b, `,"links":`...)
+	b = strconv.AppendUint(b, uint64(n.Links), 10)
+	b = append(b, `,"ctime_ns":`...)
+	b = strconv.AppendInt(b, n.CtimeNs, 10)
+	if n.ID == 0 {
+		return b
+	}
+	b = append(b, `,"inode":"`...) // all 64 bits count, and JavaScript has 53
+	b = strconv.AppendUint(b, n.ID, 10)
+	return append(b, '"')
 }
 
 func appendTotals(b []byte, t evidence.Totals) []byte {
@@ -93,6 +112,12 @@ func appendTotals(b []byte, t evidence.Totals) []byte {
 	b = strconv.AppendInt(b, t.Others, 10)
 	b = append(b, `,"bytes":`...)
 	b = strconv.AppendInt(b, t.Bytes, 10)
+	b = append(b, `,"allocated":`...)
+	b = strconv.AppendInt(b, t.Allocated, 10)
+	b = append(b, `,"linked_allocated":`...)
+	b = strconv.AppendInt(b, t.LinkedAllocated, 10)
+	b = append(b, `,"unmeasured":`...)
+	b = strconv.AppendInt(b, t.Unmeasured, 10)
 	b = append(b, `,"latest_mtime":`...)
 	if t.LatestMtimeNs == evidence.NoMtime {
 		return append(b, `null,"latest_mtime_ns":null}`...)

@@ -64,7 +64,7 @@ var (
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*treeAnswer)(nil), Headers: versioned,
-			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"version":412}`},
+			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"version":412}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusAccepted, Text: "The scan is asked for; the view does not know the path yet.", Type: (*scanAsked)(nil), Headers: unversioned,
 				Example: `{"path":"/incoming/new","job":{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming/new","recursive":true,"state":"queued","files":0,"directories":0,"errors":0,"requested_at":1767322990.25,"started_at":null,"finished_at":null},"version":412}`},
@@ -182,7 +182,7 @@ var (
 			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The most bytes first.", Type: (*reportAnswer[usageEntry])(nil), Headers: versioned,
-			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
+			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
 			{Media: ndjson, Type: (*usageLine)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -207,7 +207,7 @@ var (
 			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The directories, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
-			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
+			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"allocated":4096,"linked_allocated":0,"unmeasured":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -234,7 +234,7 @@ var (
 			ifNoneMatch,
 		},
 		Answers: []openapi.Answer{{Text: "The largest changes first.", Type: (*reportAnswer[growthEntry])(nil), Headers: versioned,
-			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
+			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
 			{Media: ndjson, Type: (*growthLine)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -312,7 +312,7 @@ var document = openapi.Document{
 	},
 	Notes: []openapi.Note{
 		{At: "Progress", Text: "How far the first snapshot is."},
-		{At: "Totals", Text: "Sums over a directory and everything below it, itself included. Bytes and the latest mtime are those of regular files."},
+		{At: "Totals", Text: "Sums over a directory and everything below it, itself included. Bytes and the latest mtime are those of regular files; mtimes more than a day in the future do not count. Allocated is what all entries occupy: each name counts, and linked_allocated is the part of the names of files that have several. Unmeasured entries do not say what they occupy."},
 		{At: "Node.name", Text: "The last part of the path; empty for the root."},
 		{At: "Node.member", Text: "Of a forest: the view that has the entry."},
 		{At: "MemberStatus", Text: "How a member of a forest fares in an answer."},

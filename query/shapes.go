@@ -29,6 +29,10 @@ type (
 		Mode        uint32         `json:"mode,omitempty"`
 		UID         uint32         `json:"uid,omitempty"`
 		GID         uint32         `json:"gid,omitempty"`
+		Allocated   int64          `json:"allocated,omitempty"`
+		Links       uint32         `json:"links,omitempty"`
+		CtimeNs     int64          `json:"ctime_ns,omitempty"`
+		Inode       string         `json:"inode,omitempty"`
 		Target      string         `json:"target,omitempty"`
 		TargetB64   string         `json:"target_b64,omitempty"`
 		Subtree     *totals        `json:"subtree,omitempty"`
@@ -39,6 +43,9 @@ type (
 		Directories   int64           `json:"directories"`
 		Others        int64           `json:"others"`
 		Bytes         int64           `json:"bytes"`
+		Allocated     int64           `json:"allocated"`
+		Linked        int64           `json:"linked_allocated"`
+		Unmeasured    int64           `json:"unmeasured"`
 		LatestMtime   *values.Seconds `json:"latest_mtime"`
 		LatestMtimeNs *int64          `json:"latest_mtime_ns"`
 	}

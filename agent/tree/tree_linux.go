@@ -342,7 +342,7 @@ func nanoseconds(sec, nsec int64) int64 {
 	case sec >= math.MaxInt64/1_000_000_000:
 		return math.MaxInt64
 	case sec <= math.MinInt64/1_000_000_000:
-		return math.MinInt64
+		return math.MinInt64 + 1 // an event has no ctime of -2^63
 	}
 	return sec*1e9 + nsec
 }

@@ -63,6 +63,14 @@ func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 		n.UID, err = d.uint32()
 	case "gid":
 		n.GID, err = d.uint32()
+	case "allocated":
+		n.Allocated, err = d.integer()
+	case "links":
+		n.Links, err = d.uint32()
+	case "ctime_ns":
+		n.CtimeNs, err = d.integer()
+	case "inode":
+		n.Inode, err = d.str()
 	case "target":
 		if n.Target != "" {
 			return d.skip()
@@ -96,7 +104,7 @@ func (d *decoder) subtree() (*Subtree, error) {
 	if d.null() {
 		return nil, nil
 	}
-	s := &Subtree{}
+	s, others := &Subtree{Unmeasured: -1}, int64(0)
 	err := d.object(func(key []byte) (err error) {
 		switch string(key) {
 		case "files":
@@ -105,6 +113,14 @@ func (d *decoder) subtree() (*Subtree, error) {
 			s.Directories, err = d.integer()
 		case "bytes":
 			s.Bytes, err = d.integer()
+		case "others":
+			others, err = d.integer()
+		case "allocated":
+			s.Allocated, err = d.integer()
+		case "linked_allocated":
+			s.LinkedAllocated, err = d.integer()
+		case "unmeasured":
+			s.Unmeasured, err = d.integer()
 		case "latest_mtime_ns":
 			if d.null() {
 				return nil
@@ -116,6 +132,9 @@ func (d *decoder) subtree() (*Subtree, error) {
 		}
 		return err
 	})
+	if s.Unmeasured < 0 {
+		s.Unmeasured = s.Files + s.Directories + others
+	}
 	return s, err
 }
 

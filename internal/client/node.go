@@ -10,6 +10,11 @@ type Node struct {
 	Mode    uint32 // st_mode & 07777
 	UID     uint32
 	GID     uint32
+	// What the inode tells; Links 0: the server knows nothing of it.
+	Links     uint32
+	Allocated int64  // bytes that it occupies
+	CtimeNs   int64  // ns since 1970
+	Inode     string // of a file with several names: what tells it from others, a number
 	Target  string // of a symlink; bytes
 
 	Suspect      bool   // perhaps still being written
@@ -27,6 +32,11 @@ type Subtree struct {
 	Files       int64
 	Directories int64
 	Bytes       int64
+	// Allocated is what all entries occupy; each name of a file counts, and LinkedAllocated is the part of names of files with several.
+	Allocated       int64
+	LinkedAllocated int64
+	// Unmeasured is how many entries do not say what they occupy. Of a server that does not know of allocated sizes it is all of them.
+	Unmeasured int64
 	// LatestMtimeNs is the newest mtime of a regular file; HasMtime is false where there is none.
 	LatestMtimeNs int64
 	HasMtime      bool

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -151,6 +152,8 @@ func checkInode(e *Entry) error {
 		return fmt.Errorf("an inode without links")
 	case e.Allocated < 0:
 		return fmt.Errorf("negative allocated size %d", e.Allocated)
+	case e.CtimeNs == math.MinInt64: // layers have another use for it
+		return fmt.Errorf("a ctime of %d ns", e.CtimeNs)
 	case e.ID != 0 && !e.hasID():
 		return fmt.Errorf("an identity of an inode with one name")
 	}

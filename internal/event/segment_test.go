@@ -119,7 +119,7 @@ func entryOf() *rapid.Generator[Entry] {
 		if rapid.Bool().Draw(t, "measured") {
 			e.Inode = Inode{
 				Links: rapid.OneOf(rapid.Just(uint32(1)), rapid.Uint32Min(1)).Draw(t, "links"), Allocated: rapid.Int64Min(0).Draw(t, "allocated"),
-				CtimeNs: rapid.OneOf(rapid.Just(e.MtimeNs), rapid.Int64()).Draw(t, "ctime"),
+				CtimeNs: rapid.OneOf(rapid.Just(max(e.MtimeNs, math.MinInt64+1)), rapid.Int64Min(math.MinInt64+1)).Draw(t, "ctime"),
 			}
 			if e.hasID() {
 				e.ID = rapid.Uint64().Draw(t, "inode")

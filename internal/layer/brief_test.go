@@ -51,7 +51,8 @@ func TestBriefIsAPartOfRow(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := evidence.Row{Parent: row.Parent, Name: row.Name, Type: row.Type, Size: row.Size, MtimeNs: row.MtimeNs,
-				Removed: row.Removed, ObservedAt: row.ObservedAt, EndedAt: row.EndedAt, History: row.History}
+				Removed: row.Removed, ObservedAt: row.ObservedAt, EndedAt: row.EndedAt, History: row.History,
+				Inode: event.Inode{Links: row.Links, Allocated: row.Allocated}}
 			if brief != want {
 				t.Fatalf("row %d of group %d: %+v, want %+v", j, i, brief, want)
 			}

@@ -481,6 +481,6 @@ func drawInode(t *rapid.T) event.Inode {
 	}
 	return event.Inode{
 		Links: rapid.Uint32Min(1).Draw(t, "links"), Allocated: rapid.Int64Min(0).Draw(t, "allocated"),
-		CtimeNs: rapid.Int64().Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode"),
+		CtimeNs: rapid.Int64Min(asMtime+1).Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode"),
 	}
 }

@@ -100,7 +100,8 @@ func orderOf(a, b []Growth) int {
 
 // directoriesIn are the directories in a directory, with their totals in From.
 func directoriesIn(ctx context.Context, v *layer.View, parent string) (out []Growth, err error) {
-	sums := []layer.Column{layer.ColumnSubFiles, layer.ColumnSubDirectories, layer.ColumnSubOthers, layer.ColumnSubBytes, layer.ColumnSubLatestMtimeNs}
+	sums := []layer.Column{layer.ColumnSubFiles, layer.ColumnSubDirectories, layer.ColumnSubOthers, layer.ColumnSubBytes, layer.ColumnSubLatestMtimeNs,
+		layer.ColumnSubAllocated, layer.ColumnSubLinkedAllocated, layer.ColumnSubUnmeasured}
 	c := v.Cursor(ctx).Until(layer.Key{Parent: parent + "\x00"}).ReadAhead(readAhead)
 	s := &span{columns: make([]*layer.Numbers, len(sums))}
 	for ok := c.Seek(layer.Key{Parent: parent}); ok; ok = c.NextSpan() {
@@ -116,6 +117,7 @@ func directoriesIn(ctx context.Context, v *layer.View, parent string) (out []Gro
 				out = append(out, Growth{Path: parent + b.Name(i), From: evidence.Totals{
 					Files: s.columns[0].At(i), Directories: s.columns[1].At(i), Others: s.columns[2].At(i),
 					Bytes: s.columns[3].At(i), LatestMtimeNs: s.columns[4].At(i),
+					Allocated: s.columns[5].At(i), LinkedAllocated: s.columns[6].At(i), Unmeasured: s.columns[7].At(i),
 				}})
 			}
 		}

@@ -29,17 +29,17 @@ func (s Scope) ByGroup(ctx context.Context) ([]Share[uint32], error) {
 
 func (s Scope) byNumber(ctx context.Context, column layer.Column) ([]Share[uint32], error) {
 	sums := map[uint32]*evidence.Totals{}
-	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, layer.ColumnMtimeNs, column}}
+	p := pass{ctx: ctx, scope: s, columns: append(slices.Clone(countedColumns), column)}
 	err := p.each(func(s *span) error {
 		last, t := int64(-1), (*evidence.Totals)(nil)
 		for i := s.from; i < s.to; i++ {
 			if !s.present(i) {
 				continue
 			}
-			if id := s.columns[2].At(i); id != last {
+			if id := s.columns[len(countedColumns)].At(i); id != last {
 				last, t = id, entryOf(sums, uint32(id))
 			}
-			count(t, event.Type(s.types.At(i)), s.columns[0].At(i), s.columns[1].At(i))
+			s.count(t, i)
 		}
 		return nil
 	})
@@ -55,18 +55,19 @@ func entryOf[K comparable](sums map[K]*evidence.Totals, k K) *evidence.Totals {
 	return t
 }
 
-// count adds one entry.
-func count(t *evidence.Totals, kind event.Type, size, mtime int64) {
-	switch kind {
-	case event.File:
-		t.Files++
-		t.Bytes += size
-		t.LatestMtimeNs = max(t.LatestMtimeNs, mtime)
-	case event.Directory:
-		t.Directories++
-	default:
-		t.Others++
+// countedColumns are the first columns of a pass that counts.
+var countedColumns = []layer.Column{layer.ColumnSize, layer.ColumnMtimeNs, layer.ColumnObservedAtNs, layer.ColumnLinks, layer.ColumnAllocatedExcess}
+
+// count adds row i of the span. Only what Own asks of a row is set.
+func (s *span) count(t *evidence.Totals, i int) {
+	row := evidence.Row{
+		Type: event.Type(s.types.At(i)), Size: s.columns[0].At(i), MtimeNs: s.columns[1].At(i), ObservedAt: s.columns[2].At(i),
+		Inode: event.Inode{Links: uint32(s.columns[3].At(i))},
 	}
+	if row.Measured() {
+		row.Allocated = event.Rounded(row.Size) + s.columns[4].At(i)
+	}
+	*t = t.Plus(row.Own())
 }
 
 func shares[K cmp.Ordered](sums map[K]*evidence.Totals) []Share[K] {
@@ -114,7 +115,7 @@ func extension(name string, b *[maxExtension]byte) []byte {
 // ByExtension sums up the files by extension, the most bytes first.
 func (s Scope) ByExtension(ctx context.Context) ([]Share[string], error) {
 	sums := map[string]*evidence.Totals{}
-	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, layer.ColumnMtimeNs}}
+	p := pass{ctx: ctx, scope: s, columns: countedColumns}
 	var lower [maxExtension]byte
 	err := p.each(func(s *span) error {
 		text, offsets := s.block.Names()
@@ -131,7 +132,7 @@ func (s Scope) ByExtension(ctx context.Context) ([]Share[string], error) {
 				}
 				t = entryOf(sums, of)
 			}
-			count(t, event.File, s.columns[0].At(i), s.columns[1].At(i))
+			s.count(t, i)
 		}
 		return nil
 	})

@@ -55,8 +55,13 @@ func (n nodes) open(b []byte, r *evidence.Row) []byte {
 	return append(b, '"')
 }
 
-// created is V2's created_time, ns: the time of the last change to the inode. Rows do not have it; the file was written no later.
-func created(r *evidence.Row) int64 { return r.MtimeNs }
+// created is V2's created_time, ns: the time of the last change to the inode. Where that is not known, the file was written no later.
+func created(r *evidence.Row) int64 {
+	if r.Measured() {
+		return r.CtimeNs
+	}
+	return r.MtimeNs
+}
 
 // appendJSON appends a value of v2api, or a text, as JSON.
 func appendJSON(b []byte, v any) []byte {

@@ -28,6 +28,18 @@ func AppendEntry(b []byte, n *client.Node) []byte {
 	b = strconv.AppendUint(b, uint64(n.UID), 10)
 	b = append(b, `,"gid":`...)
 	b = strconv.AppendUint(b, uint64(n.GID), 10)
+	if n.Links > 0 {
+		b = append(b, `,"allocated":`...)
+		b = strconv.AppendInt(b, n.Allocated, 10)
+		b = append(b, `,"links":`...)
+		b = strconv.AppendUint(b, uint64(n.Links), 10)
+		b = append(b, `,"ctime_ns":`...)
+		b = strconv.AppendInt(b, n.CtimeNs, 10)
+	}
+	if n.Inode != "" {
+		b = append(b, `,"inode":`...)
+		b = appendString(b, n.Inode)
+	}
 	if n.Letter() == 'l' {
 		b = append(b, ',')
 		b = AppendName(b, "target", n.Target)
@@ -76,6 +88,12 @@ func AppendSubtree(b []byte, s *client.Subtree) []byte {
 	b = strconv.AppendInt(b, s.Directories, 10)
 	b = append(b, `,"bytes":`...)
 	b = strconv.AppendInt(b, s.Bytes, 10)
+	b = append(b, `,"allocated":`...)
+	b = strconv.AppendInt(b, s.Allocated, 10)
+	b = append(b, `,"linked_allocated":`...)
+	b = strconv.AppendInt(b, s.LinkedAllocated, 10)
+	b = append(b, `,"unmeasured":`...)
+	b = strconv.AppendInt(b, s.Unmeasured, 10)
 	b = append(b, `,"latest_mtime_ns":`...)
 	if !s.HasMtime {
 		return append(b, "null"...)
