@@ -21,10 +21,12 @@ type duCmd struct {
 // Help implements kong.HelpProvider.
 func (duCmd) Help() string {
 	return `The figures are the sums over the output of fustor find PATH. Bytes and the latest
-time count regular files, and PATH itself is one of the directories. On a terminal it
-prints a table, otherwise tab-separated lines: files, directories, bytes, latest time
-(RFC 3339, - for none) and path. If the view is a forest, there is a line for each
-member that has PATH, and the total.
+time count regular files, and PATH itself is one of the directories. Allocated is what
+everything occupies on the disk, directories included; a file with several names counts
+once for each of them. A + after it says that some entries are not measured yet. On a
+terminal it prints a table, otherwise tab-separated lines: files, directories, bytes,
+allocated bytes, latest time (RFC 3339, - for none) and path. If the view is a forest,
+there is a line for each member that has PATH, and the total.
 
 Examples:
 
@@ -45,7 +47,7 @@ func (c *duCmd) Run(ctx context.Context, a *app) error {
 	print := c.line
 	if out.Terminal && !c.JSON {
 		print = c.row
-		fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "LATEST"))+"  "+out.Bold("PATH"))
+		fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "ALLOCATED", "LATEST"))+"  "+out.Bold("PATH"))
 	}
 	path := viewPath(c.Path)
 	total := client.Node{Type: "directory", Subtree: &client.Subtree{}}
@@ -101,7 +103,7 @@ func (c *duCmd) line(out *show.Output, n *client.Node) error {
 	if sums.HasMtime {
 		latest = time.Unix(0, sums.LatestMtimeNs).UTC().Format(time.RFC3339Nano)
 	}
-	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, latest, out.Name(duName(n)))
+	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%d\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, sums.Allocated, latest, out.Name(duName(n)))
 	return err
 }
 
@@ -120,8 +122,8 @@ func (c *duCmd) row(out *show.Output, n *client.Node) error {
 	if sums.HasMtime {
 		latest = show.Time(sums.LatestMtimeNs, time.Local)
 	}
-	_, err := fmt.Fprintf(out, "%12s %12s %14s  %-16s  %s\n", show.Count(sums.Files), show.Count(sums.Directories),
-		sizeText(sums.Bytes, c.Bytes), latest, out.Colored(n, duName(n)))
+	_, err := fmt.Fprintf(out, "%12s %12s %14s %14s  %-16s  %s\n", show.Count(sums.Files), show.Count(sums.Directories),
+		sizeText(sums.Bytes, c.Bytes), allocatedText(&sums, c.Bytes), latest, out.Colored(n, duName(n)))
 	return err
 }
 
@@ -131,7 +133,35 @@ func sumsOf(n *client.Node) client.Subtree {
 	case n.Subtree != nil:
 		return *n.Subtree
 	case n.Letter() == 'f':
-		return client.Subtree{Files: 1, Bytes: n.Size, LatestMtimeNs: n.MtimeNs, HasMtime: true}
+		sums := client.Subtree{Files: 1, Bytes: n.Size, LatestMtimeNs: n.MtimeNs, HasMtime: true}
+		measure(&sums, n)
+		return sums
 	}
-	return client.Subtree{}
+	sums := client.Subtree{}
+	measure(&sums, n)
+	return sums
+}
+
+// measure adds what one entry occupies.
+func measure(sums *client.Subtree, n *client.Node) {
+	switch {
+	case n.Links == 0:
+		sums.Unmeasured++
+	case n.Links > 1:
+		sums.LinkedAllocated += n.Allocated
+		fallthrough
+	default:
+		sums.Allocated += n.Allocated
+	}
+}
+
+// allocatedText is what is allocated, with a + where some of it is not known, and - where nothing is.
+func allocatedText(s *client.Subtree, bytes bool) string {
+	switch {
+	case s.Unmeasured == 0:
+		return sizeText(s.Allocated, bytes)
+	case s.Allocated == 0:
+		return "-"
+	}
+	return sizeText(s.Allocated, bytes) + "+"
 }

@@ -68,10 +68,19 @@ func statFields(out *show.Output, n *client.Node) [][2]string {
 	add("modified", "%s", show.ExactTime(n.MtimeNs, time.Local))
 	add("mode", "%04o %s", n.Mode, show.Mode(n.Letter(), n.Mode))
 	add("owner", "%d:%d", n.UID, n.GID)
+	if n.Links > 0 {
+		add("allocated", "%d", n.Allocated)
+		add("links", "%d", n.Links)
+		add("changed", "%s", show.ExactTime(n.CtimeNs, time.Local))
+	}
+	if n.Inode != "" {
+		add("inode", "%s", n.Inode)
+	}
 	if s := n.Subtree; s != nil {
 		add("files", "%d", s.Files)
 		add("directories", "%d", s.Directories)
 		add("bytes", "%d", s.Bytes)
+		add("on disk", "%s", allocatedText(s, true))
 		if s.HasMtime {
 			add("latest", "%s", show.ExactTime(s.LatestMtimeNs, time.Local))
 		}

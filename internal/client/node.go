@@ -45,6 +45,7 @@ type Subtree struct {
 // Add adds the sums of another tree.
 func (s *Subtree) Add(t Subtree) {
 	s.Files, s.Directories, s.Bytes = s.Files+t.Files, s.Directories+t.Directories, s.Bytes+t.Bytes
+	s.Allocated, s.LinkedAllocated, s.Unmeasured = s.Allocated+t.Allocated, s.LinkedAllocated+t.LinkedAllocated, s.Unmeasured+t.Unmeasured
 	if t.HasMtime && (!s.HasMtime || t.LatestMtimeNs > s.LatestMtimeNs) {
 		s.LatestMtimeNs, s.HasMtime = t.LatestMtimeNs, true
 	}

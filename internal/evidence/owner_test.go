@@ -111,18 +111,23 @@ func TestOwners(t *testing.T) {
 func lives(t *rapid.T) (all []said) {
 	const start = 1_767_323_045_123_456_789
 	there, mtime, mode, owner := true, int64(start), uint32(0o644), uint32(7)
+	inode, day := event.Inode{Links: 1, Allocated: 4096, CtimeNs: start}, int32(start/86_400_000_000_000)
 	isLocal := rapid.Bool().Draw(t, "local")
 	for n := range rapid.IntRange(2, 7).Draw(t, "n") {
 		at := start + int64(n+1)*10e9
-		switch rapid.SampledFrom([]string{"", "write", "write", "chmod", "chown", "delete"}).Draw(t, "change") {
+		switch rapid.SampledFrom([]string{"", "write", "write", "chmod", "chown", "delete", "link", "read"}).Draw(t, "change") {
 		case "write":
-			there, mtime = true, at-1e9-int64(n)
+			there, mtime, inode.CtimeNs = true, at-1e9-int64(n), at-1e9
 		case "chmod":
-			mode = uint32(0o600 + n)
+			mode, inode.CtimeNs = uint32(0o600+n), at-2e9
 		case "chown":
-			owner = uint32(10 + n)
+			owner, inode.CtimeNs = uint32(10+n), at-2e9
 		case "delete":
 			there = false
+		case "link":
+			inode.Links, inode.CtimeNs, inode.ID = inode.Links+1, at-2e9, 12
+		case "read":
+			day++
 		}
 		how := rapid.SampledFrom([]event.Evidence{event.Realtime, event.Realtime, event.Audit, event.Snapshot}).Draw(t, "how")
 		var s said
@@ -138,6 +143,7 @@ func lives(t *rapid.T) (all []said) {
 		}
 		if there {
 			s = with(mode, owner, s)
+			s.claim.Entry.Inode, s.claim.Entry.AtimeDay = inode, day
 		}
 		s.claim.Skew = 0
 		if s.listing != nil {
@@ -164,6 +170,7 @@ func byV2(s said) said {
 	}
 	if s.claim.Entry != nil {
 		s = v2(s)
+		s.claim.Entry.Inode, s.claim.Entry.AtimeDay = event.Inode{}, int32(floorDiv(s.claim.Entry.MtimeNs, 86400e9))
 	}
 	return s
 }
@@ -197,5 +204,5 @@ func owned(r *Row, known bool) string {
 	if !known || r.Removed {
 		return "gone"
 	}
-	return fmt.Sprintf("mtime %d, mode %o of %d:%d", r.MtimeNs, r.Mode, r.UID, r.GID)
+	return fmt.Sprintf("mtime %d, mode %o of %d:%d, inode %+v, read %d", r.MtimeNs, r.Mode, r.UID, r.GID, r.Inode, r.AtimeDay)
 }
