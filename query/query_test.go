@@ -61,7 +61,7 @@ func TestMetadata(t *testing.T) {
 		{"/empty/", `{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,` +
 			`"modified_time":1699999999.999995904,"mtime_ns":1699999999999995904,"created_time":null,"integrity_suspect":false,` +
 			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100,` +
-			`"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"latest_mtime":null,"latest_mtime_ns":null}}`},
+			`"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"allocated":0,"linked_allocated":0,"unmeasured":1,"latest_mtime":null,"latest_mtime_ns":null}}`},
 	} {
 		if got := string(f.call("metadata", "path", c.params).is(200).body); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.params, got, c.want)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -25,8 +26,9 @@ time count regular files, and PATH itself is one of the directories. Allocated i
 everything occupies on the disk, directories included; a file with several names counts
 once for each of them. A + after it says that some entries are not measured yet. On a
 terminal it prints a table, otherwise tab-separated lines: files, directories, bytes,
-allocated bytes, latest time (RFC 3339, - for none) and path. If the view is a forest,
-there is a line for each member that has PATH, and the total.
+allocated bytes (- if some are not measured), latest time (RFC 3339, - for none) and
+path. If the view is a forest, there is a line for each member that has PATH, and the
+total.
 
 Examples:
 
@@ -103,7 +105,11 @@ func (c *duCmd) line(out *show.Output, n *client.Node) error {
 	if sums.HasMtime {
 		latest = time.Unix(0, sums.LatestMtimeNs).UTC().Format(time.RFC3339Nano)
 	}
-	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%d\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, sums.Allocated, latest, out.Name(duName(n)))
+	allocated := "-"
+	if sums.Unmeasured == 0 {
+		allocated = strconv.FormatInt(sums.Allocated, 10)
+	}
+	_, err := fmt.Fprintf(out, "%d\t%d\t%d\t%s\t%s\t%s\n", sums.Files, sums.Directories, sums.Bytes, allocated, latest, out.Name(duName(n)))
 	return err
 }
 

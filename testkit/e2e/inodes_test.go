@@ -1,0 +1,156 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inode is what the commands say of an inode, and lstat(2).
+type inode struct {
+	Allocated int64  `json:"allocated"`
+	Links     uint64 `json:"links"`
+	CtimeNs   int64  `json:"ctime_ns"`
+	Inode     string `json:"inode"`
+}
+
+// occupied is what du -B1 -l says of a tree, and the part of it of names of files with several.
+type occupied struct {
+	Allocated  int64 `json:"allocated"`
+	Linked     int64 `json:"linked_allocated"`
+	Unmeasured int64 `json:"unmeasured"`
+}
+
+// inodesOf are the inodes of a tree by path, as lstat(2) says, and their sums.
+func inodesOf(t *testing.T, dir string) (map[string]inode, occupied) {
+	t.Helper()
+	found, sum := map[string]inode{}, occupied{}
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return err
+		}
+		n := inode{Allocated: st.Blocks * 512, Links: uint64(st.Nlink), CtimeNs: st.Ctim.Nano()}
+		sum.Allocated += n.Allocated
+		if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			n.Inode = fmt.Sprint(st.Ino)
+			sum.Linked += n.Allocated
+		}
+		found["/"+strings.TrimPrefix(strings.TrimPrefix(path, dir), "/")] = n
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found, sum
+}
+
+// unlikeInodes says in what way the view has other inodes than the tree.
+func (s server) unlikeInodes(t *testing.T, dir string) string {
+	t.Helper()
+	want, wantSum := inodesOf(t, dir)
+	var sum occupied
+	if r := s.ask(t, "du", "/", "--json"); r.code != 0 || json.Unmarshal([]byte(r.stdout), &sum) != nil {
+		return fmt.Sprintf("du: %d %s", r.code, r.stderr)
+	}
+	var lines []string
+	if sum != wantSum {
+		lines = append(lines, fmt.Sprintf("du says %+v, the disk %+v", sum, wantSum))
+	}
+	r := s.ask(t, "find", "/", "--json")
+	for line := range strings.Lines(r.stdout) {
+		var n struct {
+			Path string `json:"path"`
+			inode
+		}
+		if err := json.Unmarshal([]byte(line), &n); err != nil {
+			return fmt.Sprintf("find prints %q: %v", line, err)
+		}
+		if n.inode != want[n.Path] {
+			lines = append(lines, fmt.Sprintf("%s is %+v, on the disk %+v", n.Path, n.inode, want[n.Path]))
+		}
+		delete(want, n.Path)
+	}
+	for path := range want {
+		lines = append(lines, path+" is missing")
+	}
+	slices.Sort(lines)
+	return strings.Join(lines[:min(len(lines), 8)], "\n")
+}
+
+// TestInodesAreTheDisks: what entries occupy, their links, ctimes and identities are those of lstat(2), for sparse and preallocated
+// files and for files with several names, at first and after changes that touch them. Other names of a file than the one that was
+// written to follow with the next scan.
+func TestInodesAreTheDisks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(name string, bytes int) { do(os.WriteFile(path(name), make([]byte, bytes), 0o644)) }
+	do(os.MkdirAll(path("a/deep"), 0o755))
+	do(os.MkdirAll(path("b"), 0o755))
+	write("a/small", 1)
+	write("a/empty", 0)
+	write("a/large", 1_000_001)
+	write("a/sparse", 10)
+	do(os.Truncate(path("a/sparse"), 10<<30))
+	write("b/preallocated", 0)
+	f, err := os.OpenFile(path("b/preallocated"), os.O_RDWR, 0)
+	do(err)
+	if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 1<<20); err != nil && err != unix.EOPNOTSUPP {
+		t.Fatal(err)
+	}
+	do(f.Close())
+	do(os.Link(path("a/large"), path("a/large.again")))
+	do(os.Link(path("a/large"), path("b/large")))
+	do(os.Symlink("../a/large", path("b/link")))
+	do(syscall.Mkfifo(path("b/pipe"), 0o600))
+	unix.Sync() // so that file systems which allocate late have done so
+
+	u := startUp(t, dir, t.TempDir())
+	same := func(when string) {
+		t.Helper()
+		var d string
+		deadline := time.Now().Add(patience(time.Minute))
+		for d = u.unlikeInodes(t, dir); d != ""; d = u.unlikeInodes(t, dir) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s:\n%s", when, d)
+			}
+			awaitPause(100 * time.Millisecond)
+		}
+	}
+	same("at first")
+	do(os.Chmod(path("a/small"), 0o600))
+	do(os.Truncate(path("a/sparse"), 4096))
+	write("a/empty", 5000)
+	do(os.Rename(path("a/small"), path("b/moved")))
+	do(os.Mkdir(path("a/deep/new"), 0o755))
+	unix.Sync()
+	same("after changes that the kernel reports")
+	do(os.Remove(path("a/large.again"))) // of which the other names do not hear
+	do(os.Link(path("b/moved"), path("a/deep/moved")))
+	unix.Sync()
+	if r := u.ask(t, "scan", "/", "--wait"); r.code != 0 {
+		t.Fatalf("scan: %s", r.stderr)
+	}
+	same("after a scan")
+	u.Stop()
+}
