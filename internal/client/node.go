@@ -15,7 +15,7 @@ type Node struct {
 	Allocated int64  // bytes that it occupies
 	CtimeNs   int64  // ns since 1970
 	Inode     string // of a file with several names: what tells it from others, a number
-	Target  string // of a symlink; bytes
+	Target    string // of a symlink; bytes
 
 	Suspect      bool   // perhaps still being written
 	AgentMissing bool   // found by looking; no agent reported it
