@@ -22,10 +22,7 @@ import (
 // byte: all it knew is answered, and folds, merges and a new agent go on from there. testdata/README.md says how it was made.
 func TestStoreOfAnEarlierBuild(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if out, err := exec.Command("tar", "-xzf", filepath.Join("testdata", "earlier.tar.gz"), "-C", dir, "--no-same-owner").CombinedOutput(); err != nil {
-		t.Fatalf("tar: %v: %s", err, out)
-	}
+	dir := earlierStore(t)
 	storeDir, disk := filepath.Join(dir, "store"), filepath.Join(dir, "disk")
 	old := earlierHistories(t, "file://"+storeDir)
 	if old < 5 {
@@ -59,6 +56,16 @@ func TestStoreOfAnEarlierBuild(t *testing.T) {
 	if n := earlierHistories(t, "file://"+storeDir); n >= old {
 		t.Errorf("%d rows still have a history without a version byte, of %d", n, old)
 	}
+}
+
+// earlierStore unpacks the earlier build's store, the tree that it is of, and what that build answered.
+func earlierStore(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if out, err := exec.Command("tar", "-xzf", filepath.Join("testdata", "earlier.tar.gz"), "-C", dir, "--no-same-owner").CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
+	return dir
 }
 
 // earlierHistories is how many rows of the view's version have a history of the earlier form.
