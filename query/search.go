@@ -9,6 +9,7 @@ import (
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/forest"
 )
@@ -60,22 +61,62 @@ func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, part
 	if !wanted.OfTypes(types) {
 		return nil, nil, httpapi.BadRequest(`parameter "type" is not a list of types`, "pass types separated by commas: f, d, l, o, or file, directory, symlink, other")
 	}
-	if n, given := q.Size("min_size"); given {
-		wanted.MinSize = n
+	if err := attributeParams(q, &wanted.Attributes, now); err != nil {
+		return nil, nil, err
 	}
-	if n, given := q.Size("max_size"); given {
-		wanted.MaxSize = n
-	}
-	if ns, given := q.Time("newer_than", now); given && ns < math.MaxInt64 {
-		wanted.MinMtime = ns + 1
-	}
-	if ns, given := q.Time("older_than", now); given && ns > math.MinInt64 {
-		wanted.MaxMtime = ns - 1
-	}
-	wanted.UID = q.Int("owner", -1, 0, math.MaxUint32)
-	parts = []string{text, wanted.Path, types, strconv.FormatInt(wanted.UID, 10)}
-	for _, name := range []string{"min_size", "max_size", "newer_than", "older_than"} {
+	parts = []string{text, wanted.Path, types}
+	for _, name := range attributeNames {
 		parts = append(parts, q.String(name, ""))
 	}
 	return wanted, parts, nil
+}
+
+// attributeNames are the parameters that attributeParams reads.
+var attributeNames = []string{"owner", "group", "perm", "empty", "min_size", "max_size", "newer_than", "older_than", "min_links", "max_links", "inode",
+	"min_allocated", "max_allocated", "changed_after", "changed_before"}
+
+// attributeParams reads what a search wants of an entry beside its name and its type.
+func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) error {
+	size := func(name string, bound *int64) {
+		if n, given := q.Size(name); given {
+			*bound = n
+		}
+	}
+	after := func(name string, lowest *int64) {
+		if ns, given := q.Time(name, now); given && ns < math.MaxInt64 {
+			*lowest = ns + 1
+		}
+	}
+	before := func(name string, highest *int64) {
+		if ns, given := q.Time(name, now); given && ns > math.MinInt64 {
+			*highest = ns - 1
+		}
+	}
+	size("min_size", &a.MinSize)
+	size("max_size", &a.MaxSize)
+	size("min_allocated", &a.MinAllocated)
+	size("max_allocated", &a.MaxAllocated)
+	after("newer_than", &a.MinMtime)
+	before("older_than", &a.MaxMtime)
+	after("changed_after", &a.MinCtime)
+	before("changed_before", &a.MaxCtime)
+	a.UID = q.Int("owner", -1, 0, math.MaxUint32)
+	a.GID = q.Int("group", -1, 0, math.MaxUint32)
+	a.MinLinks = q.Int("min_links", 0, 0, math.MaxUint32)
+	a.MaxLinks = q.Int("max_links", math.MaxInt64, 0, math.MaxUint32)
+	a.Empty = q.Bool("empty", false)
+	if q.Has("inode") {
+		var err error
+		if a.Inode, err = strconv.ParseUint(q.String("inode", ""), 10, 64); err != nil || a.Inode == 0 {
+			return httpapi.BadRequest(`parameter "inode" is not the number of an inode`, "pass the member inode of an entry: a number from 1 to 18446744073709551615")
+		}
+	}
+	if q.Has("perm") {
+		perm, err := values.ParsePerm(q.String("perm", ""))
+		if err != nil {
+			return httpapi.BadRequest(`parameter "perm" is not a condition on modes`, values.PermForms)
+		}
+		a.Perm = &perm
+	}
+	return nil
 }

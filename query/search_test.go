@@ -41,6 +41,13 @@ func searchTree(rng *rand.Rand, n int) []evidence.Row {
 			dirs = append(dirs, path)
 		}
 		r.MtimeNs, r.UID = observed-rng.Int64N(1e15), uint32(1000+rng.IntN(100))
+		r.GID, r.Mode = uint32(100+rng.IntN(4)), []uint32{0o644, 0o755, 0o4755, 0o600}[rng.IntN(4)]
+		if rng.IntN(5) > 0 { // the others are not measured
+			r.Inode = inodeOf(rng, &r)
+		}
+		if rng.IntN(8) == 0 && r.Type == event.File {
+			r.Size = 0
+		}
 		rows[path] = r
 	}
 	var all []evidence.Row
@@ -48,6 +55,19 @@ func searchTree(rng *rand.Rand, n int) []evidence.Row {
 		all = append(all, r)
 	}
 	return treeOf(all...)
+}
+
+// inodeOf is what the inode of an entry might tell.
+func inodeOf(rng *rand.Rand, r *evidence.Row) event.Inode {
+	n := event.Inode{Links: 1, Allocated: event.Rounded(r.Size), CtimeNs: r.MtimeNs}
+	if rng.IntN(3) == 0 {
+		n.Allocated -= rng.Int64N(n.Allocated + 1)
+		n.CtimeNs += rng.Int64N(1e15)
+	}
+	if rng.IntN(6) == 0 && r.Type != event.Directory {
+		n.Links, n.ID = uint32(2+rng.IntN(3)), 1+rng.Uint64N(20)
+	}
+	return n
 }
 
 // searchOf is a search that may find something: a part of a name or a path of the tree, or a glob made of one, with
@@ -86,8 +106,12 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 		{"type", []string{"f", "d", "l,o"}[rng.IntN(3)]}, {"owner", strconv.Itoa(int(r.UID))}, {"owner", "7"},
 		{"min_size", strconv.FormatInt(r.Size, 10)}, {"max_size", strconv.FormatInt(r.Size, 10)},
 		{"newer_than", values.Seconds(r.MtimeNs - 1).String()}, {"older_than", values.Seconds(r.MtimeNs + 1).String()},
+		{"group", strconv.Itoa(int(r.GID))}, {"perm", []string{"-4000", "/022", "0644", "-u+x"}[rng.IntN(4)]}, {"empty", "true"},
+		{"min_links", strconv.Itoa(1 + rng.IntN(3))}, {"max_links", strconv.Itoa(1 + rng.IntN(3))}, {"inode", strconv.FormatUint(max(r.ID, 1), 10)},
+		{"min_allocated", strconv.FormatInt(r.Allocated, 10)}, {"max_allocated", strconv.FormatInt(r.Allocated, 10)},
+		{"changed_after", values.Seconds(r.CtimeNs - 1).String()}, {"changed_before", values.Seconds(r.CtimeNs + 1).String()},
 	} {
-		if !given[filter[0]] && rng.IntN(10) == 0 { // sometimes several
+		if !given[filter[0]] && rng.IntN(20) == 0 { // sometimes several
 			given[filter[0]] = true
 			params = append(params, filter...)
 		}

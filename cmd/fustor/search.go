@@ -53,18 +53,28 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 
 // queryOf is a search for what a filter wants; its name aside.
 func queryOf(f match.Filter, pattern string) client.Query {
-	q := client.Query{Pattern: pattern, Types: f.Types, Owner: f.Owner}
-	if f.MinSize != nil {
-		q.MinSize = &f.MinSize.Bytes
+	q := client.Query{Pattern: pattern, Types: f.Types, Owner: f.Owner, Group: f.Group, Inode: f.Inode, Empty: f.Empty,
+		MinSize: bytesOf(f.MinSize), MaxSize: bytesOf(f.MaxSize), MinAllocated: bytesOf(f.MinAllocated), MaxAllocated: bytesOf(f.MaxAllocated),
+		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore)}
+	if f.Perm != nil {
+		q.Perm = f.Perm.String()
 	}
-	if f.MaxSize != nil {
-		q.MaxSize = &f.MaxSize.Bytes
-	}
-	if f.NewerThan != nil {
-		q.NewerThanNs = &f.NewerThan.Ns
-	}
-	if f.OlderThan != nil {
-		q.OlderThanNs = &f.OlderThan.Ns
+	if f.Links != nil {
+		q.MinLinks, q.MaxLinks = f.Links.Least, f.Links.Most
 	}
 	return q
+}
+
+func bytesOf(s *match.Size) *int64 {
+	if s == nil {
+		return nil
+	}
+	return &s.Bytes
+}
+
+func nsOf(t *match.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	return &t.Ns
 }

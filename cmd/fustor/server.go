@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // serverFlags say which server a reading command asks.
@@ -80,19 +81,38 @@ type filterFlags struct {
 	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 7d or 2h ago, 2024-05-01, RFC 3339, @unix-seconds."`
 	OlderThan string      `placeholder:"TIME" group:"filter" help:"Modified before."`
 	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a user name on this machine, or a number."`
+	Group     string      `placeholder:"GROUP" group:"filter" help:"Of this group: a group name on this machine, or a number."`
+
+	Perm          *values.Perm `placeholder:"MODE" group:"filter" help:"Of this mode: 644 exactly, --perm=-4000 all of these bits, /022 or /go+w any of them, as find."`
+	Empty         bool         `group:"filter" help:"Only files of size 0, and directories with nothing in them."`
+	Links         *match.Links `placeholder:"N" group:"filter" help:"So many links: 1, +1 for more, --links=-2 for fewer."`
+	Inode         uint64       `placeholder:"N" group:"filter" help:"The names of one file with several: its inode as fustor stat has it."`
+	MinAllocated  *match.Size  `placeholder:"SIZE" group:"filter" help:"Occupies at least this on the disk."`
+	MaxAllocated  *match.Size  `placeholder:"SIZE" group:"filter" help:"Occupies at most this on the disk."`
+	ChangedAfter  string       `placeholder:"TIME" group:"filter" help:"Changed (ctime) after."`
+	ChangedBefore string       `placeholder:"TIME" group:"filter" help:"Changed (ctime) before."`
 }
 
 // filter reads the flags.
 func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
-	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize}
+	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize, Perm: f.Perm, Empty: f.Empty,
+		Links: f.Links, Inode: f.Inode, MinAllocated: f.MinAllocated, MaxAllocated: f.MaxAllocated}
 	var err error
-	if m.NewerThan, err = timeFlag("--newer-than", f.NewerThan, now); err != nil {
+	for _, t := range []struct {
+		flag, word string
+		to         **match.Time
+	}{
+		{"--newer-than", f.NewerThan, &m.NewerThan}, {"--older-than", f.OlderThan, &m.OlderThan},
+		{"--changed-after", f.ChangedAfter, &m.ChangedAfter}, {"--changed-before", f.ChangedBefore, &m.ChangedBefore},
+	} {
+		if *t.to, err = timeFlag(t.flag, t.word, now); err != nil {
+			return m, err
+		}
+	}
+	if m.Owner, err = ownerFlag(f.Owner); err != nil {
 		return m, err
 	}
-	if m.OlderThan, err = timeFlag("--older-than", f.OlderThan, now); err != nil {
-		return m, err
-	}
-	m.Owner, err = ownerFlag(f.Owner)
+	m.Group, err = groupFlag(f.Group)
 	return m, err
 }
 
@@ -120,5 +140,21 @@ func ownerFlag(owner string) (*uint32, error) {
 		return nil, usageError("--owner: there is no user %q on this machine; pass the number", owner)
 	}
 	v := uint32(uid)
+	return &v, nil
+}
+
+func groupFlag(group string) (*uint32, error) {
+	if group == "" {
+		return nil, nil
+	}
+	number := group
+	if known, err := user.LookupGroup(group); err == nil {
+		number = known.Gid
+	}
+	gid, err := strconv.ParseUint(number, 10, 32)
+	if err != nil {
+		return nil, usageError("--group: there is no group %q on this machine; pass the number", group)
+	}
+	v := uint32(gid)
 	return &v, nil
 }

@@ -79,10 +79,19 @@ type Query struct {
 	Types       string // letters of f, d, l, o
 	MinSize     *int64 // bytes
 	MaxSize     *int64
-	NewerThanNs *int64 // ns since 1970
+	NewerThanNs *int64 // mtime, ns since 1970
 	OlderThanNs *int64
 	Owner       *uint32
-	Limit       int // entries; 0: all
+	Group       *uint32
+	Perm        string // as find -perm has it
+	Empty       bool   // files of size 0, directories with nothing in them
+	// What the inode tells; entries of which the view does not know it do not match.
+	MinLinks, MaxLinks         *int64
+	Inode                      uint64 // of a file with several names; 0: any
+	MinAllocated, MaxAllocated *int64 // bytes
+	ChangedAfterNs             *int64 // ctime, ns since 1970
+	ChangedBeforeNs            *int64
+	Limit                      int // entries; 0: all
 }
 
 // Search calls each for every entry that the query asks for.
@@ -94,17 +103,40 @@ func (c *Client) Search(ctx context.Context, query Query, each Each) error {
 	if query.Types != "" {
 		q.Set("type", strings.Join(strings.Split(query.Types, ""), ","))
 	}
-	setInt(q, "min_size", query.MinSize)
-	setInt(q, "max_size", query.MaxSize)
-	setSeconds(q, "newer_than", query.NewerThanNs)
-	setSeconds(q, "older_than", query.OlderThanNs)
-	if query.Owner != nil {
-		q.Set("owner", strconv.FormatUint(uint64(*query.Owner), 10))
-	}
+	setAttributes(q, &query)
 	if query.Limit == 0 {
 		return c.stream(ctx, "/search", q, each)
 	}
 	return c.pages(ctx, "/search", q, query.Limit, each)
+}
+
+// setAttributes sends what a search wants of an entry beside its name and type.
+func setAttributes(q url.Values, query *Query) {
+	setInt(q, "min_size", query.MinSize)
+	setInt(q, "max_size", query.MaxSize)
+	setInt(q, "min_allocated", query.MinAllocated)
+	setInt(q, "max_allocated", query.MaxAllocated)
+	setInt(q, "min_links", query.MinLinks)
+	setInt(q, "max_links", query.MaxLinks)
+	setSeconds(q, "newer_than", query.NewerThanNs)
+	setSeconds(q, "older_than", query.OlderThanNs)
+	setSeconds(q, "changed_after", query.ChangedAfterNs)
+	setSeconds(q, "changed_before", query.ChangedBeforeNs)
+	if query.Owner != nil {
+		q.Set("owner", strconv.FormatUint(uint64(*query.Owner), 10))
+	}
+	if query.Group != nil {
+		q.Set("group", strconv.FormatUint(uint64(*query.Group), 10))
+	}
+	if query.Perm != "" {
+		q.Set("perm", query.Perm)
+	}
+	if query.Inode != 0 {
+		q.Set("inode", strconv.FormatUint(query.Inode, 10))
+	}
+	if query.Empty {
+		q.Set("empty", "true")
+	}
 }
 
 func setInt(q url.Values, name string, v *int64) {

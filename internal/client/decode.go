@@ -104,7 +104,7 @@ func (d *decoder) subtree() (*Subtree, error) {
 	if d.null() {
 		return nil, nil
 	}
-	s, others := &Subtree{Unmeasured: -1}, int64(0)
+	s := &Subtree{Unmeasured: -1}
 	err := d.object(func(key []byte) (err error) {
 		switch string(key) {
 		case "files":
@@ -114,7 +114,7 @@ func (d *decoder) subtree() (*Subtree, error) {
 		case "bytes":
 			s.Bytes, err = d.integer()
 		case "others":
-			others, err = d.integer()
+			s.Others, err = d.integer()
 		case "allocated":
 			s.Allocated, err = d.integer()
 		case "linked_allocated":
@@ -133,7 +133,7 @@ func (d *decoder) subtree() (*Subtree, error) {
 		return err
 	})
 	if s.Unmeasured < 0 {
-		s.Unmeasured = s.Files + s.Directories + others
+		s.Unmeasured = s.Files + s.Directories + s.Others
 	}
 	return s, err
 }

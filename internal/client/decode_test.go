@@ -25,7 +25,7 @@ func TestDecodeNode(t *testing.T) {
 	}
 	want := Node{Path: "/\xff", Type: "directory", Size: -1, MtimeNs: math.MinInt64, Mode: 4095, UID: math.MaxUint32,
 		Suspect: true, LastAgent: "ab"}
-	if s := n.Subtree; s == nil || *s != (Subtree{Files: 1, Directories: 2, Bytes: 4, Unmeasured: 6}) {
+	if s := n.Subtree; s == nil || *s != (Subtree{Files: 1, Directories: 2, Others: 3, Bytes: 4, Unmeasured: 6}) {
 		t.Errorf("subtree is %+v", s)
 	}
 	n.Subtree = nil

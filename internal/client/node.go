@@ -31,6 +31,7 @@ type Node struct {
 type Subtree struct {
 	Files       int64
 	Directories int64
+	Others      int64 // symlinks, sockets and the like
 	Bytes       int64
 	// Allocated is what all entries occupy; each name of a file counts, and LinkedAllocated is the part of names of files with several.
 	Allocated       int64
@@ -44,7 +45,7 @@ type Subtree struct {
 
 // Add adds the sums of another tree.
 func (s *Subtree) Add(t Subtree) {
-	s.Files, s.Directories, s.Bytes = s.Files+t.Files, s.Directories+t.Directories, s.Bytes+t.Bytes
+	s.Files, s.Directories, s.Others, s.Bytes = s.Files+t.Files, s.Directories+t.Directories, s.Others+t.Others, s.Bytes+t.Bytes
 	s.Allocated, s.LinkedAllocated, s.Unmeasured = s.Allocated+t.Allocated, s.LinkedAllocated+t.LinkedAllocated, s.Unmeasured+t.Unmeasured
 	if t.HasMtime && (!s.HasMtime || t.LatestMtimeNs > s.LatestMtimeNs) {
 		s.LatestMtimeNs, s.HasMtime = t.LatestMtimeNs, true

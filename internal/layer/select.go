@@ -1,6 +1,10 @@
 package layer
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/fustor/fustor/internal/event"
+)
 
 // Selections are lists of rows of a block, ascending, that are narrowed column by column.
 
@@ -80,4 +84,48 @@ func (b *Block) bounds(c Column) (smallest, largest int64, known bool) {
 		return 0, 0, false
 	}
 	return int64(binary.LittleEndian.Uint64(chunk.min)), int64(binary.LittleEndian.Uint64(chunk.max)), true
+}
+
+// WithinAllocated is Within for the bytes that entries occupy. The rows are measured: their links are not 0.
+func (b *Block) WithinAllocated(keep, rows []uint32, low, high int64) ([]uint32, error) {
+	return b.Where(keep, rows, func(v []int64) bool {
+		allocated := event.Rounded(v[0]) + v[1]
+		return allocated >= low && allocated <= high
+	}, ColumnSize, ColumnAllocatedExcess)
+}
+
+// WithinCtimes is Within for ctimes. The rows are measured: their links are not 0.
+func (b *Block) WithinCtimes(keep, rows []uint32, low, high int64) ([]uint32, error) {
+	return b.Where(keep, rows, func(v []int64) bool {
+		ctime := v[0]
+		if ctime == asMtime {
+			ctime = v[1]
+		}
+		return ctime >= low && ctime <= high
+	}, ColumnCtimeNs, ColumnMtimeNs)
+}
+
+// Where appends to keep, which may be rows[:0], the rows whose values in some columns of numbers are wanted. wanted gets them in the
+// order of the columns, and must not keep them.
+func (b *Block) Where(keep, rows []uint32, wanted func(values []int64) bool, columns ...Column) ([]uint32, error) {
+	if len(rows) == 0 {
+		return keep, nil
+	}
+	numbers := make([]*Numbers, len(columns))
+	for k, c := range columns {
+		var err error
+		if numbers[k], err = b.Numbers(c); err != nil {
+			return keep, err
+		}
+	}
+	values := make([]int64, len(columns))
+	for _, i := range rows {
+		for k, n := range numbers {
+			values[k] = n.At(int(i))
+		}
+		if wanted(values) {
+			keep = append(keep, i)
+		}
+	}
+	return keep, nil
 }

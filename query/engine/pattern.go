@@ -146,7 +146,23 @@ func newNameGlob(glob string) nameGlob {
 func (p nameGlob) directory(string) directoryMatch { return matchesByName }
 
 func (p nameGlob) name(_, name string) bool {
-	return strings.HasSuffix(name, p.suffix) && (p.exact || doublestar.MatchUnvalidated(p.glob, name))
+	if !strings.HasSuffix(name, p.suffix) {
+		return false
+	}
+	if p.exact || utf8.ValidString(p.glob) {
+		return p.exact || doublestar.MatchUnvalidated(p.glob, name)
+	}
+	// The library takes all bytes that are not UTF-8 for the same character, so here each byte is one.
+	return doublestar.MatchUnvalidated(bytewise(p.glob), bytewise(name))
+}
+
+// bytewise is a text with a character for each byte.
+func bytewise(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteRune(rune(s[i]))
+	}
+	return b.String()
 }
 
 func (p nameGlob) literal() *literal     { return literalOf(p.glob) }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -15,26 +14,17 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 )
 
-// Search is the predicate of a search: a row is a hit if it lies at or below Path and everything here matches. Bounds are inclusive.
+// Search is the predicate of a search: a row is a hit if it lies at or below Path and everything here matches.
 type Search struct {
-	Path               string
-	pattern            pattern
-	anyName            bool          // the pattern matches everything
-	literal            *literal      // of the pattern
-	needle             *layer.Needle // of the pattern
-	either             *layer.Needle // of names outside of subtrees, too; nil: none
-	subtrees           []keyRange
-	types              [event.Other + 1]bool
-	typeBits           uint8 // the same, as in layer.Group
-	MinSize, MaxSize   int64 // bytes
-	MinMtime, MaxMtime int64 // ns
-	UID                int64 // -1: any
+	Path     string
+	pattern  pattern
+	anyName  bool          // the pattern matches everything
+	literal  *literal      // of the pattern
+	needle   *layer.Needle // of the pattern
+	either   *layer.Needle // of names outside of subtrees, too; nil: none
+	subtrees []keyRange
+	Attributes
 }
-
-const (
-	AllTypes  = "f,d,l,o"
-	everyType = 1<<event.File | 1<<event.Directory | 1<<event.Symlink | 1<<event.Other
-)
 
 // NewSearch returns a search at and below a path for rows whose name, or path, matches a pattern.
 func NewSearch(text, path string) (*Search, error) {
@@ -56,45 +46,7 @@ func NewPathSearch(text string) (*Search, error) {
 }
 
 func newSearch(p pattern, path string) *Search {
-	s := &Search{Path: path, MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1,
-		pattern: p, literal: p.literal(), needle: p.needle()}
-	s.OfTypes(AllTypes)
-	return s
-}
-
-// OfTypes restricts the search to types: f, d, l, o, or file, directory, symlink, other, separated by commas. False if the list has
-// another word.
-func (s *Search) OfTypes(list string) bool {
-	clear(s.types[:])
-	s.typeBits = 0
-	for word := range strings.SplitSeq(list, ",") {
-		known := false
-		for t := event.File; t <= event.Other; t++ {
-			if word == t.Letter() || word == t.String() {
-				s.types[t], known = true, true
-				s.typeBits |= 1 << t
-			}
-		}
-		if !known {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *Search) bySize() bool  { return s.MinSize > 0 || s.MaxSize < math.MaxInt64 }
-func (s *Search) byMtime() bool { return s.MinMtime > math.MinInt64 || s.MaxMtime < math.MaxInt64 }
-
-// filtered reports whether the search looks at more than names.
-func (s *Search) filtered() bool {
-	return s.bySize() || s.byMtime() || s.UID >= 0 || s.typeBits != everyType
-}
-
-// excludes reports whether no row of a row group can be a hit, by what its index says of attributes.
-func (s *Search) excludes(g *layer.Group) bool {
-	return g.Removed == g.Rows || g.MaxSize < s.MinSize || g.MinSize > s.MaxSize ||
-		g.MaxMtimeSec < s.MinMtime/1e9-1 || g.MinMtimeSec > s.MaxMtime/1e9+1 ||
-		g.Types&s.typeBits == 0 || s.UID >= 0 && g.Owners&layer.OwnerBit(uint32(s.UID)) == 0
+	return &Search{Path: path, Attributes: anyAttributes(), pattern: p, literal: p.literal(), needle: p.needle()}
 }
 
 // Search emits the hits of a search after a position, up to limit of them; 0: all. NoPathError if the path does not exist. The row
@@ -168,12 +120,7 @@ func (s *Search) keys(after *Position) (from, until layer.Key, some bool) {
 // Matches reports whether a row is a hit, whatever its path.
 func (s *Search) Matches(r *evidence.Row) bool {
 	verdict := s.pattern.directory(r.Parent)
-	return (verdict == matchesAll || verdict == matchesByName && s.pattern.name(r.Parent, r.Name)) && s.attributes(int64(r.Type), r.Size, r.MtimeNs, int64(r.UID))
-}
-
-func (s *Search) attributes(kind, size, mtime, uid int64) bool {
-	return s.types[kind] && size >= s.MinSize && size <= s.MaxSize && mtime >= s.MinMtime && mtime <= s.MaxMtime &&
-		(s.UID < 0 || s.UID == uid)
+	return (verdict == matchesAll || verdict == matchesByName && s.pattern.name(r.Parent, r.Name)) && s.Attributes.match(r)
 }
 
 // keyRange is a range of keys: from, up to and without until.

@@ -347,32 +347,6 @@ func appendRange(rows []uint32, from, to int) []uint32 {
 	return rows
 }
 
-// filterAttributes keeps those rows of a block whose attributes match. It goes column by column and begins with those that usually
-// rule out most. A column is decoded only if rows are left and the bounds of the row group do not decide already.
-func (s *Search) filterAttributes(rows []uint32, b *layer.Block) (_ []uint32, err error) {
-	g := b.Group()
-	for _, f := range [...]struct {
-		column    layer.Column
-		low, high int64
-		needed    bool
-	}{
-		{layer.ColumnSize, s.MinSize, s.MaxSize, s.bySize()},
-		{layer.ColumnMtimeNs, s.MinMtime, s.MaxMtime, s.byMtime()},
-		{layer.ColumnUID, s.UID, s.UID, s.UID >= 0},
-		{layer.ColumnRemoved, 0, 0, g.Removed > 0},
-	} {
-		if f.needed && len(rows) > 0 {
-			if rows, err = b.Within(rows[:0], rows, f.column, f.low, f.high); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(rows) > 0 && g.Types&^s.typeBits != 0 {
-		return b.Among(rows[:0], rows, layer.ColumnType, uint64(s.typeBits))
-	}
-	return rows, nil
-}
-
 // candidates are the rows of a span whose names may match.
 type candidates struct {
 	finder  *literalFinder // nil: every row is a candidate

@@ -7,12 +7,14 @@ package match
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Filter is what an entry must be. The zero Filter matches everything; every field that is set must hold.
@@ -24,6 +26,15 @@ type Filter struct {
 	NewerThan *Time  // mtime > NewerThan
 	OlderThan *Time  // mtime < OlderThan
 	Owner     *uint32
+	Group     *uint32
+	Perm      *values.Perm
+	Empty     bool // a file of size 0, or a directory with nothing in it
+	// What the inode tells. Entries of which the view does not know it do not match.
+	Links                      *Links
+	Inode                      uint64 // of a file with several names; 0: any
+	MinAllocated, MaxAllocated *Size
+	ChangedAfter               *Time // ctime > ChangedAfter
+	ChangedBefore              *Time // ctime < ChangedBefore
 }
 
 // Check reports a filter that can never work, such as a broken glob.
@@ -66,7 +77,13 @@ func (f *Filter) Pattern() (string, bool) {
 
 // OnlyNames reports whether the filter looks at nothing but names and types.
 func (f *Filter) OnlyNames() bool {
-	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == nil
+	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == nil && f.Group == nil &&
+		f.Perm == nil && !f.Empty && !f.ofInode()
+}
+
+// ofInode reports whether the filter looks at what the inode tells.
+func (f *Filter) ofInode() bool {
+	return f.Links != nil || f.Inode != 0 || f.MinAllocated != nil || f.MaxAllocated != nil || f.ChangedAfter != nil || f.ChangedBefore != nil
 }
 
 // Match reports whether the entry is wanted.
@@ -77,10 +94,36 @@ func (f *Filter) Match(n *client.Node) bool {
 		f.MaxSize != nil && n.Size > f.MaxSize.Bytes,
 		f.NewerThan != nil && n.MtimeNs <= f.NewerThan.Ns,
 		f.OlderThan != nil && n.MtimeNs >= f.OlderThan.Ns,
-		f.Owner != nil && n.UID != *f.Owner:
+		f.Owner != nil && n.UID != *f.Owner,
+		f.Group != nil && n.GID != *f.Group,
+		f.Perm != nil && !f.Perm.Match(n.Mode),
+		f.Empty && !empty(n),
+		f.ofInode() && !f.matchInode(n):
 		return false
 	}
 	return f.Name == "" || doublestar.MatchUnvalidated(glob(f.Name), Base(n.Path))
+}
+
+func (f *Filter) matchInode(n *client.Node) bool {
+	switch {
+	case n.Links == 0,
+		f.Links != nil && !f.Links.match(n.Links),
+		f.Inode != 0 && n.Inode != strconv.FormatUint(f.Inode, 10),
+		f.MinAllocated != nil && n.Allocated < f.MinAllocated.Bytes,
+		f.MaxAllocated != nil && n.Allocated > f.MaxAllocated.Bytes,
+		f.ChangedAfter != nil && n.CtimeNs <= f.ChangedAfter.Ns,
+		f.ChangedBefore != nil && n.CtimeNs >= f.ChangedBefore.Ns:
+		return false
+	}
+	return true
+}
+
+// empty is find -empty: of a regular file or a directory.
+func empty(n *client.Node) bool {
+	if n.Subtree != nil {
+		return n.Subtree.Files+n.Subtree.Directories+n.Subtree.Others == 1
+	}
+	return n.Letter() == 'f' && n.Size == 0
 }
 
 // Base is the last part of a path, and "/" for the root, as find -name has it.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 func TestParseTime(t *testing.T) {
@@ -35,8 +36,23 @@ func TestParseTime(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	n := &client.Node{Path: "/a/{b}[1].go", Type: "file", Size: 1024, MtimeNs: 100, UID: 7}
+	n := &client.Node{Path: "/a/{b}[1].go", Type: "file", Size: 1024, MtimeNs: 100, UID: 7, GID: 8, Mode: 0o4755, Links: 2, Inode: "77",
+		Allocated: 4096, CtimeNs: 200}
 	uid, other := uint32(7), uint32(8)
+	links := func(word string) *Links {
+		l := &Links{}
+		if err := l.UnmarshalText([]byte(word)); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	perm := func(word string) *values.Perm {
+		p, err := values.ParsePerm(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &p
+	}
 	for name, c := range map[string]struct {
 		filter Filter
 		want   bool
@@ -54,6 +70,24 @@ func TestFilter(t *testing.T) {
 		"older":           {Filter{OlderThan: &Time{101}}, true},
 		"owner":           {Filter{Owner: &uid}, true},
 		"other owner":     {Filter{Owner: &other}, false},
+		"group":           {Filter{Group: &other}, true},
+		"other group":     {Filter{Group: &uid}, false},
+		"perm":            {Filter{Perm: perm("-4000")}, true},
+		"other perm":      {Filter{Perm: perm("/022")}, false},
+		"empty":           {Filter{Empty: true}, false},
+		"links":           {Filter{Links: links("2")}, true},
+		"more links":      {Filter{Links: links("+1")}, true},
+		"no more links":   {Filter{Links: links("+2")}, false},
+		"fewer links":     {Filter{Links: links("-3")}, true},
+		"no fewer links":  {Filter{Links: links("-2")}, false},
+		"inode":           {Filter{Inode: 77}, true},
+		"other inode":     {Filter{Inode: 78}, false},
+		"allocated":       {Filter{MinAllocated: &Size{4096}, MaxAllocated: &Size{4096}}, true},
+		"less allocated":  {Filter{MinAllocated: &Size{4097}}, false},
+		"more allocated":  {Filter{MaxAllocated: &Size{4095}}, false},
+		"changed":         {Filter{ChangedAfter: &Time{199}, ChangedBefore: &Time{201}}, true},
+		"changed before":  {Filter{ChangedAfter: &Time{200}}, false},
+		"changed after":   {Filter{ChangedBefore: &Time{200}}, false},
 		"glob":            {Filter{Name: "*.go"}, true},
 		"not the path":    {Filter{Name: "a*"}, false},
 		"braces":          {Filter{Name: `{b}?1?.go`}, true},
@@ -70,6 +104,34 @@ func TestFilter(t *testing.T) {
 	broken := Filter{Name: "[a"}
 	if broken.Check() == nil {
 		t.Error("a broken glob passed")
+	}
+}
+
+// TestUnmeasured: an entry of which nothing is known matches no condition on its inode.
+func TestUnmeasured(t *testing.T) {
+	few, size := int64(0), &Size{0}
+	for _, f := range []Filter{{Links: &Links{Least: &few}}, {MinAllocated: size}, {ChangedBefore: &Time{1}}, {Inode: 1}} {
+		if f.Match(&client.Node{Path: "/a", Type: "file"}) {
+			t.Errorf("%+v matches", f)
+		}
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	f := Filter{Empty: true}
+	for n, want := range map[*client.Node]bool{
+		{Type: "file"}:          true,
+		{Type: "file", Size: 1}: false,
+		{Type: "symlink"}:       false,
+		{Type: "directory", Subtree: &client.Subtree{Directories: 1}}:            true,
+		{Type: "directory", Subtree: &client.Subtree{Directories: 2}}:            false,
+		{Type: "directory", Subtree: &client.Subtree{Directories: 1, Others: 1}}: false,
+		{Type: "directory", Subtree: &client.Subtree{Directories: 1, Files: 1}}:  false,
+	} {
+		n.Path = "/a"
+		if f.Match(n) != want {
+			t.Errorf("%+v: not %v", n, want)
+		}
 	}
 }
 

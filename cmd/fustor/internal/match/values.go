@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,33 @@ func (s *Size) UnmarshalText(text []byte) error {
 	}
 	s.Bytes = bytes
 	return nil
+}
+
+// Links is how many links users want: N, more than N (+N), or fewer (-N), as find has it.
+type Links struct{ Least, Most *int64 }
+
+// UnmarshalText reads N, +N or -N.
+func (l *Links) UnmarshalText(text []byte) error {
+	word := string(text)
+	n, err := strconv.ParseUint(strings.TrimLeft(word, "+-"), 10, 32)
+	if err != nil || len(word) > 1 && strings.ContainsAny(word[1:], "+-") {
+		return fmt.Errorf("%q is not a number of links: write N, +N for more, or -N for fewer", word)
+	}
+	switch least, most := int64(n), int64(n); word[0] {
+	case '+':
+		least++
+		l.Least = &least
+	case '-':
+		most = max(most-1, 0)
+		l.Most = &most
+	default:
+		l.Least, l.Most = &least, &most
+	}
+	return nil
+}
+
+func (l *Links) match(links uint32) bool {
+	return (l.Least == nil || int64(links) >= *l.Least) && (l.Most == nil || int64(links) <= *l.Most)
 }
 
 // Time is a point in time as users write it, in ns since 1970.
