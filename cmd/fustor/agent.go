@@ -85,7 +85,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if given := flagsGiven(parsed); slices.Contains(given, "config") {
 		return usageError("DIR cannot be combined with --config: the file names the trees")
 	}
-	if err := checkDir(c.Dir); err != nil {
+	if err := errors.Join(checkExcludes(c.Exclude), checkDir(c.Dir)); err != nil {
 		return err
 	}
 	if c.View != "" {

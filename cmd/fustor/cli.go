@@ -46,6 +46,7 @@ type cli struct {
 	Doctor     doctorCmd     `cmd:"" group:"look" help:"Test a store for every rule that Fustor relies on."`
 	Health     healthCmd     `cmd:"" name:"healthcheck" overview:"no" group:"look" help:"Check whether a part can do its work; exit code 0 or 1."`
 	Version    versionCmd    `cmd:"" overview:"no" group:"look" help:"Print the version."`
+	HelpFor    helpCmd       `cmd:"" name:"help" overview:"no" group:"look" help:"Print the help of a command."`
 	Completion completionCmd `cmd:"" overview:"no" group:"look" help:"Print a completion script for bash, zsh or fish."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the help of every command, in Markdown."`
 }

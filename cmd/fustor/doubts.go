@@ -16,7 +16,17 @@ type doubtFlags struct {
 	Path   string `arg:"" optional:"" default:"/" help:"Path to start at, from the view's root."`
 	JSON   bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Print0 bool   `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
+	// FailIfAny makes the exit code the answer, for scripts.
+	FailIfAny bool `help:"Exit with code 5 if there are any, and 0 only if there are none."`
 	serverFlags
+}
+
+// result is how the command ends after printing n entries.
+func (f *doubtFlags) result(a *app, n int, err error) error {
+	if f.FailIfAny && n > 0 && (err == nil || a.unread(err)) {
+		return &cliError{code: exitFound}
+	}
+	return err
 }
 
 // plain prints an entry for programs, and reports whether it did.
@@ -41,11 +51,13 @@ func (suspectsCmd) Help() string {
 	return `A file is suspect while it may still be written to: it is open for writing on a
 host with an agent, or it changed within the view's hot time. The mark ends by
 itself when the file is closed, or when this time passes without another change.
+With --fail-if-any the exit code is 5 if there are suspects, and 0 if there are none.
 
 Examples:
 
     fustor suspects
-    fustor suspects /incoming/run42 && echo "not complete yet"
+    fustor suspects /incoming/run42 --fail-if-any && echo "complete"
+    until fustor suspects /incoming/run42 --fail-if-any >/dev/null; do sleep 10; done
     fustor suspects --json | jq -r .path`
 }
 
@@ -56,10 +68,11 @@ func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
 	}
 	out, n := a.out(), 0
 	err = server.Suspects(ctx, viewPath(c.Path), func(e *client.Found) error {
+		n++
 		if c.plain(out, e) {
 			return nil
 		}
-		if n++; n == 1 {
+		if n == 1 {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s  %-16s  %-10s  PATH", "SIZE", "MODIFIED", "FOR")))
 		}
 		left := time.Until(unixTime(e.SuspectUntil)).Round(time.Second)
@@ -69,7 +82,7 @@ func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
 	if err == nil && out.Terminal && !c.JSON && n == 0 {
 		fmt.Fprintln(out, "No files may still be written to.")
 	}
-	return errors.Join(err, out.Flush())
+	return c.result(a, n, errors.Join(err, out.Flush()))
 }
 
 type blindSpotsCmd struct{ doubtFlags }
@@ -78,7 +91,8 @@ type blindSpotsCmd struct{ doubtFlags }
 func (blindSpotsCmd) Help() string {
 	return `A blind spot is a change that a scan found and that no agent's kernel reported: it
 was made on a host without an agent, or while no agent ran. The mark stays until an
-agent reports the path. + means new or changed, - means deleted.
+agent reports the path. + means new or changed, - means deleted. With --fail-if-any
+the exit code is 5 if there are any.
 
 Examples:
 
@@ -93,6 +107,7 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 	}
 	out, n := a.out(), 0
 	err = server.BlindSpots(ctx, viewPath(c.Path), func(e *client.Found) error {
+		n++
 		sign := "+"
 		if e.Deleted {
 			sign = "-"
@@ -105,7 +120,7 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 		case !out.Terminal:
 			fmt.Fprintf(out, "%s %s\n", sign, e.Where())
 		default:
-			if n++; n == 1 {
+			if n == 1 {
 				fmt.Fprintln(out, out.Bold(fmt.Sprintf("%s  %-16s  %12s  PATH", " ", "FOUND", "SIZE")))
 			}
 			fmt.Fprintf(out, "%s  %-16s  %12s  %s\n", sign, show.Time(unixTime(e.FoundAt).UnixNano(), time.Local), show.Size(e.Size), out.Name(e.Where()))
@@ -115,7 +130,7 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 	if err == nil && out.Terminal && !c.JSON && !c.Print0 && n == 0 {
 		fmt.Fprintln(out, "No blind spots: agents have reported everything that changed.")
 	}
-	return errors.Join(err, out.Flush())
+	return c.result(a, n, errors.Join(err, out.Flush()))
 }
 
 type jobsCmd struct {

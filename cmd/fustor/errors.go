@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"syscall"
 
@@ -18,12 +19,13 @@ const (
 	exitUsage       = 2
 	exitNotFound    = 3
 	exitIncomplete  = 4 // of a forest, some members did not answer
+	exitFound       = 5 // there are some, and --fail-if-any was given
 	exitInterrupted = 130
 )
 
 // cliError is a failure in the user's words: what is wrong, and what to do about it. Both are lower case, one line.
 type cliError struct {
-	msg  string
+	msg  string // empty: the code says it all
 	hint string // may be empty
 	code int    // exitFailure and so on
 	err  error  // the cause, for errors.Is; may be nil
@@ -44,12 +46,19 @@ func (a *app) report(err error) int {
 		return exitOK
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, syscall.EPIPE): // nobody reads on; that is no failure
+	case a.unread(err):
 		return exitOK
 	}
 	var e *cliError
-	if !errors.As(err, &e) {
+	switch {
+	case a.unwritten(err):
+		e = &cliError{msg: fmt.Sprintf("the output could not be written: %v", plain(err)), hint: "it is incomplete", code: exitFailure, err: err}
+	case errors.As(err, &e):
+	default:
 		e = explain(err)
+	}
+	if e.msg == "" {
+		return e.code
 	}
 	fmt.Fprintf(a.stderr, "fustor: error: %s\n", e.msg)
 	if e.hint != "" {
@@ -57,6 +66,15 @@ func (a *app) report(err error) int {
 	}
 	return e.code
 }
+
+// unwritten reports whether err is of writing to stdout. Other writes fail as well, such as those to a server that has gone away.
+func (a *app) unwritten(err error) bool {
+	var file *fs.PathError
+	return errors.As(err, &file) && file.Op == "write" && file.Path == a.stdout.Name()
+}
+
+// unread reports whether err is that the reader of stdout stopped reading, which is no failure: `fustor find | head`.
+func (a *app) unread(err error) bool { return a.unwritten(err) && errors.Is(err, syscall.EPIPE) }
 
 // explain finds the hint for an error that has none of its own.
 func explain(err error) *cliError {
@@ -89,6 +107,8 @@ func explainRefusal(refused *client.Error) (hint string, code int) {
 	switch {
 	case refused.Foreign:
 		hint = "check that this is the URL of a fustor server"
+	case refused.Status == http.StatusBadRequest: // a value that only the server can judge, such as a pattern
+		code = exitUsage
 	case refused.Status == http.StatusNotFound:
 		code = exitNotFound
 	case refused.Status == http.StatusUnauthorized:

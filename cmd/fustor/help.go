@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"slices"
@@ -16,15 +17,51 @@ const helpWidth = 80
 
 // help prints the overview, which fits a screen, or a command's own help.
 func help(_ kong.HelpOptions, ctx *kong.Context) error {
-	if n := ctx.Selected(); n != nil {
-		if n.DefaultCmd != nil {
-			n = n.DefaultCmd
-		}
-		printCommandHelp(ctx.Stdout, n)
-	} else {
-		printOverview(ctx.Stdout, ctx.Model)
+	return printHelp(bufio.NewWriter(ctx.Stdout), ctx.Model, ctx.Selected())
+}
+
+// printHelp prints the help of n, or the overview if n is nil, and reports whether it could be written.
+func printHelp(w *bufio.Writer, model *kong.Application, n *kong.Node) error {
+	switch {
+	case n == nil:
+		printOverview(w, model)
+	case n.DefaultCmd != nil:
+		printCommandHelp(w, n.DefaultCmd)
+	default:
+		printCommandHelp(w, n)
 	}
-	return nil
+	return w.Flush()
+}
+
+type helpCmd struct {
+	Command []string `arg:"" optional:"" help:"The command (default: an overview of all)."`
+}
+
+// Help implements kong.HelpProvider.
+func (helpCmd) Help() string {
+	return `fustor COMMAND --help prints the same.
+
+Examples:
+
+    fustor help
+    fustor help find
+    fustor help admin key create`
+}
+
+func (c *helpCmd) Run(a *app) error {
+	var n *kong.Node
+	for i, word := range c.Command {
+		below := a.model.Node
+		if n != nil {
+			below = n
+		}
+		at := slices.IndexFunc(below.Children, func(child *kong.Node) bool { return child.Name == word })
+		if at < 0 {
+			return &cliError{msg: fmt.Sprintf("there is no command %q", strings.Join(c.Command[:i+1], " ")), hint: "`fustor help` lists the commands", code: exitUsage}
+		}
+		n = below.Children[at]
+	}
+	return printHelp(a.out().Writer, a.model, n)
 }
 
 // printOverview names the commands under the headings of their groups, those apart that few will look for.

@@ -19,12 +19,15 @@ func main() {
 	os.Exit(run())
 }
 
-// run is main with an exit code: 0 done, 1 failed, 2 the command line is wrong, 3 no such path, 4 members of a forest did not answer, 130 interrupted.
+// run is main with an exit code: errors.go has them.
 func run() int {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	// A reader that stops reading is an error of Write, which report judges: without this the runtime ends the process, as of a signal.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	var c cli
 	parser := newParser(&c, a)
@@ -33,8 +36,15 @@ func run() int {
 		printOverview(a.stderr, parser.Model)
 		return exitUsage
 	}
-	parsed, err := parser.Parse(os.Args[1:])
+	args := os.Args[1:]
+	if args[0] == "--version" {
+		args = append([]string{"version"}, args[1:]...)
+	}
+	parsed, err := parser.Parse(args)
 	if err != nil {
+		if a.unwritten(err) { // the help, which kong prints as it parses
+			return a.report(err)
+		}
 		return a.report(usageFailure(err))
 	}
 	a.globals = c.globals

@@ -39,6 +39,14 @@ func checkDir(dir string) error {
 	return &cliError{msg: err.Error(), hint: "pass a directory that can be read", code: exitFailure, err: err}
 }
 
+// checkExcludes refuses what is no glob, before anything is asked or written.
+func checkExcludes(patterns []string) error {
+	if _, err := tree.NewExcludes(patterns); err != nil {
+		return &cliError{msg: "--exclude: " + err.Error(), code: exitUsage, err: err}
+	}
+	return nil
+}
+
 // checkView refuses what is no view's name.
 func checkView(view string) error {
 	if layout.ValidView(view) {

@@ -60,7 +60,7 @@ type up struct {
 // prepare does all that can fail for a reason the user can mend, before anything starts.
 func (u *up) prepare(ctx context.Context) (err error) {
 	u.log, u.first = u.app.logger("up"), make(chan *manifest.Manifest, 1)
-	if err := errors.Join(checkView(u.View), checkDir(u.Dir)); err != nil {
+	if err := errors.Join(checkView(u.View), checkExcludes(u.Exclude), checkDir(u.Dir)); err != nil {
 		return err
 	}
 	if u.root, err = tree.Resolve(u.Dir); err != nil {

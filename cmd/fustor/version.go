@@ -16,7 +16,9 @@ type versionCmd struct {
 
 // Help implements kong.HelpProvider.
 func (versionCmd) Help() string {
-	return `Examples:
+	return `fustor --version prints the same.
+
+Examples:
 
     fustor version
     fustor version --json`
