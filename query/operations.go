@@ -94,8 +94,10 @@ var (
 		Errors: ofVersion}
 	searchOperation = openapi.Operation{ID: "search", Tag: tag, Summary: "Entries by name and attributes",
 		Parameters: []openapi.Parameter{
-			{Name: "pattern", Text: "A glob if it has *, ? or [ (case-sensitive), otherwise a part of the name in any case. With a slash it is matched against the path. Required, under this name or as query.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
+			{Name: "pattern", Text: "A glob if it has *, ? or [ (case-sensitive; {bam,gz} are alternatives), otherwise a part of the name in any case. With a slash it is matched against the path. Required, under this name or as query, unless there is a name or not_name.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
 			{Name: "query", Text: "Another name of pattern.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`},
+			{Name: "name", Text: "A glob of names: *, ?, [a-z], {bam,gz}. If it is given several times, the name matches one of them.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
+			{Name: "not_name", Text: "A glob of names that are left out. It may be given several times.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
 			pathParameter, pathB64Parameter,
 			{Name: "type", Text: "Types to find: letters of f, d, l, o, or file, directory, symlink, other; comma-separated."},
 			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …); by the entry's own size."},

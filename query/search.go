@@ -2,8 +2,10 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,11 +45,21 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 		}})
 }
 
+// maxNames bounds the globs of one search.
+const maxNames = 100
+
 // searchParams reads the parameters of a search. parts are their texts: what two calls must have in common to be the same search.
 func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, parts []string, err error) {
 	given := q.Has("pattern")
 	text := q.String("pattern", "")
 	alias := q.String("query", "")
+	names, not := q.Strings("name"), q.Strings("not_name")
+	if len(names) > maxNames || len(not) > maxNames {
+		return nil, nil, httpapi.BadRequest(fmt.Sprintf("a search has more than %d names", maxNames), "ask in several calls, or use a glob for many names")
+	}
+	if !given && !q.Has("query") && len(names)+len(not) > 0 {
+		text, given = "*", true
+	}
 	if q.Has("query") == given {
 		return nil, nil, httpapi.BadRequest("a search needs exactly one pattern", "pass pattern, or its alias query, but not both; * matches everything")
 	}
@@ -57,6 +69,9 @@ func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, part
 	if wanted, err = engine.NewSearch(text, q.Path("/")); err != nil {
 		return nil, nil, err
 	}
+	if err = wanted.OfNames(names, not); err != nil {
+		return nil, nil, err
+	}
 	types := q.String("type", engine.AllTypes)
 	if !wanted.OfTypes(types) {
 		return nil, nil, httpapi.BadRequest(`parameter "type" is not a list of types`, "pass types separated by commas: f, d, l, o, or file, directory, symlink, other")
@@ -64,7 +79,7 @@ func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, part
 	if err := attributeParams(q, &wanted.Attributes, now); err != nil {
 		return nil, nil, err
 	}
-	parts = []string{text, wanted.Path, types}
+	parts = append([]string{text, wanted.Path, types, strconv.Itoa(len(names))}, slices.Concat(names, not)...)
 	for _, name := range attributeNames {
 		parts = append(parts, q.String(name, ""))
 	}

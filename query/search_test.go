@@ -116,6 +116,13 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 			params = append(params, filter...)
 		}
 	}
+	for range rng.IntN(4) - 1 {
+		other := rows[rng.IntN(len(rows))].Name
+		name := []string{"*" + quote(other[len(other)/2:]), "{" + "*" + other[len(other)-1:] + ",x*,R?p*}", "*{" + strings.ToLower(other[:1]) + ",1}*"}[rng.IntN(3)]
+		if other != "" && !strings.ContainsAny(other, "/\x00") {
+			params = append(params, []string{"name", "not_name"}[rng.IntN(2)], name)
+		}
+	}
 	return params
 }
 

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 )
 
 type findCmd struct {
 	Path string `arg:"" optional:"" default:"/" help:"Where to start, from the view's root."`
-	Name string `placeholder:"GLOB" group:"filter" help:"The name matches this glob: *, ?, [a-z]."`
 	filterFlags
 	entryFlags
 	serverFlags
@@ -20,6 +20,7 @@ type findCmd struct {
 // Help implements kong.HelpProvider.
 func (findCmd) Help() string {
 	return `Prints PATH itself and everything below it, one path per line, from the view's root.
+The server looks for what the flags ask for. All of them must hold; of several --name, one.
 A pipe gets names byte for byte; a terminal gets names quoted if they cannot be
 printed. If the view is a forest, a path has its member in front: nfs03:/data/x.bam.
 If a member does not answer, the rest is printed, and the exit code is 4.
@@ -28,6 +29,7 @@ Examples:
 
     fustor find
     fustor find /projects --name '*.bam' --min-size 1G --type f
+    fustor find --name '*.{bam,cram}' --not-name 'tmp*' --name '*.gz'
     fustor find --newer-than 2h --json | jq .path
     fustor find --view all --name 'run42*.bam'     # on which server is it?
     fustor find /old --older-than 2020-01-01 --print0 | xargs -0 ls -ld`
@@ -38,30 +40,45 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	filter.Name = c.Name
-	if err := filter.Check(); err != nil {
-		return usageError("--name: %v", err)
-	}
 	server, err := c.connect(a)
 	if err != nil {
 		return err
 	}
 	p := c.printer(a)
-	namesOnly := !c.JSON && filter.OnlyNames() && !p.out.Color
 	each := func(n *client.Node) error {
 		if !filter.Match(n) {
 			return nil
 		}
 		return p.print(n)
 	}
-	if pattern, ok := filter.Pattern(); ok {
-		query := queryOf(filter, pattern)
-		query.Path = viewPath(c.Path)
-		err = server.Search(ctx, query, each)
+	if filter.Everything() {
+		err = server.Tree(ctx, viewPath(c.Path), -1, !c.JSON && !p.out.Color, each)
 	} else {
-		err = server.Tree(ctx, viewPath(c.Path), -1, namesOnly, each)
+		err = findSome(ctx, server, viewPath(c.Path), &filter, each)
 	}
 	return errors.Join(p.out.Flush(), err)
+}
+
+// findSome asks the server for what a filter wants. A search does not have the root, which has no name there, so that is looked at
+// by itself.
+func findSome(ctx context.Context, server *client.Client, path string, filter *match.Filter, each client.Each) error {
+	if path == "/" {
+		roots, err := server.Stat(ctx, path)
+		if err != nil {
+			return err
+		}
+		for i := range roots {
+			if err := each(&roots[i]); err != nil {
+				return err
+			}
+		}
+	}
+	query, some := queryOf(filter, "*")
+	if !some {
+		return nil
+	}
+	query.Path = path
+	return server.Search(ctx, query, each)
 }
 
 // entryFlags say how entries are printed.

@@ -41,7 +41,10 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	query := queryOf(filter, c.Pattern)
+	query, some := queryOf(&filter, c.Pattern)
+	if !some {
+		return nil
+	}
 	query.Limit = c.Limit
 	if c.Path != "" {
 		query.Path = viewPath(c.Path)
@@ -51,9 +54,10 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	return errors.Join(p.out.Flush(), err)
 }
 
-// queryOf is a search for what a filter wants; its name aside.
-func queryOf(f match.Filter, pattern string) client.Query {
-	q := client.Query{Pattern: pattern, Types: f.Types, Owner: f.Owner, Group: f.Group, Inode: f.Inode, Empty: f.Empty,
+// queryOf is a search for what a filter wants. some is false if it can find nothing.
+func queryOf(f *match.Filter, pattern string) (q client.Query, some bool) {
+	names, not, nothing := f.Served()
+	q = client.Query{Pattern: pattern, Names: names, NotNames: not, Types: f.Types, Owner: f.Owner, Group: f.Group, Inode: f.Inode, Empty: f.Empty,
 		MinSize: bytesOf(f.MinSize), MaxSize: bytesOf(f.MaxSize), MinAllocated: bytesOf(f.MinAllocated), MaxAllocated: bytesOf(f.MaxAllocated),
 		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore)}
 	if f.Perm != nil {
@@ -62,7 +66,7 @@ func queryOf(f match.Filter, pattern string) client.Query {
 	if f.Links != nil {
 		q.MinLinks, q.MaxLinks = f.Links.Least, f.Links.Most
 	}
-	return q
+	return q, !nothing
 }
 
 func bytesOf(s *match.Size) *int64 {

@@ -75,6 +75,8 @@ func viewPath(arg string) string { return path.Clean("/" + arg) }
 
 // filterFlags say which entries a command prints.
 type filterFlags struct {
+	Name      []string    `sep:"none" placeholder:"GLOB" group:"filter" help:"The name matches this glob: *, ?, [a-z], {bam,gz}; or one of several --name."`
+	NotName   []string    `sep:"none" placeholder:"GLOB" group:"filter" help:"The name does not match this glob; several leave out more."`
 	Type      []string    `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; separate several with commas."`
 	MinSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At least this size: 512, 10M, 1GiB."`
 	MaxSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At most this size."`
@@ -97,6 +99,9 @@ type filterFlags struct {
 func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
 	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize, Perm: f.Perm, Empty: f.Empty,
 		Links: f.Links, Inode: f.Inode, MinAllocated: f.MinAllocated, MaxAllocated: f.MaxAllocated}
+	if err := m.SetNames(f.Name, f.NotName); err != nil {
+		return m, usageError("--name: %v", err)
+	}
 	var err error
 	for _, t := range []struct {
 		flag, word string

@@ -74,10 +74,12 @@ func (c *Client) List(ctx context.Context, path, sort string, each Each) error {
 
 // Query is what Search looks for. Zero fields ask for nothing.
 type Query struct {
-	Pattern     string // a glob or a part of the name or path, see docs/api.md
-	Path        string // look below this directory only
-	Types       string // letters of f, d, l, o
-	MinSize     *int64 // bytes
+	Pattern     string   // a glob or a part of the name or path, see docs/api.md
+	Names       []string // globs, one of which the name matches; none: any name
+	NotNames    []string // globs, none of which the name matches
+	Path        string   // look below this directory only
+	Types       string   // letters of f, d, l, o
+	MinSize     *int64   // bytes
 	MaxSize     *int64
 	NewerThanNs *int64 // mtime, ns since 1970
 	OlderThanNs *int64
@@ -102,6 +104,12 @@ func (c *Client) Search(ctx context.Context, query Query, each Each) error {
 	}
 	if query.Types != "" {
 		q.Set("type", strings.Join(strings.Split(query.Types, ""), ","))
+	}
+	for _, name := range query.Names {
+		q.Add("name", name)
+	}
+	for _, name := range query.NotNames {
+		q.Add("not_name", name)
 	}
 	setAttributes(q, &query)
 	if query.Limit == 0 {

@@ -97,6 +97,20 @@ func (p *Params) String(name, absent string) string {
 	return s
 }
 
+// Strings reads a parameter that may be given several times, each free text as String reads it.
+func (p *Params) Strings(name string) []string {
+	p.asked[name] = true
+	for _, s := range p.values[name] {
+		switch {
+		case len(s) > values.MaxText:
+			p.fail(name, fmt.Sprintf("is longer than %d bytes", values.MaxText), "")
+		case strings.IndexByte(s, 0) >= 0:
+			p.fail(name, "contains a NUL byte", "")
+		}
+	}
+	return p.values[name]
+}
+
 // Enum reads one of the allowed words.
 func (p *Params) Enum(name, absent string, allowed ...string) string {
 	s, given := p.get(name)

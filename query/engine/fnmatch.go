@@ -130,10 +130,10 @@ func (f *fnmatch) name(parent, name string) bool {
 
 func (f *fnmatch) literal() *literal { return newLiteral(f.tail, false) }
 
-func (f *fnmatch) needle() *layer.Needle {
+func (f *fnmatch) needles() []*layer.Needle {
 	n := &layer.Needle{}
 	n.Add(f.tail, f.tailStarts, true)
-	return n
+	return []*layer.Needle{n}
 }
 
 // pieceNeedle is what the names of matches have, unless they lie below one of the directories.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/fustor/fustor/internal/glob"
 	"github.com/fustor/fustor/internal/layer"
 )
 
@@ -17,14 +18,13 @@ const maxPattern = 1024
 var (
 	errPatternEmpty = errors.New("it is empty")
 	errPatternLong  = errors.New("it is longer than 1024 bytes")
-	errPatternGlob  = errors.New("as a glob, every [ needs a ], and \\ must not be the last character")
 )
 
 // pattern decides which rows match by their paths. A search asks it once for each directory, and then, if that does not decide, once
 // for each name. So it need not build paths.
 //
 // A pattern with *, ? or [ is a glob, case-sensitive: on the name, or where it has a slash on the path (from the view's
-// root if it starts with one, otherwise from any directory). ** spans directories, and \ makes the next character literal.
+// root if it starts with one, otherwise from any directory). ** spans directories, \ makes the next character literal, and {bam,gz} has alternatives.
 // Any other pattern is a case-insensitive part of the name or, if it has a slash, of the path.
 //
 // Example: for logs/*.gz the directories /logs/ and /a/logs/ are matchesByName, and others matchesNone. For "a/b" the directory
@@ -36,8 +36,9 @@ type pattern interface {
 	name(parent, name string) bool
 	// literal is a text that is part of the name of every match; nil if there is none.
 	literal() *literal
-	// needle is the same for search indexes, which can use several texts; nil if there is none.
-	needle() *layer.Needle
+	// needles are the same for search indexes, which can use several texts: every match has all texts of one of them. None: it may
+	// have any name.
+	needles() []*layer.Needle
 	// inside is a directory, with a slash at its end, that all matches are below.
 	inside() string
 }
@@ -67,14 +68,26 @@ func compilePattern(s string) (pattern, error) {
 	return pathPart{whole: newFolded(s), end: newFolded(s[:slash+1]), start: newFolded(s[slash+1:])}, nil
 }
 
+// compileGlob compiles what one glob stands for.
 func compileGlob(s string) (pattern, error) {
-	// Braces are plain characters here; the library takes them for alternatives.
-	glob := strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`).Replace(s)
-	if !doublestar.ValidatePattern(glob) {
-		return nil, errPatternGlob
+	globs, err := glob.Expand(s)
+	if err != nil {
+		return nil, err
 	}
+	var all alternatives
+	for _, g := range globs {
+		all = append(all, compileExpanded(g))
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return all, nil
+}
+
+// compileExpanded compiles a glob without alternatives.
+func compileExpanded(glob string) pattern {
 	if !strings.Contains(glob, "/") {
-		return newNameGlob(glob), nil
+		return newNameGlob(glob)
 	}
 	if glob[0] != '/' {
 		glob = "**/" + glob
@@ -88,7 +101,7 @@ func compileGlob(s string) (pattern, error) {
 		dir:     strings.Join(segments[:len(segments)-1], "/"),
 		last:    newNameGlob(last),
 		subtree: last == "**",
-	}, nil
+	}
 }
 
 // namePart matches a case-insensitive part of the name.
@@ -104,10 +117,10 @@ func (p namePart) literal() *literal {
 	return newLiteral(p.part.part, true)
 }
 
-func (p namePart) needle() *layer.Needle {
+func (p namePart) needles() []*layer.Needle {
 	n := &layer.Needle{}
 	n.Add(p.part.part, false, false)
-	return n
+	return []*layer.Needle{n}
 }
 
 func (p namePart) inside() string { return "/" }
@@ -128,7 +141,7 @@ func (p pathPart) directory(parent string) directoryMatch {
 
 func (p pathPart) name(_, name string) bool { return p.start.startOf(name) }
 func (p pathPart) literal() *literal        { return nil } // a directory may match by itself
-func (p pathPart) needle() *layer.Needle    { return nil }
+func (p pathPart) needles() []*layer.Needle { return nil }
 func (p pathPart) inside() string           { return "/" }
 
 // nameGlob matches the name.
@@ -146,28 +159,14 @@ func newNameGlob(glob string) nameGlob {
 func (p nameGlob) directory(string) directoryMatch { return matchesByName }
 
 func (p nameGlob) name(_, name string) bool {
-	if !strings.HasSuffix(name, p.suffix) {
-		return false
-	}
-	if p.exact || utf8.ValidString(p.glob) {
-		return p.exact || doublestar.MatchUnvalidated(p.glob, name)
-	}
-	// The library takes all bytes that are not UTF-8 for the same character, so here each byte is one.
-	return doublestar.MatchUnvalidated(bytewise(p.glob), bytewise(name))
+	return strings.HasSuffix(name, p.suffix) && (p.exact || glob.Match(p.glob, name))
 }
 
-// bytewise is a text with a character for each byte.
-func bytewise(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		b.WriteRune(rune(s[i]))
-	}
-	return b.String()
+func (p nameGlob) literal() *literal { return literalOf(p.glob) }
+func (p nameGlob) needles() []*layer.Needle {
+	return []*layer.Needle{needleOf(p.glob)}
 }
-
-func (p nameGlob) literal() *literal     { return literalOf(p.glob) }
-func (p nameGlob) needle() *layer.Needle { return needleOf(p.glob) }
-func (p nameGlob) inside() string        { return "/" }
+func (p nameGlob) inside() string { return "/" }
 
 // pathGlob matches the path: the directory by one glob, the name by another.
 type pathGlob struct {
@@ -189,7 +188,7 @@ func (p pathGlob) directory(parent string) directoryMatch {
 
 func (p pathGlob) name(parent, name string) bool { return p.last.name(parent, name) }
 func (p pathGlob) literal() *literal             { return p.last.literal() }
-func (p pathGlob) needle() *layer.Needle         { return p.last.needle() }
+func (p pathGlob) needles() []*layer.Needle      { return p.last.needles() }
 
 func (p pathGlob) inside() string {
 	path := "/"

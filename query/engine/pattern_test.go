@@ -7,6 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fustor/fustor/internal/glob"
+
 	"github.com/fustor/fustor/internal/event"
 )
 
@@ -22,7 +24,11 @@ func TestPattern(t *testing.T) {
 		{"a?c", []string{"/abc", "/x/aéc", "/x/a\xffc"}, []string{"/ac", "/abbc"}},
 		{"[ab]*", []string{"/a", "/bcd"}, []string{"/c", "/A"}},
 		{"[!ab]*", []string{"/c"}, []string{"/a", "/b"}},
-		{"a{b,c}*", []string{"/a{b,c}d"}, []string{"/ab", "/ac"}},
+		{"a{b,c}*", []string{"/ab", "/x/acd"}, []string{"/a{b,c}d", "/ad"}},
+		{"/{a,b}/**/*.{x,y}", []string{"/a/1.x", "/b/c/1.y"}, []string{"/c/1.x", "/a/1.z"}},
+		{"*{a,/b/**}", []string{"/a", "/x/b/c/d"}, []string{"/b", "/c/d"}},
+		{"a{b}*", []string{"/a{b}d"}, []string{"/ab"}},
+		{"a{b,c}", []string{"/xa{B,c}d"}, []string{"/ab"}},
 		{`a\{b*`, []string{"/a{bc"}, []string{"/ab"}},
 		{`\**`, []string{"/*x", "/*"}, []string{"/x"}},
 		{"**", []string{"/a", "/a/b"}, nil},
@@ -63,7 +69,7 @@ func TestPattern(t *testing.T) {
 
 func TestPatternRefused(t *testing.T) {
 	for pattern, want := range map[string]error{
-		"": errPatternEmpty, "[a": errPatternGlob, `*\`: errPatternGlob, string(make([]byte, maxPattern+1)): errPatternLong,
+		"": errPatternEmpty, "[a": glob.ErrSyntax, `*\`: glob.ErrSyntax, string(make([]byte, maxPattern+1)): errPatternLong,
 	} {
 		if _, err := compilePattern(pattern); !errors.Is(err, want) {
 			t.Errorf("%.20q: %v, not %v", pattern, err, want)

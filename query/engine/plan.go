@@ -94,9 +94,16 @@ func (v *Version) chooseGroups(ctx context.Context, s *Search, c *groupChoice, i
 	if c.groups, err = c.layer.Groups(ctx); err != nil {
 		return err
 	}
-	named, err := v.mayHave(ctx, c.layer, s.needle)
-	if err != nil {
-		return err
+	var named []*layer.GroupSet
+	for _, needle := range s.needles {
+		groups, err := v.mayHave(ctx, c.layer, needle)
+		if err != nil {
+			return err
+		}
+		named = append(named, groups)
+	}
+	mayMatch := func(i int) bool {
+		return len(named) == 0 || slices.ContainsFunc(named, func(groups *layer.GroupSet) bool { return groups.Has(i) })
 	}
 	either, err := v.mayHave(ctx, c.layer, s.either)
 	if err != nil {
@@ -110,7 +117,7 @@ func (v *Version) chooseGroups(ctx context.Context, s *Search, c *groupChoice, i
 		}
 		// Attributes rule out groups of the base only. A row of a delta may no longer match by size, say, and still hides the row of
 		// the base that does. Names rule out groups of both, as the two rows have the same name.
-		c.chosen[i] = named.Has(i) && (either.Has(i) || s.inSubtrees(group)) && !(isBase && s.excludes(group))
+		c.chosen[i] = mayMatch(i) && (either.Has(i) || s.inSubtrees(group)) && !(isBase && s.excludes(group))
 		if !c.chosen[i] {
 			c.skipped++
 		}

@@ -18,10 +18,10 @@ import (
 type Search struct {
 	Path     string
 	pattern  pattern
-	anyName  bool          // the pattern matches everything
-	literal  *literal      // of the pattern
-	needle   *layer.Needle // of the pattern
-	either   *layer.Needle // of names outside of subtrees, too; nil: none
+	anyName  bool            // the pattern matches everything
+	literal  *literal        // of the pattern
+	needles  []*layer.Needle // of the pattern
+	either   *layer.Needle   // of names outside of subtrees, too; nil: none
 	subtrees []keyRange
 	Attributes
 }
@@ -46,7 +46,7 @@ func NewPathSearch(text string) (*Search, error) {
 }
 
 func newSearch(p pattern, path string) *Search {
-	return &Search{Path: path, Attributes: anyAttributes(), pattern: p, literal: p.literal(), needle: p.needle()}
+	return &Search{Path: path, Attributes: anyAttributes(), pattern: p, literal: p.literal(), needles: p.needles()}
 }
 
 // Search emits the hits of a search after a position, up to limit of them; 0: all. NoPathError if the path does not exist. The row

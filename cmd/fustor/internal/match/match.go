@@ -7,19 +7,21 @@ package match
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/glob"
 	"github.com/fustor/fustor/internal/values"
 )
 
 // Filter is what an entry must be. The zero Filter matches everything; every field that is set must hold.
 type Filter struct {
-	Name      string // a glob on the base name; empty: any
+	Names     []string // globs on the base name, of which one must match; SetNames sets them
+	NotNames  []string // globs on the base name, of which none may match
+	globs     []string // what Names stand for
+	notGlobs  []string
 	Types     string // letters of f, d, l, o; empty: any
 	MinSize   *Size  // size >= MinSize
 	MaxSize   *Size  // size <= MaxSize
@@ -37,46 +39,39 @@ type Filter struct {
 	ChangedBefore              *Time // ctime < ChangedBefore
 }
 
-// Check reports a filter that can never work, such as a broken glob.
-func (f *Filter) Check() error {
-	if !doublestar.ValidatePattern(glob(f.Name)) {
-		return fmt.Errorf("%q is not a valid glob", f.Name)
+// SetNames sets the globs of names, one of which an entry must match if there are any, and those that it must not match.
+func (f *Filter) SetNames(names, not []string) error {
+	f.Names, f.NotNames = names, not
+	for _, part := range []struct {
+		texts []string
+		globs *[]string
+	}{{names, &f.globs}, {not, &f.notGlobs}} {
+		for _, text := range part.texts {
+			globs, err := glob.Expand(text)
+			if err != nil {
+				return fmt.Errorf("%q is not a glob: %w", text, err)
+			}
+			*part.globs = append(*part.globs, globs...)
+		}
 	}
 	return nil
 }
 
-// braces are plain characters in find's globs, and alternatives in the library's.
-var braces = strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`)
-
-// glob is find's glob in the library's words.
-func glob(name string) string {
-	if !strings.ContainsAny(name, "{}") {
-		return name
-	}
-	return braces.Replace(name)
+// Served are the names in the form in which the server has them: without those that have a slash, as no name has one but the root's.
+// nothing: no other entry than the root can match.
+func (f *Filter) Served() (names, not []string, nothing bool) {
+	slash := func(s string) bool { return strings.Contains(s, "/") }
+	names, not = slices.DeleteFunc(slices.Clone(f.Names), slash), slices.DeleteFunc(slices.Clone(f.NotNames), slash)
+	return names, not, len(f.Names) > 0 && len(names) == 0
 }
 
-// Pattern is the name as a pattern of the server's search, which finds the same entries without reading the others; false if there is no
-// name, or none that the server would take for the same. The dialect of globs is the same on both sides; the server takes a pattern for a
-// glob if it has *, ? or [, and a slash for one of paths.
-func (f *Filter) Pattern() (string, bool) {
-	const longest = 1024 // bytes that the server takes
-	name := f.Name
-	if name == "" || len(name) > longest-2 || !utf8.ValidString(name) || strings.Contains(name, "/") {
-		return "", false
-	}
-	if strings.ContainsAny(name, "*?[") {
-		return name, true
-	}
-	first, n := utf8.DecodeRuneInString(name)
-	if strings.ContainsRune(`\]^!-`, first) { // they mean something in a class
-		return "", false
-	}
-	return "[" + string(first) + "]" + name[n:], true
+// Everything reports whether the filter asks for nothing.
+func (f *Filter) Everything() bool {
+	return len(f.Names) == 0 && len(f.NotNames) == 0 && f.Types == "" && f.onlyNames()
 }
 
-// OnlyNames reports whether the filter looks at nothing but names and types.
-func (f *Filter) OnlyNames() bool {
+// onlyNames reports whether the filter looks at nothing but names and types.
+func (f *Filter) onlyNames() bool {
 	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == nil && f.Group == nil &&
 		f.Perm == nil && !f.Empty && !f.ofInode()
 }
@@ -101,7 +96,12 @@ func (f *Filter) Match(n *client.Node) bool {
 		f.ofInode() && !f.matchInode(n):
 		return false
 	}
-	return f.Name == "" || doublestar.MatchUnvalidated(glob(f.Name), Base(n.Path))
+	name := Base(n.Path)
+	if name == "/" { // find lets wildcards match this slash; the NUL is a character that nothing else matches
+		name = "\x00"
+	}
+	matches := func(g string) bool { return glob.Match(g, name) || g == "/" && name == "\x00" }
+	return (len(f.globs) == 0 || slices.ContainsFunc(f.globs, matches)) && !slices.ContainsFunc(f.notGlobs, matches)
 }
 
 func (f *Filter) matchInode(n *client.Node) bool {

@@ -36,6 +36,12 @@ func TestParseTime(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
+	named := func(names, not []string) (f Filter) {
+		if err := f.SetNames(names, not); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
 	n := &client.Node{Path: "/a/{b}[1].go", Type: "file", Size: 1024, MtimeNs: 100, UID: 7, GID: 8, Mode: 0o4755, Links: 2, Inode: "77",
 		Allocated: 4096, CtimeNs: 200}
 	uid, other := uint32(7), uint32(8)
@@ -88,21 +94,21 @@ func TestFilter(t *testing.T) {
 		"changed":         {Filter{ChangedAfter: &Time{199}, ChangedBefore: &Time{201}}, true},
 		"changed before":  {Filter{ChangedAfter: &Time{200}}, false},
 		"changed after":   {Filter{ChangedBefore: &Time{200}}, false},
-		"glob":            {Filter{Name: "*.go"}, true},
-		"not the path":    {Filter{Name: "a*"}, false},
-		"braces":          {Filter{Name: `{b}?1?.go`}, true},
-		"no alternatives": {Filter{Name: `{{b},x}*`}, false},
-		"class":           {Filter{Name: `{[a-c]}*`}, true},
+		"glob":            {named([]string{"*.go"}, nil), true},
+		"not the path":    {named([]string{"a*"}, nil), false},
+		"braces":          {named([]string{`{b}?1?.go`}, nil), true},
+		"alternatives":    {named([]string{`{{b},x}*`}, nil), true},
+		"other braces":    {named([]string{`{c,x}*`}, nil), false},
+		"several":         {named([]string{"x", "*.go"}, nil), true},
+		"not":             {named(nil, []string{"x*", "*.go"}), false},
+		"not another":     {named([]string{"*"}, []string{"x*"}), true},
+		"class":           {named([]string{`{[a-c]}*`}, nil), true},
 	} {
-		if err := c.filter.Check(); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
 		if got := c.filter.Match(n); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	broken := Filter{Name: "[a"}
-	if broken.Check() == nil {
+	if (&Filter{}).SetNames([]string{"[a"}, nil) == nil {
 		t.Error("a broken glob passed")
 	}
 }
