@@ -32,8 +32,8 @@ first, as fustor doctor does.
 
 Examples:
 
-    fustor admin setup --make-bucket --view demo --wait 1m \
-        --key AGENT_KEY=ingest:demo --key READER_KEY=query:demo
+    fustor admin setup --store 'minio://127.0.0.1:9000/fustor?tls=false' \
+        --make-bucket --view demo --wait 1m --key AGENT_KEY=ingest:demo --key READER_KEY=query:demo
     fustor admin setup --store file:///srv/fustor --view research`
 }
 
