@@ -19,7 +19,8 @@ type doctorCmd struct {
 // Help implements kong.HelpProvider.
 func (doctorCmd) Help() string {
 	return `Writes small objects under a new name, also concurrently, reads them back and removes
-them. The exit code is 1 if the store fails a rule that writers need.
+them. The exit code is 1 if the store fails a rule that writers need. A rule that is
+not decided within 30 seconds counts as failed, and no further one is tried.
 
 Examples:
 
@@ -33,21 +34,25 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	report, err := doctor.Probe(ctx, s)
+	out := a.out()
+	report, err := doctor.Probe(ctx, s, func(r doctor.Rule) {
+		if !c.JSON {
+			printRule(out, r)
+		}
+	})
 	if err != nil {
 		return storeFailure(err)
 	}
-	out := a.out()
 	if c.JSON {
 		err = json.NewEncoder(out).Encode(struct {
 			doctor.Report
 			OK bool `json:"ok"`
 		}{report, report.OK()})
+		if err != nil {
+			return err
+		}
 	} else {
-		printReport(out, report)
-	}
-	if err != nil {
-		return err
+		printVerdict(out, report)
 	}
 	if err := out.Flush(); err != nil {
 		return err
@@ -55,28 +60,27 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	return storeFailure(report.Err())
 }
 
-// printReport prints a rule a line, with what to do below those that do not hold.
-func printReport(out *show.Output, report doctor.Report) {
-	width := 0
-	for _, r := range report.Rules {
-		width = max(width, len(r.Name))
-	}
-	for _, r := range report.Rules {
-		verdict := "ok  "
-		switch {
-		case !r.OK && r.Required:
-			verdict = out.Bold("FAIL")
-		case !r.OK:
-			verdict = "no  "
-		}
-		fmt.Fprintln(out, strings.TrimRight(fmt.Sprint(verdict, "  ", show.Left(r.Name, width), "  ", out.Dim(r.Detail)), " "))
-		if r.Hint != "" {
-			fmt.Fprintf(out, "      hint: %s\n", r.Hint)
-		}
-	}
+func printVerdict(out *show.Output, report doctor.Report) {
 	verdict := "fit: the store keeps every rule that fustor needs"
 	if !report.OK() {
 		verdict = "UNFIT: fustor does not write to this store"
 	}
 	fmt.Fprintf(out, "%s is %s (%s)\n", report.Store, verdict, report.Duration.Round(time.Millisecond))
+}
+
+// printRule prints a rule at once, with what to do below if it does not hold.
+func printRule(out *show.Output, r doctor.Rule) {
+	const width = 50 // of the longest name
+	verdict := "ok  "
+	switch {
+	case !r.OK && r.Required:
+		verdict = out.Bold("FAIL")
+	case !r.OK:
+		verdict = "no  "
+	}
+	fmt.Fprintln(out, strings.TrimRight(fmt.Sprint(verdict, "  ", show.Left(r.Name, width), "  ", out.Dim(r.Detail)), " "))
+	if r.Hint != "" {
+		fmt.Fprintf(out, "      hint: %s\n", r.Hint)
+	}
+	_ = out.Flush() // the last Flush says whether all was written
 }

@@ -64,11 +64,16 @@ const root = "doctor/"
 // cleanLimit bounds how long a probe cleans up after its context has ended.
 const cleanLimit = 30 * time.Second
 
-// Probe tries every rule on s, in a few hundred small requests, and removes what it wrote. The error says that the
+// ruleLimit bounds how long a rule is tried. Some faults make every retry fail, for ever: an ETag that the server itself does not accept,
+// a cache that answers with old versions. A good store takes a few seconds for the slowest rule. It is a variable for tests.
+var ruleLimit = 30 * time.Second
+
+// Probe tries every rule on s, in a few hundred small requests, and removes what it wrote. Each rule is given to seen once it is known.
+// A rule that comes to no end in half a minute does not hold, and is the last that is tried. The error says that the
 // store could not be probed: it cannot be reached, refuses the caller, or has no such bucket; rules that do not hold
 // are in the Report.
-func Probe(ctx context.Context, s store.Store) (Report, error) {
-	return try(ctx, s, func(Rule) bool { return true })
+func Probe(ctx context.Context, s store.Store, seen func(Rule)) (Report, error) {
+	return try(ctx, s, func(r Rule) bool { seen(r); return true })
 }
 
 // try goes through the rules as long as more says so.
@@ -77,13 +82,14 @@ func try(ctx context.Context, s store.Store, more func(Rule) bool) (Report, erro
 	p := &probe{store: s, prefix: root + rand.Text() + "/"}
 	report := Report{Store: s.String()}
 	defer p.clean(ctx)
-	if err := p.reach(ctx); err != nil {
+	if err := limited(ctx, p.reach); err != nil {
 		return report, fmt.Errorf("probe %s: %w", s, err)
 	}
 	for _, check := range checks {
 		rule := Rule{Name: check.name, Required: check.required}
 		start := time.Now()
-		detail, err := check.try(ctx, p)
+		var detail string
+		err := limited(ctx, func(ctx context.Context) (err error) { detail, err = check.try(ctx, p); return err })
 		rule.Duration, rule.Detail, rule.OK = time.Since(start), detail, err == nil
 		if err != nil {
 			rule.Detail, rule.Hint = err.Error(), check.hint
@@ -92,12 +98,26 @@ func try(ctx context.Context, s store.Store, more func(Rule) bool) (Report, erro
 			return report, fmt.Errorf("probe %s: %w", s, ctx.Err())
 		}
 		report.Rules = append(report.Rules, rule)
-		if !more(rule) {
+		if !more(rule) || errors.Is(err, errEndless) {
 			break
 		}
 	}
 	report.Duration = time.Since(begun)
 	return report, nil
+}
+
+// errEndless is the error of a step that came to no end.
+var errEndless = errors.New("no end")
+
+// limited does one step in at most ruleLimit.
+func limited(ctx context.Context, step func(context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, ruleLimit)
+	defer cancel()
+	err := step(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w within %v: the store answers too slowly, or every retry fails; the last: %w", errEndless, ruleLimit, err)
+	}
+	return err
 }
 
 // probe is one run of Probe.

@@ -40,7 +40,7 @@ func TestProbeOfGoodStores(t *testing.T) {
 	}
 	for name, s := range stores {
 		t.Run(name, func(t *testing.T) {
-			report, err := doctor.Probe(t.Context(), s)
+			report, err := doctor.Probe(t.Context(), s, func(doctor.Rule) {})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -224,7 +224,7 @@ func TestProbeOfStoresThatCannotBe(t *testing.T) {
 	}{"denied": {403, store.ErrDenied}, "down": {503, nil}} {
 		t.Run(name, func(t *testing.T) {
 			s := fault.New(openLocal(t), func(c fault.Call) fault.Fault { return fault.Fault{Lost: fault.Status(c.Op, test.status)} })
-			_, err := doctor.Probe(t.Context(), s)
+			_, err := doctor.Probe(t.Context(), s, func(doctor.Rule) {})
 			if err == nil || errors.Is(err, doctor.ErrUnfit) || test.want != nil && !errors.Is(err, test.want) {
 				t.Errorf("error %v", err)
 			}
@@ -232,7 +232,42 @@ func TestProbeOfStoresThatCannotBe(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := doctor.Probe(ctx, openLocal(t)); !errors.Is(err, context.Canceled) {
+	if _, err := doctor.Probe(ctx, openLocal(t), func(doctor.Rule) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want canceled", err)
+	}
+}
+
+// weakETags is a store behind a server that makes ETags weak, as nginx does when it compresses: none of them is accepted again.
+type weakETags struct{ store.Store }
+
+func (s weakETags) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
+	m, err := s.Store.Create(ctx, key, body)
+	m.ETag = "W/" + m.ETag
+	return m, err
+}
+
+func (s weakETags) Get(ctx context.Context, key string) (store.Object, error) {
+	o, err := s.Store.Get(ctx, key)
+	o.ETag = "W/" + o.ETag
+	return o, err
+}
+
+// TestProbeOfWeakETags: the probe ends, tells of each rule as it is known, and so does a writer's start.
+func TestProbeOfWeakETags(t *testing.T) {
+	doctor.SetRuleLimit(t, time.Second)
+	s := weakETags{openLocal(t)}
+	var seen []doctor.Rule
+	report, err := doctor.Probe(t.Context(), s, func(r doctor.Rule) { seen = append(seen, r) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.OK() || len(seen) != len(report.Rules) || len(seen) == 0 {
+		t.Errorf("%d rules seen of %+v", len(seen), report)
+	}
+	if last := seen[len(seen)-1]; last.OK || !strings.Contains(last.Detail, "no end within 1s") {
+		t.Errorf("%+v", last)
+	}
+	if err := doctor.Require(t.Context(), s); !errors.Is(err, doctor.ErrUnfit) {
+		t.Error(err)
 	}
 }

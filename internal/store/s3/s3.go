@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -39,7 +40,10 @@ type Config struct {
 
 // Open returns the store of a bucket. It finds credentials and region, and sends nothing to the store.
 func Open(ctx context.Context, c Config) (store.Store, error) {
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune))}
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(tune)),
+		config.WithLogger(logging.Nop{}), // its lines would stand between those of a JSON log; what fails is in the errors
+	}
 	if c.Region != "" {
 		options = append(options, config.WithRegion(c.Region))
 	}
