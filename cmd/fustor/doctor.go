@@ -30,7 +30,7 @@ Examples:
 }
 
 func (c *doctorCmd) Run(ctx context.Context, a *app) error {
-	s, err := openStore(ctx, c.StoreURL)
+	s, err := openExisting(ctx, c.StoreURL)
 	if err != nil {
 		return err
 	}

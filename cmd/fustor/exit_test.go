@@ -270,6 +270,7 @@ func TestExitCodes(t *testing.T) {
 		{"fustor search /a/[a", exitUsage},
 		{"fustor report growth --since 99999999999999999999", exitUsage},
 		{"fustor up tree --data HERE/other --exclude [a", exitUsage},
+		{"fustor up tree --data HERE/other --listen 127.0.0.1:99999", exitUsage},
 		{"fustor up none --data HERE/other", exitFailure},
 		{"fustor agent tree --ingest http://127.0.0.1:1 --exclude [a", exitUsage},
 		{"fustor suspects /old --fail-if-any", exitOK},

@@ -62,7 +62,7 @@ func (c *segmentCatCmd) open(ctx context.Context, a *app) (io.ReadCloser, error)
 		}
 		return f, err
 	}
-	s, err := openStore(ctx, c.Store)
+	s, err := openExisting(ctx, c.Store)
 	if err != nil {
 		return nil, err
 	}

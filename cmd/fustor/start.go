@@ -130,6 +130,8 @@ func storeFailure(err error) error {
 		e.hint = "create the bucket first; fustor does not create buckets"
 	case errors.As(err, &network):
 		e.hint = "check that the store is running, and its host and port"
+	case errors.As(err, &file) && errors.Is(err, fs.ErrNotExist) && file.Op == "stat":
+		e.code, e.hint = exitNotFound, "correct the URL, or create the directory first: mkdir " + file.Path
 	case errors.As(err, &file):
 		e.hint = "pass a directory that fustor may create, read and write"
 	default:

@@ -13,6 +13,11 @@ func openStore(ctx context.Context, url string) (store.Store, error) {
 	return opened(open.Open(ctx, url))
 }
 
+// openExisting is openStore for commands that only look: they make no store.
+func openExisting(ctx context.Context, url string) (store.Store, error) {
+	return opened(open.Existing(ctx, url))
+}
+
 // opened says what is wrong with a store that could not be opened, or not be used.
 func opened(st store.Store, err error) (store.Store, error) {
 	switch {

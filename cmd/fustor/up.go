@@ -11,6 +11,7 @@ type upCmd struct {
 	Exclude          []string `sep:"none" placeholder:"GLOB" help:"Leave out paths that match this glob; may be repeated."`
 	Watch            string   `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"Watching method: auto (the best that works), fanotify, inotify or none (audits only) (default: ${default})."`
 	CrossFileSystems bool     `help:"Also index other file systems mounted below DIR."`
+	Replace          bool     `help:"Replace the view if it is an index of another directory."`
 	JSON             bool     `name:"json" help:"Print the server's address and key file as a JSON object."`
 }
 

@@ -91,6 +91,9 @@ func (u *up) prepare(ctx context.Context) (err error) {
 		return &cliError{msg: err.Error(), hint: "check the data directory, or choose another with --data", code: exitFailure, err: err}
 	}
 	if err := u.prepareView(ctx); err != nil {
+		if refused := new(cliError); errors.As(err, &refused) {
+			return err
+		}
 		return storeFailure(err)
 	}
 	u.before, _, err = manifest.Load(ctx, u.store, u.View)
@@ -133,15 +136,21 @@ func reachable(a net.Addr) string {
 	return fmt.Sprintf("127.0.0.1:%d", t.Port)
 }
 
-// prepareView starts the view over where it was an index of another directory.
+// prepareView refuses a view that is an index of another directory, or starts it over if the user wants that.
 func (u *up) prepareView(ctx context.Context) error {
 	marker := filepath.Join(u.data, "dir-of-"+u.View)
 	before, err := os.ReadFile(marker)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err == nil && string(before) != u.root && !u.Replace {
+		return &cliError{
+			msg:  fmt.Sprintf("view %q is an index of %s", u.View, show.Quote(string(before))),
+			hint: "to keep both, choose another name with --view; to replace it by an index of this directory, pass --replace", code: exitFailure,
+		}
+	}
 	if err == nil && string(before) != u.root {
-		fmt.Fprintf(u.app.stderr, "view %q was an index of %s; it starts over (use --view NAME to keep both)\n", u.View, show.Quote(string(before)))
+		fmt.Fprintf(u.app.stderr, "view %q was an index of %s; it starts over\n", u.View, show.Quote(string(before)))
 		if err := u.forget(ctx); err != nil {
 			return err
 		}

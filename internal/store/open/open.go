@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -30,8 +32,23 @@ const (
 // ErrURL is the error of a URL that is not understood, as opposed to a store that cannot be opened.
 var ErrURL = errors.New("invalid store URL")
 
-// Open returns the store that rawURL names. A file store's directory is made if need be; other stores are not asked
-// anything yet (store/doctor does that). The error names the URL without anything that may be a secret.
+// Existing is Open for whoever only looks: a file store's directory must exist. The error wraps fs.ErrNotExist if it does not.
+func Existing(ctx context.Context, rawURL string) (store.Store, error) {
+	u, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "file" && u.Path != "" {
+		if _, err := os.Stat(u.Path); err != nil {
+			return nil, fmt.Errorf("store %s: %w", redacted(u), err)
+		}
+	}
+	return Open(ctx, rawURL)
+}
+
+// Open returns the store that rawURL names. A file store's directory is made if its parent exists: a longer path that does not is
+// more likely a typing error. Other stores are not asked anything yet (store/doctor does that). The error names the URL without
+// anything that may be a secret.
 func Open(ctx context.Context, rawURL string) (store.Store, error) {
 	u, err := parse(rawURL)
 	if err != nil {
@@ -95,6 +112,9 @@ func openFile(u *url.URL) (store.Store, error) {
 		return nil, wrong(u, fileForm, "the directory must be absolute")
 	case u.Host != "" && u.Host != "localhost":
 		return nil, wrong(u, fileForm, "%q would be a host; a path starts with a third slash", u.Host)
+	}
+	if _, err := os.Stat(filepath.Dir(filepath.Clean(u.Path))); err != nil {
+		return nil, fmt.Errorf("the parent of its directory: %w", err)
 	}
 	return local.Open(u.Path)
 }

@@ -82,7 +82,7 @@ func TestRightURLs(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
 	dir := t.TempDir()
 	for given, want := range map[string]string{
-		"file://" + dir + "/new/store":                                     "file://" + dir + "/new/store",
+		"file://" + dir + "/new":                                           "file://" + dir + "/new",
 		"file://localhost" + dir:                                           "file://" + dir,
 		"s3://bucket?region=eu-west-1":                                     "s3://bucket?region=eu-west-1",
 		"s3://bucket/a/b/?region=eu-west-1":                                "s3://bucket/a/b/?region=eu-west-1",
