@@ -131,7 +131,7 @@ func storeFailure(err error) error {
 	case errors.As(err, &network):
 		e.hint = "check that the store is running, and its host and port"
 	case errors.As(err, &file) && errors.Is(err, fs.ErrNotExist) && file.Op == "stat":
-		e.code, e.hint = exitNotFound, "correct the URL, or create the directory first: mkdir " + file.Path
+		e.code, e.hint = exitNotFound, "correct the URL, or create the directory first: mkdir "+file.Path
 	case errors.As(err, &file):
 		e.hint = "pass a directory that fustor may create, read and write"
 	default:
