@@ -1,4 +1,4 @@
-// Package glob says which names a glob matches, for the server's search and for the commands alike: *, ?, [a-z], [!a-z], \ before a
+// Package glob says which names a glob matches, for the server's search and for the commands alike: *, ?, [a-z], [!a-z], [[:digit:]], \ before a
 // character that is meant itself, and {bam,gz} for alternatives. Braces without a comma are plain characters, as in a shell. It is
 // pure. The matching is doublestar's, which Expand translates to.
 package glob
@@ -62,7 +62,8 @@ func expand(globs []string, s string) ([]string, error) {
 	if len(globs) == maxAlternatives {
 		return nil, ErrAlternatives
 	}
-	return append(globs, plain.Replace(s)), nil
+	s, err := classes(plain.Replace(s))
+	return append(globs, s), err
 }
 
 // alternatives are what stands between the commas of the brace at i; end is behind its end. None if it has no end.
