@@ -91,7 +91,9 @@ type Source struct {
 	running atomic.Pointer[[]*Subscription]
 	emitted atomic.Uint64 // events, since the first subscription
 
-	mu            sync.Mutex
+	making chan struct{} // held while a watcher is made: one at a time
+
+	mu            sync.Mutex // never held while the tree is asked: status must answer when it does not
 	subscriptions int
 	expected      map[*Subscription]bool // those that have asked for no scan yet
 	noneExpected  chan struct{}          // closed when nobody is; nil: nobody is
@@ -139,7 +141,7 @@ func (b *Bus) Subscribe(spec Spec, to Subscriber) *Subscription {
 	src := b.sources[k]
 	if src == nil {
 		b.made++
-		src = &Source{bus: b, number: b.made, key: k, spec: spec, log: b.log.With("source", spec.Watch.Root), rate: scan.NewRate(spec.Rate), expected: map[*Subscription]bool{}, covered: -1}
+		src = &Source{bus: b, number: b.made, key: k, spec: spec, log: b.log.With("source", spec.Watch.Root), rate: scan.NewRate(spec.Rate), expected: map[*Subscription]bool{}, covered: -1, making: make(chan struct{}, 1)}
 		src.running.Store(&[]*Subscription{})
 		src.calls = hang.New(spec.HangAfter, func(path string) { src.each(func(s *Subscription) { s.to.Answers(path) }) })
 		b.sources[k] = src
@@ -198,21 +200,35 @@ func (s *Subscription) Hurry() {
 // Begin has events come, which wait in the queue until Run, and returns the watcher that they come from.
 func (s *Subscription) Begin() (*watch.Watcher, error) {
 	src := s.source
+	src.making <- struct{}{}
+	defer func() { <-src.making }()
+	if w := s.take(nil); w != nil {
+		return w, nil
+	}
+	w, err := src.newWatcher() // without the lock, as the tree may not answer
+	if err != nil {
+		return nil, err
+	}
+	return s.take(w), nil
+}
+
+// take has the subscription take the events of the source's watcher: made, if it is not nil. If there is none, it returns nil.
+func (s *Subscription) take(made *watch.Watcher) *watch.Watcher {
+	src := s.source
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	if src.watcher == nil {
-		w, err := src.newWatcher()
-		if err != nil {
-			return nil, err
-		}
-		src.watcher = w
+	if made != nil {
+		src.watcher = made
 		src.losses++
+	}
+	if src.watcher == nil {
+		return nil
 	}
 	if running := *src.running.Load(); !slices.Contains(running, s) {
 		running = append(slices.Clone(running), s)
 		src.running.Store(&running)
 	}
-	return src.watcher, nil
+	return src.watcher
 }
 
 func (src *Source) newWatcher() (*watch.Watcher, error) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -280,4 +281,41 @@ func TestOtherSpecIsAnotherSource(t *testing.T) {
 			t.Errorf("with another %s it is the same source", name)
 		}
 	}
+}
+
+// TestStatusWhileTheTreeDoesNotAnswer: a mount that hangs while it is opened holds up neither status nor other pipes' ends.
+func TestStatusWhileTheTreeDoesNotAnswer(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	system := &silentSystem{System: tree.OS, asked: asked, answer: answer}
+	b := New(lease.Clocks{}, slog.New(slog.DiscardHandler))
+	dir := t.TempDir()
+	spec := Spec{Watch: watch.Config{Root: dir, Mount: dir, System: system, Method: "none"}, HangAfter: time.Hour}
+	one, two := b.Subscribe(spec, Subscriber{}), b.Subscribe(spec, Subscriber{})
+	began := make(chan error, 1)
+	go func() {
+		_, err := one.Begin()
+		began <- err
+	}()
+	<-asked
+	if one.Watcher() != nil || two.Watcher() != nil {
+		t.Error("there is a watcher of a tree that does not answer")
+	}
+	two.Close()
+	close(answer)
+	if err := <-began; err == nil {
+		t.Error("a tree that cannot be opened is watched")
+	}
+	one.Close()
+}
+
+// silentSystem says when its root is opened, and fails once it may answer.
+type silentSystem struct {
+	tree.System
+	asked, answer chan struct{}
+}
+
+func (s *silentSystem) OpenRoot(string) (tree.Root, error) {
+	close(s.asked)
+	<-s.answer
+	return nil, syscall.EIO
 }
