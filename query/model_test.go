@@ -192,8 +192,8 @@ func (f *fixture) checkSearch(rng *rand.Rand, m model, dir string) {
 		{[]string{"pattern", "*", "min_size", "300", "max_size", "700"}, func(r evidence.Row) bool { return r.Size >= 300 && r.Size <= 700 }},
 		{[]string{"pattern", "*", "min_size", "1K"}, func(r evidence.Row) bool { return r.Size >= 1024 }},
 		{[]string{"pattern", "*", "owner", "1001"}, func(r evidence.Row) bool { return r.UID == 1001 }},
-		{[]string{"pattern", "*", "newer_than", "1699999990"}, func(r evidence.Row) bool { return r.MtimeNs > 1699999990e9 }},
-		{[]string{"pattern", "*", "older_than", "1699999990", "newer_than", "1699999985"}, func(r evidence.Row) bool { return r.MtimeNs < 1699999990e9 && r.MtimeNs > 1699999985e9 }},
+		{[]string{"pattern", "*", "newer_than", "@1699999990"}, func(r evidence.Row) bool { return r.MtimeNs > 1699999990e9 }},
+		{[]string{"pattern", "*", "older_than", "@1699999990", "newer_than", "@1699999985"}, func(r evidence.Row) bool { return r.MtimeNs < 1699999990e9 && r.MtimeNs > 1699999985e9 }},
 		{[]string{"pattern", "/a/**"}, func(r evidence.Row) bool { return strings.HasPrefix(r.Parent, "/a/") }},
 		{[]string{"pattern", "nothing has this name"}, func(r evidence.Row) bool { return false }},
 	} {

@@ -104,7 +104,7 @@ var (
 			{Name: "max_size", Text: "At most so many bytes."},
 			{Name: "min_allocated", Text: "Occupies at least so many bytes. Entries that are not measured do not match."},
 			{Name: "max_allocated", Text: "Occupies at most so many bytes. Entries that are not measured do not match."},
-			{Name: "newer_than", Text: "mtime later than: Unix seconds, RFC 3339, or how long ago (90s, 5m, 12h, 7d, 2w)."},
+			{Name: "newer_than", Text: "mtime later than: " + values.TimeForms + ". Dates are in UTC."},
 			{Name: "older_than", Text: "mtime earlier than."},
 			{Name: "changed_after", Text: "ctime later than. Entries that are not measured do not match."},
 			{Name: "changed_before", Text: "ctime earlier than. Entries that are not measured do not match."},

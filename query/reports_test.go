@@ -347,7 +347,7 @@ func TestGrowthSince(t *testing.T) {
 	f.call("reports/growth", "since", "4").problem(http.StatusGone, "version 4", "first scan")
 	f.call("reports/growth", "since", "6").problem(http.StatusGone, "version 6 is not kept")
 	f.call("reports/growth", "since", "30d").problem(http.StatusGone, "versions that old are not kept", "version 1")
-	f.call("reports/growth", "since", "yesterday").problem(http.StatusBadRequest, "since")
+	f.call("reports/growth", "since", "soon").problem(http.StatusBadRequest, "since")
 	f.call("reports/largest", "path", "/readme.txt").problem(http.StatusBadRequest, "not a directory")
 	f.call("reports/usage", "path", "/nothing").problem(http.StatusNotFound, "/nothing")
 

@@ -80,7 +80,7 @@ type filterFlags struct {
 	Type      []string    `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; separate several with commas."`
 	MinSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At least this size: 512, 10M, 1GiB."`
 	MaxSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At most this size."`
-	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 7d or 2h ago, 2024-05-01, RFC 3339, @unix-seconds."`
+	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 2h, 7d, 3mo or 1y ago, yesterday, 2024-05-01, 2024-05, RFC 3339, @unix-seconds."`
 	OlderThan string      `placeholder:"TIME" group:"filter" help:"Modified before."`
 	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a user name on this machine, or a number."`
 	Group     string      `placeholder:"GROUP" group:"filter" help:"Of this group: a group name on this machine, or a number."`

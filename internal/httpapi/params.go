@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -153,14 +154,17 @@ func (p *Params) Bool(name string, absent bool) bool {
 	return absent
 }
 
-// Time reads a time, ns since 1970, in the forms of ParseTime.
+// Time reads a time, ns since 1970, in the forms of ParseTime; dates are in UTC.
 func (p *Params) Time(name string, now time.Time) (ns int64, given bool) {
 	s, given := p.get(name)
 	if !given {
 		return 0, false
 	}
-	ns, err := values.ParseTime(s, now)
-	if err != nil {
+	ns, err := values.ParseTime(s, now.UTC())
+	switch {
+	case errors.Is(err, values.ErrBareNumber):
+		p.fail(name, "is a bare number", "write @"+s+" for Unix seconds; otherwise "+values.TimeForms)
+	case err != nil:
 		p.fail(name, "is not a time", values.TimeForms)
 	}
 	return ns, true

@@ -9,7 +9,7 @@ import (
 
 func ExampleParseTime() {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	for _, text := range []string{"1700000000.5", "2026-01-31", "7d", "soon"} {
+	for _, text := range []string{"1700000000.5", "2026-01-31", "7d", "1mo", "soon"} {
 		ns, err := values.ParseTime(text, now)
 		if err != nil {
 			fmt.Println(err)
@@ -21,6 +21,7 @@ func ExampleParseTime() {
 	// 1700000000.5 is 2023-11-14T22:13:20.5Z
 	// 2026-01-31 is 2026-01-31T00:00:00Z
 	// 7d is 2026-01-24T12:00:00Z
+	// 1mo is 2025-12-31T12:00:00Z
 	// malformed value: "soon" is not a time
 }
 

@@ -21,7 +21,7 @@ const MaxText = 64 << 10
 
 // What to tell who wrote a value that cannot be read.
 const (
-	TimeForms = "Unix seconds (1700000000.5), RFC 3339 (2026-01-31T12:00:00Z, 2026-01-31) or how long ago (90s, 5m, 12h, 7d, 2w)"
+	TimeForms = "how long ago (90s, 5m, 12h, 7d, 2w, 3mo, 1y), a date (2026-01-31, 2026-01, 20260131, today, yesterday), RFC 3339 (2026-01-31T12:00:00Z) or Unix seconds (@1700000000)"
 	SizeForms = "bytes, or a number with K, M, G, T or P (powers of 1024), such as 10M"
 )
 
@@ -107,27 +107,6 @@ func (s *Seconds) UnmarshalJSON(body []byte) error {
 	}
 	*s = Seconds(ns)
 	return nil
-}
-
-// ParseTime reads a time as ns since 1970: Unix seconds with up to nine decimals, RFC 3339, a date (midnight UTC), or
-// a duration that says how long before now (s, m, h, d of 24 h, w).
-func ParseTime(text string, now time.Time) (ns int64, err error) {
-	if ns, err := parseSeconds(text); err == nil {
-		return ns, nil
-	}
-	for _, form := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(form, text); err == nil {
-			if t.Year() < 1678 || t.Year() > 2261 {
-				break // outside what int64 ns can say
-			}
-			return t.UnixNano(), nil
-		}
-	}
-	ago, err := ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %q is not a time", ErrMalformed, text)
-	}
-	return now.Add(-ago).UnixNano(), nil
 }
 
 // ParseDuration reads a duration that is not negative: Go's forms (90s, 1h30m), and whole days or weeks (7d, 2w).

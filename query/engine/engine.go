@@ -167,7 +167,7 @@ func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Versi
 	case isNumber:
 		m, err = manifest.At(ctx, e.store, now.Manifest, number)
 	default:
-		at, wrong := values.ParseTime(text, time.Unix(0, e.Now()))
+		at, wrong := values.ParseTime(text, time.Unix(0, e.Now()).UTC())
 		if wrong != nil {
 			return nil, ErrSince
 		}

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,23 +53,14 @@ func (l *Links) match(links uint32) bool {
 // Time is a point in time as users write it, in ns since 1970.
 type Time struct{ Ns int64 }
 
-// clockForms are dates that name no zone; they are meant in the user's.
-var clockForms = []string{
-	"2006-01-02", "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05",
-}
-
-// ParseTime reads a time: the words of the API (an age before now such as 2h or 7d, RFC 3339, Unix seconds), Unix
-// seconds after an @ as date(1) has them, and dates with or without a time of day in the zone of now.
+// ParseTime reads a time in the forms of values.ParseTime. Dates are in the zone of now.
 func ParseTime(word string, now time.Time) (Time, error) {
-	for _, form := range clockForms {
-		t, err := time.ParseInLocation(form, word, now.Location())
-		if err == nil && t.Year() >= 1678 && t.Year() <= 2261 { // what int64 ns can say
-			return Time{t.UnixNano()}, nil
-		}
-	}
-	ns, err := values.ParseTime(strings.TrimPrefix(word, "@"), now)
-	if err != nil {
-		return Time{}, fmt.Errorf("%q is not a time: write an age (90s, 30m, 2h, 7d, 2w), 2024-05-01, 2024-05-01T12:00:00Z or @unix-seconds", word)
+	ns, err := values.ParseTime(word, now)
+	switch {
+	case errors.Is(err, values.ErrBareNumber):
+		return Time{}, fmt.Errorf("%q is a bare number: write @%s for Unix seconds, or %s", word, word, values.TimeForms)
+	case err != nil:
+		return Time{}, fmt.Errorf("%q is not a time: write %s", word, values.TimeForms)
 	}
 	return Time{ns}, nil
 }
