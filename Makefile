@@ -61,6 +61,7 @@ SEEDS ?= 10000
 
 simulate: ## runs the simulation on SEEDS=10000 seeds (docs/reliability.md)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS)
+	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=1000
 
 E2E ?= .
 

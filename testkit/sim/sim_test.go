@@ -29,6 +29,7 @@ var (
 	seedFlag   = flag.Int64("seed", -1, "run this seed alone; with -v its whole trace is printed")
 	seedsFlag  = flag.Uint64("seeds", defaultSeeds(), "how many seeds to run; FUSTOR_SIM_SEEDS is the default, or 40")
 	firstFlag  = flag.Uint64("first", 0, "the first of them")
+	v2Flag     = flag.Bool("v2", false, "let an agent of Fustor V2 take part in a quarter of the seeds")
 	workerFlag = flag.Bool("worker", false, "run the seeds in this process, and print the sum as JSON")
 )
 
@@ -123,7 +124,7 @@ func shareOut(t *testing.T) {
 	group.Wait()
 	for _, f := range all.Failures {
 		seed, _, _ := strings.Cut(strings.TrimPrefix(f, "seed "), ":")
-		t.Errorf("%s\nreplay it: go test ./testkit/sim -run TestSimulation -seed=%s -v", f, seed)
+		t.Errorf("%s\nreplay it: go test ./testkit/sim -run TestSimulation -seed=%s -v2=%v -v", f, seed, *v2Flag)
 	}
 	if uint64(all.Seeds) != *seedsFlag {
 		t.Errorf("%d seeds of %d ran", all.Seeds, *seedsFlag)
@@ -145,7 +146,7 @@ func (s *sum) add(o sum) {
 
 // child runs seeds in a process of one thread.
 func child(first, n uint64) sum {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestSimulation$", "-test.timeout=60m", "-worker", fmt.Sprint("-first=", first), fmt.Sprint("-seeds=", n))
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSimulation$", "-test.timeout=60m", "-worker", fmt.Sprint("-first=", first), fmt.Sprint("-seeds=", n), fmt.Sprint("-v2=", *v2Flag))
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

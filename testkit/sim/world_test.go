@@ -56,7 +56,7 @@ func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any
 	w := &world{seed: seed, keys: keys, trace: &trace{begin: time.Now(), print: print, faults: map[string]int{}}}
 	w.plan = makePlan(w.random("plan"))
 	w.plan.v2 = -1
-	if r := w.random("v2"); r.IntN(4) == 0 {
+	if r := w.random("v2"); *v2Flag && r.IntN(4) == 0 {
 		w.plan.v2 = r.IntN(len(w.plan.agents))
 	}
 	w.calm.Store(w.plan.calm)
