@@ -228,7 +228,8 @@ func (tr tree) sums() sums {
 		case 'f':
 			s.Files++
 			s.Bytes += e.size
-			if s.LatestMtimeNs == nil || *s.LatestMtimeNs < e.mtimeNs {
+			inFuture := e.mtimeNs > time.Now().Add(24*time.Hour).UnixNano() // such a time is not the newest of its directories
+			if !inFuture && (s.LatestMtimeNs == nil || *s.LatestMtimeNs < e.mtimeNs) {
 				s.LatestMtimeNs = &e.mtimeNs
 			}
 		}
