@@ -87,3 +87,11 @@ func run(m *testing.M) (int, error) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would have every process end a second later
 	return m.Run(), nil
 }
+
+// shortOr is how much of a fault a test has: the whole of it only where that was asked for.
+func shortOr[T any](short, whole T) T {
+	if long {
+		return whole
+	}
+	return short
+}

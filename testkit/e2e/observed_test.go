@@ -18,14 +18,6 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
-// shortOr is how much of a fault a test has: the whole of it only where that was asked for.
-func shortOr[T any](short, whole T) T {
-	if long {
-		return whole
-	}
-	return short
-}
-
 // observed is one agent on a tree, and the parts that make a view of it.
 type observed struct {
 	*parts

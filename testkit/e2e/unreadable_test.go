@@ -84,7 +84,7 @@ func permissionsAreTaken(t *testing.T, as *syscall.Credential, audit time.Durati
 		})
 	}
 	is("the view is what can be read", seen())
-	o.says(`msg="cannot read" part=agent path="?[^ ]*/never`, 0)
+	o.says(`msg="cannot read" part=agent (source=[^ ]+ )?path="?[^ ]*/never`, 0)
 
 	// The rights go. What is below stays in the view as it was known.
 	want := seen()
@@ -101,7 +101,7 @@ func permissionsAreTaken(t *testing.T, as *syscall.Credential, audit time.Durati
 	must(os.RemoveAll(filepath.Join(closed, "doomed")))
 	must(os.Rename(filepath.Join(closed, "file"), filepath.Join(closed, "renamed")))
 	write("open/after", "x")
-	o.says(`msg="cannot read" part=agent path="?[^ ]*/closed`, from)
+	o.says(`msg="cannot read" part=agent (source=[^ ]+ )?path="?[^ ]*/closed`, from)
 	o.reports("of what cannot be read", func(s map[string]any) bool {
 		unreadable, _ := s["unreadable"].(float64)
 		return unreadable > 1 // one has been from the start
