@@ -9,6 +9,7 @@ import (
 
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/sleep"
 )
 
 const (
@@ -79,7 +80,7 @@ func (c *commands) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		of, leads := c.situation.leadership()
 		if !leads {
-			sleep(ctx, time.Second)
+			_ = sleep.For(ctx, time.Second)
 			continue
 		}
 		began := time.Now()
@@ -88,16 +89,16 @@ func (c *commands) run(ctx context.Context) error {
 		cancel()
 		switch {
 		case errors.Is(err, send.ErrSessionGone):
-			sleep(ctx, time.Second) // the heartbeat finds out by itself
+			_ = sleep.For(ctx, time.Second) // the heartbeat finds out by itself
 		case err != nil:
-			sleep(ctx, retry.next(err))
+			_ = sleep.For(ctx, retry.next(err))
 		default:
 			retry = backoff{}
 			c.offer(all)
 			if len(all) == 0 && time.Since(began) < commandWait/2 { // an ingest that does not hold calls: heartbeats bring them
-				sleep(ctx, askAgain)
+				_ = sleep.For(ctx, askAgain)
 			} else if len(all) > 0 {
-				sleep(ctx, reportEvery) // until the first report has said that they were accepted
+				_ = sleep.For(ctx, reportEvery) // until the first report has said that they were accepted
 			}
 		}
 	}
@@ -130,6 +131,6 @@ func (c *commands) report(ctx context.Context, session, id string, r job.Report)
 			}
 			return err == nil || errors.Is(err, send.ErrSessionGone)
 		}
-		sleep(ctx, retry.next(err))
+		_ = sleep.For(ctx, retry.next(err))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/sleep"
 )
 
 // scanner runs the scans that the schedule decides on, one at a time.
@@ -109,12 +110,12 @@ func (s *scanner) pause(ctx context.Context, t schedule.Task, err error) {
 		return
 	}
 	if errors.Is(err, pipe.ErrTerm) {
-		sleep(ctx, 50*time.Millisecond) // the new term is being taken in
+		_ = sleep.For(ctx, 50*time.Millisecond) // the new term is being taken in
 		return
 	}
 	wait := s.failed.next(err)
 	s.o.Logger.Error("scan failed", "scan", t.Kind, "error", err, "again_in", wait.Round(time.Millisecond))
-	sleep(ctx, wait)
+	_ = sleep.For(ctx, wait)
 }
 
 // scan does what the task says, with the marks around it.

@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/agent/schedule"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/sleep"
 )
 
 // sentinel checks the suspects while the agent leads: files that may still be being written to. It asks ingest which they
@@ -29,7 +30,7 @@ func (s *sentinel) run(ctx context.Context) error {
 		if never { // there is no session yet, or the view has it off
 			wait = time.Second
 		}
-		sleep(ctx, wait)
+		_ = sleep.For(ctx, wait)
 		of, leads := s.situation.leadership()
 		if !leads || never || ctx.Err() != nil {
 			continue

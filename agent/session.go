@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/sleep"
 )
 
 // sessionKeeper keeps a session with ingest: it creates one, proves it alive with heartbeats, and creates another when it
@@ -40,7 +41,7 @@ func (k *sessionKeeper) run(ctx context.Context) error {
 		if err != nil {
 			wait := retry.next(err)
 			k.o.Logger.Warn("no session yet", "error", err, "again_in", wait.Round(time.Millisecond))
-			sleep(ctx, wait)
+			_ = sleep.For(ctx, wait)
 			continue
 		}
 		retry = backoff{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -44,7 +45,7 @@ func (u *uploader) run(ctx context.Context) error {
 			continue
 		}
 		if !u.situation.alive(seg.Session) {
-			sleep(ctx, 50*time.Millisecond)
+			_ = sleep.For(ctx, 50*time.Millisecond)
 			continue
 		}
 		err = u.send(ctx, seg)
@@ -57,7 +58,7 @@ func (u *uploader) run(ctx context.Context) error {
 		}
 		wait := retry.next(err)
 		u.log.Warn("segment not sent", "seq", seg.Seq, "error", err, "again_in", wait.Round(time.Millisecond))
-		sleep(ctx, wait)
+		_ = sleep.For(ctx, wait)
 	}
 	return ctx.Err()
 }

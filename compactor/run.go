@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -180,7 +181,7 @@ func (c *Compactor) listen(ctx context.Context, out chan<- string) {
 		} else if !errors.Is(err, store.ErrUnsupported) {
 			c.o.Logger.Warn("the store sends no notifications; new segments are found by polling", "error", err)
 		}
-		sleep(ctx, resubscribe)
+		_ = sleep.For(ctx, resubscribe)
 	}
 }
 
@@ -198,7 +199,7 @@ func (w *viewWorker) run(ctx context.Context) {
 		case err != nil && ctx.Err() == nil:
 			failed = min(max(2*failed, pollMin), failMax)
 			w.c.o.Logger.Error("fold failed; it will be tried again", "view", w.view, "error", err, "after", failed)
-			sleep(ctx, failed)
+			_ = sleep.For(ctx, failed)
 			continue
 		case n > 0:
 			failed = 0
@@ -248,13 +249,4 @@ func (w *viewWorker) mergeBeside(ctx context.Context) {
 			}
 		}
 	}()
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/v2api"
 )
 
@@ -216,14 +217,7 @@ func (t *Target) restrain(ctx context.Context) error {
 	if n < 3 {
 		return nil
 	}
-	timer := time.NewTimer(min(time.Second<<min(n-3, 5), 20*time.Second))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return sleep.For(ctx, min(time.Second<<min(n-3, 5), 20*time.Second))
 }
 
 func timed(members map[string]json.RawMessage) pipeapi.Timed {

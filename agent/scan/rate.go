@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/fustor/fustor/internal/sleep"
 )
 
 // Rate bounds how many entries are looked at in a second, by all the scans that share it. It evens them out: no more than a
@@ -39,12 +41,5 @@ func (r *Rate) Wait(ctx context.Context, entries int) error {
 	if wait <= 0 {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sleep.For(ctx, wait)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/v2api"
 )
@@ -259,7 +260,7 @@ func (r *Rows) work(ctx context.Context, view, id string) error {
 			return err
 		}
 		if h.Worker != "" && h.Worker != r.worker && h.meta.Date.Sub(h.meta.LastModified) < claimLife {
-			if err := sleep(ctx, awaitRound); err != nil {
+			if err := sleep.For(ctx, awaitRound); err != nil {
 				return err
 			}
 			continue
@@ -279,17 +280,6 @@ func (r *Rows) work(ctx context.Context, view, id string) error {
 		if !errors.Is(err, store.ErrLost) {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/fustor/fustor/internal/sleep"
 )
 
 // How long Swap goes on: about ten seconds of conflicts, or one second beside the requests themselves of answers that
@@ -117,14 +119,7 @@ func final(ctx context.Context, err error) bool {
 // pause waits before try number n+1, for half to all of a time that doubles with n, so that rivals fall out of step.
 func pause(ctx context.Context, n int) error {
 	limit := min(swapMaxPause, swapBackoff<<min(n-1, 10))
-	timer := time.NewTimer(limit/2 + Jitter(limit/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return sleep.For(ctx, limit/2+Jitter(limit/2))
 }
 
 // Jitter is a random part of limit. It draws from crypto/rand, so that a test that fixes that (testing/cryptotest) has

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -108,12 +109,8 @@ func (s *Store) begin(ctx context.Context, op Op, key string) (Fault, error) {
 	s.mu.Unlock()
 	f := s.plan(Call{Op: op, Key: key, N: n})
 	if f.Delay > 0 {
-		timer := time.NewTimer(f.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return f, ctx.Err()
+		if err := sleep.For(ctx, f.Delay); err != nil {
+			return f, err
 		}
 	}
 	if s.partitioned.Load() {

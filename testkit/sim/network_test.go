@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/testkit/fault"
 )
 
@@ -29,7 +30,7 @@ func (n network) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.w.trace.fault("slow request", p.name)
 		took += p.upTo(6 * time.Second)
 	}
-	if err := sleep(req.Context(), took); err != nil {
+	if err := sleep.For(req.Context(), took); err != nil {
 		return nil, err
 	}
 	var body []byte

@@ -170,14 +170,3 @@ func (l *late) lags(write func()) bool {
 	l.p.w.later(l.p.upTo(5*time.Second), write)
 	return true
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

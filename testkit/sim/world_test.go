@@ -20,6 +20,7 @@ import (
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -157,7 +158,7 @@ func (c *component) run(ctx context.Context) {
 		p.cancel()
 		if ctx.Err() == nil {
 			c.w.trace.note(p.name, "ended:", fmt.Sprint(err))
-			_ = sleep(ctx, 50*time.Millisecond+p.upTo(3*time.Second))
+			_ = sleep.For(ctx, 50*time.Millisecond+p.upTo(3*time.Second))
 		}
 	}
 }
@@ -186,7 +187,7 @@ func (c *component) leads() bool {
 // watchLeaders looks now and then whether more than one agent takes itself for the leader.
 func (w *world) watchLeaders(ctx context.Context) {
 	r := w.random("watch leaders")
-	for sleep(ctx, time.Duration(1+r.Int64N(int64(300*time.Millisecond)))) == nil {
+	for sleep.For(ctx, time.Duration(1+r.Int64N(int64(300*time.Millisecond)))) == nil {
 		var leaders []string
 		for _, c := range w.components {
 			if c.leads() {

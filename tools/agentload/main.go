@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/testkit/child"
 )
 
@@ -264,7 +265,7 @@ func (a *agent) idle(ctx context.Context, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := wait(ctx, d); err != nil {
+	if err := sleep.For(ctx, d); err != nil {
 		return err
 	}
 	after, rss, err := a.usage()
@@ -294,7 +295,7 @@ func (a *agent) rests(ctx context.Context, limit time.Duration) error {
 		if quiet == 5 {
 			return nil
 		}
-		if err := wait(ctx, 100*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -376,21 +377,10 @@ func change(ctx context.Context, dir string, writer, rate int, o options) (done 
 			continue
 		}
 		if ahead := time.Duration(float64(done)/float64(rate)*float64(time.Second)) - time.Since(began); ahead > time.Millisecond {
-			if err := wait(ctx, ahead); err != nil {
+			if err := sleep.For(ctx, ahead); err != nil {
 				return done, err
 			}
 		}
 	}
 	return done, ctx.Err()
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
