@@ -123,7 +123,7 @@ func newField(t *testing.T) *field {
 	theirs := func(variable string) bool {
 		return strings.HasPrefix(variable, "FUSTOR_") || strings.HasPrefix(variable, "XDG_")
 	}
-	f.env = append(slices.DeleteFunc(os.Environ(), theirs), "HOME="+f.here, "FUSTOR_DATA="+f.here+"/data", "TZ=UTC")
+	f.env = append(slices.DeleteFunc(os.Environ(), theirs), "HOME="+f.here, "FUSTOR_DATA="+f.here+"/data", "TZ=UTC", "GORACE="+endAtOnce)
 	f.start("fustor", "up", f.here+"/tree", "--listen", "127.0.0.1:0")
 	f.await("fustor", "stat", "/incoming/run42")
 	return f
@@ -164,7 +164,7 @@ func (f *field) await(name string, args ...string) {
 
 // run runs a command to its end, with stdout as its output where it is not nil.
 func (f *field) run(stdout *os.File, name string, args ...string) ending {
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, name, args...)
 	c.Env, c.Dir, c.WaitDelay = f.env, f.here, time.Second

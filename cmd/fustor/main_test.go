@@ -23,6 +23,10 @@ import (
 	"github.com/fustor/fustor/testkit/v2agent"
 )
 
+// endAtOnce is GORACE for the commands that the tests run: a program with the race detector otherwise sleeps for a second at its end,
+// and the tests run hundreds of them.
+const endAtOnce = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fustor": main})
 }
@@ -56,6 +60,7 @@ func scripts(dir string) testscript.Params {
 				e.Setenv(name, "")
 			}
 			e.Setenv("TZ", "UTC")
+			e.Setenv("GORACE", endAtOnce)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
