@@ -3,6 +3,7 @@ package compactor
 import (
 	"testing"
 
+	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
@@ -19,7 +20,7 @@ func TestFoldReadsEachRowGroupOnce(t *testing.T) {
 	s.send()
 	var groups, bytes int64
 	for _, l := range h.head().Base {
-		groups += (l.Rows + 8191) / 8192
+		groups += (l.Rows + layer.RowsPerGroup - 1) / layer.RowsPerGroup
 		bytes += l.Bytes
 	}
 	counted := h.counted(Options{PartitionRows: 100_000, CacheBytes: 1})

@@ -107,7 +107,7 @@ func Measured() Units {
 		LeaderBeats: lease.Interval(time.Second, true).Seconds(), FollowerBeats: lease.Interval(time.Second, false).Seconds(),
 		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, ViewsEvery: 3, ViewsListed: 60, KeyKnown: access.KnownFor.Seconds(),
 		RetainEvery: 900, Kept: 2 * 3600,
-		RowBytes: 15.7, SegmentBytes: 700, FoldBytes: 12_000,
+		RowBytes: 17.8, SegmentBytes: 700, FoldBytes: 12_000,
 		IngestGB: 0.25, CompactGB: 0.5, QueryGB: 0.5,
 		IngestSeconds: 2 * Latency, FoldSeconds: 0.025 + 8*Latency, TickSeconds: 8 * Latency, RetainSeconds: 10 * Latency, QuerySeconds: 0.005 + 2*Latency,
 		CallsPerSegment: 1.0 / 16,
