@@ -80,6 +80,7 @@ func (f Frame) log(r *http.Request, rec *recorder, took time.Duration) {
 	switch {
 	case rec.code() == http.StatusNotImplemented: // the caller has another way
 	case !rec.abort && errors.As(rec.err, &e) && e.Passing:
+	case rec.clientGone(r.Context()): // such as `fustor find | head -1`
 	case rec.code() >= 500 || rec.abort:
 		level = slog.LevelError
 	case isProbe(r.URL.Path):
@@ -118,6 +119,25 @@ type recorder struct {
 	bytes  int64
 	err    error
 	abort  bool
+
+	writeError error // of the connection to the client
+}
+
+// clientGone reports whether an answer was given up because nobody takes it: writing failed, or the server saw the
+// connection end. What was wrong besides counts as ours.
+func (w *recorder) clientGone(ctx context.Context) bool {
+	var e *Error
+	switch {
+	case !w.abort:
+		return false
+	case w.err == nil:
+		return w.writeError != nil
+	case w.writeError != nil && errors.Is(w.err, w.writeError):
+		return true
+	case errors.Is(w.err, context.Canceled), errors.As(w.err, &e) && e.Status == statusClientGone:
+		return errors.Is(ctx.Err(), context.Canceled)
+	}
+	return false
 }
 
 func (w *recorder) code() int {
@@ -140,6 +160,9 @@ func (w *recorder) Write(b []byte) (int, error) {
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
+	if err != nil && w.writeError == nil {
+		w.writeError = err
+	}
 	return n, err
 }
 
