@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,16 +91,37 @@ func writeHeaders(w http.ResponseWriter, a *subject, until int64) {
 // ndjson is the media type of streams: one JSON object a line.
 const ndjson = "application/x-ndjson"
 
+// ndjsonEnd is the media type of streams whose last line is an end record.
+const ndjsonEnd = ndjson + ";end=true"
+
 // wantsLines reports whether the client asks for a stream.
 func wantsLines(r *http.Request) bool {
+	lines, _ := acceptedLines(r)
+	return lines
+}
+
+// acceptedLines reports whether the client accepts a stream, and whether it asks for the end record.
+func acceptedLines(r *http.Request) (lines, end bool) {
 	for accept := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		media, _, _ := strings.Cut(accept, ";")
-		switch strings.TrimSpace(media) {
+		media, parameters, err := mime.ParseMediaType(accept)
+		if err != nil {
+			continue
+		}
+		switch media {
 		case ndjson, "application/ndjson", "application/jsonl":
-			return true
+			lines, end = true, end || parameters["end"] == "true"
 		}
 	}
-	return false
+	return lines, end
+}
+
+// endsWithRecord reports whether a stream gets an end record. Whoever asks for it does, and whoever speaks HTTP/1.0, where the end of an
+// answer and a broken connection look alike. Earlier builds of Fustor's own client take a line that they do not know for damage, and
+// they do not ask: a proxy may be what speaks HTTP/1.0 for them.
+func endsWithRecord(r *http.Request) bool {
+	_, asked := acceptedLines(r)
+	old := r.ProtoMajor == 1 && r.ProtoMinor == 0
+	return asked || old && !strings.HasPrefix(r.UserAgent(), "fustor/")
 }
 
 // ndjsonWriter writes an answer as NDJSON through a buffer. An error before the first flush becomes an ordinary error answer. After
@@ -108,13 +130,21 @@ type ndjsonWriter struct {
 	w          http.ResponseWriter
 	of         *subject
 	buffer     []byte
+	count      int64 // entries
+	end        bool  // an end record is the last line
 	started    bool
 	writeError error // of writing: the client has gone
 }
 
+func newLines(w http.ResponseWriter, r *http.Request, of *subject) *ndjsonWriter {
+	return &ndjsonWriter{w: w, of: of, end: endsWithRecord(r)}
+}
+
 const lineBuffer = 64 << 10
 
+// endLine ends an entry.
 func (out *ndjsonWriter) endLine() error {
+	out.count++
 	out.buffer = append(out.buffer, '\n')
 	if len(out.buffer) < lineBuffer {
 		return nil
@@ -136,6 +166,9 @@ func (out *ndjsonWriter) start() {
 	out.started = true
 	h := out.w.Header()
 	h.Set("Content-Type", ndjson)
+	if out.end {
+		h.Set("Content-Type", ndjsonEnd)
+	}
 	h.Set("ETag", out.of.etag(0))
 	out.of.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
@@ -174,6 +207,10 @@ func (out *ndjsonWriter) finish(ctx context.Context, next string, err error) err
 	if c := explainedCost(out.w); c != nil {
 		noteVersion(out.w, out.of)
 		out.buffer = append(c.member(append(out.buffer, '{')), "}\n"...)
+	}
+	if out.end {
+		out.buffer = append(out.buffer, `{"end":true,"count":`...)
+		out.buffer = append(strconv.AppendInt(out.buffer, out.count, 10), "}\n"...)
 	}
 	_ = out.flush() // a client that went away is no error of ours
 	return nil

@@ -31,7 +31,7 @@ func (s *Server) forestTree(w http.ResponseWriter, r *http.Request, of *subject,
 	}
 	question := belowEach(path, depth)
 	if wantsLines(r) {
-		out := &ndjsonWriter{w: w, of: of}
+		out := newLines(w, r, of)
 		next, err := of.rows(r.Context(), question, of.limit(), func(member string, row *evidence.Row) error {
 			nodes.member = member
 			out.buffer = nodes.node(out.buffer, row)

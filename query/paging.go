@@ -62,7 +62,7 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject,
 	}
 	now, limit := s.engine.Now(), of.limit()
 	if wantsLines(r) {
-		out := &ndjsonWriter{w: w, of: of}
+		out := newLines(w, r, of)
 		nodes := nodeWriter{now: now}
 		next, err := of.rows(r.Context(), q, limit, func(member string, row *evidence.Row) error {
 			nodes.member = member

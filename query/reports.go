@@ -165,7 +165,7 @@ func writeReport[E any](w http.ResponseWriter, r *http.Request, of *subject, pat
 		writeBody(w, of, 0, body)
 		return nil
 	}
-	out := &ndjsonWriter{w: w, of: of}
+	out := newLines(w, r, of)
 	for _, e := range a.Entries {
 		line, err := json.Marshal(e)
 		if err != nil {
@@ -173,7 +173,7 @@ func writeReport[E any](w http.ResponseWriter, r *http.Request, of *subject, pat
 		}
 		out.buffer = append(out.buffer, line...)
 		if err := out.endLine(); err != nil {
-			return err
+			return out.finish(r.Context(), "", err)
 		}
 	}
 	return out.finish(r.Context(), "", nil)

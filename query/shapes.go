@@ -143,6 +143,11 @@ type (
 	explained struct {
 		Explain explain `json:"explain"`
 	}
+	// endOfStream is the last line of an answer that is whole, for those who ask for it and over HTTP/1.0.
+	endOfStream struct {
+		End   bool  `json:"end"`
+		Count int64 `json:"count"`
+	}
 	// brokenOff ends an answer that cannot be completed.
 	brokenOff struct {
 		Status int    `json:"status"`

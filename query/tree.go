@@ -123,7 +123,7 @@ func (s *Server) largePage(ctx context.Context, limit int) (end func(), err erro
 // treeLines streams the node, on the first page, and everything below it in the order of the rows.
 func treeLines(w http.ResponseWriter, r *http.Request, of *subject, root *evidence.Row, depth int, nodes nodeWriter) error {
 	v, p := of.version, of.page
-	out := &ndjsonWriter{w: w, of: of}
+	out := newLines(w, r, of)
 	line := func(row *evidence.Row) error {
 		out.buffer = nodes.node(out.buffer, row)
 		return out.endLine()
