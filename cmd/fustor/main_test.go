@@ -101,6 +101,7 @@ func answerRecorded(w http.ResponseWriter, r *http.Request, dir string) {
 			if bytes.Contains(body, []byte(`"member":`)) { // as answers about a forest do
 				w.Header().Set("Fustor-Members", "nfs01=ok")
 			}
+			w.Header().Set("Content-Type", map[string]string{".ndjson": "application/x-ndjson", ".json": "application/json"}[ext])
 			w.Write(body)
 			return
 		}

@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/fustor/fustor/internal/admin"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -27,11 +27,11 @@ func NewAdmin(o Options) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Admin{base: strings.TrimRight(o.URL, "/") + admin.Prefix, key: o.Key, userAgent: o.UserAgent, http: c.http}, nil
+	return &Admin{base: strings.TrimSuffix(c.pipe, "/api/v1/pipe") + admin.Prefix, key: o.Key, userAgent: o.UserAgent, http: c.http}, nil
 }
 
-// call sends body, if there is one, and decodes the answer into out, unless that is nil.
-func (a *Admin) call(ctx context.Context, method, path string, body []byte, out any) error {
+// call sends body, if there is one, and decodes the answer, which must be an object with the fields, into out, unless that is nil.
+func (a *Admin) call(ctx context.Context, method, path string, body []byte, out any, fields ...string) error {
 	req, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -53,12 +53,17 @@ func (a *Admin) call(ctx context.Context, method, path string, body []byte, out 
 		defer resp.Body.Close()
 		return problem(resp)
 	}
-	if out == nil {
-		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	if out == nil && resp.StatusCode == http.StatusNoContent {
+		return resp.Body.Close()
+	}
+	if err := httpclient.CheckType(resp, "application/json"); err != nil {
 		resp.Body.Close()
 		return err
 	}
-	return decodeJSON(path, resp.Body, out)
+	if out == nil {
+		out = new(json.RawMessage)
+	}
+	return decodeJSON(path, resp, out, fields...)
 }
 
 func ofView(view, rest string) string { return "/views/" + url.PathEscape(view) + rest }
@@ -66,13 +71,13 @@ func ofView(view, rest string) string { return "/views/" + url.PathEscape(view) 
 // Views are those that the key is for.
 func (a *Admin) Views(ctx context.Context) ([]admin.View, error) {
 	var answer admin.ViewList
-	err := a.call(ctx, http.MethodGet, "/views", nil, &answer)
+	err := a.call(ctx, http.MethodGet, "/views", nil, &answer, "views")
 	return answer.Views, err
 }
 
 // View is one of them.
 func (a *Admin) View(ctx context.Context, view string) (v admin.View, err error) {
-	return v, a.call(ctx, http.MethodGet, ofView(view, ""), nil, &v)
+	return v, a.call(ctx, http.MethodGet, ofView(view, ""), nil, &v, "view_id")
 }
 
 // CreateView gives a new view its settings: fields is a JSON object with those that differ from the defaults.
@@ -86,32 +91,32 @@ func (a *Admin) CreateView(ctx context.Context, view string, fields []byte) (c v
 	if err != nil {
 		return c, err
 	}
-	return c, a.call(ctx, http.MethodPost, "/views", body, &c)
+	return c, a.call(ctx, http.MethodPost, "/views", body, &c, "view_id")
 }
 
 // ConfigureView changes the fields that are given.
 func (a *Admin) ConfigureView(ctx context.Context, view string, fields []byte) (c viewconfig.Config, err error) {
-	return c, a.call(ctx, http.MethodPatch, ofView(view, ""), fields, &c)
+	return c, a.call(ctx, http.MethodPatch, ofView(view, ""), fields, &c, "view_id")
 }
 
 // DeleteView removes a view, and returns how many objects that removed.
 func (a *Admin) DeleteView(ctx context.Context, view string) (int, error) {
 	var answer admin.RemovedView
-	err := a.call(ctx, http.MethodDelete, ofView(view, ""), nil, &answer)
+	err := a.call(ctx, http.MethodDelete, ofView(view, ""), nil, &answer, "objects")
 	return answer.Objects, err
 }
 
 // Reset starts a view over.
 func (a *Admin) Reset(ctx context.Context, view string) (string, error) {
 	var answer admin.RestartedView
-	err := a.call(ctx, http.MethodPost, ofView(view, "/reset"), nil, &answer)
+	err := a.call(ctx, http.MethodPost, ofView(view, "/reset"), nil, &answer, "epoch")
 	return answer.Epoch, err
 }
 
 // Sessions are a view's.
 func (a *Admin) Sessions(ctx context.Context, view string) ([]admin.Session, error) {
 	var answer admin.SessionList
-	err := a.call(ctx, http.MethodGet, ofView(view, "/sessions"), nil, &answer)
+	err := a.call(ctx, http.MethodGet, ofView(view, "/sessions"), nil, &answer, "sessions")
 	return answer.Sessions, err
 }
 
@@ -123,20 +128,20 @@ func (a *Admin) EndSession(ctx context.Context, view, id string) error {
 // History is a view's newest versions.
 func (a *Admin) History(ctx context.Context, view string, limit int) (*admin.History, error) {
 	var h admin.History
-	return &h, a.call(ctx, http.MethodGet, ofView(view, fmt.Sprintf("/versions?limit=%d", limit)), nil, &h)
+	return &h, a.call(ctx, http.MethodGet, ofView(view, fmt.Sprintf("/versions?limit=%d", limit)), nil, &h, "view_id")
 }
 
 // Retain removes what no version needs; with dry it only reports what it would remove.
 func (a *Admin) Retain(ctx context.Context, view string, dry bool) ([]admin.Removal, error) {
 	var answer admin.RemovalList
-	err := a.call(ctx, http.MethodPost, ofView(view, fmt.Sprintf("/retention?dry_run=%t", dry)), nil, &answer)
+	err := a.call(ctx, http.MethodPost, ofView(view, fmt.Sprintf("/retention?dry_run=%t", dry)), nil, &answer, "removed")
 	return answer.Removed, err
 }
 
 // Keys are those for the views that the key is for.
 func (a *Admin) Keys(ctx context.Context) ([]admin.Key, error) {
 	var answer admin.KeyList
-	err := a.call(ctx, http.MethodGet, "/keys", nil, &answer)
+	err := a.call(ctx, http.MethodGet, "/keys", nil, &answer, "keys")
 	return answer.Keys, err
 }
 
@@ -146,10 +151,10 @@ func (a *Admin) CreateKey(ctx context.Context, n admin.NewKey) (k admin.MadeKey,
 	if err != nil {
 		return k, err
 	}
-	return k, a.call(ctx, http.MethodPost, "/keys", body, &k)
+	return k, a.call(ctx, http.MethodPost, "/keys", body, &k, "id", "api_key")
 }
 
 // RevokeKey takes one away, by its id or name.
 func (a *Admin) RevokeKey(ctx context.Context, word string) (k admin.Key, err error) {
-	return k, a.call(ctx, http.MethodDelete, "/keys/"+url.PathEscape(word), nil, &k)
+	return k, a.call(ctx, http.MethodDelete, "/keys/"+url.PathEscape(word), nil, &k, "id")
 }

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // Each is called for every entry of an answer, in the answer's order. The node is its own until it returns; an error
@@ -167,21 +169,28 @@ func setSeconds(q url.Values, name string, ns *int64) {
 
 // stream reads an answer in NDJSON: one node a line.
 func (c *Client) stream(ctx context.Context, call string, q url.Values, each Each) error {
-	body, err := c.get(ctx, call, q, "application/x-ndjson")
+	resp, err := c.ask(ctx, call, q, acceptStream)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	r := bufio.NewReaderSize(body, 256<<10)
+	defer resp.Body.Close()
+	r := bufio.NewReaderSize(resp.Body, 256<<10)
+	end := streamEnd{promised: endPromised(resp)}
 	var d decoder
 	var n Node
-	for count := 0; ; count++ {
+	for count := 0; ; {
 		line, err := readLine(r)
 		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return nil
+			err = end.check(count)
+			if err == nil {
+				return nil
+			}
 		}
 		if err != nil {
 			return broken(ctx, call, count, err)
+		}
+		if end.is(line) {
+			continue
 		}
 		if c.explain {
 			if cost, ok := costOfLine(line); ok {
@@ -196,6 +205,7 @@ func (c *Client) stream(ctx context.Context, call string, q url.Values, each Eac
 		if err := d.node(line, &n); err != nil {
 			return broken(ctx, call, count, err)
 		}
+		count++
 		if err := each(&n); err != nil {
 			return err
 		}
@@ -207,7 +217,7 @@ func broken(ctx context.Context, call string, count int, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) { // in the middle of a line
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("the answer to %s ended early, after %d entries: %w", call, count, err)
@@ -245,6 +255,9 @@ func (c *Client) pages(ctx context.Context, call string, q url.Values, limit int
 		var page page
 		if err := c.getJSON(ctx, call, q, &page); err != nil {
 			return err
+		}
+		if page.Entries == nil {
+			return httpclient.Lacking(c.server, "entries")
 		}
 		for _, raw := range page.Entries {
 			if err := d.node(raw, &n); err != nil {

@@ -15,8 +15,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"unicode/utf8"
+
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // Options are what a Client needs to know.
@@ -32,6 +33,7 @@ type Options struct {
 
 // Client asks one view of one server.
 type Client struct {
+	server    *url.URL
 	base      string
 	pipe      string // the pipe side: of the ingest
 	view      string
@@ -45,22 +47,26 @@ type Client struct {
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
-	u, err := url.Parse(o.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is not the URL of a server, such as http://127.0.0.1:8080", o.URL)
+	u, err := httpclient.ParseURL(o.URL)
+	if err != nil {
+		return nil, err
 	}
-	if strings.ContainsAny(o.Key, "\r\n") {
-		return nil, fmt.Errorf("the API key contains a line break")
+	ingest, err := httpclient.ParseURL(cmp.Or(o.Ingest, o.URL))
+	if err != nil {
+		return nil, err
 	}
-	c := &Client{key: o.Key, userAgent: o.UserAgent, http: o.HTTP, explain: o.Explain}
-	c.base = strings.TrimRight(o.URL, "/") + "/api/v1/views/" + url.PathEscape(o.View)
-	c.pipe, c.view = strings.TrimRight(cmp.Or(o.Ingest, o.URL), "/")+"/api/v1/pipe", o.View
-	if c.http == nil {
+	if err := httpclient.CheckKey(o.Key); err != nil {
+		return nil, err
+	}
+	c := &Client{server: u, key: o.Key, userAgent: o.UserAgent, view: o.View, explain: o.Explain}
+	c.base, c.pipe = u.String()+"/api/v1/views/"+url.PathEscape(o.View), ingest.String()+"/api/v1/pipe"
+	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		// On this machine compression costs more than it saves.
 		transport.DisableCompression = loopback(u.Hostname())
-		c.http = &http.Client{Transport: transport}
+		o.HTTP = &http.Client{Transport: transport}
 	}
+	c.http = httpclient.New(o.HTTP)
 	return c, nil
 }
 
@@ -78,15 +84,6 @@ func setPath(q url.Values, path string) {
 	q.Set("path_b64", base64.RawURLEncoding.EncodeToString([]byte(path)))
 }
 
-// get sends one request and returns the body of a 200; the caller closes it.
-func (c *Client) get(ctx context.Context, call string, q url.Values, accept string) (io.ReadCloser, error) {
-	resp, err := c.ask(ctx, call, q, accept)
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
-}
-
 // ask sends a call; the caller closes the answer's body.
 func (c *Client) ask(ctx context.Context, call string, q url.Values, accept string) (*http.Response, error) {
 	if c.explain {
@@ -97,7 +94,11 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
-	resp, err := c.send(ctx, req)
+	kinds := []string{"application/json"}
+	if accept != "application/json" {
+		kinds = streamTypes
+	}
+	resp, err := c.send(ctx, req, kinds...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +108,8 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 	return resp, nil
 }
 
-// send sends a request with the key; the caller closes the answer's body.
-func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, error) {
+// send sends a request with the key; the answer is of one of the media types. The caller closes its body.
+func (c *Client) send(ctx context.Context, req *http.Request, kinds ...string) (*http.Response, error) {
 	if c.key != "" {
 		req.Header.Set("X-API-Key", c.key)
 	}
@@ -123,22 +124,32 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 		defer resp.Body.Close()
 		return nil, problem(resp)
 	}
+	if err := httpclient.CheckType(resp, kinds...); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
 	return resp, nil
 }
 
-// getJSON reads a whole answer of at most maxAnswer bytes into v.
-func (c *Client) getJSON(ctx context.Context, call string, q url.Values, v any) error {
-	_, err := c.getPage(ctx, call, q, v)
+// getJSON reads a whole answer of at most maxAnswer bytes into v. The answer must be an object with the fields.
+func (c *Client) getJSON(ctx context.Context, call string, q url.Values, v any, fields ...string) error {
+	_, err := c.getPage(ctx, call, q, v, fields...)
 	return err
 }
 
-// decodeJSON reads a whole answer into v.
-func decodeJSON(call string, body io.ReadCloser, v any) error {
-	raw, err := readAnswer(call, body)
+// decodeJSON reads a whole answer, which must be an object with the fields, into v.
+func decodeJSON(call string, resp *http.Response, v any, fields ...string) error {
+	raw, err := readAnswer(call, resp.Body)
 	if err != nil {
 		return err
 	}
-	return unmarshal(call, raw, v)
+	if err := unmarshal(call, raw, v); err != nil {
+		return err
+	}
+	if missing := httpclient.Missing(raw, fields...); missing != "" {
+		return httpclient.Lacking(resp.Request.URL, missing)
+	}
+	return nil
 }
 
 func readAnswer(call string, body io.ReadCloser) ([]byte, error) {
@@ -163,8 +174,8 @@ func unmarshal(call string, raw []byte, v any) error {
 // maxAnswer bounds an answer that is held in memory; pages are far below it.
 const maxAnswer = 256 << 20
 
-// getPage is getJSON with the answer's header. 202 is an answer, too.
-func (c *Client) getPage(ctx context.Context, call string, q url.Values, v any) (http.Header, error) {
+// getPage is getJSON with the answer's header. 202 is an answer, too. Pages are long: without fields, the caller checks what it got.
+func (c *Client) getPage(ctx context.Context, call string, q url.Values, v any, fields ...string) (http.Header, error) {
 	resp, err := c.ask(ctx, call, q, "application/json")
 	if err != nil {
 		return nil, err
@@ -174,5 +185,14 @@ func (c *Client) getPage(ctx context.Context, call string, q url.Values, v any) 
 		return nil, err
 	}
 	c.members.noteBody(resp.Header, raw)
-	return resp.Header, unmarshal(call, raw, v)
+	if err := unmarshal(call, raw, v); err != nil {
+		return nil, err
+	}
+	if len(fields) == 0 {
+		return resp.Header, nil
+	}
+	if missing := httpclient.Missing(raw, fields...); missing != "" {
+		return nil, httpclient.Lacking(resp.Request.URL, missing)
+	}
+	return resp.Header, nil
 }

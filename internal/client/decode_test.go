@@ -82,7 +82,11 @@ func FuzzDecodeNode(f *testing.F) {
 // serve answers every call with body, as a client for it.
 func serve(t testing.TB, handler http.HandlerFunc) *Client {
 	t.Helper()
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kind, _, _ := strings.Cut(r.Header.Get("Accept"), ";")
+		w.Header().Set("Content-Type", kind)
+		handler(w, r)
+	}))
 	t.Cleanup(server.Close)
 	c, err := New(Options{URL: server.URL, View: "v", Key: "k"})
 	if err != nil {
@@ -146,7 +150,7 @@ func TestPagesFollowTheCursor(t *testing.T) {
 // TestSearchWithoutALimitIsAStream a limit a search comes as one stream.
 func TestSearchWithoutALimitIsAStream(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Accept") != "application/x-ndjson" || r.URL.Query().Has("limit") {
+		if r.Header.Get("Accept") != "application/x-ndjson;end=true" || r.URL.Query().Has("limit") {
 			http.Error(w, "not asked for as a stream", http.StatusBadRequest)
 			return
 		}

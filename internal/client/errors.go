@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // Error is a server's refusal: its problem+json (RFC 9457).
@@ -78,6 +80,10 @@ func (e *Unreachable) Unwrap() error { return e.Err }
 func unreachable(ctx context.Context, u *url.URL, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	var redirected *httpclient.RedirectError
+	if errors.As(err, &redirected) {
+		return redirected
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {

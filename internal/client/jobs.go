@@ -75,13 +75,13 @@ func (c *Client) Command(ctx context.Context, session string, o Order) (*Job, er
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.send(ctx, req)
+	resp, err := c.send(ctx, req, "application/json")
 	if err != nil {
 		return nil, err
 	}
 	var raw json.RawMessage
 	var asked pipeapi.CommandAsked
-	if err := decodeJSON("/commands", resp.Body, &raw); err != nil {
+	if err := decodeJSON("/commands", resp, &raw, "job_id"); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal(raw, &asked); err != nil {
@@ -95,14 +95,14 @@ func (c *Client) Jobs(ctx context.Context, limit int) ([]Job, error) {
 	var a struct {
 		Jobs []Job `json:"jobs"`
 	}
-	err := c.getJSON(ctx, "/jobs", url.Values{"limit": {strconv.Itoa(limit)}}, &a)
+	err := c.getJSON(ctx, "/jobs", url.Values{"limit": {strconv.Itoa(limit)}}, &a, "jobs")
 	return a.Jobs, err
 }
 
 // Job reads one scan.
 func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
 	j := &Job{}
-	return j, c.getJSON(ctx, "/jobs/"+url.PathEscape(id), url.Values{}, j)
+	return j, c.getJSON(ctx, "/jobs/"+url.PathEscape(id), url.Values{}, j, "job_id")
 }
 
 // Scan has the view's leader look at path, and at everything below it if recursive.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // Largest calls each for the largest files below path, or the directories with the largest subtrees, the largest first.
@@ -136,6 +138,9 @@ func report[T any](ctx context.Context, c *Client, name, path string, q url.Valu
 	if err := c.getJSON(ctx, "/reports/"+name, q, r); err != nil {
 		return nil, err
 	}
+	if r.Raw == nil {
+		return nil, httpclient.Lacking(c.server, "entries")
+	}
 	r.Entries = make([]T, len(r.Raw))
 	for i, raw := range r.Raw {
 		if err := json.Unmarshal(raw, &r.Entries[i]); err != nil {
@@ -170,7 +175,7 @@ func (c *Client) Versions(ctx context.Context, limit int, each func(*Version) er
 		}
 		asked := min(left, 1000)
 		q.Set("limit", strconv.Itoa(asked))
-		if err := c.getJSON(ctx, "/versions", q, &a); err != nil {
+		if err := c.getJSON(ctx, "/versions", q, &a, "versions"); err != nil {
 			return err
 		}
 		for i := range a.Versions {

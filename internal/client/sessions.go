@@ -45,6 +45,6 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	var a struct {
 		Active []Session `json:"active_sessions"`
 	}
-	err := c.getJSON(ctx, "/sessions", url.Values{}, &a)
+	err := c.getJSON(ctx, "/sessions", url.Values{}, &a, "active_sessions")
 	return a.Active, err
 }

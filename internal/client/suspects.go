@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // Found is an entry of the doubtful ones, as the server sends it, and what the command line shows of it.
@@ -48,6 +50,9 @@ func (c *Client) Suspects(ctx context.Context, path string, each func(*Found) er
 		if err != nil {
 			return err
 		}
+		if page == nil {
+			return httpclient.Lacking(c.server, "[]")
+		}
 		for i := range page {
 			if err := each(&page[i]); err != nil {
 				return err
@@ -73,6 +78,9 @@ func (c *Client) BlindSpots(ctx context.Context, path string, each func(*Found) 
 		}
 		if _, err := c.getPage(ctx, "/blind-spots", q, &page); err != nil {
 			return err
+		}
+		if page.Additions == nil || page.Deletions == nil {
+			return httpclient.Lacking(c.server, "additions")
 		}
 		for i := range page.Additions {
 			if err := each(&page.Additions[i]); err != nil {
