@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -15,7 +16,8 @@ type backoff struct{ tries int }
 func (b *backoff) next(err error) time.Duration {
 	limit := 200 * time.Millisecond << min(b.tries, 7) // up to 25 s
 	b.tries++
-	if errors.Is(err, send.ErrRefused) || errors.Is(err, send.ErrUnacceptable) {
+	var redirected *httpclient.RedirectError // to be set as URL by a person
+	if errors.Is(err, send.ErrRefused) || errors.Is(err, send.ErrUnacceptable) || errors.As(err, &redirected) {
 		limit = 30 * time.Second
 	}
 	if errors.Is(err, send.ErrTaken) {

@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/lease"
 )
@@ -149,7 +150,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.SourceURI = "fs://" + host + plainText(o.Root)
 	}
 	if o.IngestHTTP == nil {
-		o.IngestHTTP = &http.Client{Timeout: time.Minute}
+		o.IngestHTTP = httpclient.New(&http.Client{Timeout: time.Minute})
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

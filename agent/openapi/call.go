@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // call is one operation, ready to be called.
@@ -195,6 +196,9 @@ func do(client *http.Client, r *http.Request) ([]byte, error) {
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	if err := httpclient.CheckNoPage(response); err != nil && response.StatusCode/100 == 2 {
+		return nil, err
 	}
 	if response.StatusCode/100 != 2 {
 		return nil, &send.StatusError{Status: response.StatusCode, Server: "the server", Detail: detail(answer), RetryAfter: send.RetryAfter(response.Header)}

@@ -17,7 +17,7 @@ import (
 	"sync"
 
 	"github.com/fustor/fustor/agent/record"
-	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // URL is what an agent of a Target has as the URL of its ingest: the Handler answers in this process.
@@ -58,7 +58,7 @@ type Target struct {
 
 // New reads the document and finds what it needs in it. An error says what is missing, or ambiguous, and what to set.
 func New(ctx context.Context, o Options) (*Target, error) {
-	o.HTTP = send.SameHost(o.HTTP)
+	o.HTTP = httpclient.New(o.HTTP)
 	d, err := load(ctx, &o)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/pipeapi"
 )
@@ -53,17 +54,20 @@ type Clock interface {
 // NewClient makes a client of the ingest at base, such as "http://127.0.0.1:8080", for one view. A nil client is
 // http.DefaultClient; Handler makes one that calls a handler in this process. The clock may be nil.
 func NewClient(base, key, view string, client *http.Client, clock Clock) (*Client, error) {
-	u, err := url.Parse(strings.TrimSuffix(base, "/"))
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("ingest URL %q is not http(s)://host[:port][/path]", base)
+	u, err := httpclient.ParseURL(base)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	return &Client{base: u, key: key, view: view, http: SameHost(client), mark: clock}, nil
+	if err := httpclient.CheckKey(key); err != nil {
+		return nil, err
+	}
+	return &Client{base: u, key: key, view: view, http: httpclient.New(client), mark: clock}, nil
 }
 
 // KeyView is the view that the key is for; empty where it is for several.
 func (c *Client) KeyView(ctx context.Context) (string, error) {
 	var answer pipeapi.Authorized
-	err := c.call(ctx, http.MethodGet, "/api/v1/pipe/session/", nil, &answer)
+	err := c.call(ctx, http.MethodGet, "/api/v1/pipe/session/", nil, &answer, "status")
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusBadRequest {
 		return "", nil // it wants a view named
@@ -80,10 +84,7 @@ func (c *Client) KeyView(ctx context.Context) (string, error) {
 // CreateSession registers the agent with the view.
 func (c *Client) CreateSession(ctx context.Context, r pipeapi.Registration) (pipeapi.Session, error) {
 	var s pipeapi.Session
-	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/", r, &s)
-	if err == nil && s.ID == "" {
-		err = fmt.Errorf("the answer has no session_id: is this a Fustor ingest?")
-	}
+	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/", r, &s, "session_id")
 	if err != nil {
 		return pipeapi.Session{}, fmt.Errorf("create session: %w", err)
 	}
@@ -93,7 +94,7 @@ func (c *Client) CreateSession(ctx context.Context, r pipeapi.Registration) (pip
 // Heartbeat proves that the session lives, and renews its lease if it leads.
 func (c *Client) Heartbeat(ctx context.Context, session string, h pipeapi.Heartbeat) (pipeapi.Beat, error) {
 	var b pipeapi.Beat
-	if err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/heartbeat", h, &b); err != nil {
+	if err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/heartbeat", h, &b, "role"); err != nil {
 		return pipeapi.Beat{}, fmt.Errorf("heartbeat: %w", err)
 	}
 	return b, nil
@@ -103,7 +104,7 @@ func (c *Client) Heartbeat(ctx context.Context, session string, h pipeapi.Heartb
 func (c *Client) Commands(ctx context.Context, session string, wait time.Duration) ([]job.Command, error) {
 	var answer pipeapi.Commands
 	query := url.Values{"wait": {strconv.Itoa(int(wait / time.Second))}}
-	if err := c.ask(ctx, http.MethodGet, "/api/v1/pipe/session/"+url.PathEscape(session)+"/commands", query, nil, &answer); err != nil {
+	if err := c.ask(ctx, http.MethodGet, "/api/v1/pipe/session/"+url.PathEscape(session)+"/commands", query, nil, &answer, "commands"); err != nil {
 		return nil, fmt.Errorf("wait for commands: %w", err)
 	}
 	return answer.Commands, nil
@@ -111,7 +112,7 @@ func (c *Client) Commands(ctx context.Context, session string, wait time.Duratio
 
 // ReportJob says how far a job is.
 func (c *Client) ReportJob(ctx context.Context, session, id string, r job.Report) error {
-	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/jobs/"+url.PathEscape(id), r, nil)
+	err := c.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(session)+"/jobs/"+url.PathEscape(id), r, nil, "status")
 	if err != nil {
 		return fmt.Errorf("report on job %s: %w", id, err)
 	}
@@ -134,19 +135,19 @@ func (c *Client) Suspects(ctx context.Context) ([]string, error) {
 
 // CloseSession ends the session and releases its lease. It is idempotent.
 func (c *Client) CloseSession(ctx context.Context, session string) error {
-	err := c.call(ctx, http.MethodDelete, "/api/v1/pipe/session/"+url.PathEscape(session), nil, nil)
+	err := c.call(ctx, http.MethodDelete, "/api/v1/pipe/session/"+url.PathEscape(session), nil, nil, "status")
 	if err != nil && !errors.Is(err, ErrSessionGone) {
 		return fmt.Errorf("close session: %w", err)
 	}
 	return nil
 }
 
-// call sends one JSON request and decodes its answer into out, unless that is nil.
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	return c.ask(ctx, method, path, nil, in, out)
+// call sends one JSON request and decodes its answer, an object that must have the fields, into out, unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, in, out any, fields ...string) error {
+	return c.ask(ctx, method, path, nil, in, out, fields...)
 }
 
-func (c *Client) ask(ctx context.Context, method, path string, query url.Values, in, out any) error {
+func (c *Client) ask(ctx context.Context, method, path string, query url.Values, in, out any, fields ...string) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -155,7 +156,7 @@ func (c *Client) ask(ctx context.Context, method, path string, query url.Values,
 		}
 		body = bytes.NewReader(b)
 	}
-	answer, err := c.do(ctx, method, path, query, "application/json", body)
+	answer, err := c.do(ctx, method, path, query, "application/json", body, fields...)
 	if err != nil || out == nil {
 		return err
 	}
@@ -165,8 +166,8 @@ func (c *Client) ask(ctx context.Context, method, path string, query url.Values,
 	return nil
 }
 
-// do sends one request and returns the body of a 2xx answer.
-func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader) ([]byte, error) {
+// do sends one request and returns the body of a 2xx answer, a JSON object that has the fields.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, body io.Reader, fields ...string) ([]byte, error) {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
 	if query == nil {
@@ -203,6 +204,12 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	c.measure(sent, answer)
 	if resp.StatusCode/100 != 2 {
 		return nil, problemOf(resp, answer)
+	}
+	if err := httpclient.CheckType(resp, "application/json"); err != nil {
+		return nil, err
+	}
+	if missing := httpclient.Missing(answer, fields...); missing != "" {
+		return nil, httpclient.Lacking(resp.Request.URL, missing)
 	}
 	return answer, nil
 }
@@ -265,27 +272,4 @@ func RetryAfter(h http.Header) time.Duration {
 		return max(0, time.Until(at))
 	}
 	return 0
-}
-
-// SameHost makes a client like c (nil: http.DefaultClient) that follows redirects within a host only: Go takes the headers of a
-// request along, and only those that it knows to be credentials stay behind when the host changes. X-API-Key is none of them.
-// A redirect that makes a GET of a request with a body is refused, too.
-func SameHost(c *http.Client) *http.Client {
-	if c == nil {
-		c = http.DefaultClient
-	}
-	same := *c
-	same.CheckRedirect = func(r *http.Request, via []*http.Request) error {
-		first := via[0]
-		switch {
-		case r.URL.Host != first.URL.Host || first.URL.Scheme == "https" && r.URL.Scheme != "https":
-			return fmt.Errorf("redirected to %s://%s, where the key is not sent: set the URL to that if it is right", r.URL.Scheme, r.URL.Host)
-		case r.Method != first.Method:
-			return fmt.Errorf("redirected to %s with %d, which drops the request's body: set the URL to that if it is right", r.URL.Redacted(), r.Response.StatusCode)
-		case len(via) >= 5:
-			return errors.New("redirected more than 5 times")
-		}
-		return nil
-	}
-	return &same
 }

@@ -74,6 +74,7 @@ func TestPresignedUploads(t *testing.T) {
 			grants = append(grants, pipeapi.Grant{Seq: *q.FromSeq + i, Upload: store.Upload{Method: "PUT", URL: srv.URL + "/seg/" + string('a'+rune(*q.FromSeq+i)),
 				Header: http.Header{"If-None-Match": {"*"}}, Expires: time.Now().Add(time.Hour)}})
 		}
+		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(pipeapi.Uploads{Uploads: grants})
 	})), srv.Client())
 	for seq := range uint64(3) {
@@ -115,7 +116,10 @@ func TestThroughIngestWhereNothingIsPresigned(t *testing.T) {
 		if string(body) == "dead" {
 			w.WriteHeader(419)
 			_, _ = w.Write([]byte(`{"detail":"the session has ended","hint":"create a new session"}`))
+			return
 		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"status":"stored"}`))
 	})), nil)
 	for seq, body := range []string{"one", "two"} {
 		if err := s.Send(t.Context(), pipe.Segment{Session: "s1", Seq: uint64(seq), Body: []byte(body)}); err != nil {
@@ -161,7 +165,7 @@ func TestHandlerThatPanicsIsAnError(t *testing.T) {
 	}
 }
 
-// A redirect must not take the key to another host.
+// A redirect must not take the key to another host, and a write is not sent again elsewhere.
 func TestKeysStayOnTheirHost(t *testing.T) {
 	var got []string
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = append(got, "other "+r.Header.Get("X-API-Key")) }))
@@ -176,11 +180,14 @@ func TestKeysStayOnTheirHost(t *testing.T) {
 			http.Redirect(w, r, "/here/api/v1/pipe/session/", http.StatusPermanentRedirect)
 		default:
 			got = append(got, r.Method+" "+r.Header.Get("X-API-Key"))
+			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, `{"session_id":"s1"}`)
 		}
 	}))
 	defer srv.Close()
-	for path, want := range map[string]string{"/away": "where the key is not sent", "/found": "drops the request's body", "/moved": ""} {
+	for path, want := range map[string]string{
+		"/away": "answered a redirect (307) to " + other.URL + "/away", "/found": "answered a redirect (302) to " + srv.URL + "/here", "/moved": "(308) to " + srv.URL + "/here", "": "",
+	} {
 		c, err := NewClient(srv.URL+path, "key", "v", srv.Client(), nil)
 		if err != nil {
 			t.Fatal(err)

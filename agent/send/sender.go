@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/record"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
@@ -67,10 +68,7 @@ const grantsAtOnce = 16
 
 // NewIngest makes a sender of the client's ingest. A nil upload client is http.DefaultClient.
 func NewIngest(c *Client, upload *http.Client) *Ingest {
-	if upload == nil {
-		upload = http.DefaultClient
-	}
-	return &Ingest{client: c, upload: upload, grants: map[grantKey]pipeapi.Grant{}}
+	return &Ingest{client: c, upload: httpclient.New(upload), grants: map[grantKey]pipeapi.Grant{}}
 }
 
 // NewThrough makes a sender that hands every segment to ingest, though its store may take presigned uploads: for hosts
@@ -108,7 +106,7 @@ func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g pipeapi.Grant, 
 	var answer pipeapi.Uploads
 	count := grantsAtOnce
 	ask := pipeapi.UploadsRequest{FromSeq: &seg.Seq, Count: &count}
-	err = s.client.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(seg.Session)+"/uploads", ask, &answer)
+	err = s.client.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(seg.Session)+"/uploads", ask, &answer, "uploads")
 	var status *StatusError
 	if errors.As(err, &status) && (status.Status == http.StatusNotImplemented || status.Status == http.StatusNotFound || status.Status == http.StatusMethodNotAllowed) {
 		s.direct = true
@@ -142,6 +140,9 @@ func (s *Ingest) put(ctx context.Context, g pipeapi.Grant, body []byte) error {
 		return redact(err)
 	}
 	defer resp.Body.Close()
+	if err := httpclient.CheckNoPage(resp); err != nil && resp.StatusCode/100 == 2 {
+		return err
+	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	switch {
 	case resp.StatusCode/100 == 2, resp.StatusCode == http.StatusPreconditionFailed:
@@ -167,7 +168,7 @@ func redact(err error) error {
 // through sends a segment as a request to ingest.
 func (s *Ingest) through(ctx context.Context, seg pipe.Segment) error {
 	path := "/api/v1/pipe/session/" + url.PathEscape(seg.Session) + "/segments/" + strconv.FormatUint(seg.Seq, 10)
-	_, err := s.client.do(ctx, http.MethodPut, path, nil, "application/zstd", bytes.NewReader(seg.Body))
+	_, err := s.client.do(ctx, http.MethodPut, path, nil, "application/zstd", bytes.NewReader(seg.Body), "status")
 	return err
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -178,6 +179,8 @@ func adminFailure(err error) error {
 	var refused *admin.Error
 	var answered *client.Error
 	var away *client.Unreachable
+	var redirected *httpclient.RedirectError
+	var foreign *httpclient.AnswerError
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
@@ -192,7 +195,7 @@ func adminFailure(err error) error {
 		return &cliError{msg: refused.Detail, hint: refused.Hint, code: code, err: err}
 	case errors.As(err, &answered) && answered.Status == http.StatusBadRequest && !answered.Foreign:
 		return &cliError{msg: answered.Detail, hint: answered.Hint, code: exitUsage, err: err}
-	case errors.As(err, &answered), errors.As(err, &away):
+	case errors.As(err, &answered), errors.As(err, &away), errors.As(err, &redirected), errors.As(err, &foreign):
 		return err // explained as for the reading commands
 	case errors.Is(err, viewconfig.ErrInvalid):
 		return &cliError{msg: err.Error(), hint: "repair or remove that object; until then the view refuses its agents", code: exitFailure, err: err}

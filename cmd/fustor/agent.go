@@ -18,6 +18,7 @@ import (
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/values"
 )
 
@@ -180,16 +181,19 @@ func (c *agentCmd) findView(ctx context.Context, log *slog.Logger) error {
 	if c.View != "" {
 		return nil
 	}
-	client, err := send.NewClient(c.Ingest, c.APIKey, "", &http.Client{Timeout: 10 * time.Second}, nil)
+	client, err := send.NewClient(c.Ingest, c.APIKey, "", httpclient.New(&http.Client{Timeout: 10 * time.Second}), nil)
 	if err != nil {
 		return err
 	}
+	var redirected *httpclient.RedirectError
 	for {
 		view, err := client.KeyView(ctx)
 		switch {
 		case err == nil:
 			c.View = cmp.Or(view, "default")
 			return nil
+		case errors.As(err, &redirected):
+			return &cliError{msg: err.Error(), hint: "pass it with --ingest or FUSTOR_INGEST", code: exitFailure, err: err}
 		case errors.Is(err, send.ErrRefused):
 			return &cliError{msg: err.Error(), hint: "pass another key with --api-key or FUSTOR_API_KEY", code: exitFailure, err: err}
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/fustor/fustor/agent/fleet"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/pipeapi"
 )
 
@@ -211,9 +212,9 @@ func (f *agentFlags) call(ctx context.Context, a *app, method, path string, v an
 		return configFailure(f.path(), err)
 	}
 	state := agentStateDir(a, named)
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := httpclient.New(&http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(state, controlSocket))
-	}}}
+	}}})
 	request, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, nil)
 	if err != nil {
 		return err
@@ -242,7 +243,10 @@ func (f *agentFlags) call(ctx context.Context, a *app, method, path string, v an
 		_ = json.Unmarshal(body, &refusal)
 		return &cliError{msg: cmp.Or(refusal.Error, response.Status), code: exitFailure}
 	}
-	return json.Unmarshal(body, v)
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("the answer of the agent in %s is not valid: %w", state, err)
+	}
+	return nil
 }
 
 type agentReloadCmd struct {

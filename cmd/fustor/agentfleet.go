@@ -28,6 +28,7 @@ import (
 	"github.com/fustor/fustor/agent/fleet"
 	"github.com/fustor/fustor/agent/openapi"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/store/flock"
 )
@@ -121,7 +122,7 @@ func newAgentService(a *app, path string) (*agentService, error) {
 	log := a.logger("agent")
 	s := &agentService{
 		a: a, path: path, log: log, bus: bus.New(lease.Host(), log), config: c, started: time.Now(), state: agentStateDir(a, c.State),
-		http: &http.Client{Timeout: time.Minute, Transport: transport}, unlock: func() {},
+		http: httpclient.New(&http.Client{Timeout: time.Minute, Transport: transport}), unlock: func() {},
 	}
 	if err := os.MkdirAll(s.state, 0o700); err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("cannot create state directory %s: %v", s.state, plain(err)), hint: "set another state directory in the config file", code: exitFailure, err: err}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 // The exit codes. They are a promise: docs/cli.md.
@@ -82,6 +83,8 @@ func explain(err error) *cliError {
 	var refused *client.Error
 	var unreachable *client.Unreachable
 	var incomplete *client.IncompleteError
+	var redirected *httpclient.RedirectError
+	var answered *httpclient.AnswerError
 	switch {
 	case errors.As(err, &incomplete):
 		e.hint, e.code = fmt.Sprintf("what the other %s is printed; ask a member alone with --view to see what is wrong with it",
@@ -90,6 +93,10 @@ func explain(err error) *cliError {
 		e.hint = "start `fustor up DIR`, or pass a server with --url or FUSTOR_URL"
 	case errors.As(err, &refused):
 		e.hint, e.code = explainRefusal(refused)
+	case errors.As(err, &redirected):
+		e.hint = "pass that URL with --url, or set it in the environment or the config file"
+	case errors.As(err, &answered):
+		e.hint = "check that this is the URL of a fustor server: `curl -si URL/healthz` shows who answers"
 	case errors.As(err, &unreachable):
 		e.msg = fmt.Sprintf("no answer from %s", unreachable.URL)
 		e.hint = "check that `fustor up DIR` is running, or check --url, FUSTOR_URL and the config file"

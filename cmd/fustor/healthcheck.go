@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"net/url"
 	"time"
+
+	"github.com/fustor/fustor/internal/httpclient"
 )
 
 type healthCmd struct {
@@ -25,9 +28,16 @@ Examples:
 }
 
 func (c *healthCmd) Run(ctx context.Context, a *app) error {
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return usageError("not the URL of a part; use the form http://127.0.0.1:8080")
+	u, err := httpclient.ParseURL(c.URL)
+	if err != nil {
+		return usageError("%v", err)
+	}
+	if u.User != nil {
+		return usageError("not the URL of a part: it has a user name; use the form http://127.0.0.1:8080")
+	}
+	key := a.getenv("FUSTOR_API_KEY")
+	if err := httpclient.CheckKey(key); err != nil {
+		return usageError("FUSTOR_API_KEY: %v", err)
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/readyz"
@@ -38,16 +48,26 @@ func (c *healthCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if key := a.getenv("FUSTOR_API_KEY"); key != "" {
+	if key != "" {
 		r.Header.Set("X-API-Key", key)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := httpclient.New(nil).Do(r)
+	var redirected *httpclient.RedirectError
+	if errors.As(err, &redirected) {
+		return &cliError{msg: redirected.Error(), code: exitFailure, err: err}
+	}
 	if err != nil {
 		return &cliError{msg: fmt.Sprintf("no answer from %s: %v", u.Host, err), code: exitFailure}
 	}
-	answer.Body.Close()
+	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		return &cliError{msg: fmt.Sprintf("%s answers %s", u, answer.Status), code: exitFailure}
+	}
+	if err := httpclient.CheckNoPage(answer); err != nil {
+		return &cliError{msg: err.Error(), code: exitFailure, err: err}
+	}
+	if n, err := io.CopyN(io.Discard, answer.Body, 1); n == 0 {
+		return &cliError{msg: fmt.Sprintf("%s answers 200 with nothing: it is no part of Fustor", u), code: exitFailure, err: err}
 	}
 	_, err = fmt.Fprintln(a.stdout, "ok")
 	return err

@@ -56,12 +56,13 @@ func (a *Admin) call(ctx context.Context, method, path string, body []byte, out 
 	if out == nil && resp.StatusCode == http.StatusNoContent {
 		return resp.Body.Close()
 	}
-	if err := httpclient.CheckType(resp, "application/json"); err != nil {
+	var kinds []string
+	if out != nil {
+		kinds = []string{"application/json"}
+	}
+	if err := httpclient.CheckType(resp, kinds...); err != nil {
 		resp.Body.Close()
 		return err
-	}
-	if out == nil {
-		out = new(json.RawMessage)
 	}
 	return decodeJSON(path, resp, out, fields...)
 }

@@ -20,7 +20,8 @@ func (e *AnswerError) Error() string {
 	return fmt.Sprintf("the server at %s answered %s", e.From, e.Why)
 }
 
-// CheckType returns an AnswerError unless the answer is of one of the media types, such as "application/json".
+// CheckType returns an AnswerError unless the answer is of one of the media types, such as "application/json". Without any, every answer
+// is wrong.
 func CheckType(resp *http.Response, wanted ...string) error {
 	given := resp.Header.Get("Content-Type")
 	media, _, err := mime.ParseMediaType(given)
@@ -33,12 +34,14 @@ func CheckType(resp *http.Response, wanted ...string) error {
 	}
 	e := &AnswerError{From: origin(resp.Request.URL)}
 	switch {
-	case resp.ContentLength == 0:
-		e.Why = fmt.Sprintf("%d with nothing", resp.StatusCode)
 	case media == "text/html" || media == "application/xhtml+xml":
 		e.Why = fmt.Sprintf("%d with a web page (%s): it may be a proxy or a login page, and no Fustor server", resp.StatusCode, media)
+	case resp.ContentLength == 0:
+		e.Why = fmt.Sprintf("%d with nothing", resp.StatusCode)
 	case given == "":
 		e.Why = fmt.Sprintf("%d without a content type: it is no Fustor server", resp.StatusCode)
+	case len(wanted) == 0:
+		e.Why = fmt.Sprintf("%d with %.100q, where no content was expected: it is no Fustor server", resp.StatusCode, given)
 	default:
 		e.Why = fmt.Sprintf("%d with %.100q instead of %s: it is no Fustor server", resp.StatusCode, given, strings.Join(wanted, " or "))
 	}
@@ -63,7 +66,7 @@ func CheckNoPage(resp *http.Response) error {
 // checks that there is an object at all: then the result is "{}".
 func Missing(body []byte, fields ...string) string {
 	var members map[string]present
-	if json.Unmarshal(body, &members) != nil {
+	if json.Unmarshal(body, &members) != nil || members == nil {
 		return "{}"
 	}
 	for _, f := range fields {

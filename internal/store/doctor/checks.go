@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -265,7 +266,7 @@ func presign(ctx context.Context, p *probe) (string, error) {
 			return "", errors.New("the store returned a presigned upload without a URL")
 		}
 		request.Header, request.Close = upload.Header.Clone(), true
-		response, err := http.DefaultClient.Do(request)
+		response, err := httpclient.New(nil).Do(request)
 		if err != nil {
 			return "", errors.New("the presigned upload got no answer") // err would quote the signature
 		}

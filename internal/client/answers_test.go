@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/fustor/fustor/internal/admin"
+)
+
+// TestEveryCallChecksItsAnswer makes every call of Client and Admin, by their names, with every answer that is none: no call may take one
+// for success, and the key reaches nobody but the server that it is for.
+func TestEveryCallChecksItsAnswer(t *testing.T) {
+	node, found := func(*Node) error { return nil }, func(*Found) error { return nil }
+	reading := map[string]func(context.Context, *Client) error{
+		"Tree":             func(ctx context.Context, c *Client) error { return c.Tree(ctx, "/", -1, false, node) },
+		"Metadata":         func(ctx context.Context, c *Client) error { _, err := c.Metadata(ctx, "/"); return err },
+		"Stat":             func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/"); return err },
+		"List":             func(ctx context.Context, c *Client) error { return c.List(ctx, "/", "", node) },
+		"Search":           func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
+		"Largest":          func(ctx context.Context, c *Client) error { return c.Largest(ctx, "/", false, 1, node) },
+		"EmptyDirectories": func(ctx context.Context, c *Client) error { return c.EmptyDirectories(ctx, "/", node) },
+		"Usage":            func(ctx context.Context, c *Client) error { _, err := c.Usage(ctx, "/", "owner"); return err },
+		"Histogram":        func(ctx context.Context, c *Client) error { _, err := c.Histogram(ctx, "/", "size"); return err },
+		"Duplicates":       func(ctx context.Context, c *Client) error { _, err := c.Duplicates(ctx, "/", 1, 1); return err },
+		"Growth":           func(ctx context.Context, c *Client) error { _, err := c.Growth(ctx, "/", "0", 1, 1); return err },
+		"Versions": func(ctx context.Context, c *Client) error {
+			return c.Versions(ctx, 1, func(*Version) error { return nil })
+		},
+		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
+		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
+		"Sessions":   func(ctx context.Context, c *Client) error { _, err := c.Sessions(ctx); return err },
+		"Command": func(ctx context.Context, c *Client) error {
+			_, err := c.Command(ctx, "s", Order{Command: "pause"})
+			return err
+		},
+		"Jobs": func(ctx context.Context, c *Client) error { _, err := c.Jobs(ctx, 1); return err },
+		"Job":  func(ctx context.Context, c *Client) error { _, err := c.Job(ctx, "j"); return err },
+		"Scan": func(ctx context.Context, c *Client) error { _, err := c.Scan(ctx, "/", true); return err },
+	}
+	managing := map[string]func(context.Context, *Admin) error{
+		"Views":      func(ctx context.Context, a *Admin) error { _, err := a.Views(ctx); return err },
+		"View":       func(ctx context.Context, a *Admin) error { _, err := a.View(ctx, "v"); return err },
+		"CreateView": func(ctx context.Context, a *Admin) error { _, err := a.CreateView(ctx, "v", []byte("{}")); return err },
+		"ConfigureView": func(ctx context.Context, a *Admin) error {
+			_, err := a.ConfigureView(ctx, "v", []byte("{}"))
+			return err
+		},
+		"DeleteView": func(ctx context.Context, a *Admin) error { _, err := a.DeleteView(ctx, "v"); return err },
+		"Reset":      func(ctx context.Context, a *Admin) error { _, err := a.Reset(ctx, "v"); return err },
+		"Sessions":   func(ctx context.Context, a *Admin) error { _, err := a.Sessions(ctx, "v"); return err },
+		"EndSession": func(ctx context.Context, a *Admin) error { return a.EndSession(ctx, "v", "s") },
+		"History":    func(ctx context.Context, a *Admin) error { _, err := a.History(ctx, "v", 1); return err },
+		"Retain":     func(ctx context.Context, a *Admin) error { _, err := a.Retain(ctx, "v", true); return err },
+		"Keys":       func(ctx context.Context, a *Admin) error { _, err := a.Keys(ctx); return err },
+		"CreateKey":  func(ctx context.Context, a *Admin) error { _, err := a.CreateKey(ctx, admin.NewKey{}); return err },
+		"RevokeKey":  func(ctx context.Context, a *Admin) error { _, err := a.RevokeKey(ctx, "k"); return err },
+	}
+	silent := map[string]bool{"Cost": true, "Incomplete": true, "IsForest": true} // they ask nothing
+	for _, of := range []struct {
+		kind  reflect.Type
+		calls reflect.Value
+	}{{reflect.TypeFor[*Client](), reflect.ValueOf(reading)}, {reflect.TypeFor[*Admin](), reflect.ValueOf(managing)}} {
+		for i := range of.kind.NumMethod() {
+			if name := of.kind.Method(i).Name; !silent[name] && !of.calls.MapIndex(reflect.ValueOf(name)).IsValid() {
+				t.Errorf("%v.%s is not in the table", of.kind, name)
+			}
+		}
+	}
+
+	stolen := 0
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-API-Key") != "" {
+			stolen++
+		}
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
+	}))
+	defer other.Close()
+	answer := func(kind, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	for _, bad := range []struct {
+		name, want string
+		handler    http.HandlerFunc
+	}{
+		{"redirect", "answered a redirect (301) to " + other.URL, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
+		}},
+		{"web page", "with a web page (text/html)", answer("text/html; charset=utf-8", "<html>please log in</html>")},
+		{"nothing", "with nothing", func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil }},
+		{"nothing as JSON", "", answer("application/json", "")},
+		{"an object without a field", "", answer("application/json", "{}")},
+		{"null", "", answer("application/json", "null")},
+		{"half of an object", "", answer("application/json", `{"views":[`)},
+		{"3xx without a place", "the server answered 304", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }},
+	} {
+		server := httptest.NewServer(bad.handler)
+		o := Options{URL: server.URL, View: "v", Key: "k"}
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := NewAdmin(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(name string, err error) {
+			if err == nil || !strings.Contains(err.Error(), bad.want) {
+				t.Errorf("%s, answered with %s: error %v, want %q", name, bad.name, err, bad.want)
+			}
+		}
+		for name, call := range reading {
+			check("Client."+name, call(t.Context(), c))
+		}
+		for name, call := range managing {
+			check(name, call(t.Context(), a))
+		}
+		server.Close()
+	}
+	if stolen > 0 {
+		t.Errorf("another server got the key %d times", stolen)
+	}
+}
