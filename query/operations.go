@@ -259,7 +259,7 @@ var (
 			explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The sessions, the oldest first.", Type: (*sessionsAnswer)(nil), Headers: unversioned,
-			Example: `{"view_id":"research","active_sessions":[{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","task_id":"nfs07:data","agent_id":"nfs07","client_ip":"10.0.0.7","source_uri":"fs://nfs07/data","role":"leader","term":7,"can_snapshot":true,"can_audit":true,"can_realtime":true,"can_send":true,"paused":false,"coverage":"realtime","last_activity":1767323045.0,"created_at":1767319200.0,"session_timeout_seconds":45,"agent_status":{"state":"watching"}}],"count":1,"term":7,"leader_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65"}`}},
+			Example: `{"view_id":"research","active_sessions":[{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","task_id":"nfs07:data","agent_id":"nfs07","client_ip":"10.0.0.7","source_uri":"fs://nfs07/data","role":"leader","term":7,"can_snapshot":true,"can_audit":true,"can_realtime":true,"can_send":true,"paused":false,"coverage":"realtime","last_activity":1767323045.0,"created_at":1767319200.0,"session_timeout_seconds":45,"agent_status":{"state":"watching"}}],"count":1,"term":7,"leader_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","mounts":[{"path":"/srv/lab"}]}`}},
 		Errors: ofVersion}
 	jobsOperation = openapi.Operation{ID: "jobs", Tag: tag, Summary: "The scans that readers asked for, the newest first",
 		Parameters: []openapi.Parameter{
@@ -313,7 +313,7 @@ var document = openapi.Document{
 		{Of: (*metadataAnswer)(nil), Name: "Metadata", OneOf: []any{(*node)(nil), (*entries)(nil)}},
 		{Of: (*treeAnswer)(nil), Name: "TreeAnswer", OneOf: []any{(*tree)(nil), (*trees)(nil)}},
 		{Of: (*sessionsAnswer)(nil), Name: "SessionsAnswer", OneOf: []any{(*engine.Sessions)(nil), (*forestSessions)(nil)}},
-		{Of: (*sessionOfMember)(nil), Name: "SessionOfMember"}, {Of: (*memberStatus)(nil), Name: "MemberStatus"},
+		{Of: (*sessionOfMember)(nil), Name: "SessionOfMember"}, {Of: (*mountOfMember)(nil), Name: "MountOfMember"}, {Of: (*memberStatus)(nil), Name: "MemberStatus"},
 		{Of: (*memberStats)(nil), Name: "MemberStats"}, {Of: (*bestMember)(nil), Name: "BestMember"},
 		{Of: (*usageLine)(nil), Name: "UsageLine", OneOf: []any{(*usageEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*bucketLine)(nil), Name: "BucketLine", OneOf: []any{(*bucketEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},

@@ -2,6 +2,7 @@ package query
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 func (f *fixture) put(key string, v any, age time.Duration) {
@@ -23,6 +25,28 @@ func (f *fixture) put(key string, v any, age time.Duration) {
 	name := filepath.Join(strings.TrimPrefix(f.st.String(), "file://"), filepath.FromSlash(key))
 	if err := os.Chtimes(name, at, at); err != nil {
 		f.t.Fatal(err)
+	}
+}
+
+// TestMounts: /sessions has the mounts of a view's settings, and of a forest those of all members.
+func TestMounts(t *testing.T) {
+	f := newFixture(t)
+	f.put(layout.Lease(testView), session.Lease{Term: 1, Session: "gone", TTLSeconds: 30}, time.Hour) // it had a session once
+	if mounts, ok := f.call("sessions").is(200).object()["mounts"].([]any); !ok || len(mounts) != 0 {
+		t.Errorf("without the setting: %v", mounts)
+	}
+	f.put(layout.Lease("nfs01"), session.Lease{Term: 1, Session: "gone", TTLSeconds: 30}, time.Hour)
+	c := viewconfig.Default("nfs01")
+	c.Mounts = []string{"/srv/lab", "/mnt/lab"}
+	if err := viewconfig.Save(t.Context(), f.st, c); err != nil {
+		t.Fatal(err)
+	}
+	f.forest("all", "nfs01")
+	if got := fmt.Sprint(f.of("nfs01", "sessions").is(200).object()["mounts"]); got != "[map[path:/srv/lab] map[path:/mnt/lab]]" {
+		t.Error(got)
+	}
+	if got := fmt.Sprint(f.of("all", "sessions").is(200).object()["mounts"]); got != "[map[member:nfs01 path:/srv/lab] map[member:nfs01 path:/mnt/lab]]" {
+		t.Error(got)
 	}
 }
 

@@ -15,6 +15,7 @@ type forestSessions struct {
 	View   string            `json:"view_id"`
 	Active []sessionOfMember `json:"active_sessions"`
 	Count  int               `json:"count"`
+	Mounts []mountOfMember   `json:"mounts"`
 	forestAnswer
 }
 
@@ -22,6 +23,12 @@ type forestSessions struct {
 type sessionOfMember struct {
 	Member string `json:"member"`
 	engine.Session
+}
+
+// mountOfMember is a mount, and the member whose root is there.
+type mountOfMember struct {
+	Member string `json:"member"`
+	engine.Mount
 }
 
 // sessions answers the live sessions of a view, even before the first snapshot is folded. The answer has no ETag, because sessions
@@ -56,7 +63,8 @@ func (s *Server) readSessions(ctx context.Context, view string) (*engine.Session
 			return nil, err
 		}
 	}
-	return answer, nil
+	answer.Mounts, err = s.engine.Mounts(ctx, view)
+	return answer, err
 }
 
 func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError) error {
@@ -70,13 +78,16 @@ func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *en
 	if err != nil {
 		return err
 	}
-	a := forestSessions{View: of.View, Active: []sessionOfMember{}}
+	a := forestSessions{View: of.View, Active: []sessionOfMember{}, Mounts: []mountOfMember{}}
 	for i, m := range fo.Members {
 		if m.Status != forest.OK {
 			continue
 		}
 		for _, one := range lists[i].Active {
 			a.Active = append(a.Active, sessionOfMember{m.View, one})
+		}
+		for _, mount := range lists[i].Mounts {
+			a.Mounts = append(a.Mounts, mountOfMember{m.View, mount})
 		}
 	}
 	a.Count = len(a.Active)

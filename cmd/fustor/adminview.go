@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type viewFlags struct {
 	Hot              *time.Duration `placeholder:"TIME" group:"settings" help:"How long a file counts as being written after a change (default 60s)."`
 	Staleness        *time.Duration `placeholder:"TIME" group:"settings" help:"How old the state shown by a network file system may be (default 2m)."`
 	TombstoneTTL     *time.Duration `name:"tombstone-ttl" placeholder:"TIME" group:"settings" help:"How long a deletion is remembered (default 1h)."`
+	Mount            *[]string      `placeholder:"DIR,…" group:"settings" help:"Where hosts without an agent mount the view's root, for PATH arguments; '' for nowhere."`
 	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
@@ -54,11 +56,25 @@ func (f *viewFlags) fields() ([]byte, int) {
 	if f.Members != nil {
 		fields["members"] = f.Members
 	}
+	if f.Mount != nil {
+		fields["mounts"] = f.mounts()
+	}
 	body, err := json.Marshal(fields)
 	if err != nil { // numbers, booleans and strings
 		panic(err)
 	}
 	return body, len(fields)
+}
+
+// mounts are the paths as the settings have them: clean, none empty.
+func (f *viewFlags) mounts() []string {
+	mounts := []string{}
+	for _, m := range *f.Mount {
+		if m != "" {
+			mounts = append(mounts, path.Clean(m))
+		}
+	}
+	return mounts
 }
 
 type adminViewCreateCmd struct {
@@ -108,6 +124,7 @@ Examples:
 
     fustor admin view configure research --audit-interval 1h
     fustor admin view configure research --no-concurrent-agents --staleness 0s
+    fustor admin view configure research --mount /srv/lab,/mnt/lab
     fustor admin view configure all --members 'nfs*','scratch-*'`
 }
 
@@ -144,10 +161,14 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 		columns(out, []string{"view", c.View}, [][]string{{"members", strings.Join(c.Members, " ")}})
 		return
 	}
-	columns(out, []string{"view", c.View}, [][]string{
+	rows := [][]string{
 		{"session timeout", seconds(c.SessionTimeoutSeconds)}, {"concurrent agents", yesNo(c.AllowConcurrentPush)},
 		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
-		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)}})
+		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)}}
+	if len(c.Mounts) > 0 {
+		rows = append(rows, []string{"mounts", strings.Join(c.Mounts, " ")})
+	}
+	columns(out, []string{"view", c.View}, rows)
 }
 
 func yesNo(b bool) string {

@@ -13,7 +13,7 @@ import (
 
 // doubtFlags are those of the commands that print doubtful entries.
 type doubtFlags struct {
-	Path   string `arg:"" optional:"" default:"/" help:"Path to start at, from the view's root."`
+	Path   string `arg:"" optional:"" default:"/" help:"Path to start at: a path of the view, or of a host that mounts it."`
 	JSON   bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Print0 bool   `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
 	// FailIfAny makes the exit code the answer, for scripts.
@@ -62,12 +62,12 @@ Examples:
 }
 
 func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.list(ctx, a, server, path) })
+}
+
+func (c *suspectsCmd) list(ctx context.Context, a *app, server *client.Client, path string) error {
 	out, n := a.out(), 0
-	err = server.Suspects(ctx, viewPath(c.Path), func(e *client.Found) error {
+	err := server.Suspects(ctx, path, func(e *client.Found) error {
 		n++
 		if c.plain(out, e) {
 			return nil
@@ -101,12 +101,12 @@ Examples:
 }
 
 func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.list(ctx, a, server, path) })
+}
+
+func (c *blindSpotsCmd) list(ctx context.Context, a *app, server *client.Client, path string) error {
 	out, n := a.out(), 0
-	err = server.BlindSpots(ctx, viewPath(c.Path), func(e *client.Found) error {
+	err := server.BlindSpots(ctx, path, func(e *client.Found) error {
 		n++
 		sign := "+"
 		if e.Deleted {
@@ -192,7 +192,7 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 }
 
 type scanCmd struct {
-	Path        string `arg:"" help:"Path to scan, from the view's root."`
+	Path        string `arg:"" help:"Path to scan: a path of the view, or of a host that mounts it."`
 	NoRecursive bool   `help:"List PATH alone, and nothing below it."`
 	Wait        bool   `short:"w" help:"Wait until the results are in the view."`
 	JSON        bool   `name:"json" help:"Print the job as JSON."`
@@ -213,11 +213,11 @@ Examples:
 }
 
 func (c *scanCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
+	server, path, err := c.place(ctx, a, c.Path)
 	if err != nil {
 		return err
 	}
-	j, err := server.Scan(ctx, viewPath(c.Path), !c.NoRecursive)
+	j, err := server.Scan(ctx, path, !c.NoRecursive)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 		fmt.Fprint(a.stderr, "\r\x1b[K")
 	}
 	if c.Wait && j.State == "done" {
-		if _, err := server.Metadata(ctx, viewPath(c.Path)); err != nil {
+		if _, err := server.Metadata(ctx, path); err != nil {
 			return err // the agent has looked, and there is no such path
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -12,7 +13,7 @@ import (
 )
 
 type duCmd struct {
-	Path  string `arg:"" optional:"" default:"/" help:"Directory to sum up, from the view's root."`
+	Path  string `arg:"" optional:"" default:"/" help:"Directory to sum up: a path of the view, or of a host that mounts it."`
 	Depth int    `short:"d" placeholder:"N" help:"Also print the directories down to N levels below PATH."`
 	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Bytes bool   `short:"b" xor:"form" help:"Print sizes in bytes."`
@@ -33,6 +34,7 @@ total.
 Examples:
 
     fustor du
+    fustor du .      # of the working directory, if a host mounts the view above it
     fustor du /projects --depth 1
     fustor du /projects --json | jq .bytes`
 }
@@ -41,19 +43,24 @@ func (c *duCmd) Run(ctx context.Context, a *app) error {
 	if c.Depth < 0 {
 		return usageError("--depth must not be negative")
 	}
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.sum(ctx, a, server, path) })
+}
+
+func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path string) error {
 	out := a.out()
 	print := c.line
 	if out.Terminal && !c.JSON {
-		print = c.row
-		fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "ALLOCATED", "LATEST"))+"  "+out.Bold("PATH"))
+		header := sync.OnceFunc(func() { // after the first answer: PATH may be another path of the view
+			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "ALLOCATED", "LATEST"))+"  "+out.Bold("PATH"))
+		})
+		print = func(out *show.Output, n *client.Node) error {
+			header()
+			return c.row(out, n)
+		}
 	}
-	path := viewPath(c.Path)
 	total := client.Node{Type: "directory", Subtree: &client.Subtree{}}
 	members := 0
+	var err error
 	each := func(n *client.Node) error {
 		if n.Path == path && n.Member != "" {
 			members++
@@ -65,8 +72,8 @@ func (c *duCmd) Run(ctx context.Context, a *app) error {
 		return print(out, n)
 	}
 	if c.Depth == 0 {
-		var all []client.Node
-		if all, err = server.Stat(ctx, path); err != nil {
+		all, err := server.Stat(ctx, path)
+		if err != nil {
 			return err
 		}
 		for i := range all {

@@ -11,7 +11,7 @@ import (
 )
 
 type findCmd struct {
-	Path string `arg:"" optional:"" default:"/" help:"Where to start, from the view's root."`
+	Path string `arg:"" optional:"" default:"/" help:"Where to start: a path of the view, or of a host that mounts it."`
 	filterFlags
 	entryFlags
 	serverFlags
@@ -40,10 +40,10 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.below(ctx, a, server, path, filter) })
+}
+
+func (c *findCmd) below(ctx context.Context, a *app, server *client.Client, path string, filter match.Filter) error {
 	p := c.printer(a)
 	each := func(n *client.Node) error {
 		if !filter.Match(n) {
@@ -51,10 +51,11 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 		}
 		return p.print(n)
 	}
+	var err error
 	if filter.Everything() {
-		err = server.Tree(ctx, viewPath(c.Path), -1, !c.JSON && !p.out.Color, each)
+		err = server.Tree(ctx, path, -1, !c.JSON && !p.out.Color, each)
 	} else {
-		err = findSome(ctx, server, viewPath(c.Path), &filter, each)
+		err = findSome(ctx, server, path, &filter, each)
 	}
 	return errors.Join(p.out.Flush(), err)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 type lsCmd struct {
-	Path  string `arg:"" optional:"" default:"/" help:"Directory to list, or any other path."`
+	Path  string `arg:"" optional:"" default:"/" help:"Directory to list, or any other path of the view, or of a host that mounts it."`
 	Long  bool   `short:"l" xor:"form" help:"Print the table even if stdout is not a terminal."`
 	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	Bytes bool   `short:"b" help:"Print sizes in bytes."`
@@ -29,15 +29,15 @@ Examples:
 
     fustor ls
     fustor ls /projects --sort size
-    fustor ls /projects --json`
+    fustor ls /projects --json
+    fustor ls default:/projects      # of the view default`
 }
 
 func (c *lsCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	path := viewPath(c.Path)
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.list(ctx, a, server, path) })
+}
+
+func (c *lsCmd) list(ctx context.Context, a *app, server *client.Client, path string) error {
 	all, err := server.Stat(ctx, path)
 	if err != nil {
 		return err

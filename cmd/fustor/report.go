@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
@@ -27,7 +28,7 @@ type reportGroup struct {
 
 // reportFlags are those of all reports.
 type reportFlags struct {
-	Path string `arg:"" optional:"" default:"/" help:"Directory to report on, from the view's root."`
+	Path string `arg:"" optional:"" default:"/" help:"Directory to report on: a path of the view, or of a host that mounts it."`
 	JSON bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
 	serverFlags
 }
@@ -117,16 +118,19 @@ func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return usageError("--limit must be from 1 to 1000")
 	}
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
 	t := table{a.out(), []int{12, -16, -12}}
 	owners := names{user.LookupId, map[uint32]string{}}
-	if !c.JSON {
-		t.header("SIZE", "MODIFIED", "OWNER", "PATH")
-	}
-	err = server.Largest(ctx, viewPath(c.Path), c.Directories, c.Limit, func(n *client.Node) error {
+	header := sync.OnceFunc(func() { // after the first answer: PATH may be another path of the view
+		if !c.JSON {
+			t.header("SIZE", "MODIFIED", "OWNER", "PATH")
+		}
+	})
+	err := server.Largest(ctx, path, c.Directories, c.Limit, func(n *client.Node) error {
+		header()
 		if c.JSON {
 			_, err := t.out.Write(append(show.AppendEntry(nil, n), '\n'))
 			return err
@@ -143,6 +147,9 @@ func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
 			[]string{show.Size(size), eyes, owners.of(n.UID), t.out.Colored(n, n.Where())})
 		return nil
 	})
+	if err == nil {
+		header()
+	}
 	return errors.Join(err, t.out.Flush())
 }
 
@@ -183,11 +190,11 @@ Examples:
 }
 
 func (c *reportUsageCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	r, err := server.Usage(ctx, viewPath(c.Path), c.By)
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
+	r, err := server.Usage(ctx, path, c.By)
 	if err != nil {
 		return err
 	}
@@ -242,11 +249,11 @@ Examples:
 }
 
 func (c *reportHistogramCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	r, err := server.Histogram(ctx, viewPath(c.Path), c.Of)
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
+	r, err := server.Histogram(ctx, path, c.Of)
 	if err != nil {
 		return err
 	}
@@ -338,11 +345,11 @@ func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
 	case c.Depth < 1 || c.Depth > 100:
 		return usageError("--depth must be from 1 to 100")
 	}
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	r, err := server.Growth(ctx, viewPath(c.Path), c.Since, c.Depth, c.Limit)
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *reportGrowthCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
+	r, err := server.Growth(ctx, path, c.Since, c.Depth, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -402,11 +409,11 @@ func (c *reportDuplicatesCmd) Run(ctx context.Context, a *app) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return usageError("--limit must be from 1 to 1000")
 	}
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	r, err := server.Duplicates(ctx, viewPath(c.Path), c.MinSize.Bytes, c.Limit)
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *reportDuplicatesCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
+	r, err := server.Duplicates(ctx, path, c.MinSize.Bytes, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -445,11 +452,11 @@ Examples:
 }
 
 func (c *reportEmptyCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *reportEmptyCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
 	p := (&entryFlags{JSON: c.JSON, Print0: c.Print0}).printer(a)
-	err = server.EmptyDirectories(ctx, viewPath(c.Path), p.print)
+	err := server.EmptyDirectories(ctx, path, p.print)
 	return errors.Join(err, p.out.Flush())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -37,21 +38,18 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
 	query, some := queryOf(&filter, c.Pattern)
-	if !some {
-		return nil
-	}
 	query.Limit = c.Limit
-	if c.Path != "" {
-		query.Path = viewPath(c.Path)
-	}
-	p := c.printer(a)
-	err = server.Search(ctx, query, p.print)
-	return errors.Join(p.out.Flush(), err)
+	return c.ask(ctx, a, cmp.Or(c.Path, "/"), func(server *client.Client, path string) error {
+		if !some {
+			return nil
+		}
+		if query.Path = path; path == "/" {
+			query.Path = ""
+		}
+		p := c.printer(a)
+		return errors.Join(server.Search(ctx, query, p.print), p.out.Flush())
+	})
 }
 
 // queryOf is a search for what a filter wants. some is false if it can find nothing.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os/user"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -69,9 +68,6 @@ func (a *app) explain() {
 		show.Count(c.Gets), show.Size(c.Bytes), show.Count(c.Rows), show.Count(c.GroupsRead), show.Count(c.GroupsSkipped),
 		show.Count(c.CacheHits), c.Milliseconds, version)
 }
-
-// viewPath is a PATH argument as the view has it: from its root, cleaned, byte for byte.
-func viewPath(arg string) string { return path.Clean("/" + arg) }
 
 // filterFlags say which entries a command prints.
 type filterFlags struct {

@@ -262,7 +262,7 @@ func (c *sessionReloadCmd) Run(ctx context.Context, a *app) error {
 
 type sessionScanCmd struct {
 	commandFlags
-	Path        string `arg:"" help:"Path to scan, from the view's root."`
+	Path        string `arg:"" help:"Path to scan: a path of the view, or of a host that mounts it."`
 	NoRecursive bool   `help:"List PATH alone, and nothing below it."`
 }
 
@@ -277,6 +277,9 @@ Examples:
 }
 
 func (c *sessionScanCmd) Run(ctx context.Context, a *app) error {
-	path := viewPath(c.Path)
+	_, path, err := c.place(ctx, a, c.Path)
+	if err != nil {
+		return err
+	}
 	return c.run(ctx, a, client.Order{Command: "scan", Path: path, Recursive: !c.NoRecursive}, "scanned "+show.Quote(path))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 type statCmd struct {
-	Path string `arg:"" help:"Path to show, from the view's root."`
+	Path string `arg:"" help:"Path to show: a path of the view, or of a host that mounts it."`
 	JSON bool   `name:"json" help:"Print a JSON object."`
 	serverFlags
 }
@@ -26,11 +26,11 @@ Examples:
 }
 
 func (c *statCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
-	all, err := server.Stat(ctx, viewPath(c.Path))
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *statCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
+	all, err := server.Stat(ctx, path)
 	if err != nil {
 		return err
 	}

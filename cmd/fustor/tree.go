@@ -13,7 +13,7 @@ import (
 )
 
 type treeCmd struct {
-	Path  string `arg:"" optional:"" default:"/" help:"Where to start, from the view's root."`
+	Path  string `arg:"" optional:"" default:"/" help:"Where to start: a path of the view, or of a host that mounts it."`
 	Depth depth  `short:"d" default:"3" placeholder:"N" help:"Draw N levels, or all (default 3)."`
 	JSON  bool   `name:"json" help:"Print nested JSON objects."`
 	serverFlags
@@ -49,12 +49,12 @@ func (d *depth) UnmarshalText(text []byte) error {
 }
 
 func (c *treeCmd) Run(ctx context.Context, a *app) error {
-	server, err := c.connect(a)
-	if err != nil {
-		return err
-	}
+	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+}
+
+func (c *treeCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
 	var b treeBuilder
-	if err := server.Tree(ctx, viewPath(c.Path), int(c.Depth), false, b.add); err != nil {
+	if err := server.Tree(ctx, path, int(c.Depth), false, b.add); err != nil {
 		return err
 	}
 	out := a.out()

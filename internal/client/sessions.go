@@ -42,9 +42,22 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 
 // Sessions are those that feed the view, the oldest first.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
+	sessions, _, err := c.SessionsAndMounts(ctx)
+	return sessions, err
+}
+
+// Mount is a path where hosts mount the view's root, by the view's settings.
+type Mount struct {
+	Member string `json:"member"` // of a forest: the view whose root it is
+	Path   string `json:"path"`
+}
+
+// SessionsAndMounts are the sessions, whose sources are mounts, and the other mounts. Earlier servers send none.
+func (c *Client) SessionsAndMounts(ctx context.Context) ([]Session, []Mount, error) {
 	var a struct {
 		Active []Session `json:"active_sessions"`
+		Mounts []Mount   `json:"mounts"`
 	}
 	err := c.getJSON(ctx, "/sessions", url.Values{}, &a, "active_sessions")
-	return a.Active, err
+	return a.Active, a.Mounts, err
 }

@@ -11,7 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/layout"
 )
@@ -32,6 +37,8 @@ type Config struct {
 	TombstoneTTLSeconds     float64 `json:"tombstone_ttl_s"` // how long a deletion is remembered
 	// Live marks a view that is only answered while a session feeds it.
 	Live bool `json:"live"`
+	// Mounts are absolute paths where hosts mount the view's root, beyond those that its agents read.
+	Mounts []string `json:"mounts,omitempty"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
 }
@@ -79,7 +86,32 @@ func (c Config) Check() error {
 			return fmt.Errorf("%s must be from %g to %d seconds", d.name, d.atLeast, MaxSeconds)
 		}
 	}
+	if err := c.checkMounts(); err != nil {
+		return err
+	}
 	return c.checkMembers()
+}
+
+// maxMounts bounds the mounts that a configuration names.
+const maxMounts = 1000
+
+// checkMounts says what is wrong with the mounts.
+func (c Config) checkMounts() error {
+	if len(c.Mounts) > maxMounts {
+		return fmt.Errorf("mounts names more than %d paths", maxMounts)
+	}
+	if len(c.Mounts) > 0 && c.IsForest() {
+		return fmt.Errorf("a forest has no mounts; set those of its members")
+	}
+	for i, m := range c.Mounts {
+		switch {
+		case !path.IsAbs(m) || path.Clean(m) != m || m == "/" || len(m) > 4096 || !utf8.ValidString(m) || strings.ContainsFunc(m, unicode.IsControl):
+			return fmt.Errorf("mount %q is not the absolute path of a mount, such as /srv/lab", m)
+		case slices.Contains(c.Mounts[:i], m):
+			return fmt.Errorf("mount %q is named twice", m)
+		}
+	}
+	return nil
 }
 
 // ErrInvalid: the object is not the configuration of that view.

@@ -23,15 +23,17 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestDecode(t *testing.T) {
-	c, err := Decode("x", "research", []byte(`{"view_id":"research","hot_s":1.5,"allow_concurrent_push":false,"audit_interval_sec":0}`))
-	if err != nil || c.Hot() != 1500*time.Millisecond || c.AllowConcurrentPush || c.AuditIntervalSeconds != 0 || c.SessionTimeoutSeconds != 45 {
+	c, err := Decode("x", "research", []byte(`{"view_id":"research","hot_s":1.5,"allow_concurrent_push":false,"audit_interval_sec":0,"mounts":["/srv/lab","/mnt/lab"]}`))
+	if err != nil || len(c.Mounts) != 2 || c.Hot() != 1500*time.Millisecond || c.AllowConcurrentPush || c.AuditIntervalSeconds != 0 || c.SessionTimeoutSeconds != 45 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for body, says := range map[string]string{
 		``: "EOF", `{`: "EOF", `[]`: "array", `{"hots":1}`: "hots", `{"hot_s":"1"}`: "string", `{"hot_s":-1}`: "hot_s", `{"hot_s":1e9}`: "hot_s",
 		`{"members":["a b"]}`: "a b", `{"members":["["]}`: "[", `{"members":["research"]}`: "itself", `{"members":["a","a"]}`: "twice",
 		`{"members":["A*",""]}`: `""`, `{"members":"a"}`: "string",
-		`{"session_timeout_seconds":0}`: "session_timeout_seconds", `{"audit_interval_sec":0.1}`: "audit_interval_sec", `{"view_id":"other"}`: "other", `{}{}`: "follows",
+		`{"mounts":["srv/lab"]}`: "srv/lab", `{"mounts":["/srv/lab/"]}`: "/srv/lab/", `{"mounts":["/"]}`: "absolute path of a mount", `{"mounts":["/a\u0001"]}`: "mount", `{"mounts":["/a","/a"]}`: "twice",
+		`{"mounts":["/a"],"members":["x"]}`: "a forest has no mounts",
+		`{"session_timeout_seconds":0}`:     "session_timeout_seconds", `{"audit_interval_sec":0.1}`: "audit_interval_sec", `{"view_id":"other"}`: "other", `{}{}`: "follows",
 	} {
 		if _, err := Decode("config/x", "research", []byte(body)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "config/x") {
 			t.Errorf("%s: %v; want a word on %q", body, err, says)

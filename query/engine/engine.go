@@ -46,6 +46,7 @@ type Engine struct {
 	versions *versions
 	leaders  *leaders
 	forests  *forests
+	configs  *viewconfig.Loader
 }
 
 // New returns an Engine. It reads nothing yet.
@@ -58,6 +59,7 @@ func New(o Options) *Engine {
 		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
+		configs:  viewconfig.NewLoader(st, o.Now),
 	}
 }
 

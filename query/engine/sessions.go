@@ -16,6 +16,13 @@ type Sessions struct {
 	// Term is the lease's: that of the leader, or of the last one where nobody leads.
 	Term   uint64  `json:"term"`
 	Leader *string `json:"leader_session_id"`
+	// Mounts are where hosts mount the view's root by its settings, beside the source URIs of sessions.
+	Mounts []Mount `json:"mounts"`
+}
+
+// Mount is a path where hosts mount the view's root.
+type Mount struct {
+	Path string `json:"path"`
 }
 
 // Session is one live session.
@@ -50,13 +57,13 @@ type Silence struct {
 	Reason string         `json:"reason"`
 }
 
-// Sessions reads the live sessions of a view.
+// Sessions reads the live sessions of a view. It leaves Mounts empty.
 func (e *Engine) Sessions(ctx context.Context, view string) (*Sessions, error) {
 	overview, err := session.List(ctx, e.store, view)
 	if err != nil {
 		return nil, err
 	}
-	a := &Sessions{View: view, Active: []Session{}, Term: overview.Term}
+	a := &Sessions{View: view, Active: []Session{}, Mounts: []Mount{}, Term: overview.Term}
 	if overview.Leader != "" {
 		a.Leader = &overview.Leader
 	}
@@ -67,6 +74,19 @@ func (e *Engine) Sessions(ctx context.Context, view string) (*Sessions, error) {
 	}
 	a.Count = len(a.Active)
 	return a, nil
+}
+
+// Mounts are where hosts mount the view's root by its settings. A change shows within a minute.
+func (e *Engine) Mounts(ctx context.Context, view string) ([]Mount, error) {
+	config, err := e.configs.Load(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	mounts := make([]Mount, len(config.Mounts))
+	for i, p := range config.Mounts {
+		mounts[i].Path = p
+	}
+	return mounts, nil
 }
 
 func sessionOf(status session.Status, term uint64) Session {
