@@ -48,6 +48,11 @@ func TestMounts(t *testing.T) {
 	if got := fmt.Sprint(f.of("all", "sessions").is(200).object()["mounts"]); got != "[map[member:nfs01 path:/srv/lab] map[member:nfs01 path:/mnt/lab]]" {
 		t.Error(got)
 	}
+	f.put(layout.ViewConfig("nfs01"), "damaged", 0)
+	f.now = f.now.Add(2 * time.Minute) // past what is remembered
+	if got := fmt.Sprint(f.of("nfs01", "sessions").is(200).object()["mounts"]); got != "[]" {
+		t.Errorf("with damaged settings: %v", got)
+	}
 }
 
 // TestSessions: the live ones, the leader by the lease alone, the ended and the silent left out.

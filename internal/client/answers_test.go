@@ -33,6 +33,10 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
 		"Sessions":   func(ctx context.Context, c *Client) error { _, err := c.Sessions(ctx); return err },
+		"SessionsAndMounts": func(ctx context.Context, c *Client) error {
+			_, _, err := c.SessionsAndMounts(ctx)
+			return err
+		},
 		"Command": func(ctx context.Context, c *Client) error {
 			_, err := c.Command(ctx, "s", Order{Command: "pause"})
 			return err

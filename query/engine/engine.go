@@ -47,11 +47,15 @@ type Engine struct {
 	leaders  *leaders
 	forests  *forests
 	configs  *viewconfig.Loader
+	logger   *slog.Logger
 }
 
 // New returns an Engine. It reads nothing yet.
 func New(o Options) *Engine {
 	clock := store.NewClock(o.Now)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	st := metered{clock.Watch(o.Store)}
 	return &Engine{
 		store: st, clock: clock,
@@ -60,6 +64,7 @@ func New(o Options) *Engine {
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
 		configs:  viewconfig.NewLoader(st, o.Now),
+		logger:   o.Logger,
 	}
 }
 
