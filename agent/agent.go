@@ -99,7 +99,7 @@ func (a *Agent) subscribe(patterns []string, excludes *tree.Excludes) *bus.Subsc
 	return a.o.Bus.Subscribe(bus.Spec{
 		Watch: watch.Config{
 			Root: a.o.Root, Excludes: excludes, CrossFilesystems: a.o.CrossFilesystems, Method: a.o.Watch, Mount: a.stateFile.mount(a.o.Root),
-			Window: t.Window, RootEvery: t.RootEvery, RetryEvery: t.WatchEvery, MaxPending: t.MaxPending, System: t.System, Notifier: t.Notifier,
+			Window: t.Window, RootEvery: t.RootEvery, RetryEvery: t.WatchEvery, QuotaEvery: t.WatchEvery, MaxPending: t.MaxPending, System: t.System, Notifier: t.Notifier,
 		},
 		Patterns: patterns, Workers: a.o.ScanWorkers, Rate: a.o.ScanRate, Idle: a.o.IOIdle, HangAfter: t.HangAfter,
 	}, bus.Subscriber{

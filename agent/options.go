@@ -90,7 +90,7 @@ type Tuning struct {
 	AuditInterval time.Duration // instead of the view's
 	SettleAfter   time.Duration // from a rescan after an overflow to the next; default 150 s
 	RootEvery     time.Duration
-	WatchEvery    time.Duration // between tries to watch where no method works
+	WatchEvery    time.Duration // between tries to watch where no method works, and looks for more watches where they are short; default 1 min
 	MaxBacklog    int           // bytes
 	MaxPending    int           // notices
 	ScanBacklog   int           // bytes

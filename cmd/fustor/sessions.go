@@ -35,8 +35,8 @@ func (sessionsCmd) Help() string {
 	return `Each agent that feeds the view has a session. One session leads: it scans and audits.
 All of them report the changes on their hosts. COVERAGE is how much of the tree an
 agent watches: realtime (all of it), realtime-hotset (only the directories that were
-active last, because there are too few watches), audit-only (nothing; audits find
-changes). EV/S is the number of kernel events per second, UNSENT the data that is not
+active last, because there are too few watches, or changes that came without a notice
+are still being scanned), audit-only (nothing; audits find changes). EV/S is the number of kernel events per second, UNSENT the data that is not
 in the store yet. --json has everything that agents report, such as rates, errors by
 kind, and the reason for the watching method.
 
