@@ -63,7 +63,7 @@ func (c *findCmd) below(ctx context.Context, a *app, server *client.Client, path
 // findSome asks the server for what a filter wants. A search does not have the root, which has no name there, so that is looked at
 // by itself.
 func findSome(ctx context.Context, server *client.Client, path string, filter *match.Filter, each client.Each) error {
-	if path == "/" {
+	if path == "/" && !filter.OfAccess() { // an answer does not say when its entry was last read
 		roots, err := server.Stat(ctx, path)
 		if err != nil {
 			return err

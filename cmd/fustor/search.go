@@ -57,7 +57,8 @@ func queryOf(f *match.Filter, pattern string) (q client.Query, some bool) {
 	names, not, nothing := f.Served()
 	q = client.Query{Pattern: pattern, Names: names, NotNames: not, Types: f.Types, Owner: f.Owner, Group: f.Group, Inode: f.Inode, Empty: f.Empty,
 		MinSize: bytesOf(f.MinSize), MaxSize: bytesOf(f.MaxSize), MinAllocated: bytesOf(f.MinAllocated), MaxAllocated: bytesOf(f.MaxAllocated),
-		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore)}
+		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore),
+		AccessedAfterNs: nsOf(f.AccessedAfter), AccessedBeforeNs: nsOf(f.AccessedBefore)}
 	if f.Perm != nil {
 		q.Perm = f.Perm.String()
 	}
