@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"os/user"
@@ -31,7 +29,7 @@ type reportGroup struct {
 // reportFlags are those of all reports.
 type reportFlags struct {
 	Path string `arg:"" optional:"" default:"/" help:"Directory to report on: a path of the view, or of a host that mounts it."`
-	JSON bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
+	formatFlags
 	filterFlags
 	serverFlags
 }
@@ -54,7 +52,7 @@ func (f *reportFlags) report(ctx context.Context, a *app, show func(server *clie
 
 // table prints a report's lines: for eyes with a header, for programs with tabs between the fields.
 type table struct {
-	out    *show.Output
+	out    *show.Rows
 	widths []int // negative: to the left; the last column has none
 }
 
@@ -98,11 +96,24 @@ func (t *table) rest(n int) {
 	}
 }
 
-func printRaw(out *show.Output, entries []json.RawMessage) error {
-	for _, e := range entries {
-		fmt.Fprintf(out, "%s\n", e)
+// structured prints the entries of a report for programs: as JSON as they came, and as CSV the records of each.
+func structured[E any](out *show.Rows, r *client.Report[E], records func(E) [][]any) error {
+	if out.Form != show.CSV {
+		for _, e := range r.Raw {
+			if err := out.Object(e); err != nil {
+				return err
+			}
+		}
+		return out.End(nil)
 	}
-	return out.Flush()
+	for _, e := range r.Entries {
+		for _, record := range records(e) {
+			if err := out.Record(record...); err != nil {
+				return err
+			}
+		}
+	}
+	return out.End(nil)
 }
 
 // latest is the latest time of a file in both forms.
@@ -145,19 +156,19 @@ func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
 
 func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
 	directories := c.Directories || query.Types == "d"
-	t := table{a.out(), []int{12, -16, -12}}
+	t := table{c.rows(a, entryColumns...), []int{12, -16, -12}}
 	owners := names{user.LookupId, map[uint32]string{}}
 	header := sync.OnceFunc(func() { // after the first answer: PATH may be another path of the view
-		if !c.JSON {
-			t.header("SIZE", "MODIFIED", "OWNER", "PATH")
-		}
+		t.header("SIZE", "MODIFIED", "OWNER", "PATH")
 	})
 	err := server.Largest(ctx, query, directories, c.Limit, func(n *client.Node) error {
-		header()
-		if c.JSON {
-			_, err := t.out.Write(append(show.AppendEntry(nil, n), '\n'))
-			return err
+		switch t.out.Form {
+		case show.CSV:
+			return t.out.Record(entryFields(n)...)
+		case show.JSON, show.NDJSON:
+			return t.out.Object(show.AppendEntry(nil, n))
 		}
+		header()
 		size, when := n.Size, &n.MtimeNs
 		if n.Subtree != nil {
 			size, when = n.Subtree.Bytes, nil
@@ -173,7 +184,7 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 	if err == nil {
 		header()
 	}
-	return errors.Join(err, t.out.Flush())
+	return t.out.End(err)
 }
 
 // names are what this machine calls user ids; it may not know all.
@@ -226,12 +237,16 @@ func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{12, 14, 14, -16}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
-	}
+	of := map[string]string{"owner": "uid", "group": "gid", "extension": "extension"}[c.By]
 	if c.Across != "" {
-		return c.cross(t.out, r)
+		return c.cross(c.rows(a, of, "from", "to", "files", "bytes"), r)
+	}
+	t := table{c.rows(a, of, "bytes", "files", "directories", "others", "allocated", "linked_allocated", "unmeasured", "latest_mtime"), []int{12, 14, 14, -16}}
+	if t.out.Form != show.Text {
+		return structured(t.out, r, func(e client.Usage) [][]any {
+			s := e.Totals
+			return [][]any{{usageKey(&e), s.Bytes, s.Files, s.Directories, s.Others, s.Allocated, s.LinkedAllocated, s.Unmeasured, show.UTC{Ns: s.LatestMtimeNs}}}
+		})
 	}
 	name := usageNames()
 	t.header("SIZE", "FILES", "DIRECTORIES", "LATEST", strings.ToUpper(c.By))
@@ -243,6 +258,19 @@ func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client
 	}
 	t.rest(r.More)
 	return t.out.Flush()
+}
+
+// usageKey is what an entry is about: a number, or an extension.
+func usageKey(e *client.Usage) any {
+	switch {
+	case e.UID != nil:
+		return *e.UID
+	case e.GID != nil:
+		return *e.GID
+	case e.Extension != nil:
+		return *e.Extension
+	}
+	return ""
 }
 
 // usageNames names what an entry is about: for programs by number, and for eyes.
@@ -269,7 +297,15 @@ func usageNames() func(*client.Usage) (plain, eyes string) {
 }
 
 // cross prints a cross table: for eyes a column for each bucket that anyone has files in, for programs a line for each of an entry.
-func (c *reportUsageCmd) cross(out *show.Output, r *client.Report[client.Usage]) error {
+func (c *reportUsageCmd) cross(out *show.Rows, r *client.Report[client.Usage]) error {
+	if out.Form != show.Text {
+		return structured(out, r, func(e client.Usage) (records [][]any) {
+			for _, b := range e.Across {
+				records = append(records, []any{usageKey(&e), optional(b.From), optional(b.To), b.Files, b.Bytes})
+			}
+			return records
+		})
+	}
 	name := usageNames()
 	if !out.Terminal {
 		for _, e := range r.Entries {
@@ -351,9 +387,9 @@ func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Cl
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{-20, 14, 12}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	t := table{c.rows(a, "from", "to", "files", "bytes"), []int{-20, 14, 12}}
+	if t.out.Form != show.Text {
+		return structured(t.out, r, func(b client.Bucket) [][]any { return [][]any{{optional(b.From), optional(b.To), b.Files, b.Bytes}} })
 	}
 	most, last := int64(0), 0
 	for i, b := range r.Entries {
@@ -379,6 +415,14 @@ func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Cl
 			[]string{rangeText(b, c.Of == "size"), show.Count(b.Files), show.Size(b.Bytes), bar})
 	}
 	return t.out.Flush()
+}
+
+// optional is a number of CSV that may be absent.
+func optional(n *int64) any {
+	if n == nil {
+		return ""
+	}
+	return *n
 }
 
 func bound(n *int64) string {
@@ -447,9 +491,11 @@ func (c *reportGrowthCmd) show(ctx context.Context, a *app, server *client.Clien
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{12, 13, 12}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	t := table{c.rows(a, "path", "bytes", "files", "directories", "bytes_before", "bytes_now", "member", "path_b64"), []int{12, 13, 12}}
+	if t.out.Form != show.Text {
+		return structured(t.out, r, func(g client.Growth) [][]any {
+			return [][]any{{g.Path, g.Bytes, g.Files, g.Directories, g.From.Bytes, g.To.Bytes, g.Member, show.B64(g.Path)}}
+		})
 	}
 	if t.out.Terminal && r.Version > 0 { // each member of a forest has versions of its own
 		fmt.Fprintf(t.out, "version %d of %s, since version %d of %s\n", r.Version, show.Time(unixTime(r.Until).UnixNano(), time.Local),
@@ -516,9 +562,16 @@ func (c *reportDuplicatesCmd) show(ctx context.Context, a *app, server *client.C
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{12, 8, 12}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	t := table{c.rows(a, "group", "size", "count", "wasted", "path", "path_b64"), []int{12, 8, 12}}
+	if t.out.Form != show.Text {
+		group := 0
+		return structured(t.out, r, func(d client.Duplicate) (records [][]any) {
+			group++
+			for _, p := range d.Paths {
+				records = append(records, []any{group, d.Size, d.Count, d.Wasted, string(p), show.B64(string(p))})
+			}
+			return records
+		})
 	}
 	if len(r.Entries) == 0 && t.out.Terminal {
 		fmt.Fprintf(t.out, "No two files of at least %s have the same name and size.\n", show.Size(*query.MinSize))
@@ -555,7 +608,7 @@ func (c *reportEmptyCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (c *reportEmptyCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
-	p := (&entryFlags{JSON: c.JSON, Print0: c.Print0}).printer(a)
+	p := (&entryFlags{formatFlags: c.formatFlags, Print0: c.Print0}).printer(a)
 	err := server.EmptyDirectories(ctx, query, p.print)
-	return errors.Join(err, p.out.Flush())
+	return p.rows.End(err)
 }

@@ -30,11 +30,15 @@ func (c *Client) EmptyDirectories(ctx context.Context, query Query, each Each) e
 
 // Totals are the sums of a report's entry. LatestMtimeNs is nil where there is no regular file.
 type Totals struct {
-	Files         int64  `json:"files"`
-	Directories   int64  `json:"directories"`
-	Others        int64  `json:"others"`
-	Bytes         int64  `json:"bytes"`
-	LatestMtimeNs *int64 `json:"latest_mtime_ns"`
+	Files       int64 `json:"files"`
+	Directories int64 `json:"directories"`
+	Others      int64 `json:"others"`
+	Bytes       int64 `json:"bytes"`
+	// As of a Subtree.
+	Allocated       int64  `json:"allocated"`
+	LinkedAllocated int64  `json:"linked_allocated"`
+	Unmeasured      int64  `json:"unmeasured"`
+	LatestMtimeNs   *int64 `json:"latest_mtime_ns"`
 }
 
 // Report is a report whose entries are no nodes, and of which versions it is. Raw has the entries as they came.
