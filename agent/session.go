@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/agent/leading"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
+	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/sleep"
@@ -141,7 +142,8 @@ func (k *sessionKeeper) heartbeat(ctx context.Context, session string, limit tim
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s := k.status()
-	return k.client.Heartbeat(ctx, session, pipeapi.Heartbeat{CanRealtime: &s.CanRealtime, AgentStatus: s.report(), Paused: k.situation.pausing() != nil})
+	canRealtime := s.Watch.Coverage != watch.AuditOnly
+	return k.client.Heartbeat(ctx, session, pipeapi.Heartbeat{CanRealtime: &canRealtime, AgentStatus: s.report(), Paused: k.situation.pausing() != nil})
 }
 
 // beatSoon sends the next heartbeat at once: ingest is to know of something.
