@@ -254,6 +254,12 @@ var (
 		Description: "For keys of the role admin. The view is empty at once, its sessions end, and it answers 503 until the first scan of the next leader is folded. A server that may not write to its store answers 501.",
 		Answers:     []openapi.Answer{{Status: http.StatusNoContent, Text: "The view has started over."}},
 		Errors:      ofReset}
+	viewsOperation = openapi.Operation{ID: "views", Tag: tag, Summary: "The views that the key may read",
+		Description: "How each is, by the newest version. At most 200 views that agents feed are listed, by name.",
+		Parameters:  []openapi.Parameter{explainParameter},
+		Answers: []openapi.Answer{{Text: "The views, by name.", Type: (*viewsAnswer)(nil), Headers: unversioned,
+			Example: `{"views":[{"view_id":"research","state":"ready","has_leader":true,"version":412,"folded_at":1767323042.5,"observed_at":1767323042.0,"total_files":1204,"total_directories":16,"total_size":93411220,"total_allocated":93413376}],"count":1,"more":false}`}},
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusBadGateway, http.StatusServiceUnavailable}}
 	sessionsOperation = openapi.Operation{ID: "sessions", Tag: tag, Summary: "The live sessions that feed the view",
 		Parameters: []openapi.Parameter{
 			explainParameter,
@@ -303,6 +309,8 @@ var document = openapi.Document{
 	Types: []openapi.Type{
 		{Of: (*problemBody)(nil), Name: "Problem"}, {Of: (*httpapi.ProbeAnswer)(nil), Name: "Probe"},
 		{Of: (*statsAnswer)(nil), Name: "Stats"}, {Of: (*jobAnswer)(nil), Name: "Job"}, {Of: (*jobsAnswer)(nil), Name: "Jobs"},
+		{Of: (*viewsAnswer)(nil), Name: "Views"}, {Of: (*viewEntry)(nil), Name: "View"},
+		{Of: (*viewState)(nil), Schema: `{"type":"string","enum":["ready","scanning","forest","damaged"]}`},
 		{Of: (*versionsAnswer)(nil), Name: "Versions"}, {Of: (*versionEntry)(nil), Name: "Version"}, {Of: (*blindSpotsAnswer)(nil), Name: "BlindSpots"},
 		{Of: (*evidence.Totals)(nil), As: (*totals)(nil)}, {Of: (*totalsJSON)(nil), As: (*totals)(nil)},
 		{Of: (*usageEntry)(nil), Name: "Usage"}, {Of: (*bucketEntry)(nil), Name: "Bucket"}, {Of: (*duplicateEntry)(nil), Name: "Duplicate"},
@@ -323,6 +331,9 @@ var document = openapi.Document{
 		{Of: (*values.Seconds)(nil), Schema: `{"type":"number"}`},
 	},
 	Notes: []openapi.Note{
+		{At: "View.state", Text: "scanning: before the first snapshot; damaged: its head cannot be read, and error says why."},
+		{At: "View.members", Text: "Of a forest: names and globs of views."},
+		{At: "Views.more", Text: "The store has more views than are listed."},
 		{At: "Progress", Text: "How far the first snapshot is."},
 		{At: "Totals", Text: "Sums over a directory and everything below it, itself included. Bytes and the latest mtime are those of regular files; mtimes more than a day in the future do not count. Allocated is what all entries occupy: each name counts, and linked_allocated is the part of the names of files that have several. Unmeasured entries do not say what they occupy."},
 		{At: "Node.name", Text: "The last part of the path; empty for the root."},

@@ -135,6 +135,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, error), reset http.Handler) {
 	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
+	s.mux.HandleAPI(http.MethodGet, "/api/v1/views", &viewsOperation, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		return s.serveCall(w, r, "", s.views)
+	})))
 	route := func(method, call string, o *openapi.Operation, f viewHandler) {
 		s.mux.HandleAPI(method, "/api/v1/views/{view_id}/"+call, o, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			return s.serveView(w, r, f)
@@ -175,6 +178,11 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
 	}
+	return s.serveCall(w, r, view, f)
+}
+
+// serveCall answers a call, and says what that cost. view is empty where the call is about none.
+func (s *Server) serveCall(w http.ResponseWriter, r *http.Request, view string, f viewHandler) error {
 	if err := r.Context().Err(); err != nil { // the client has gone: do not build an answer from the cache
 		return err
 	}

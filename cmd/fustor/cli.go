@@ -32,6 +32,7 @@ type cli struct {
 	Stat   statCmd   `cmd:"" group:"read" help:"Show everything known about one path."`
 	Search searchCmd `cmd:"" group:"read" help:"Search the whole view for names, by a part or a glob."`
 
+	Views      viewsCmd      `cmd:"" overview:"no" group:"read" help:"List the views that the key may read."`
 	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"Report on sizes, owners, ages, duplicates and growth."`
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`
 	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print files that may still be written to."`

@@ -32,6 +32,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		},
 		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
+		"Views":      func(ctx context.Context, c *Client) error { _, _, err := c.Views(ctx); return err },
 		"Sessions":   func(ctx context.Context, c *Client) error { _, err := c.Sessions(ctx); return err },
 		"SessionsAndMounts": func(ctx context.Context, c *Client) error {
 			_, _, err := c.SessionsAndMounts(ctx)

@@ -196,14 +196,14 @@ func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Versi
 	return e.versions.of(m, m.Version != now.Manifest.Version)
 }
 
-// maxViews bounds the result of Views.
-const maxViews = 200
+// MaxViews bounds how many views Views finds of each kind.
+const MaxViews = 200
 
 // Views finds the views that have objects, with one LIST for each, and those that have settings alone, with one for all. forests are the
 // members of those that are forests.
 func (e *Engine) Views(ctx context.Context) (names []string, forests map[string][]string, err error) {
 	const all = "views/"
-	for after := ""; len(names) < maxViews; {
+	for after := ""; len(names) < MaxViews; {
 		page, err := e.store.List(ctx, all, after, 1)
 		if err != nil {
 			return nil, nil, fmt.Errorf("list views: %w", err)
@@ -228,7 +228,7 @@ func (e *Engine) Views(ctx context.Context) (names []string, forests map[string]
 			configured = append(configured, name)
 		}
 	}
-	configured = configured[:min(len(configured), maxViews)]
+	configured = configured[:min(len(configured), MaxViews)]
 	names = append(names, configured...)
 	slices.Sort(names)
 	forests, err = e.ForestsAmong(ctx, configured)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/client"
+)
+
+type viewsCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object per line."`
+	serverFlags
+}
+
+// Help implements kong.HelpProvider.
+func (viewsCmd) Help() string {
+	return `The views that the key may read, and how each is: ready, scanning (its first scan is
+not complete), forest (its members are views), or damaged. AGE is that of the newest
+observation. Pass one to other commands with --view, or before a path: research:/data.
+
+Examples:
+
+    fustor views
+    fustor views --json | jq -r 'select(.state == "ready") | .view_id'`
+}
+
+func (c *viewsCmd) Run(ctx context.Context, a *app) error {
+	server, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	views, more, err := server.Views(ctx)
+	if err != nil {
+		return err
+	}
+	out := a.out()
+	var rows [][]string
+	for _, v := range views {
+		if c.JSON {
+			fmt.Fprintf(out, "%s\n", v.Raw)
+			continue
+		}
+		rows = append(rows, viewRow(out, v))
+	}
+	switch {
+	case c.JSON:
+	case len(views) == 0:
+		fmt.Fprintln(out, "The key may read no view that exists.")
+	default:
+		columns(out, []string{"VIEW", "STATE", "FILES", "DIRECTORIES", "SIZE", "OCCUPIES", "AGE", "NOTE"}, rows)
+	}
+	if more {
+		fmt.Fprintln(a.stderr, "fustor: warning: the server has more views than it lists; fustor admin view list has all")
+	}
+	return out.Flush()
+}
+
+func viewRow(out *show.Output, v client.View) []string {
+	if v.State == "forest" {
+		return []string{v.Name, v.State, "-", "-", "-", "-", "-", strings.Join(v.Members, ", ")}
+	}
+	seen, note := "-", v.Error
+	if v.ObservedAt > 0 {
+		seen = age(v.ObservedAt)
+	}
+	if note == "" && !v.Leader {
+		note = "no agent leads it"
+	}
+	return []string{v.Name, v.State, show.Count(v.Files), show.Count(v.Dirs), show.Size(v.Bytes), show.Size(v.Allocated), seen, out.Name(note)}
+}
