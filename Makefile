@@ -39,14 +39,17 @@ build-lambda: ## builds the Lambda functions: bin/lambda-arm64.zip, bin/lambda-a
 	@cp bin/lambda-$(ARCH)/bootstrap bin/lambda/bootstrap
 
 STACK ?= fustor
+export STACK ARCH
+# As it was given: with blanks, quotes and dollars.
+override export PARAMETERS := $(value PARAMETERS)
 
 deploy-aws: ## deploys to AWS by SAM (STACK=fustor, PARAMETERS="Name=value …"; docs/deploy-aws.md)
-	@STACK=$(STACK) ARCH=$(ARCH) PARAMETERS="$(PARAMETERS)" sh infra/aws/deploy.sh check
+	@sh infra/aws/deploy.sh check
 	@$(MAKE) --no-print-directory build-lambda
-	@STACK=$(STACK) ARCH=$(ARCH) PARAMETERS="$(PARAMETERS)" sh infra/aws/deploy.sh deploy
+	@sh infra/aws/deploy.sh deploy
 
 destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it stay
-	@STACK=$(STACK) sh infra/aws/deploy.sh destroy
+	@sh infra/aws/deploy.sh destroy
 
 bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
 	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda

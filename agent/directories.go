@@ -37,7 +37,7 @@ func (d *directories) open(s pipeapi.Session, root tree.ID) {
 		return
 	}
 	id := d.identity
-	id.Epoch, id.Ino, id.Dev = s.Epoch, root.Ino, tree.LastingDevice(root.Dev)
+	id.Epoch, id.Ino, id.Dev, id.Birth = s.Epoch, root.Ino, tree.LastingDevice(root.Dev), root.Birth
 	l, err := known.Open(d.path, id, s.Broken)
 	if err != nil {
 		d.log.Warn("the record of listed directories cannot be used; the whole tree is scanned", "error", err)
@@ -70,7 +70,7 @@ func (d *directories) sent(session string, seq uint64) {
 func (d *directories) usable(of schedule.Leadership, root tree.Root) *known.Log {
 	now, leads := d.leads()
 	l := d.file.Load()
-	if id := root.Info().ID; !leads || now != of || l == nil || !l.Root(id.Ino, tree.LastingDevice(id.Dev)) {
+	if id := root.Info().ID; !leads || now != of || l == nil || !l.Root(id.Ino, tree.LastingDevice(id.Dev), id.Birth) {
 		return nil
 	}
 	return l

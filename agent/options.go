@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fustor/fustor/agent/bus"
-	"github.com/fustor/fustor/agent/owners"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
@@ -72,9 +71,6 @@ type Options struct {
 	Spool     string
 	SpoolSize int64
 
-	// Owners finds the names of owners and groups; owners.Host asks this host. nil: the view shows their numbers.
-	Owners owners.Resolver
-
 	// Version is the program's, for its heartbeats. Reload reads the config file again and says what that did; nil: there
 	// is none.
 	Version string
@@ -94,7 +90,7 @@ type Tuning struct {
 	AuditInterval time.Duration // instead of the view's
 	SettleAfter   time.Duration // from a rescan after an overflow to the next; default 150 s
 	RootEvery     time.Duration
-	WatchEvery    time.Duration // between tries to watch where no method works
+	WatchEvery    time.Duration // between tries to watch where no method works, and looks for more watches where they are short; default 1 min
 	MaxBacklog    int           // bytes
 	MaxPending    int           // notices
 	ScanBacklog   int           // bytes

@@ -72,11 +72,11 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 	defer func() {
 		if err == errPanicked { // what the scan was to repair is still to be repaired
 			stopProgress()
-			s.situation.endScan(t, err)
+			s.situation.endScan(t, err, position{})
 		}
 	}()
 	err = s.scan(taskCtx, t, counts, changed)
-	if s.situation.endScan(t, err) {
+	if s.situation.endScan(t, err, s.lastListed(t, counts)) {
 		s.leftOut = nil
 		s.o.Logger.Info("all directories that the snapshot left out were listed")
 	}
@@ -101,6 +101,15 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 		return nil // cancelled by the situation: decide again
 	}
 	return err
+}
+
+// lastListed is the segment that the last listing of a scan is in, or one after it; the zero value where it listed nothing.
+func (s *scanner) lastListed(t schedule.Task, counts *scan.Counts) position {
+	if !t.Lists() || counts.Directories.Load() == 0 {
+		return position{}
+	}
+	session, seq := s.stream.Position()
+	return position{session, seq}
 }
 
 // pause waits after a failure, before the next try.

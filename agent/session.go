@@ -9,7 +9,6 @@ import (
 	"github.com/fustor/fustor/agent/leading"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
-	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/sleep"
@@ -142,8 +141,7 @@ func (k *sessionKeeper) heartbeat(ctx context.Context, session string, limit tim
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s := k.status()
-	canRealtime := s.Watch.Coverage != watch.AuditOnly
-	return k.client.Heartbeat(ctx, session, pipeapi.Heartbeat{CanRealtime: &canRealtime, AgentStatus: s.report(), Paused: k.situation.pausing() != nil})
+	return k.client.Heartbeat(ctx, session, pipeapi.Heartbeat{CanRealtime: &s.CanRealtime, AgentStatus: s.report(), Paused: k.situation.pausing() != nil})
 }
 
 // beatSoon sends the next heartbeat at once: ingest is to know of something.

@@ -38,8 +38,16 @@ type situation struct {
 	rootLost  error          // why the root is lost; nil: it is there
 	scan      schedule.Kind  // that runs; empty: none
 	scanBegan time.Time      // of that, or the last one
+	// listed is where the last listing of a scan went, and sent the last segment that is durable.
+	listed, sent position
 	// cancelScan and cancelDemand end the scheduled scan and the on-demand scan that run.
 	cancelScan, cancelDemand context.CancelFunc
+}
+
+// position is a segment of a session.
+type position struct {
+	session string
+	seq     uint64
 }
 
 // newSituation is that of a process that begins: no session, nothing scanned. pause is nil unless the agent was paused before.
@@ -145,6 +153,14 @@ func (s *situation) lost(subtrees []string) {
 	s.decideAgain()
 }
 
+// startAnew has everything watched and scanned again, by scans that begin once the new watch is there: then call decideAgain.
+func (s *situation) startAnew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.schedule.Uncover()
+	s.schedule.Lost()
+}
+
 // uncover asks for every directory to be met: some can be watched that could not.
 func (s *situation) uncover() {
 	s.mu.Lock()
@@ -200,11 +216,15 @@ func (s *situation) beginScan(t schedule.Task, cancel context.CancelFunc) bool {
 	return true
 }
 
-// endScan takes in how the scan ended. caughtUp: with it, all that the snapshot had left out was listed.
-func (s *situation) endScan(t schedule.Task, err error) (caughtUp bool) {
+// endScan takes in how the scan ended, and the segment that its last listing is in; the zero value: it listed nothing.
+// caughtUp: with it, all that the snapshot had left out was listed.
+func (s *situation) endScan(t schedule.Task, err error, listed position) (caughtUp bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scan = ""
+	if listed != (position{}) {
+		s.listed = listed
+	}
 	switch state := s.lifecycle.state; {
 	case !t.Lists(): // no state was reported for it
 	case state != snapshotting && state != auditing: // the session or the root was lost meanwhile
@@ -216,6 +236,30 @@ func (s *situation) endScan(t schedule.Task, err error) (caughtUp bool) {
 	before := s.schedule.CatchingUp()
 	s.schedule.End(time.Now(), t, err == nil, s.role.AuditInterval)
 	return t.Kind == schedule.CatchUp && before && !s.schedule.CatchingUp()
+}
+
+// madeDurable takes in that the session's segments up to seq are durable.
+func (s *situation) madeDurable(session string, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = position{session, seq}
+}
+
+// gap says why changes may be missing in the view though every directory is watched; empty: none are. A gap has ended once
+// everything was listed that may have changed in it, and these listings are durable.
+func (s *situation) gap() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rootLost != nil {
+		return "the root is lost"
+	}
+	if why := s.schedule.Gap(s.role.Leadership(), s.role.Leads); why != "" {
+		return why
+	}
+	if s.listed.session != "" && (s.sent.session != s.listed.session || s.sent.seq < s.listed.seq) {
+		return "what the last scan has found is being sent"
+	}
+	return ""
 }
 
 // leftOut takes in that the snapshot that runs leaves directories out.
@@ -251,6 +295,7 @@ func (s *situation) setSession(r leading.Role, dropped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.role = r
+	s.listed = position{} // listings that were not sent are dropped, and scanned again
 	s.lifecycle.apply(sessionBegan)
 	s.applyPause()
 	s.schedule.SessionBegan(time.Now(), r.AuditInterval, dropped)

@@ -21,8 +21,11 @@ type Status struct {
 	// What the scan that runs, or ran last, has seen so far.
 	Directories, Files, Others, Bytes, Errors, Looked uint64
 
-	Watch  watch.Status
-	Source bus.Status // how the agent keeps up with its source
+	// Watch is what the watcher does. Its Coverage is no better than the view: while changes may be missing that came with no
+	// notice, it is not watch.Realtime, and Reason says why.
+	Watch       watch.Status
+	CanRealtime bool       // changes are reported as they happen, from some directories at least
+	Source      bus.Status // how the agent keeps up with its source
 
 	BacklogBytes    int // sealed and not yet durable
 	BacklogSegments int
@@ -60,6 +63,11 @@ func (a *Agent) Status() Status {
 	s.Spool = a.spooling.status()
 	if w := a.watching.current(); w != nil {
 		s.Watch = w.Status()
+	}
+	s.CanRealtime = s.Watch.Coverage != watch.AuditOnly
+	// The gap is asked for after the coverage: whoever raises the coverage has opened the gap before.
+	if why := a.situation.gap(); why != "" && s.Watch.Coverage == watch.Realtime {
+		s.Watch.Coverage, s.Watch.Reason = watch.HotSet, why
 	}
 	s.ClockOffset = time.Duration(a.clock.Time() - a.o.Tuning.Clocks.Now().Wall)
 	s.Skew = time.Duration(a.stream.Skew())

@@ -89,6 +89,7 @@ func (u *uploader) send(ctx context.Context, seg pipe.Segment) error {
 	case err == nil:
 		u.stream.Sent(seg)
 		u.directories.sent(seg.Session, seg.Seq)
+		u.situation.madeDurable(seg.Session, seg.Seq)
 	case errors.Is(err, send.ErrSessionGone), errors.Is(err, send.ErrTaken), errors.Is(err, store.ErrLost):
 		// The session is gone, or somebody else wrote this session's segment: go on with another session.
 		u.sessionGone(seg.Session)

@@ -23,15 +23,15 @@ func (w *watching) begin() (*watch.Watcher, error) { return w.subscription.Begin
 // run takes events. After a failure it begins anew, and has everything scanned again: what happened between is not known.
 func (w *watching) run(ctx context.Context) error {
 	if w.again {
+		w.situation.startAnew() // before the new watcher can say that it watches everything it knows
 		watcher, err := w.begin()
 		if err != nil {
 			return err
 		}
-		w.situation.uncover()
 		if err := watcher.Lost(); err != nil {
 			w.rootLost(err)
 		}
-		w.situation.lost(nil)
+		w.situation.decideAgain()
 	}
 	w.again = true
 	return w.subscription.Run(ctx)

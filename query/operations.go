@@ -2,6 +2,7 @@ package query
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -51,6 +52,41 @@ var (
 	answerLimit      = openapi.Parameter{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`}
 )
 
+// filterParameters say what a search or a report wants of entries, beside a pattern.
+var filterParameters = []openapi.Parameter{
+	{Name: "name", Text: "A glob of names: *, ?, [a-z], {bam,gz}. If it is given several times, the name matches one of them.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
+	{Name: "not_name", Text: "A glob of names that are left out. It may be given several times.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
+	{Name: "type", Text: "Types to find: letters of f, d, l, o, or file, directory, symlink, other; comma-separated."},
+	{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …); by the entry's own size."},
+	{Name: "max_size", Text: "At most so many bytes."},
+	{Name: "min_allocated", Text: "Occupies at least so many bytes. Entries that are not measured do not match."},
+	{Name: "max_allocated", Text: "Occupies at most so many bytes. Entries that are not measured do not match."},
+	{Name: "newer_than", Text: "mtime later than: " + values.TimeForms + ". Dates are in UTC."},
+	{Name: "older_than", Text: "mtime earlier than."},
+	{Name: "changed_after", Text: "ctime later than. Entries that are not measured do not match."},
+	{Name: "changed_before", Text: "ctime earlier than. Entries that are not measured do not match."},
+	{Name: "accessed_after", Text: "Read on the day (UTC) of this time or later; entries have the day of their atime alone."},
+	{Name: "accessed_before", Text: "Last read on a day (UTC) before that of this time."},
+	{Name: "owner", Text: "The owner's numeric user id.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
+	{Name: "group", Text: "The group's numeric id.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
+	{Name: "perm", Text: "A condition on the mode, " + values.PermForms + ".", Example: `"-4000"`},
+	{Name: "min_links", Text: "At least so many links. Entries that are not measured do not match.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
+	{Name: "max_links", Text: "At most so many links. Entries that are not measured do not match.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
+	{Name: "inode", Text: "The names of one file: an entry's member inode."},
+	{Name: "empty", Text: "true: only files of size 0, and directories with nothing in them.", Schema: `{"type":"boolean","default":false}`},
+}
+
+// reportPattern is the pattern of a report.
+var reportPattern = openapi.Parameter{Name: "pattern", Text: "Only entries that this pattern of a search finds.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`}
+
+// ofReport are the parameters of a report: a path, its own, and the filter of a search without what is among its own.
+func ofReport(own ...openapi.Parameter) []openapi.Parameter {
+	filters := slices.DeleteFunc(append([]openapi.Parameter{reportPattern}, filterParameters...), func(p openapi.Parameter) bool {
+		return slices.ContainsFunc(own, func(o openapi.Parameter) bool { return o.Name == p.Name })
+	})
+	return slices.Concat([]openapi.Parameter{pathParameter, pathB64Parameter}, own, filters, []openapi.Parameter{explainParameter, ifNoneMatch})
+}
+
 var (
 	treeOperation = openapi.Operation{ID: "tree", Tag: tag, Summary: "An entry and what is below it",
 		Parameters: []openapi.Parameter{
@@ -93,32 +129,15 @@ var (
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofVersion}
 	searchOperation = openapi.Operation{ID: "search", Tag: tag, Summary: "Entries by name and attributes",
-		Parameters: []openapi.Parameter{
+		Parameters: slices.Concat([]openapi.Parameter{
 			{Name: "pattern", Text: "A glob if it has *, ? or [ (case-sensitive; {bam,gz} are alternatives), otherwise a part of the name in any case. With a slash it is matched against the path. Required, under this name or as query, unless there is a name or not_name.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
 			{Name: "query", Text: "Another name of pattern.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`},
-			{Name: "name", Text: "A glob of names: *, ?, [a-z], {bam,gz}. If it is given several times, the name matches one of them.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
-			{Name: "not_name", Text: "A glob of names that are left out. It may be given several times.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
 			pathParameter, pathB64Parameter,
-			{Name: "type", Text: "Types to find: letters of f, d, l, o, or file, directory, symlink, other; comma-separated."},
-			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …); by the entry's own size."},
-			{Name: "max_size", Text: "At most so many bytes."},
-			{Name: "min_allocated", Text: "Occupies at least so many bytes. Entries that are not measured do not match."},
-			{Name: "max_allocated", Text: "Occupies at most so many bytes. Entries that are not measured do not match."},
-			{Name: "newer_than", Text: "mtime later than: " + values.TimeForms + ". Dates are in UTC."},
-			{Name: "older_than", Text: "mtime earlier than."},
-			{Name: "changed_after", Text: "ctime later than. Entries that are not measured do not match."},
-			{Name: "changed_before", Text: "ctime earlier than. Entries that are not measured do not match."},
-			{Name: "owner", Text: "The owner's numeric user id.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
-			{Name: "group", Text: "The group's numeric id.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
-			{Name: "perm", Text: "A condition on the mode, " + values.PermForms + ".", Example: `"-4000"`},
-			{Name: "min_links", Text: "At least so many links. Entries that are not measured do not match.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
-			{Name: "max_links", Text: "At most so many links. Entries that are not measured do not match.", Schema: `{"type":"integer","minimum":0,"maximum":4294967295}`},
-			{Name: "inode", Text: "The names of one file: an entry's member inode."},
-			{Name: "empty", Text: "true: only files of size 0, and directories with nothing in them.", Schema: `{"type":"boolean","default":false}`},
+		}, filterParameters, []openapi.Parameter{
 			pageLimit,
 			cursorParameter,
 			ifNoneMatch, explainParameter,
-		},
+		}),
 		Answers: []openapi.Answer{{Text: "The entries that were found, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
@@ -173,78 +192,61 @@ var (
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	reportLargestOperation = openapi.Operation{ID: "reportLargest", Tag: tag, Summary: "The largest files or directories",
-		Parameters: []openapi.Parameter{
-			pathParameter, pathB64Parameter,
-			{Name: "type", Text: "Files by their size, or directories by the bytes of their subtrees.", Schema: `{"type":"string","enum":["file","directory"],"default":"file"}`},
+		Parameters: ofReport(
+			openapi.Parameter{Name: "type", Text: "Files by their size, or directories by the bytes of their subtrees.", Schema: `{"type":"string","enum":["file","directory","f","d"],"default":"file"}`},
 			answerLimit,
-			explainParameter,
-			ifNoneMatch,
-		},
+		),
 		Answers: []openapi.Answer{{Text: "The largest first.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	reportUsageOperation = openapi.Operation{ID: "reportUsage", Tag: tag, Summary: "Who, or what kind of files, has how much",
-		Parameters: []openapi.Parameter{
-			pathParameter, pathB64Parameter,
-			{Name: "by", Text: "Sum up by uid, by gid or by extension.", Schema: `{"type":"string","enum":["owner","group","extension"],"default":"owner"}`},
-			{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
-			explainParameter,
-			ifNoneMatch,
-		},
+		Parameters: ofReport(
+			openapi.Parameter{Name: "by", Text: "Sum up by uid, by gid or by extension.", Schema: `{"type":"string","enum":["owner","group","extension"],"default":"owner"}`},
+			openapi.Parameter{Name: "across", Text: "A cross table: count the files of each entry by size, or by age since modification or access.", Schema: `{"type":"string","enum":["size","mtime","atime"]}`},
+			openapi.Parameter{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
+		),
 		Answers: []openapi.Answer{{Text: "The most bytes first.", Type: (*reportAnswer[usageEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
 			{Media: ndjson, Type: (*usageLine)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	reportHistogramOperation = openapi.Operation{ID: "reportHistogram", Tag: tag, Summary: "How many files are how large, or how old",
-		Parameters: []openapi.Parameter{
-			pathParameter, pathB64Parameter,
-			{Name: "of", Text: "Sizes, or ages by modification or by access.", Schema: `{"type":"string","enum":["size","mtime","atime"],"default":"size"}`},
-			explainParameter,
-			ifNoneMatch,
-		},
+		Parameters: ofReport(
+			openapi.Parameter{Name: "of", Text: "Sizes, or ages by modification or by access.", Schema: `{"type":"string","enum":["size","mtime","atime"],"default":"size"}`},
+		),
 		Answers: []openapi.Answer{{Text: "A bucket for each range.", Type: (*reportAnswer[bucketEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"from":0,"to":4096,"files":12,"bytes":30211}]}`},
 			{Media: ndjson, Type: (*bucketLine)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	reportEmptyDirectoriesOperation = openapi.Operation{ID: "reportEmptyDirectories", Tag: tag, Summary: "Directories without an entry",
-		Parameters: []openapi.Parameter{
-			pathParameter, pathB64Parameter,
+		Parameters: ofReport(
 			pageLimit,
 			cursorParameter,
-			explainParameter,
-			ifNoneMatch,
-		},
+		),
 		Answers: []openapi.Answer{{Text: "The directories, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"allocated":4096,"linked_allocated":0,"unmeasured":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	reportDuplicatesOperation = openapi.Operation{ID: "reportDuplicates", Tag: tag, Summary: "Files that have name and size in common",
-		Parameters: []openapi.Parameter{
-			pathParameter, pathB64Parameter,
-			{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …).", Schema: `{"type":"string","default":"1M"}`},
+		Parameters: ofReport(
+			openapi.Parameter{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …).", Schema: `{"type":"string","default":"1M"}`},
 			answerLimit,
-			explainParameter,
-			ifNoneMatch,
-		},
+		),
 		Answers: []openapi.Answer{{Text: "The most wasted bytes first.", Type: (*reportAnswer[duplicateEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"size":1073741824,"count":2,"wasted":1073741824,"paths":[{"path":"/a/big.tar"},{"path":"/b/big.tar"}]}]}`},
 			{Media: ndjson, Type: (*duplicateLine)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	reportGrowthOperation = openapi.Operation{ID: "reportGrowth", Tag: tag, Summary: "Directories that grew or shrank",
-		Parameters: []openapi.Parameter{
-			pathParameter, pathB64Parameter,
-			{Name: "since", Text: "The earlier version: its number, 0 for the oldest that is kept, or a time (7d, RFC 3339, a date, Unix seconds with a point).", Schema: `{"type":"string","default":"0"}`},
-			{Name: "depth", Text: "Levels below the path.", Schema: `{"type":"integer","minimum":1,"maximum":100,"default":1}`},
+		Parameters: ofReport(
+			openapi.Parameter{Name: "since", Text: "The earlier version: its number, 0 for the oldest that is kept, or a time (7d, RFC 3339, a date, Unix seconds with a point).", Schema: `{"type":"string","default":"0"}`},
+			openapi.Parameter{Name: "depth", Text: "Levels below the path.", Schema: `{"type":"integer","minimum":1,"maximum":100,"default":1}`},
 			answerLimit,
-			explainParameter,
-			ifNoneMatch,
-		},
+		),
 		Answers: []openapi.Answer{{Text: "The largest changes first.", Type: (*reportAnswer[growthEntry])(nil), Headers: versioned,
 			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
 			{Media: ndjson, Type: (*growthLine)(nil)},
@@ -379,6 +381,7 @@ var document = openapi.Document{
 		{At: "Job.requested_by", Text: "The name of the key that asked, where a session was meant."},
 		{At: "Job.note", Text: "What came of it, in words."},
 		{At: "Usage.extension", Text: "Lower case, without the dot; empty: none; *: all beyond the first 65,536."},
+		{At: "Usage.across", Text: "With across: the buckets that have files of the entry."},
 		{At: "Bucket", Text: "Files of at least from and less than to: bytes, or seconds of age."},
 		{At: "Duplicate.size", Text: "Bytes of each."},
 		{At: "Duplicate.wasted", Text: "Bytes of all but one."},

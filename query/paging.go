@@ -23,8 +23,8 @@ type pageBody struct {
 	valid validity
 }
 
-func newBody(of *subject, now int64) *pageBody {
-	return &pageBody{json: []byte(`{"entries":[`), nodes: of.nodes(now), valid: validity{now: now}}
+func newBody(now int64) *pageBody {
+	return &pageBody{json: []byte(`{"entries":[`), nodes: nodeWriter{now: now}, valid: validity{now: now}}
 }
 
 func (a *pageBody) add(member string, r *evidence.Row) error {
@@ -63,7 +63,7 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject,
 	now, limit := s.engine.Now(), of.limit()
 	if wantsLines(r) {
 		out := newLines(w, r, of)
-		nodes := of.nodes(now)
+		nodes := nodeWriter{now: now}
 		next, err := of.rows(r.Context(), q, limit, func(member string, row *evidence.Row) error {
 			nodes.member = member
 			out.buffer = nodes.node(out.buffer, row)
@@ -74,7 +74,7 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject,
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	answer := newBody(of, now)
+	answer := newBody(now)
 	next, err := of.rows(r.Context(), q, limit, answer.add)
 	if err != nil {
 		return err

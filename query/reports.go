@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
@@ -30,9 +32,9 @@ const (
 // reportLargest answers the largest files, or directories, below a path.
 func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path, kind := q.Path("/"), q.Enum("type", "file", "file", "directory")
-	limit := int(q.Int("limit", defaultReport, 1, maxReport))
-	if err := q.Err(); err != nil {
+	kind, limit := q.Enum("type", "file", "file", "directory", "f", "d"), int(q.Int("limit", defaultReport, 1, maxReport))
+	wanted, err := s.reportParams(q)
+	if err != nil {
 		return err
 	}
 	of, err := s.open(r, view)
@@ -41,7 +43,7 @@ func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view stri
 	}
 	of.setLimit(limit)
 	kinds := event.File
-	if kind == "directory" {
+	if kind[0] == 'd' {
 		kinds = event.Directory
 	}
 	bytes := func(r *evidence.Row) int64 {
@@ -50,10 +52,10 @@ func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view stri
 		}
 		return r.Size
 	}
-	return s.answerPage(w, r, of, path, forest.Question{
+	return s.answerPage(w, r, of, wanted.Path, forest.Question{
 		Compare: func(a, b *evidence.Row) int { return cmp.Or(cmp.Compare(bytes(b), bytes(a)), forest.CompareKeys(a, b)) },
 		Ask: func(ctx context.Context, v *engine.Version, _ *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
-			return nil, v.Largest(ctx, path, kinds, limit, out)
+			return nil, v.Largest(ctx, wanted, kinds, limit, out)
 		},
 		Whole: true})
 }
@@ -61,15 +63,33 @@ func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view stri
 // reportEmpty answers the directories below a path that have no entries.
 func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path := q.Path("/")
-	of, err := s.openPage(r, q, view, 0, maxLimit, "empty", path)
+	now := s.agesFrom(r)
+	wanted, parts, err := filterParams(q, time.Unix(0, now), "*")
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, of, path, forest.Question{
+	of, err := s.openPage(r, q, view, 0, maxLimit, append(parts, "empty")...)
+	if err != nil {
+		return err
+	}
+	return s.answerPage(w, r, of, wanted.Path, forest.Question{
+		Extra: func(*evidence.Row) int64 { return now },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
-			return v.EmptyDirectories(ctx, path, after, limit, out)
+			at, err := v.EmptyDirectories(ctx, wanted, after, limit, out)
+			if at != nil {
+				at.Extra = now
+			}
+			return at, err
 		}})
+}
+
+// reportParams reads what a report wants of entries, and checks that nothing else is asked for: call it last.
+func (s *Server) reportParams(q *httpapi.Params) (*engine.Search, error) {
+	wanted, _, err := filterParams(q, time.Unix(0, s.engine.Now()), "*")
+	if err != nil {
+		return nil, err
+	}
+	return wanted, q.Err()
 }
 
 // reportAnswer is the answer of a report whose entries are no nodes but E.
@@ -92,8 +112,8 @@ type reportAnswer[E any] struct {
 
 // reportQuestion is a report whose entries are no nodes.
 type reportQuestion[E any] struct {
-	path  string
-	limit int
+	wanted *engine.Search
+	limit  int
 	// of makes the report of one version.
 	of func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[E]) error
 	// merge makes one list of those of a forest's members, in the order of a report.
@@ -112,7 +132,7 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *
 		return nil
 	}
 	one := func(ctx context.Context, v *engine.Version) (*reportAnswer[E], error) {
-		scope, err := v.Scope(ctx, q.path)
+		scope, err := v.Scope(ctx, q.wanted)
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +144,7 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *
 		if err != nil {
 			return err
 		}
-		return writeReport(w, r, of, q.path, q.limit, a)
+		return writeReport(w, r, of, q.wanted.Path, q.limit, a)
 	}
 	list, err := forest.Ask(r.Context(), of.forest, forest.ReportDeadline, func(ctx context.Context, m *forest.Member) (*reportAnswer[E], error) {
 		return one(ctx, m.Version)
@@ -145,7 +165,7 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *
 		a.Omitted += list[i].Omitted
 	}
 	a.Entries = append(a.Entries, q.merge(parts)...)
-	return writeReport(w, r, of, q.path, q.limit, a)
+	return writeReport(w, r, of, q.wanted.Path, q.limit, a)
 }
 
 // writeReport cuts a report at its limit, and writes it.
@@ -190,6 +210,8 @@ type usageEntry struct {
 	GID       *uint32    `json:"gid,omitempty"`
 	Extension *string    `json:"extension,omitempty"`
 	Totals    totalsJSON `json:"totals"`
+	// Across are its files by size or age, in a cross table: the buckets that have any.
+	Across []bucketEntry `json:"across,omitempty"`
 	// Members are what the members of a forest have of it.
 	Members []memberTotals `json:"members,omitempty"`
 }
@@ -240,10 +262,11 @@ func mergeUsage(parts []reportPart[usageEntry]) (out []usageEntry) {
 				i = len(out)
 				at[e.key()] = i
 				sum := e
-				sum.Totals.Totals = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+				sum.Totals.Totals, sum.Across = evidence.Totals{LatestMtimeNs: evidence.NoMtime}, nil
 				out = append(out, sum)
 			}
 			out[i].Totals.Totals = out[i].Totals.Plus(e.Totals.Totals)
+			out[i].Across = addBuckets(out[i].Across, e.Across)
 			out[i].Members = append(out[i].Members, memberTotals{p.member, e.Totals})
 		}
 	}
@@ -254,36 +277,76 @@ func mergeUsage(parts []reportPart[usageEntry]) (out []usageEntry) {
 // reportUsage answers how much each owner, group or extension has below a path.
 func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path, by := q.Path("/"), q.Enum("by", "owner", "owner", "group", "extension")
+	by, across := q.Enum("by", "owner", "owner", "group", "extension"), q.Enum("across", "", "size", "mtime", "atime")
 	limit := int(q.Int("limit", maxReport, 1, maxLimit))
-	if err := q.Err(); err != nil {
+	wanted, err := s.reportParams(q)
+	if err != nil {
 		return err
 	}
 	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return answerReport(s, w, r, of, reportQuestion[usageEntry]{path, limit, func(ctx context.Context, _ *engine.Version, scope report.Scope, a *reportAnswer[usageEntry]) error {
+	return answerReport(s, w, r, of, reportQuestion[usageEntry]{wanted, limit, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[usageEntry]) error {
+		classes, asOf := classesOf(across, v)
+		a.AsOf = asOf
 		switch by {
 		case "extension":
-			list, err := scope.ByExtension(ctx)
+			list, err := scope.ByExtension(ctx, classes)
 			for _, e := range list {
-				a.Entries = append(a.Entries, usageEntry{Extension: &e.Of, Totals: totalsJSON{e.Totals}})
+				a.Entries = append(a.Entries, usageEntry{Extension: &e.Of, Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
 			}
 			return err
 		case "group":
-			list, err := scope.ByGroup(ctx)
+			list, err := scope.ByGroup(ctx, classes)
 			for _, e := range list {
-				a.Entries = append(a.Entries, usageEntry{GID: &e.Of, Totals: totalsJSON{e.Totals}})
+				a.Entries = append(a.Entries, usageEntry{GID: &e.Of, Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
 			}
 			return err
 		}
-		list, err := scope.ByOwner(ctx)
+		list, err := scope.ByOwner(ctx, classes)
 		for _, e := range list {
-			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Totals: totalsJSON{e.Totals}})
+			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
 		}
 		return err
 	}, mergeUsage})
+}
+
+// classesOf are the classes of size, mtime or atime; nil for the empty word. asOf is what ages count from; nil if they are none.
+func classesOf(word string, v *engine.Version) (classes *report.Classes, asOf *values.Seconds) {
+	now := v.Manifest.ObservedAt - v.Manifest.Clock.Skew()
+	at := values.Seconds(now)
+	switch word {
+	case "size":
+		return report.Sizes(), nil
+	case "mtime":
+		return report.ModifiedAges(now), &at
+	case "atime":
+		return report.AccessedAges(now), &at
+	}
+	return nil, nil
+}
+
+// acrossOf are the buckets that have files.
+func acrossOf(list []report.Bucket) (out []bucketEntry) {
+	for _, b := range list {
+		if b.Files > 0 {
+			out = append(out, bucketOf(b))
+		}
+	}
+	return out
+}
+
+// addBuckets adds buckets that have files to others, in order.
+func addBuckets(to, more []bucketEntry) []bucketEntry {
+	for _, b := range more {
+		i, found := slices.BinarySearchFunc(to, b, func(x, b bucketEntry) int { return cmp.Compare(x.least(), b.least()) })
+		if !found {
+			to = slices.Insert(to, i, bucketEntry{From: b.From, To: b.To})
+		}
+		to[i].Files, to[i].Bytes = to[i].Files+b.Files, to[i].Bytes+b.Bytes
+	}
+	return to
 }
 
 type bucketEntry struct {
@@ -293,6 +356,26 @@ type bucketEntry struct {
 	Bytes int64  `json:"bytes"`
 	// Members are what the members of a forest have of it, those that have any.
 	Members []memberBucket `json:"members,omitempty"`
+}
+
+// bucketOf is a bucket as answers have it.
+func bucketOf(b report.Bucket) bucketEntry {
+	e := bucketEntry{From: &b.From, To: &b.To, Files: b.Files, Bytes: b.Bytes}
+	if b.From == -report.Unbounded {
+		e.From = nil
+	}
+	if b.To == report.Unbounded {
+		e.To = nil
+	}
+	return e
+}
+
+// least is From, or less than any.
+func (e bucketEntry) least() int64 {
+	if e.From == nil {
+		return -report.Unbounded
+	}
+	return *e.From
 }
 
 type memberBucket struct {
@@ -320,39 +403,21 @@ func mergeBuckets(parts []reportPart[bucketEntry]) (out []bucketEntry) {
 // reportHistogram answers how many files below a path are in each class of size or age.
 func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path, of := q.Path("/"), q.Enum("of", "size", "size", "mtime", "atime")
-	if err := q.Err(); err != nil {
+	of := q.Enum("of", "size", "size", "mtime", "atime")
+	wanted, err := s.reportParams(q)
+	if err != nil {
 		return err
 	}
 	subject, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return answerReport(s, w, r, subject, reportQuestion[bucketEntry]{path, maxReport, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[bucketEntry]) error {
-		var list []report.Bucket
-		var err error
-		now := v.Manifest.ObservedAt - v.Manifest.Clock.Skew()
-		switch of {
-		case "size":
-			list, err = scope.Sizes(ctx)
-		case "mtime":
-			list, err = scope.ModifiedAges(ctx, now)
-		default:
-			list, err = scope.AccessedAges(ctx, now)
-		}
-		if of != "size" {
-			at := values.Seconds(now)
-			a.AsOf = &at
-		}
+	return answerReport(s, w, r, subject, reportQuestion[bucketEntry]{wanted, maxReport, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[bucketEntry]) error {
+		classes, asOf := classesOf(of, v)
+		a.AsOf = asOf
+		list, err := scope.Histogram(ctx, classes)
 		for _, b := range list {
-			e := bucketEntry{From: &b.From, To: &b.To, Files: b.Files, Bytes: b.Bytes}
-			if b.From == -report.Unbounded {
-				e.From = nil
-			}
-			if b.To == report.Unbounded {
-				e.To = nil
-			}
-			a.Entries = append(a.Entries, e)
+			a.Entries = append(a.Entries, bucketOf(b))
 		}
 		return err
 	}, mergeBuckets})
@@ -383,12 +448,13 @@ type duplicatePath struct {
 // reportDuplicates answers the files below a path that have the same name and size.
 func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path, limit := q.Path("/"), int(q.Int("limit", defaultReport, 1, maxReport))
+	limit := int(q.Int("limit", defaultReport, 1, maxReport))
 	minSize, given := q.Size("min_size")
 	if !given {
 		minSize = duplicatesFrom
 	}
-	if err := q.Err(); err != nil {
+	wanted, err := s.reportParams(q)
+	if err != nil {
 		return err
 	}
 	of, err := s.open(r, view)
@@ -406,19 +472,19 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 	}
 	a := &reportAnswer[duplicateEntry]{Entries: []duplicateEntry{}}
 	if of.forest != nil {
-		err = forestDuplicates(r.Context(), of.forest, path, minSize, limit, a)
+		err = forestDuplicates(r.Context(), of.forest, wanted, minSize, limit, a)
 	} else {
 		a.Version = of.version.Manifest.Version
-		err = duplicates(r.Context(), of.version, path, minSize, limit, a)
+		err = duplicates(r.Context(), of.version, wanted, minSize, limit, a)
 	}
 	if err != nil {
 		return err
 	}
-	return writeReport(w, r, of, path, limit, a)
+	return writeReport(w, r, of, wanted.Path, limit, a)
 }
 
-func duplicates(ctx context.Context, v *engine.Version, path string, minSize int64, limit int, a *reportAnswer[duplicateEntry]) error {
-	scope, err := v.Scope(ctx, path)
+func duplicates(ctx context.Context, v *engine.Version, wanted *engine.Search, minSize int64, limit int, a *reportAnswer[duplicateEntry]) error {
+	scope, err := v.Scope(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -428,9 +494,9 @@ func duplicates(ctx context.Context, v *engine.Version, path string, minSize int
 }
 
 // forestDuplicates looks for duplicates in all members together. If one fails, it begins again without that member.
-func forestDuplicates(ctx context.Context, fo *forest.Forest, path string, minSize int64, limit int, a *reportAnswer[duplicateEntry]) error {
+func forestDuplicates(ctx context.Context, fo *forest.Forest, wanted *engine.Search, minSize int64, limit int, a *reportAnswer[duplicateEntry]) error {
 	scopes, err := forest.Ask(ctx, fo, forest.Deadline, func(ctx context.Context, m *forest.Member) (report.Scope, error) {
-		return m.Version.Scope(ctx, path)
+		return m.Version.Scope(ctx, wanted)
 	})
 	for err == nil {
 		var members []*forest.Member
@@ -484,23 +550,27 @@ type growthEntry struct {
 // reportGrowth answers the directories below a path that have grown or shrunk since an earlier version.
 func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path, since := q.Path("/"), q.String("since", "0")
+	since := q.String("since", "0")
 	depth, limit := int(q.Int("depth", 1, 1, 100)), int(q.Int("limit", defaultReport, 1, maxReport))
-	if err := q.Err(); err != nil {
+	wanted, err := s.reportParams(q)
+	if err != nil {
 		return err
 	}
 	of, err := s.open(r, view)
 	if err != nil {
 		return err
 	}
-	return answerReport(s, w, r, of, reportQuestion[growthEntry]{path, limit, func(ctx context.Context, now *engine.Version, _ report.Scope, a *reportAnswer[growthEntry]) error {
+	return answerReport(s, w, r, of, reportQuestion[growthEntry]{wanted, limit, func(ctx context.Context, now *engine.Version, _ report.Scope, a *reportAnswer[growthEntry]) error {
 		old, err := s.engine.Earlier(ctx, now, since)
 		if err != nil {
 			return err
 		}
 		before, after := values.Seconds(old.Manifest.FoldedAt), values.Seconds(now.Manifest.FoldedAt)
 		a.Since, a.SinceAt, a.At = old.Manifest.Version, &before, &after
-		list, err := now.Growth(ctx, old, path, depth, limit)
+		list, err := now.Growth(ctx, old, wanted, depth, limit)
+		if errors.Is(err, report.ErrTooManyDirectories) {
+			return httpapi.BadRequest(fmt.Sprintf("more than %d directories have what the filter wants", report.MaxFiltered), "pass a smaller depth, or a path further down")
+		}
 		for _, g := range list {
 			a.Entries = append(a.Entries, growthEntry{"", pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), totalsJSON{g.From}, totalsJSON{g.To}})
 		}

@@ -53,6 +53,7 @@ func TestReportsAgainstModel(t *testing.T) {
 				f.checkEmpty(rng, m, dir)
 				f.checkDuplicates(m, dir)
 				f.checkGrowth(rng, old, m, dir, first)
+				f.checkFiltered(rng, old, m, dir, first)
 			}
 		})
 	}
@@ -99,7 +100,7 @@ func jsonOf(v any) string {
 	return string(b)
 }
 
-func (f *fixture) checkLargest(rng *rand.Rand, m model, dir string) {
+func (f *fixture) checkLargest(rng *rand.Rand, m model, dir string, filter ...string) {
 	f.t.Helper()
 	for _, kind := range []event.Type{event.File, event.Directory} {
 		rows := slices.DeleteFunc(m.rowsBelow(dir), func(r evidence.Row) bool { return r.Type != kind })
@@ -109,7 +110,7 @@ func (f *fixture) checkLargest(rng *rand.Rand, m model, dir string) {
 		for _, r := range rows[:min(n, len(rows))] {
 			want = append(want, r.Path())
 		}
-		list, _ := f.entries("reports/largest", pathParam(dir, "type", kind.String(), "limit", strconv.Itoa(n))...)
+		list, _ := f.entries("reports/largest", pathParam(dir, append(filter, "type", kind.String(), "limit", strconv.Itoa(n))...)...)
 		for _, e := range list {
 			got = append(got, pathOf(f.t, e))
 		}
@@ -117,7 +118,7 @@ func (f *fixture) checkLargest(rng *rand.Rand, m model, dir string) {
 	}
 }
 
-func (f *fixture) checkUsage(m model, dir string) {
+func (f *fixture) checkUsage(m model, dir string, filter ...string) {
 	f.t.Helper()
 	for by, of := range map[string]func(r evidence.Row) any{
 		"owner":     func(r evidence.Row) any { return float64(r.UID) },
@@ -135,7 +136,7 @@ func (f *fixture) checkUsage(m model, dir string) {
 			}
 			want[of(r)] = sum.Plus(r.Own())
 		}
-		list, _ := f.entries("reports/usage", pathParam(dir, "by", by)...)
+		list, _ := f.entries("reports/usage", pathParam(dir, append(filter, "by", by)...)...)
 		last := int64(1 << 62)
 		for _, e := range list {
 			key := map[string]any{"owner": e["uid"], "group": e["gid"], "extension": e["extension"]}[by]
@@ -155,7 +156,7 @@ func (f *fixture) checkUsage(m model, dir string) {
 	}
 }
 
-func (f *fixture) checkHistograms(m model, dir string) {
+func (f *fixture) checkHistograms(m model, dir string, filter ...string) {
 	f.t.Helper()
 	now := f.last[testView].ObservedAt
 	for of, value := range map[string]func(r evidence.Row) float64{
@@ -163,7 +164,7 @@ func (f *fixture) checkHistograms(m model, dir string) {
 		"mtime": func(r evidence.Row) float64 { return float64(now-r.MtimeNs) / 1e9 },
 		"atime": func(r evidence.Row) float64 { return float64(now/1e9 - int64(r.AtimeDay)*86_400) },
 	} {
-		list, _ := f.entries("reports/histogram", pathParam(dir, "of", of)...)
+		list, _ := f.entries("reports/histogram", pathParam(dir, append(filter, "of", of)...)...)
 		files := 0.0
 		for _, e := range list {
 			from, isFrom := e["from"].(float64)
@@ -208,7 +209,7 @@ func (f *fixture) checkEmpty(rng *rand.Rand, m model, dir string) {
 	equal(f.t, "pages of empty in "+dir, got, want)
 }
 
-func (f *fixture) checkDuplicates(m model, dir string) {
+func (f *fixture) checkDuplicates(m model, dir string, filter ...string) {
 	f.t.Helper()
 	groups := map[string][]string{}
 	for _, r := range m.rowsBelow(dir) {
@@ -217,7 +218,7 @@ func (f *fixture) checkDuplicates(m model, dir string) {
 			groups[key] = append(groups[key], r.Path())
 		}
 	}
-	list, _ := f.entries("reports/duplicates", pathParam(dir, "min_size", "1K", "limit", "1000")...)
+	list, _ := f.entries("reports/duplicates", pathParam(dir, append(filter, "min_size", "1K", "limit", "1000")...)...)
 	last := float64(1 << 62)
 	for _, e := range list {
 		var shown []string
@@ -237,6 +238,135 @@ func (f *fixture) checkDuplicates(m model, dir string) {
 	for key, paths := range groups {
 		if len(paths) > 1 {
 			f.t.Fatalf("duplicates in %s lack %s: %q", dir, key, paths)
+		}
+	}
+}
+
+// reportFilters are filters as parameters, and as the model has them.
+var reportFilters = []struct {
+	params []string
+	is     func(r evidence.Row) bool
+}{
+	{[]string{"owner", "1001", "older_than", "@" + strconv.FormatInt(observed/1e9-3600, 10)}, func(r evidence.Row) bool {
+		return r.UID == 1001 && r.MtimeNs < observed/1e9*1e9-3600e9
+	}},
+	{[]string{"name", "*a*", "name", "*.log", "not_name", "*z"}, func(r evidence.Row) bool {
+		return (strings.Contains(r.Name, "a") || strings.HasSuffix(r.Name, ".log")) && !strings.HasSuffix(r.Name, "z")
+	}},
+	{[]string{"accessed_before", "@" + strconv.FormatInt(observed/1e9-10*86_400, 10), "pattern", "A"}, func(r evidence.Row) bool {
+		return int64(r.AtimeDay) < observed/86_400e9-10 && strings.ContainsAny(r.Name, "aA")
+	}},
+	{[]string{"accessed_after", "@" + strconv.FormatInt(observed/1e9-10*86_400, 10), "group", "1"}, func(r evidence.Row) bool {
+		return int64(r.AtimeDay) >= observed/86_400e9-10 && r.GID == 1
+	}},
+	{[]string{"name", "nothing"}, func(evidence.Row) bool { return false }},
+}
+
+// checkFiltered: every report with a filter says what it would say of a tree with nothing else in it.
+func (f *fixture) checkFiltered(rng *rand.Rand, old, m model, dir string, first *manifest.Manifest) {
+	f.t.Helper()
+	for _, filter := range reportFilters {
+		params := slices.Clip(filter.params)
+		keep := func(rows model) model {
+			return slices.DeleteFunc(slices.Clone(rows), func(r evidence.Row) bool { return !filter.is(r) })
+		}
+		kept := keep(m)
+		f.checkLargest(rng, kept, dir, params...)
+		f.checkUsage(kept, dir, params...)
+		f.checkHistograms(kept, dir, params...)
+		f.checkDuplicates(kept, dir, params...)
+		f.checkCross(kept, dir, params...)
+		f.checkFilteredGrowth(rng, keep(old), kept, dir, first, params)
+		var empty []string
+		for _, r := range kept.rowsBelow(dir) {
+			if r.Type == event.Directory && len(m.list(r.Path(), engine.ByName)) == 0 {
+				empty = append(empty, r.Path())
+			}
+		}
+		equal(f.t, fmt.Sprint("empty in ", dir, params), f.stream("reports/empty-directories", pathParam(dir, params...)), empty)
+		search := append(params, "limit", "10000")
+		if !slices.Contains(search, "pattern") {
+			search = append(search, "pattern", "*")
+		}
+		found, _ := f.entries("search", pathParam(dir, search...)...)
+		own := 0 // a search finds the path itself, and a report does not
+		for _, e := range found {
+			if pathOf(f.t, e) == dir {
+				own = 1
+			}
+		}
+		if len(found)-own != len(kept.rowsBelow(dir)) {
+			f.t.Fatalf("a search for %q in %s finds %d, the reports %d", params, dir, len(found)-own, len(kept.rowsBelow(dir)))
+		}
+	}
+}
+
+// checkCross: the buckets of each owner are those of a histogram of what is the owner's, those without files left out.
+func (f *fixture) checkCross(m model, dir string, filter ...string) {
+	f.t.Helper()
+	for _, across := range []string{"size", "mtime", "atime"} {
+		for by, param := range map[string]string{"owner": "uid", "group": "gid"} {
+			if slices.Contains(filter, by) {
+				continue
+			}
+			list, _ := f.entries("reports/usage", pathParam(dir, append(filter, "by", by, "across", across)...)...)
+			files := 0
+			for _, e := range list {
+				id := strconv.FormatFloat(e[param].(float64), 'f', -1, 64)
+				buckets, _ := f.entries("reports/histogram", pathParam(dir, append(filter, "of", across, by, id)...)...)
+				buckets = slices.DeleteFunc(buckets, func(b map[string]any) bool { return b["files"] == 0.0 })
+				got, _ := e["across"].([]any)
+				if len(got) != len(buckets) || len(got) > 0 && jsonOf(got) != jsonOf(buckets) {
+					f.t.Fatalf("%s %s across %s in %s: %s, not %s", by, id, across, dir, jsonOf(got), jsonOf(buckets))
+				}
+				for _, b := range buckets {
+					files += int(b["files"].(float64))
+				}
+			}
+			if all := slices.DeleteFunc(m.rowsBelow(dir), func(r evidence.Row) bool { return r.Type != event.File }); files != len(all) {
+				f.t.Fatalf("across %s in %s: %d files of %d", across, dir, files, len(all))
+			}
+		}
+	}
+}
+
+func (f *fixture) checkFilteredGrowth(rng *rand.Rand, old, m model, dir string, first *manifest.Manifest, filter []string) {
+	f.t.Helper()
+	depth, root := 1+rng.IntN(4), strings.TrimSuffix(dir, "/")
+	nothing := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+	want := map[string][2]evidence.Totals{}
+	for i, rows := range []model{old, m} {
+		for _, r := range rows.rowsBelow(dir) {
+			at := r.Parent + r.Name
+			if r.Type != event.Directory {
+				at = strings.TrimSuffix(r.Parent, "/")
+			}
+			for ; len(at) > len(root); at = at[:strings.LastIndexByte(at, '/')] {
+				if strings.Count(at, "/")-strings.Count(root, "/") <= depth {
+					sums, known := want[at]
+					if !known {
+						sums = [2]evidence.Totals{nothing, nothing}
+					}
+					sums[i] = sums[i].Plus(r.Own())
+					want[at] = sums
+				}
+			}
+		}
+	}
+	list, _ := f.entries("reports/growth",
+		pathParam(dir, append(filter, "depth", strconv.Itoa(depth), "limit", "1000", "since", strconv.FormatUint(first.Version, 10))...)...)
+	for _, e := range list {
+		path := pathOf(f.t, e)
+		sums, known := want[path]
+		delete(want, path)
+		if !known || e["bytes"] != float64(sums[1].Bytes-sums[0].Bytes) || e["files"] != float64(sums[1].Files-sums[0].Files) ||
+			e["directories"] != float64(sums[1].Directories-sums[0].Directories) {
+			f.t.Fatalf("growth of %q in %s: %v, not %+v", filter, dir, e, sums)
+		}
+	}
+	for path, sums := range want {
+		if sums[0] != sums[1] {
+			f.t.Fatalf("growth of %q in %s lacks %s: %+v", filter, dir, path, sums)
 		}
 	}
 }

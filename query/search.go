@@ -19,13 +19,7 @@ import (
 // search answers the entries at and below a path whose names and attributes match, in key order.
 func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	// Ages such as "7d" count from the time of the first page, which the cursor holds.
-	now, cursor := s.engine.Now(), r.URL.Query().Get("cursor")
-	if first, ok := engine.CursorExtra(cursor); ok {
-		now = first
-	} else if first, ok := forest.CursorExtra(cursor); ok {
-		now = first
-	}
+	now := s.agesFrom(r)
 	wanted, parts, err := searchParams(q, time.Unix(0, now))
 	if err != nil {
 		return err
@@ -45,26 +39,40 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 		}})
 }
 
+// agesFrom is the time, ns, that ages such as "7d" count from: that of the first page, which the cursor holds.
+func (s *Server) agesFrom(r *http.Request) int64 {
+	cursor := r.URL.Query().Get("cursor")
+	if first, ok := engine.CursorExtra(cursor); ok {
+		return first
+	}
+	if first, ok := forest.CursorExtra(cursor); ok {
+		return first
+	}
+	return s.engine.Now()
+}
+
 // maxNames bounds the globs of one search.
 const maxNames = 100
 
-// searchParams reads the parameters of a search. parts are their texts: what two calls must have in common to be the same search.
+// errPatterns says what a search lacks, or has too much of.
+var errPatterns = httpapi.BadRequest("a search needs exactly one pattern", "pass pattern, or its alias query, but not both; * matches everything")
+
+// searchParams reads the parameters of a search: those of filterParams, with a pattern or names among them.
 func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, parts []string, err error) {
-	given := q.Has("pattern")
-	text := q.String("pattern", "")
-	alias := q.String("query", "")
+	given, alias := q.Has("pattern"), q.String("query", "*")
+	if given && q.Has("query") || !given && !q.Has("query") && len(q.Strings("name"))+len(q.Strings("not_name")) == 0 {
+		return nil, nil, errPatterns
+	}
+	return filterParams(q, now, alias)
+}
+
+// filterParams reads what a search or a report wants of entries. absent is the pattern if none is given. parts are the texts of the
+// parameters: what two calls must have in common to ask for the same.
+func filterParams(q *httpapi.Params, now time.Time, absent string) (wanted *engine.Search, parts []string, err error) {
+	text := q.String("pattern", absent)
 	names, not := q.Strings("name"), q.Strings("not_name")
 	if len(names) > maxNames || len(not) > maxNames {
 		return nil, nil, httpapi.BadRequest(fmt.Sprintf("a search has more than %d names", maxNames), "ask in several calls, or use a glob for many names")
-	}
-	if !given && !q.Has("query") && len(names)+len(not) > 0 {
-		text, given = "*", true
-	}
-	if q.Has("query") == given {
-		return nil, nil, httpapi.BadRequest("a search needs exactly one pattern", "pass pattern, or its alias query, but not both; * matches everything")
-	}
-	if !given {
-		text = alias
 	}
 	if wanted, err = engine.NewSearch(text, q.Path("/")); err != nil {
 		return nil, nil, err
@@ -88,7 +96,7 @@ func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, part
 
 // attributeNames are the parameters that attributeParams reads.
 var attributeNames = []string{"owner", "group", "perm", "empty", "min_size", "max_size", "newer_than", "older_than", "min_links", "max_links", "inode",
-	"min_allocated", "max_allocated", "changed_after", "changed_before"}
+	"min_allocated", "max_allocated", "changed_after", "changed_before", "accessed_after", "accessed_before"}
 
 // attributeParams reads what a search wants of an entry beside its name and its type.
 func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) error {
@@ -115,6 +123,7 @@ func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) err
 	before("older_than", &a.MaxMtime)
 	after("changed_after", &a.MinCtime)
 	before("changed_before", &a.MaxCtime)
+	accessParams(q, a, now)
 	a.UID = q.Int("owner", -1, 0, math.MaxUint32)
 	a.GID = q.Int("group", -1, 0, math.MaxUint32)
 	a.MinLinks = q.Int("min_links", 0, 0, math.MaxUint32)
@@ -134,4 +143,16 @@ func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) err
 		a.Perm = &perm
 	}
 	return nil
+}
+
+// accessParams reads the bounds of the access time. Entries have its day alone, in UTC: accessed_before wants days that are over by
+// then, so that it finds nothing that was read later, and accessed_after wants the others.
+func accessParams(q *httpapi.Params, a *engine.Attributes, now time.Time) {
+	day := func(ns int64) int64 { return time.Unix(0, ns).UTC().Truncate(24*time.Hour).Unix() / 86400 }
+	if ns, given := q.Time("accessed_after", now); given {
+		a.MinAtimeDay = day(ns)
+	}
+	if ns, given := q.Time("accessed_before", now); given {
+		a.MaxAtimeDay = day(ns) - 1
+	}
 }

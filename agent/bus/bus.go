@@ -224,6 +224,7 @@ func (s *Subscription) take(made *watch.Watcher) *watch.Watcher {
 	if src.watcher == nil {
 		return nil
 	}
+	s.watcher = src.watcher
 	if running := *src.running.Load(); !slices.Contains(running, s) {
 		running = append(slices.Clone(running), s)
 		src.running.Store(&running)
@@ -244,11 +245,15 @@ func (src *Source) newWatcher() (*watch.Watcher, error) {
 // Hanging is how many calls into the tree hang, and the path of the first.
 func (s *Subscription) Hanging() (n int, first string) { return s.source.calls.Status() }
 
-// Watcher is the source's; nil: there is none at present.
+// Watcher is the source's; nil: there is none at present, or none that the subscription has begun with. One that another pipe has
+// made after the last one failed says nothing of what this pipe has missed between.
 func (s *Subscription) Watcher() *watch.Watcher {
 	s.source.mu.Lock()
 	defer s.source.mu.Unlock()
-	return s.source.watcher
+	if s.watcher != s.source.watcher {
+		return nil
+	}
+	return s.watcher
 }
 
 // OpenRoot opens the root that is watched. Close it.

@@ -31,6 +31,8 @@ type Subscription struct {
 	to     Subscriber
 	ready  chan struct{} // a token when there may be something to deliver
 	failed chan error    // a panic of the subscriber
+	// watcher is the one that Begin returned last; the source's lock guards it.
+	watcher *watch.Watcher
 
 	mu        sync.Mutex
 	queue     []event.Event

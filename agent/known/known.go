@@ -31,12 +31,17 @@ type Identity struct {
 	Epoch    string   `json:"view_epoch"`
 	Root     string   `json:"root"`
 	Ino      uint64   `json:"ino"`
-	Dev      uint64   `json:"dev"` // 0 where device numbers do not last
+	Dev      uint64   `json:"dev"`             // 0 where device numbers do not last
+	Birth    int64    `json:"birth,omitempty"` // the root's, ns; 0: not known, as in the files of earlier builds
 	Excludes []string `json:"excludes"`
 	Cross    bool     `json:"cross_filesystems"`
 }
 
+// equal reports whether two are of the same tree and view. A birth that one of them does not know says nothing.
 func (id Identity) equal(o Identity) bool {
+	if id.Birth == 0 || o.Birth == 0 {
+		id.Birth, o.Birth = 0, 0
+	}
 	e := slices.Equal(id.Excludes, o.Excludes)
 	id.Excludes, o.Excludes = nil, nil
 	a, _ := json.Marshal(id)
@@ -105,8 +110,8 @@ type header struct {
 }
 
 const (
-	baseFormat = "fustor directories 3"
-	logFormat  = "fustor directories log 3"
+	baseFormat = "fustor directories 2"
+	logFormat  = "fustor directories log 2"
 )
 
 // check reads both headers, and the sessions of the log. No sessions and no error: there is nothing.
@@ -175,11 +180,11 @@ func (l *Log) Is(id Identity) bool {
 	return l.id.equal(id)
 }
 
-// Root reports whether l is for the root with these numbers.
-func (l *Log) Root(ino, dev uint64) bool {
+// Root reports whether l is for the root with these numbers and this birth.
+func (l *Log) Root(ino, dev uint64, birth int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.id.Ino == ino && l.id.Dev == dev
+	return l.id.Ino == ino && l.id.Dev == dev && l.id.Birth == birth
 }
 
 // Listed takes in that a directory was listed in full, in segments of the session up to seq. mtime is 0 where the directory's

@@ -14,7 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-var identity = Identity{View: "v", Epoch: "e", Root: "/srv", Ino: 2, Excludes: []string{".snapshot"}}
+var identity = Identity{View: "v", Epoch: "e", Root: "/srv", Ino: 2, Birth: 7, Excludes: []string{".snapshot"}}
 
 func open(t testing.TB, path string, id Identity, broken ...string) *Log {
 	t.Helper()
@@ -96,7 +96,7 @@ func TestFilesAreOfOneTreeAndView(t *testing.T) {
 	open(t, path, identity).shows(t, want)
 	for name, change := range map[string]func(*Identity){
 		"epoch": func(id *Identity) { id.Epoch = "f" }, "view": func(id *Identity) { id.View = "w" }, "root": func(id *Identity) { id.Root = "/x" },
-		"inode": func(id *Identity) { id.Ino = 3 }, "device": func(id *Identity) { id.Dev = 3 }, "excludes": func(id *Identity) { id.Excludes = nil },
+		"inode": func(id *Identity) { id.Ino = 3 }, "device": func(id *Identity) { id.Dev = 3 }, "birth": func(id *Identity) { id.Birth = 3 }, "excludes": func(id *Identity) { id.Excludes = nil },
 		"crossing": func(id *Identity) { id.Cross = true },
 	} {
 		other := identity
@@ -112,6 +112,29 @@ func TestFilesAreOfOneTreeAndView(t *testing.T) {
 		t.Error("what a broken session told is believed")
 	}
 	l.shows(t, map[string]int64{})
+}
+
+// TestFilesOfEarlierBuilds do not know when the root was made, and are read. So are those of this one where that cannot be told.
+func TestFilesOfEarlierBuilds(t *testing.T) {
+	without := identity
+	without.Birth = 0
+	want := map[string]int64{"/": 11, "/a": 12}
+	for _, c := range []struct{ written, read Identity }{{without, identity}, {identity, without}, {without, without}} {
+		for _, whole := range []bool{false, true} {
+			path := filepath.Join(t.TempDir(), "dirs")
+			l := open(t, path, c.written)
+			list(l, "s", 1, "/", 11, "a")
+			list(l, "s", 1, "/a", 12)
+			folded(l, "s", 1)
+			if whole {
+				if err := l.Compact(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.Close()
+			open(t, path, c.read).shows(t, want)
+		}
+	}
 }
 
 // TestWholeFile: what Compact writes is what the log said, later entries over earlier ones, and less.

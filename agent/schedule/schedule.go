@@ -110,6 +110,7 @@ type Schedule struct {
 	settleAfter time.Duration // from a scan that repairs to its repetition
 
 	covered bool       // every directory is watched, as far as the system allows
+	missed  bool       // Uncover was called since the task that runs has begun
 	whole   bool       // a snapshot of this process is complete
 	taken   Leadership // of the last complete snapshot
 	audited Leadership // the leadership in which everything was listed at least once
@@ -122,8 +123,9 @@ type Schedule struct {
 	settling   []string  // subtrees to be scanned once more at settlingAt
 	settlingAt time.Time // zero: nothing is settling
 
-	catchUp catchUp
-	began   time.Time // the task that runs, or ran last
+	catchUp   catchUp
+	began     time.Time // the task that runs, or ran last
+	repairing bool      // the task that runs is to repair losses
 }
 
 // catchUp is what is left to do of the directories that a snapshot has left out. It takes a share at a time, when nothing
@@ -147,8 +149,8 @@ func (s *Schedule) SessionBegan(now time.Time, auditInterval time.Duration, lost
 	s.lost = s.lost || lost && s.covered // without cover everything is scanned anyway
 }
 
-// Uncover has every directory met again: some may be watched now that could not be.
-func (s *Schedule) Uncover() { s.covered = false }
+// Uncover has every directory met again, by a task that begins from now on: some may be watched now that could not be.
+func (s *Schedule) Uncover() { s.covered, s.missed = false, true }
 
 // Lost has everything scanned again: notices or listings were lost.
 func (s *Schedule) Lost() { s.lost = true }
@@ -220,7 +222,7 @@ func (s *Schedule) wait(now time.Time, in Situation) time.Duration {
 // Begin takes in that a task from Next has begun. The losses that it repairs are forgotten now and not at its end, because
 // what is lost while it runs is to be scanned again.
 func (s *Schedule) Begin(now time.Time, t Task) {
-	s.began = now
+	s.began, s.missed, s.repairing = now, false, t.Repairs
 	if !t.Repairs {
 		return
 	}
@@ -232,6 +234,7 @@ func (s *Schedule) Begin(now time.Time, t Task) {
 
 // End takes in that the task that began last has ended, completely or not. auditInterval is the view's at present.
 func (s *Schedule) End(now time.Time, t Task, complete bool, auditInterval time.Duration) {
+	s.repairing = false
 	switch t.Kind {
 	case Subtrees:
 		s.endSubtrees(now, t, complete)
@@ -272,7 +275,7 @@ func (s *Schedule) endWhole(now time.Time, t Task, complete bool, auditInterval 
 		s.lost = s.lost || t.Repairs
 		return
 	}
-	s.covered = true
+	s.covered = !s.missed
 	s.settle(now, t)
 	if t.Kind == Snapshot {
 		s.taken, s.whole = t.Leadership, true
@@ -305,6 +308,22 @@ func (s *Schedule) settle(now time.Time, t Task) {
 
 // CatchingUp reports whether directories are still to be listed that a snapshot has left out.
 func (s *Schedule) CatchingUp() bool { return s.catchUp.left > 0 }
+
+// Gap says which changes the view may lack though every directory is watched: those that came with no notice, or whose notice was
+// lost, and that no complete scan has seen since. Empty: none. The repetition of a scan after a while is none either.
+func (s *Schedule) Gap(of Leadership, leads bool) string {
+	switch {
+	case leads && s.taken != of:
+		return "the first scan is not complete"
+	case s.lost || s.repairing || len(s.dirty) > 0:
+		return "changes may have been missed, and what they may be in is scanned again"
+	case !s.covered:
+		return "not every directory is watched yet"
+	case s.catchUp.of(of):
+		return "files that were written in place while the agent did not run are still looked for"
+	}
+	return ""
+}
 
 // of reports whether there is a catch-up of this leadership.
 func (c *catchUp) of(l Leadership) bool { return c.left > 0 && c.leadership == l }

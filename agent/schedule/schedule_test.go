@@ -23,6 +23,40 @@ var (
 	leader   = Situation{Leadership: mine, AuditInterval: auditInterval, Room: true, Leads: true}
 )
 
+// TestGap: while it lasts, an agent does not say that it watches everything.
+func TestGap(t *testing.T) {
+	rescan := Task{Kind: Rescan, Leadership: mine, Repairs: true}
+	begun := func(t Task) func(*Schedule) { return func(s *Schedule) { s.Begin(t0, t) } }
+	for _, c := range []struct {
+		name string
+		s    Schedule
+		in   Situation
+		open bool
+	}{
+		{"a follower begins", fresh(), follower, true},
+		{"a follower watches everything", covered(), follower, false},
+		{"a leader begins", covered(), leader, true},
+		{"a leader has taken its snapshot", led(), leader, false},
+		{"another term", led(), with(leader, func(in *Situation) { in.Leadership = earlier }), true},
+		{"notices were lost", led((*Schedule).Lost), leader, true},
+		{"of a follower", covered((*Schedule).Lost), follower, true},
+		{"below some directories", led(func(s *Schedule) { s.LostBelow([]string{"/a"}) }), leader, true},
+		{"they are being scanned", led((*Schedule).Lost, begun(rescan)), leader, true},
+		{"that failed", led((*Schedule).Lost, failed(rescan)), leader, true},
+		{"they were scanned", led((*Schedule).Lost, ran(rescan)), leader, false},
+		{"others were lost meanwhile", led((*Schedule).Lost, begun(rescan), (*Schedule).Lost, func(s *Schedule) { s.End(t0, rescan, true, 0) }), leader, true},
+		{"directories can be watched again", led((*Schedule).Uncover), leader, true},
+		{"they were met", led((*Schedule).Uncover, ran(Task{Kind: Cover, Leadership: mine})), leader, false},
+		{"they can be since a scan began", led(begun(Task{Kind: Audit, Leadership: mine, Marked: true}), (*Schedule).Uncover,
+			func(s *Schedule) { s.End(t0, Task{Kind: Audit, Leadership: mine, Marked: true}, true, auditInterval) }), leader, true},
+		{"what a snapshot left out", led(func(s *Schedule) { s.LeftOut(mine, 0) }), leader, true},
+	} {
+		if got := c.s.Gap(c.in.Leadership, c.in.Leads); (got != "") != c.open {
+			t.Errorf("%s: %q, want a gap: %v", c.name, got, c.open)
+		}
+	}
+}
+
 // with changes a situation.
 func with(in Situation, change func(*Situation)) Situation {
 	change(&in)

@@ -18,8 +18,13 @@ import (
 	"github.com/fustor/fustor/internal/event"
 )
 
-// ID tells files apart, as long as they exist.
-type ID struct{ Dev, Ino uint64 }
+// ID tells files apart, as long as they exist. A directory's also tells it from one that had its number before: ext4 gives the number
+// of a directory that is removed to the next one. Example: rmdir d && mkdir d.
+type ID struct {
+	Dev, Ino uint64
+	// Birth is when a directory was made, ns; 0: not known, or not to be relied on. Files have none.
+	Birth int64
+}
 
 // Info is what one look at an entry shows. Entry.Name is left to the caller.
 type Info struct {

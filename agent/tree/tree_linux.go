@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
-	"math"
 	"strings"
 	"sync/atomic"
 
@@ -124,15 +123,15 @@ func direntHint(t byte) DirHint {
 }
 
 func (d *osDir) Lstat(n *Names, i int) (Info, error) {
-	var st unix.Stat_t
+	var st unix.Statx_t
 	r := n.refs[i]
-	if err := fstatat(d.fd, n.text[r.start:r.start+r.size+1], &st); err != nil {
+	if err := statAt(d.fd, n.text[r.start:r.start+r.size+1], &st); err != nil {
 		return Info{}, &fs.PathError{Op: "lstat", Path: event.Join(d.path, n.At(i)), Err: err}
 	}
 	return d.info(n.At(i), &st)
 }
 
-func (d *osDir) info(name string, st *unix.Stat_t) (Info, error) {
+func (d *osDir) info(name string, st *unix.Statx_t) (Info, error) {
 	info := fromStat(st)
 	if info.Links > 1 && info.Entry.Type != event.Directory {
 		info.Entry.ID = identityOf(info.ID, d.dev)
@@ -182,8 +181,8 @@ func (l *osLooker) Lstat(path string) (Info, error) {
 		}
 		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/"), dev: l.root.info.ID.Dev}
 	}
-	var st unix.Stat_t
-	if err := fstatat(l.dir.fd, append([]byte(name), 0), &st); err != nil {
+	var st unix.Statx_t
+	if err := statAt(l.dir.fd, append([]byte(name), 0), &st); err != nil {
 		return Info{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	return l.dir.info(name, &st)
@@ -282,44 +281,6 @@ func readlink(dir int, name string) (string, error) {
 	}
 }
 
-func fdInfo(fd int) (Info, error) {
-	var st unix.Stat_t
-	if _, err := retry(func() (int, error) { return 0, unix.Fstat(fd, &st) }); err != nil {
-		return Info{}, err
-	}
-	return fromStat(&st), nil
-}
-
-func fromStat(st *unix.Stat_t) Info {
-	const day = 24 * 60 * 60
-	atime := int64(st.Atim.Sec)
-	days := atime / day
-	if atime%day < 0 {
-		days--
-	}
-	days = min(max(days, math.MinInt32), math.MaxInt32)
-	e := event.Entry{
-		Inode: event.Inode{
-			Links: linksOf(uint64(st.Nlink)), Allocated: allocatedOf(st.Blocks), CtimeNs: nanoseconds(int64(st.Ctim.Sec), int64(st.Ctim.Nsec)),
-		},
-		Type: event.Other,
-		Mode: uint32(st.Mode) & 0o7777,
-		UID:  st.Uid, GID: st.Gid,
-		AtimeDay: int32(days),
-		Size:     max(0, st.Size),
-		MtimeNs:  nanoseconds(int64(st.Mtim.Sec), int64(st.Mtim.Nsec)),
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		e.Type = event.File
-	case unix.S_IFDIR:
-		e.Type = event.Directory
-	case unix.S_IFLNK:
-		e.Type = event.Symlink
-	}
-	return Info{Entry: e, ID: ID{Dev: uint64(st.Dev), Ino: st.Ino}, Links: uint64(st.Nlink)}
-}
-
 // identityOf tells a file with several names from all others of a view: by its number, and on another device than the root's by that
 // and the device.
 func identityOf(id ID, rootDev uint64) uint64 {
@@ -335,23 +296,6 @@ func identityOf(id ID, rootDev uint64) uint64 {
 	binary.LittleEndian.PutUint64(b[8:], id.Ino)
 	return xxhash.Sum64(b[:])
 }
-
-// nanoseconds is a time in ns since 1970, the nearest that 64 bits hold: ext4 has times until 2446, NTFS until 30828.
-func nanoseconds(sec, nsec int64) int64 {
-	switch {
-	case sec >= math.MaxInt64/1_000_000_000:
-		return math.MaxInt64
-	case sec <= math.MinInt64/1_000_000_000:
-		return math.MinInt64 + 1 // an event has no ctime of -2^63
-	}
-	return sec*1e9 + nsec
-}
-
-// linksOf is st_nlink as an entry has it: never 0, which would mean that nothing is known.
-func linksOf(n uint64) uint32 { return uint32(min(max(n, 1), math.MaxUint32)) }
-
-// allocatedOf is what blocks of 512 bytes come to.
-func allocatedOf(blocks int64) int64 { return min(max(blocks, 0), math.MaxInt64/512) * 512 }
 
 func retry(call func() (int, error)) (int, error) {
 	for {

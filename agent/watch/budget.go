@@ -167,7 +167,7 @@ func (w *Watcher) trim() {
 // be covered again.
 func (w *Watcher) refreshQuota(now time.Time) bool {
 	w.mu.Lock()
-	due := w.limit.cause != nil && w.coverages == 0 && now.Sub(w.budget.checked) >= w.cfg.QuotaEvery
+	due := w.gap && !w.blind && w.coverages == 0 && now.Sub(w.budget.checked) >= w.cfg.QuotaEvery
 	w.mu.Unlock()
 	if !due {
 		return false
@@ -175,12 +175,19 @@ func (w *Watcher) refreshQuota(now time.Time) bool {
 	w.updateQuota()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.coverages > 0 || w.budget.max > 0 && w.budget.max <= w.budget.covered {
+	w.budget.checked = now
+	if w.coverages > 0 {
+		return false
+	}
+	if w.unwatched() == 0 { // those without a watch are gone, or the coverage that was to end the gap has failed
+		return true
+	}
+	if w.budget.max > 0 && w.budget.max <= w.budget.covered {
 		return false
 	}
 	free := w.budget.max - len(w.model.byWatch)
 	enough := w.budget.max == 0 || free >= min(w.unwatched(), len(w.model.byWatch)/4+1)
-	if enough && w.unwatched() > 0 {
+	if enough {
 		w.budget.covered = w.budget.max
 		return true
 	}

@@ -118,7 +118,12 @@ func TestMoreWatchesAreTaken(t *testing.T) {
 	var grant atomic.Int64
 	grant.Store(3)
 	again := make(chan struct{}, 100)
-	r := rationedRig(t, &grant, []string{"a", "b", "c", "d", "e"}, func(c *Config) { c.CoverAgain = func() { again <- struct{}{} } })
+	var r *rig
+	var scans []string // for each scan of everything that was asked for, the coverage then
+	r = rationedRig(t, &grant, []string{"a", "b", "c", "d", "e"}, func(c *Config) {
+		c.CoverAgain = func() { again <- struct{}{} }
+		c.Overflow = func(below []string) { scans = append(scans, fmt.Sprint(below, r.Status().Coverage)) }
+	})
 	r.coverAll(t)
 	if s := r.Status(); s.Watches != 3 {
 		t.Fatalf("status %+v", s)
@@ -132,6 +137,9 @@ func TestMoreWatchesAreTaken(t *testing.T) {
 	r.coverAll(t)
 	if s := r.Status(); s.Watches != 6 || s.Unwatched != 0 || s.Coverage != Realtime {
 		t.Errorf("with enough watches: %+v", s)
+	}
+	if want := fmt.Sprint([]string(nil), HotSet); len(scans) != 1 || scans[0] != want {
+		t.Errorf("scans that were asked for, and the coverage then: %q, want %q alone", scans, want)
 	}
 	grant.Store(2)
 	r.Watcher.updateQuota()

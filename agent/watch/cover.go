@@ -52,18 +52,37 @@ func (w *Watcher) BeginCoverage() (generation uint64) {
 }
 
 // EndCoverage ends what BeginCoverage has begun. If several coverages overlap, only the last one that began forgets
-// anything: a directory that it met may have been missed by an earlier one.
+// anything, and ends a gap: a directory that it met may have been missed by an earlier one.
+//
+// If directories were not watched before and all are now, everything is scanned once more: a change of the time before came with
+// no notice, and the scan that covered a directory may have listed nothing.
 func (w *Watcher) EndCoverage(generation uint64, complete bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.coverages--
-	if complete && generation == w.generation {
+	complete = complete && generation == w.generation
+	if complete {
 		w.model.prune(generation, w.notifier)
 		w.forgetUnreadable(generation)
 	}
-	if complete && w.limit.denied == 0 && w.limit.evicted == 0 && w.unwatched() == 0 {
-		w.limit = limitState{}
+	ends, gap := complete && w.watchesAll(), w.gap
+	w.mu.Unlock()
+	if !ends {
+		return
 	}
+	if gap {
+		w.cfg.Logger.Info("all directories are watched; the whole tree is scanned for what changed before")
+		w.cfg.Overflow(nil)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watchesAll() { // otherwise one has lost its watch meanwhile
+		w.limit, w.gap = limitState{}, false
+	}
+}
+
+// watchesAll reports whether the last coverage, if it is complete, has met no directory without a watch. The lock is held.
+func (w *Watcher) watchesAll() bool {
+	return !w.blind && w.limit.denied == 0 && w.limit.evicted == 0 && w.unwatched() == 0
 }
 
 // Cover watches a directory that a scan has opened and is going to read. It answers scan.ErrMoved if path leads
@@ -291,7 +310,7 @@ func (w *Watcher) deny(err error) {
 
 // reportShortage says once that not every directory is watched, and why.
 func (w *Watcher) reportShortage(err error) {
-	w.limit.cause = err
+	w.limit.cause, w.gap = err, true
 	if w.limit.logged {
 		return
 	}
@@ -428,6 +447,7 @@ func (w *Watcher) checkRoot() {
 	w.budget.byActivity, w.budget.leaving = nil, nil
 	clear(w.unreadable)
 	w.identity, w.lost = now, nil
+	w.limit, w.gap = limitState{}, w.blind // RootBack has everything covered and scanned
 	w.mu.Unlock()
 	w.cfg.RootBack()
 }

@@ -260,6 +260,11 @@ func (n *fanotify) lostMarks() []Notice {
 func (n *fanotify) Remove(id WatchID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.forget(id)
+}
+
+// forget has the notices of a directory dropped. The lock is held.
+func (n *fanotify) forget(id WatchID) {
 	if key, ok := n.byID[id]; ok {
 		delete(n.byKey, key)
 		delete(n.byID, id)
@@ -384,6 +389,10 @@ func (n *fanotify) parse(b []byte) ([]Notice, error) {
 			notices = append(notices, Notice{Watch: NoWatch, Op: OpOverflow})
 		} else if id, name, ok := n.record(b[head:size]); ok {
 			notices = append(notices, Notice{Watch: id, Op: fanotifyOp(mask), Name: name})
+			if mask&unix.FAN_DELETE_SELF != 0 { // the root: another directory may have its path and its number, and no handle of it is known
+				n.forget(id)
+				notices = append(notices, Notice{Watch: id, Op: OpIgnored})
+			}
 		}
 		b = b[size:]
 	}

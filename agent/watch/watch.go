@@ -39,7 +39,8 @@ type Config struct {
 	// beforehand.
 	Emit    func([]event.Event) bool
 	HasRoom func() bool
-	// Overflow says that notices were lost: what is below these directories must be scanned again. nil: everything.
+	// Overflow says that notices were lost, or never made: what is below these directories must be scanned again. nil: everything.
+	// It is called before Status says Realtime of what was not watched.
 	Overflow func(subtrees []string)
 	// RootLost says that the root is gone, or not the directory that it was; RootBack that it is there, perhaps new,
 	// and must be covered again.
@@ -69,7 +70,7 @@ type Config struct {
 
 // How much of a tree is watched.
 const (
-	Realtime  = "realtime"        // every directory
+	Realtime  = "realtime"        // every directory, since it was scanned last
 	HotSet    = "realtime-hotset" // those that were active last; the others are audited
 	AuditOnly = "audit-only"      // none
 )
@@ -107,6 +108,7 @@ type Watcher struct {
 	coverages  int          // coverages that run
 	skew       atomic.Int64 // what Config.Skew said last: it may wait for those who hold the lock
 	blind      bool         // nothing is watched, and directories are not kept in the model
+	gap        bool         // directories have been unwatched, and since then not all of them were watched and then scanned
 	limit      limitState
 	budget     budget
 	stats      Status
@@ -165,6 +167,7 @@ func New(cfg Config) (*Watcher, error) {
 	w := &Watcher{cfg: cfg, notifier: n, identity: identity, retries: map[string]int{}, inPlace: map[string]bool{}, unreadable: unreadablePaths{}, settling: make(chan chan struct{})}
 	method, _ := n.Method()
 	w.blind = method == None
+	w.gap = w.blind
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
@@ -343,10 +346,14 @@ func (w *Watcher) Status() Status {
 	switch {
 	case w.blind:
 		s.Coverage, s.Method, s.Directories = AuditOnly, None, 0
-	case s.Unwatched > 0 && s.Watches == 0:
-		s.Coverage, s.Reason = AuditOnly, reasonOf(w.limit.cause)
-	case s.Unwatched > 0:
-		s.Coverage, s.Reason = HotSet, reasonOf(w.limit.cause)
+	case w.gap:
+		s.Coverage, s.Reason = HotSet, "directories that were not watched are being covered"
+		if s.Watches == 0 {
+			s.Coverage = AuditOnly
+		}
+		if s.Unwatched > 0 {
+			s.Reason = reasonOf(w.limit.cause)
+		}
 	default:
 		s.Coverage = Realtime
 	}
@@ -393,9 +400,6 @@ func (w *Watcher) applyNotices() {
 		w.hints.overflowed("/")
 	}
 	overflow = !lost && (overflow || subtrees != nil)
-	if overflow {
-		w.stats.Overflows++
-	}
 	w.mu.Unlock()
 	if ready {
 		w.cfg.CoverAgain()
@@ -410,6 +414,9 @@ func (w *Watcher) applyNotices() {
 			"directories", len(subtrees), "first", fmt.Sprintf("%q", subtrees[0]))
 	}
 	w.cfg.Overflow(subtrees)
+	w.mu.Lock()
+	w.stats.Overflows++
+	w.mu.Unlock()
 }
 
 // leastQueue is how many notices the queue takes at least. One read from the kernel may bring hundreds, and when the queue

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,9 +12,9 @@ import (
 
 // doubtFlags are those of the commands that print doubtful entries.
 type doubtFlags struct {
-	Path   string `arg:"" optional:"" default:"/" help:"Path to start at: a path of the view, or of a host that mounts it."`
-	JSON   bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
-	Print0 bool   `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
+	Path string `arg:"" optional:"" default:"/" help:"Path to start at: a path of the view, or of a host that mounts it."`
+	formatFlags
+	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
 	// FailIfAny makes the exit code the answer, for scripts.
 	FailIfAny bool `help:"Exit with code 5 if there are any, and 0 only if there are none."`
 	serverFlags
@@ -27,21 +26,6 @@ func (f *doubtFlags) result(a *app, n int, err error) error {
 		return &cliError{code: exitFound}
 	}
 	return err
-}
-
-// plain prints an entry for programs, and reports whether it did.
-func (f *doubtFlags) plain(out *show.Output, e *client.Found) bool {
-	switch {
-	case f.JSON:
-		fmt.Fprintf(out, "%s\n", e.Raw)
-	case f.Print0:
-		fmt.Fprintf(out, "%s\x00", e.Where())
-	case !out.Terminal:
-		fmt.Fprintln(out, e.Where())
-	default:
-		return false
-	}
-	return true
 }
 
 type suspectsCmd struct{ doubtFlags }
@@ -66,23 +50,31 @@ func (c *suspectsCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (c *suspectsCmd) list(ctx context.Context, a *app, server *client.Client, path string) error {
-	out, n := a.out(), 0
+	out, n := c.rows(a, "path", "size", "mtime", "suspect_until", "agent", "member", "path_b64"), 0
 	err := server.Suspects(ctx, path, func(e *client.Found) error {
 		n++
-		if c.plain(out, e) {
+		switch {
+		case out.Form == show.CSV:
+			return out.Record(e.Path, e.Size, nsOfUnix(e.Modified), nsOfUnix(e.SuspectUntil), e.Agent, e.Member, show.B64(e.Path))
+		case out.Form != show.Text:
+			return out.Object(e.Raw)
+		case c.Print0:
+			fmt.Fprintf(out, "%s\x00", e.Where())
 			return nil
-		}
-		if n == 1 {
+		case !out.Terminal:
+			fmt.Fprintln(out, e.Where())
+			return nil
+		case n == 1:
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s  %-16s  %-10s  PATH", "SIZE", "MODIFIED", "FOR")))
 		}
 		left := time.Until(unixTime(e.SuspectUntil)).Round(time.Second)
 		fmt.Fprintf(out, "%12s  %-16s  %-10s  %s\n", show.Size(e.Size), show.Time(unixTime(e.Modified).UnixNano(), time.Local), max(0, left), out.Name(e.Where()))
 		return nil
 	})
-	if err == nil && out.Terminal && !c.JSON && n == 0 {
+	if err == nil && out.Terminal && n == 0 {
 		fmt.Fprintln(out, "No files may still be written to.")
 	}
-	return c.result(a, n, errors.Join(err, out.Flush()))
+	return c.result(a, n, out.End(err))
 }
 
 type blindSpotsCmd struct{ doubtFlags }
@@ -105,7 +97,7 @@ func (c *blindSpotsCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (c *blindSpotsCmd) list(ctx context.Context, a *app, server *client.Client, path string) error {
-	out, n := a.out(), 0
+	out, n := c.rows(a, "deleted", "path", "type", "size", "mtime", "found_at", "agent", "member", "path_b64"), 0
 	err := server.BlindSpots(ctx, path, func(e *client.Found) error {
 		n++
 		sign := "+"
@@ -113,8 +105,10 @@ func (c *blindSpotsCmd) list(ctx context.Context, a *app, server *client.Client,
 			sign = "-"
 		}
 		switch {
-		case c.JSON:
-			fmt.Fprintf(out, "{\"deleted\":%v,%s\n", e.Deleted, e.Raw[1:])
+		case out.Form == show.CSV:
+			return out.Record(e.Deleted, e.Path, e.Type, e.Size, nsOfUnix(e.Modified), nsOfUnix(e.FoundAt), e.Agent, e.Member, show.B64(e.Path))
+		case out.Form != show.Text:
+			return out.Object(fmt.Appendf(nil, "{\"deleted\":%v,%s", e.Deleted, e.Raw[1:]))
 		case c.Print0:
 			fmt.Fprintf(out, "%s\x00", e.Where())
 		case !out.Terminal:
@@ -127,15 +121,15 @@ func (c *blindSpotsCmd) list(ctx context.Context, a *app, server *client.Client,
 		}
 		return nil
 	})
-	if err == nil && out.Terminal && !c.JSON && !c.Print0 && n == 0 {
+	if err == nil && out.Terminal && !c.Print0 && n == 0 {
 		fmt.Fprintln(out, "No blind spots: agents have reported everything that changed.")
 	}
-	return c.result(a, n, errors.Join(err, out.Flush()))
+	return c.result(a, n, out.End(err))
 }
 
 type jobsCmd struct {
-	Limit int  `default:"20" placeholder:"N" help:"Show at most N, the newest first (default 20)."`
-	JSON  bool `name:"json" help:"Print one JSON object per line."`
+	Limit int `default:"20" placeholder:"N" help:"Show at most N, the newest first (default 20)."`
+	formatFlags
 	serverFlags
 }
 
@@ -163,13 +157,15 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	out := a.out()
-	if len(jobs) == 0 && !c.JSON {
+	out := c.rows(a, "job_id", "state", "command", "path", "files", "directories", "requested_at", "error", "note", "view_id", "path_b64")
+	if len(jobs) == 0 && out.Form == show.Text {
 		fmt.Fprintln(out, "No jobs; `fustor scan PATH` requests a scan.")
 	}
 	for i, j := range jobs {
-		if c.JSON {
-			fmt.Fprintf(out, "%s\n", j.Raw)
+		if out.Form != show.Text {
+			if err := c.row(out, &j); err != nil {
+				return err
+			}
 			continue
 		}
 		if i == 0 {
@@ -188,7 +184,15 @@ func (c *jobsCmd) Run(ctx context.Context, a *app) error {
 		}
 		fmt.Fprintln(out)
 	}
-	return out.Flush()
+	return out.End(nil)
+}
+
+// row prints a job for programs.
+func (c *jobsCmd) row(out *show.Rows, j *client.Job) error {
+	if out.Form == show.CSV {
+		return out.Record(j.ID, j.State, j.Command, j.Path, j.Files, j.Directories, nsOfUnix(j.RequestedAt), j.Error, j.Note, j.View, show.B64(j.Path))
+	}
+	return out.Object(j.Raw)
 }
 
 type scanCmd struct {

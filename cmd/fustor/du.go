@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -15,8 +15,8 @@ import (
 type duCmd struct {
 	Path  string `arg:"" optional:"" default:"/" help:"Directory to sum up: a path of the view, or of a host that mounts it."`
 	Depth int    `short:"d" placeholder:"N" help:"Also print the directories down to N levels below PATH."`
-	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
-	Bytes bool   `short:"b" xor:"form" help:"Print sizes in bytes."`
+	formatFlags
+	Bytes bool `short:"b" help:"Print sizes in bytes."`
 	serverFlags
 }
 
@@ -47,13 +47,13 @@ func (c *duCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path string) error {
-	out := a.out()
+	out := c.rows(a, "path", "files", "directories", "others", "bytes", "allocated", "linked_allocated", "unmeasured", "latest_mtime", "member", "path_b64")
 	print := c.line
-	if out.Terminal && !c.JSON {
+	if out.Terminal {
 		header := sync.OnceFunc(func() { // after the first answer: PATH may be another path of the view
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%12s %12s %14s %14s  %-16s", "FILES", "DIRECTORIES", "SIZE", "ALLOCATED", "LATEST"))+"  "+out.Bold("PATH"))
 		})
-		print = func(out *show.Output, n *client.Node) error {
+		print = func(out *show.Rows, n *client.Node) error {
 			header()
 			return c.row(out, n)
 		}
@@ -87,13 +87,21 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 	if err == nil && members > 0 {
 		err = print(out, &total)
 	}
-	return errors.Join(out.Flush(), err)
+	return out.End(err)
 }
 
 // line is for programs.
-func (c *duCmd) line(out *show.Output, n *client.Node) error {
+func (c *duCmd) line(out *show.Rows, n *client.Node) error {
 	sums := sumsOf(n)
-	if c.JSON {
+	switch out.Form {
+	case show.CSV:
+		latest := show.UTC{}
+		if sums.HasMtime {
+			latest.Ns = &sums.LatestMtimeNs
+		}
+		return out.Record(cmp.Or(n.Path, "total"), sums.Files, sums.Directories, sums.Others, sums.Bytes, sums.Allocated, sums.LinkedAllocated, sums.Unmeasured,
+			latest, n.Member, show.B64(n.Path))
+	case show.JSON, show.NDJSON:
 		b := []byte("{")
 		switch {
 		case n.Path == "":
@@ -105,8 +113,7 @@ func (c *duCmd) line(out *show.Output, n *client.Node) error {
 			b = show.AppendName(b, "path", n.Path)
 		}
 		b = show.AppendSubtree(append(b, ','), &sums)
-		_, err := out.Write(append(b, "}\n"...))
-		return err
+		return out.Object(append(b, '}'))
 	}
 	latest := "-"
 	if sums.HasMtime {
@@ -129,7 +136,7 @@ func duName(n *client.Node) string {
 }
 
 // row is for eyes.
-func (c *duCmd) row(out *show.Output, n *client.Node) error {
+func (c *duCmd) row(out *show.Rows, n *client.Node) error {
 	sums := sumsOf(n)
 	latest := "-"
 	if sums.HasMtime {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
@@ -53,17 +52,17 @@ func (c *findCmd) below(ctx context.Context, a *app, server *client.Client, path
 	}
 	var err error
 	if filter.Everything() {
-		err = server.Tree(ctx, path, -1, !c.JSON && !p.out.Color, each)
+		err = server.Tree(ctx, path, -1, p.onlyPaths(), each)
 	} else {
 		err = findSome(ctx, server, path, &filter, each)
 	}
-	return errors.Join(p.out.Flush(), err)
+	return p.rows.End(err)
 }
 
 // findSome asks the server for what a filter wants. A search does not have the root, which has no name there, so that is looked at
 // by itself.
 func findSome(ctx context.Context, server *client.Client, path string, filter *match.Filter, each client.Each) error {
-	if path == "/" {
+	if path == "/" && !filter.OfAccess() { // an answer does not say when its entry was last read
 		roots, err := server.Stat(ctx, path)
 		if err != nil {
 			return err
@@ -84,31 +83,50 @@ func findSome(ctx context.Context, server *client.Client, path string, filter *m
 
 // entryFlags say how entries are printed.
 type entryFlags struct {
-	JSON   bool `name:"json" xor:"form" help:"Print one JSON object per line."`
+	formatFlags
 	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
 }
 
 // printer prints entries in the form that was asked for.
 func (f *entryFlags) printer(a *app) *entryPrinter {
-	return &entryPrinter{out: a.out(), entryFlags: *f}
+	return &entryPrinter{entryFlags: *f, rows: f.rows(a, entryColumns...)}
 }
 
 type entryPrinter struct {
 	entryFlags
-	out *show.Output
-	buf []byte
+	rows *show.Rows
+	buf  []byte
+	list *lister // of --format table
+}
+
+// onlyPaths reports whether nothing but paths is printed, without their colours.
+func (p *entryPrinter) onlyPaths() bool {
+	return p.rows.Form == show.Text && p.word() != "table" && !p.rows.Color
 }
 
 func (p *entryPrinter) print(n *client.Node) error {
 	p.buf = p.buf[:0]
 	switch {
-	case p.JSON:
-		p.buf = append(show.AppendEntry(p.buf, n), '\n')
+	case p.rows.Form == show.CSV:
+		return p.rows.Record(entryFields(n)...)
+	case p.rows.Form != show.Text:
+		p.buf = show.AppendEntry(p.buf, n)
+		return p.rows.Object(p.buf)
+	case p.word() == "table":
+		return p.inTable(n)
 	case p.Print0:
 		p.buf = append(append(p.buf, n.Where()...), 0)
 	default:
-		p.buf = append(append(p.buf, p.out.Colored(n, n.Where())...), '\n')
+		p.buf = append(append(p.buf, p.rows.Colored(n, n.Where())...), '\n')
 	}
-	_, err := p.out.Write(p.buf)
+	_, err := p.rows.Write(p.buf)
 	return err
+}
+
+func (p *entryPrinter) inTable(n *client.Node) error {
+	if p.list == nil {
+		p.list = &lister{rows: p.rows, table: true, paths: true}
+		p.list.header()
+	}
+	return p.list.print(n)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -12,9 +11,9 @@ import (
 )
 
 type lsCmd struct {
-	Path  string `arg:"" optional:"" default:"/" help:"Directory to list, or any other path of the view, or of a host that mounts it."`
-	Long  bool   `short:"l" xor:"form" help:"Print the table even if stdout is not a terminal."`
-	JSON  bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
+	Path string `arg:"" optional:"" default:"/" help:"Directory to list, or any other path of the view, or of a host that mounts it."`
+	Long bool   `short:"l" xor:"form" help:"Print the table even if stdout is not a terminal."`
+	formatFlags
 	Bytes bool   `short:"b" help:"Print sizes in bytes."`
 	Sort  string `enum:"name,size,mtime" default:"name" placeholder:"BY" help:"Order: name, size (largest first) or mtime (newest first)."`
 	serverFlags
@@ -42,8 +41,8 @@ func (c *lsCmd) list(ctx context.Context, a *app, server *client.Client, path st
 	if err != nil {
 		return err
 	}
-	out := a.out()
-	l := lister{out: out, json: c.JSON, table: !c.JSON && (c.Long || out.Terminal), bytes: c.Bytes, forest: all[0].Member != ""}
+	rows := c.rows(a, entryColumns...)
+	l := lister{rows: rows, table: rows.Form == show.Text && (c.Long || rows.Terminal), bytes: c.Bytes, forest: all[0].Member != ""}
 	l.header()
 	directories := 0
 	for i := range all {
@@ -56,47 +55,52 @@ func (c *lsCmd) list(ctx context.Context, a *app, server *client.Client, path st
 	if directories > 0 {
 		err = server.List(ctx, path, c.Sort, l.print)
 	}
-	return errors.Join(out.Flush(), err)
+	return rows.End(err)
 }
 
 // lister prints entries as ls does, line by line: a directory may have millions.
 type lister struct {
-	out                *show.Output
-	json, table, bytes bool
-	forest             bool // entries have members
+	rows         *show.Rows
+	table, bytes bool
+	forest       bool // entries have members
+	paths        bool // print paths, with their members, rather than names
 }
 
 func (l *lister) header() {
 	if l.table {
-		l.row(l.out.Bold, "MEMBER", "MODE", "UID", "GID", "FILES", "SIZE", "MODIFIED", l.out.Bold("NAME"))
+		l.row(l.rows.Bold, "MEMBER", "MODE", "UID", "GID", "FILES", "SIZE", "MODIFIED", l.rows.Bold("NAME"))
 	}
 }
 
 func (l *lister) print(n *client.Node) error {
 	name := match.Base(n.Path)
 	switch {
-	case l.json:
+	case l.rows.Form == show.CSV:
+		return l.rows.Record(entryFields(n)...)
+	case l.rows.Form != show.Text:
 		b := show.AppendEntry(nil, n)
 		if n.Subtree != nil {
 			b = append(b[:len(b)-1], `,"subtree":{`...)
 			b = append(show.AppendSubtree(b, n.Subtree), "}}"...)
 		}
-		_, err := l.out.Write(append(b, '\n'))
-		return err
+		return l.rows.Object(b)
 	case !l.table:
-		_, err := l.out.WriteString(l.out.Name(client.Where(n.Member, name)) + "\n")
+		_, err := l.rows.WriteString(l.rows.Name(client.Where(n.Member, name)) + "\n")
 		return err
 	}
 	files, size := "", n.Size
 	if n.Subtree != nil {
 		files, size = show.Count(n.Subtree.Files), n.Subtree.Bytes
 	}
-	shown := l.out.Colored(n, name)
-	if n.Letter() == 'd' {
+	if l.paths {
+		name = n.Where()
+	}
+	shown := l.rows.Colored(n, name)
+	if n.Letter() == 'd' && name != "/" {
 		shown += "/"
 	}
 	if n.Letter() == 'l' {
-		shown += " -> " + l.out.Name(n.Target)
+		shown += " -> " + l.rows.Name(n.Target)
 	}
 	return l.row(plainText, n.Member, show.Mode(n.Letter(), n.Mode), strconv.Itoa(int(n.UID)), strconv.Itoa(int(n.GID)),
 		files, sizeText(size, l.bytes), show.Time(n.MtimeNs, time.Local), shown)
@@ -108,7 +112,7 @@ func (l *lister) row(paint func(string) string, member, mode, uid, gid, files, s
 	if l.forest {
 		line = show.Left(member, 16) + " " + line
 	}
-	_, err := l.out.WriteString(paint(line) + "  " + name + "\n")
+	_, err := l.rows.WriteString(paint(line) + "  " + name + "\n")
 	return err
 }
 

@@ -1,17 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 )
@@ -29,13 +29,30 @@ type reportGroup struct {
 // reportFlags are those of all reports.
 type reportFlags struct {
 	Path string `arg:"" optional:"" default:"/" help:"Directory to report on: a path of the view, or of a host that mounts it."`
-	JSON bool   `name:"json" xor:"form" help:"Print one JSON object per line."`
+	formatFlags
+	filterFlags
 	serverFlags
+}
+
+// report asks for a report on what PATH and the filter flags mean, and shows it.
+func (f *reportFlags) report(ctx context.Context, a *app, show func(server *client.Client, query client.Query) error) error {
+	filter, err := f.filter(time.Now())
+	if err != nil {
+		return err
+	}
+	query, some := queryOf(&filter, "")
+	if !some {
+		return usageError("--name: a name has no slash")
+	}
+	return f.ask(ctx, a, f.Path, func(server *client.Client, path string) error {
+		query.Path = path
+		return show(server, query)
+	})
 }
 
 // table prints a report's lines: for eyes with a header, for programs with tabs between the fields.
 type table struct {
-	out    *show.Output
+	out    *show.Rows
 	widths []int // negative: to the left; the last column has none
 }
 
@@ -79,11 +96,24 @@ func (t *table) rest(n int) {
 	}
 }
 
-func printRaw(out *show.Output, entries []json.RawMessage) error {
-	for _, e := range entries {
-		fmt.Fprintf(out, "%s\n", e)
+// structured prints the entries of a report for programs: as JSON as they came, and as CSV the records of each.
+func structured[E any](out *show.Rows, r *client.Report[E], records func(E) [][]any) error {
+	if out.Form != show.CSV {
+		for _, e := range r.Raw {
+			if err := out.Object(e); err != nil {
+				return err
+			}
+		}
+		return out.End(nil)
 	}
-	return out.Flush()
+	for _, e := range r.Entries {
+		for _, record := range records(e) {
+			if err := out.Record(record...); err != nil {
+				return err
+			}
+		}
+	}
+	return out.End(nil)
 }
 
 // latest is the latest time of a file in both forms.
@@ -118,23 +148,27 @@ func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return usageError("--limit must be from 1 to 1000")
 	}
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+	if len(c.Type) > 1 || len(c.Type) == 1 && c.Type[0] != "f" && c.Type[0] != "d" || c.Directories && slices.Contains(c.Type, "f") {
+		return usageError("the largest are files (--type f) or directories (--type d, or --directories)")
+	}
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
 }
 
-func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
-	t := table{a.out(), []int{12, -16, -12}}
+func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	directories := c.Directories || query.Types == "d"
+	t := table{c.rows(a, entryColumns...), []int{12, -16, -12}}
 	owners := names{user.LookupId, map[uint32]string{}}
 	header := sync.OnceFunc(func() { // after the first answer: PATH may be another path of the view
-		if !c.JSON {
-			t.header("SIZE", "MODIFIED", "OWNER", "PATH")
-		}
+		t.header("SIZE", "MODIFIED", "OWNER", "PATH")
 	})
-	err := server.Largest(ctx, path, c.Directories, c.Limit, func(n *client.Node) error {
-		header()
-		if c.JSON {
-			_, err := t.out.Write(append(show.AppendEntry(nil, n), '\n'))
-			return err
+	err := server.Largest(ctx, query, directories, c.Limit, func(n *client.Node) error {
+		switch t.out.Form {
+		case show.CSV:
+			return t.out.Record(entryFields(n)...)
+		case show.JSON, show.NDJSON:
+			return t.out.Object(show.AppendEntry(nil, n))
 		}
+		header()
 		size, when := n.Size, &n.MtimeNs
 		if n.Subtree != nil {
 			size, when = n.Subtree.Bytes, nil
@@ -150,7 +184,7 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 	if err == nil {
 		header()
 	}
-	return errors.Join(err, t.out.Flush())
+	return t.out.End(err)
 }
 
 // names are what this machine calls user ids; it may not know all.
@@ -172,7 +206,8 @@ func (n names) of(uid uint32) string {
 }
 
 type reportUsageCmd struct {
-	By string `enum:"owner,group,extension" default:"owner" placeholder:"owner|group|extension" help:"Key to sum up by (default: ${default})."`
+	By     string `enum:"owner,group,extension" default:"owner" placeholder:"owner|group|extension" help:"Key to sum up by (default: ${default})."`
+	Across string `enum:",size,mtime,atime" default:"" placeholder:"size|mtime|atime" help:"Print a cross table: the files of each by size, or by age since modification or access."`
 	reportFlags
 }
 
@@ -180,28 +215,66 @@ type reportUsageCmd struct {
 func (reportUsageCmd) Help() string {
 	return `The most bytes come first. User and group names are those that this machine knows. On
 a terminal it prints a table, otherwise tab-separated lines: bytes, files, directories,
-latest mtime (RFC 3339), and uid, gid or extension (- for names without one).
+latest mtime (RFC 3339), and uid, gid or extension (- for names without one). A cross
+table has a column for each size or age, and otherwise a line for each of them: uid, gid
+or extension, lower and upper bound as fustor report histogram has them, files and bytes.
 
 Examples:
 
     fustor report usage
     fustor report usage /projects --by extension
+    fustor report usage --by owner --accessed-before 1y     # who has data that nobody reads?
+    fustor report usage --by owner --across atime
     fustor report usage --by group --json | jq '[.gid, .totals.bytes]'`
 }
 
 func (c *reportUsageCmd) Run(ctx context.Context, a *app) error {
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
 }
 
-func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
-	r, err := server.Usage(ctx, path, c.By)
+func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	r, err := server.Usage(ctx, query, c.By, c.Across)
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{12, 14, 14, -16}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	of := map[string]string{"owner": "uid", "group": "gid", "extension": "extension"}[c.By]
+	if c.Across != "" {
+		return c.cross(c.rows(a, of, "from", "to", "files", "bytes"), r)
 	}
+	t := table{c.rows(a, of, "bytes", "files", "directories", "others", "allocated", "linked_allocated", "unmeasured", "latest_mtime"), []int{12, 14, 14, -16}}
+	if t.out.Form != show.Text {
+		return structured(t.out, r, func(e client.Usage) [][]any {
+			s := e.Totals
+			return [][]any{{usageKey(&e), s.Bytes, s.Files, s.Directories, s.Others, s.Allocated, s.LinkedAllocated, s.Unmeasured, show.UTC{Ns: s.LatestMtimeNs}}}
+		})
+	}
+	name := usageNames()
+	t.header("SIZE", "FILES", "DIRECTORIES", "LATEST", strings.ToUpper(c.By))
+	for _, e := range r.Entries {
+		plain, eyes := latest(e.Totals.LatestMtimeNs)
+		of, shown := name(&e)
+		t.row([]string{number(e.Totals.Bytes), number(e.Totals.Files), number(e.Totals.Directories), plain, of},
+			[]string{show.Size(e.Totals.Bytes), show.Count(e.Totals.Files), show.Count(e.Totals.Directories), eyes, shown})
+	}
+	t.rest(r.More)
+	return t.out.Flush()
+}
+
+// usageKey is what an entry is about: a number, or an extension.
+func usageKey(e *client.Usage) any {
+	switch {
+	case e.UID != nil:
+		return *e.UID
+	case e.GID != nil:
+		return *e.GID
+	case e.Extension != nil:
+		return *e.Extension
+	}
+	return ""
+}
+
+// usageNames names what an entry is about: for programs by number, and for eyes.
+func usageNames() func(*client.Usage) (plain, eyes string) {
 	owners := names{user.LookupId, map[uint32]string{}}
 	groups := names{func(gid string) (*user.User, error) {
 		g, err := user.LookupGroupId(gid)
@@ -210,23 +283,80 @@ func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client
 		}
 		return &user.User{Username: g.Name}, nil
 	}, map[uint32]string{}}
-	t.header("SIZE", "FILES", "DIRECTORIES", "LATEST", strings.ToUpper(c.By))
-	for _, e := range r.Entries {
-		plain, eyes := latest(e.Totals.LatestMtimeNs)
-		of, shown := "-", "-"
+	return func(e *client.Usage) (plain, eyes string) {
 		switch {
 		case e.UID != nil:
-			of, shown = number(int64(*e.UID)), owners.of(*e.UID)
+			return number(int64(*e.UID)), owners.of(*e.UID)
 		case e.GID != nil:
-			of, shown = number(int64(*e.GID)), groups.of(*e.GID)
+			return number(int64(*e.GID)), groups.of(*e.GID)
 		case e.Extension != nil && *e.Extension != "":
-			of, shown = *e.Extension, *e.Extension
+			return *e.Extension, *e.Extension
 		}
-		t.row([]string{number(e.Totals.Bytes), number(e.Totals.Files), number(e.Totals.Directories), plain, of},
-			[]string{show.Size(e.Totals.Bytes), show.Count(e.Totals.Files), show.Count(e.Totals.Directories), eyes, shown})
+		return "-", "-"
+	}
+}
+
+// cross prints a cross table: for eyes a column for each bucket that anyone has files in, for programs a line for each of an entry.
+func (c *reportUsageCmd) cross(out *show.Rows, r *client.Report[client.Usage]) error {
+	if out.Form != show.Text {
+		return structured(out, r, func(e client.Usage) (records [][]any) {
+			for _, b := range e.Across {
+				records = append(records, []any{usageKey(&e), optional(b.From), optional(b.To), b.Files, b.Bytes})
+			}
+			return records
+		})
+	}
+	name := usageNames()
+	if !out.Terminal {
+		for _, e := range r.Entries {
+			of, _ := name(&e)
+			for _, b := range e.Across {
+				fmt.Fprintln(out, strings.Join([]string{of, bound(b.From), bound(b.To), number(b.Files), number(b.Bytes)}, "\t"))
+			}
+		}
+		return out.Flush()
+	}
+	var columns []client.Bucket
+	for _, e := range r.Entries {
+		for _, b := range e.Across {
+			if i, found := slices.BinarySearchFunc(columns, b, compareBuckets); !found {
+				columns = slices.Insert(columns, i, b)
+			}
+		}
+	}
+	t := table{out, []int{-16, 12}}
+	header := []string{strings.ToUpper(c.By), "SIZE"}
+	for _, b := range columns {
+		text := rangeText(b, c.Across == "size")
+		header, t.widths = append(header, text), append(t.widths, max(10, len(text)))
+	}
+	t.header(header...)
+	for _, e := range r.Entries {
+		_, of := name(&e)
+		line := []string{of, show.Size(e.Totals.Bytes)}
+		for _, b := range columns {
+			i, found := slices.BinarySearchFunc(e.Across, b, compareBuckets)
+			if !found {
+				line = append(line, "-")
+				continue
+			}
+			line = append(line, show.Size(e.Across[i].Bytes))
+		}
+		t.row(nil, line)
 	}
 	t.rest(r.More)
-	return t.out.Flush()
+	return out.Flush()
+}
+
+// compareBuckets orders buckets by their lower bound.
+func compareBuckets(a, b client.Bucket) int {
+	least := func(b client.Bucket) int64 {
+		if b.From == nil {
+			return math.MinInt64
+		}
+		return *b.From
+	}
+	return cmp.Compare(least(a), least(b))
 }
 
 type reportHistogramCmd struct {
@@ -249,17 +379,17 @@ Examples:
 }
 
 func (c *reportHistogramCmd) Run(ctx context.Context, a *app) error {
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
 }
 
-func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
-	r, err := server.Histogram(ctx, path, c.Of)
+func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	r, err := server.Histogram(ctx, query, c.Of)
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{-20, 14, 12}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	t := table{c.rows(a, "from", "to", "files", "bytes"), []int{-20, 14, 12}}
+	if t.out.Form != show.Text {
+		return structured(t.out, r, func(b client.Bucket) [][]any { return [][]any{{optional(b.From), optional(b.To), b.Files, b.Bytes}} })
 	}
 	most, last := int64(0), 0
 	for i, b := range r.Entries {
@@ -285,6 +415,14 @@ func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Cl
 			[]string{rangeText(b, c.Of == "size"), show.Count(b.Files), show.Size(b.Bytes), bar})
 	}
 	return t.out.Flush()
+}
+
+// optional is a number of CSV that may be absent.
+func optional(n *int64) any {
+	if n == nil {
+		return ""
+	}
+	return *n
 }
 
 func bound(n *int64) string {
@@ -345,17 +483,19 @@ func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
 	case c.Depth < 1 || c.Depth > 100:
 		return usageError("--depth must be from 1 to 100")
 	}
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
 }
 
-func (c *reportGrowthCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
-	r, err := server.Growth(ctx, path, c.Since, c.Depth, c.Limit)
+func (c *reportGrowthCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	r, err := server.Growth(ctx, query, c.Since, c.Depth, c.Limit)
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{12, 13, 12}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	t := table{c.rows(a, "path", "bytes", "files", "directories", "bytes_before", "bytes_now", "member", "path_b64"), []int{12, 13, 12}}
+	if t.out.Form != show.Text {
+		return structured(t.out, r, func(g client.Growth) [][]any {
+			return [][]any{{g.Path, g.Bytes, g.Files, g.Directories, g.From.Bytes, g.To.Bytes, g.Member, show.B64(g.Path)}}
+		})
 	}
 	if t.out.Terminal && r.Version > 0 { // each member of a forest has versions of its own
 		fmt.Fprintf(t.out, "version %d of %s, since version %d of %s\n", r.Version, show.Time(unixTime(r.Until).UnixNano(), time.Local),
@@ -385,16 +525,18 @@ func signed(n int64, text func(int64) string) string {
 	return "0"
 }
 
+// duplicatesFrom is how large a duplicate is at least, unless the user says otherwise: smaller ones waste little.
+var duplicatesFrom = int64(1 << 20)
+
 type reportDuplicatesCmd struct {
-	MinSize match.Size `default:"1M" placeholder:"SIZE" help:"At least this size (default: ${default})."`
-	Limit   int        `default:"50" placeholder:"N" help:"Print at most N groups (default: ${default})."`
+	Limit int `default:"50" placeholder:"N" help:"Print at most N groups (default: ${default})."`
 	reportFlags
 }
 
 // Help implements kong.HelpProvider.
 func (reportDuplicatesCmd) Help() string {
 	return `Files with the same name and size may be copies or hard links; compare their content
-to be sure. Groups that would free the most bytes come first. On a terminal it prints
+to be sure. Without --min-size it looks at files of at least 1 MiB. Groups that would free the most bytes come first. On a terminal it prints
 a table with one of the paths, otherwise tab-separated lines: bytes of all files but
 one, number of files, bytes of each, and up to ten paths.
 
@@ -409,20 +551,30 @@ func (c *reportDuplicatesCmd) Run(ctx context.Context, a *app) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return usageError("--limit must be from 1 to 1000")
 	}
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
 }
 
-func (c *reportDuplicatesCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
-	r, err := server.Duplicates(ctx, path, c.MinSize.Bytes, c.Limit)
+func (c *reportDuplicatesCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	if query.MinSize == nil {
+		query.MinSize = &duplicatesFrom
+	}
+	r, err := server.Duplicates(ctx, query, c.Limit)
 	if err != nil {
 		return err
 	}
-	t := table{a.out(), []int{12, 8, 12}}
-	if c.JSON {
-		return printRaw(t.out, r.Raw)
+	t := table{c.rows(a, "group", "size", "count", "wasted", "path", "path_b64"), []int{12, 8, 12}}
+	if t.out.Form != show.Text {
+		group := 0
+		return structured(t.out, r, func(d client.Duplicate) (records [][]any) {
+			group++
+			for _, p := range d.Paths {
+				records = append(records, []any{group, d.Size, d.Count, d.Wasted, string(p), show.B64(string(p))})
+			}
+			return records
+		})
 	}
 	if len(r.Entries) == 0 && t.out.Terminal {
-		fmt.Fprintf(t.out, "No two files of at least %s have the same name and size.\n", show.Size(c.MinSize.Bytes))
+		fmt.Fprintf(t.out, "No two files of at least %s have the same name and size.\n", show.Size(*query.MinSize))
 		return t.out.Flush()
 	}
 	t.header("TO FREE", "FILES", "EACH", "ONE OF THEM")
@@ -452,11 +604,11 @@ Examples:
 }
 
 func (c *reportEmptyCmd) Run(ctx context.Context, a *app) error {
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.show(ctx, a, server, path) })
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
 }
 
-func (c *reportEmptyCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
-	p := (&entryFlags{JSON: c.JSON, Print0: c.Print0}).printer(a)
-	err := server.EmptyDirectories(ctx, path, p.print)
-	return errors.Join(err, p.out.Flush())
+func (c *reportEmptyCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	p := (&entryFlags{formatFlags: c.formatFlags, Print0: c.Print0}).printer(a)
+	err := server.EmptyDirectories(ctx, query, p.print)
+	return p.rows.End(err)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
@@ -41,14 +40,14 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	query, some := queryOf(&filter, c.Pattern)
 	query.Limit = c.Limit
 	return c.ask(ctx, a, cmp.Or(c.Path, "/"), func(server *client.Client, path string) error {
+		p := c.printer(a)
 		if !some {
-			return nil
+			return p.rows.End(nil)
 		}
 		if query.Path = path; path == "/" {
 			query.Path = ""
 		}
-		p := c.printer(a)
-		return errors.Join(server.Search(ctx, query, p.print), p.out.Flush())
+		return p.rows.End(server.Search(ctx, query, p.print))
 	})
 }
 
@@ -57,7 +56,8 @@ func queryOf(f *match.Filter, pattern string) (q client.Query, some bool) {
 	names, not, nothing := f.Served()
 	q = client.Query{Pattern: pattern, Names: names, NotNames: not, Types: f.Types, Owner: f.Owner, Group: f.Group, Inode: f.Inode, Empty: f.Empty,
 		MinSize: bytesOf(f.MinSize), MaxSize: bytesOf(f.MaxSize), MinAllocated: bytesOf(f.MinAllocated), MaxAllocated: bytesOf(f.MaxAllocated),
-		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore)}
+		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore),
+		AccessedAfterNs: nsOf(f.AccessedAfter), AccessedBeforeNs: nsOf(f.AccessedBefore)}
 	if f.Perm != nil {
 		q.Perm = f.Perm.String()
 	}

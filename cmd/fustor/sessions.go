@@ -26,7 +26,7 @@ type sessionsGroup struct {
 }
 
 type sessionsCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object per line."`
+	formatFlags
 	serverFlags
 }
 
@@ -35,8 +35,8 @@ func (sessionsCmd) Help() string {
 	return `Each agent that feeds the view has a session. One session leads: it scans and audits.
 All of them report the changes on their hosts. COVERAGE is how much of the tree an
 agent watches: realtime (all of it), realtime-hotset (only the directories that were
-active last, because there are too few watches), audit-only (nothing; audits find
-changes). EV/S is the number of kernel events per second, UNSENT the data that is not
+active last, because there are too few watches, or changes that came without a notice
+are still being scanned), audit-only (nothing; audits find changes). EV/S is the number of kernel events per second, UNSENT the data that is not
 in the store yet. --json has everything that agents report, such as rates, errors by
 kind, and the reason for the watching method.
 
@@ -57,10 +57,13 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	out := a.out()
-	if len(sessions) == 0 && !c.JSON && server.IsForest() {
+	out := c.rows(a, "role", "agent", "state", "coverage", "last_activity", "created_at", "events_per_second", "unsent_bytes", "source", "session_id", "task_id", "member")
+	if out.Form != show.Text {
+		return c.structured(out, sessions)
+	}
+	if len(sessions) == 0 && server.IsForest() {
 		fmt.Fprintln(out, "No agent feeds a member of the forest: they show the last known state, and no new changes.")
-	} else if len(sessions) == 0 && !c.JSON {
+	} else if len(sessions) == 0 {
 		fmt.Fprintln(out, "No agent feeds the view: it shows the last known state, and no new changes.")
 	}
 	led := false
@@ -72,10 +75,6 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 	}
 	for i, s := range sessions {
 		led = led || s.Role == "leader"
-		if c.JSON {
-			fmt.Fprintf(out, "%s\n", s.Raw)
-			continue
-		}
 		if i == 0 {
 			line("MEMBER", out.Bold(fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  SOURCE", "ROLE", "AGENT", "STATE", "COVERAGE", "SEEN", "FOR", "EV/S", "UNSENT")))
 		}
@@ -88,14 +87,14 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 	}
 	for _, s := range sessions {
 		switch {
-		case c.JSON || s.Silence == nil:
+		case s.Silence == nil:
 		case s.Role == "leader":
 			fmt.Fprintf(out, "Agent %s leads, and last got something done %s: %s. Another agent that can takes over.\n", s.Agent, ago(s.Silence.Since), s.Silence.Reason)
 		default:
 			fmt.Fprintf(out, "Agent %s lost the lease, as it last got something done %s: %s.\n", s.Agent, ago(s.Silence.Since), s.Silence.Reason)
 		}
 	}
-	if !led && !server.IsForest() && len(sessions) > 0 && !c.JSON {
+	if !led && !server.IsForest() && len(sessions) > 0 {
 		why := "a session that is not paused takes over with its next heartbeat"
 		if !slices.ContainsFunc(sessions, func(s client.Session) bool { return !s.Paused }) {
 			why = "all sessions are paused (fustor sessions resume)"
@@ -103,6 +102,27 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		fmt.Fprintf(out, "The view has no leader, so nothing is scanned: %s.\n", why)
 	}
 	return out.Flush()
+}
+
+// structured prints sessions for programs.
+func (c *sessionsCmd) structured(out *show.Rows, sessions []client.Session) error {
+	for _, s := range sessions {
+		if out.Form != show.CSV {
+			if err := out.Object(s.Raw); err != nil {
+				return err
+			}
+			continue
+		}
+		status := s.Status
+		if status == nil {
+			status = &pipeapi.AgentStatus{}
+		}
+		if err := out.Record(s.Role, s.Agent, status.State, s.Coverage, nsOfUnix(s.LastActivity), nsOfUnix(s.CreatedAt), status.Rates.Events, status.BacklogBytes,
+			s.Source, s.ID, s.Task, s.Member); err != nil {
+			return err
+		}
+	}
+	return out.End(nil)
 }
 
 // commandFlags are those of the commands to one session.

@@ -114,7 +114,6 @@ func storeFailure(err error) error {
 		return nil
 	}
 	e := &cliError{msg: err.Error(), code: exitFailure, err: err}
-	var network *net.OpError
 	var file *fs.PathError
 	var layerObject *layer.FormatError
 	switch {
@@ -124,12 +123,8 @@ func storeFailure(err error) error {
 		e.hint = "restore the object from a backup of the store, or run the version of fustor that wrote it; other views are not affected"
 	case errors.Is(err, store.ErrNotFound):
 		e.code = exitNotFound
-	case errors.Is(err, store.ErrDenied):
-		e.hint = "check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE) and their permissions"
-	case errors.Is(err, store.ErrNoBucket):
-		e.hint = "create the bucket first; fustor does not create buckets"
-	case errors.As(err, &network):
-		e.hint = "check that the store is running, and its host and port"
+	case store.Hint(err) != "":
+		e.hint = store.Hint(err)
 	case errors.As(err, &file) && errors.Is(err, fs.ErrNotExist) && file.Op == "stat":
 		e.code, e.hint = exitNotFound, "correct the URL, or create the directory first: mkdir "+file.Path
 	case errors.As(err, &file):

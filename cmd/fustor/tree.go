@@ -15,7 +15,9 @@ import (
 type treeCmd struct {
 	Path  string `arg:"" optional:"" default:"/" help:"Where to start: a path of the view, or of a host that mounts it."`
 	Depth depth  `short:"d" default:"3" placeholder:"N" help:"Draw N levels, or all (default 3)."`
-	JSON  bool   `name:"json" help:"Print nested JSON objects."`
+
+	Format *string `enum:"table,json,ndjson,csv" xor:"form" placeholder:"table|json|ndjson|csv" help:"Print the drawing (table), nested JSON objects, or the entries one by one as JSON lines or CSV."`
+	JSON   bool    `name:"json" xor:"form" help:"Print nested JSON objects."`
 	serverFlags
 }
 
@@ -53,14 +55,20 @@ func (c *treeCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (c *treeCmd) show(ctx context.Context, a *app, server *client.Client, path string) error {
+	format := formatFlags{Format: c.Format}
+	if word := format.word(); word == "ndjson" || word == "csv" {
+		p := (&entryFlags{formatFlags: format}).printer(a)
+		return p.rows.End(server.Tree(ctx, path, int(c.Depth), false, p.print))
+	}
 	var b treeBuilder
 	if err := server.Tree(ctx, path, int(c.Depth), false, b.add); err != nil {
 		return err
 	}
 	out := a.out()
-	if c.JSON {
+	if c.JSON || format.word() == "json" {
 		return errors.Join(b.json(out), out.Flush())
 	}
+	out.Terminal = out.Terminal || format.word() == "table"
 	for i, root := range b.roots {
 		if i > 0 {
 			fmt.Fprintln(out)

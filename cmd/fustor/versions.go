@@ -2,16 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 )
 
 type versionsCmd struct {
-	Limit int  `default:"20" placeholder:"N" help:"Show at most N, the newest first (default: ${default})."`
-	JSON  bool `name:"json" help:"Print one JSON object per line."`
+	Limit int `default:"20" placeholder:"N" help:"Show at most N, the newest first (default: ${default})."`
+	formatFlags
 	serverFlags
 }
 
@@ -34,11 +34,13 @@ func (c *versionsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	out, n := a.out(), 0
+	out, n := c.rows(a, "version", "published_at", "current", "member"), 0
 	err = server.Versions(ctx, c.Limit, func(v *client.Version) error {
-		if c.JSON {
-			_, err := fmt.Fprintf(out, "%s\n", v.Raw)
-			return err
+		switch out.Form {
+		case show.CSV:
+			return out.Record(v.Number, nsOfUnix(v.PublishedAt), v.Current, v.Member)
+		case show.JSON, show.NDJSON:
+			return out.Object(v.Raw)
 		}
 		if n++; n == 1 && out.Terminal {
 			fmt.Fprintln(out, out.Bold(fmt.Sprintf("%10s  %-19s", "VERSION", "PUBLISHED")))
@@ -53,5 +55,5 @@ func (c *versionsCmd) Run(ctx context.Context, a *app) error {
 		_, err := fmt.Fprintf(out, "%10d  %s%s\n", v.Number, unixTime(v.PublishedAt).In(time.Local).Format(time.DateTime), current)
 		return err
 	})
-	return errors.Join(err, out.Flush())
+	return out.End(err)
 }

@@ -32,9 +32,25 @@ deploy)
 	[ -x bin/lambda/bootstrap ] || fail "bin/lambda/bootstrap is missing" "make build-lambda"
 	architecture=arm64
 	[ "$ARCH" = arm64 ] || architecture=x86_64
-	# shellcheck disable=SC2086 # PARAMETERS are several words
+	# Each word that looks like Name=value begins a parameter; the others belong to the value before them: "Schedule=rate(10 minutes)".
+	set -f
+	set -- "Architecture=$architecture"
+	parameter=
+	for word in ${PARAMETERS:-}; do
+		case $word in
+		[A-Z]*=*)
+			[ -z "$parameter" ] || set -- "$@" "$parameter"
+			parameter=$word
+			;;
+		*)
+			[ -n "$parameter" ] || fail "PARAMETERS begins with \"$word\", which is no Name=value" "PARAMETERS='AlarmEmail=me@example.org QueryMemory=1024'"
+			parameter="$parameter $word"
+			;;
+		esac
+	done
+	[ -z "$parameter" ] || set -- "$@" "$parameter"
 	sam deploy --template-file infra/aws/template.yaml --stack-name "$STACK" --resolve-s3 --capabilities CAPABILITY_IAM \
-		--no-fail-on-empty-changeset --parameter-overrides "Architecture=$architecture" ${PARAMETERS:-}
+		--no-fail-on-empty-changeset --parameter-overrides "$@"
 	store=$(aws cloudformation describe-stacks --stack-name "$STACK" --query "Stacks[0].Outputs[?OutputKey=='StoreUrl'].OutputValue" --output text)
 	echo
 	echo "Now make a key for the agents of a view, and one for its readers (docs/deploy-aws.md):"

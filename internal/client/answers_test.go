@@ -21,12 +21,12 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Stat":             func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/"); return err },
 		"List":             func(ctx context.Context, c *Client) error { return c.List(ctx, "/", "", node) },
 		"Search":           func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
-		"Largest":          func(ctx context.Context, c *Client) error { return c.Largest(ctx, "/", false, 1, node) },
-		"EmptyDirectories": func(ctx context.Context, c *Client) error { return c.EmptyDirectories(ctx, "/", node) },
-		"Usage":            func(ctx context.Context, c *Client) error { _, err := c.Usage(ctx, "/", "owner"); return err },
-		"Histogram":        func(ctx context.Context, c *Client) error { _, err := c.Histogram(ctx, "/", "size"); return err },
-		"Duplicates":       func(ctx context.Context, c *Client) error { _, err := c.Duplicates(ctx, "/", 1, 1); return err },
-		"Growth":           func(ctx context.Context, c *Client) error { _, err := c.Growth(ctx, "/", "0", 1, 1); return err },
+		"Largest":          func(ctx context.Context, c *Client) error { return c.Largest(ctx, Query{}, false, 1, node) },
+		"EmptyDirectories": func(ctx context.Context, c *Client) error { return c.EmptyDirectories(ctx, Query{}, node) },
+		"Usage":            func(ctx context.Context, c *Client) error { _, err := c.Usage(ctx, Query{}, "owner", ""); return err },
+		"Histogram":        func(ctx context.Context, c *Client) error { _, err := c.Histogram(ctx, Query{}, "size"); return err },
+		"Duplicates":       func(ctx context.Context, c *Client) error { _, err := c.Duplicates(ctx, Query{}, 1); return err },
+		"Growth":           func(ctx context.Context, c *Client) error { _, err := c.Growth(ctx, Query{}, "0", 1, 1); return err },
 		"Versions": func(ctx context.Context, c *Client) error {
 			return c.Versions(ctx, 1, func(*Version) error { return nil })
 		},

@@ -74,9 +74,9 @@ func (c *Client) List(ctx context.Context, path, sort string, each Each) error {
 	return c.pages(ctx, "/list", q, 0, each)
 }
 
-// Query is what Search looks for. Zero fields ask for nothing.
+// Query is what Search looks for, and what reports are about. Zero fields ask for nothing.
 type Query struct {
-	Pattern     string   // a glob or a part of the name or path, see docs/api.md
+	Pattern     string   // a glob or a part of the name or path, see docs/api.md; a report needs none
 	Names       []string // globs, one of which the name matches; none: any name
 	NotNames    []string // globs, none of which the name matches
 	Path        string   // look below this directory only
@@ -95,12 +95,27 @@ type Query struct {
 	MinAllocated, MaxAllocated *int64 // bytes
 	ChangedAfterNs             *int64 // ctime, ns since 1970
 	ChangedBeforeNs            *int64
+	AccessedAfterNs            *int64 // atime, by its day
+	AccessedBeforeNs           *int64
 	Limit                      int // entries; 0: all
 }
 
 // Search calls each for every entry that the query asks for.
 func (c *Client) Search(ctx context.Context, query Query, each Each) error {
-	q := url.Values{"pattern": {query.Pattern}}
+	q := query.values()
+	q.Set("pattern", query.Pattern)
+	if query.Limit == 0 {
+		return c.stream(ctx, "/search", q, each)
+	}
+	return c.pages(ctx, "/search", q, query.Limit, each)
+}
+
+// values are the query as parameters, the limit apart.
+func (query *Query) values() url.Values {
+	q := url.Values{}
+	if query.Pattern != "" {
+		q.Set("pattern", query.Pattern)
+	}
 	if query.Path != "" {
 		setPath(q, query.Path)
 	}
@@ -113,11 +128,8 @@ func (c *Client) Search(ctx context.Context, query Query, each Each) error {
 	for _, name := range query.NotNames {
 		q.Add("not_name", name)
 	}
-	setAttributes(q, &query)
-	if query.Limit == 0 {
-		return c.stream(ctx, "/search", q, each)
-	}
-	return c.pages(ctx, "/search", q, query.Limit, each)
+	setAttributes(q, query)
+	return q
 }
 
 // setAttributes sends what a search wants of an entry beside its name and type.
@@ -132,6 +144,8 @@ func setAttributes(q url.Values, query *Query) {
 	setSeconds(q, "older_than", query.OlderThanNs)
 	setSeconds(q, "changed_after", query.ChangedAfterNs)
 	setSeconds(q, "changed_before", query.ChangedBeforeNs)
+	setSeconds(q, "accessed_after", query.AccessedAfterNs)
+	setSeconds(q, "accessed_before", query.AccessedBeforeNs)
 	if query.Owner != nil {
 		q.Set("owner", strconv.FormatUint(uint64(*query.Owner), 10))
 	}

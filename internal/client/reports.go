@@ -4,36 +4,41 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 
 	"github.com/fustor/fustor/internal/httpclient"
 )
 
-// Largest calls each for the largest files below path, or the directories with the largest subtrees, the largest first.
-func (c *Client) Largest(ctx context.Context, path string, directories bool, limit int, each Each) error {
-	q := url.Values{"limit": {strconv.Itoa(limit)}}
-	setPath(q, path)
+// Largest calls each for the largest files that a query wants, or the directories with the largest subtrees, the largest first. The
+// query's types are not asked for.
+func (c *Client) Largest(ctx context.Context, query Query, directories bool, limit int, each Each) error {
+	q := query.values()
+	q.Set("limit", strconv.Itoa(limit))
+	q.Del("type")
 	if directories {
 		q.Set("type", "directory")
 	}
 	return c.stream(ctx, "/reports/largest", q, each)
 }
 
-// EmptyDirectories calls each for the directories below path without an entry, in order.
-func (c *Client) EmptyDirectories(ctx context.Context, path string, each Each) error {
-	q := url.Values{}
-	setPath(q, path)
-	return c.stream(ctx, "/reports/empty-directories", q, each)
+// EmptyDirectories calls each for the directories that a query wants and that have no entry, in order.
+func (c *Client) EmptyDirectories(ctx context.Context, query Query, each Each) error {
+	return c.stream(ctx, "/reports/empty-directories", query.values(), each)
 }
 
 // Totals are the sums of a report's entry. LatestMtimeNs is nil where there is no regular file.
 type Totals struct {
-	Files         int64  `json:"files"`
-	Directories   int64  `json:"directories"`
-	Others        int64  `json:"others"`
-	Bytes         int64  `json:"bytes"`
-	LatestMtimeNs *int64 `json:"latest_mtime_ns"`
+	Files       int64 `json:"files"`
+	Directories int64 `json:"directories"`
+	Others      int64 `json:"others"`
+	Bytes       int64 `json:"bytes"`
+	// As of a Subtree.
+	Allocated       int64  `json:"allocated"`
+	LinkedAllocated int64  `json:"linked_allocated"`
+	Unmeasured      int64  `json:"unmeasured"`
+	LatestMtimeNs   *int64 `json:"latest_mtime_ns"`
 }
 
 // Report is a report whose entries are no nodes, and of which versions it is. Raw has the entries as they came.
@@ -54,11 +59,18 @@ type Usage struct {
 	GID       *uint32 `json:"gid"`
 	Extension *string `json:"extension"`
 	Totals    Totals  `json:"totals"`
+	// Across are the files by size or age, of a cross table: the buckets that have any.
+	Across []Bucket `json:"across"`
 }
 
-// Usage sums up by owner, group or extension what is below path, the most bytes first.
-func (c *Client) Usage(ctx context.Context, path, by string) (*Report[Usage], error) {
-	return report[Usage](ctx, c, "usage", path, url.Values{"by": {by}, "limit": {"10000"}})
+// Usage sums up by owner, group or extension what a query wants, the most bytes first. across is empty, or of a cross table size,
+// mtime or atime.
+func (c *Client) Usage(ctx context.Context, query Query, by, across string) (*Report[Usage], error) {
+	own := url.Values{"by": {by}, "limit": {"10000"}}
+	if across != "" {
+		own.Set("across", across)
+	}
+	return report[Usage](ctx, c, "usage", query, own)
 }
 
 // Bucket is the files of at least From and less than To: bytes, or seconds of age. nil is open.
@@ -69,9 +81,9 @@ type Bucket struct {
 	Bytes int64  `json:"bytes"`
 }
 
-// Histogram counts the files below path by size, mtime or atime.
-func (c *Client) Histogram(ctx context.Context, path, of string) (*Report[Bucket], error) {
-	return report[Bucket](ctx, c, "histogram", path, url.Values{"of": {of}})
+// Histogram counts the files that a query wants by size, mtime or atime.
+func (c *Client) Histogram(ctx context.Context, query Query, of string) (*Report[Bucket], error) {
+	return report[Bucket](ctx, c, "histogram", query, url.Values{"of": {of}})
 }
 
 // Duplicate is files of one name and size; Paths are the first of them.
@@ -100,9 +112,9 @@ func (p *foundPath) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Duplicates finds the files below path of at least minSize bytes that have name and size in common.
-func (c *Client) Duplicates(ctx context.Context, path string, minSize int64, limit int) (*Report[Duplicate], error) {
-	return report[Duplicate](ctx, c, "duplicates", path, url.Values{"min_size": {strconv.FormatInt(minSize, 10)}, "limit": {strconv.Itoa(limit)}})
+// Duplicates finds the files that a query wants and that have name and size in common. Without a MinSize the server has its own.
+func (c *Client) Duplicates(ctx context.Context, query Query, limit int) (*Report[Duplicate], error) {
+	return report[Duplicate](ctx, c, "duplicates", query, url.Values{"limit": {strconv.Itoa(limit)}})
 }
 
 // Growth is how much more a directory has than in an earlier version.
@@ -117,10 +129,10 @@ type Growth struct {
 	To          Totals `json:"to"`
 }
 
-// Growth compares the directories below path, depth levels of them, with those of an earlier version: a number, 0 for the oldest that is
-// kept, or a time as the API reads it.
-func (c *Client) Growth(ctx context.Context, path, since string, depth, limit int) (*Report[Growth], error) {
-	r, err := report[Growth](ctx, c, "growth", path, url.Values{"since": {since}, "depth": {strconv.Itoa(depth)}, "limit": {strconv.Itoa(limit)}})
+// Growth compares what a query wants in the directories below its path, depth levels of them, with an earlier version: a number, 0 for
+// the oldest that is kept, or a time as the API reads it.
+func (c *Client) Growth(ctx context.Context, query Query, since string, depth, limit int) (*Report[Growth], error) {
+	r, err := report[Growth](ctx, c, "growth", query, url.Values{"since": {since}, "depth": {strconv.Itoa(depth)}, "limit": {strconv.Itoa(limit)}})
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +144,10 @@ func (c *Client) Growth(ctx context.Context, path, since string, depth, limit in
 	return r, nil
 }
 
-func report[T any](ctx context.Context, c *Client, name, path string, q url.Values) (*Report[T], error) {
-	setPath(q, path)
+// report asks for a report by a query and parameters of its own.
+func report[T any](ctx context.Context, c *Client, name string, query Query, own url.Values) (*Report[T], error) {
+	q := query.values()
+	maps.Copy(q, own)
 	r := &Report[T]{}
 	if err := c.getJSON(ctx, "/reports/"+name, q, r); err != nil {
 		return nil, err

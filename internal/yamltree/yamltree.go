@@ -9,6 +9,8 @@ package yamltree
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -30,7 +32,10 @@ type Tree struct {
 // Parse reads a file. Problems are its syntax errors, and a second document.
 func Parse(body []byte) (*Tree, []Problem) {
 	t := &Tree{anchors: map[string]ast.Node{}}
-	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	body, err := Text(body)
+	if err != nil {
+		return t, []Problem{{1, 1, err.Error()}}
+	}
 	f, err := parser.ParseBytes(body, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		p := Problem{Line: 1, Column: 1, Text: err.Error()}
@@ -61,6 +66,18 @@ func Parse(body []byte) (*Tree, []Problem) {
 		}
 	}
 	return t, nil
+}
+
+// Text is the text of a file without the mark that editors on Windows put before it. The error says that it is no UTF-8.
+func Text(body []byte) ([]byte, error) {
+	switch {
+	case bytes.HasPrefix(body, []byte("\xff\xfe")), bytes.HasPrefix(body, []byte("\xfe\xff")):
+		return nil, errors.New("the file is UTF-16: save it as UTF-8")
+	case !utf8.Valid(body):
+		line := 1 + bytes.Count(body[:firstInvalid(body)], []byte("\n"))
+		return nil, fmt.Errorf("line %d is not UTF-8: save the file as UTF-8", line)
+	}
+	return bytes.TrimPrefix(body, []byte("\ufeff")), nil
 }
 
 // Place is where a node begins.
@@ -109,4 +126,17 @@ func KeyText(k ast.MapKeyNode) string {
 		return s.Value
 	}
 	return k.String()
+}
+
+// firstInvalid is where the first byte stands that is not UTF-8.
+func firstInvalid(body []byte) int {
+	at := 0
+	for at < len(body) {
+		r, size := utf8.DecodeRune(body[at:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		at += size
+	}
+	return at
 }

@@ -22,6 +22,7 @@ type Attributes struct {
 	Inode                      uint64 // of a file with several names; 0: any
 	MinAllocated, MaxAllocated int64  // bytes
 	MinCtime, MaxCtime         int64  // ns
+	MinAtimeDay, MaxAtimeDay   int64  // days since 1970
 	Perm                       *values.Perm
 	Empty                      bool // files of size 0, and directories with nothing in them
 }
@@ -33,7 +34,7 @@ const (
 
 func anyAttributes() Attributes {
 	a := Attributes{MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1, GID: -1, MaxLinks: math.MaxInt64,
-		MaxAllocated: math.MaxInt64, MinCtime: math.MinInt64, MaxCtime: math.MaxInt64}
+		MaxAllocated: math.MaxInt64, MinCtime: math.MinInt64, MaxCtime: math.MaxInt64, MinAtimeDay: math.MinInt32, MaxAtimeDay: math.MaxInt32}
 	a.OfTypes(AllTypes)
 	return a
 }
@@ -63,6 +64,9 @@ func (a *Attributes) byMtime() bool     { return a.MinMtime > math.MinInt64 || a
 func (a *Attributes) byLinks() bool     { return a.MinLinks > 0 || a.MaxLinks < math.MaxInt64 }
 func (a *Attributes) byAllocated() bool { return a.MinAllocated > 0 || a.MaxAllocated < math.MaxInt64 }
 func (a *Attributes) byCtime() bool     { return a.MinCtime > math.MinInt64 || a.MaxCtime < math.MaxInt64 }
+func (a *Attributes) byAtime() bool {
+	return a.MinAtimeDay > math.MinInt32 || a.MaxAtimeDay < math.MaxInt32
+}
 
 // byInode reports whether entries must be measured.
 func (a *Attributes) byInode() bool {
@@ -71,7 +75,7 @@ func (a *Attributes) byInode() bool {
 
 // filtered reports whether the search looks at more than names.
 func (a *Attributes) filtered() bool {
-	return a.bySize() || a.byMtime() || a.UID >= 0 || a.GID >= 0 || a.typeBits != everyType || a.byInode() || a.Perm != nil || a.Empty
+	return a.bySize() || a.byMtime() || a.UID >= 0 || a.GID >= 0 || a.typeBits != everyType || a.byInode() || a.byAtime() || a.Perm != nil || a.Empty
 }
 
 // excludes reports whether no row of a row group can be a hit, by what its index says of attributes.
@@ -85,7 +89,7 @@ func (a *Attributes) excludes(g *layer.Group) bool {
 func (a *Attributes) match(r *evidence.Row) bool {
 	return a.types[r.Type] && within(r.Size, a.MinSize, a.MaxSize) && within(r.MtimeNs, a.MinMtime, a.MaxMtime) &&
 		(a.UID < 0 || a.UID == int64(r.UID)) && (a.GID < 0 || a.GID == int64(r.GID)) &&
-		(!a.byInode() || r.Measured() && a.matchInode(&r.Inode)) &&
+		within(int64(r.AtimeDay), a.MinAtimeDay, a.MaxAtimeDay) && (!a.byInode() || r.Measured() && a.matchInode(&r.Inode)) &&
 		(a.Perm == nil || a.Perm.Match(r.Mode)) && (!a.Empty || empty(r.Type, r.Size, r.Sub.Files+r.Sub.Directories+r.Sub.Others))
 }
 
@@ -114,6 +118,7 @@ func (a *Attributes) filterAttributes(rows []uint32, b *layer.Block) (_ []uint32
 		{layer.ColumnMtimeNs, a.MinMtime, a.MaxMtime, a.byMtime()},
 		{layer.ColumnUID, a.UID, a.UID, a.UID >= 0},
 		{layer.ColumnGID, a.GID, a.GID, a.GID >= 0},
+		{layer.ColumnAtimeDay, a.MinAtimeDay, a.MaxAtimeDay, a.byAtime()},
 		{layer.ColumnLinks, max(a.MinLinks, 1), a.MaxLinks, a.byInode()},
 		{layer.ColumnInode, int64(a.Inode), int64(a.Inode), a.Inode != 0},
 		{layer.ColumnRemoved, 0, 0, g.Removed > 0},

@@ -8,21 +8,31 @@ import (
 	"github.com/fustor/fustor/query/report"
 )
 
-// Scope is the scope of a report: a directory of the version. Pass errors of its methods through ReadError.
-func (v *Version) Scope(ctx context.Context, path string) (report.Scope, error) {
-	root, err := v.Lookup(ctx, path)
+// Scope is the scope of a report: what a search wants below a directory of the version, its Path. Pass errors of its methods through
+// ReadError.
+func (v *Version) Scope(ctx context.Context, of *Search) (report.Scope, error) {
+	root, err := v.Lookup(ctx, of.Path)
 	if err != nil {
 		return report.Scope{}, err
 	}
 	if root.Type != event.Directory {
-		return report.Scope{}, &NotDirectoryError{path}
+		return report.Scope{}, &NotDirectoryError{of.Path}
 	}
-	return report.Scope{View: v.view, Root: root}, nil
+	return report.Scope{View: v.view, Root: root, Filter: of.filter()}, nil
 }
 
-// Largest emits the largest files, or directories, below a directory, the largest first.
-func (v *Version) Largest(ctx context.Context, path string, of event.Type, limit int, out Emit) error {
-	scope, err := v.Scope(ctx, path)
+// filter is the search as the filter of a report; nil: it wants everything. A report reads all rows of its scope, so it uses no search
+// index.
+func (s *Search) filter() *report.Filter {
+	if s.anyName && !s.filtered() {
+		return nil
+	}
+	return &report.Filter{Excludes: s.excludes, Rows: s.wanted}
+}
+
+// Largest emits the largest files, or directories, that a search wants, the largest first.
+func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, limit int, out Emit) error {
+	scope, err := v.Scope(ctx, where)
 	if err != nil {
 		return err
 	}
@@ -35,9 +45,9 @@ func (v *Version) Largest(ctx context.Context, path string, of event.Type, limit
 	return v.ReadError(err)
 }
 
-// EmptyDirectories emits the directories below a directory that have no entries, after a position, up to limit.
-func (v *Version) EmptyDirectories(ctx context.Context, path string, after *Position, limit int, out Emit) (*Position, error) {
-	scope, err := v.Scope(ctx, path)
+// EmptyDirectories emits the directories that a search wants and that have no entries, after a position, up to limit.
+func (v *Version) EmptyDirectories(ctx context.Context, where *Search, after *Position, limit int, out Emit) (*Position, error) {
+	scope, err := v.Scope(ctx, where)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +60,18 @@ func (v *Version) EmptyDirectories(ctx context.Context, path string, after *Posi
 	return at, v.ReadError(err)
 }
 
-// Growth lists the directories below a path, down to depth levels, that have grown or shrunk since an earlier version.
-func (v *Version) Growth(ctx context.Context, old *Version, path string, depth, limit int) ([]report.Growth, error) {
-	list, err := report.GrowthOf(ctx, old.view, v.view, path, depth, limit)
-	return list, old.ReadError(err) // retention may have deleted its layers
+// Growth lists the directories below a search's path, down to depth levels, that have grown or shrunk since an earlier version in what
+// the search wants.
+func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth, limit int) ([]report.Growth, error) {
+	if where.filter() == nil {
+		list, err := report.GrowthOf(ctx, old.view, v.view, where.Path, depth, limit)
+		return list, old.ReadError(err) // retention may have deleted its layers
+	}
+	to, err := v.Scope(ctx, where)
+	if err != nil {
+		return nil, err
+	}
+	from := report.Scope{View: old.view, Root: to.Root, Filter: to.Filter} // where the path was not there, nothing is below it
+	list, err := report.FilteredGrowth(ctx, from, to, depth, limit)
+	return list, old.ReadError(err)
 }

@@ -268,23 +268,8 @@ func (g *nameFilter) note(hit bool) {
 
 // searchSpan appends the hits among rows from to to-1 of a block. rows is a buffer to work in.
 func (s *Search) searchSpan(hits []hit, b *layer.Block, from, to int, rows *[]uint32) (_ []hit, err error) {
-	if g := b.Group(); s.excludes(&g) {
-		return hits, nil
-	}
-	left := (*rows)[:0] // the rows that may still be hits
-	// Decoding names costs more than decoding the attributes that a search asks for.
-	attributesFirst := s.filtered() && !b.Keyed()
-	if attributesFirst {
-		if left, err = s.filterAttributes(appendRange(left, from, to), b); len(left) == 0 {
-			return hits, err
-		}
-	}
-	if err := b.LoadKeys(); err != nil {
-		return hits, err
-	}
-	if attributesFirst {
-		left = s.filterRowsByName(left, b)
-	} else if left, err = s.filterAttributes(s.filterNames(left, b, from, to), b); err != nil {
+	left, err := s.wanted((*rows)[:0], b, from, to)
+	if err != nil {
 		return hits, err
 	}
 	for _, i := range left {
@@ -292,6 +277,27 @@ func (s *Search) searchSpan(hits []hit, b *layer.Block, from, to int, rows *[]ui
 	}
 	*rows = left
 	return hits, nil
+}
+
+// wanted appends to left, which is empty, those of the rows from to to-1 of a block that are hits.
+func (s *Search) wanted(left []uint32, b *layer.Block, from, to int) (_ []uint32, err error) {
+	if g := b.Group(); s.excludes(&g) {
+		return left, nil
+	}
+	// Decoding names costs more than decoding the attributes that a search asks for.
+	attributesFirst := s.filtered() && !b.Keyed()
+	if attributesFirst {
+		if left, err = s.filterAttributes(appendRange(left, from, to), b); len(left) == 0 {
+			return left, err
+		}
+	}
+	if err := b.LoadKeys(); err != nil {
+		return left, err
+	}
+	if attributesFirst {
+		return s.filterRowsByName(left, b), nil
+	}
+	return s.filterAttributes(s.filterNames(left, b, from, to), b)
 }
 
 // filterNames appends those of the rows from to to-1 of a block whose directories and names match the pattern.

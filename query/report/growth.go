@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -96,6 +97,82 @@ func orderOf(a, b []Growth) int {
 		return -1
 	}
 	return strings.Compare(a[0].Path, b[0].Path)
+}
+
+// MaxFiltered bounds the directories that FilteredGrowth sums up.
+const MaxFiltered = 1 << 20
+
+// ErrTooManyDirectories says that FilteredGrowth would have to hold more than MaxFiltered directories.
+var ErrTooManyDirectories = errors.New("too many directories")
+
+// FilteredGrowth is GrowthOf for what the filter of two scopes wants. No directory has sums of that, so it reads all rows of both, and
+// holds the sums of the directories down to depth levels.
+func FilteredGrowth(ctx context.Context, from, to Scope, depth, n int) ([]Growth, error) {
+	sums := map[string]*Growth{}
+	for _, side := range []struct {
+		scope Scope
+		of    func(*Growth) *evidence.Totals
+	}{
+		{from, func(g *Growth) *evidence.Totals { return &g.From }},
+		{to, func(g *Growth) *evidence.Totals { return &g.To }},
+	} {
+		err := side.scope.sumBelow(ctx, depth, func(path string, t evidence.Totals) error {
+			g := sums[path]
+			if g == nil {
+				if len(sums) == MaxFiltered {
+					return ErrTooManyDirectories
+				}
+				g = &Growth{Path: strings.Clone(path), From: nothing, To: nothing}
+				sums[g.Path] = g
+			}
+			sum := side.of(g)
+			*sum = sum.Plus(t)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	top := topN[Growth]{limit: n, compare: Growth.compare}
+	for _, g := range sums {
+		if g.From != g.To {
+			top.offer(*g)
+		}
+	}
+	return top.sorted(), nil
+}
+
+// sumBelow calls add with what the wanted rows add to the totals of each directory, down to depth levels below the root.
+func (s Scope) sumBelow(ctx context.Context, depth int, add func(path string, t evidence.Totals) error) error {
+	root := len(s.Root.ChildParent())
+	p := pass{ctx: ctx, scope: s, columns: countedColumns}
+	return p.each(func(s *span) error {
+		for i := s.from; i < s.to; {
+			parent, end, t := s.block.Parent(i), min(s.to, s.block.ParentEnd(i)), nothing
+			level := strings.Count(parent[root:], "/") // of the parent; its entries are one below
+			for ; i < end; i++ {
+				if !s.present(i) {
+					continue
+				}
+				own := nothing
+				s.count(&own, i)
+				t = t.Plus(own)
+				if own.Directories == 1 && level < depth {
+					if err := add(parent+s.block.Name(i), own); err != nil {
+						return err
+					}
+				}
+			}
+			for at, left := root, depth; t != nothing && left > 0 && at < len(parent); left-- {
+				at += strings.IndexByte(parent[at:], '/')
+				if err := add(parent[:at], t); err != nil {
+					return err
+				}
+				at++
+			}
+		}
+		return nil
+	})
 }
 
 // directoriesIn are the directories in a directory, with their totals in From.

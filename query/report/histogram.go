@@ -19,32 +19,58 @@ const Unbounded = 1<<63 - 1
 
 const day = 24 * 3600
 
+// Classes are a way to put files into buckets: by size or by age.
+type Classes struct {
+	bounds []int64
+	least  int64 // From of the first bucket
+	column layer.Column
+	value  func(int64) int64 // what the bounds are of, by the column
+}
+
 var (
 	sizeBounds = []int64{1, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20,
 		1 << 30, 4 << 30, 16 << 30, 64 << 30, 256 << 30, 1 << 40, 4 << 40}
 	ageBounds = []int64{0, day, 7 * day, 30 * day, 90 * day, 180 * day, 365 * day, 2 * 365 * day, 3 * 365 * day, 5 * 365 * day, 10 * 365 * day}
 )
 
-// Sizes counts the files by size: 0, below 1 KiB, then by powers of four.
-func (s Scope) Sizes(ctx context.Context) ([]Bucket, error) {
-	return s.histogram(ctx, sizeBounds, 0, layer.ColumnSize, func(v int64) int64 { return v })
+// Sizes are 0, below 1 KiB, then powers of four.
+func Sizes() *Classes {
+	return &Classes{sizeBounds, 0, layer.ColumnSize, func(v int64) int64 { return v }}
 }
 
-// ModifiedAges counts the files by how long before now, ns in the file server's time, they were modified. The first
-// bucket has the files of the future.
-func (s Scope) ModifiedAges(ctx context.Context, now int64) ([]Bucket, error) {
-	return s.histogram(ctx, ageBounds, -Unbounded, layer.ColumnMtimeNs, func(mtime int64) int64 { return seconds(now, mtime) })
+// ModifiedAges are how long before now, ns in the file server's time, files were modified. The first bucket has the files of the
+// future.
+func ModifiedAges(now int64) *Classes {
+	return &Classes{ageBounds, -Unbounded, layer.ColumnMtimeNs, func(mtime int64) int64 { return seconds(now, mtime) }}
 }
 
-// AccessedAges is ModifiedAges by the day of the last access. A file that was read today is in the bucket that begins with 0.
-func (s Scope) AccessedAges(ctx context.Context, now int64) ([]Bucket, error) {
-	return s.histogram(ctx, ageBounds, -Unbounded, layer.ColumnAtimeDay, func(at int64) int64 {
+// AccessedAges are ModifiedAges by the day of the last access. A file that was read today is in the bucket that begins with 0.
+func AccessedAges(now int64) *Classes {
+	return &Classes{ageBounds, -Unbounded, layer.ColumnAtimeDay, func(at int64) int64 {
 		age := floorDiv(now, 1e9) - at*day
 		if age < 0 {
 			return age
 		}
 		return age / day * day
-	})
+	}}
+}
+
+// buckets are all of them, with nothing in them.
+func (c *Classes) buckets() []Bucket {
+	out := make([]Bucket, len(c.bounds)+1)
+	out[0].From, out[len(c.bounds)].To = c.least, Unbounded
+	for i, b := range c.bounds {
+		out[i].To, out[i+1].From = b, b
+	}
+	return out
+}
+
+// bucket is that of a value of the column; near is one that is likely.
+func (c *Classes) bucket(all []Bucket, near *Bucket, column int64) *Bucket {
+	if v := c.value(column); v < near.From || v >= near.To {
+		return &all[sort.Search(len(c.bounds), func(j int) bool { return c.bounds[j] > v })]
+	}
+	return near
 }
 
 // seconds is now - then in whole seconds, rounded down.
@@ -64,22 +90,17 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-func (s Scope) histogram(ctx context.Context, bounds []int64, least int64, column layer.Column, value func(int64) int64) ([]Bucket, error) {
-	out := make([]Bucket, len(bounds)+1)
-	out[0].From, out[len(bounds)].To = least, Unbounded
-	for i, b := range bounds {
-		out[i].To, out[i+1].From = b, b
-	}
-	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, column}}
+// Histogram counts the files by their class.
+func (s Scope) Histogram(ctx context.Context, classes *Classes) ([]Bucket, error) {
+	out := classes.buckets()
+	p := pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSize, classes.column}}
 	err := p.each(func(s *span) error {
 		at := &out[0]
 		for i := s.from; i < s.to; i++ {
 			if !s.is(i, event.File) {
 				continue
 			}
-			if v := value(s.columns[1].At(i)); v < at.From || v >= at.To {
-				at = &out[sort.Search(len(bounds), func(j int) bool { return bounds[j] > v })]
-			}
+			at = classes.bucket(out, at, s.columns[1].At(i))
 			at.Files++
 			at.Bytes += s.columns[0].At(i)
 		}

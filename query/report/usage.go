@@ -15,44 +15,75 @@ import (
 type Share[K cmp.Ordered] struct {
 	Of     K
 	Totals evidence.Totals // of the entries themselves: a directory counts as one
+	Across []Bucket        // of a cross table: its files, by class
 }
 
-// ByOwner sums up by uid, the most bytes first.
-func (s Scope) ByOwner(ctx context.Context) ([]Share[uint32], error) {
-	return s.byNumber(ctx, layer.ColumnUID)
+// ByOwner sums up by uid, the most bytes first; in a cross table by class as well, unless across is nil.
+func (s Scope) ByOwner(ctx context.Context, across *Classes) ([]Share[uint32], error) {
+	return s.byNumber(ctx, layer.ColumnUID, across)
 }
 
-// ByGroup sums up by gid, the most bytes first.
-func (s Scope) ByGroup(ctx context.Context) ([]Share[uint32], error) {
-	return s.byNumber(ctx, layer.ColumnGID)
+// ByGroup sums up by gid, the most bytes first; in a cross table by class as well, unless across is nil.
+func (s Scope) ByGroup(ctx context.Context, across *Classes) ([]Share[uint32], error) {
+	return s.byNumber(ctx, layer.ColumnGID, across)
 }
 
-func (s Scope) byNumber(ctx context.Context, column layer.Column) ([]Share[uint32], error) {
-	sums := map[uint32]*evidence.Totals{}
-	p := pass{ctx: ctx, scope: s, columns: append(slices.Clone(countedColumns), column)}
+func (s Scope) byNumber(ctx context.Context, column layer.Column, across *Classes) ([]Share[uint32], error) {
+	sums := usage[uint32]{map[uint32]*Share[uint32]{}, across}
+	columns := sums.columns()
+	p := pass{ctx: ctx, scope: s, columns: append(columns, column)}
 	err := p.each(func(s *span) error {
-		last, t := int64(-1), (*evidence.Totals)(nil)
+		last, of := int64(-1), (*Share[uint32])(nil)
 		for i := s.from; i < s.to; i++ {
 			if !s.present(i) {
 				continue
 			}
-			if id := s.columns[len(countedColumns)].At(i); id != last {
-				last, t = id, entryOf(sums, uint32(id))
+			if id := s.columns[len(columns)].At(i); id != last {
+				last, of = id, sums.share(uint32(id))
 			}
-			s.count(t, i)
+			sums.count(of, s, i)
 		}
 		return nil
 	})
-	return shares(sums), err
+	return sums.sorted(), err
 }
 
-func entryOf[K comparable](sums map[K]*evidence.Totals, k K) *evidence.Totals {
-	t := sums[k]
-	if t == nil {
-		t = &evidence.Totals{LatestMtimeNs: evidence.NoMtime}
-		sums[k] = t
+// usage is what a pass that counts has counted so far.
+type usage[K cmp.Ordered] struct {
+	shares map[K]*Share[K]
+	across *Classes
+}
+
+// share is that of k.
+func (u *usage[K]) share(k K) *Share[K] {
+	of := u.shares[k]
+	if of == nil {
+		of = &Share[K]{Of: k, Totals: evidence.Totals{LatestMtimeNs: evidence.NoMtime}}
+		if u.across != nil {
+			of.Across = u.across.buckets()
+		}
+		u.shares[k] = of
 	}
-	return t
+	return of
+}
+
+// columns are the first ones of the pass: those of totals, and that of the classes.
+func (u *usage[K]) columns() []layer.Column {
+	if u.across == nil {
+		return slices.Clone(countedColumns)
+	}
+	return append(slices.Clone(countedColumns), u.across.column)
+}
+
+// count adds row i of the span to a share.
+func (u *usage[K]) count(of *Share[K], s *span, i int) {
+	s.count(&of.Totals, i)
+	if u.across == nil || !s.is(i, event.File) {
+		return
+	}
+	b := u.across.bucket(of.Across, &of.Across[0], s.columns[len(countedColumns)].At(i))
+	b.Files++
+	b.Bytes += s.columns[0].At(i)
 }
 
 // countedColumns are the first columns of a pass that counts.
@@ -70,10 +101,11 @@ func (s *span) count(t *evidence.Totals, i int) {
 	*t = t.Plus(row.Own())
 }
 
-func shares[K cmp.Ordered](sums map[K]*evidence.Totals) []Share[K] {
-	out := make([]Share[K], 0, len(sums))
-	for k, t := range sums {
-		out = append(out, Share[K]{k, *t})
+// sorted are the shares, the most bytes first.
+func (u *usage[K]) sorted() []Share[K] {
+	out := make([]Share[K], 0, len(u.shares))
+	for _, of := range u.shares {
+		out = append(out, *of)
 	}
 	slices.SortFunc(out, func(a, b Share[K]) int {
 		return cmp.Or(cmp.Compare(b.Totals.Bytes, a.Totals.Bytes), cmp.Compare(b.Totals.Files, a.Totals.Files), cmp.Compare(a.Of, b.Of))
@@ -112,10 +144,10 @@ func extension(name string, b *[maxExtension]byte) []byte {
 	return b[:n]
 }
 
-// ByExtension sums up the files by extension, the most bytes first.
-func (s Scope) ByExtension(ctx context.Context) ([]Share[string], error) {
-	sums := map[string]*evidence.Totals{}
-	p := pass{ctx: ctx, scope: s, columns: countedColumns}
+// ByExtension sums up the files by extension, the most bytes first; in a cross table by class as well, unless across is nil.
+func (s Scope) ByExtension(ctx context.Context, across *Classes) ([]Share[string], error) {
+	sums := usage[string]{map[string]*Share[string]{}, across}
+	p := pass{ctx: ctx, scope: s, columns: sums.columns()}
 	var lower [maxExtension]byte
 	err := p.each(func(s *span) error {
 		text, offsets := s.block.Names()
@@ -124,17 +156,17 @@ func (s Scope) ByExtension(ctx context.Context) ([]Share[string], error) {
 				continue
 			}
 			ext := extension(text[offsets[i]:offsets[i+1]], &lower)
-			t := sums[string(ext)]
-			if t == nil {
-				of := string(ext)
-				if len(sums) >= MaxExtensions {
-					of = OtherExtensions
+			of := sums.shares[string(ext)]
+			if of == nil {
+				name := string(ext)
+				if len(sums.shares) >= MaxExtensions {
+					name = OtherExtensions
 				}
-				t = entryOf(sums, of)
+				of = sums.share(name)
 			}
-			s.count(t, i)
+			sums.count(of, s, i)
 		}
 		return nil
 	})
-	return shares(sums), err
+	return sums.sorted(), err
 }

@@ -102,8 +102,9 @@ func TestDeployRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	step := "check"
 	run := func(env ...string) string {
-		cmd := exec.Command("/bin/sh", script, "check")
+		cmd := exec.Command("/bin/sh", script, step)
 		cmd.Env = append([]string{"PATH=" + tools + ":/bin:/usr/bin", "HOME=" + tools}, env...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -132,4 +133,47 @@ func TestDeployRefuses(t *testing.T) {
 	want("credentials", run("AWS_REGION=eu-central-1"))
 	tool("aws", "exit 0")
 	want("fine", run("AWS_REGION=eu-central-1"))
+}
+
+// TestDeployParameters: a parameter's value may have blanks, stars and dollars, through make and the script.
+func TestDeployParameters(t *testing.T) {
+	for _, name := range []string{"make", "sh"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("%s is not installed", name)
+		}
+	}
+	tools, root := t.TempDir(), t.TempDir()
+	for file, body := range map[string]string{
+		"aws": "#!/bin/sh\n", "sam": "#!/bin/sh\nprintf '%s\\n' \"$@\"\n", "go": "#!/bin/sh\n", "cp": "#!/bin/sh\n", "wc": "#!/bin/sh\n",
+	} {
+		if err := os.WriteFile(filepath.Join(tools, file), []byte(body), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"Makefile", "infra/aws/deploy.sh", "bin/lambda/bootstrap"} {
+		b := []byte{}
+		if file != "bin/lambda/bootstrap" {
+			var err error
+			if b, err = os.ReadFile(filepath.Join("../..", file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, file), b, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("make", "deploy-aws", "ARCH=amd64", "PARAMETERS=Schedule=rate(10 minutes) AlarmEmail=me@example.org Pattern=* a$b")
+	cmd.Dir = root
+	cmd.Env = []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "HOME=" + tools, "AWS_REGION=eu-central-1"}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := "--parameter-overrides\nArchitecture=x86_64\nSchedule=rate(10 minutes)\nAlarmEmail=me@example.org\nPattern=* a$b\n"
+	if !strings.Contains(string(out), want) {
+		t.Errorf("want\n%sin\n%s", want, out)
+	}
 }

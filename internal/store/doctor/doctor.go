@@ -6,6 +6,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -92,7 +93,7 @@ func try(ctx context.Context, s store.Store, more func(Rule) bool) (Report, erro
 		err := limited(ctx, func(ctx context.Context) (err error) { detail, err = check.try(ctx, p); return err })
 		rule.Duration, rule.Detail, rule.OK = time.Since(start), detail, err == nil
 		if err != nil {
-			rule.Detail, rule.Hint = err.Error(), check.hint
+			rule.Detail, rule.Hint = err.Error(), cmp.Or(store.Hint(err), check.hint)
 		}
 		if ctx.Err() != nil {
 			return report, fmt.Errorf("probe %s: %w", s, ctx.Err())

@@ -50,8 +50,20 @@ func nameOf(f *Failure, missing, failed error) error {
 	switch f.Code {
 	case "NoSuchBucket":
 		return store.ErrNoBucket
-	case "ExpiredToken", "InvalidToken", "ExpiredTokenException", "XAdminUserNotFound":
-		return store.ErrDenied // 400 on AWS; 404 on versitygw
+	case "ExpiredToken", "ExpiredTokenException":
+		return store.ErrExpired
+	case "InvalidAccessKeyId", "XAdminUserNotFound", "InvalidToken": // 400 on AWS; 404 on versitygw
+		return store.ErrKeyID
+	case "SignatureDoesNotMatch":
+		return store.ErrSecret
+	case "RequestTimeTooSkewed", "RequestExpired":
+		return store.ErrClock
+	case "SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests", "XMinioServerNotInitialized", "ServiceUnavailable":
+		return store.ErrThrottled
+	case "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "QuotaExceeded":
+		return store.ErrFull
+	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+		return regionOf(f)
 	case "KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName":
 		return store.ErrKey
 	}
@@ -73,6 +85,24 @@ func nameOf(f *Failure, missing, failed error) error {
 		return failed
 	case http.StatusNotImplemented:
 		return store.ErrUnsupported
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return store.ErrThrottled
+	case http.StatusInsufficientStorage:
+		return store.ErrFull
+	case http.StatusMovedPermanently:
+		if f.Header.Get(bucketRegion) != "" {
+			return regionOf(f)
+		}
 	}
 	return nil
+}
+
+const bucketRegion = "X-Amz-Bucket-Region"
+
+// regionOf is ErrRegion, with the bucket's region where the store says it.
+func regionOf(f *Failure) error {
+	if region := f.Header.Get(bucketRegion); region != "" {
+		return fmt.Errorf("%w, %s", store.ErrRegion, region)
+	}
+	return store.ErrRegion
 }

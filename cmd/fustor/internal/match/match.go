@@ -37,6 +37,8 @@ type Filter struct {
 	MinAllocated, MaxAllocated *Size
 	ChangedAfter               *Time // ctime > ChangedAfter
 	ChangedBefore              *Time // ctime < ChangedBefore
+	// The day of the last access, which only the server knows: Match does not look at it.
+	AccessedAfter, AccessedBefore *Time
 }
 
 // SetNames sets the globs of names, one of which an entry must match if there are any, and those that it must not match.
@@ -73,15 +75,18 @@ func (f *Filter) Everything() bool {
 // onlyNames reports whether the filter looks at nothing but names and types.
 func (f *Filter) onlyNames() bool {
 	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == nil && f.Group == nil &&
-		f.Perm == nil && !f.Empty && !f.ofInode()
+		f.Perm == nil && !f.Empty && !f.ofInode() && !f.OfAccess()
 }
+
+// OfAccess reports whether the filter looks at the last access.
+func (f *Filter) OfAccess() bool { return f.AccessedAfter != nil || f.AccessedBefore != nil }
 
 // ofInode reports whether the filter looks at what the inode tells.
 func (f *Filter) ofInode() bool {
 	return f.Links != nil || f.Inode != 0 || f.MinAllocated != nil || f.MaxAllocated != nil || f.ChangedAfter != nil || f.ChangedBefore != nil
 }
 
-// Match reports whether the entry is wanted.
+// Match reports whether the entry is wanted, its last access apart.
 func (f *Filter) Match(n *client.Node) bool {
 	switch {
 	case f.Types != "" && strings.IndexByte(f.Types, n.Letter()) < 0,

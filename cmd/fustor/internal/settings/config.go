@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/fustor/fustor/internal/yamltree"
 )
 
 // config is the config file. Unknown and doubled fields are errors.
@@ -36,6 +38,9 @@ func readConfig(path string) (config, error) {
 	}
 	if err != nil {
 		return c, fmt.Errorf("read the config file: %w", err)
+	}
+	if body, err = yamltree.Text(body); err != nil {
+		return c, fmt.Errorf("config file %s: %w", path, err)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(body), yaml.Strict())
 	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {

@@ -1,0 +1,197 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// nginxDefaults is what somebody writes who knows nothing of Fustor: HTTP/1.0 to the upstream, and answers buffered.
+const nginxDefaults = `
+events {}
+http {
+	server {
+		listen 8443;
+		location /ingest/ { proxy_pass http://127.0.0.1:8081/; client_max_body_size 64m; }
+		location / { proxy_pass http://127.0.0.1:8080; }
+	}
+}
+`
+
+// proxy is one reverse proxy on a free port, in front of query and ingest.
+func startProxy(t *testing.T, kind, config, query, ingest string) string {
+	t.Helper()
+	dir := t.TempDir()
+	address := freeAddress(t)
+	config = strings.NewReplacer(
+		"127.0.0.1:8080", query, "127.0.0.1:8081", ingest,
+		"listen 8443;", "listen "+address+";", "bind :8443", "bind "+address, ":8443 {", "http://"+address+" {",
+		// nginx writes where Debian has it compiled to, which only root may.
+		"http {", "http {\n\taccess_log off;\n\tclient_body_temp_path "+dir+"/body;\n\tproxy_temp_path "+dir+"/proxy;\n\tfastcgi_temp_path "+dir+"/f;\n\tuwsgi_temp_path "+dir+"/u;\n\tscgi_temp_path "+dir+"/s;",
+	).Replace(config)
+	file := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, name: kind, binary: proxyBinary(t, kind), env: []string{"HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir}}
+	switch kind {
+	case "nginx":
+		p.args = []string{"-p", dir, "-c", file, "-g", "daemon off; master_process off; pid " + dir + "/pid; error_log stderr;"}
+	case "haproxy":
+		p.args = []string{"-db", "-f", file}
+	case "caddy":
+		p.args = []string{"run", "--config", file, "--adapter", "caddyfile"}
+	}
+	startProcess(t, p)
+	p.await("to listen", func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return address
+}
+
+// proxyBinary skips the test by name where the proxy is not installed.
+func proxyBinary(t *testing.T, kind string) string {
+	t.Helper()
+	for _, name := range []string{kind, "/usr/sbin/" + kind} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skipf("%s is not installed", kind)
+	return ""
+}
+
+// freeAddress is an address of this machine on which nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// shipped is a configuration of infra/proxy.
+func shipped(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("../../infra/proxy", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func hostOf(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+// TestBehindProxies does the main job, agent and readers, through each configuration of infra/proxy as it is shipped, and through a chain
+// of all three whose first is an nginx with its defaults. Answers are the tree, a scan is waited for, and a stream that breaks off is
+// never taken for a whole one.
+func TestBehindProxies(t *testing.T) {
+	type hop struct{ kind, config string }
+	nginx := hop{"nginx", shipped(t, "nginx.conf")}
+	haproxy := hop{"haproxy", shipped(t, "haproxy.cfg")}
+	caddy := hop{"caddy", shipped(t, "Caddyfile")}
+	for name, chain := range map[string][]hop{
+		"nginx": {nginx}, "haproxy": {haproxy}, "caddy": {caddy},
+		"chain": {{"nginx", nginxDefaults}, haproxy, caddy}, // the first is next to the parts
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, h := range chain {
+				proxyBinary(t, h.kind)
+			}
+			p := startParts(t, fileStore(t))
+			query, ingest := hostOf(t, p.queryURL), hostOf(t, p.ingestURL)
+			for i, h := range chain {
+				config := h.config
+				if i > 0 { // what is behind it has the paths of both parts already
+					config = strings.NewReplacer("handle_path", "handle", `http-request replace-path /ingest/(.*) /\1`, "").Replace(config)
+				}
+				query = startProxy(t, h.kind, config, query, ingest)
+				ingest = query
+			}
+			front := "http://" + query
+			p.ingestURL, p.server = front+"/ingest", server{"--url", front, "--api-key", apiKey, "--view", viewID}
+
+			dir := t.TempDir()
+			p.startAgent(dir, "agent-1", "")
+			work(t, dir, 20, operationsOf(2_000), nil)
+			p.equal(t, dir, time.Now(), patience(settle))
+			if r := p.ask(t, "scan", "/", "--wait"); r.code != 0 {
+				t.Errorf("a scan that is waited for: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			p.cutOff(t, dir)
+		})
+	}
+}
+
+// cutOff kills query while it sends a long stream, and wants the command to say that the answer is not whole.
+func (p *parts) cutOff(t *testing.T, dir string) {
+	t.Helper()
+	const many = 30_000
+	sub := filepath.Join(dir, "many")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range many {
+		if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("a file with a name of some length %06d", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.equal(t, dir, time.Now(), patience(settle))
+
+	// The command reads the first lines and then nobody reads what it prints, so that everything between it and query fills up.
+	ctx, cancel := context.WithTimeout(t.Context(), patience(2*time.Minute))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, fustor, append([]string{"find", "/", "--json"}, p.server...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make([]byte, 4096)
+	if _, err := out.Read(read); err != nil {
+		t.Fatal(err)
+	}
+	p.query.signal(syscall.SIGKILL)
+	lines := strings.Count(string(read), "\n")
+	for {
+		n, err := out.Read(read)
+		lines += strings.Count(string(read[:n]), "\n")
+		if err != nil {
+			break
+		}
+	}
+	err = cmd.Wait()
+	if whole := lines > many; (err == nil) != whole {
+		t.Errorf("%d lines of more than %d, and the command ended with %v\n%s", lines, many, err, said.String())
+	} else if whole {
+		t.Logf("the whole answer was under way before query was killed")
+	}
+}
