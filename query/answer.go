@@ -13,7 +13,8 @@ import (
 )
 
 // An ETag is the version and, if the answer shows a suspect entry, the time until which it is right: an entry stops being suspect
-// when its time is over, without a new version. So 304 is answered without reading a layer.
+// when its time is over, without a new version. So 304 is answered without reading a layer. An answer that depends on anything else has
+// no ETag (subject.varies), nor has a stream: it begins before it is known which entries it has.
 
 // etag is the ETag of an answer that holds until the given time (ns; 0: as long as its versions).
 func (a *subject) etag(until int64) string {
@@ -56,6 +57,9 @@ func (v *validity) addEnd(ns int64) {
 
 // notModified answers 304 if an ETag of the request is still valid.
 func (s *Server) notModified(w http.ResponseWriter, r *http.Request, a *subject) bool {
+	if a.varies {
+		return false
+	}
 	tag := matchingETag(r, a, s.engine.Now())
 	if tag == "" {
 		return false
@@ -63,6 +67,7 @@ func (s *Server) notModified(w http.ResponseWriter, r *http.Request, a *subject)
 	h := w.Header()
 	h.Set("ETag", tag)
 	h.Set("Cache-Control", cacheControl)
+	h.Set("Vary", "Accept")
 	w.WriteHeader(http.StatusNotModified)
 	return true
 }
@@ -82,7 +87,9 @@ func writeHeaders(w http.ResponseWriter, a *subject, until int64) {
 	noteVersion(w, a)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("ETag", a.etag(until))
+	if !a.varies {
+		h.Set("ETag", a.etag(until))
+	}
 	a.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")
@@ -169,7 +176,6 @@ func (out *ndjsonWriter) start() {
 	if out.end {
 		h.Set("Content-Type", ndjsonEnd)
 	}
-	h.Set("ETag", out.of.etag(0))
 	out.of.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Vary", "Accept")

@@ -21,12 +21,14 @@ var costHeader = openapi.Header{Name: "Fustor-Cost", Text: "What the answer took
 var membersHeader = openapi.Header{Name: "Fustor-Members", Text: "Of a forest: its members and how they fare, such as nfs01=ok, nfs02=timeout."}
 
 var (
-	versioned = []openapi.Header{{Name: "ETag", Text: "The version; of a forest, the versions of all members."}, membersHeader,
+	versioned = []openapi.Header{{Name: "ETag", Text: "The version; of a forest, the versions of all members. Absent from streams, and if a parameter is a time that counts from now."}, membersHeader,
 		costHeader}
-	versionedList = []openapi.Header{{Name: "ETag", Text: "The version; of a forest, the versions of all members."}, membersHeader, {Name: "Fustor-Next-Cursor", Text: "The cursor of the next page; absent on the last."},
+	versionedList = []openapi.Header{{Name: "ETag", Text: "The version; of a forest, the versions of all members. Absent from streams, and if a parameter is a time that counts from now."}, membersHeader, {Name: "Fustor-Next-Cursor", Text: "The cursor of the next page; absent on the last."},
 		costHeader}
 	unversioned = []openapi.Header{
 		costHeader}
+	// varying answers depend on more than the version: they have no ETag.
+	varying = []openapi.Header{membersHeader, costHeader}
 )
 
 // The problems that a call answers: of the current version, of a page that may be of an earlier one, and others.
@@ -44,7 +46,7 @@ const notModifiedText = "The version, and so the answer, is still the one of If-
 // Parameters that several calls have.
 var (
 	explainParameter = openapi.Parameter{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`}
-	ifNoneMatch      = openapi.Parameter{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one."}
+	ifNoneMatch      = openapi.Parameter{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one. Streams, and answers to times that count from now, such as 7d, have none."}
 	pathParameter    = openapi.Parameter{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`}
 	pathB64Parameter = openapi.Parameter{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."}
 	cursorParameter  = openapi.Parameter{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."}
@@ -126,6 +128,7 @@ var (
 		},
 		Answers: []openapi.Answer{{Text: "The entry; of a forest, that of each member.", Type: (*metadataAnswer)(nil), Headers: versioned,
 			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}`},
+			{Text: "Of a forest.", Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofVersion}
 	searchOperation = openapi.Operation{ID: "search", Tag: tag, Summary: "Entries by name and attributes",
@@ -147,11 +150,10 @@ var (
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
 			{Name: "best", Text: "Of a forest: name the member that has the most files or bytes, or the latest file.", Schema: `{"type":"string","enum":["file_count","total_size","latest_mtime"]}`},
-			ifNoneMatch, explainParameter,
+			explainParameter,
 		},
-		Answers: []openapi.Answer{{Text: "The sums, and how fresh they are.", Type: (*statsAnswer)(nil), Headers: versioned,
-			Example: `{"view_id":"research","path":"/","item_count":1220,"total_files":1204,"total_directories":16,"total_others":0,"total_size":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000,"latency_ms":412.5,"staleness_seconds":3.25,"oldest_item_path":null,"has_blind_spot":false,"suspect_file_count":1,"logical_now":1767323045.25,"last_audit_finished_at":1767312000.5,"audit_cycle_count":4,"is_auditing":false,"scan_error_count":0,"scan_errors":[],"has_leader":true,"version":412,"folded_at":1767323042.0,"folded_at_ns":1767323042000000000,"observed_at":1767323041.5,"observed_at_ns":1767323041500000000}`},
-			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Answers: []openapi.Answer{{Text: "The sums, and how fresh they are.", Type: (*statsAnswer)(nil), Headers: varying,
+			Example: `{"view_id":"research","path":"/","item_count":1220,"total_files":1204,"total_directories":16,"total_others":0,"total_size":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000,"latency_ms":412.5,"staleness_seconds":3.25,"oldest_item_path":null,"has_blind_spot":false,"suspect_file_count":1,"logical_now":1767323045.25,"last_audit_finished_at":1767312000.5,"audit_cycle_count":4,"is_auditing":false,"scan_error_count":0,"scan_errors":[],"has_leader":true,"version":412,"folded_at":1767323042.0,"folded_at_ns":1767323042000000000,"observed_at":1767323041.5,"observed_at_ns":1767323041500000000}`}},
 		Errors: ofVersion}
 	suspectListOperation = openapi.Operation{ID: "suspectList", Tag: tag, Summary: "Files that may still be written to; the next page's cursor is in Fustor-Next-Cursor",
 		Parameters: []openapi.Parameter{
@@ -185,11 +187,9 @@ var (
 			answerLimit,
 			{Name: "before", Text: "Those before this version.", Schema: `{"type":"integer","minimum":1}`},
 			explainParameter,
-			ifNoneMatch,
 		},
-		Answers: []openapi.Answer{{Text: "The versions.", Type: (*versionsAnswer)(nil), Headers: versioned,
-			Example: `{"view_id":"research","versions":[{"version":412,"published_at":1767323042.0,"current":true}],"count":1}`},
-			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Answers: []openapi.Answer{{Text: "The versions.", Type: (*versionsAnswer)(nil), Headers: varying,
+			Example: `{"view_id":"research","versions":[{"version":412,"published_at":1767323042.0,"current":true}],"count":1}`}},
 		Errors: ofPage}
 	reportLargestOperation = openapi.Operation{ID: "reportLargest", Tag: tag, Summary: "The largest files or directories",
 		Parameters: ofReport(
@@ -247,10 +247,9 @@ var (
 			openapi.Parameter{Name: "depth", Text: "Levels below the path.", Schema: `{"type":"integer","minimum":1,"maximum":100,"default":1}`},
 			answerLimit,
 		),
-		Answers: []openapi.Answer{{Text: "The largest changes first.", Type: (*reportAnswer[growthEntry])(nil), Headers: versioned,
+		Answers: []openapi.Answer{{Text: "The largest changes first.", Type: (*reportAnswer[growthEntry])(nil), Headers: varying,
 			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
-			{Media: ndjson, Type: (*growthLine)(nil)},
-			{Status: http.StatusNotModified, Text: notModifiedText}},
+			{Media: ndjson, Type: (*growthLine)(nil)}},
 		Errors: ofPage}
 	resetOperation = openapi.Operation{ID: "reset", Tag: tag, Summary: "Start the view over",
 		Description: "For keys of the role admin. The view is empty at once, its sessions end, and it answers 503 until the first scan of the next leader is folded. A server that may not write to its store answers 501.",

@@ -57,7 +57,7 @@ func (a *pageBody) finish(ctx context.Context, of *subject, path, next string) [
 
 // answerPage answers a paged call with its rows, as JSON or as NDJSON.
 func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject, path string, q forest.Question) error {
-	if s.notModified(w, r, of) {
+	if !wantsLines(r) && s.notModified(w, r, of) {
 		return nil
 	}
 	now, limit := s.engine.Now(), of.limit()

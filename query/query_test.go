@@ -220,7 +220,7 @@ func (f *fixture) putJSON(key, body string) {
 func TestETag(t *testing.T) {
 	f := newFixture(t)
 	first := f.base(testView, sample())
-	calls := []string{"tree", "list", "metadata", "search?pattern=a", "stats"}
+	calls := []string{"tree", "list", "metadata", "search?pattern=a", "reports/usage"}
 	tags := map[string]string{}
 	for _, call := range calls {
 		a := f.get("/api/v1/views/" + testView + "/" + call).is(200)
@@ -245,7 +245,9 @@ func TestETag(t *testing.T) {
 			t.Errorf("%s: %v %s", call, a.header, a.body)
 		}
 		f.get(target, "If-None-Match", strings.TrimPrefix(tags[call], "W/")).is(304)
-		f.get(target, "If-None-Match", tags[call], "Accept", ndjson).is(304)
+		if call != "metadata" { // a stream has more than the page
+			f.get(target, "If-None-Match", tags[call], "Accept", ndjson).problem(502)
+		}
 		f.get(target, "If-None-Match", `W/"research.1.x"`).problem(502)
 		f.get(target, "If-None-Match", `W/"research.1.`+first.Nonce+`x"`).problem(502)
 	}

@@ -41,6 +41,7 @@ func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view stri
 	if err != nil {
 		return err
 	}
+	of.varies = q.Relative()
 	of.setLimit(limit)
 	kinds := event.File
 	if kind[0] == 'd' {
@@ -72,6 +73,7 @@ func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
+	now = of.timeFor(q, now)
 	return s.answerPage(w, r, of, wanted.Path, forest.Question{
 		Extra: func(*evidence.Row) int64 { return now },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
@@ -128,7 +130,7 @@ type reportPart[E any] struct {
 
 // answerReport answers the entries of a report, as JSON or NDJSON.
 func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *subject, q reportQuestion[E]) error {
-	if s.notModified(w, r, of) {
+	if !wantsLines(r) && s.notModified(w, r, of) {
 		return nil
 	}
 	one := func(ctx context.Context, v *engine.Version) (*reportAnswer[E], error) {
@@ -287,6 +289,7 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
+	of.varies = q.Relative()
 	return answerReport(s, w, r, of, reportQuestion[usageEntry]{wanted, limit, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[usageEntry]) error {
 		classes, asOf := classesOf(across, v)
 		a.AsOf = asOf
@@ -412,6 +415,7 @@ func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view st
 	if err != nil {
 		return err
 	}
+	subject.varies = q.Relative()
 	return answerReport(s, w, r, subject, reportQuestion[bucketEntry]{wanted, maxReport, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[bucketEntry]) error {
 		classes, asOf := classesOf(of, v)
 		a.AsOf = asOf
@@ -461,7 +465,8 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, of) {
+	of.varies = q.Relative()
+	if !wantsLines(r) && s.notModified(w, r, of) {
 		return nil
 	}
 	select { // one at a time, for the memory
@@ -560,6 +565,7 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 	if err != nil {
 		return err
 	}
+	of.varies = true // the earlier version may be the oldest that is kept, or the one of a time ago
 	return answerReport(s, w, r, of, reportQuestion[growthEntry]{wanted, limit, func(ctx context.Context, now *engine.Version, _ report.Scope, a *reportAnswer[growthEntry]) error {
 		old, err := s.engine.Earlier(ctx, now, since)
 		if err != nil {
@@ -619,6 +625,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	if err != nil {
 		return err
 	}
+	of.varies = true // earlier versions are removed without a new one
 	a := versionsAnswer{View: view, Versions: []versionEntry{}}
 	if of.forest == nil {
 		if a.Versions, err = s.versionsOf(r.Context(), of.version, before, limit); err != nil {

@@ -28,6 +28,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) err
 	if err != nil {
 		return err
 	}
+	now = of.timeFor(q, now)
 	return s.answerPage(w, r, of, wanted.Path, forest.Question{
 		Extra: func(*evidence.Row) int64 { return now },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
@@ -49,6 +50,15 @@ func (s *Server) agesFrom(r *http.Request) int64 {
 		return first
 	}
 	return s.engine.Now()
+}
+
+// timeFor is the time that cursors hold: now if the question has ages that count from it, otherwise 0, so that the same question has the
+// same answer later. An answer to ages has no ETag.
+func (a *subject) timeFor(q *httpapi.Params, now int64) int64 {
+	if a.varies = q.Relative(); a.varies {
+		return now
+	}
+	return 0
 }
 
 // maxNames bounds the globs of one search.

@@ -95,9 +95,7 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	if of.forest == nil && best != "" {
 		return httpapi.BadRequest(`parameter "best" is for forests`, fmt.Sprintf("leave it out: view %q has no members", view))
 	}
-	if s.notModified(w, r, of) {
-		return nil
-	}
+	of.varies = true // who leads, and how long ago the newest observation was
 	var a *statsAnswer
 	valid := validity{now: s.engine.Now()}
 	if of.forest == nil {

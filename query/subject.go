@@ -26,6 +26,9 @@ type subject struct {
 
 	forest     *forest.Forest // nil: a view
 	forestPage forest.Page
+
+	// varies: the answer depends on more than the version and the ends of suspicions, as on the time or on who leads. It has no ETag.
+	varies bool
 }
 
 // open opens the current version of a view, or of the members of a forest.

@@ -60,7 +60,8 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		state := jobAnswerOf(j, v.Manifest)
 		requested = &state
 		w.Header().Set("Fustor-Job", j.ID)
-	} else if s.notModified(w, r, of) {
+		of.varies = true
+	} else if !wantsLines(r) && s.notModified(w, r, of) {
 		return nil
 	}
 	root, err := v.LookupAhead(r.Context(), path, p.After, depth > 1)

@@ -20,6 +20,8 @@ type Params struct {
 	values url.Values
 	asked  map[string]bool
 	err    error
+
+	relative bool // a time was read that counts from now
 }
 
 // Query begins to read r's query string.
@@ -167,8 +169,14 @@ func (p *Params) Time(name string, now time.Time) (ns int64, given bool) {
 	case err != nil:
 		p.fail(name, "is not a time", values.TimeForms)
 	}
+	later, _ := values.ParseTime(s, now.UTC().AddDate(1, 1, 1)) // "7d", "1y" and "today" are another time then
+	p.relative = p.relative || later != ns
 	return ns, true
 }
+
+// Relative reports whether a time that was read counts from now, such as "7d" or "yesterday": the same query string asks for something
+// else later.
+func (p *Params) Relative() bool { return p.relative }
 
 // Size reads a number of bytes, in the forms of ParseSize.
 func (p *Params) Size(name string) (bytes int64, given bool) {

@@ -181,14 +181,14 @@ func (f *Forest) ObservedAt() (ns int64) {
 	return ns
 }
 
-// Tag tells two states of a forest apart: the version of each member, and which of them do not answer.
+// Tag tells two states of a forest apart: the version of each member, and which of them do not answer, and why.
 func (f *Forest) Tag() string {
 	h := fnv.New128a()
 	for _, m := range f.Members {
 		if m.Version != nil && m.Status.Answered() {
 			fmt.Fprintf(h, "%s=%d.%s\n", m.View, m.Version.Manifest.Version, m.Version.Manifest.Nonce)
 		} else {
-			fmt.Fprintf(h, "%s!%s\n", m.View, m.Status)
+			fmt.Fprintf(h, "%s!%s %v\n", m.View, m.Status, m.Err)
 		}
 	}
 	return fmt.Sprintf("%s.forest.%x", f.View, h.Sum(nil))
