@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/agent/bus"
@@ -20,6 +23,12 @@ import (
 func gapTree(t *testing.T) (root string) {
 	t.Helper()
 	root, _ = twoDirs(t)
+	fillGapTree(t, root)
+	return root
+}
+
+func fillGapTree(t *testing.T, root string) {
+	t.Helper()
 	old := time.Now().Add(-1000 * time.Hour)
 	for i := range 50 {
 		dir := filepath.Join(root, fmt.Sprintf("d%02d", i))
@@ -29,7 +38,6 @@ func gapTree(t *testing.T) (root string) {
 			t.Fatal(err)
 		}
 	}
-	return root
 }
 
 // changeAll writes to every file in place, which leaves no trace in the directories.
@@ -199,6 +207,57 @@ func TestGapOfALostRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.closesTheGap()
+}
+
+// TestGapOfAnUnmountedRoot: it is changed elsewhere, and mounted again. With fanotify, the unmount took the mark away.
+func TestGapOfAnUnmountedRoot(t *testing.T) {
+	for _, method := range []string{"inotify", "fanotify"} {
+		t.Run(method, func(t *testing.T) {
+			image, root, elsewhere := newExt4(t, 256), t.TempDir(), t.TempDir()
+			mountImage(t, image, root)
+			fillGapTree(t, root)
+			r := start(t, newServer(t), root, func(o *agent.Options) { withoutAudits(o); o.Watch = method })
+			r.snapshotted()
+			needsMethod(t, r, method)
+			eventually(t, 60*time.Second, "everything is watched", func() bool { return r.Status().Watch.Coverage == watch.Realtime })
+			if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, 60*time.Second, "the root is lost", func() bool { return r.Status().RootLost != nil })
+			eventually(t, 60*time.Second, "nobody has the file system", func() bool {
+				out, err := exec.Command("losetup", "--associated", image).Output()
+				return err == nil && len(out) == 0
+			})
+			mountImage(t, image, elsewhere)
+			changeAll(t, elsewhere)
+			if err := unix.Unmount(elsewhere, 0); err != nil {
+				t.Fatal(err)
+			}
+			mountImage(t, image, root)
+			r.closesTheGap()
+			r.settles(30 * time.Second)
+		})
+	}
+}
+
+// TestAuditsOpenNoGap: what an audit has found may wait to be sent for long, and everything is watched nevertheless.
+func TestAuditsOpenNoGap(t *testing.T) {
+	root := gapTree(t)
+	r := start(t, newServer(t), root, func(o *agent.Options) { withoutAudits(o); o.Tuning.AuditInterval = 100 * time.Millisecond })
+	eventually(t, 60*time.Second, "everything is watched", func() bool { return r.Status().Watch.Coverage == watch.Realtime })
+	r.rec.setFail(errors.New("the store is away"))
+	before, audits := time.Now(), 0
+	eventually(t, 60*time.Second, "two audits while nothing is sent", func() bool {
+		s := r.Status()
+		if s.Watch.Coverage != watch.Realtime {
+			t.Fatalf("after an audit the agent says %s: %s", s.Watch.Coverage, s.Watch.Reason)
+		}
+		if s.LastScan != nil && s.LastScan.Scan == "audit" && s.LastScan.At.After(before) && s.BacklogSegments > 0 {
+			audits, before = audits+1, s.LastScan.At
+		}
+		return audits == 2
+	})
+	r.rec.setFail(nil)
 }
 
 // TestGapOfAnotherLeader: what the host of the leader before did not report, the first scan of the next one finds.

@@ -15,25 +15,34 @@ import (
 	"github.com/fustor/fustor/agent/watch"
 )
 
-// onExt4 mounts a new ext4, whose inodes have this size. Those of 128 bytes have no time of birth.
-func onExt4(t *testing.T, inodeSize int) (dir string) {
+// newExt4 makes an ext4 in a file, whose inodes have this size. Those of 128 bytes have no time of birth.
+func newExt4(t *testing.T, inodeSize int) (image string) {
 	t.Helper()
-	base := t.TempDir()
-	image, dir := filepath.Join(base, "image"), filepath.Join(base, "mounted")
-	mkdir(t, dir)
+	image = filepath.Join(t.TempDir(), "image")
 	write(t, image, "")
 	if err := os.Truncate(image, 16<<20); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range [][]string{
-		{"mkfs.ext4", "-q", "-F", "-I", fmt.Sprint(inodeSize), image},
-		{"mount", "-o", "loop", image, dir},
-	} {
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("needs %s, and to be permitted to mount: %v: %s", command[0], err, out)
-		}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-I", fmt.Sprint(inodeSize), image).CombinedOutput(); err != nil {
+		t.Skipf("needs mkfs.ext4: %v: %s", err, out)
+	}
+	return image
+}
+
+// mountImage mounts a file system in a file, until the test ends or it is unmounted.
+func mountImage(t *testing.T, image, dir string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("needs to be permitted to mount: %v: %s", err, out)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+}
+
+// onExt4 mounts a new ext4.
+func onExt4(t *testing.T, inodeSize int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	mountImage(t, newExt4(t, inodeSize), dir)
 	return dir
 }
 

@@ -38,7 +38,7 @@ type situation struct {
 	rootLost  error          // why the root is lost; nil: it is there
 	scan      schedule.Kind  // that runs; empty: none
 	scanBegan time.Time      // of that, or the last one
-	// listed is where the last listing of a scan went, and sent the last segment that is durable.
+	// listed is where the last listing of a scan went that was to close a gap, and sent the last segment that is durable.
 	listed, sent position
 	// cancelScan and cancelDemand end the scheduled scan and the on-demand scan that run.
 	cancelScan, cancelDemand context.CancelFunc
@@ -222,8 +222,8 @@ func (s *situation) endScan(t schedule.Task, err error, listed position) (caught
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scan = ""
-	if listed != (position{}) {
-		s.listed = listed
+	if listed != (position{}) && s.schedule.Gap(s.role.Leadership(), s.role.Leads) != "" {
+		s.listed = listed // an audit while there is no gap opens none
 	}
 	switch state := s.lifecycle.state; {
 	case !t.Lists(): // no state was reported for it

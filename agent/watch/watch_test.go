@@ -611,3 +611,32 @@ func TestLostWatchesAreRemembered(t *testing.T) {
 		t.Error("a watch outlived the model")
 	}
 }
+
+// TestNumberOfAnother: a directory that has the number of one that was there before, and another birth, is another one: what the
+// model has below the old one does not pass to it, whether a scan meets it or a notice has it looked at.
+func TestNumberOfAnother(t *testing.T) {
+	r := newRig(t, None, nil)
+	r.Watcher.mu.Lock()
+	defer r.Watcher.mu.Unlock()
+	was := tree.ID{Dev: 1, Ino: 2, Birth: 3}
+	is := tree.ID{Dev: 1, Ino: 2, Birth: 4}
+	attach := func(path string, id tree.ID) *node {
+		n, err := r.model.attach(path, NoWatch, id, 1)
+		must(t, err)
+		return n
+	}
+	before := attach("/d", was)
+	attach("/d/below", tree.ID{Dev: 1, Ino: 5})
+	if again := attach("/d", was); again != before || len(again.children) != 1 {
+		t.Errorf("the same directory is another one: %+v", again)
+	}
+	r.Watcher.mu.Unlock()
+	replaced, same := r.isReplaced("/d", tree.Info{ID: is}), !r.isReplaced("/d", tree.Info{ID: was})
+	r.Watcher.mu.Lock()
+	if !replaced || !same {
+		t.Errorf("replaced %v, the same %v", replaced, same)
+	}
+	if now := attach("/d", is); now == before || len(now.children) != 0 {
+		t.Errorf("another directory is the same one: %+v", now)
+	}
+}
