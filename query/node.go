@@ -7,12 +7,14 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/query/report"
 )
 
 // nodeWriter writes rows as the nodes of docs/api.md. Only it knows their members.
 type nodeWriter struct {
 	now      int64 // ns, the store's time: decides which entries are suspect
 	onlyPath bool  // name, path and content_type alone
+	oddities bool  // and what is odd about the entry; its row has all columns
 	// member is the member of a forest that the next row is of; empty: of no forest.
 	member string
 }
@@ -49,7 +51,19 @@ func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
 }
 
 // node appends the row's whole node.
-func (w nodeWriter) node(b []byte, r *evidence.Row) []byte { return append(w.open(b, r), '}') }
+func (w nodeWriter) node(b []byte, r *evidence.Row) []byte {
+	b = w.open(b, r)
+	if w.oddities {
+		for i, word := range report.OdditiesOf(r).Words() { // words need no escape
+			b = append(append(append(b, oddityJoin[min(i, 1)]...), word...), '"')
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+// oddityJoin is what comes before the first oddity, and before each other.
+var oddityJoin = [2]string{`,"oddities":["`, `,"`}
 
 func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 	b = append(b, `,"type":"`...)

@@ -231,6 +231,16 @@ var (
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
+	reportOddOperation = openapi.Operation{ID: "reportOdd", Tag: tag, Summary: "Entries whose times, sizes or names are odd",
+		Parameters: ofReport(
+			pageLimit,
+			cursorParameter,
+		),
+		Answers: []openapi.Answer{{Text: "The entries, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
+			Example: `{"entries":[{"name":"run7.h5 ","path":"/incoming/run7.h5 ","content_type":"file","type":"f","size":4096,"modified_time":8589934592.0,"mtime_ns":8589934592000000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"oddities":["mtime-in-future","name-blank-at-end"]}],"count":1,"version":412,"path":"/"}`},
+			{Media: ndjson, Type: (*line)(nil)},
+			{Status: http.StatusNotModified, Text: notModifiedText}},
+		Errors: ofPage}
 	reportDuplicatesOperation = openapi.Operation{ID: "reportDuplicates", Tag: tag, Summary: "Files that have name and size in common",
 		Parameters: ofReport(
 			openapi.Parameter{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …).", Schema: `{"type":"string","default":"1M"}`},
@@ -359,6 +369,7 @@ var document = openapi.Document{
 		{At: "Node.mode", Text: "st_mode & 07777."},
 		{At: "Node.target", Text: "Of a symlink."},
 		{At: "Node.target_b64", Text: "base64url of the target's bytes, where it is not UTF-8."},
+		{At: "Node.oddities", Text: "Of reports/odd: what is odd about the entry.", Also: `"items":{"type":"string","enum":["mtime-in-future","mtime-before-1970","mtime-out-of-range","size-out-of-range","name-not-utf8","name-control-character","name-blank-at-end"]}`},
 		{At: "Tree.children", Text: "Of a directory, in order of name, as far as this page has them."},
 		{At: "Tree.continued", Text: "true: the directory itself stood on an earlier page; only name, path and content_type are repeated."},
 		{At: "Tree.next_cursor", Text: "On the outermost node: there is more."},

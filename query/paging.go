@@ -23,8 +23,8 @@ type pageBody struct {
 	valid validity
 }
 
-func newBody(now int64) *pageBody {
-	return &pageBody{json: []byte(`{"entries":[`), nodes: nodeWriter{now: now}, valid: validity{now: now}}
+func newBody(nodes nodeWriter) *pageBody {
+	return &pageBody{json: []byte(`{"entries":[`), nodes: nodes, valid: validity{now: nodes.now}}
 }
 
 func (a *pageBody) add(member string, r *evidence.Row) error {
@@ -57,13 +57,18 @@ func (a *pageBody) finish(ctx context.Context, of *subject, path, next string) [
 
 // answerPage answers a paged call with its rows, as JSON or as NDJSON.
 func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject, path string, q forest.Question) error {
+	return s.answerNodes(w, r, of, path, nodeWriter{}, q)
+}
+
+// answerNodes is answerPage with what nodes have beside their usual members.
+func (s *Server) answerNodes(w http.ResponseWriter, r *http.Request, of *subject, path string, nodes nodeWriter, q forest.Question) error {
 	if !wantsLines(r) && s.notModified(w, r, of) {
 		return nil
 	}
-	now, limit := s.engine.Now(), of.limit()
+	limit := of.limit()
+	nodes.now = s.engine.Now()
 	if wantsLines(r) {
 		out := newLines(w, r, of)
-		nodes := nodeWriter{now: now}
 		next, err := of.rows(r.Context(), q, limit, func(member string, row *evidence.Row) error {
 			nodes.member = member
 			out.buffer = nodes.node(out.buffer, row)
@@ -74,7 +79,7 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject,
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	answer := newBody(now)
+	answer := newBody(nodes)
 	next, err := of.rows(r.Context(), q, limit, answer.add)
 	if err != nil {
 		return err

@@ -154,6 +154,7 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 		{"reports/largest", &reportLargestOperation, s.reportLargest}, {"reports/usage", &reportUsageOperation, s.reportUsage},
 		{"reports/histogram", &reportHistogramOperation, s.reportHistogram},
 		{"reports/empty-directories", &reportEmptyDirectoriesOperation, s.reportEmpty},
+		{"reports/odd", &reportOddOperation, s.reportOdd},
 		{"reports/duplicates", &reportDuplicatesOperation, s.reportDuplicates}, {"reports/growth", &reportGrowthOperation, s.reportGrowth},
 		{"sessions", &sessionsOperation, s.sessions}, {"jobs", &jobsOperation, s.jobs}, {"jobs/{job_id}", &jobOperation, s.showJob},
 	} {

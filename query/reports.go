@@ -63,21 +63,32 @@ func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view stri
 
 // reportEmpty answers the directories below a path that have no entries.
 func (s *Server) reportEmpty(w http.ResponseWriter, r *http.Request, view string) error {
+	return s.answerRows(w, r, view, "empty", nodeWriter{}, (*engine.Version).EmptyDirectories)
+}
+
+// reportOdd answers the entries below a path about which something is odd, and what.
+func (s *Server) reportOdd(w http.ResponseWriter, r *http.Request, view string) error {
+	return s.answerRows(w, r, view, "odd", nodeWriter{oddities: true}, (*engine.Version).Odd)
+}
+
+// answerRows answers a report whose entries are nodes in the order of the rows, in pages.
+func (s *Server) answerRows(w http.ResponseWriter, r *http.Request, view, name string, nodes nodeWriter,
+	rows func(*engine.Version, context.Context, *engine.Search, *engine.Position, int, engine.Emit) (*engine.Position, error)) error {
 	q := httpapi.Query(r)
 	now := s.agesFrom(r)
 	wanted, parts, err := filterParams(q, time.Unix(0, now), "*")
 	if err != nil {
 		return err
 	}
-	of, err := s.openPage(r, q, view, 0, maxLimit, append(parts, "empty")...)
+	of, err := s.openPage(r, q, view, 0, maxLimit, append(parts, name)...)
 	if err != nil {
 		return err
 	}
 	now = of.timeFor(q, now)
-	return s.answerPage(w, r, of, wanted.Path, forest.Question{
+	return s.answerNodes(w, r, of, wanted.Path, nodes, forest.Question{
 		Extra: func(*evidence.Row) int64 { return now },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
-			at, err := v.EmptyDirectories(ctx, wanted, after, limit, out)
+			at, err := rows(v, ctx, wanted, after, limit, out)
 			if at != nil {
 				at.Extra = now
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
@@ -239,6 +240,61 @@ func (f *fixture) checkDuplicates(m model, dir string, filter ...string) {
 		if len(paths) > 1 {
 			f.t.Fatalf("duplicates in %s lack %s: %q", dir, key, paths)
 		}
+	}
+}
+
+// TestOdd: each oddity is found by itself, with its word, and nothing else is.
+func TestOdd(t *testing.T) {
+	f := newFixture(t)
+	with := func(path string, change func(*evidence.Row)) evidence.Row {
+		r := file(path, 1)
+		change(&r)
+		return r
+	}
+	mtime := func(path string, ns int64) evidence.Row {
+		return with(path, func(r *evidence.Row) { r.MtimeNs, r.ObservedAt = ns, observed })
+	}
+	const day = 86_400e9
+	rows := []evidence.Row{
+		mtime("/times/future", observed+day+1), mtime("/times/tomorrow", observed+day), mtime("/times/1969", -1), mtime("/times/1970", 0),
+		mtime("/times/30828", math.MaxInt64), mtime("/times/1601", math.MinInt64),
+		with("/size/huge", func(r *evidence.Row) { r.Size = math.MaxInt64 }), with("/size/large", func(r *evidence.Row) { r.Size = math.MaxInt64 - 1 }),
+		file("/names/bad\xff", 1), file("/names/tab\t.x", 1), file("/names/c1\u0085x", 1), file("/names/ first", 1), file("/names/last ", 1),
+		file("/names/nbsp\u00a0", 1), file("/names/a b é", 1), file("/names/both\n", 1),
+	}
+	f.base(testView, treeOf(rows...))
+	want := map[string]string{
+		"/times/future": "mtime-in-future", "/times/1969": "mtime-before-1970", "/times/30828": "mtime-out-of-range", "/times/1601": "mtime-out-of-range",
+		"/size/huge": "size-out-of-range", "/names/bad\xff": "name-not-utf8", "/names/tab\t.x": "name-control-character",
+		"/names/c1\u0085x": "name-control-character", "/names/ first": "name-blank-at-end", "/names/last ": "name-blank-at-end",
+		"/names/nbsp\u00a0": "name-blank-at-end", "/names/both\n": "name-control-character name-blank-at-end",
+	}
+	list, _ := f.entries("reports/odd")
+	for _, e := range list {
+		path := pathOf(t, e)
+		if got := strings.Trim(fmt.Sprint(e["oddities"]), "[]"); got != want[path] {
+			t.Errorf("%q: %q, not %q", path, got, want[path])
+		}
+		delete(want, path)
+	}
+	if len(want) > 0 {
+		t.Errorf("not found: %q", want)
+	}
+	if list, _ := f.entries("reports/odd", "path", "/times", "name", "1*"); len(list) != 2 {
+		t.Errorf("with a filter: %v", list)
+	}
+	var pages []string
+	for cursor := []string{"limit", "5"}; ; {
+		a := f.call("reports/odd", cursor...).is(http.StatusOK).object()
+		pages = append(pages, paths(t, a["entries"].([]any))...)
+		next, more := a["next_cursor"].(string)
+		if !more {
+			break
+		}
+		cursor = []string{"limit", "5", "cursor", next}
+	}
+	if len(pages) != len(list) {
+		t.Errorf("%d on pages, %d at once", len(pages), len(list))
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os/user"
@@ -24,6 +26,7 @@ type reportGroup struct {
 	Growth     reportGrowthCmd     `cmd:"" help:"Print directories that grew or shrank."`
 	Duplicates reportDuplicatesCmd `cmd:"" help:"Print files with the same name and size."`
 	Empty      reportEmptyCmd      `cmd:"" help:"Print empty directories."`
+	Odd        reportOddCmd        `cmd:"" help:"Print entries whose times, sizes or names are odd."`
 }
 
 // reportFlags are those of all reports.
@@ -611,4 +614,57 @@ func (c *reportEmptyCmd) show(ctx context.Context, a *app, server *client.Client
 	p := (&entryFlags{formatFlags: c.formatFlags, Print0: c.Print0}).printer(a)
 	err := server.EmptyDirectories(ctx, query, p.print)
 	return p.rows.End(err)
+}
+
+type reportOddCmd struct {
+	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
+	reportFlags
+}
+
+// Help implements kong.HelpProvider.
+func (reportOddCmd) Help() string {
+	return `Times: an mtime more than a day in the future when it was observed, before 1970, or
+out of range (before 1677 or after 2262; such a time is shown as the nearest that
+fits). Sizes: out of range. Names: not UTF-8, with a control character, or with a blank
+at the beginning or end. On a terminal it prints a table, otherwise tab-separated
+lines: the oddities with commas, and the path.
+
+Examples:
+
+    fustor report odd
+    fustor report odd /projects --type f --owner alice
+    fustor report odd --json | jq -r 'select(.oddities[] == "mtime-in-future") | .path'`
+}
+
+func (c *reportOddCmd) Run(ctx context.Context, a *app) error {
+	return c.report(ctx, a, func(server *client.Client, query client.Query) error { return c.show(ctx, a, server, query) })
+}
+
+func (c *reportOddCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
+	t := table{c.rows(a, append([]string{"oddities"}, entryColumns...)...), []int{12, -16, -34}}
+	n := 0
+	err := server.Odd(ctx, query, func(e *client.Node) error {
+		odd := e.Oddities
+		n++
+		switch {
+		case t.out.Form == show.CSV:
+			return t.out.Record(append([]any{odd}, entryFields(e)...)...)
+		case t.out.Form != show.Text:
+			words, err := json.Marshal(strings.Split(odd, ","))
+			b := show.AppendEntry(nil, e)
+			return errors.Join(err, t.out.Object(fmt.Appendf(b[:len(b)-1], `,"oddities":%s}`, words)))
+		case c.Print0:
+			_, err := t.out.WriteString(e.Where() + "\x00")
+			return err
+		case n == 1:
+			t.header("SIZE", "MODIFIED", "ODD", "PATH")
+		}
+		_, eyes := latest(&e.MtimeNs)
+		t.row([]string{odd, t.out.Name(e.Where())}, []string{show.Size(e.Size), eyes, odd, t.out.Colored(e, e.Where())})
+		return nil
+	})
+	if err == nil && t.out.Terminal && !c.Print0 && n == 0 {
+		fmt.Fprintln(t.out, "Nothing is odd.")
+	}
+	return t.out.End(err)
 }

@@ -23,6 +23,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Search":           func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
 		"Largest":          func(ctx context.Context, c *Client) error { return c.Largest(ctx, Query{}, false, 1, node) },
 		"EmptyDirectories": func(ctx context.Context, c *Client) error { return c.EmptyDirectories(ctx, Query{}, node) },
+		"Odd":              func(ctx context.Context, c *Client) error { return c.Odd(ctx, Query{}, node) },
 		"Usage":            func(ctx context.Context, c *Client) error { _, err := c.Usage(ctx, Query{}, "owner", ""); return err },
 		"Histogram":        func(ctx context.Context, c *Client) error { _, err := c.Histogram(ctx, Query{}, "size"); return err },
 		"Duplicates":       func(ctx context.Context, c *Client) error { _, err := c.Duplicates(ctx, Query{}, 1); return err },

@@ -90,6 +90,8 @@ func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 		n.Source, err = d.repeated(&d.source)
 	case "subtree":
 		n.Subtree, err = d.subtree()
+	case "oddities":
+		n.Oddities, err = d.words()
 	case "detail":
 		broke.Detail, err = d.line()
 	case "hint":
@@ -179,6 +181,27 @@ func (d *decoder) str() (string, error) {
 		return "", err
 	}
 	return unquote(raw, plain)
+}
+
+// words reads an array of words, and joins them with commas.
+func (d *decoder) words() (joined string, err error) {
+	if !d.accept('[') {
+		return "", errSyntax
+	}
+	for !d.accept(']') {
+		if joined != "" {
+			if !d.accept(',') {
+				return "", errSyntax
+			}
+			joined += ","
+		}
+		word, err := d.str()
+		if err != nil {
+			return "", err
+		}
+		joined += word
+	}
+	return joined, nil
 }
 
 // line reads words for people.

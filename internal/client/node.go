@@ -24,6 +24,8 @@ type Node struct {
 	Source       string // what that agent reads
 	// Subtree sums up a directory; nil for everything else.
 	Subtree *Subtree
+	// Oddities are what is odd about an entry of Odd: words, with commas.
+	Oddities string
 }
 
 // Subtree is the sums over a directory and everything below it, the directory itself included. Bytes and LatestMtimeNs

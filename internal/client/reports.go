@@ -28,6 +28,11 @@ func (c *Client) EmptyDirectories(ctx context.Context, query Query, each Each) e
 	return c.stream(ctx, "/reports/empty-directories", query.values(), each)
 }
 
+// Odd calls each for the entries that a query wants and whose times, sizes or names are odd, in order.
+func (c *Client) Odd(ctx context.Context, query Query, each Each) error {
+	return c.stream(ctx, "/reports/odd", query.values(), each)
+}
+
 // Totals are the sums of a report's entry. LatestMtimeNs is nil where there is no regular file.
 type Totals struct {
 	Files       int64 `json:"files"`

@@ -130,7 +130,10 @@ func (t Totals) Since(o Totals) Totals {
 
 // inFuture reports whether the mtime lay in the future by more than a day when it was observed. Rows of builds that did not ask,
 // which are not measured, keep the mtime that their directories have counted.
-func (r *Row) inFuture() bool {
+func (r *Row) inFuture() bool { return r.Measured() && InFuture(r.MtimeNs, r.ObservedAt) }
+
+// InFuture reports whether an mtime lay in the future by more than a day when it was observed; both in ns.
+func InFuture(mtime, observed int64) bool {
 	const day = 24 * 3600e9
-	return r.Measured() && r.MtimeNs-day > r.ObservedAt && r.MtimeNs > 0
+	return mtime > 0 && mtime-day > observed
 }

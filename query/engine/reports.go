@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/query/report"
 )
@@ -47,6 +48,17 @@ func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, lim
 
 // EmptyDirectories emits the directories that a search wants and that have no entries, after a position, up to limit.
 func (v *Version) EmptyDirectories(ctx context.Context, where *Search, after *Position, limit int, out Emit) (*Position, error) {
+	return v.reportPage(ctx, where, after, limit, out, report.Scope.EmptyDirectories)
+}
+
+// Odd emits the entries that a search wants and that have oddities, after a position, up to limit. Its rows have all columns.
+func (v *Version) Odd(ctx context.Context, where *Search, after *Position, limit int, out Emit) (*Position, error) {
+	return v.reportPage(ctx, where, after, limit, out, report.Scope.Odd)
+}
+
+// reportPage emits a page of a report whose entries are rows in key order.
+func (v *Version) reportPage(ctx context.Context, where *Search, after *Position, limit int, out Emit,
+	rows func(s report.Scope, ctx context.Context, from layer.Key, f func(*evidence.Row) error) error) (*Position, error) {
 	scope, err := v.Scope(ctx, where)
 	if err != nil {
 		return nil, err
@@ -56,7 +68,7 @@ func (v *Version) EmptyDirectories(ctx context.Context, where *Search, after *Po
 		from = after.next()
 	}
 	page := pageLimiter{limit: limit, emit: out}
-	at, err := page.end(scope.EmptyDirectories(ctx, from, page.take))
+	at, err := page.end(rows(scope, ctx, from, page.take))
 	return at, v.ReadError(err)
 }
 

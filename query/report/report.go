@@ -1,5 +1,5 @@
 // Package report answers what storage admins ask about a whole subtree: what is largest, who owns it, how old it is, what is empty,
-// what may be duplicates, what grew.
+// what is odd, what may be duplicates, what grew.
 //
 // Every report is a function of the layers of a version, and reads no clock. It reads a few columns of the rows below one directory,
 // span by span, and holds only its answer in memory; Duplicates says how much more it holds. No report counts removed rows, or those
