@@ -11,9 +11,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/text/unicode/norm"
 
+	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -26,7 +29,8 @@ import (
 
 // searchTree is a tree whose names have something to be found by, in any case and in bytes that are no characters.
 func searchTree(rng *rand.Rand, n int) []evidence.Row {
-	words := []string{"report", "IMG", "sample", "Makefile", "Ärger", "straße", "日本", "\xffraw", "ab\xc3", "x", "K\u212A"}
+	words := []string{"report", "IMG", "sample", "Makefile", "Ärger", "straße", "日本", "\xffraw", "ab\xc3", "x", "K\u212A",
+		"İstanbul", "istanbul", "σίσυφος", "ΣΊΣΥΦΟΣ", "café", "CAFE\u0301", "STRASSE", "conﬁg"}
 	ends := []string{".txt", ".TXT", ".so", ".c", ".h", ".tar.gz", "", "-old", ".Ö", "\xfe"}
 	kinds := []event.Type{event.File, event.File, event.File, event.Symlink, event.Other}
 	dirs, rows := []string{""}, map[string]evidence.Row{}
@@ -209,6 +213,42 @@ func TestSearchIsExact(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSearchFoldsNames: a search in any case finds what a plain walk over folded paths finds, whatever case and normal form it is
+// written in.
+func TestSearchFoldsNames(t *testing.T) {
+	rng := rand.New(rand.NewPCG(19, 1))
+	f := newFixture(t)
+	rows := searchTree(rng, 800)
+	f.base(testView, rows)
+	some := 0
+	for range 300 {
+		r := rows[1+rng.IntN(len(rows)-1)]
+		text := []rune(r.Name)
+		if strings.ContainsFunc(r.Name, func(c rune) bool { return c == utf8.RuneError }) {
+			text = []rune(strings.Trim(strings.ToValidUTF8(r.Name, "/"), "/")) // bytes that are not UTF-8 are left out
+		}
+		from := rng.IntN(len(text))
+		pattern := string(text[from : from+1+rng.IntN(len(text)-from)])
+		pattern = []func(string) string{strings.ToUpper, strings.ToLower, norm.NFD.String, norm.NFC.String, strings.ToTitle}[rng.IntN(5)](pattern)
+		var want []string
+		for i := range rows[1:] {
+			text := rows[1+i].Name
+			if strings.Contains(pattern, "/") {
+				text = rows[1+i].Path()
+			}
+			if strings.Contains(casefold.String(text), casefold.String(pattern)) {
+				want = append(want, rows[1+i].Path())
+			}
+		}
+		some += len(want)
+		equal(t, fmt.Sprintf("search %q", pattern), f.stream("search", []string{"pattern", pattern}), want)
+	}
+	if some < 3000 {
+		t.Errorf("%d entries in all", some)
+	}
+	equal(t, "Σίσυφος", f.stream("search", []string{"pattern", "Σίσυφος"}), f.stream("search", []string{"pattern", "σίσυφοσ"}))
 }
 
 // cold are the paths that a call streams from a server that has just started, with a cache of so many bytes; 0 is the default.

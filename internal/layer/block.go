@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 )
@@ -26,12 +27,13 @@ type Block struct {
 	group  Group
 	chunks *[columns]chunk
 
-	keyed    atomic.Bool // the fields up to offsets are set
-	parents  []string    // the distinct ones, in order
-	starts   []uint32    // the first row of each
-	parentOf []uint16    // per row, into parents
-	names    string      // all of them, one after the other
-	offsets  []uint32    // where each begins, and the end
+	keyed    atomic.Bool  // the fields up to offsets are set
+	parents  []string     // the distinct ones, in order
+	starts   []uint32     // the first row of each
+	parentOf []uint16     // per row, into parents
+	names    string       // all of them, one after the other
+	offsets  []uint32     // where each begins, and the end
+	high     atomic.Int32 // whether names have bytes beyond ASCII: 0 until somebody asks, then -1 (none) or 1
 
 	mu      sync.Mutex // held while a column is decoded
 	numbers [columns]atomic.Pointer[Numbers]
@@ -217,6 +219,18 @@ func (b *Block) Key(i int) Key { return Key{b.Parent(i), b.Name(i)} }
 
 // Names are all names, one after the other, and where each begins: name i is text[offsets[i]:offsets[i+1]].
 func (b *Block) Names() (text string, offsets []uint32) { return b.names, b.offsets }
+
+// ASCII reports whether all names are ASCII.
+func (b *Block) ASCII() bool {
+	if b.high.Load() == 0 {
+		high := int32(-1)
+		if casefold.IndexNonASCII(b.names, 0) < len(b.names) {
+			high = 1
+		}
+		b.high.Store(high)
+	}
+	return b.high.Load() < 0
+}
 
 // Parents are the distinct parents in key order, and the first row of each.
 func (b *Block) Parents() (parents []string, starts []uint32) { return b.parents, b.starts }

@@ -126,11 +126,11 @@ func sameBridges(name, before string, shared int) bool {
 	return true
 }
 
-// addBridges adds the bridges of a text, with slashes where it is at an end of the name.
-func (n *Needle) addBridges(part string, exact bool) {
+// addBridges adds the bridges of a text.
+func (n *needleSlots) addBridges(part string, sure func(i int) bool) {
 	for from := 0; from < len(part); {
 		to := from
-		for to < len(part) && (exact || part[to] < utf8.RuneSelf) {
+		for to < len(part) && sure(to) {
 			to++
 		}
 		for _, slot := range appendBridges(nil, part[from:to]) {

@@ -70,8 +70,8 @@ const (
 	indexMagic = "FXLI"
 	// indexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
 	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
-	// Version 4 has no bridges in it, and does not say where the keys end.
-	indexVersion = 5
+	// Version 4 has no bridges in it, and does not say where the keys end. Version 5 has names beyond ASCII in lower case, not folded.
+	indexVersion = 6
 	// schemaVersion changes when row groups of older layers must not be copied into new ones any more. Those of version 1 have
 	// columns1 columns.
 	schemaVersion = 2

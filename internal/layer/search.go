@@ -4,7 +4,10 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
+
+	"github.com/fustor/fustor/internal/casefold"
 )
 
 // The search index of a layer says which row groups may have a name with a given text in it. It is a matrix of bits:
@@ -18,8 +21,8 @@ import (
 //	…
 //
 // A bit is set if a name in the column's row groups has a gram, part or bridge that hashes to the slot. Names are indexed
-// in lower case, with a slash, which no name has, before and after them: so "/con" is the beginning of a name and "cm/" an
-// end. The slots are cut into pages, each compressed by itself, so that a search reads the few pages of its slots.
+// in lower case, those beyond ASCII also folded, with a slash, which no name has, before and after them: so "/con" is the
+// beginning of a name and "cm/" an end. The slots are cut into pages, each compressed by itself, so that a search reads the few pages of its slots.
 //
 // Why three kinds: trigrams are few and common. A large row group has all those of "cell_000123.png", from other names.
 // Parts of seven bytes are rare; so many share a slot that most bits are set, but a name has ten of them and all have to
@@ -205,7 +208,7 @@ func (s *slotSet) addName(pairs *pairSet, name string, shared int) {
 		high |= name[i]
 	}
 	if high >= utf8.RuneSelf {
-		s.addText(pairs, strings.ToLower(name))
+		s.addText(pairs, casefold.String(name))
 	}
 }
 
@@ -238,7 +241,8 @@ func endGram(name string) uint32 {
 	return uint32(first) | uint32(lowerASCII[name[len(name)-1]])<<8 | uint32('/')<<16
 }
 
-// addText adds a name in lower case by the rules of Unicode. Of a name beyond ASCII both forms are added, as addName has it.
+// addText adds a folded name. Of a name beyond ASCII both forms are added: this one, which searches in any case ask for, and that of
+// addName, which globs ask for.
 func (s *slotSet) addText(pairs *pairSet, name string) {
 	text := "/" + name + "/"
 	for i := 0; i+3 <= len(text); i++ {
@@ -261,21 +265,21 @@ func gramAt(s string, i int) uint32 { return uint32(s[i]) | uint32(s[i+1])<<8 | 
 // Needle is a set of texts that every name searched for has in it. Row groups whose names cannot have all of them need not
 // be read. The zero Needle rules nothing out. It must not change while it is used.
 type Needle struct {
-	slots   []uint32 // of trigrams
+	now    needleSlots
+	before needleSlots // what to ask indexes of before foldVersion for
+}
+
+// needleSlots are the slots that a Needle asks for, by kind.
+type needleSlots struct {
+	grams   []uint32 // of trigrams
 	short   []uint32 // of pairs and single bytes; indexes of before shortVersion have none
 	parts   []uint32 // of parts; indexes of before partVersion have none
 	bridges []uint32 // of bridges; indexes of before bridgeVersion have none
 }
 
-// Add says that every name has this text in it, in whatever case; start and end say that names begin or end with it, both
+// Add says that every name has this text in it, byte for byte; start and end say that names begin or end with it, both
 // that it is the whole name.
 func (n *Needle) Add(part string, start, end bool) {
-	// The index has names in the lower case of Unicode. A text with incomplete characters, or with the replacement
-	// character, may match names with other bytes there: of such a text only plain ASCII is asked for.
-	exact := utf8.ValidString(part) && !strings.ContainsRune(part, utf8.RuneError)
-	if exact {
-		part = strings.ToLower(part)
-	}
 	if part == "" {
 		return
 	}
@@ -285,22 +289,82 @@ func (n *Needle) Add(part string, start, end bool) {
 	if end {
 		part += "/"
 	}
-	size, kinds, to := 3, []uint32{0}, &n.slots
+	// A text with incomplete characters, or with the replacement character, may match names with other bytes there: of such
+	// a text only plain ASCII is asked for.
+	if utf8.ValidString(part) && !strings.ContainsRune(part, utf8.RuneError) {
+		n.now.add(part, always)
+		n.before.add(strings.ToLower(part), always)
+		return
+	}
+	ascii := func(i int) bool { return part[i] < utf8.RuneSelf }
+	n.now.add(part, ascii)
+	n.before.add(part, ascii)
+}
+
+func always(int) bool { return true }
+
+// AddFolded says that every name has this text, which is folded, in its folded form (casefold).
+func (n *Needle) AddFolded(part string) {
+	if part == "" {
+		return
+	}
+	n.now.add(part, always)
+	// Earlier indexes have names beyond ASCII as they are, and in the lower case of Unicode. In both, only such bytes of the
+	// text are certain that no other character folds to.
+	unsure := foldedFrom(part)
+	n.before.add(part, func(i int) bool { return part[i] < utf8.RuneSelf && !unsure[i] })
+}
+
+// foldedFrom marks the bytes of a folded text that may come of a special character rather than of that letter itself.
+//
+// Example: in "config" f and i are marked, as the name may have "ﬁ" there.
+func foldedFrom(part string) []bool {
+	unsure := make([]bool, len(part))
+	mark := func(piece string) {
+		for at := 1 - len(piece); at < len(part); at++ { // pieces may stand out at both ends
+			from, to := max(at, 0), min(at+len(piece), len(part))
+			if part[from:to] == piece[from-at:to-at] {
+				for i := from; i < to; i++ {
+					unsure[i] = true
+				}
+			}
+		}
+	}
+	for _, piece := range fromSpecial() {
+		mark(piece)
+	}
+	return unsure
+}
+
+// fromSpecial are the texts that special characters fold to, and "i", behind which a dot above is left out.
+var fromSpecial = sync.OnceValue(func() []string {
+	pieces := []string{"i"}
+	for _, r := range casefold.Special {
+		pieces = append(pieces, casefold.String(string(r)))
+	}
+	return pieces
+})
+
+// add adds the slots of a text between slashes where it is at an end of the name. Only bytes that are sure are asked for.
+func (n *needleSlots) add(part string, sure func(i int) bool) {
+	size, kinds, to := 3, []uint32{0}, &n.grams
 	switch len(part) {
 	case 2:
 		size, kinds, to = 2, pairGrams[:], &n.short
 	case 1:
 		size, kinds, to = 1, byteGrams[:], &n.short
 	}
-	for i := 0; i+size <= len(part); i++ {
-		gram, high := uint32(0), byte(0)
-		for j := range size {
-			c := lowerASCII[part[i+j]]
-			gram |= uint32(c) << (8 * j)
-			high |= c
+	run := 0 // bytes in a row that are sure
+	for i := range len(part) {
+		if run++; !sure(i) {
+			run = 0
 		}
-		if !exact && high >= utf8.RuneSelf {
+		if run < size {
 			continue
+		}
+		gram := uint32(0)
+		for j := range size {
+			gram |= uint32(lowerASCII[part[i+1-size+j]]) << (8 * j)
 		}
 		for _, kind := range kinds {
 			if slot := slotOf(gram | kind); !slices.Contains(*to, slot) {
@@ -308,19 +372,18 @@ func (n *Needle) Add(part string, start, end bool) {
 			}
 		}
 	}
-	n.addParts(part, exact)
-	n.addBridges(part, exact)
+	n.addParts(part, sure)
+	n.addBridges(part, sure)
 }
 
-// addParts adds the parts of a text, with slashes where it is at an end of the name.
-func (n *Needle) addParts(part string, exact bool) {
+// addParts adds the parts of a text.
+func (n *needleSlots) addParts(part string, sure func(i int) bool) {
 	last, have := uint64(0), 0
 	for i := range len(part) {
-		c := lowerASCII[part[i]]
-		if have++; !exact && c >= utf8.RuneSelf {
+		if have++; !sure(i) {
 			have = 0
 		}
-		last = nextPart(last, c)
+		last = nextPart(last, lowerASCII[part[i]])
 		if have < partLen {
 			continue
 		}
@@ -331,20 +394,24 @@ func (n *Needle) addParts(part string, exact bool) {
 }
 
 // Empty reports whether n rules nothing out.
-func (n *Needle) Empty() bool { return n == nil || len(n.slots)+len(n.short) == 0 }
+func (n *Needle) Empty() bool { return n == nil || len(n.now.grams)+len(n.now.short) == 0 }
 
 // in are the slots to ask a search index for: those that are asked first, and those that are asked where these leave many
 // columns. Both are in order, so page by page.
 func (n *Needle) in(s *searchSection) (first, more []uint32) {
-	first = slices.Clone(n.slots)
+	asked := &n.now
+	if s.version < foldVersion {
+		asked = &n.before
+	}
+	first = slices.Clone(asked.grams)
 	if s.version >= shortVersion {
-		first = append(first, n.short...)
+		first = append(first, asked.short...)
 	}
 	if s.version >= partVersion {
-		more = slices.Clone(n.parts)
+		more = slices.Clone(asked.parts)
 	}
 	if s.version >= bridgeVersion {
-		more = append(more, n.bridges...)
+		more = append(more, asked.bridges...)
 	}
 	slices.Sort(first)
 	slices.Sort(more)
@@ -381,11 +448,13 @@ type searchSection struct {
 	pages   [searchPages]searchPage
 }
 
-// The versions of the index from which on its search index has pairs and single bytes, parts, and bridges.
+// The versions of the index from which on its search index has pairs and single bytes, parts, bridges, and names folded
+// rather than in lower case.
 const (
 	shortVersion  = 3
 	partVersion   = 4
 	bridgeVersion = 5
+	foldVersion   = 6
 )
 
 // pagesIn is how many pages a search index has in a version of the index.

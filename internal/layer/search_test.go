@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layout"
@@ -24,33 +25,29 @@ var searchName = rapid.OneOf(
 	rapid.StringMatching(`[abA]{6,9}(ä|Ä|_)?[ab]{3,9}`),
 	rapid.StringMatching(`Prefix(-xyz)?[ab]{1,4}`),
 	rapid.StringMatching(`[aB]{1,5}([_. -][aB0-9ä]{0,3}){1,4}([_.][aB]{1,3})?`),
-	rapid.SampledFrom([]string{"Ärger.TXT", "ärger.txt", "İstanbul", "K\u212Alvin", "\xffÄB", "ab\xc3", "x�y", "ſtraße", "ΑΣ", "日本語.so", "LIB.SO"}),
+	rapid.SampledFrom([]string{"Ärger.TXT", "ärger.txt", "İstanbul", "K\u212Alvin", "\xffÄB", "ab\xc3", "x�y", "ſtraße", "STRASSE", "ΑΣ", "ας", "日本語.so", "LIB.SO", "istanbul", "I\u0307stanbul",
+		"café_07.png", "CAFE\u0301_07.png", "conﬁg_1.x", "config_1.x", "ẚ\u037eb", "5 \u1fef"}),
 )
 
-// holds is whether a name has a part as a Needle means it, in the most generous reading: bytes, or any case.
+// holds is whether a name has a part as Needle.Add means it, in the most generous reading: bytes, or any case of ASCII.
 func holds(name, part string, start, end bool) bool {
-	for _, fold := range []func(string) string{
-		func(s string) string { return s },
-		strings.ToLower,
-		func(s string) string {
-			b := []byte(s)
-			for i := range b {
-				b[i] = lowerASCII[b[i]]
-			}
-			return string(b)
-		},
-	} {
-		n, p := fold(name), fold(part)
-		switch {
-		case start && end:
-			if n == p {
-				return true
-			}
-		case !start && !end && strings.Contains(n, p), start && strings.HasPrefix(n, p), end && strings.HasSuffix(n, p):
-			return true
+	ascii := func(s string) string {
+		b := []byte(s)
+		for i := range b {
+			b[i] = lowerASCII[b[i]]
 		}
+		return string(b)
 	}
-	return false
+	n, p := ascii(name), ascii(part)
+	switch {
+	case start && end:
+		return n == p
+	case start:
+		return strings.HasPrefix(n, p)
+	case end:
+		return strings.HasSuffix(n, p)
+	}
+	return strings.Contains(n, p)
 }
 
 // TestSearchIndexLosesNothing: a row group that has a name with the part is in the set, however the layer came to be.
@@ -81,7 +78,14 @@ func TestSearchIndexLosesNothing(t *testing.T) {
 		}
 		start, end := rapid.Bool().Draw(rt, "start"), rapid.Bool().Draw(rt, "end")
 		var needle Needle
-		needle.Add(part, start, end)
+		has := func(name string) bool { return holds(name, part, start, end) }
+		if rapid.Bool().Draw(rt, "in any case") {
+			folded := casefold.String(part)
+			needle.AddFolded(folded)
+			has = func(name string) bool { return strings.Contains(casefold.String(name), folded) }
+		} else {
+			needle.Add(part, start, end)
+		}
 		set, err := l.mayHave(t.Context(), &needle, 0)
 		if err != nil {
 			rt.Fatal(err)
@@ -93,12 +97,45 @@ func TestSearchIndexLosesNothing(t *testing.T) {
 				rt.Fatal(err)
 			}
 			for j := range b.Len() {
-				if holds(b.Name(j), part, start, end) && !set.Has(i) {
+				if has(b.Name(j)) && !set.Has(i) {
 					rt.Fatalf("%q (start %v, end %v) is in %q of row group %d, which is not in the set", part, start, end, b.Name(j), i)
 				}
 			}
 		}
 	})
+}
+
+// TestOldSearchIndexesLoseNothing: earlier builds indexed names beyond ASCII as they are, and in lower case. What is asked of their
+// indexes is there of every name that matches.
+func TestOldSearchIndexesLoseNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		name := searchName.Draw(rt, "name")
+		folded := casefold.String(name)
+		from := rapid.IntRange(0, len(folded)).Draw(rt, "from")
+		part := folded[from:rapid.IntRange(from, len(folded)).Draw(rt, "to")]
+		var pairs pairSet
+		var old slotSet
+		for _, text := range []string{name, strings.ToLower(name)} {
+			b := []byte(text)
+			for i := range b {
+				b[i] = lowerASCII[b[i]]
+			}
+			old.addText(&pairs, string(b))
+		}
+		old.addPairs(&pairs)
+		var needle Needle
+		needle.AddFolded(part)
+		for _, slot := range slices.Concat(needle.before.grams, needle.before.short, needle.before.parts, needle.before.bridges) {
+			if old[slot>>6]>>(slot&63)&1 == 0 {
+				rt.Fatalf("slot %d of %q is not asked for rightly: the old index of %q lacks it", slot, part, name)
+			}
+		}
+	})
+	var needle Needle
+	needle.AddFolded("plate_0042")
+	if len(needle.before.grams) < 8 || len(needle.before.parts) == 0 {
+		t.Fatalf("old indexes are asked for %d trigrams and %d parts", len(needle.before.grams), len(needle.before.parts))
+	}
 }
 
 // copied copies a layer verbatim.
@@ -191,7 +228,7 @@ func TestDamagedSearchIndexIsNoticed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var needle Needle
 	needle.Add("quixotic", false, false)
-	page := x.search.pages[pageOf(needle.slots[0])]
+	page := x.search.pages[pageOf(needle.now.grams[0])]
 	for range 30 {
 		damaged := slices.Clone(built.Data)
 		damaged[page.offset+rng.Int64N(page.bytes)] ^= 1 << rng.IntN(8)
@@ -223,8 +260,8 @@ func TestSearchReadsLittle(t *testing.T) {
 	ctx := WithMeter(t.Context(), &m)
 	var needle, all Needle
 	needle.Add(".so", false, true)
-	if len(needle.slots) != 2 {
-		t.Fatalf("%d trigrams of an extension", len(needle.slots))
+	if len(needle.now.grams) != 2 {
+		t.Fatalf("%d trigrams of an extension", len(needle.now.grams))
 	}
 	set, err := l.MayHave(ctx, &needle)
 	if err != nil || set == nil {
@@ -507,10 +544,10 @@ func TestSearchIndexOfTheWorkedExample(t *testing.T) {
 
 	var needle Needle
 	needle.Add("fig_000024", false, false)
-	if len(needle.slots) != 7 || len(needle.parts) != 4 || len(needle.bridges) != 0 {
-		t.Errorf("the search asks for %d trigrams, %d parts and %d bridges, want 7, 4 and 0", len(needle.slots), len(needle.parts), len(needle.bridges))
+	if len(needle.now.grams) != 7 || len(needle.now.parts) != 4 || len(needle.now.bridges) != 0 {
+		t.Errorf("the search asks for %d trigrams, %d parts and %d bridges, want 7, 4 and 0", len(needle.now.grams), len(needle.now.parts), len(needle.now.bridges))
 	}
-	for _, slot := range slices.Concat(needle.slots, needle.parts) {
+	for _, slot := range slices.Concat(needle.now.grams, needle.now.parts) {
 		if column[slot>>6]>>(slot&63)&1 == 0 {
 			t.Errorf("the search asks for slot %d, which the name does not set: it would be missed", slot)
 		}

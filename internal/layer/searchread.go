@@ -198,7 +198,7 @@ func (l *Layer) searchColumns(ctx context.Context, x *index) []*slotSet {
 
 func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*slotSet, error) {
 	s := &x.search
-	if s.span == 0 || s.version < bridgeVersion {
+	if s.span == 0 || s.version < foldVersion {
 		return nil, nil
 	}
 	columns := make([]*slotSet, s.columns(len(x.groups)))

@@ -3,14 +3,19 @@ package engine
 import (
 	"math/bits"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/layer"
 )
 
 // literal is a text that is part of every name that a pattern matches. The names of a block lie one after the other in one string. A
 // search for the literal in that string passes over all names without it at once.
+//
+// A name may also have it in its folded form only: "straße" has "strasse". Such names have a special character (casefold.Special), so a
+// literal in any case is taken to be where a special character is, too, and the pattern decides.
 type literal struct {
-	part string // not empty; lower case if fold
+	part string // not empty; folded if fold
 	fold bool   // in any case; part is ASCII
 	rare int    // index in part of its rarest byte, which is searched for first
 }
@@ -78,20 +83,33 @@ func classEnd(glob string, i int) int {
 	return len(glob)
 }
 
-// finder looks for a literal in one text, from the front to the back.
+// literalFinder looks for a literal in one text, from the front to the back.
 type literalFinder struct {
 	literal *literal
 	text    string
 	// where the rare byte comes next, in lower and in upper case; len(text) if not again
 	lower, upper int
+	special      int // where a special character comes next; len(text) if none does, or they do not matter
 }
 
-func (l *literal) finder(text string) *literalFinder {
-	return &literalFinder{literal: l, text: text, lower: -1, upper: -1}
+// finder begins to look for a literal in a text; ascii says that the text is known to be ASCII.
+func (l *literal) finder(text string, ascii bool) *literalFinder {
+	f := &literalFinder{literal: l, text: text, lower: -1, upper: -1, special: len(text)}
+	if l.fold && !ascii {
+		f.special = casefold.IndexSpecial(text, 0)
+	}
+	return f
 }
 
-// next is where the literal comes next, at or after an index; len(text) if it does not.
+// next is where the literal, or a special character, comes next, at or after an index; len(text) if none does.
 func (p *literalFinder) next(at int) int {
+	if p.special < at {
+		p.special = casefold.IndexSpecial(p.text, at)
+	}
+	return min(p.special, p.nextLiteral(at))
+}
+
+func (p *literalFinder) nextLiteral(at int) int {
 	l := p.literal
 	c := l.part[l.rare]
 	hasUpper := l.fold && c >= 'a' && c <= 'z'
@@ -117,7 +135,7 @@ func (p *literalFinder) next(at int) int {
 }
 
 // in reports whether a text has the literal.
-func (l *literal) in(text string) bool { return l.finder(text).next(0) < len(text) }
+func (l *literal) in(text string) bool { return l.finder(text, false).next(0) < len(text) }
 
 // inCoded reports whether one of the names may have the literal. False is exact, true is not.
 //
@@ -128,7 +146,11 @@ func (l *literal) in(text string) bool { return l.finder(text).next(0) < len(tex
 // Example: "sample.bam", "samples.csv" are (0, "sample.bam"), (6, "s.csv"). The literal "les" is in no rest, but the second name
 // shares 6 bytes that end with "le", and its rest begins with "s".
 func (l *literal) inCoded(names *layer.CodedNames) bool {
-	if l.in(names.Rest) { // perhaps across the end of a name
+	if l.fold && !isASCII(names.Rest) && hasSpecial(names) {
+		return true
+	}
+	// From here on, only the literal itself counts.
+	if l.finder(names.Rest, true).next(0) < len(names.Rest) { // perhaps across the end of a name
 		return true
 	}
 	part := l.part
@@ -170,6 +192,36 @@ func (l *literal) inCoded(names *layer.CodedNames) bool {
 	return false
 }
 
+// specials are the special characters as literals.
+var specials = func() (all []*literal) {
+	for _, r := range casefold.Special {
+		all = append(all, newLiteral(string(r), false))
+	}
+	return all
+}()
+
+// hasSpecial reports whether a name may have a special character: in its rest, or with only its last bytes there.
+func hasSpecial(names *layer.CodedNames) bool {
+	if casefold.IndexSpecial(names.Rest, 0) < len(names.Rest) {
+		return true
+	}
+	steps := 2 * len(names.Shared)
+	for row := range names.Shared {
+		rest := names.Rest[names.Starts[row]:names.Starts[row+1]]
+		if rest == "" || utf8.RuneStart(rest[0]) {
+			continue
+		}
+		for _, l := range specials {
+			for i := 1; i < len(l.part); i++ {
+				if i <= int(names.Shared[row]) && strings.HasPrefix(rest, l.part[i:]) && l.mayEndWith(names, row, i, &steps) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // mayEndWith reports whether the bytes that a name shares with the name before may end with the first i bytes of the literal.
 func (l *literal) mayEndWith(names *layer.CodedNames, row, i int, steps *int) bool {
 	end := int(names.Shared[row]) // up to there the name equals the names before
@@ -197,7 +249,7 @@ func (l *literal) mayEndWith(names *layer.CodedNames, row, i int, steps *int) bo
 // equal compares a text with a part of the literal.
 func (l *literal) equal(s, piece string) bool {
 	if l.fold {
-		return folded{part: piece}.startOf(s)
+		return beginsInAnyCase(s, piece)
 	}
 	return s == piece
 }
@@ -205,7 +257,7 @@ func (l *literal) equal(s, piece string) bool {
 // beginsText reports whether s begins with the literal.
 func (l *literal) beginsText(s string) bool {
 	if l.fold {
-		return folded{part: l.part}.startOf(s)
+		return beginsInAnyCase(s, l.part)
 	}
 	return strings.HasPrefix(s, l.part)
 }

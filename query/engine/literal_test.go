@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/layer"
 )
 
@@ -69,4 +70,39 @@ func TestLiteralsInCodedNames(t *testing.T) {
 	if wrong > right/4 {
 		t.Errorf("of literals that no name has, %d were taken to be there and %d were not", wrong, right)
 	}
+}
+
+// TestLiteralsInFoldedNames: a name that has a literal when it is folded is never missed, neither where names are looked at as they are
+// stored nor where they lie one after the other.
+func TestLiteralsInFoldedNames(t *testing.T) {
+	piece := rapid.SampledFrom([]string{"s", "S", "ß", "ſ", "ä", "Ã", "ê", "f", "i", "ﬁ", "ﬃ", "ﬀ", "İ", "I", "\u0307", "\u0301", "e", "k", "\u212a", "中", "ḿ", "ẞ", "ẚ", "\xc3", "\x9f", "\xef"})
+	name := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(piece, 1, 5).Draw(t, "pieces"), "") })
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfN(name, 1, 12).Draw(t, "names")
+		slices.Sort(names)
+		folded := casefold.String(rapid.SampledFrom(names).Draw(t, "name"))
+		from := rapid.IntRange(0, len(folded)).Draw(t, "from")
+		p := namePart{newFolded(folded[from:rapid.IntRange(from, len(folded)).Draw(t, "to")])}
+		l := p.literal()
+		if l == nil {
+			return
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return p.name("/", name) }) && !l.inCoded(coded(names)) {
+			t.Fatalf("%q is missed in %q", l.part, names)
+		}
+		text, offsets := "", []uint32{0}
+		for _, name := range names {
+			text += name
+			offsets = append(offsets, uint32(len(text)))
+		}
+		next := candidates{finder: l.finder(text, false), offsets: offsets, to: len(names)}
+		for i, at := 0, next.next(0); i < len(names); i++ {
+			for at < i {
+				at = next.next(at + 1)
+			}
+			if p.name("/", names[i]) && at != i {
+				t.Fatalf("%q in %q is no candidate for %q", names[i], names, l.part)
+			}
+		}
+	})
 }

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/glob"
 	"github.com/fustor/fustor/internal/layer"
 )
@@ -25,7 +25,8 @@ var (
 //
 // A pattern with *, ? or [ is a glob, case-sensitive: on the name, or where it has a slash on the path (from the view's
 // root if it starts with one, otherwise from any directory). ** spans directories, \ makes the next character literal, and {bam,gz} has alternatives.
-// Any other pattern is a case-insensitive part of the name or, if it has a slash, of the path.
+// Any other pattern is a case-insensitive part of the name or, if it has a slash, of the path: both are folded (casefold), so that
+// "é" is one character, however it is written.
 //
 // Example: for logs/*.gz the directories /logs/ and /a/logs/ are matchesByName, and others matchesNone. For "a/b" the directory
 // /a/b/c/ is matchesAll, and /x/a/ is matchesByName: its entries match that begin with b.
@@ -111,7 +112,7 @@ func (p namePart) directory(string) directoryMatch { return matchesByName }
 func (p namePart) name(_, name string) bool        { return p.part.in(name) }
 
 func (p namePart) literal() *literal {
-	if p.part.fold != nil {
+	if !p.part.ascii {
 		return nil
 	}
 	return newLiteral(p.part.part, true)
@@ -119,7 +120,7 @@ func (p namePart) literal() *literal {
 
 func (p namePart) needles() []*layer.Needle {
 	n := &layer.Needle{}
-	n.Add(p.part.part, false, false)
+	n.AddFolded(p.part.part)
 	return []*layer.Needle{n}
 }
 
@@ -201,30 +202,24 @@ func (p pathGlob) inside() string {
 	return path
 }
 
-// folded is a text to find in any case.
+// folded is a text to find in any case, in whatever form its characters are written (casefold).
 type folded struct {
-	part string              // lower case
-	fold func(string) string // folds what is searched, if part is not ASCII; nil: startOf folds
+	part  string // folded
+	ascii bool
 }
 
 func newFolded(s string) folded {
-	if !utf8.ValidString(s) {
-		return folded{part: s, fold: func(s string) string { return s }} // bytes have no case
-	}
-	f := folded{part: strings.ToLower(s)}
-	for i := 0; i < len(s); i++ {
-		if s[i] >= utf8.RuneSelf {
-			f.fold = strings.ToLower
-		}
-	}
-	return f
+	part := casefold.String(s)
+	return folded{part: part, ascii: isASCII(part)}
 }
 
 func (f folded) in(s string) bool {
-	if f.fold != nil {
-		return strings.Contains(f.fold(s), f.part)
-	}
-	if len(f.part) == 0 {
+	switch {
+	case !isASCII(s):
+		return strings.Contains(casefold.String(s), f.part)
+	case !f.ascii:
+		return false
+	case len(f.part) == 0:
 		return true
 	}
 	first := f.part[0]
@@ -233,7 +228,7 @@ func (f folded) in(s string) bool {
 		other = first - 'a' + 'A'
 	}
 	for i := 0; i+len(f.part) <= len(s); i++ {
-		if c := s[i]; (c == first || c == other) && f.startOf(s[i:]) {
+		if c := s[i]; (c == first || c == other) && beginsInAnyCase(s[i:], f.part) {
 			return true
 		}
 	}
@@ -241,27 +236,34 @@ func (f folded) in(s string) bool {
 }
 
 func (f folded) startOf(s string) bool {
-	if f.fold != nil {
-		return strings.HasPrefix(f.fold(s), f.part)
+	if !isASCII(s) {
+		return strings.HasPrefix(casefold.String(s), f.part)
 	}
-	if len(s) < len(f.part) {
+	return f.ascii && beginsInAnyCase(s, f.part)
+}
+
+func (f folded) endOf(s string) bool {
+	if !isASCII(s) {
+		return strings.HasSuffix(casefold.String(s), f.part)
+	}
+	return f.ascii && len(s) >= len(f.part) && beginsInAnyCase(s[len(s)-len(f.part):], f.part)
+}
+
+func isASCII(s string) bool { return casefold.IndexNonASCII(s, 0) == len(s) }
+
+// beginsInAnyCase reports whether s begins with a text of ASCII in lower case.
+func beginsInAnyCase(s, part string) bool {
+	if len(s) < len(part) {
 		return false
 	}
-	for j := 0; j < len(f.part); j++ {
+	for j := 0; j < len(part); j++ {
 		c := s[j]
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		if c != f.part[j] {
+		if c != part[j] {
 			return false
 		}
 	}
 	return true
-}
-
-func (f folded) endOf(s string) bool {
-	if f.fold != nil {
-		return strings.HasSuffix(f.fold(s), f.part)
-	}
-	return len(s) >= len(f.part) && f.startOf(s[len(s)-len(f.part):])
 }

@@ -18,7 +18,15 @@ func TestPattern(t *testing.T) {
 		yes, no []string
 	}{
 		{"log", []string{"/log", "/a/LOGS", "/a/catalog.txt"}, []string{"/log/x", "/lo/g"}},
-		{"straße", []string{"/STRASSE/Straße 1"}, []string{"/strasse"}},
+		{"straße", []string{"/STRASSE/Straße 1", "/STRASSE"}, []string{"/strase"}},
+		{"strasse", []string{"/x/Straße 1"}, []string{"/Strase"}},
+		{"ΣΊΣΥΦΟΣ", []string{"/x σίσυφος", "/Σίσυφος"}, []string{"/σισυφος"}},
+		{"istanbul", []string{"/İstanbul", "/ISTANBUL", "/I\u0307stanbul"}, []string{"/ıstanbul"}},
+		{"İSTANBUL", []string{"/x istanbul"}, nil},
+		{"café", []string{"/cafe\u0301", "/CAFÉ.txt"}, []string{"/cafe"}},
+		{"cafe\u0301/x", []string{"/Café/xy"}, []string{"/cafe/x"}},
+		{"cafe", []string{"/Cafe 1"}, []string{"/café", "/cafe\u0301"}},
+		{"*café*", []string{"/x café"}, []string{"/cafe\u0301", "/CAFÉ"}},
 		{"ÄÖ", []string{"/xäöx"}, []string{"/ao"}},
 		{"*.log", []string{"/x.log", "/a/.log"}, []string{"/x.LOG", "/x.log.gz", "/a.log/x"}},
 		{"a?c", []string{"/abc", "/x/aéc", "/x/a\xffc"}, []string{"/ac", "/abbc"}},
@@ -106,7 +114,7 @@ func TestLiteral(t *testing.T) {
 			if fold {
 				in = strings.ToLower(text)
 			}
-			p := newLiteral(part, fold).finder(text)
+			p := newLiteral(part, fold).finder(text, false)
 			for at := 0; at < len(text); at++ {
 				want := strings.Index(in[at:], part) + at
 				if want < at {

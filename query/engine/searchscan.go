@@ -308,7 +308,7 @@ func (s *Search) filterNames(rows []uint32, b *layer.Block, from, to int) []uint
 	text, offsets := b.Names()
 	next := candidates{offsets: offsets, to: to}
 	if s.literal != nil {
-		next.finder = s.literal.finder(text[:offsets[to]])
+		next.finder = s.literal.finder(text[:offsets[to]], b.ASCII())
 	}
 	parentEnd, verdict := 0, matchesNone
 	for i := next.next(from); i < to; i = next.next(i + 1) {
