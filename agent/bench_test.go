@@ -169,7 +169,7 @@ func BenchmarkResume(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	run := func(from *scan.Known, listed func(string, int64, iter.Seq[string])) (time.Duration, calls) {
+	run := func(from *scan.Known, listed func(string, int64, scan.Content, iter.Seq[string])) (time.Duration, calls) {
 		before := sys.calls.load()
 		root, err := sys.OpenRoot(dir)
 		if err != nil {
@@ -193,7 +193,7 @@ func BenchmarkResume(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer log.Close()
-	run(nil, func(path string, mtime int64, dirs iter.Seq[string]) { log.Listed("s", 1, path, mtime, dirs) })
+	run(nil, func(path string, mtime int64, _ scan.Content, dirs iter.Seq[string]) { log.Listed("s", 1, path, mtime, dirs) })
 	log.Sent("s", 1)
 	log.Alive("s", time.Now().Add(time.Second))
 	var whole, resumed time.Duration

@@ -77,10 +77,10 @@ func (d *directories) usable(of schedule.Leadership, root tree.Root) *known.Log 
 }
 
 // recorder is what a scan calls with each directory that it has listed.
-func (d *directories) recorder(of schedule.Leadership, root tree.Root) func(string, int64, iter.Seq[string]) {
+func (d *directories) recorder(of schedule.Leadership, root tree.Root) func(string, int64, scan.Content, iter.Seq[string]) {
 	l := d.usable(of, root)
-	return func(path string, mtime int64, subdirectories iter.Seq[string]) {
-		if !d.mtimes.listed(path, mtime, d.now()-d.stream.Skew()) {
+	return func(path string, mtime int64, content scan.Content, subdirectories iter.Seq[string]) {
+		if !d.mtimes.listed(path, mtime, content, d.now()-d.stream.Skew()) {
 			mtime = 0
 		}
 		if session, seq := d.stream.Position(); l != nil && session == of.Session {
@@ -111,15 +111,33 @@ func (d *directories) compact() {
 	}
 }
 
-// leavesOut is what an audit asks of each directory: whether its entries may be left out, as it did not change and is not of
-// the share that this audit lists all the same. changed is called for each directory that has changed.
-func leavesOut(m *mtimes, listed uint64, changed func()) func(path string, mtime int64) bool {
-	return func(path string, mtime int64) bool {
-		if !m.same(path, mtime) {
+// auditLook is what an audit asks of each directory. If it has not changed, and is not of the share that this audit lists all the
+// same, its entries may be left out, or compared with what they were. changed is called for each directory that has changed.
+func auditLook(m *mtimes, listed uint64, changed func()) func(path string, mtime int64) scan.Look {
+	return func(path string, mtime int64) scan.Look {
+		last, ok := m.at(path)
+		switch {
+		case !ok || last.mtime != mtime:
+			changed()
+			return scan.List
+		case share(path) == listed:
+			return scan.List
+		case last.content == 0:
+			return scan.Skip
+		}
+		return scan.Compare
+	}
+}
+
+// auditSame reports of a directory that auditLook has compared whether its entries are as they were. changed is called if not.
+func auditSame(m *mtimes, changed func()) func(path string, content scan.Content) bool {
+	return func(path string, content scan.Content) bool {
+		last, ok := m.at(path)
+		if !ok || last.content != content.Sum {
 			changed()
 			return false
 		}
-		return share(path) != listed
+		return true
 	}
 }
 

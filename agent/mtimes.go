@@ -6,11 +6,12 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/schedule"
 )
 
 const (
-	// maxMtimes bounds the directories whose mtimes are remembered: about 300 MB. Those beyond are listed by every audit.
+	// maxMtimes bounds the directories whose mtimes are remembered: about 400 MB. Those beyond are listed by every audit.
 	maxMtimes = 8 << 20
 	// provenLocal and provenRemote are how old a directory's mtime must be, when it is listed, to prove something: what
 	// happens after the listing within the clock's grain, or a cache's lag, leaves the mtime as it is.
@@ -18,13 +19,21 @@ const (
 	provenRemote = 2 * time.Minute
 )
 
-// mtimes is the directories' mtimes as they were when this process last listed them, by a hash of their paths. It is safe
-// for concurrent use.
+// mtimes is the directories' mtimes, and what was in them, as they were when this process last listed them, by a hash of their
+// paths. It is safe for concurrent use.
 type mtimes struct {
 	proven time.Duration // age of an mtime that proves something
 
 	mu     sync.Mutex
-	byPath map[uint64]int64
+	byPath map[uint64]listedDirectory
+}
+
+// listedDirectory is a directory as it was listed last.
+type listedDirectory struct {
+	mtime int64
+	// content is the sum of its entries, where those may change while the mtime stays and an audit is to find that: where files have
+	// several names. 0: an audit leaves them out.
+	content uint64
 }
 
 // newMtimes makes an empty one. proven is for tests; 0: by the file system.
@@ -36,7 +45,7 @@ func newMtimes(remote bool, proven time.Duration) *mtimes {
 	default:
 		proven = provenLocal
 	}
-	return &mtimes{proven: proven, byPath: map[uint64]int64{}}
+	return &mtimes{proven: proven, byPath: map[uint64]listedDirectory{}}
 }
 
 // share is the one of the schedule's shares that a directory is in.
@@ -44,9 +53,13 @@ func share(path string) uint64 { return xxhash.Sum64String(path) % schedule.Shar
 
 // listed remembers a directory that was listed, if its mtime proves something, and reports whether it does. Both times are
 // ns, of the file server's clock.
-func (m *mtimes) listed(path string, mtime, now int64) (proves bool) {
+func (m *mtimes) listed(path string, mtime int64, content scan.Content, now int64) (proves bool) {
 	if proves = now-mtime >= int64(m.proven); proves {
-		m.remember(path, mtime)
+		d := listedDirectory{mtime: mtime}
+		if content.Linked {
+			d.content = content.Sum
+		}
+		m.set(path, d)
 		return true
 	}
 	h := xxhash.Sum64String(path)
@@ -57,22 +70,24 @@ func (m *mtimes) listed(path string, mtime, now int64) (proves bool) {
 }
 
 // remember takes in the mtime of a directory that proves something.
-func (m *mtimes) remember(path string, mtime int64) {
+func (m *mtimes) remember(path string, mtime int64) { m.set(path, listedDirectory{mtime: mtime}) }
+
+func (m *mtimes) set(path string, d listedDirectory) {
 	h := xxhash.Sum64String(path)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.byPath[h]; ok || len(m.byPath) < maxMtimes {
-		m.byPath[h] = mtime
+		m.byPath[h] = d
 	}
 }
 
-// same reports whether a directory has the mtime that it had when it was listed last. A new one has not.
-func (m *mtimes) same(path string, mtime int64) bool {
+// at is a directory as it was listed last. A new one was not.
+func (m *mtimes) at(path string) (listedDirectory, bool) {
 	h := xxhash.Sum64String(path)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	last, ok := m.byPath[h]
-	return ok && last == mtime
+	d, ok := m.byPath[h]
+	return d, ok
 }
 
 // forget has everything listed again.

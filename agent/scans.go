@@ -146,7 +146,8 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 		to.Listed = s.directories.recorder(t.Leadership, root)
 	}
 	if t.ChangedOnly {
-		to.Unchanged = leavesOut(s.directories.mtimes, t.Share, func() { changed.Add(1) })
+		count := func() { changed.Add(1) }
+		to.Look, to.Same = auditLook(s.directories.mtimes, t.Share, count), auditSame(s.directories.mtimes, count)
 	}
 	switch t.Kind {
 	case schedule.Subtrees:

@@ -104,16 +104,30 @@ type Receiver struct {
 	// OnError, unless nil, is told of what could not be read.
 	OnError func(path string, err error)
 	Counts  *Counts // must not be nil
-	// Unchanged, unless nil, is asked with a directory's mtime whether its entries need no look; the event then says no
-	// more than that. Listed is told of every directory that was listed in full, once its listing was emitted, with its
-	// subdirectories.
-	Unchanged func(path string, mtime int64) bool
-	Listed    func(path string, mtime int64, subdirectories iter.Seq[string])
+	// Look, unless nil, is asked with a directory's mtime how much of it is to be looked at; nil: List.
+	// Same is asked of a directory to Compare, with what its entries are now, whether they are as they were.
+	// Listed is told of every directory that was listed in full, once its listing was emitted, with its subdirectories.
+	Look   func(path string, mtime int64) Look
+	Same   func(path string, content Content) bool
+	Listed func(path string, mtime int64, content Content, subdirectories iter.Seq[string])
 	// Known, unless nil, is the directory that the scan begins with. One whose mtime is as it is known is not read: nothing is
 	// emitted, its subdirectories are the known ones, and Kept (unless nil) is told.
 	Known *Known
 	Kept  func(path string, mtime int64)
 }
+
+// Look is how much of a directory a receiver wants.
+type Look int
+
+const (
+	// List: it gets a listing.
+	List Look = iota
+	// Compare: all entries are looked at. If Receiver.Same says that they are as they were, it gets an event that the directory
+	// has not changed, otherwise a listing.
+	Compare
+	// Skip: its entries need no look. It gets an event that the directory has not changed.
+	Skip
+)
 
 // Room is how much a receiver can take.
 type Room int

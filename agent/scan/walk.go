@@ -304,16 +304,21 @@ func (p *Part) failed(path string, err error) {
 	}
 }
 
-func (p *Part) unchanged(path string, mtime int64) (same bool) {
-	if p.to.Unchanged != nil {
-		p.tell(func() { same = p.to.Unchanged(path, mtime) })
+func (p *Part) look(path string, mtime int64) (l Look) {
+	if p.to.Look != nil {
+		p.tell(func() { l = p.to.Look(path, mtime) })
 	}
+	return l
+}
+
+func (p *Part) same(path string, c Content) (same bool) {
+	p.tell(func() { same = p.to.Same(path, c) })
 	return same
 }
 
-func (p *Part) listed(path string, mtime int64, subdirectories iter.Seq[string]) {
+func (p *Part) listed(path string, mtime int64, c Content, subdirectories iter.Seq[string]) {
 	if p.to.Listed != nil {
-		p.tell(func() { p.to.Listed(path, mtime, subdirectories) })
+		p.tell(func() { p.to.Listed(path, mtime, c, subdirectories) })
 	}
 }
 

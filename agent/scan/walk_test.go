@@ -97,7 +97,12 @@ func TestWalkReadsOnceForAll(t *testing.T) {
 		}
 		return all.emit(ctx, ev, r)
 	}
-	audit.Unchanged = func(path string, _ int64) bool { return path != "/top/3" }
+	audit.Look = func(path string, _ int64) Look {
+		if path == "/top/3" {
+			return List
+		}
+		return Skip
+	}
 	audit.Emit = func(_ context.Context, ev *event.Event, _ Reading) error {
 		if ev.Evidence != event.Audit {
 			evidence.Add(1)
@@ -216,7 +221,7 @@ func TestReceiversEndApart(t *testing.T) {
 	fault := errors.New("a fault")
 	failing, panicking, leaving := receiver(newCollector(), event.Snapshot), receiver(newCollector(), event.Snapshot), receiver(newCollector(), event.Snapshot)
 	failing.Emit = func(context.Context, *event.Event, Reading) error { return fault }
-	panicking.Unchanged = func(string, int64) bool { panic("a fault") }
+	panicking.Look = func(string, int64) Look { panic("a fault") }
 	ctx, cancel := context.WithCancel(t.Context())
 	var after atomic.Int64
 	leaving.Emit = func(ctx context.Context, _ *event.Event, _ Reading) error { cancel(); <-ctx.Done(); return ctx.Err() }

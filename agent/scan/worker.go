@@ -32,6 +32,7 @@ type worker struct {
 	readers  readers
 	names    tree.Names
 	entries  []event.Entry
+	content  content // of the directory
 	holes    []string
 	hanging  map[string]bool // of holes: those that hang
 	children []unread
@@ -75,12 +76,13 @@ func (w *worker) run(ctx context.Context) error {
 type readers struct {
 	keep      []*Part // nothing: it is as they know it
 	cover     []*Part // nothing: they only want it watched
+	compare   []*Part // one of the two below, which its entries tell
 	unchanged []*Part // an event that it has not changed
 	list      []*Part // its listing
 }
 
 func (r *readers) reset() {
-	r.keep, r.cover, r.unchanged, r.list = r.keep[:0], r.cover[:0], r.unchanged[:0], r.list[:0]
+	r.keep, r.cover, r.compare, r.unchanged, r.list = r.keep[:0], r.cover[:0], r.compare[:0], r.unchanged[:0], r.list[:0]
 }
 
 // sort asks the parts that do not keep a directory with this mtime what they want of it.
@@ -90,10 +92,15 @@ func (r *readers) sort(parts []*Part, path string, mtime int64) {
 		case slices.Contains(r.keep, p):
 		case p.to.Emit == nil:
 			r.cover = append(r.cover, p)
-		case p.unchanged(path, mtime):
-			r.unchanged = append(r.unchanged, p)
 		default:
-			r.list = append(r.list, p)
+			switch p.look(path, mtime) {
+			case Compare:
+				r.compare = append(r.compare, p)
+			case Skip:
+				r.unchanged = append(r.unchanged, p)
+			default:
+				r.list = append(r.list, p)
+			}
 		}
 	}
 }
@@ -204,14 +211,21 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	}
 	w.names.Keep(func(name string) bool { return !w.cfg.Excludes.Match(path, name) })
 	w.readers.sort(w.parts, path, mtime)
+	_, before.Entry.Name = event.Split(path)
+	w.event = event.Event{Kind: event.Listing, ObservedAt: observed, Path: path, Entry: before.Entry}
+	if len(w.readers.compare) > 0 {
+		if err := w.compare(ctx, d, path); err != nil {
+			return false, err
+		}
+	}
 	if len(w.readers.list) == 0 {
-		w.coverChildren(path)
+		if len(w.readers.compare) == 0 { // which has found the subdirectories
+			w.coverChildren(path)
+		}
 		w.stopClock()
 		w.skim(observed, path, before.Entry)
 		return false, nil
 	}
-	_, before.Entry.Name = event.Split(path)
-	w.event = event.Event{Kind: event.Listing, ObservedAt: observed, Path: path, Entry: before.Entry}
 	if changed, err := w.list(ctx, d, reading, picky); changed || err != nil {
 		return changed, err
 	}
@@ -288,9 +302,37 @@ func (w *worker) coverChildren(path string) {
 	}
 }
 
+// compare looks at every name, and sorts out who gets a listing of them. Who does has them looked at again: that is rare.
+func (w *worker) compare(ctx context.Context, d tree.Dir, path string) error {
+	w.holes, w.hanging = w.holes[:0], w.cfg.Hangs.Names(path)
+	w.content.reset()
+	list, n := w.readers.list, w.names.Len()
+	w.readers.list = nil // nobody is told of what fails: the listing will tell
+	var sum sums
+	for first := 0; first < n; first += chunk {
+		if err := w.lookAll(ctx, d, first, min(n, first+chunk), &sum); err != nil {
+			return err
+		}
+	}
+	w.readers.list = list
+	for _, p := range w.readers.compare {
+		p.to.Counts.Looked.Add(uint64(n))
+		if len(w.holes) == 0 && p.same(path, w.content.get()) {
+			w.readers.unchanged = append(w.readers.unchanged, p)
+		} else {
+			w.readers.list = append(w.readers.list, p)
+		}
+	}
+	if len(w.readers.list) > 0 {
+		w.children = w.children[:0]
+	}
+	return nil
+}
+
 // list looks at every name and emits the listing, in chunks if it is long.
 func (w *worker) list(ctx context.Context, d tree.Dir, reading Reading, picky bool) (changed bool, err error) {
 	w.holes, w.hanging = w.holes[:0], w.cfg.Hangs.Names(w.event.Path)
+	w.content.reset()
 	var sum sums
 	n := w.names.Len()
 	for first := 0; first == 0 || first < n; first += chunk {
@@ -321,7 +363,7 @@ func (w *worker) list(ctx context.Context, d tree.Dir, reading Reading, picky bo
 	for _, p := range w.readers.list {
 		sum.addTo(p.to.Counts)
 		if len(w.holes) == 0 {
-			p.listed(w.event.Path, w.event.Entry.MtimeNs, w.subdirectories)
+			p.listed(w.event.Path, w.event.Entry.MtimeNs, w.content.get(), w.subdirectories)
 		}
 	}
 	w.reportHoles()
@@ -389,6 +431,7 @@ func (w *worker) look(d tree.Dir, first, last int, sum *sums) error {
 		if err == nil && len(w.event.Path)+1+len(name) <= event.MaxText {
 			info.Entry.Name = name
 			w.entries = append(w.entries, info.Entry)
+			w.content.add(&info.Entry)
 			w.count(&info, sum)
 			continue
 		}

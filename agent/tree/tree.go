@@ -129,6 +129,7 @@ type Names struct {
 
 type nameRef struct {
 	key         uint64 // the first eight bytes, as a big-endian number
+	ino         uint64 // as the directory tells; 0: it does not
 	start, size uint32
 	dir         DirHint
 }
@@ -152,8 +153,8 @@ func (n *Names) Reset() {
 	n.text, n.refs, n.all = n.text[:0], n.refs[:0], ""
 }
 
-// Add is for those who fill n; Sort comes when all are added.
-func (n *Names) Add(name []byte, hint DirHint) {
+// Add is for those who fill n; Sort comes when all are added. ino is the inode's number, 0 where the directory does not tell.
+func (n *Names) Add(name []byte, hint DirHint, ino uint64) {
 	start := len(n.text)
 	n.text = append(append(n.text, name...), 0)
 	var key uint64
@@ -163,7 +164,7 @@ func (n *Names) Add(name []byte, hint DirHint) {
 			key |= uint64(name[i])
 		}
 	}
-	n.refs = append(n.refs, nameRef{key, uint32(start), uint32(len(name)), hint})
+	n.refs = append(n.refs, nameRef{key, ino, uint32(start), uint32(len(name)), hint})
 }
 
 // Len is the number of names.
@@ -206,6 +207,9 @@ func (n *Names) Clone() Names {
 
 // MayBeDirectory reports false where the directory itself says that the i-th entry is something else.
 func (n *Names) MayBeDirectory(i int) bool { return n.refs[i].dir != IsNoDirectory }
+
+// Ino is the number of the i-th entry's inode, as the directory tells. It is 0, or wrong, on some file systems: lstat decides.
+func (n *Names) Ino(i int) uint64 { return n.refs[i].ino }
 
 // Keep drops the names for which keep says false.
 func (n *Names) Keep(keep func(name string) bool) {

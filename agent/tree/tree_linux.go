@@ -106,7 +106,7 @@ func (n *Names) addDirents(b []byte) {
 			}
 		}
 		if s := string(name); s != "." && s != ".." && s != "" {
-			n.Add(name, direntHint(b[18]))
+			n.Add(name, direntHint(b[18]), binary.NativeEndian.Uint64(b))
 		}
 		b = b[size:]
 	}

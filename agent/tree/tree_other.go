@@ -64,7 +64,7 @@ func (d *osDir) Read(n *Names) error {
 			if e.IsDir() {
 				hint = IsDirectory
 			}
-			n.Add([]byte(e.Name()), hint)
+			n.Add([]byte(e.Name()), hint, 0)
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
 			break

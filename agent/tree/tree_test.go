@@ -72,7 +72,7 @@ func TestNamesAreInByteOrder(t *testing.T) {
 			t.Errorf("name %d is %q, not %q", i, names.At(i), n)
 		}
 	}
-	names.Add([]byte("a"), UnknownType)
+	names.Add([]byte("a"), UnknownType, 0)
 	names.Sort()
 	if names.Len() != len(want) {
 		t.Error("a double name was kept")

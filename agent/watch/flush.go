@@ -30,7 +30,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 	paths, marks := w.takeHints()
 	looker := root.Looker()
 	defer looker.Close()
-	w.gone = map[string]bool{}
+	w.gone, w.linked = map[string]bool{}, nil
 	for _, m := range marks {
 		w.out = append(w.out, event.Event{Kind: event.Marked, Evidence: event.Realtime, ObservedAt: w.cfg.Now(), Path: m.path, Mark: m.mark})
 	}
@@ -45,6 +45,9 @@ func (w *Watcher) flush(ctx context.Context) error {
 		if err := w.emit(ctx, batch); err != nil {
 			return err
 		}
+	}
+	if err := w.observeLinked(ctx, root, paths); err != nil {
+		return err
 	}
 	return w.emit(ctx, 1)
 }
@@ -126,7 +129,9 @@ func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looke
 	}
 	if info.Entry.Type != event.Directory {
 		w.forgetDirectory(path)
-		w.put(path, at, info.Entry, finished(info, h, w.notifier.Closes()))
+		atomic := finished(info, h, w.notifier.Closes())
+		w.put(path, at, info.Entry, atomic)
+		w.noteLinked(path, info, atomic)
 		return nil
 	}
 	known := w.putDirectory(path, at, info)

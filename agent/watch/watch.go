@@ -120,8 +120,9 @@ type Watcher struct {
 
 	// Only the loop uses these.
 	out       []event.Event
-	gone      map[string]bool // directories that this flush found gone
-	inPlace   map[string]bool // directories that this flush found to be where the model says, or not
+	gone      map[string]bool        // directories that this flush found gone
+	inPlace   map[string]bool        // directories that this flush found to be where the model says, or not
+	linked    map[string]linkedFiles // files with several names that this flush has emitted, by their directories
 	retries   map[string]int
 	rootDoubt bool // something happened to the root
 }

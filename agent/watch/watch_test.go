@@ -61,7 +61,7 @@ func newRig(t *testing.T, method string, change func(*Config)) *rig {
 	cfg := Config{
 		Root: r.root, Method: method, Excludes: x, Now: func() int64 { return r.clock.Add(1) }, Logger: slog.New(slog.DiscardHandler),
 		Window: 20 * time.Millisecond, WriteEvery: 100 * time.Millisecond, RootEvery: 100 * time.Millisecond,
-		HasRoom: func() bool { return !r.full.Load() }, Overflow: func(subtrees []string) { r.over.Add(1); r.subtrees.Store(&subtrees) },
+		HasRoom: func() bool { return !r.full.Load() }, Overflow: func(subtrees []string) { r.subtrees.Store(&subtrees); r.over.Add(1) },
 		RootLost: func(error) { r.lost.Add(1) }, RootBack: func() { r.back.Add(1) },
 	}
 	cfg.Emit = func(evs []event.Event) bool {

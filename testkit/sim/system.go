@@ -181,7 +181,7 @@ func (d *directory) Read(n *tree.Names) error {
 		}
 		for _, name := range names {
 			if (name < middle) == (half == 0) {
-				n.Add([]byte(name), tree.UnknownType)
+				n.Add([]byte(name), tree.UnknownType, 0)
 			}
 		}
 	}

@@ -1,0 +1,56 @@
+package scan
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// Content is what a directory's entries were, so that a later scan can tell whether they still are.
+type Content struct {
+	// Sum is a hash of the entries. Of subdirectories it has what their own events do not tell: their size and times are in those.
+	// The day of the last access counts for files alone, as scans read directories and links.
+	Sum uint64
+	// Linked: there are files with several names among them, which may change through a name in another directory.
+	Linked bool
+}
+
+// content gathers a Content, entry by entry in the order of names.
+type content struct {
+	digest xxhash.Digest
+	linked bool
+	buffer []byte
+}
+
+func (c *content) reset() {
+	c.digest.Reset()
+	c.linked = false
+}
+
+func (c *content) add(e *event.Entry) {
+	b := append(c.buffer[:0], byte(e.Type))
+	number := func(n uint64) { b = binary.LittleEndian.AppendUint64(b, n) }
+	number(uint64(e.Mode))
+	number(uint64(e.UID)<<32 | uint64(e.GID))
+	if e.Type != event.Directory {
+		c.linked = c.linked || e.Links > 1
+		number(uint64(e.Size))
+		number(uint64(e.MtimeNs))
+		number(uint64(e.Links))
+		number(uint64(e.Allocated))
+		number(uint64(e.CtimeNs))
+		number(e.ID)
+	}
+	if e.Type == event.File {
+		number(uint64(e.AtimeDay))
+	}
+	number(uint64(len(e.Name)))
+	b = append(append(b, e.Name...), e.Target...)
+	number(uint64(len(e.Target)))
+	_, _ = c.digest.Write(b)
+	c.buffer = b
+}
+
+func (c *content) get() Content { return Content{Sum: c.digest.Sum64(), Linked: c.linked} }
