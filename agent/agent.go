@@ -80,6 +80,7 @@ func New(o Options) (*Agent, error) {
 	a.directories = &directories{
 		identity: known.Identity{View: o.View, Root: o.Root, Excludes: patterns, Cross: o.CrossFilesystems},
 		log:      o.Logger, now: a.clock.Now, stream: a.stream, leads: a.situation.leadership, mtimes: newMtimes(remote, o.Tuning.Racy),
+		remote: remote, noAtimes: o.NoAtimes,
 	}
 	if o.StateFile != "" {
 		a.directories.path = strings.TrimSuffix(o.StateFile, ".json") + ".dirs"

@@ -193,7 +193,9 @@ func BenchmarkResume(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer log.Close()
-	run(nil, func(path string, mtime int64, _ scan.Content, dirs iter.Seq[string]) { log.Listed("s", 1, path, mtime, dirs) })
+	run(nil, func(path string, mtime int64, _ scan.Content, dirs iter.Seq[string]) {
+		log.Listed("s", 1, path, mtime, dirs)
+	})
 	log.Sent("s", 1)
 	log.Alive("s", time.Now().Add(time.Second))
 	var whole, resumed time.Duration

@@ -26,8 +26,45 @@ type directories struct {
 	stream   *pipe.Stream
 	leads    func() (schedule.Leadership, bool)
 
+	remote   bool                        // the tree is on a file system of other hosts, too
+	noAtimes bool                        // the days of the last access are not to be followed
+	atimes   atomic.Pointer[tree.Atimes] // what becomes of them; nil: no scan has found out yet
+
 	mtimes *mtimes
 	file   atomic.Pointer[known.Log] // nil: there is none at present
+}
+
+// findAtimes finds out whether reads set the times of the last access, and says so where that is new.
+func (d *directories) findAtimes(root tree.Root) {
+	now := tree.ServerAtime
+	if !d.remote {
+		now = root.Atimes()
+	}
+	d.mtimes.follow(now.Kept() && !d.noAtimes)
+	if before := d.atimes.Swap(&now); before != nil && *before == now {
+		return
+	}
+	switch {
+	case d.noAtimes:
+		d.log.Info("days of last access are not followed: atimes is off")
+	case now == tree.ServerAtime:
+		d.log.Info("days of last access are followed; whether reads set them is up to the file server", "mount", now)
+	case now.Kept():
+		d.log.Info("days of last access are followed", "mount", now)
+	default:
+		d.log.Info("days of last access are not followed: reads do not set them", "mount", now)
+	}
+}
+
+// atimesWord is what the status says of the times of the last access.
+func (d *directories) atimesWord() string {
+	if d.noAtimes {
+		return "off"
+	}
+	if now := d.atimes.Load(); now != nil {
+		return string(*now)
+	}
+	return ""
 }
 
 // open takes the log into use that belongs to the session's view and this root.
@@ -115,17 +152,14 @@ func (d *directories) compact() {
 // same, its entries may be left out, or compared with what they were. changed is called for each directory that has changed.
 func auditLook(m *mtimes, listed uint64, changed func()) func(path string, mtime int64) scan.Look {
 	return func(path string, mtime int64) scan.Look {
-		last, ok := m.at(path)
+		look := m.look(path, mtime)
 		switch {
-		case !ok || last.mtime != mtime:
+		case look == scan.List:
 			changed()
-			return scan.List
 		case share(path) == listed:
 			return scan.List
-		case last.content == 0:
-			return scan.Skip
 		}
-		return scan.Compare
+		return look
 	}
 }
 

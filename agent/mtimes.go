@@ -25,14 +25,15 @@ type mtimes struct {
 	proven time.Duration // age of an mtime that proves something
 
 	mu     sync.Mutex
+	atimes bool // the days of the last access are followed
 	byPath map[uint64]listedDirectory
 }
 
 // listedDirectory is a directory as it was listed last.
 type listedDirectory struct {
 	mtime int64
-	// content is the sum of its entries, where those may change while the mtime stays and an audit is to find that: where files have
-	// several names. 0: an audit leaves them out.
+	// content is the sum of its entries, where those may change while the mtime stays and an audit is to find that: all directories if
+	// atimes are followed, else those where files have several names. 0: it is not known.
 	content uint64
 }
 
@@ -55,11 +56,7 @@ func share(path string) uint64 { return xxhash.Sum64String(path) % schedule.Shar
 // ns, of the file server's clock.
 func (m *mtimes) listed(path string, mtime int64, content scan.Content, now int64) (proves bool) {
 	if proves = now-mtime >= int64(m.proven); proves {
-		d := listedDirectory{mtime: mtime}
-		if content.Linked {
-			d.content = content.Sum
-		}
-		m.set(path, d)
+		m.set(path, listedDirectory{mtime: mtime, content: content.Sum}, content.Linked)
 		return true
 	}
 	h := xxhash.Sum64String(path)
@@ -70,12 +67,17 @@ func (m *mtimes) listed(path string, mtime int64, content scan.Content, now int6
 }
 
 // remember takes in the mtime of a directory that proves something.
-func (m *mtimes) remember(path string, mtime int64) { m.set(path, listedDirectory{mtime: mtime}) }
+func (m *mtimes) remember(path string, mtime int64) {
+	m.set(path, listedDirectory{mtime: mtime}, false)
+}
 
-func (m *mtimes) set(path string, d listedDirectory) {
+func (m *mtimes) set(path string, d listedDirectory, linked bool) {
 	h := xxhash.Sum64String(path)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !linked && !m.atimes {
+		d.content = 0
+	}
 	if _, ok := m.byPath[h]; ok || len(m.byPath) < maxMtimes {
 		m.byPath[h] = d
 	}
@@ -88,6 +90,29 @@ func (m *mtimes) at(path string) (listedDirectory, bool) {
 	defer m.mu.Unlock()
 	d, ok := m.byPath[h]
 	return d, ok
+}
+
+// look is what an audit wants of a directory with this mtime: to list it, unless it has not changed.
+func (m *mtimes) look(path string, mtime int64) scan.Look {
+	last, ok := m.at(path)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case !ok || last.mtime != mtime:
+		return scan.List
+	case last.content != 0:
+		return scan.Compare
+	case m.atimes: // an earlier process has listed it
+		return scan.List
+	}
+	return scan.Skip
+}
+
+// follow takes in whether the days of the last access are followed.
+func (m *mtimes) follow(atimes bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.atimes = atimes
 }
 
 // forget has everything listed again.

@@ -54,6 +54,7 @@ type Options struct {
 	Excludes         []string // patterns, beside tree.DefaultExcludes
 	NoDefaultExclude bool     // leave tree.DefaultExcludes out
 	CrossFilesystems bool     // enter file systems that are mounted below Root
+	NoAtimes         bool     // audits do not look for files that were read
 	Watch            string   // how to watch: watch.Auto (the default), watch.None, or a method of the platform
 	ScanWorkers      int      // at most; default 32
 	// ScanRate bounds the entries that all scans together look at in a second; 0: no bound. IOIdle gives their threads the

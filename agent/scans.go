@@ -142,6 +142,7 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 	}
 	cfg, to := s.watching.subscription.Config(watcher, root), s.receiver(watcher, counts)
 	if t.Lists() {
+		s.directories.findAtimes(root)
 		s.list(to, t.Leadership.Term, t.Evidence())
 		to.Listed = s.directories.recorder(t.Leadership, root)
 	}

@@ -50,6 +50,8 @@ type Status struct {
 	Hanging     int    // calls into the tree that do not return
 	HangingPath string // of the first of them
 
+	Atimes string // what becomes of the times of the last access: a tree.Atimes, or off; empty: not known yet
+
 	State string // of the table in docs/agent.md
 	// Tasks are those that have failed, by name: how often, and how last.
 	Tasks map[string]pipeapi.TaskFailure
@@ -72,6 +74,7 @@ func (a *Agent) Status() Status {
 	s.ClockOffset = time.Duration(a.clock.Time() - a.o.Tuning.Clocks.Now().Wall)
 	s.Skew = time.Duration(a.stream.Skew())
 	s.Hanging, s.HangingPath = a.watching.subscription.Hanging()
+	s.Atimes = a.directories.atimesWord()
 	s.Source = a.watching.subscription.Status()
 	s.Tasks = a.supervisor.report()
 	s.Version = a.o.Version
@@ -114,7 +117,7 @@ func (s Status) report() *pipeapi.AgentStatus {
 		BacklogBytes: s.BacklogBytes, BacklogSegments: s.BacklogSegments, SentSegments: s.SentSegments, SentBytes: s.SentBytes,
 		SendFailures: s.SendFailures, Rates: s.Rates, Uptime: math.Round(s.Uptime.Seconds()), Version: s.Version,
 		Clock:      pipeapi.Clock{Offset: round(s.ClockOffset.Seconds()), Skew: round(s.Skew.Seconds())},
-		ReadErrors: s.ReadErrors, Paused: s.Paused, Hanging: s.Hanging,
+		ReadErrors: s.ReadErrors, Paused: s.Paused, Hanging: s.Hanging, Atimes: s.Atimes,
 	}
 	if s.Scan != "" {
 		r.Scan = &pipeapi.RunningScan{Scan: s.Scan, Seconds: math.Round(s.ScanTime.Seconds())}

@@ -43,6 +43,7 @@ type Source struct {
 	Exclude          []string `json:"exclude"`
 	NoDefaultExclude bool     `json:"no_default_exclude"`
 	CrossFilesystems bool     `json:"cross_filesystems"`
+	NoAtimes         bool     `json:"no_atimes"`
 	Watch            string   `json:"watch"`     // auto, fanotify, inotify or none; empty: auto
 	Workers          int      `json:"workers"`   // at most, of a scan; 0: the default
 	ScanRate         int      `json:"scan_rate"` // entries a second; 0: no bound
@@ -207,7 +208,7 @@ func (l *loader) unused(n ast.Node, what string) {
 
 func (l *loader) source(n ast.Node) Source {
 	s := Source{}
-	defaults := true
+	defaults, atimes := true, true
 	l.mapping(n, "a source", fields{
 		"path": func(n ast.Node) { l.directory(n, &s.Path) },
 		"exclude": func(n ast.Node) {
@@ -224,6 +225,7 @@ func (l *loader) source(n ast.Node) Source {
 		},
 		"default_excludes":  func(n ast.Node) { l.boolean(n, &defaults) },
 		"cross_filesystems": func(n ast.Node) { l.boolean(n, &s.CrossFilesystems) },
+		"atimes":            func(n ast.Node) { l.boolean(n, &atimes) },
 		"watch":             func(n ast.Node) { l.oneOf(n, &s.Watch, "auto", "fanotify", "inotify", "none") },
 		"workers":           func(n ast.Node) { s.Workers = int(l.integer(n, 1, 1024)) },
 		"scan_rate":         func(n ast.Node) { s.ScanRate = int(l.integer(n, 0, 1e9)) },
@@ -233,7 +235,7 @@ func (l *loader) source(n ast.Node) Source {
 			}
 		},
 	}, "path")
-	s.NoDefaultExclude = !defaults
+	s.NoDefaultExclude, s.NoAtimes = !defaults, !atimes
 	return s
 }
 

@@ -32,6 +32,7 @@ sources:
     exclude: ["*.tmp", 'cache/**']
     default_excludes: false
     cross_filesystems: true
+    atimes: false
     workers: 8
     scan_rate: 5000
   home: {path: /home}
@@ -70,11 +71,11 @@ func TestWholeFile(t *testing.T) {
 		t.Errorf("pipes %s", got)
 	}
 	a, h, s := c.Pipes[0], c.Pipes[2], c.Pipes[3]
-	if a.Source.Path != "/mnt/archive" || len(a.Source.Exclude) != 2 || !a.Source.NoDefaultExclude || !a.Source.CrossFilesystems || a.Source.Workers != 8 || a.Source.ScanRate != 5000 ||
+	if a.Source.Path != "/mnt/archive" || len(a.Source.Exclude) != 2 || !a.Source.NoDefaultExclude || !a.Source.CrossFilesystems || !a.Source.NoAtimes || a.Source.Workers != 8 || a.Source.ScanRate != 5000 ||
 		a.Sender.Key != "from-file" || a.Sender.Type != Upload || a.View != "archive" || a.Task != "t1" || a.SpoolSize != 10<<30 {
 		t.Errorf("%+v", a)
 	}
-	if h.Sender.Key != "from-env" || h.Sender.Store != "s3://bucket/x" || h.SpoolSize != 0 || h.Source.NoDefaultExclude {
+	if h.Sender.Key != "from-env" || h.Sender.Store != "s3://bucket/x" || h.SpoolSize != 0 || h.Source.NoDefaultExclude || h.Source.NoAtimes {
 		t.Errorf("%+v", h)
 	}
 	if len(s.Fields) != 3 || s.Fields[0] != (record.Field{To: "file", From: "path"}) || s.Fields[2].Value != "leiden" || s.Source.Path != "/mnt/archive" {

@@ -53,6 +53,8 @@ type Root interface {
 	OpenDir(path string) (Dir, error)
 	// Looker returns one; close it.
 	Looker() Looker
+	// Atimes is what becomes of the times of the last access, as far as this host can tell. It never waits for a file server.
+	Atimes() Atimes
 	Close()
 }
 

@@ -82,6 +82,9 @@ func (d *osDir) Lstat(n *Names, i int) (Info, error) { return lstat(filepath.Joi
 // osLooker looks at paths of package os.
 type osLooker struct{ root *osRoot }
 
+// Atimes implements Root: package os does not tell them.
+func (r *osRoot) Atimes() Atimes { return NotAtime }
+
 func (r *osRoot) Looker() Looker { return &osLooker{root: r} }
 
 func (l *osLooker) Close() {}

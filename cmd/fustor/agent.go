@@ -52,6 +52,7 @@ type agentCmd struct {
 	ScanRate         int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_RATE" help:"Read at most N entries a second in scans."`
 	IOIdle           bool          `name:"io-idle" env:"FUSTOR_AGENT_IO_IDLE" help:"Scan with the lowest disk and processor priority (Linux)."`
 	CrossFileSystems bool          `help:"Also index other file systems mounted below DIR."`
+	NoAtimes         bool          `name:"no-atimes" env:"FUSTOR_AGENT_NO_ATIMES" help:"Do not have audits look for files that were read (see docs/agent.md)."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
 }
 
@@ -104,7 +105,7 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	o := agent.Options{
 		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
 		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Watch: c.Watch, Logger: log, Version: buildVersion().Version,
-		ScanWorkers: c.ScanWorkers, ScanRate: c.ScanRate, IOIdle: c.IOIdle,
+		ScanWorkers: c.ScanWorkers, ScanRate: c.ScanRate, IOIdle: c.IOIdle, NoAtimes: c.NoAtimes,
 	}
 	if c.ClockOffset != 0 {
 		o.Tuning.Clocks.Wall = func() time.Time { return time.Now().Add(c.ClockOffset) }

@@ -301,7 +301,7 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 	o := agent.Options{
 		Bus: s.bus, Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
-		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems,
+		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems, NoAtimes: p.Source.NoAtimes,
 		ScanWorkers: p.Source.Workers, ScanRate: p.Source.ScanRate, IOIdle: p.Source.IOIdle, Watch: p.Source.Watch, Logger: log, Registry: metrics, Version: buildVersion().Version,
 		Reload: func() (string, error) {
 			done, err := s.reload()

@@ -36,6 +36,9 @@ type AgentStatus struct {
 	Pending     int    `json:"pending"`                // paths to be looked at
 	Overflows   uint64 `json:"overflows"`              // times that notices of the kernel were lost
 
+	// Atimes is what becomes of the times of the last access: strictatime, relatime, noatime, server or none; off: they are not followed.
+	Atimes string `json:"atimes,omitempty"`
+
 	BacklogBytes    int    `json:"backlog_bytes"` // sealed and not yet durable
 	BacklogSegments int    `json:"backlog_segments"`
 	SentBytes       uint64 `json:"sent_bytes"` // durable since the start

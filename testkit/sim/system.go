@@ -77,6 +77,9 @@ type root struct {
 func (r *root) Info() tree.Info { return r.info }
 func (r *root) Close()          {}
 
+// Atimes implements tree.Root.
+func (r *root) Atimes() tree.Atimes { return tree.RelAtime }
+
 func (r *root) OpenDir(path string) (tree.Dir, error) {
 	if err := r.s.Step("open", path); err != nil {
 		return nil, err
