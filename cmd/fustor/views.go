@@ -10,7 +10,7 @@ import (
 )
 
 type viewsCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object per line."`
+	formatFlags
 	serverFlags
 }
 
@@ -35,26 +35,37 @@ func (c *viewsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	out := a.out()
-	var rows [][]string
+	out := c.rows(a, "view_id", "state", "files", "directories", "size", "allocated", "version", "observed_at", "has_leader", "members")
+	var table [][]string
 	for _, v := range views {
-		if c.JSON {
-			fmt.Fprintf(out, "%s\n", v.Raw)
-			continue
+		var err error
+		switch out.Form {
+		case show.CSV:
+			observed := show.UTC{}
+			if v.ObservedAt > 0 {
+				observed = nsOfUnix(v.ObservedAt)
+			}
+			err = out.Record(v.Name, v.State, v.Files, v.Dirs, v.Bytes, v.Allocated, v.Version, observed, v.Leader, strings.Join(v.Members, ","))
+		case show.JSON, show.NDJSON:
+			err = out.Object(v.Raw)
+		default:
+			table = append(table, viewRow(out.Output, v))
 		}
-		rows = append(rows, viewRow(out, v))
+		if err != nil {
+			return err
+		}
 	}
 	switch {
-	case c.JSON:
+	case out.Form != show.Text:
 	case len(views) == 0:
 		fmt.Fprintln(out, "The key may read no view that exists.")
 	default:
-		columns(out, []string{"VIEW", "STATE", "FILES", "DIRECTORIES", "SIZE", "OCCUPIES", "AGE", "NOTE"}, rows)
+		columns(out.Output, []string{"VIEW", "STATE", "FILES", "DIRECTORIES", "SIZE", "OCCUPIES", "AGE", "NOTE"}, table)
 	}
 	if more {
 		fmt.Fprintln(a.stderr, "fustor: warning: the server has more views than it lists; fustor admin view list has all")
 	}
-	return out.Flush()
+	return out.End(nil)
 }
 
 func viewRow(out *show.Output, v client.View) []string {
