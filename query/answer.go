@@ -67,7 +67,7 @@ func (s *Server) notModified(w http.ResponseWriter, r *http.Request, a *subject)
 	h := w.Header()
 	h.Set("ETag", tag)
 	h.Set("Cache-Control", cacheControl)
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept")
 	w.WriteHeader(http.StatusNotModified)
 	return true
 }
@@ -92,7 +92,7 @@ func writeHeaders(w http.ResponseWriter, a *subject, until int64) {
 	}
 	a.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept")
 }
 
 // ndjson is the media type of streams: one JSON object a line.
@@ -107,19 +107,29 @@ func wantsLines(r *http.Request) bool {
 	return lines
 }
 
-// acceptedLines reports whether the client accepts a stream, and whether it asks for the end record.
+// acceptedLines reports whether the client accepts a stream, unless it likes a JSON object better, and whether it asks for the end record.
 func acceptedLines(r *http.Request) (lines, end bool) {
+	var ofLines, ofObject float64
 	for accept := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		media, parameters, err := mime.ParseMediaType(accept)
 		if err != nil {
 			continue
 		}
+		quality := 1.0
+		if given, ok := parameters["q"]; ok {
+			if quality, err = strconv.ParseFloat(given, 64); err != nil {
+				continue
+			}
+		}
 		switch media {
 		case ndjson, "application/ndjson", "application/jsonl":
-			lines, end = true, end || parameters["end"] == "true"
+			ofLines, end = max(ofLines, quality), end || strings.EqualFold(parameters["end"], "true")
+		case "application/json":
+			ofObject = max(ofObject, quality)
 		}
 	}
-	return lines, end
+	lines = ofLines > 0 && ofLines >= ofObject
+	return lines, lines && end
 }
 
 // endsWithRecord reports whether a stream gets an end record. Whoever asks for it does, and whoever speaks HTTP/1.0, where the end of an
@@ -156,7 +166,11 @@ func (out *ndjsonWriter) endLine() error {
 	if len(out.buffer) < lineBuffer {
 		return nil
 	}
-	return out.flush()
+	if err := out.flush(); err != nil {
+		return err
+	}
+	_ = http.NewResponseController(out.w).Flush() // what compresses would keep it; where nothing does, it is sent already
+	return nil
 }
 
 func (out *ndjsonWriter) flush() error {
@@ -178,7 +192,7 @@ func (out *ndjsonWriter) start() {
 	}
 	out.of.setFreshness(h)
 	h.Set("Cache-Control", cacheControl)
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept")
 }
 
 // finish ends the answer with a cursor if there is a next page, or with the error.

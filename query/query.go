@@ -103,7 +103,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("query: %w", err)
 	}
 	s.routes(o.Registry, o.OpenAPI, administrator.ResetHandler(s.keys))
-	s.handler = httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(http.HandlerFunc(s.dispatch))
+	s.handler = httpapi.Compress(httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(http.HandlerFunc(s.dispatch)))
 	return s, nil
 }
 
@@ -128,6 +128,10 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if httpapi.IsV2(r.URL.Path) {
 		s.v2.ServeHTTP(w, r)
+		return
+	}
+	if page.IsAsked(r) && !s.mux.Knows(r) {
+		page.Unknown(w, r)
 		return
 	}
 	s.mux.ServeHTTP(w, r)

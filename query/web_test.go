@@ -189,3 +189,16 @@ func TestWaitPage(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A browser gets a page with a title at a path that has none, a program a problem.
+func TestUnknownPage(t *testing.T) {
+	f := newFixture(t)
+	for _, path := range []string{"/nothing", "/browse", "/favicon.ico", "/web/nothing.css"} {
+		a := f.get(path, "Accept", "Text/HTML,application/xhtml+xml,*/*;q=0.8").is(404)
+		if !strings.Contains(string(a.body), "<title>Not Found") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %s %.300s", path, a.header.Get("Content-Type"), a.body)
+		}
+		f.get(path, "Accept", "*/*").problem(404, "nothing at this path")
+	}
+	f.get("/api/v1/nothing", "Accept", "text/html").problem(404, "nothing at this path")
+}

@@ -94,7 +94,7 @@ type guard struct {
 // ServeHTTP implements http.Handler.
 func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	complete(r)
-	rec := &sent{ResponseWriter: w}
+	rec := &sent{ResponseWriter: w, bodyless: r.Method == http.MethodHead}
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -131,7 +131,8 @@ func complete(r *http.Request) {
 // sent knows whether an answer has begun.
 type sent struct {
 	http.ResponseWriter
-	begun bool
+	begun    bool
+	bodyless bool // HEAD: the body is left out, as a server of net/http does
 }
 
 func (s *sent) WriteHeader(status int) {
@@ -143,6 +144,12 @@ func (s *sent) WriteHeader(status int) {
 }
 
 func (s *sent) Write(b []byte) (int, error) {
+	if s.bodyless {
+		if !s.begun {
+			s.WriteHeader(http.StatusOK)
+		}
+		return len(b), nil
+	}
 	s.begun = true
 	return s.ResponseWriter.Write(b)
 }

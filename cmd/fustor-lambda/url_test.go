@@ -297,6 +297,18 @@ func TestURLBodies(t *testing.T) {
 	}
 }
 
+// TestURLHead: HEAD answers what GET does, without a body.
+func TestURLHead(t *testing.T) {
+	_, env := stored(t)
+	f := newFunction(t, "query", env)
+	for _, path := range []string{"/healthz", "/api/v1/views/" + testView + "/tree", "/openapi.json", "/nothing"} {
+		want, got := get(t, f, path, withKey()), ask(t, f, http.MethodHead, path, "", withKey(), nil)
+		if got.body != "" || got.status != want.status || got.header["Content-Type"] != want.header["Content-Type"] || got.failed != nil || got.broke != nil {
+			t.Errorf("HEAD %s: %+v, GET answers %d %v", path, got, want.status, want.header)
+		}
+	}
+}
+
 // TestURLPathsThatAreNone cannot fail an invocation.
 func TestURLPathsThatAreNone(t *testing.T) {
 	_, env := stored(t)

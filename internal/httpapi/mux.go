@@ -76,6 +76,12 @@ func (m *Mux) OpenAPI(d openapi.Document) ([]byte, error) {
 // Routes are the calls served, in the order in which they were added.
 func (m *Mux) Routes() []Route { return slices.Clone(m.routes) }
 
+// Knows reports whether a call answers r.
+func (m *Mux) Knows(r *http.Request) bool {
+	_, pattern := m.mux.Handler(r)
+	return pattern != ""
+}
+
 // ServeHTTP implements http.Handler.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, pattern := m.mux.Handler(r)

@@ -226,6 +226,16 @@ func problemPage(w http.ResponseWriter, r *http.Request, err error) {
 	render(w, e.Status, "problem", page)
 }
 
+// IsAsked reports whether a browser asks for a page, and not for a call.
+func IsAsked(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && !strings.HasPrefix(r.URL.Path, "/api/") && strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
+}
+
+// Unknown is the page at a path that has none.
+func Unknown(w http.ResponseWriter, r *http.Request) {
+	problemPage(w, r, &httpapi.Error{Status: http.StatusNotFound, Detail: "There is no page at this path.", Hint: "The pages begin at All views; /openapi.json lists the calls for programs."})
+}
+
 type waitPage struct {
 	Title, View, Files, Directories, Size string
 	Begun                                 bool
