@@ -73,6 +73,9 @@ func randomReportTree(rng *rand.Rand) []evidence.Row {
 			r.MtimeNs = observed - []int64{-5, 0, 86_399, 86_400, 40 * 86_400, 4000 * 86_400}[rng.IntN(6)]*1e9
 			r.AtimeDay = int32(observed/86_400e9) - int32(rng.IntN(3)*50) + 1
 			r.GID = uint32(rng.IntN(2))
+			if rng.IntN(3) == 0 {
+				r.Inode = event.Inode{Links: 2, ID: 1 + uint64(rng.IntN(2)), Allocated: event.Rounded(r.Size)}
+			}
 		}
 		leaves = append(leaves, r)
 	}
@@ -212,10 +215,16 @@ func (f *fixture) checkEmpty(rng *rand.Rand, m model, dir string) {
 
 func (f *fixture) checkDuplicates(m model, dir string, filter ...string) {
 	f.t.Helper()
-	groups := map[string][]string{}
+	groups, linked := map[string][]string{}, map[string]bool{}
 	for _, r := range m.rowsBelow(dir) {
 		if r.Type == event.File && r.Size >= 1024 {
 			key := fmt.Sprint(r.Size, r.Name)
+			if of := fmt.Sprint(key, r.Inode.ID); r.Inode.ID != 0 { // one file counts once
+				if linked[of] {
+					continue
+				}
+				linked[of] = true
+			}
 			groups[key] = append(groups[key], r.Path())
 		}
 	}

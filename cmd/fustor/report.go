@@ -538,8 +538,8 @@ type reportDuplicatesCmd struct {
 
 // Help implements kong.HelpProvider.
 func (reportDuplicatesCmd) Help() string {
-	return `Files with the same name and size may be copies or hard links; compare their content
-to be sure. Without --min-size it looks at files of at least 1 MiB. Groups that would free the most bytes come first. On a terminal it prints
+	return `Files with the same name and size may be copies; compare their content to be sure. A
+file with several names (hard links) counts once, by its first name. Without --min-size it looks at files of at least 1 MiB. Groups that would free the most bytes come first. On a terminal it prints
 a table with one of the paths, otherwise tab-separated lines: bytes of all files but
 one, number of files, bytes of each, and up to ten paths.
 
