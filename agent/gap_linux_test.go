@@ -281,3 +281,26 @@ func TestGapOfAnotherLeader(t *testing.T) {
 		return s.Leader && s.Watch.Coverage == watch.Realtime
 	})
 }
+
+// TestGapOfAMountBelow: what was in it goes, its files included, which have no notices of their own.
+func TestGapOfAMountBelow(t *testing.T) {
+	for _, method := range []string{"inotify", "fanotify"} {
+		t.Run(method, func(t *testing.T) {
+			root, _ := twoDirs(t)
+			below := filepath.Join(root, "below")
+			mkdir(t, below)
+			mountImage(t, newExt4(t, 256), below)
+			mkdir(t, filepath.Join(below, "d"))
+			write(t, filepath.Join(below, "f"), "x")
+			r := start(t, newServer(t), root, func(o *agent.Options) { withoutAudits(o); o.Watch, o.CrossFilesystems = method, true })
+			r.snapshotted()
+			needsMethod(t, r, method)
+			r.settles(30 * time.Second)
+			if err := unix.Unmount(below, unix.MNT_DETACH); err != nil {
+				t.Fatal(err)
+			}
+			r.settles(30 * time.Second)
+			eventually(t, 60*time.Second, "everything is watched", func() bool { return r.Status().Watch.Coverage == watch.Realtime })
+		})
+	}
+}

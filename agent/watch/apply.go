@@ -30,7 +30,7 @@ func (w *Watcher) applyNotice(n *Notice) {
 	case n.Op&OpIgnored != 0:
 		w.model.forgetWatch(dir)
 		if attached {
-			w.hints.paths[path] |= hintEnter // most likely it is gone; if not, it must be watched again
+			w.hints.paths[path] |= hintEnter | hintUnheard // most likely it is gone; if not, it must be watched again
 		}
 	case n.Name == "":
 		if n.Op&OpSelfGone != 0 && dir == w.model.root {

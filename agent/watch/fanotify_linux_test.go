@@ -119,6 +119,10 @@ func TestFanotifyOfSeveralFileSystems(t *testing.T) {
 	r.sees(t, "a file on the file system below", isPut("/below/d/f", true))
 	must(t, unix.Unmount(below, 0))
 	r.sees(t, "what went with it", isDelete("/below/d"))
+	waitFor(t, "the mount point is to be scanned, for the names that came with no notice", func() bool {
+		below := r.subtrees.Load()
+		return below != nil && len(*below) == 1 && (*below)[0] == "/below"
+	})
 	mount(t, "tmpfs", below, "tmpfs", 0)
 	must(t, os.Mkdir(filepath.Join(below, "e"), 0o755))
 	r.coverAll(t)

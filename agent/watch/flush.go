@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/scan"
+	"github.com/fustor/fustor/agent/subtrees"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
 )
@@ -46,10 +47,33 @@ func (w *Watcher) flush(ctx context.Context) error {
 			return err
 		}
 	}
+	w.scanUnheard()
 	if err := w.observeLinked(ctx, root, paths); err != nil {
 		return err
 	}
 	return w.emit(ctx, 1)
+}
+
+// scanUnheard has the directories scanned that are there though their watch was gone. What the loop read in them is what is there,
+// and says nothing of what is there no more: the names of a file system that was unmounted, or that were removed while it was
+// mounted elsewhere.
+func (w *Watcher) scanUnheard() {
+	if len(w.unheard) == 0 {
+		return
+	}
+	below := subtrees.Reduce(w.unheard, subtrees.Max)
+	w.unheard = nil
+	w.mu.Lock()
+	for _, dir := range below {
+		w.hints.overflowed(dir)
+	}
+	w.mu.Unlock()
+	w.cfg.Logger.Info("directories have lost their watches, as when a file system is unmounted; they are scanned again",
+		"directories", len(below), "first", fmt.Sprintf("%q", below[0]))
+	if below[0] == "/" {
+		below = nil
+	}
+	w.cfg.Overflow(below)
 }
 
 func (w *Watcher) takeHints() (map[string]hint, []located) {
@@ -133,6 +157,9 @@ func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looke
 		w.put(path, at, info.Entry, atomic)
 		w.noteLinked(path, info, atomic)
 		return nil
+	}
+	if h&hintUnheard != 0 {
+		w.unheard = append(w.unheard, path)
 	}
 	known := w.putDirectory(path, at, info)
 	if h&hintRights != 0 {

@@ -28,6 +28,9 @@ const (
 	hintDoubt
 	// hintRights: its rights may have changed, with its other attributes.
 	hintRights
+	// hintUnheard: the directory's watch is gone, as it is when its file system is unmounted. If there is a directory all the same,
+	// what changed in it before it was watched again came with no notice.
+	hintUnheard
 )
 
 // hints are the paths to be looked at.

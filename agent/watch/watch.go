@@ -124,7 +124,8 @@ type Watcher struct {
 	inPlace   map[string]bool        // directories that this flush found to be where the model says, or not
 	linked    map[string]linkedFiles // files with several names that this flush has emitted, by their directories
 	retries   map[string]int
-	rootDoubt bool // something happened to the root
+	rootDoubt bool     // something happened to the root
+	unheard   []string // directories to be scanned: see scanUnheard
 }
 
 // New prepares a watcher. It watches nothing until directories are covered.
