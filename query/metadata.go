@@ -40,6 +40,6 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	}
 	valid := validity{now: s.engine.Now()}
 	valid.add(row)
-	writeBody(w, of, valid.until, nodeWriter{now: valid.now}.node(nil, row))
+	writeBody(w, of, valid.until, nodeWriter{now: valid.now, unreadable: unreadableIn(of)}.node(nil, row))
 	return nil
 }

@@ -13,10 +13,11 @@ import (
 // nodeWriter writes rows as the nodes of docs/api.md. Only it knows their members.
 type nodeWriter struct {
 	now      int64 // ns, the store's time: decides which entries are suspect
-	onlyPath bool  // name, path and content_type alone
+	onlyPath bool  // name, path and content_type alone, and what is unreadable
 	oddities bool  // and what is odd about the entry; its row has all columns
 	// member is the member of a forest that the next row is of; empty: of no forest.
-	member string
+	member     string
+	unreadable unreadable
 }
 
 // open appends the row's node without its closing brace, so that children may follow.
@@ -39,13 +40,19 @@ func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
 	b = append(b, `,"content_type":"`...)
 	b = append(b, r.Type.String()...)
 	b = append(b, '"')
-	if w.onlyPath {
+	if !w.onlyPath {
+		b = w.attributes(b, r)
+	}
+	if r.Type != event.Directory {
 		return b
 	}
-	b = w.attributes(b, r)
-	if r.Type == event.Directory {
+	if !w.onlyPath {
 		b = append(b, `,"subtree":`...)
 		b = appendTotals(b, r.Sub)
+	}
+	if n := w.unreadable.below(w.member, r); n > 0 {
+		b = append(b, `,"unreadable":`...)
+		b = strconv.AppendInt(b, int64(n), 10)
 	}
 	return b
 }

@@ -347,6 +347,7 @@ var document = openapi.Document{
 		{At: "Views.more", Text: "The store has more views than are listed."},
 		{At: "Progress", Text: "How far the first snapshot is."},
 		{At: "Totals", Text: "Sums over a directory and everything below it, itself included. Bytes and the latest mtime are those of regular files; mtimes more than a day in the future do not count. Allocated is what all entries occupy: each name counts, and linked_allocated is the part of the names of files that have several. Unmeasured entries do not say what they occupy."},
+		{At: "Node.unreadable", Text: "Of a directory: how many paths at or below it the last scans could not read, of the 100 that a version names. Its sums are of what could be read. Absent: none."},
 		{At: "Node.name", Text: "The last part of the path; empty for the root."},
 		{At: "Node.member", Text: "Of a forest: the view that has the entry."},
 		{At: "MemberStatus", Text: "How a member of a forest fares in an answer."},

@@ -36,6 +36,7 @@ type (
 		Target      string         `json:"target,omitempty"`
 		TargetB64   string         `json:"target_b64,omitempty"`
 		Subtree     *totals        `json:"subtree,omitempty"`
+		Unreadable  int64          `json:"unreadable,omitempty"`
 		Oddities    []string       `json:"oddities,omitempty"` // of reports/odd
 	}
 	// totals are evidence.Totals.

@@ -48,7 +48,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		if demand {
 			return httpapi.BadRequest(`parameter "on_demand_scan" is for views`, "ask the member whose leader is to scan")
 		}
-		return s.forestTree(w, r, of, path, int(depth), nodeWriter{now: s.engine.Now(), onlyPath: onlyPath})
+		return s.forestTree(w, r, of, path, int(depth), nodeWriter{now: s.engine.Now(), onlyPath: onlyPath, unreadable: unreadableIn(of)})
 	}
 	v, p := of.version, of.page
 	var requested *jobAnswer
@@ -73,7 +73,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	nodes := nodeWriter{now: s.engine.Now(), onlyPath: onlyPath}
+	nodes := nodeWriter{now: s.engine.Now(), onlyPath: onlyPath, unreadable: unreadableIn(of)}
 	if wantsLines(r) {
 		return treeLines(w, r, of, root, int(depth), nodes)
 	}

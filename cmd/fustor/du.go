@@ -23,7 +23,8 @@ type duCmd struct {
 // Help implements kong.HelpProvider.
 func (duCmd) Help() string {
 	return `The figures are the sums over the output of fustor find PATH. Bytes and the latest
-time count regular files, and PATH itself is one of the directories. Allocated is what
+time count regular files, and PATH itself is one of the directories. A line on stderr
+says if paths below PATH could not be read, so that the sums are too small. Allocated is what
 everything occupies on the disk, directories included; a file with several names counts
 once for each of them. A + after it says that some entries are not measured yet. On a
 terminal it prints a table, otherwise tab-separated lines: files, directories, bytes,
@@ -65,9 +66,13 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 		if n.Path == path && n.Member != "" {
 			members++
 			total.Subtree.Add(sumsOf(n))
+			total.Unreadable += n.Unreadable
 		}
 		if n.Letter() != 'd' && n.Path != path {
 			return nil
+		}
+		if n.Path == path {
+			a.noteUnreadable(n)
 		}
 		return print(out, n)
 	}
@@ -112,7 +117,7 @@ func (c *duCmd) line(out *show.Rows, n *client.Node) error {
 		default:
 			b = show.AppendName(b, "path", n.Path)
 		}
-		b = show.AppendSubtree(append(b, ','), &sums)
+		b = show.AppendUnreadable(show.AppendSubtree(append(b, ','), &sums), n)
 		return out.Object(append(b, '}'))
 	}
 	latest := "-"
@@ -184,4 +189,16 @@ func allocatedText(s *client.Subtree, bytes bool) string {
 		return "-"
 	}
 	return sizeText(s.Allocated, bytes) + "+"
+}
+
+// noteUnreadable says on stderr that the sums of a directory lack what could not be read.
+func (a *app) noteUnreadable(n *client.Node) {
+	if n.Unreadable == 0 {
+		return
+	}
+	paths := "1 path"
+	if n.Unreadable > 1 {
+		paths = show.Count(n.Unreadable) + " paths"
+	}
+	fmt.Fprintf(a.stderr, "fustor: note: %s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them\n", show.Quote(client.Where(n.Member, n.Path)), paths)
 }

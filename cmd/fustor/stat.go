@@ -37,6 +37,7 @@ func (c *statCmd) show(ctx context.Context, a *app, server *client.Client, path 
 	out := a.out()
 	for i := range all {
 		n := &all[i]
+		a.noteUnreadable(n)
 		if c.JSON {
 			out.Write(append(show.AppendDetails(nil, n), '\n'))
 			continue
@@ -83,6 +84,9 @@ func statFields(out *show.Output, n *client.Node) [][2]string {
 		add("on disk", "%s", allocatedText(s, true))
 		if s.HasMtime {
 			add("latest", "%s", show.ExactTime(s.LatestMtimeNs, time.Local))
+		}
+		if n.Unreadable > 0 {
+			add("unreadable", "%d: the sums are of what could be read", n.Unreadable)
 		}
 	}
 	add("agent", "%s", out.Name(n.LastAgent))

@@ -90,6 +90,8 @@ func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 		n.Source, err = d.repeated(&d.source)
 	case "subtree":
 		n.Subtree, err = d.subtree()
+	case "unreadable":
+		n.Unreadable, err = d.integer()
 	case "oddities":
 		n.Oddities, err = d.words()
 	case "detail":

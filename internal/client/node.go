@@ -24,6 +24,8 @@ type Node struct {
 	Source       string // what that agent reads
 	// Subtree sums up a directory; nil for everything else.
 	Subtree *Subtree
+	// Unreadable is how many paths at or below a directory the last scans could not read. Its sums are of what could be read.
+	Unreadable int64
 	// Oddities are what is odd about an entry of Odd: words, with commas.
 	Oddities string
 }

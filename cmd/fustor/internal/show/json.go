@@ -101,6 +101,14 @@ func AppendSubtree(b []byte, s *client.Subtree) []byte {
 	return strconv.AppendInt(b, s.LatestMtimeNs, 10)
 }
 
+// AppendUnreadable appends how much of a directory could not be read, if any, with a leading comma.
+func AppendUnreadable(b []byte, n *client.Node) []byte {
+	if n.Unreadable == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, `,"unreadable":`...), n.Unreadable, 10)
+}
+
 // AppendDetails appends all that is known of the entry, as stat --json prints it.
 func AppendDetails(b []byte, n *client.Node) []byte {
 	b = AppendEntry(b, n)
@@ -108,6 +116,7 @@ func AppendDetails(b []byte, n *client.Node) []byte {
 	if n.Subtree != nil {
 		b = append(b, `,"subtree":{`...)
 		b = append(AppendSubtree(b, n.Subtree), '}')
+		b = AppendUnreadable(b, n)
 	}
 	b = append(b, `,"integrity_suspect":`...)
 	b = strconv.AppendBool(b, n.Suspect)
