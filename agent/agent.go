@@ -13,6 +13,7 @@ import (
 
 	"github.com/fustor/fustor/agent/bus"
 	"github.com/fustor/fustor/agent/known"
+	"github.com/fustor/fustor/agent/owners"
 	"github.com/fustor/fustor/agent/pipe"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
@@ -35,6 +36,7 @@ type Agent struct {
 	directories *directories
 	session     *sessionKeeper
 	control     *control
+	owners      *owners.Keeper // nil: numbers alone
 
 	source, sending []service                               // what Run runs
 	draining        chan struct{}                           // closed when no more events come
@@ -71,11 +73,16 @@ func New(o Options) (*Agent, error) {
 	a.situation = newSituation(&a.o, a.clock, pause)
 	a.spooling = openSpool(o.Spool, o.SpoolSize, o.Logger)
 	remote := o.Tuning.System.Remote(o.Root)
-	a.stream = pipe.New(pipe.Config{
+	config := pipe.Config{
 		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.situation.leaseUntil.Load,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
 		Spool: a.spooling.spool, Lost: a.spoolLost,
-	})
+	}
+	if o.Owners != nil {
+		a.owners = owners.New(o.Owners, func(names []event.OwnerName) { a.stream.Names(names) }, o.Logger)
+		config.Met = a.owners.Meet
+	}
+	a.stream = pipe.New(config)
 	a.watching = &watching{subscription: a.subscribe(patterns, excludes), situation: a.situation, rootLost: a.rootLost}
 	a.directories = &directories{
 		identity: known.Identity{View: o.View, Root: o.Root, Excludes: patterns, Cross: o.CrossFilesystems},
@@ -131,6 +138,9 @@ func (a *Agent) addServices(client *send.Client) {
 	a.source = []service{
 		{"watch", a.watching.run}, {"scan", scans.run}, {"on-demand", demand.run},
 		{"commands", commands.run}, {"orders", a.control.run}, {"sentinel", suspects.run},
+	}
+	if a.owners != nil {
+		a.source = append(a.source, service{"owners", a.owners.Run})
 	}
 	a.sending = []service{
 		{"upload", upload.run}, {"spool", func(ctx context.Context) error { return a.spooling.run(ctx, a.stream) }},

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fustor/fustor/agent/bus"
+	"github.com/fustor/fustor/agent/owners"
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
@@ -71,6 +72,9 @@ type Options struct {
 	// agent's death until they are sent. SpoolSize bounds it, in bytes; default spool.DefaultMax.
 	Spool     string
 	SpoolSize int64
+
+	// Owners finds the names of owners and groups; owners.Host asks this host. nil: the view shows their numbers.
+	Owners owners.Resolver
 
 	// Version is the program's, for its heartbeats. Reload reads the config file again and says what that did; nil: there
 	// is none.

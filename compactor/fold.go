@@ -60,12 +60,17 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	names, err := c.writeNames(ctx, head.Manifest, in.names)
+	if err != nil {
+		return 0, err
+	}
 	_, err = c.publish(ctx, head, "fold", func(m *manifest.Manifest) error {
 		if !sameFold(m, head.Manifest) {
 			return errOvertaken
 		}
 		in.recordIn(m)
 		m.Counted.Stale += w.stale
+		m.Names = names
 		m.Live = config.Live
 		m.Suspects = w.suspects.list()
 		m.Deltas = append(slices.Clone(layers), m.Deltas...)

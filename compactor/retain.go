@@ -150,7 +150,7 @@ func (r *retention) versions() error {
 	return nil
 }
 
-// layers removes the layers that neither the first nor the last version of the history has. A layer that only a version
+// layers removes the layers, and names of owners, that neither the first nor the last version of the history has. A layer that only a version
 // between them has is younger than the history, so its age spares it.
 func (r *retention) layers() error {
 	keep := map[string]bool{}
@@ -160,6 +160,7 @@ func (r *retention) layers() error {
 				keep[i.ID] = true
 			}
 		}
+		keep[m.Names] = true
 	}
 	spare := r.c.o.History + r.c.o.Grace
 	return store.Each(r.ctx, r.c.o.Store, layout.Layers(r.view), func(i store.Item, age time.Duration) error {

@@ -24,7 +24,8 @@ type foldInput struct {
 	batch    *batch
 	segments int
 	progress map[string]manifest.Progress
-	dropped  bool // a session left the roster, or its segment is damaged: there is something to publish even without a segment
+	names    map[string][]event.OwnerName // by source: what the segments say
+	dropped  bool                         // a session left the roster, or its segment is damaged: there is something to publish even without a segment
 	decoder  *segmentDecoder
 }
 
@@ -52,7 +53,8 @@ func (d *segmentDecoder) forget() {
 // readBatch reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
 // segment each, so that a scan does not delay what other hosts report.
 func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*foldInput, error) {
-	t := &foldInput{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions)}
+	t := &foldInput{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions),
+		names: map[string][]event.OwnerName{}}
 	if t.progress == nil {
 		t.progress = map[string]manifest.Progress{}
 	}
@@ -188,6 +190,9 @@ func (c *Compactor) addSegment(ctx context.Context, view, id string, body []byte
 	}
 	for i := range t.decoder.events {
 		t.batch.add(&t.decoder.events[i], by)
+	}
+	if names := t.decoder.reader.Names(); len(names) > 0 {
+		t.names[by.source] = append(t.names[by.source], names...)
 	}
 	t.batch.term = max(t.batch.term, by.term)
 	p.Next, p.Agent = p.Next+1, by.agent

@@ -27,7 +27,7 @@ func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string
 	}
 	now := s.engine.Now()
 	valid := validity{now: now}
-	nodes := nodeWriter{now: now}
+	nodes := of.nodes(now)
 	b, n := []byte{'['}, 0
 	next, err := of.rows(r.Context(), doubtful(path, engine.Suspects(now), 0), of.limit(), func(member string, row *evidence.Row) error {
 		if n++; n > 1 {
@@ -112,7 +112,7 @@ func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view str
 	if s.notModified(w, r, of) {
 		return nil
 	}
-	a := blindSpotPage{nodes: nodeWriter{now: s.engine.Now()}, valid: validity{now: s.engine.Now()}}
+	a := blindSpotPage{nodes: of.nodes(s.engine.Now()), valid: validity{now: s.engine.Now()}}
 	if a.counts, err = countBlindSpots(r.Context(), of, path); err != nil {
 		return err
 	}

@@ -38,8 +38,11 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	if err != nil {
 		return err
 	}
+	if err := of.nameRows(r.Context(), of.version); err != nil {
+		return err
+	}
 	valid := validity{now: s.engine.Now()}
 	valid.add(row)
-	writeBody(w, of, valid.until, nodeWriter{now: valid.now, unreadable: unreadableIn(of)}.node(nil, row))
+	writeBody(w, of, valid.until, of.nodes(valid.now).node(nil, row))
 	return nil
 }

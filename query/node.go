@@ -7,6 +7,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/query/report"
 )
 
@@ -18,7 +19,11 @@ type nodeWriter struct {
 	// member is the member of a forest that the next row is of; empty: of no forest.
 	member     string
 	unreadable unreadable
+	names      *rowNames
 }
+
+// rowNames are the names of owners for the row that is written.
+type rowNames struct{ *manifest.Names }
 
 // open appends the row's node without its closing brace, so that children may follow.
 func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
@@ -95,6 +100,8 @@ func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 	b = strconv.AppendUint(b, uint64(r.UID), 10)
 	b = append(b, `,"gid":`...)
 	b = strconv.AppendUint(b, uint64(r.GID), 10)
+	b = w.owner(append(b, `,"owner":`...), false, r, r.UID)
+	b = w.owner(append(b, `,"group":`...), true, r, r.GID)
 	if r.Measured() {
 		b = appendInode(b, &r.Inode)
 	}
@@ -106,6 +113,14 @@ func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 		}
 	}
 	return b
+}
+
+// owner appends the name of the row's owner, or group; without one, its number.
+func (w nodeWriter) owner(b []byte, group bool, r *evidence.Row, id uint32) []byte {
+	if name := w.names.Name(group, r.Source, id); name != "" {
+		return appendString(b, name)
+	}
+	return append(strconv.AppendUint(append(b, '"'), uint64(id), 10), '"')
 }
 
 // appendInode appends what is known of the inode, with a leading comma.

@@ -66,7 +66,7 @@ func (s *Server) answerNodes(w http.ResponseWriter, r *http.Request, of *subject
 		return nil
 	}
 	limit := of.limit()
-	nodes.now, nodes.unreadable = s.engine.Now(), unreadableIn(of)
+	nodes.now, nodes.names, nodes.unreadable = s.engine.Now(), &of.names, unreadableIn(of)
 	if wantsLines(r) {
 		out := newLines(w, r, of)
 		next, err := of.rows(r.Context(), q, limit, func(member string, row *evidence.Row) error {

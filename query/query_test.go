@@ -53,14 +53,14 @@ func TestMetadata(t *testing.T) {
 	for _, c := range []struct{ params, want string }{
 		{"/data/fresh.bin", `{"name":"fresh.bin","path":"/data/fresh.bin","content_type":"file","type":"f","size":9,` +
 			`"modified_time":1699999999.999999991,"mtime_ns":1699999999999999991,"created_time":null,"integrity_suspect":false,` +
-			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100}`},
+			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100,"owner":"1000","group":"100"}`},
 		{"/docs/link", `{"name":"link","path":"/docs/link","content_type":"symlink","type":"l","size":7,` +
 			`"modified_time":1699999999.999999993,"mtime_ns":1699999999999999993,"created_time":null,"integrity_suspect":false,` +
-			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100,` +
+			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100,"owner":"1000","group":"100",` +
 			`"target":"../a` + "\ufffd" + `","target_b64":"Li4vYf8"}`},
 		{"/empty/", `{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,` +
 			`"modified_time":1699999999.999995904,"mtime_ns":1699999999999995904,"created_time":null,"integrity_suspect":false,` +
-			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100,` +
+			`"agent_missing":false,"audit_skipped":false,"last_agent_id":"agent-1","source_uri":"fs://host/data","mode":416,"uid":1000,"gid":100,"owner":"1000","group":"100",` +
 			`"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"allocated":0,"linked_allocated":0,"unmeasured":1,"latest_mtime":null,"latest_mtime_ns":null}}`},
 	} {
 		if got := string(f.call("metadata", "path", c.params).is(200).body); got != c.want {

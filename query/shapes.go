@@ -29,6 +29,8 @@ type (
 		Mode        uint32         `json:"mode,omitempty"`
 		UID         uint32         `json:"uid,omitempty"`
 		GID         uint32         `json:"gid,omitempty"`
+		Owner       string         `json:"owner,omitempty"`
+		Group       string         `json:"group,omitempty"`
 		Allocated   int64          `json:"allocated,omitempty"`
 		Links       uint32         `json:"links,omitempty"`
 		CtimeNs     int64          `json:"ctime_ns,omitempty"`

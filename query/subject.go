@@ -29,6 +29,7 @@ type subject struct {
 
 	// varies: the answer depends on more than the version and the ends of suspicions, as on the time or on who leads. It has no ETag.
 	varies bool
+	names  rowNames // of the row that rows emits
 }
 
 // open opens the current version of a view, or of the members of a forest.
@@ -117,13 +118,34 @@ func (a *subject) cursorAt(extra int64) string {
 // page.
 func (a *subject) rows(ctx context.Context, q forest.Question, limit int, emit func(member string, r *evidence.Row) error) (next string, err error) {
 	if a.forest == nil {
-		at, err := q.Ask(ctx, a.version, a.page.After, limit, func(r *evidence.Row) error { return emit("", r) })
+		at, err := q.Ask(ctx, a.version, a.page.After, limit, func(r *evidence.Row) error {
+			if err := a.nameRows(ctx, a.version); err != nil {
+				return err
+			}
+			return emit("", r)
+		})
 		return a.page.Next(a.version, at), err
 	}
 	p := a.forestPage
 	p.Limit = limit
-	at, err := a.forest.Rows(ctx, q, p, func(m *forest.Member, r *evidence.Row) error { return emit(m.View, r) })
+	at, err := a.forest.Rows(ctx, q, p, func(m *forest.Member, r *evidence.Row) error {
+		if err := a.nameRows(ctx, m.Version); err != nil {
+			return err
+		}
+		return emit(m.View, r)
+	})
 	return p.Next(a.forest, at), err
+}
+
+// nameRows sets the names of owners for the rows of a version.
+func (a *subject) nameRows(ctx context.Context, v *engine.Version) (err error) {
+	a.names.Names, err = v.Names(ctx)
+	return err
+}
+
+// nodes writes the rows that the subject emits.
+func (a *subject) nodes(now int64) nodeWriter {
+	return nodeWriter{now: now, names: &a.names, unreadable: unreadableIn(a)}
 }
 
 // tag names what the answer is of, for ETags.

@@ -44,11 +44,13 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
+	nodes := of.nodes(s.engine.Now())
+	nodes.onlyPath = onlyPath
 	if of.forest != nil {
 		if demand {
 			return httpapi.BadRequest(`parameter "on_demand_scan" is for views`, "ask the member whose leader is to scan")
 		}
-		return s.forestTree(w, r, of, path, int(depth), nodeWriter{now: s.engine.Now(), onlyPath: onlyPath, unreadable: unreadableIn(of)})
+		return s.forestTree(w, r, of, path, int(depth), nodes)
 	}
 	v, p := of.version, of.page
 	var requested *jobAnswer
@@ -73,7 +75,11 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	nodes := nodeWriter{now: s.engine.Now(), onlyPath: onlyPath, unreadable: unreadableIn(of)}
+	if !onlyPath {
+		if err := of.nameRows(r.Context(), v); err != nil {
+			return err
+		}
+	}
 	if wantsLines(r) {
 		return treeLines(w, r, of, root, int(depth), nodes)
 	}

@@ -61,6 +61,8 @@ type Config struct {
 	// when it gives back less than was put into it: everything must be scanned again. It must not call the stream.
 	Spool *spool.Spool
 	Lost  func(error)
+	// Met, unless nil, is told of the owners and groups of entries, perhaps several times each. It must not call the stream.
+	Met func(uid, gid uint32)
 }
 
 func (c Config) withDefaults() Config {
@@ -103,6 +105,8 @@ type Stream struct {
 	closing  bool
 	pace     pace
 	skew     skew
+	names    map[owner]event.OwnerName // of owners; each session tells all of them
+	untold   []event.OwnerName         // those that go out with the next segment
 
 	// What others ask for without the lock, which may be held while the spool is written to.
 	takes     atomic.Bool  // Realtime would take events
@@ -122,7 +126,7 @@ type openSegment struct {
 
 // New makes a stream that has no session yet. What an earlier process left in the spool goes out with its first session.
 func New(cfg Config) *Stream {
-	s := &Stream{cfg: cfg.withDefaults(), ready: make(chan struct{}, 1)}
+	s := &Stream{cfg: cfg.withDefaults(), ready: make(chan struct{}, 1), names: map[owner]event.OwnerName{}}
 	s.room = sync.NewCond(&s.mu)
 	s.pace.gap = s.cfg.MaxAge
 	if s.cfg.Spool != nil {
@@ -300,7 +304,9 @@ func (s *Stream) ensureOpen() error {
 	h := s.header(o.seq, o.term, o.leaseUntil)
 	var err error
 	if s.writer == nil {
-		s.writer, err = event.NewWriter(&o.body, h)
+		if s.writer, err = event.NewWriter(&o.body, h); err == nil {
+			s.writer.OnOwner(s.cfg.Met)
+		}
 	} else {
 		err = s.writer.Reset(&o.body, h)
 	}
@@ -319,10 +325,16 @@ func (s *Stream) header(seq, term uint64, leaseUntil int64) event.Header {
 	}
 }
 
-// seal closes the open segment, if there is one with events, and queues it.
+// seal closes the open segment, if there is one that tells something, and queues it.
 func (s *Stream) seal() error {
-	if s.open == nil || s.writer.Events() == 0 {
+	if s.open == nil || s.writer.Events() == 0 && len(s.untold) == 0 {
 		return nil
+	}
+	switch err := s.writer.AddNames(s.untold); {
+	case err == nil:
+		s.untold = nil
+	case !errors.Is(err, event.ErrFull): // else the next segment has them
+		return fmt.Errorf("end segment %d: %w", s.open.seq, err)
 	}
 	if err := s.writer.Close(); err != nil {
 		return fmt.Errorf("end segment %d: %w", s.open.seq, err)
@@ -380,7 +392,13 @@ func (s *Stream) poll() (*Segment, time.Duration, error) {
 		seg, err := s.first()
 		return seg, 0, err
 	}
-	if s.open == nil || s.writer.Events() == 0 {
+	if tellsNames := len(s.untold) > 0 && s.session != ""; s.open == nil || s.writer.Events() == 0 && !tellsNames {
+		if tellsNames {
+			if err := s.ensureOpen(); err != nil {
+				return nil, 0, err
+			}
+			return nil, 0, nil
+		}
 		if s.closing && (len(s.old) == 0 || s.session == "") {
 			return nil, 0, io.EOF
 		}

@@ -32,6 +32,7 @@ func (s *Stream) Begin(session string, term uint64) (dropped bool, err error) {
 	s.session, s.term, s.seq = session, term, 0
 	s.sealed, s.unsent, s.open = nil, 0, nil
 	s.pace.spent = false
+	s.tellAllNames()
 	s.publish()
 	s.room.Broadcast()
 	s.wake()

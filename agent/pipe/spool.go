@@ -54,6 +54,7 @@ func (s *Stream) first() (*Segment, error) {
 		return nil, fmt.Errorf("segment %d was lost from the spool: %w; in its place: %w", seg.Seq, err, writeErr)
 	}
 	s.cfg.Lost(fmt.Errorf("segment %d was lost from the spool: %w", seg.Seq, err))
+	s.tellAllNames() // some may have been in it
 	s.unsent += len(body) - seg.size
 	s.resident += len(body)
 	seg.Body, seg.size, seg.Events, seg.Entries = body, len(body), 1, 0

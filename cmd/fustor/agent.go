@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/owners"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/values"
@@ -103,7 +104,8 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	}
 	log := a.logger("agent")
 	o := agent.Options{
-		Root: c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
+		Owners: owners.Host(log),
+		Root:   c.Dir, AgentID: c.AgentID, IngestURL: c.Ingest, APIKey: c.APIKey,
 		Excludes: c.Exclude, CrossFilesystems: c.CrossFileSystems, Watch: c.Watch, Logger: log, Version: buildVersion().Version,
 		ScanWorkers: c.ScanWorkers, ScanRate: c.ScanRate, IOIdle: c.IOIdle, NoAtimes: c.NoAtimes,
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
 	"github.com/fustor/fustor/agent/openapi"
+	"github.com/fustor/fustor/agent/owners"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/lease"
@@ -299,7 +300,8 @@ func (s *agentService) newPipe(ctx context.Context, agentID string, p config.Pip
 	}
 	log := s.log.With("pipe", p.Name)
 	o := agent.Options{
-		Bus: s.bus, Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
+		Owners: owners.Host(log),
+		Bus:    s.bus, Root: p.Source.Path, View: p.View, AgentID: agentID, TaskID: p.Task,
 		IngestURL: p.Sender.Ingest, IngestHTTP: s.http, APIKey: p.Sender.Key, ThroughIngest: p.Sender.Type == config.HTTP,
 		Excludes: p.Source.Exclude, NoDefaultExclude: p.Source.NoDefaultExclude, CrossFilesystems: p.Source.CrossFilesystems, NoAtimes: p.Source.NoAtimes,
 		ScanWorkers: p.Source.Workers, ScanRate: p.Source.ScanRate, IOIdle: p.Source.IOIdle, Watch: p.Source.Watch, Logger: log, Registry: metrics, Version: buildVersion().Version,

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/owners"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
@@ -245,7 +246,7 @@ func (u *up) wire() error {
 		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
 		Excludes:  append(u.Exclude, u.ownData()...),
 		StateFile: u.sessionFile(), CrossFilesystems: u.CrossFileSystems, Watch: u.Watch, Logger: u.quiet("agent"), Registry: registry,
-		Version: buildVersion().Version,
+		Version: buildVersion().Version, Owners: owners.Host(u.quiet("agent")),
 	})
 	return err
 }

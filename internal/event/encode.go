@@ -29,6 +29,7 @@ type blockEncoder struct {
 	paths, names, from, to, message textEncoder
 	own, listed                     entriesEncoder
 
+	met       func(uid, gid uint32) // unless nil, is told of owners
 	known     map[attributes]uint32
 	last      attributes // what lastIndex stands for, if the block has any attributes
 	lastIndex uint32
@@ -140,6 +141,9 @@ func (b *blockEncoder) attributesIndex(a attributes) uint32 {
 	if !known {
 		index = uint32(len(to.Types))
 		b.known[a] = index
+		if b.met != nil {
+			b.met(a.uid, a.gid)
+		}
 		to.Types = append(to.Types, segmentpb.Type(a.kind))
 		to.Modes = append(to.Modes, a.mode)
 		to.Uids = append(to.Uids, a.uid)

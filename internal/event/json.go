@@ -54,6 +54,15 @@ type namedJSON struct {
 	entryJSON
 }
 
+// nameJSON is the name of an owner.
+type nameJSON struct {
+	Kind       string `json:"kind"`
+	Of         string `json:"of"` // user or group
+	ID         uint32 `json:"id"`
+	Name       string `json:"name"`
+	ResolvedAt int64  `json:"resolved_at_ns"`
+}
+
 type markJSON struct {
 	Mark        string `json:"mark"`
 	Files       uint64 `json:"files"`
@@ -166,6 +175,15 @@ func Cat(w io.Writer, r *Reader) error {
 			return err
 		}
 		if err := WriteJSON(w, ev); err != nil {
+			return err
+		}
+	}
+	for _, n := range r.Names() {
+		line := nameJSON{Kind: "name", Of: "user", ID: n.ID, Name: n.Name, ResolvedAt: n.ResolvedAt}
+		if n.Group {
+			line.Of = "group"
+		}
+		if err := writeLine(w, &line); err != nil {
 			return err
 		}
 	}

@@ -44,6 +44,7 @@ type Reader struct {
 
 	header  Header
 	trailer Trailer
+	names   []OwnerName
 	event   Event
 	spill   []Entry // a listing that is spread over several blocks
 	missing int     // the entries that it still lacks
@@ -72,6 +73,7 @@ func (s *Reader) Reset(object string, r io.Reader, limits Limits) error {
 	s.object, s.limits, s.source = object, limits.withDefaults(), source{r: r}
 	s.offset, s.recordAt, s.text, s.blocks, s.events, s.entries = 0, 0, 0, 0, 0, 0
 	s.header, s.trailer, s.missing, s.err = Header{}, Trailer{}, 0, nil
+	s.names = nil
 	s.block.reset()
 	s.hash.Reset()
 	if err := s.zstd.Reset(&s.source); err != nil {
@@ -177,11 +179,13 @@ func (s *Reader) advance() (ended bool, err error) {
 		return false, s.takeBlock(payload)
 	case trailerField:
 		return true, s.takeTrailer(payload)
+	case namesField:
+		err = s.takeNames(payload)
 	case headerField:
 		return false, errors.New("a second header")
 	}
-	s.block.reset() // a record of a kind that is not known here
-	return false, nil
+	s.block.reset() // a record without events
+	return false, err
 }
 
 func (s *Reader) takeBlock(payload []byte) error {
@@ -261,6 +265,7 @@ const (
 	headerField  protowire.Number = 1
 	blockField   protowire.Number = 2
 	trailerField protowire.Number = 3
+	namesField   protowire.Number = 4
 )
 
 // readRecord reads a record and says which field it has, 0 for none that is known. The payload is valid until the
@@ -319,7 +324,7 @@ func splitRecord(b []byte) (field protowire.Number, payload []byte, err error) {
 			return 0, nil, fmt.Errorf("not a record: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
-		if number > trailerField {
+		if number > namesField {
 			n = protowire.ConsumeFieldValue(number, kind, b)
 		} else if kind != protowire.BytesType || field != 0 {
 			return 0, nil, errors.New("not a record: it must have one of header, block and trailer")

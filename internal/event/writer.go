@@ -32,6 +32,7 @@ type Writer struct {
 	events  int
 	entries int
 	blocks  int
+	names   int
 	err     error // of a write: nothing more can be added
 }
 
@@ -55,6 +56,9 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	return s, nil
 }
 
+// OnOwner has each owner and group of the events that are added handed to met, perhaps several times. It is to be set once.
+func (s *Writer) OnOwner(met func(uid, gid uint32)) { s.block.met = met }
+
 // Reset drops what was not closed and begins another segment.
 func (s *Writer) Reset(w io.Writer, h Header) error {
 	if err := checkHeader(&h); err != nil {
@@ -65,7 +69,7 @@ func (s *Writer) Reset(w io.Writer, h Header) error {
 	s.compressor.Reset(&s.output)
 	s.hash.Reset()
 	s.block.reset()
-	s.raw, s.text, s.events, s.entries, s.blocks, s.err = 0, 0, 0, 0, 0, nil
+	s.raw, s.text, s.events, s.entries, s.blocks, s.names, s.err = 0, 0, 0, 0, 0, 0, nil
 	var skew *int64
 	if h.SkewKnown {
 		skew = &h.Skew

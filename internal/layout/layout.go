@@ -110,6 +110,10 @@ func Layers(view string) string           { return View(view) + "layers/" }
 func Layer(view, ulid string) string      { return Layers(view) + ulid + ".parquet" }
 func LayerIndex(view, ulid string) string { return Layers(view) + ulid + ".index" }
 
+// Names is the names of a view's owners and groups as of one version, and of those after it until some change. It is beside the layers,
+// as it is written, kept and removed like one.
+func Names(view, ulid string) string { return Layers(view) + ulid + ".names" }
+
 // Manifests is the prefix of a view's history; Manifest is one version of it, which a nonce keeps apart from the
 // version of the same number that lost the race.
 func Manifests(view string) string { return View(view) + "manifests/" }

@@ -52,6 +52,9 @@ type Manifest struct {
 	Scan    Scan            `json:"scan"`
 	Counted Counted         `json:"counted"`
 
+	// Names is the id of the object with the names of owners and groups; empty: none are known.
+	Names string `json:"names,omitempty"`
+
 	// Live marks a view that was configured, when the version was made, to be read only while a session leads it.
 	Live bool `json:"live,omitempty"`
 

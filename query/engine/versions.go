@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/semaphore"
@@ -26,6 +27,8 @@ type Version struct {
 	cache    *layer.Cache
 	ahead    *semaphore.Weighted
 	log      *slog.Logger
+	names    *ownerNames
+	named    atomic.Pointer[*manifest.Names] // once they were read
 	// damaged are the layers whose search index was found damaged.
 	damaged sync.Map
 
@@ -39,6 +42,7 @@ type versions struct {
 	cache *layer.Cache
 	ahead *semaphore.Weighted // bytes of memory for reading ahead
 	log   *slog.Logger
+	names *ownerNames
 	open  *otter.Cache[string, *Version] // by the manifest's key
 }
 
@@ -46,7 +50,7 @@ type versions struct {
 const maxOpen = 4096
 
 func newVersions(st store.Store, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
-	return &versions{st, cache, semaphore.NewWeighted(ahead), log, otter.Must(&otter.Options[string, *Version]{
+	return &versions{st, cache, semaphore.NewWeighted(ahead), log, newOwnerNames(st), otter.Must(&otter.Options[string, *Version]{
 		MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 { return uint32(16 + len(v.Manifest.Base) + len(v.Manifest.Deltas)) },
 	})}
 }
@@ -61,7 +65,7 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
 	}
-	v := &Version{Manifest: m, view: view, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log}
+	v := &Version{Manifest: m, view: view, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log, names: s.names}
 	for _, l := range slices.Concat(view.Base(), view.Deltas()) {
 		v.bytes += l.Info().Bytes
 	}
@@ -79,6 +83,7 @@ func (v *Version) ReadError(err error) error {
 
 // Lookup is the row of a path. NoPathError if the version has no such path.
 func (v *Version) Lookup(ctx context.Context, path string) (*evidence.Row, error) {
+	v.namesAhead(ctx)
 	r := &evidence.Row{}
 	found, err := v.view.Get(ctx, layer.KeyOf(path), r)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
 )
@@ -115,16 +115,20 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 	if err != nil {
 		return err
 	}
+	names, err := v.Names(r.Context())
+	if err != nil {
+		return err
+	}
 	now := s.engine.Now()
 	page := directoryPage{pageFrame: frameOf(v, r, now, path, "/list?"), Crumbs: crumbs(view, path), Columns: columns(view, path, order), Empty: "This directory is empty."}
 	if dir.Type != event.Directory {
-		page.Entries = []pageEntry{entryOf(view, dir, now)}
+		page.Entries = []pageEntry{entryOf(view, names, dir, now)}
 		render(w, http.StatusOK, "directory", page)
 		return nil
 	}
 	page.Totals = totalsOf(dir.Sub)
 	at, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
-		page.Entries = append(page.Entries, entryOf(view, row, now))
+		page.Entries = append(page.Entries, entryOf(view, names, row, now))
 		return nil
 	})
 	if err != nil {
@@ -154,7 +158,11 @@ func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 		page.Where = parts(path)
 	}
 	at, err := v.Search(r.Context(), search, p.After, p.Limit, func(row *evidence.Row) error {
-		e := entryOf(view, row, now)
+		names, err := v.Names(r.Context())
+		if err != nil {
+			return err
+		}
+		e := entryOf(view, names, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
 		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(view, parent)
 		page.Entries = append(page.Entries, e)
@@ -247,7 +255,7 @@ func columns(view, path, order string) []pageColumn {
 	return []pageColumn{
 		column("Name", "name", engine.ByName, "ascending", "↑"), column("Size", "number", engine.BySize, "descending", "↓"),
 		{Label: "Files below", Class: "number optional"}, column("Modified (UTC)", "when", engine.ByMtime, "descending", "↓"),
-		{Label: "Owner (uid)", Class: "when optional"},
+		{Label: "Owner", Class: "when optional"},
 	}
 }
 
@@ -265,11 +273,11 @@ func totalsOf(t evidence.Totals) *pageTotals {
 	return p
 }
 
-func entryOf(view string, r *evidence.Row, now int64) pageEntry {
+func entryOf(view string, names *manifest.Names, r *evidence.Row, now int64) pageEntry {
 	e := pageEntry{
 		Kind: r.Type.String(), Name: parts(r.Name), Size: size(r.Size), Bytes: count(r.Size),
 		Modified: minute(r.MtimeNs), Exact: exact(r.MtimeNs),
-		Owner: strconv.FormatUint(uint64(r.UID), 10), Suspect: r.SuspectUntil > now, AgentMissing: r.AgentMissing,
+		Owner: names.Shown(false, r.Source, r.UID), Suspect: r.SuspectUntil > now, AgentMissing: r.AgentMissing,
 	}
 	switch r.Type {
 	case event.Directory:

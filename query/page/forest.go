@@ -94,7 +94,11 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
 			return v.Search(ctx, search, after, limit, out)
 		}}, p, func(m *forest.Member, row *evidence.Row) error {
-		e := entryOf(m.View, row, now)
+		names, err := m.Version.Names(r.Context())
+		if err != nil {
+			return err
+		}
+		e := entryOf(m.View, names, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
 		e.Member, e.Parent, e.ParentURL = m.View, parts(parent+"/"), browseURL(m.View, parent)
 		page.Entries = append(page.Entries, e)

@@ -180,8 +180,12 @@ func uncertainLists(ctx context.Context, v *engine.Version, now int64) ([]uncert
 		return nil, err
 	}
 	of := func(d engine.DoubtKind, list uncertainList, when func(*evidence.Row) int64) (uncertainList, error) {
+		names, err := v.Names(ctx)
+		if err != nil {
+			return list, err
+		}
 		n, _, err := v.Doubtful(ctx, root, d, nil, uncertainEntries, func(r *evidence.Row) error {
-			e := entryOf(v.Manifest.View, r, now)
+			e := entryOf(v.Manifest.View, names, r, now)
 			parent := strings.TrimSuffix(r.Parent, "/")
 			e.Parent, e.ParentURL = parts(parent+"/"), browseURL(v.Manifest.View, parent)
 			e.Modified, e.Exact = minute(when(r)), exact(when(r))

@@ -292,6 +292,7 @@ type Record struct {
 	//	*Record_Header
 	//	*Record_Block
 	//	*Record_Trailer
+	//	*Record_Names
 	Record        isRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -361,6 +362,15 @@ func (x *Record) GetTrailer() *Trailer {
 	return nil
 }
 
+func (x *Record) GetNames() *Names {
+	if x != nil {
+		if x, ok := x.Record.(*Record_Names); ok {
+			return x.Names
+		}
+	}
+	return nil
+}
+
 type isRecord_Record interface {
 	isRecord_Record()
 }
@@ -377,11 +387,17 @@ type Record_Trailer struct {
 	Trailer *Trailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
 }
 
+type Record_Names struct {
+	Names *Names `protobuf:"bytes,4,opt,name=names,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Record() {}
 
 func (*Record_Block) isRecord_Record() {}
 
 func (*Record_Trailer) isRecord_Record() {}
+
+func (*Record_Names) isRecord_Record() {}
 
 // Header is the first record.
 type Header struct {
@@ -1200,15 +1216,90 @@ func (x *Marks) GetMessages() *Texts {
 	return nil
 }
 
+// Names are what the agent's host calls users and groups, as its name service says it. They may be anywhere between the header and the
+// trailer but within a listing, in any number of records of at most 1 MiB. Builds that do not know them skip them.
+type Names struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per name: it is a group's.
+	Groups []bool `protobuf:"varint,1,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	// One per name: the uid or the gid.
+	Ids []uint32 `protobuf:"varint,2,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	// One per name: 1 to 256 bytes of UTF-8 without control characters.
+	Names [][]byte `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty"`
+	// One per name: nanoseconds since 1970, the store's time, when the name service said it.
+	ResolvedAtNsDeltas []int64 `protobuf:"zigzag64,4,rep,packed,name=resolved_at_ns_deltas,json=resolvedAtNsDeltas,proto3" json:"resolved_at_ns_deltas,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Names) Reset() {
+	*x = Names{}
+	mi := &file_segment_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Names) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Names) ProtoMessage() {}
+
+func (x *Names) ProtoReflect() protoreflect.Message {
+	mi := &file_segment_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Names.ProtoReflect.Descriptor instead.
+func (*Names) Descriptor() ([]byte, []int) {
+	return file_segment_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Names) GetGroups() []bool {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Names) GetIds() []uint32 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *Names) GetNames() [][]byte {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *Names) GetResolvedAtNsDeltas() []int64 {
+	if x != nil {
+		return x.ResolvedAtNsDeltas
+	}
+	return nil
+}
+
 var File_segment_proto protoreflect.FileDescriptor
 
 const file_segment_proto_rawDesc = "" +
 	"\n" +
-	"\rsegment.proto\x12\x11fustor.segment.v1\"\xb1\x01\n" +
+	"\rsegment.proto\x12\x11fustor.segment.v1\"\xe3\x01\n" +
 	"\x06Record\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.fustor.segment.v1.HeaderH\x00R\x06header\x120\n" +
 	"\x05block\x18\x02 \x01(\v2\x18.fustor.segment.v1.BlockH\x00R\x05block\x126\n" +
-	"\atrailer\x18\x03 \x01(\v2\x1a.fustor.segment.v1.TrailerH\x00R\atrailerB\b\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1a.fustor.segment.v1.TrailerH\x00R\atrailer\x120\n" +
+	"\x05names\x18\x04 \x01(\v2\x18.fustor.segment.v1.NamesH\x00R\x05namesB\b\n" +
 	"\x06record\"\xdc\x02\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x18\n" +
@@ -1282,7 +1373,12 @@ const file_segment_proto_rawDesc = "" +
 	"\x06others\x18\x04 \x03(\x04R\x06others\x12\x14\n" +
 	"\x05bytes\x18\x05 \x03(\x04R\x05bytes\x12\x16\n" +
 	"\x06errors\x18\x06 \x03(\x04R\x06errors\x124\n" +
-	"\bmessages\x18\a \x01(\v2\x18.fustor.segment.v1.TextsR\bmessages*\x89\x01\n" +
+	"\bmessages\x18\a \x01(\v2\x18.fustor.segment.v1.TextsR\bmessages\"z\n" +
+	"\x05Names\x12\x16\n" +
+	"\x06groups\x18\x01 \x03(\bR\x06groups\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\rR\x03ids\x12\x14\n" +
+	"\x05names\x18\x03 \x03(\fR\x05names\x121\n" +
+	"\x15resolved_at_ns_deltas\x18\x04 \x03(\x12R\x12resolvedAtNsDeltas*\x89\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bKIND_PUT\x10\x01\x12\x0f\n" +
@@ -1327,7 +1423,7 @@ func file_segment_proto_rawDescGZIP() []byte {
 }
 
 var file_segment_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_segment_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_segment_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_segment_proto_goTypes = []any{
 	(Kind)(0),          // 0: fustor.segment.v1.Kind
 	(Evidence)(0),      // 1: fustor.segment.v1.Evidence
@@ -1343,32 +1439,34 @@ var file_segment_proto_goTypes = []any{
 	(*Attributes)(nil), // 11: fustor.segment.v1.Attributes
 	(*Ranges)(nil),     // 12: fustor.segment.v1.Ranges
 	(*Marks)(nil),      // 13: fustor.segment.v1.Marks
+	(*Names)(nil),      // 14: fustor.segment.v1.Names
 }
 var file_segment_proto_depIdxs = []int32{
 	5,  // 0: fustor.segment.v1.Record.header:type_name -> fustor.segment.v1.Header
 	7,  // 1: fustor.segment.v1.Record.block:type_name -> fustor.segment.v1.Block
 	6,  // 2: fustor.segment.v1.Record.trailer:type_name -> fustor.segment.v1.Trailer
-	0,  // 3: fustor.segment.v1.Block.kinds:type_name -> fustor.segment.v1.Kind
-	1,  // 4: fustor.segment.v1.Block.evidences:type_name -> fustor.segment.v1.Evidence
-	8,  // 5: fustor.segment.v1.Block.paths:type_name -> fustor.segment.v1.Texts
-	9,  // 6: fustor.segment.v1.Block.own:type_name -> fustor.segment.v1.Entries
-	9,  // 7: fustor.segment.v1.Block.listed:type_name -> fustor.segment.v1.Entries
-	8,  // 8: fustor.segment.v1.Block.listed_names:type_name -> fustor.segment.v1.Texts
-	12, // 9: fustor.segment.v1.Block.ranges:type_name -> fustor.segment.v1.Ranges
-	13, // 10: fustor.segment.v1.Block.marks:type_name -> fustor.segment.v1.Marks
-	11, // 11: fustor.segment.v1.Block.attributes:type_name -> fustor.segment.v1.Attributes
-	8,  // 12: fustor.segment.v1.Entries.targets:type_name -> fustor.segment.v1.Texts
-	10, // 13: fustor.segment.v1.Entries.inodes:type_name -> fustor.segment.v1.Inodes
-	2,  // 14: fustor.segment.v1.Attributes.types:type_name -> fustor.segment.v1.Type
-	8,  // 15: fustor.segment.v1.Ranges.from:type_name -> fustor.segment.v1.Texts
-	8,  // 16: fustor.segment.v1.Ranges.to:type_name -> fustor.segment.v1.Texts
-	3,  // 17: fustor.segment.v1.Marks.kinds:type_name -> fustor.segment.v1.MarkKind
-	8,  // 18: fustor.segment.v1.Marks.messages:type_name -> fustor.segment.v1.Texts
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	14, // 3: fustor.segment.v1.Record.names:type_name -> fustor.segment.v1.Names
+	0,  // 4: fustor.segment.v1.Block.kinds:type_name -> fustor.segment.v1.Kind
+	1,  // 5: fustor.segment.v1.Block.evidences:type_name -> fustor.segment.v1.Evidence
+	8,  // 6: fustor.segment.v1.Block.paths:type_name -> fustor.segment.v1.Texts
+	9,  // 7: fustor.segment.v1.Block.own:type_name -> fustor.segment.v1.Entries
+	9,  // 8: fustor.segment.v1.Block.listed:type_name -> fustor.segment.v1.Entries
+	8,  // 9: fustor.segment.v1.Block.listed_names:type_name -> fustor.segment.v1.Texts
+	12, // 10: fustor.segment.v1.Block.ranges:type_name -> fustor.segment.v1.Ranges
+	13, // 11: fustor.segment.v1.Block.marks:type_name -> fustor.segment.v1.Marks
+	11, // 12: fustor.segment.v1.Block.attributes:type_name -> fustor.segment.v1.Attributes
+	8,  // 13: fustor.segment.v1.Entries.targets:type_name -> fustor.segment.v1.Texts
+	10, // 14: fustor.segment.v1.Entries.inodes:type_name -> fustor.segment.v1.Inodes
+	2,  // 15: fustor.segment.v1.Attributes.types:type_name -> fustor.segment.v1.Type
+	8,  // 16: fustor.segment.v1.Ranges.from:type_name -> fustor.segment.v1.Texts
+	8,  // 17: fustor.segment.v1.Ranges.to:type_name -> fustor.segment.v1.Texts
+	3,  // 18: fustor.segment.v1.Marks.kinds:type_name -> fustor.segment.v1.MarkKind
+	8,  // 19: fustor.segment.v1.Marks.messages:type_name -> fustor.segment.v1.Texts
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_segment_proto_init() }
@@ -1380,6 +1478,7 @@ func file_segment_proto_init() {
 		(*Record_Header)(nil),
 		(*Record_Block)(nil),
 		(*Record_Trailer)(nil),
+		(*Record_Names)(nil),
 	}
 	file_segment_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
@@ -1388,7 +1487,7 @@ func file_segment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segment_proto_rawDesc), len(file_segment_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
