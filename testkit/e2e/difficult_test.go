@@ -256,7 +256,17 @@ func (d *difficult) fresh() string {
 	return filepath.Join(d.dirs[d.rnd.IntN(len(d.dirs))], fmt.Sprint(difficultNames[d.made%len(difficultNames)], d.made))
 }
 
-func (d *difficult) file() string { return d.files[d.rnd.IntN(len(d.files))] }
+// file is a file or link that is there, so that operations do something.
+func (d *difficult) file() string {
+	for len(d.files) > 1 {
+		i := d.rnd.IntN(len(d.files))
+		if _, err := os.Lstat(d.files[i]); err == nil {
+			return d.files[i]
+		}
+		d.files = slices.Delete(d.files, i, i+1)
+	}
+	return d.files[0]
+}
 
 // with opens a file, or makes it.
 func (d *difficult) with(path string, flags int, do func(f *os.File) error) {
@@ -359,9 +369,18 @@ var difficultOperations = []struct {
 	{"replace", false, func(d *difficult) { d.ok(os.Rename(d.file(), d.file())) }},
 	{"rename a directory", false, func(d *difficult) {
 		i := d.rnd.IntN(len(d.dirs))
-		if to := d.fresh(); i >= 5 && d.ok(os.Rename(d.dirs[i], to)) {
-			d.dirs[i] = to
+		from, to := d.dirs[i], d.fresh()
+		if i < 5 || !d.ok(os.Rename(from, to)) {
+			return
 		}
+		for _, paths := range [][]string{d.dirs, d.files} {
+			for j, path := range paths {
+				if below, ok := strings.CutPrefix(path, from+"/"); ok {
+					paths[j] = filepath.Join(to, below)
+				}
+			}
+		}
+		d.dirs[i] = to
 	}},
 }
 
