@@ -11,6 +11,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/internal/parts"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
 )
@@ -21,7 +22,7 @@ const drainTime = 5 * time.Second
 // serve answers on l until ctx ends, and lets what is under way finish.
 func serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
 	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
+		Handler: httpapi.Pace{}.Wrap(h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)

@@ -47,6 +47,7 @@ func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 		}
 		// Replacing *r keeps r the same request, on which the mux has named the route.
 		*r = *r.WithContext(context.WithValue(r.Context(), recordKey{}, record))
+		httpapi.Trust(w)
 		next.ServeHTTP(w, r)
 		return nil
 	})

@@ -104,6 +104,7 @@ func (s *Pages) withKey(f pageHandler) http.Handler {
 		case !record.Allows(access.Query):
 			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: currentURL(r), Problem: "This key does not allow reading views."})
 		default:
+			httpapi.Trust(w)
 			if err := f(w, r, record); err != nil {
 				problemPage(w, r, err)
 			}
