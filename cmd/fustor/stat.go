@@ -68,7 +68,11 @@ func statFields(out *show.Output, n *client.Node) [][2]string {
 	add("size", "%d", n.Size)
 	add("modified", "%s", show.ExactTime(n.MtimeNs, time.Local))
 	add("mode", "%04o %s", n.Mode, show.Mode(n.Letter(), n.Mode))
-	add("owner", "%d:%d", n.UID, n.GID)
+	if n.Owner == "" {
+		add("owner", "%d:%d", n.UID, n.GID)
+	} else {
+		add("owner", "%s:%s (%d:%d)", out.Name(n.Owner), out.Name(n.Group), n.UID, n.GID)
+	}
 	if n.Links > 0 {
 		add("allocated", "%d", n.Allocated)
 		add("links", "%d", n.Links)

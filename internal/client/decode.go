@@ -13,8 +13,8 @@ import (
 type decoder struct {
 	b []byte
 	i int
-	// agent and source repeat from line to line; keeping the last saves two allocations a line.
-	agent, source, member string
+	// agent, source and owners repeat from line to line; keeping the last saves allocations.
+	agent, source, member, owner, group string
 }
 
 var errSyntax = errors.New("malformed JSON")
@@ -63,6 +63,10 @@ func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 		n.UID, err = d.uint32()
 	case "gid":
 		n.GID, err = d.uint32()
+	case "owner":
+		n.Owner, err = d.repeated(&d.owner)
+	case "group":
+		n.Group, err = d.repeated(&d.group)
 	case "allocated":
 		n.Allocated, err = d.integer()
 	case "links":

@@ -193,3 +193,14 @@ func BenchmarkStream(b *testing.B) {
 	}
 	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
+
+func TestOwnersHaveNames(t *testing.T) {
+	var d decoder
+	var n Node
+	for _, name := range []string{`LAB\\alice smith`, `1000`} {
+		line := `{"path":"/x","content_type":"file","uid":7,"gid":8,"owner":"` + name + `","group":"g"}`
+		if err := d.node([]byte(line), &n); err != nil || n.Owner != strings.ReplaceAll(name, `\\`, `\`) || n.Group != "g" {
+			t.Errorf("%s: %q %q, %v", line, n.Owner, n.Group, err)
+		}
+	}
+}

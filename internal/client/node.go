@@ -10,6 +10,8 @@ type Node struct {
 	Mode    uint32 // st_mode & 07777
 	UID     uint32
 	GID     uint32
+	// Owner and Group are what the hosts call them, or else the numbers; empty: the server does not know of names.
+	Owner, Group string
 	// What the inode tells; Links 0: the server knows nothing of it.
 	Links     uint32
 	Allocated int64  // bytes that it occupies

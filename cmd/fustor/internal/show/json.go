@@ -28,6 +28,12 @@ func AppendEntry(b []byte, n *client.Node) []byte {
 	b = strconv.AppendUint(b, uint64(n.UID), 10)
 	b = append(b, `,"gid":`...)
 	b = strconv.AppendUint(b, uint64(n.GID), 10)
+	if n.Owner != "" {
+		b = append(b, `,"owner":`...)
+		b = appendString(b, n.Owner)
+		b = append(b, `,"group":`...)
+		b = appendString(b, n.Group)
+	}
 	if n.Links > 0 {
 		b = append(b, `,"allocated":`...)
 		b = strconv.AppendInt(b, n.Allocated, 10)
