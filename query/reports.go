@@ -221,6 +221,8 @@ func (t totalsJSON) MarshalJSON() ([]byte, error) { return appendTotals(nil, t.T
 type usageEntry struct {
 	UID       *uint32    `json:"uid,omitempty"`
 	GID       *uint32    `json:"gid,omitempty"`
+	Owner     string     `json:"owner,omitempty"` // of uid; without a name, the number
+	Group     string     `json:"group,omitempty"` // of gid
 	Extension *string    `json:"extension,omitempty"`
 	Totals    totalsJSON `json:"totals"`
 	// Across are its files by size or age, in a cross table: the buckets that have any.
@@ -303,6 +305,10 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 	of.varies = q.Relative()
 	return answerReport(s, w, r, of, reportQuestion[usageEntry]{wanted, limit, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[usageEntry]) error {
 		classes, asOf := classesOf(across, v)
+		names, err := v.Names(ctx)
+		if err != nil {
+			return err
+		}
 		a.AsOf = asOf
 		switch by {
 		case "extension":
@@ -314,13 +320,13 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 		case "group":
 			list, err := scope.ByGroup(ctx, classes)
 			for _, e := range list {
-				a.Entries = append(a.Entries, usageEntry{GID: &e.Of, Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
+				a.Entries = append(a.Entries, usageEntry{GID: &e.Of, Group: names.Shown(true, "", e.Of), Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
 			}
 			return err
 		}
 		list, err := scope.ByOwner(ctx, classes)
 		for _, e := range list {
-			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
+			a.Entries = append(a.Entries, usageEntry{UID: &e.Of, Owner: names.Shown(false, "", e.Of), Totals: totalsJSON{e.Totals}, Across: acrossOf(e.Across)})
 		}
 		return err
 	}, mergeUsage})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,7 +159,6 @@ func (c *reportLargestCmd) Run(ctx context.Context, a *app) error {
 func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
 	directories := c.Directories || query.Types == "d"
 	t := table{c.rows(a, entryColumns...), []int{12, -16, -12}}
-	owners := names{user.LookupId, map[uint32]string{}}
 	header := sync.OnceFunc(func() { // after the first answer: PATH may be another path of the view
 		t.header("SIZE", "MODIFIED", "OWNER", "PATH")
 	})
@@ -181,7 +179,7 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 		}
 		plain, eyes := latest(when)
 		t.row([]string{number(size), plain, number(int64(n.UID)), t.out.Name(n.Where())},
-			[]string{show.Size(size), eyes, owners.of(n.UID), t.out.Colored(n, n.Where())})
+			[]string{show.Size(size), eyes, t.out.Name(owner(n.Owner, n.UID)), t.out.Colored(n, n.Where())})
 		return nil
 	})
 	if err == nil {
@@ -190,20 +188,10 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 	return t.out.End(err)
 }
 
-// names are what this machine calls user ids; it may not know all.
-type names struct {
-	lookup func(uid string) (*user.User, error)
-	known  map[uint32]string
-}
-
-func (n names) of(uid uint32) string {
-	name, known := n.known[uid]
-	if !known {
-		name = strconv.FormatUint(uint64(uid), 10)
-		if u, err := n.lookup(name); err == nil && u.Username != "" {
-			name = u.Username
-		}
-		n.known[uid] = name
+// owner is the name that the server has for an owner, or else the number.
+func owner(name string, id uint32) string {
+	if name == "" {
+		return strconv.FormatUint(uint64(id), 10)
 	}
 	return name
 }
@@ -216,7 +204,7 @@ type reportUsageCmd struct {
 
 // Help implements kong.HelpProvider.
 func (reportUsageCmd) Help() string {
-	return `The most bytes come first. User and group names are those that this machine knows. On
+	return `The most bytes come first. User and group names are those of the hosts. On
 a terminal it prints a table, otherwise tab-separated lines: bytes, files, directories,
 latest mtime (RFC 3339), and uid, gid or extension (- for names without one). A cross
 table has a column for each size or age, and otherwise a line for each of them: uid, gid
@@ -278,20 +266,12 @@ func usageKey(e *client.Usage) any {
 
 // usageNames names what an entry is about: for programs by number, and for eyes.
 func usageNames() func(*client.Usage) (plain, eyes string) {
-	owners := names{user.LookupId, map[uint32]string{}}
-	groups := names{func(gid string) (*user.User, error) {
-		g, err := user.LookupGroupId(gid)
-		if err != nil {
-			return nil, err
-		}
-		return &user.User{Username: g.Name}, nil
-	}, map[uint32]string{}}
 	return func(e *client.Usage) (plain, eyes string) {
 		switch {
 		case e.UID != nil:
-			return number(int64(*e.UID)), owners.of(*e.UID)
+			return number(int64(*e.UID)), owner(e.Owner, *e.UID)
 		case e.GID != nil:
-			return number(int64(*e.GID)), groups.of(*e.GID)
+			return number(int64(*e.GID)), owner(e.Group, *e.GID)
 		case e.Extension != nil && *e.Extension != "":
 			return *e.Extension, *e.Extension
 		}

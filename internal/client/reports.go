@@ -62,6 +62,8 @@ type Report[T any] struct {
 type Usage struct {
 	UID       *uint32 `json:"uid"`
 	GID       *uint32 `json:"gid"`
+	Owner     string  `json:"owner"` // what the hosts call uid, or else the number; empty: the server does not know of names
+	Group     string  `json:"group"` // the same of gid
 	Extension *string `json:"extension"`
 	Totals    Totals  `json:"totals"`
 	// Across are the files by size or age, of a cross table: the buckets that have any.
