@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/forest"
@@ -12,7 +14,7 @@ import (
 // metadata answers one node without what is below it; of a forest, that of each member.
 func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
-	path := q.Path("/")
+	path, once := q.Path("/"), q.Bool("links_once", false)
 	if err := q.Err(); err != nil {
 		return err
 	}
@@ -24,7 +26,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 		of.setLimit(len(of.forest.Members))
 		return s.answerPage(w, r, of, path, forest.Question{
 			Ask: func(ctx context.Context, v *engine.Version, _ *engine.Position, _ int, out engine.Emit) (*engine.Position, error) {
-				row, err := v.Lookup(ctx, path)
+				row, err := lookup(ctx, v, path, once)
 				if err != nil {
 					return nil, err
 				}
@@ -34,7 +36,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	if s.notModified(w, r, of) {
 		return nil
 	}
-	row, err := of.version.Lookup(r.Context(), path)
+	row, err := lookup(r.Context(), of.version, path, once)
 	if err != nil {
 		return err
 	}
@@ -45,4 +47,13 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	valid.add(row)
 	writeBody(w, of, valid.until, of.nodes(valid.now).node(nil, row))
 	return nil
+}
+
+// lookup finds one row; with once, the allocated bytes of a directory count each file once.
+func lookup(ctx context.Context, v *engine.Version, path string, once bool) (*evidence.Row, error) {
+	row, err := v.Lookup(ctx, path)
+	if err == nil && once && row.Type == event.Directory {
+		err = v.LinksOnce(ctx, row)
+	}
+	return row, err
 }

@@ -124,6 +124,7 @@ var (
 	metadataOperation = openapi.Operation{ID: "metadata", Tag: tag, Summary: "One entry",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
+			{Name: "links_once", Text: "true: what a directory's subtree has allocated counts each file once, not each of its names.", Schema: `{"type":"boolean","default":false}`},
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry; of a forest, that of each member.", Type: (*metadataAnswer)(nil), Headers: versioned,

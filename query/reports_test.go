@@ -53,6 +53,7 @@ func TestReportsAgainstModel(t *testing.T) {
 				f.checkHistograms(m, dir)
 				f.checkEmpty(rng, m, dir)
 				f.checkDuplicates(m, dir)
+				f.checkLinksOnce(m, dir)
 				f.checkGrowth(rng, old, m, dir, first)
 				f.checkFiltered(rng, old, m, dir, first)
 			}
@@ -74,7 +75,8 @@ func randomReportTree(rng *rand.Rand) []evidence.Row {
 			r.AtimeDay = int32(observed/86_400e9) - int32(rng.IntN(3)*50) + 1
 			r.GID = uint32(rng.IntN(2))
 			if rng.IntN(3) == 0 {
-				r.Inode = event.Inode{Links: 2, ID: 1 + uint64(rng.IntN(2)), Allocated: event.Rounded(r.Size)}
+				id := 1 + rng.IntN(5)
+				r.Inode = event.Inode{Links: 2, ID: uint64(id), Allocated: int64(id) * 4096}
 			}
 		}
 		leaves = append(leaves, r)
@@ -249,6 +251,24 @@ func (f *fixture) checkDuplicates(m model, dir string, filter ...string) {
 		if len(paths) > 1 {
 			f.t.Fatalf("duplicates in %s lack %s: %q", dir, key, paths)
 		}
+	}
+}
+
+// checkLinksOnce: what a directory has allocated counts each file once, wherever below it its names are.
+func (f *fixture) checkLinksOnce(m model, dir string) {
+	f.t.Helper()
+	var want int64
+	counted := map[uint64]bool{}
+	for _, r := range append(m.rowsBelow(dir), m[slices.IndexFunc(m, func(r evidence.Row) bool { return r.Path() == dir })]) {
+		if r.Type == event.Directory || r.Links < 2 || !counted[r.Inode.ID] {
+			own := r.Own()
+			want += own.Allocated
+			counted[r.Inode.ID] = r.Type != event.Directory && r.Links > 1
+		}
+	}
+	sums := f.call("metadata", pathParam(dir, "links_once", "true")...).is(http.StatusOK).object()["subtree"].(map[string]any)
+	if sums["allocated"] != float64(want) {
+		f.t.Fatalf("%s has %v allocated, not %d", dir, sums["allocated"], want)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 )
 
 type duCmd struct {
-	Path  string `arg:"" optional:"" default:"/" help:"Directory to sum up: a path of the view, or of a host that mounts it."`
-	Depth int    `short:"d" placeholder:"N" help:"Also print the directories down to N levels below PATH."`
+	Path      string `arg:"" optional:"" default:"/" help:"Directory to sum up: a path of the view, or of a host that mounts it."`
+	Depth     int    `short:"d" placeholder:"N" help:"Also print the directories down to N levels below PATH."`
+	LinksOnce bool   `name:"links-once" help:"Count what a file with several names occupies once, as du(1) does."`
 	formatFlags
 	Bytes bool `short:"b" help:"Print sizes in bytes."`
 	serverFlags
@@ -26,7 +27,8 @@ func (duCmd) Help() string {
 time count regular files, and PATH itself is one of the directories. A line on stderr
 says if paths below PATH could not be read, so that the sums are too small. Allocated is what
 everything occupies on the disk, directories included; a file with several names counts
-once for each of them. A + after it says that some entries are not measured yet. On a
+once for each of them, and stderr says so. With --links-once it counts once in
+ALLOCATED; files and bytes go on counting names. A + after it says that some entries are not measured yet. On a
 terminal it prints a table, otherwise tab-separated lines: files, directories, bytes,
 allocated bytes (- if some are not measured), latest time (RFC 3339, - for none) and
 path. If the view is a forest, there is a line for each member that has PATH, and the
@@ -37,12 +39,16 @@ Examples:
     fustor du
     fustor du .      # of the working directory, if a host mounts the view above it
     fustor du /projects --depth 1
+    fustor du /projects --links-once
     fustor du /projects --json | jq .bytes`
 }
 
 func (c *duCmd) Run(ctx context.Context, a *app) error {
 	if c.Depth < 0 {
 		return usageError("--depth must not be negative")
+	}
+	if c.Depth > 0 && c.LinksOnce {
+		return usageError("--links-once is for one directory: leave --depth out")
 	}
 	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.sum(ctx, a, server, path) })
 }
@@ -60,9 +66,12 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 		}
 	}
 	total := client.Node{Type: "directory", Subtree: &client.Subtree{}}
-	members := 0
+	members, linked := 0, int64(0)
 	var err error
 	each := func(n *client.Node) error {
+		if n.Path == path && n.Subtree != nil {
+			linked += n.Subtree.LinkedAllocated
+		}
 		if n.Path == path && n.Member != "" {
 			members++
 			total.Subtree.Add(sumsOf(n))
@@ -77,7 +86,11 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 		return print(out, n)
 	}
 	if c.Depth == 0 {
-		all, err := server.Stat(ctx, path)
+		stat := server.Stat
+		if c.LinksOnce {
+			stat = server.StatLinksOnce
+		}
+		all, err := stat(ctx, path)
 		if err != nil {
 			return err
 		}
@@ -91,6 +104,10 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 	}
 	if err == nil && members > 0 {
 		err = print(out, &total)
+	}
+	if linked > 0 && !c.LinksOnce && err == nil {
+		err = out.Flush()
+		fmt.Fprintf(a.stderr, "fustor: note: %s of what is allocated are names of files with several names, and each name counts; --links-once counts such files once\n", show.Size(linked))
 	}
 	return out.End(err)
 }

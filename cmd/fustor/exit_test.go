@@ -50,6 +50,7 @@ var outcomes = map[string]outcome{
 	"fustor report growth":     {"/ --json", "/none"},
 	"fustor report duplicates": {"/ --min-size 0", "/none"},
 	"fustor report empty":      {"/", "/none"},
+	"fustor report odd":        {"/ --format csv", "/none"},
 	"fustor views":             {"", ""},
 	"fustor versions":          {"", ""},
 	"fustor suspects":          {"/", "/none"},

@@ -19,6 +19,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Tree":             func(ctx context.Context, c *Client) error { return c.Tree(ctx, "/", -1, false, node) },
 		"Metadata":         func(ctx context.Context, c *Client) error { _, err := c.Metadata(ctx, "/"); return err },
 		"Stat":             func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/"); return err },
+		"StatLinksOnce":    func(ctx context.Context, c *Client) error { _, err := c.StatLinksOnce(ctx, "/"); return err },
 		"List":             func(ctx context.Context, c *Client) error { return c.List(ctx, "/", "", node) },
 		"Search":           func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
 		"Largest":          func(ctx context.Context, c *Client) error { return c.Largest(ctx, Query{}, false, 1, node) },

@@ -43,7 +43,15 @@ func (c *Client) Metadata(ctx context.Context, path string) (*Node, error) {
 
 // Stat reads the entry at path: one, or of a forest that of each member that has one, by member.
 func (c *Client) Stat(ctx context.Context, path string) ([]Node, error) {
-	q := url.Values{}
+	return c.stat(ctx, path, url.Values{})
+}
+
+// StatLinksOnce is Stat where the allocated bytes of a directory count each file once, not each of its names.
+func (c *Client) StatLinksOnce(ctx context.Context, path string) ([]Node, error) {
+	return c.stat(ctx, path, url.Values{"links_once": {"true"}})
+}
+
+func (c *Client) stat(ctx context.Context, path string, q url.Values) ([]Node, error) {
 	setPath(q, path)
 	var raw json.RawMessage
 	if err := c.getJSON(ctx, "/metadata", q, &raw); err != nil {

@@ -31,6 +31,15 @@ func (s *Search) filter() *report.Filter {
 	return &report.Filter{Excludes: s.excludes, Rows: s.wanted}
 }
 
+// LinksOnce takes the further names of files out of what a directory's row says is allocated: a file with several names below it counts
+// once, as du has it.
+func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) error {
+	further, err := report.Scope{View: v.view, Root: dir}.FurtherNames(ctx)
+	dir.Sub.Allocated -= further
+	dir.Sub.LinkedAllocated -= further
+	return v.ReadError(err)
+}
+
 // Largest emits the largest files, or directories, that a search wants, the largest first.
 func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, limit int, out Emit) error {
 	scope, err := v.Scope(ctx, where)
