@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os/user"
-	"strconv"
 	"strings"
 	"time"
 
@@ -78,8 +76,8 @@ type filterFlags struct {
 	MaxSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At most this size."`
 	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 2h, 7d, 3mo or 1y ago, yesterday, 2024-05-01, 2024-05, RFC 3339, @unix-seconds."`
 	OlderThan string      `placeholder:"TIME" group:"filter" help:"Modified before."`
-	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a user name on this machine, or a number."`
-	Group     string      `placeholder:"GROUP" group:"filter" help:"Of this group: a group name on this machine, or a number."`
+	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a name that the hosts of the view know, or a uid."`
+	Group     string      `placeholder:"GROUP" group:"filter" help:"Of this group: a name that the hosts of the view know, or a gid."`
 
 	Perm          *values.Perm `placeholder:"MODE" group:"filter" help:"Of this mode: 644 exactly, --perm=-4000 all of these bits, /022 or /go+w any of them, as find."`
 	Empty         bool         `group:"filter" help:"Only files of size 0, and directories with nothing in them."`
@@ -114,11 +112,8 @@ func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
 			return m, err
 		}
 	}
-	if m.Owner, err = ownerFlag(f.Owner); err != nil {
-		return m, err
-	}
-	m.Group, err = groupFlag(f.Group)
-	return m, err
+	m.Owner, m.Group = f.Owner, f.Group
+	return m, nil
 }
 
 func timeFlag(flag, word string, now time.Time) (*match.Time, error) {
@@ -130,36 +125,4 @@ func timeFlag(flag, word string, now time.Time) (*match.Time, error) {
 		return nil, usageError("%s: %v", flag, err)
 	}
 	return &t, nil
-}
-
-func ownerFlag(owner string) (*uint32, error) {
-	if owner == "" {
-		return nil, nil
-	}
-	number := owner
-	if known, err := user.Lookup(owner); err == nil {
-		number = known.Uid
-	}
-	uid, err := strconv.ParseUint(number, 10, 32)
-	if err != nil {
-		return nil, usageError("--owner: there is no user %q on this machine; pass the number", owner)
-	}
-	v := uint32(uid)
-	return &v, nil
-}
-
-func groupFlag(group string) (*uint32, error) {
-	if group == "" {
-		return nil, nil
-	}
-	number := group
-	if known, err := user.LookupGroup(group); err == nil {
-		number = known.Gid
-	}
-	gid, err := strconv.ParseUint(number, 10, 32)
-	if err != nil {
-		return nil, usageError("--group: there is no group %q on this machine; pass the number", group)
-	}
-	v := uint32(gid)
-	return &v, nil
 }

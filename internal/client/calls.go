@@ -93,8 +93,8 @@ type Query struct {
 	MaxSize     *int64
 	NewerThanNs *int64 // mtime, ns since 1970
 	OlderThanNs *int64
-	Owner       *uint32
-	Group       *uint32
+	Owner       string // a name that the hosts of the view know, or a uid; empty: any
+	Group       string
 	Perm        string // as find -perm has it
 	Empty       bool   // files of size 0, directories with nothing in them
 	// What the inode tells; entries of which the view does not know it do not match.
@@ -154,11 +154,11 @@ func setAttributes(q url.Values, query *Query) {
 	setSeconds(q, "changed_before", query.ChangedBeforeNs)
 	setSeconds(q, "accessed_after", query.AccessedAfterNs)
 	setSeconds(q, "accessed_before", query.AccessedBeforeNs)
-	if query.Owner != nil {
-		q.Set("owner", strconv.FormatUint(uint64(*query.Owner), 10))
+	if query.Owner != "" {
+		q.Set("owner", query.Owner)
 	}
-	if query.Group != nil {
-		q.Set("group", strconv.FormatUint(uint64(*query.Group), 10))
+	if query.Group != "" {
+		q.Set("group", query.Group)
 	}
 	if query.Perm != "" {
 		q.Set("perm", query.Perm)

@@ -258,10 +258,10 @@ func (n *Names) Shown(group bool, source string, id uint32) string {
 	return strconv.FormatUint(uint64(id), 10)
 }
 
-// IDs are the uids, or gids, that have the name in some source, in order. disputed: in some other source one of them has another name.
-func (n *Names) IDs(group bool, name string) (ids []uint32, disputed bool) {
+// IDs are the uids, or gids, that have the name in some source, in order.
+func (n *Names) IDs(group bool, name string) []uint32 {
 	if n == nil {
-		return nil, false
+		return nil
 	}
 	l := &n.users
 	if group {
@@ -280,10 +280,5 @@ func (n *Names) IDs(group bool, name string) (ids []uint32, disputed bool) {
 			}
 		}
 	}
-	for _, differs := range l.differs {
-		for id := range differs {
-			disputed = disputed || found[id]
-		}
-	}
-	return slices.Sorted(maps.Keys(found)), disputed
+	return slices.Sorted(maps.Keys(found))
 }

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"context"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -14,10 +17,10 @@ import (
 // inode matches none of the conditions on links, inodes, allocated bytes and ctimes.
 type Attributes struct {
 	types                      [event.Other + 1]bool
-	typeBits                   uint8 // the same, as in layer.Group
-	MinSize, MaxSize           int64 // bytes
-	MinMtime, MaxMtime         int64 // ns
-	UID, GID                   int64 // -1: any
+	typeBits                   uint8  // the same, as in layer.Group
+	MinSize, MaxSize           int64  // bytes
+	MinMtime, MaxMtime         int64  // ns
+	Owner, Group               string // a number, or a name that the hosts of the view know; empty: any
 	MinLinks, MaxLinks         int64
 	Inode                      uint64 // of a file with several names; 0: any
 	MinAllocated, MaxAllocated int64  // bytes
@@ -25,6 +28,8 @@ type Attributes struct {
 	MinAtimeDay, MaxAtimeDay   int64  // days since 1970
 	Perm                       *values.Perm
 	Empty                      bool // files of size 0, and directories with nothing in them
+
+	uids, gids []uint32 // what Owner and Group are in a version: see resolve
 }
 
 const (
@@ -33,7 +38,7 @@ const (
 )
 
 func anyAttributes() Attributes {
-	a := Attributes{MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, UID: -1, GID: -1, MaxLinks: math.MaxInt64,
+	a := Attributes{MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, MaxLinks: math.MaxInt64,
 		MaxAllocated: math.MaxInt64, MinCtime: math.MinInt64, MaxCtime: math.MaxInt64, MinAtimeDay: math.MinInt32, MaxAtimeDay: math.MaxInt32}
 	a.OfTypes(AllTypes)
 	return a
@@ -75,20 +80,40 @@ func (a *Attributes) byInode() bool {
 
 // filtered reports whether the search looks at more than names.
 func (a *Attributes) filtered() bool {
-	return a.bySize() || a.byMtime() || a.UID >= 0 || a.GID >= 0 || a.typeBits != everyType || a.byInode() || a.byAtime() || a.Perm != nil || a.Empty
+	return a.bySize() || a.byMtime() || a.Owner != "" || a.Group != "" || a.typeBits != everyType || a.byInode() || a.byAtime() || a.Perm != nil || a.Empty
 }
 
 // excludes reports whether no row of a row group can be a hit, by what its index says of attributes.
 func (a *Attributes) excludes(g *layer.Group) bool {
 	return g.Removed == g.Rows || g.MaxSize < a.MinSize || g.MinSize > a.MaxSize ||
 		g.MaxMtimeSec < a.MinMtime/1e9-1 || g.MinMtimeSec > a.MaxMtime/1e9+1 ||
-		g.Types&a.typeBits == 0 || a.UID >= 0 && g.Owners&layer.OwnerBit(uint32(a.UID)) == 0
+		g.Types&a.typeBits == 0 || a.Owner != "" && !owned(g, a.uids)
+}
+
+// owned reports whether a row group may have rows of one of the owners.
+func owned(g *layer.Group, uids []uint32) bool {
+	return slices.ContainsFunc(uids, func(uid uint32) bool { return g.Owners&layer.OwnerBit(uid) != 0 })
+}
+
+// first and last bound a list of ids in order.
+func first(ids []uint32) int64 {
+	if len(ids) == 0 {
+		return 1
+	}
+	return int64(ids[0])
+}
+
+func last(ids []uint32) int64 {
+	if len(ids) == 0 {
+		return 0
+	}
+	return int64(ids[len(ids)-1])
 }
 
 // match reports whether a row has the attributes.
 func (a *Attributes) match(r *evidence.Row) bool {
 	return a.types[r.Type] && within(r.Size, a.MinSize, a.MaxSize) && within(r.MtimeNs, a.MinMtime, a.MaxMtime) &&
-		(a.UID < 0 || a.UID == int64(r.UID)) && (a.GID < 0 || a.GID == int64(r.GID)) &&
+		(a.Owner == "" || slices.Contains(a.uids, r.UID)) && (a.Group == "" || slices.Contains(a.gids, r.GID)) &&
 		within(int64(r.AtimeDay), a.MinAtimeDay, a.MaxAtimeDay) && (!a.byInode() || r.Measured() && a.matchInode(&r.Inode)) &&
 		(a.Perm == nil || a.Perm.Match(r.Mode)) && (!a.Empty || empty(r.Type, r.Size, r.Sub.Files+r.Sub.Directories+r.Sub.Others))
 }
@@ -116,8 +141,8 @@ func (a *Attributes) filterAttributes(rows []uint32, b *layer.Block) (_ []uint32
 	}{
 		{layer.ColumnSize, a.MinSize, a.MaxSize, a.bySize()},
 		{layer.ColumnMtimeNs, a.MinMtime, a.MaxMtime, a.byMtime()},
-		{layer.ColumnUID, a.UID, a.UID, a.UID >= 0},
-		{layer.ColumnGID, a.GID, a.GID, a.GID >= 0},
+		{layer.ColumnUID, first(a.uids), last(a.uids), a.Owner != ""},
+		{layer.ColumnGID, first(a.gids), last(a.gids), a.Group != ""},
 		{layer.ColumnAtimeDay, a.MinAtimeDay, a.MaxAtimeDay, a.byAtime()},
 		{layer.ColumnLinks, max(a.MinLinks, 1), a.MaxLinks, a.byInode()},
 		{layer.ColumnInode, int64(a.Inode), int64(a.Inode), a.Inode != 0},
@@ -149,6 +174,16 @@ func (a *Attributes) filterByFormula(rows []uint32, b *layer.Block) (_ []uint32,
 			return nil, err
 		}
 	}
+	if len(a.uids) > 1 { // otherwise the column's range has said it
+		if rows, err = b.Where(rows[:0], rows, func(v []int64) bool { return slices.Contains(a.uids, uint32(v[0])) }, layer.ColumnUID); err != nil {
+			return nil, err
+		}
+	}
+	if len(a.gids) > 1 {
+		if rows, err = b.Where(rows[:0], rows, func(v []int64) bool { return slices.Contains(a.gids, uint32(v[0])) }, layer.ColumnGID); err != nil {
+			return nil, err
+		}
+	}
 	if a.Perm != nil {
 		mode := func(v []int64) bool { return a.Perm.Match(uint32(v[0])) }
 		if rows, err = b.Where(rows[:0], rows, mode, layer.ColumnMode); err != nil {
@@ -160,4 +195,33 @@ func (a *Attributes) filterByFormula(rows []uint32, b *layer.Block) (_ []uint32,
 			layer.ColumnType, layer.ColumnSize, layer.ColumnSubFiles, layer.ColumnSubDirectories, layer.ColumnSubOthers)
 	}
 	return rows, nil
+}
+
+// resolve is a search with what its owner and group are in this version. NoOwnerError if no host of the view knows the name.
+func (v *Version) resolve(ctx context.Context, s *Search) (*Search, error) {
+	if s.Owner == "" && s.Group == "" || s.uids != nil || s.gids != nil {
+		return s, nil
+	}
+	known := *s
+	for _, of := range []struct {
+		group bool
+		text  string
+		ids   *[]uint32
+	}{{false, s.Owner, &known.uids}, {true, s.Group, &known.gids}} {
+		if of.text == "" {
+			continue
+		}
+		if id, err := strconv.ParseUint(of.text, 10, 32); err == nil {
+			*of.ids = []uint32{uint32(id)}
+			continue
+		}
+		names, err := v.Names(ctx)
+		if err != nil {
+			return nil, v.ReadError(err)
+		}
+		if *of.ids = names.IDs(of.group, of.text); len(*of.ids) == 0 {
+			return nil, &NoOwnerError{of.group, of.text}
+		}
+	}
+	return &known, nil
 }

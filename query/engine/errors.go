@@ -25,6 +25,12 @@ type ForestError struct {
 // NoPathError: the version has no such path.
 type NoPathError struct{ Path string }
 
+// NoOwnerError: no host of the view knows a user, or a group, of that name.
+type NoOwnerError struct {
+	Group bool
+	Name  string
+}
+
 // NotDirectoryError: the path is no directory, and has no entries.
 type NotDirectoryError struct{ Path string }
 
@@ -69,6 +75,13 @@ func (e *ForestError) Error() string {
 }
 func (e *NoPathError) Error() string {
 	return fmt.Sprintf("there is no %q in this version of the view", e.Path)
+}
+func (e *NoOwnerError) Error() string {
+	kind := "user"
+	if e.Group {
+		kind = "group"
+	}
+	return fmt.Sprintf("no host of the view knows a %s %q", kind, e.Name)
 }
 func (e *NotDirectoryError) Error() string { return fmt.Sprintf("%q is not a directory", e.Path) }
 func (e *GoneError) Error() string         { return fmt.Sprintf("version %d is no longer kept", e.Version) }

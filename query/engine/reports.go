@@ -12,6 +12,10 @@ import (
 // Scope is the scope of a report: what a search wants below a directory of the version, its Path. Pass errors of its methods through
 // ReadError.
 func (v *Version) Scope(ctx context.Context, of *Search) (report.Scope, error) {
+	of, err := v.resolve(ctx, of)
+	if err != nil {
+		return report.Scope{}, err
+	}
 	root, err := v.Lookup(ctx, of.Path)
 	if err != nil {
 		return report.Scope{}, err

@@ -52,7 +52,11 @@ func newSearch(p pattern, path string) *Search {
 // Search emits the hits of a search after a position, up to limit of them; 0: all. NoPathError if the path does not exist. The row
 // of the path itself is looked up while the indexes below it are read.
 func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit int, out Emit) (*Position, error) {
-	s, err := v.withSubtrees(ctx, s)
+	s, err := v.resolve(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	s, err = v.withSubtrees(ctx, s)
 	if s == nil || err != nil {
 		return nil, err
 	}

@@ -77,6 +77,7 @@ func (m *Member) Fail(err error) {
 func statusOf(err error) Status {
 	var (
 		noPath       *engine.NoPathError
+		noOwner      *engine.NoOwnerError
 		notDirectory *engine.NotDirectoryError
 		notReady     *engine.NotReadyError
 		notLed       *engine.NotLedError
@@ -86,7 +87,7 @@ func statusOf(err error) Status {
 	switch {
 	case errors.As(err, &out):
 		return out.status
-	case errors.As(err, &noPath), errors.As(err, &notDirectory):
+	case errors.As(err, &noPath), errors.As(err, &noOwner), errors.As(err, &notDirectory):
 		return Absent
 	case errors.As(err, &notReady), errors.As(err, &notLed):
 		return NotReady

@@ -61,8 +61,9 @@ func Of(view string, err error) error {
 func ofMember(e *forest.MemberError) error {
 	err := Of(e.View, e.Err)
 	var noPath *engine.NoPathError
+	var noOwner *engine.NoOwnerError
 	var known *httpapi.Error
-	if errors.As(e.Err, &noPath) || !errors.As(err, &known) {
+	if errors.As(e.Err, &noPath) || errors.As(e.Err, &noOwner) || !errors.As(err, &known) {
 		return err
 	}
 	named := *known
@@ -78,6 +79,7 @@ func questionError(err error) error {
 	var (
 		noView       *engine.NoViewError
 		noPath       *engine.NoPathError
+		noOwner      *engine.NoOwnerError
 		notDirectory *engine.NotDirectoryError
 		notReady     *engine.NotReadyError
 		notLed       *engine.NotLedError
@@ -103,6 +105,8 @@ func questionError(err error) error {
 		return &httpapi.Error{Status: http.StatusNotFound, Detail: noView.Error(), Hint: "check the name; a view is created when its first agent starts"}
 	case errors.As(err, &noPath):
 		return noSuchPath(noPath.Path)
+	case errors.As(err, &noOwner):
+		return httpapi.BadRequest(noOwner.Error(), "check the name, which is that of the hosts with the files, or pass the number; the report on usage lists all owners and groups")
 	case errors.As(err, &notDirectory):
 		shown, _ := values.PathFields(notDirectory.Path)
 		return httpapi.BadRequest(fmt.Sprintf("%q is not a directory", shown), "only directories have entries; /metadata shows this path")

@@ -9,11 +9,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	miniogo "github.com/minio/minio-go/v7"
@@ -48,6 +50,9 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	transport.MaxIdleConnsPerHost = 64
+	if err := trustBundle(transport); err != nil {
+		return nil, err
+	}
 	found, err := findCredentials(c.Host)
 	if err != nil {
 		return nil, err
@@ -70,6 +75,27 @@ func Open(c Config) (*Store, error) {
 	}
 	cl := &client{again: again, once: once, bucket: c.Bucket}
 	return &Store{Store: wire.New(cl, c.Prefix, c.URL), client: cl}, nil
+}
+
+// trustBundle has the transport trust the authorities in the file that AWS_CA_BUNDLE names, beside the system's, as the AWS SDK does.
+func trustBundle(transport *http.Transport) error {
+	file := os.Getenv("AWS_CA_BUNDLE")
+	if file == "" || transport.TLSClientConfig == nil { // plain HTTP
+		return nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("AWS_CA_BUNDLE: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("AWS_CA_BUNDLE: %s has no certificate in PEM", file)
+	}
+	transport.TLSClientConfig.RootCAs = pool
+	return nil
 }
 
 type client struct {

@@ -1,11 +1,14 @@
 package open_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -94,6 +97,35 @@ func TestHintsOfTheWay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBundleOfAuthorities: both SDKs trust the authorities of AWS_CA_BUNDLE, and say what is wrong with the file.
+func TestBundleOfAuthorities(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer server.Close()
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	for sdk, s := range stores(t, server.URL) {
+		if _, err := s.Get(t.Context(), "k"); !errors.Is(err, store.ErrDenied) {
+			t.Errorf("through %s: %v, want the server's own answer", sdk, err)
+		}
+	}
+	if err := os.WriteFile(bundle, []byte("none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open.Open(t.Context(), "minio://"+u.Host+"/bucket"); err == nil || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
+		t.Errorf("a bundle without a certificate: %v", err)
 	}
 }
 

@@ -27,8 +27,8 @@ type Filter struct {
 	MaxSize   *Size  // size <= MaxSize
 	NewerThan *Time  // mtime > NewerThan
 	OlderThan *Time  // mtime < OlderThan
-	Owner     *uint32
-	Group     *uint32
+	Owner     string // a name or a uid; empty: any
+	Group     string
 	Perm      *values.Perm
 	Empty     bool // a file of size 0, or a directory with nothing in it
 	// What the inode tells. Entries of which the view does not know it do not match.
@@ -74,7 +74,7 @@ func (f *Filter) Everything() bool {
 
 // onlyNames reports whether the filter looks at nothing but names and types.
 func (f *Filter) onlyNames() bool {
-	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == nil && f.Group == nil &&
+	return f.MinSize == nil && f.MaxSize == nil && f.NewerThan == nil && f.OlderThan == nil && f.Owner == "" && f.Group == "" &&
 		f.Perm == nil && !f.Empty && !f.ofInode() && !f.OfAccess()
 }
 
@@ -94,8 +94,8 @@ func (f *Filter) Match(n *client.Node) bool {
 		f.MaxSize != nil && n.Size > f.MaxSize.Bytes,
 		f.NewerThan != nil && n.MtimeNs <= f.NewerThan.Ns,
 		f.OlderThan != nil && n.MtimeNs >= f.OlderThan.Ns,
-		f.Owner != nil && n.UID != *f.Owner,
-		f.Group != nil && n.GID != *f.Group,
+		!owned(f.Owner, n.Owner, n.UID),
+		!owned(f.Group, n.Group, n.GID),
 		f.Perm != nil && !f.Perm.Match(n.Mode),
 		f.Empty && !empty(n),
 		f.ofInode() && !f.matchInode(n):
@@ -137,4 +137,9 @@ func Base(path string) string {
 		return path
 	}
 	return path[strings.LastIndexByte(path, '/')+1:]
+}
+
+// owned reports whether an owner or a group is the wanted one.
+func owned(wanted, name string, id uint32) bool {
+	return wanted == "" || wanted == name || wanted == strconv.FormatUint(uint64(id), 10)
 }

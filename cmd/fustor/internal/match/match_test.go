@@ -43,9 +43,8 @@ func TestFilter(t *testing.T) {
 		}
 		return f
 	}
-	n := &client.Node{Path: "/a/{b}[1].go", Type: "file", Size: 1024, MtimeNs: 100, UID: 7, GID: 8, Mode: 0o4755, Links: 2, Inode: "77",
+	n := &client.Node{Path: "/a/{b}[1].go", Type: "file", Size: 1024, MtimeNs: 100, UID: 7, GID: 8, Owner: "alice", Group: "LAB\\Domain Users", Mode: 0o4755, Links: 2, Inode: "77",
 		Allocated: 4096, CtimeNs: 200}
-	uid, other := uint32(7), uint32(8)
 	links := func(word string) *Links {
 		l := &Links{}
 		if err := l.UnmarshalText([]byte(word)); err != nil {
@@ -75,10 +74,12 @@ func TestFilter(t *testing.T) {
 		"newer":           {Filter{NewerThan: &Time{99}}, true},
 		"older, strictly": {Filter{OlderThan: &Time{100}}, false},
 		"older":           {Filter{OlderThan: &Time{101}}, true},
-		"owner":           {Filter{Owner: &uid}, true},
-		"other owner":     {Filter{Owner: &other}, false},
-		"group":           {Filter{Group: &other}, true},
-		"other group":     {Filter{Group: &uid}, false},
+		"owner":           {Filter{Owner: "7"}, true},
+		"owner's name":    {Filter{Owner: "alice"}, true},
+		"another's name":  {Filter{Owner: "bob"}, false},
+		"other owner":     {Filter{Owner: "8"}, false},
+		"group":           {Filter{Group: "8"}, true},
+		"other group":     {Filter{Group: "7"}, false},
 		"perm":            {Filter{Perm: perm("-4000")}, true},
 		"other perm":      {Filter{Perm: perm("/022")}, false},
 		"empty":           {Filter{Empty: true}, false},
