@@ -44,6 +44,7 @@ func TestOwnersByName(t *testing.T) {
 	equal(t, "a number", hits("owner", "2000"), []string{"/b"})
 	equal(t, "a number that nobody has", hits("owner", "7"), nil)
 	equal(t, "a group", hits("group", `LAB\Domain Users`), []string{"/a", "/b"})
+	equal(t, "a number and a name", hits("owner", "1000", "group", `LAB\Domain Users`), []string{"/a"})
 	equal(t, "both", hits("owner", "alice", "group", "10"), []string{"/a"})
 	if n := f.call("reports/usage", "owner", "alice", "by", "group").is(200).object()["count"]; n != 2.0 {
 		t.Errorf("a report has %v groups of alice's files, want 2", n)

@@ -102,10 +102,10 @@ func TestParameters(t *testing.T) {
 		{"search", []string{"pattern", ""}, "pattern"}, {"search", []string{"pattern", "[a"}, "pattern"}, {"search", []string{"pattern", "a", "type", "x"}, `"type"`},
 		{"search", []string{"pattern", "a", "type", ""}, `"type"`}, {"search", []string{"pattern", "a", "min_size", "big"}, `"min_size"`},
 		{"search", []string{"pattern", "a", "max_size", "-1"}, `"max_size"`}, {"search", []string{"pattern", "a", "newer_than", "soon"}, `"newer_than"`},
-		{"search", []string{"pattern", "a", "older_than", ""}, `"older_than"`}, {"search", []string{"pattern", "a", "owner", "alice"}, `"owner"`},
+		{"search", []string{"pattern", "a", "older_than", ""}, `"older_than"`}, {"search", []string{"pattern", "a", "owner", "alice"}, `user "alice"`},
 		{"search", []string{"pattern", "a", "owner", "-1"}, `"owner"`}, {"search", []string{"pattern", "a", "perm", "u+q"}, `"perm"`},
 		{"search", []string{"pattern", "a", "inode", "0"}, `"inode"`}, {"search", []string{"pattern", "a", "min_links", "many"}, `"min_links"`},
-		{"search", []string{"pattern", "a", "group", "staff"}, `"group"`}, {"search", []string{"pattern", "a", "changed_after", "soon"}, `"changed_after"`},
+		{"search", []string{"pattern", "a", "group", "staff"}, `group "staff"`}, {"search", []string{"pattern", "a", "changed_after", "soon"}, `"changed_after"`},
 		{"search", []string{"pattern", "a", "max_allocated", "much"}, `"max_allocated"`}, {"search", []string{"pattern", "a", "empty", "very"}, `"empty"`}, {"search", []string{"pattern", "a", "sort", "name"}, `"sort"`},
 		{"stats", []string{"recursive", "true"}, `"recursive"`}, {"stats", []string{"path", ""}, `"path"`}, {"sessions", []string{"path", "/"}, `"path"`},
 	} {

@@ -134,8 +134,9 @@ func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) err
 	after("changed_after", &a.MinCtime)
 	before("changed_before", &a.MaxCtime)
 	accessParams(q, a, now)
-	a.Owner, a.Group = q.String("owner", ""), q.String("group", "")
-	for name, text := range map[string]string{"owner": a.Owner, "group": a.Group} {
+	owner, group := q.String("owner", ""), q.String("group", "")
+	a.OfOwners(owner, group)
+	for name, text := range map[string]string{"owner": owner, "group": group} {
 		if id, err := strconv.ParseInt(text, 10, 64); err == nil && (id < 0 || id > math.MaxUint32) || text == "" && q.Has(name) {
 			return httpapi.BadRequest(fmt.Sprintf("parameter %q is neither a name nor a number from 0 to %d", name, uint32(math.MaxUint32)), "pass what an entry's owner, group, uid or gid is")
 		}

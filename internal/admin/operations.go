@@ -104,6 +104,7 @@ var (
 	OpenAPINotes = []openapi.Note{
 		{At: "ViewSettings", Text: "docs/operations.md says what each means. Durations are seconds, at most a week."},
 		{At: "ViewSettings.members", Text: "Makes the view a forest, answered from these views: names, and globs of names (*, ?, [a-z])."},
+		{At: "ViewSettings.mounts", Text: "Absolute paths where hosts mount the view's root, beyond those that its agents read."},
 		{At: "ViewSettings.session_timeout_seconds", Text: "The least time-out of a session; an agent may ask for more."},
 		{At: "ViewSettings.allow_concurrent_push", Text: "Several sessions may feed the view at once, one of them as its leader."},
 		{At: "ViewSettings.audit_interval_sec", Text: "How often the leader audits the tree; 0: never."},

@@ -20,7 +20,7 @@ type Attributes struct {
 	typeBits                   uint8  // the same, as in layer.Group
 	MinSize, MaxSize           int64  // bytes
 	MinMtime, MaxMtime         int64  // ns
-	Owner, Group               string // a number, or a name that the hosts of the view know; empty: any
+	owner, group               string // see OfOwners; empty: any
 	MinLinks, MaxLinks         int64
 	Inode                      uint64 // of a file with several names; 0: any
 	MinAllocated, MaxAllocated int64  // bytes
@@ -29,7 +29,7 @@ type Attributes struct {
 	Perm                       *values.Perm
 	Empty                      bool // files of size 0, and directories with nothing in them
 
-	uids, gids []uint32 // what Owner and Group are in a version: see resolve
+	uids, gids []uint32 // what owner and group are: numbers at once, names in a version (resolve)
 }
 
 const (
@@ -80,14 +80,14 @@ func (a *Attributes) byInode() bool {
 
 // filtered reports whether the search looks at more than names.
 func (a *Attributes) filtered() bool {
-	return a.bySize() || a.byMtime() || a.Owner != "" || a.Group != "" || a.typeBits != everyType || a.byInode() || a.byAtime() || a.Perm != nil || a.Empty
+	return a.bySize() || a.byMtime() || a.owner != "" || a.group != "" || a.typeBits != everyType || a.byInode() || a.byAtime() || a.Perm != nil || a.Empty
 }
 
 // excludes reports whether no row of a row group can be a hit, by what its index says of attributes.
 func (a *Attributes) excludes(g *layer.Group) bool {
 	return g.Removed == g.Rows || g.MaxSize < a.MinSize || g.MinSize > a.MaxSize ||
 		g.MaxMtimeSec < a.MinMtime/1e9-1 || g.MinMtimeSec > a.MaxMtime/1e9+1 ||
-		g.Types&a.typeBits == 0 || a.Owner != "" && !owned(g, a.uids)
+		g.Types&a.typeBits == 0 || a.owner != "" && !owned(g, a.uids)
 }
 
 // owned reports whether a row group may have rows of one of the owners.
@@ -113,7 +113,7 @@ func last(ids []uint32) int64 {
 // match reports whether a row has the attributes.
 func (a *Attributes) match(r *evidence.Row) bool {
 	return a.types[r.Type] && within(r.Size, a.MinSize, a.MaxSize) && within(r.MtimeNs, a.MinMtime, a.MaxMtime) &&
-		(a.Owner == "" || slices.Contains(a.uids, r.UID)) && (a.Group == "" || slices.Contains(a.gids, r.GID)) &&
+		(a.owner == "" || slices.Contains(a.uids, r.UID)) && (a.group == "" || slices.Contains(a.gids, r.GID)) &&
 		within(int64(r.AtimeDay), a.MinAtimeDay, a.MaxAtimeDay) && (!a.byInode() || r.Measured() && a.matchInode(&r.Inode)) &&
 		(a.Perm == nil || a.Perm.Match(r.Mode)) && (!a.Empty || empty(r.Type, r.Size, r.Sub.Files+r.Sub.Directories+r.Sub.Others))
 }
@@ -141,8 +141,8 @@ func (a *Attributes) filterAttributes(rows []uint32, b *layer.Block) (_ []uint32
 	}{
 		{layer.ColumnSize, a.MinSize, a.MaxSize, a.bySize()},
 		{layer.ColumnMtimeNs, a.MinMtime, a.MaxMtime, a.byMtime()},
-		{layer.ColumnUID, first(a.uids), last(a.uids), a.Owner != ""},
-		{layer.ColumnGID, first(a.gids), last(a.gids), a.Group != ""},
+		{layer.ColumnUID, first(a.uids), last(a.uids), a.owner != ""},
+		{layer.ColumnGID, first(a.gids), last(a.gids), a.group != ""},
 		{layer.ColumnAtimeDay, a.MinAtimeDay, a.MaxAtimeDay, a.byAtime()},
 		{layer.ColumnLinks, max(a.MinLinks, 1), a.MaxLinks, a.byInode()},
 		{layer.ColumnInode, int64(a.Inode), int64(a.Inode), a.Inode != 0},
@@ -197,30 +197,39 @@ func (a *Attributes) filterByFormula(rows []uint32, b *layer.Block) (_ []uint32,
 	return rows, nil
 }
 
-// resolve is a search with what its owner and group are in this version. NoOwnerError if no host of the view knows the name.
+// OfOwners restricts the search to an owner and a group: each a number, or a name that the hosts of the view know; empty: any.
+func (a *Attributes) OfOwners(owner, group string) {
+	a.owner, a.group, a.uids, a.gids = owner, group, idOf(owner), idOf(group)
+}
+
+// idOf is a number as a list of ids; nil for a name.
+func idOf(text string) []uint32 {
+	id, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return nil
+	}
+	return []uint32{uint32(id)}
+}
+
+// resolve is a search whose names of an owner and a group are ids in this version. NoOwnerError if no host of the view knows one.
 func (v *Version) resolve(ctx context.Context, s *Search) (*Search, error) {
-	if s.Owner == "" && s.Group == "" || s.uids != nil || s.gids != nil {
+	byOwner, byGroup := s.owner != "" && s.uids == nil, s.group != "" && s.gids == nil
+	if !byOwner && !byGroup {
 		return s, nil
 	}
+	names, err := v.Names(ctx)
+	if err != nil {
+		return nil, v.ReadError(err)
+	}
 	known := *s
-	for _, of := range []struct {
-		group bool
-		text  string
-		ids   *[]uint32
-	}{{false, s.Owner, &known.uids}, {true, s.Group, &known.gids}} {
-		if of.text == "" {
-			continue
+	if byOwner {
+		if known.uids = names.IDs(false, s.owner); known.uids == nil {
+			return nil, &NoOwnerError{false, s.owner}
 		}
-		if id, err := strconv.ParseUint(of.text, 10, 32); err == nil {
-			*of.ids = []uint32{uint32(id)}
-			continue
-		}
-		names, err := v.Names(ctx)
-		if err != nil {
-			return nil, v.ReadError(err)
-		}
-		if *of.ids = names.IDs(of.group, of.text); len(*of.ids) == 0 {
-			return nil, &NoOwnerError{of.group, of.text}
+	}
+	if byGroup {
+		if known.gids = names.IDs(true, s.group); known.gids == nil {
+			return nil, &NoOwnerError{true, s.group}
 		}
 	}
 	return &known, nil
