@@ -125,17 +125,17 @@ func TestPaceOfAnswers(t *testing.T) {
 // An answer that takes long to make is not bounded, nor is a stream with pauses, nor an upload that goes on; and the connection serves
 // the next request.
 func TestPaceLetsThrough(t *testing.T) {
-	address, ended := pacedServer(t, Pace{Stranger: 800 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) error {
+	address, ended := pacedServer(t, Pace{Stranger: 2 * time.Second}, func(w http.ResponseWriter, r *http.Request) error {
 		got, err := io.Copy(io.Discard, r.Body)
 		if err != nil {
 			return err
 		}
+		select {
+		case <-time.After(2500 * time.Millisecond): // more than the time of a stranger
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
 		for range 3 {
-			select {
-			case <-time.After(time.Second): // more than the time of a stranger
-			case <-r.Context().Done():
-				return r.Context().Err()
-			}
 			fmt.Fprintf(w, "%d\n", got)
 			_ = http.NewResponseController(w).Flush()
 		}
@@ -145,7 +145,7 @@ func TestPaceLetsThrough(t *testing.T) {
 	for range 2 {
 		reader, writer := io.Pipe()
 		go func() {
-			beat := time.NewTicker(20 * time.Millisecond)
+			beat := time.NewTicker(50 * time.Millisecond)
 			defer beat.Stop()
 			for range 60 { // longer than the time, but each part within it
 				<-beat.C
