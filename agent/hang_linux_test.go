@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // deadMount is a file system that can be made to hang: bindfs, whose process is stopped.
@@ -49,7 +50,7 @@ func mountBindfs(t *testing.T, dir string) *deadMount {
 		_ = exec.Command(unmount, "-u", "-z", dir).Run()
 		<-ended
 	})
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(wait.Limit(10 * time.Second))
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
@@ -121,7 +122,7 @@ func TestDeadMount(t *testing.T) {
 	eventually(t, 30*time.Second, "it hangs again", func() bool { return r.Status().Hanging > 0 })
 	began := time.Now()
 	r.stop()
-	if took := time.Since(began); took > 6*time.Second {
+	if took := time.Since(began); took > wait.Limit(6*time.Second) {
 		t.Errorf("the agent took %v to end", took)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/testkit/ingesttest"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -156,34 +157,26 @@ func start(t testing.TB, s *server, root string, change func(*agent.Options)) *r
 // eventually waits for a condition.
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(within)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		<-tick.C
-	}
+	wait.For(t, within, what, ok)
 }
 
 // settles waits until the view is as the disk is.
 func (r *running) settles(within time.Duration) {
 	r.t.Helper()
 	var last string
-	deadline, end := time.Now().Add(within), time.Now().Add(2*time.Minute)
+	deadline, end := time.Now().Add(wait.Limit(within)), time.Now().Add(wait.Limit(2*time.Minute))
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		// On a slow disk the segments of audits that follow each other without a pause take longer to write than to make.
 		if r.Status().BacklogSegments > 2 && time.Now().Before(end) {
-			deadline = time.Now().Add(within)
+			deadline = time.Now().Add(wait.Limit(within))
 		}
 		if last = difference(r.view.present(), onDisk(r.t, r.root, nil)); last == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("after %v the view and the disk differ:\n%s\nstatus %+v", within, last, r.Status())
+			r.t.Fatalf("%v later the view and the disk differ:\n%s\nstatus %+v", wait.Limit(within), last, r.Status())
 		}
 		<-tick.C
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/testkit/fault"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // told is a view of two sessions with segments enough for several folds and a merge.
@@ -265,7 +266,7 @@ func TestNewViewsAreFoundSoon(t *testing.T) {
 	defer cancel()
 	done := make(chan error)
 	go func() { done <- h.c.Run(ctx) }()
-	for deadline := time.Now().Add(20 * time.Second); counted.Counts().List < 2; time.Sleep(time.Millisecond) { // configured ones, and all
+	for deadline := time.Now().Add(wait.Limit(20 * time.Second)); counted.Counts().List < 2; time.Sleep(time.Millisecond) { // configured ones, and all
 		if time.Now().After(deadline) {
 			t.Fatal("it has not looked for views")
 		}
@@ -276,7 +277,7 @@ func TestNewViewsAreFoundSoon(t *testing.T) {
 	s.send()
 	select {
 	case <-committed:
-	case <-time.After(30 * time.Second):
+	case <-time.After(wait.Limit(30 * time.Second)):
 		t.Fatal("the view was not found")
 	}
 	cancel()
@@ -303,7 +304,7 @@ func TestRunFoldsWhatComes(t *testing.T) {
 			w.put(path, event.Entry{Type: event.File, MtimeNs: w.tick()})
 			s.tell(w.putEvent(path), w.putEvent("/"))
 			s.send()
-			deadline := time.After(20 * time.Second)
+			deadline := time.After(wait.Limit(20 * time.Second))
 			for folded := uint64(0); folded < s.seq; {
 				if wake {
 					h.c.Wake(viewName)

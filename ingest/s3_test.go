@@ -18,6 +18,7 @@ import (
 	"github.com/fustor/fustor/internal/store/open"
 	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/testkit/s3test"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // TestOnRealServers runs the life of sessions by the clocks of real S3 servers, whose Date has whole seconds.
@@ -140,7 +141,7 @@ func uploadBothWays(f *fixture, session string) {
 // takeOver lets the leader fall silent and all followers ask at once, until one of them leads.
 func takeOver(f *fixture, leader string, followers []string) {
 	f.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(wait.Limit(30 * time.Second))
 	for leaders := 0; leaders == 0; {
 		if time.Now().After(deadline) {
 			f.t.Fatal("nobody took over")

@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/testkit/fault"
 	"github.com/fustor/fustor/testkit/sim"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // forest gives a view members.
@@ -365,9 +366,9 @@ func forestOfTwenty(t *testing.T, slow func(fault.Call) bool) {
 			t.Errorf("%s took %s, the deadline is %s", what, d, most)
 		}
 	}
-	wait := forest.Deadline + time.Second
+	most := forest.Deadline + wait.Limit(time.Second)
 	var first map[string]any
-	took("the first page", wait, func() {
+	took("the first page", most, func() {
 		a := f.of("all", "search", "pattern", "*.bam", "limit", "7").is(200)
 		first = a.object()
 		statuses := strings.Join(a.statuses(), " ")
@@ -390,28 +391,28 @@ func forestOfTwenty(t *testing.T, slow func(fault.Call) bool) {
 		}
 	})
 	equal(t, "all pages", got, want)
-	took("a stream", wait, func() {
+	took("a stream", most, func() {
 		lines := f.get(strings.Replace(viewURL("search", "pattern", "*.bam"), testView, "all", 1), "Accept", ndjson).is(200).lines()
 		if last := lines[len(lines)-1]; last["complete"] != false || len(lines)-1 != len(want) {
 			t.Errorf("%d lines, the last %v", len(lines), last)
 		}
 	})
-	took("stats", wait, func() {
+	took("stats", most, func() {
 		a := f.of("all", "stats").is(200).object()
 		if members := a["members"].([]any); a["complete"] != false || members[11].(map[string]any)["status"] != "timeout" || members[11].(map[string]any)["stats"] != nil {
 			t.Errorf("%v", a)
 		}
 	})
-	took("a report", forest.ReportDeadline+wait, func() {
+	took("a report", forest.ReportDeadline+most, func() {
 		a := f.of("all", "reports/usage").is(200)
 		if statuses := strings.Join(a.statuses(), " "); !strings.Contains(statuses, "nfs11=timeout") {
 			t.Error(statuses)
 		}
 	})
-	took("duplicates", 2*forest.ReportDeadline+wait, func() { f.of("all", "reports/duplicates", "min_size", "1").is(200) })
+	took("duplicates", 2*forest.ReportDeadline+most, func() { f.of("all", "reports/duplicates", "min_size", "1").is(200) })
 	// A forest of which no member is well answers what is wrong with the first.
 	f.forest("broken", "nfs05", "nfs11")
-	took("a broken forest", wait, func() {
+	took("a broken forest", most, func() {
 		f.of("broken", "search", "pattern", "*").problem(502, "no member of the forest can answer", "nfs05")
 	})
 }

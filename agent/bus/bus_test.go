@@ -23,6 +23,7 @@ import (
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,15 +37,7 @@ func must(t testing.TB, err error) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-		<-tick.C
-	}
+	wait.For(t, 20*time.Second, what, ok)
 }
 
 // member is a pipe of a test.

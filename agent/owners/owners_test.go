@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,7 +121,7 @@ func TestKeeper(t *testing.T) {
 			if q.groups != groups || !slices.Equal(q.ids, ids) {
 				t.Fatalf("asked for %v, want %v", q, asked{groups, ids})
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(wait.Limit(30 * time.Second)):
 			t.Fatal("it asks for nothing")
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,7 @@ func listing(path string, at int64, n int) *event.Event {
 
 func next(t *testing.T, s *Stream) Segment {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit(10*time.Second))
 	defer cancel()
 	seg, err := s.Next(ctx)
 	if err != nil {
@@ -77,7 +78,7 @@ func decode(t *testing.T, seg Segment) (event.Header, []event.Event) {
 // carry takes over what earlier sessions left.
 func carry(t *testing.T, s *Stream) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit(10*time.Second))
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- s.Carry(ctx) }()

@@ -18,6 +18,7 @@ import (
 	"github.com/fustor/fustor/agent/guard"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // openings counts how often each directory is opened.
@@ -265,7 +266,7 @@ func TestWalkEndsWithItsLastReceiver(t *testing.T) {
 		if err == nil {
 			t.Error("it says that it is complete")
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(wait.Limit(10 * time.Second)):
 		t.Fatal("the walk goes on")
 	}
 	if len(root.n) > 10 {

@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // granting is inotify where the system grants so many watches.
@@ -131,7 +132,7 @@ func TestMoreWatchesAreTaken(t *testing.T) {
 	grant.Store(100)
 	select {
 	case <-again:
-	case <-time.After(10 * time.Second):
+	case <-time.After(wait.Limit(10 * time.Second)):
 		t.Fatal("nobody was told that there are more watches")
 	}
 	r.coverAll(t)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // needsFanotify skips a test where this host does not permit it.
@@ -198,7 +199,7 @@ func TestUnknownDirectoriesAreNotHeardOf(t *testing.T) {
 	outside := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "f"), nil, 0o644))
 	must(t, os.WriteFile(filepath.Join(base, "g"), nil, 0o644))
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(wait.Limit(10 * time.Second))
 	for time.Now().Before(deadline) {
 		notices, err := n.Read()
 		must(t, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // guarded is the system's trees, of which one directory may be closed: for a test that runs as root, whom no mode stops.
@@ -91,7 +92,7 @@ func testRightsComeBack(t *testing.T, method string) {
 
 	g.closed.Store(false)
 	must(t, os.Chmod(closed, 0o755))
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(wait.Limit(10 * time.Second))
 	for r.over.Load() == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("what was closed is not scanned")
@@ -121,7 +122,7 @@ func testManyUnreadablePaths(t *testing.T, method string) {
 		t.Errorf("%d paths are kept", n)
 	}
 	must(t, os.Chmod(filepath.Join(r.root, "closed"), 0o700))
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(wait.Limit(10 * time.Second))
 	for r.over.Load() == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("what was closed is not scanned")

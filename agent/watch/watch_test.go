@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,7 +119,7 @@ func (r *rig) events() []event.Event {
 // sees waits for an event.
 func (r *rig) sees(t *testing.T, what string, ok func(event.Event) bool) event.Event {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(wait.Limit(10 * time.Second))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -319,7 +320,7 @@ func testOwnQueueIsBounded(t *testing.T, method string) {
 	for i := range 500 {
 		must(t, os.WriteFile(filepath.Join(r.root, fmt.Sprint(i)), nil, 0o644))
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(wait.Limit(10 * time.Second))
 	for r.over.Load() == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("no overflow")
@@ -433,15 +434,7 @@ func testVanishedRootDeletesNothing(t *testing.T, method string) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		<-tick.C
-	}
+	wait.For(t, 10*time.Second, what, ok)
 }
 
 func TestExcludedIsNotHeardOf(t *testing.T) { onEach(t, testExcludedIsNotHeardOf) }
@@ -523,15 +516,7 @@ func rootIsNotMountedYet(t *testing.T, method string) {
 	}
 	must(t, os.WriteFile(filepath.Join(r.root, "beneath"), nil, 0o644))
 	at.mount.Store(r.root)
-	deadline := time.Now().Add(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for r.back.Load() == 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("it is mounted, and still lost")
-		}
-		<-tick.C
-	}
+	waitFor(t, "it is mounted, and found again", func() bool { return r.back.Load() > 0 })
 	if err := r.Lost(); err != nil || r.Mount() != r.root {
 		t.Errorf("mounted at %s, lost: %v", r.Mount(), err)
 	}

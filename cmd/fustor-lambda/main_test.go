@@ -18,6 +18,7 @@ import (
 
 	"github.com/fustor/fustor/testkit/lambdatest"
 	"github.com/fustor/fustor/testkit/s3test"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // bootstrap is the binary under test, built once; scratch is a directory that all tests share.
@@ -234,7 +235,7 @@ func awaitLog(t *testing.T, f *lambdatest.Function, want string) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(f.Log(), want); <-tick.C {
+	for deadline := time.Now().Add(wait.Limit(10 * time.Second)); !strings.Contains(f.Log(), want); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Errorf("the log lacks %s:\n%s", want, f.Log())
 			return

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // examplesOf are the examples in a command's help, each a script of one or more lines.
@@ -184,7 +186,7 @@ func TestExamplesRun(t *testing.T) {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+	for deadline := time.Now().Add(wait.Limit(time.Minute)); ; <-tick.C {
 		end := f.shell(stubs, `fustor suspects /incoming/run42 --fail-if-any && echo "complete"`)
 		if end.code == exitFound && strings.HasSuffix(end.stdout, "/upload\n") && end.stderr == "" {
 			break

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // outcome is how a command is run so that it ends well, and so that what it is asked for is not there. HERE is a work directory of the
@@ -153,7 +155,7 @@ func (f *field) start(name string, args ...string) {
 func (f *field) await(name string, args ...string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(2 * time.Minute); ; <-tick.C {
+	for deadline := time.Now().Add(wait.Limit(2 * time.Minute)); ; <-tick.C {
 		end := f.run(nil, name, args...)
 		if end.code == 0 {
 			return
@@ -166,7 +168,7 @@ func (f *field) await(name string, args ...string) {
 
 // run runs a command to its end, with stdout as its output where it is not nil.
 func (f *field) run(stdout *os.File, name string, args ...string) ending {
-	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(f.t.Context(), wait.Limit(2*time.Minute))
 	defer cancel()
 	c := exec.CommandContext(ctx, name, args...)
 	c.Env, c.Dir, c.WaitDelay = f.env, f.here, time.Second

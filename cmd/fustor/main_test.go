@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fustor/fustor/testkit/v2agent"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // endAtOnce is GORACE for the commands that the tests run: a program with the race detector otherwise sleeps for a second at its end,
@@ -136,14 +137,14 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+	for deadline := time.Now().Add(wait.Limit(30 * time.Second)); ; <-tick.C {
 		err := ts.Exec(args[0], args[1:]...)
 		good := err == nil && (!prints || ts.ReadFile("stdout") != "")
 		switch {
 		case good != fails:
 			return
 		case time.Now().After(deadline):
-			ts.Fatalf("not within 30 s: %q: %v", args, err)
+			ts.Fatalf("not in time: %q: %v", args, err)
 		}
 	}
 }

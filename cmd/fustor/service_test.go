@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // TestWatchdogStarvesWhenTheAgentHangs has a probe that does not come back for a while.
@@ -39,7 +41,7 @@ func TestWatchdogStarvesWhenTheAgentHangs(t *testing.T) {
 		return err
 	}
 	for range 2 {
-		if err := receive(10 * time.Second); err != nil {
+		if err := receive(wait.Limit(10 * time.Second)); err != nil {
 			t.Fatal("the watchdog is not fed:", err)
 		}
 	}
@@ -47,7 +49,7 @@ func TestWatchdogStarvesWhenTheAgentHangs(t *testing.T) {
 		t.Error("the watchdog is fed though the agent hangs")
 	}
 	close(hang)
-	if err := receive(10 * time.Second); err != nil {
+	if err := receive(wait.Limit(10 * time.Second)); err != nil {
 		t.Error("the watchdog is not fed once the agent goes on:", err)
 	}
 	cancel()

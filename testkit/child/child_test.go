@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/testkit/child"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // TestMain is also the parent that TestChildDiesWithItsParent kills: it starts a child, prints its process id and hangs.
@@ -54,7 +55,7 @@ func TestChildDiesWithItsParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	for deadline := time.Now().Add(20 * time.Second); alive(pid); {
+	for deadline := time.Now().Add(wait.Limit(20 * time.Second)); alive(pid); {
 		if time.Now().After(deadline) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			t.Fatal("the child outlives its parent")

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // entry is what must be the same in the tree and in the view. A path is missing in one where its entry is the zero one.
@@ -270,21 +272,21 @@ func (s server) unlike(t testing.TB, disk tree) string {
 }
 
 // equal waits until find and du say of the view what the tree is, and returns how long after since that was seen. The
-// tree must be at rest.
+// tree must be at rest. An idle machine needs no longer than within.
 func (s server) equal(t testing.TB, dir string, since time.Time, within time.Duration) time.Duration {
 	t.Helper()
-	disk := onDisk(t, dir)
+	disk, limit := onDisk(t, dir), wait.Limit(within)
 	for {
 		asked := time.Now()
 		d := s.unlike(t, disk)
 		took := time.Since(since)
 		switch {
-		case d == "" && took <= within:
+		case d == "" && took <= limit:
 			t.Logf("equal after %v: %v", took.Round(time.Millisecond), disk.sums())
 			return took
 		case d == "":
-			t.Fatalf("equal only after %v, not within %v", took.Round(time.Millisecond), within)
-		case took > within+patience(15*time.Second): // long enough to tell late from never
+			t.Fatalf("equal only after %v, not within %v", took.Round(time.Millisecond), limit)
+		case took > limit+patience(15*time.Second): // long enough to tell late from never
 			if view, err := s.find(t); err == nil {
 				d = cmp.Or(difference(view, disk), d)
 			}

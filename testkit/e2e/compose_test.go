@@ -24,6 +24,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/fustor/fustor/testkit/s3test"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // composeFile is what Fustor's Compose file uses of the format; anything else in it is a mistake.
@@ -457,7 +458,7 @@ func copyOf(t *testing.T, path string) string {
 
 // TestComposeConfig has Compose itself read the file, where it is installed.
 func TestComposeConfig(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit(time.Minute))
 	defer cancel()
 	if err := exec.CommandContext(ctx, "docker", "compose", "version").Run(); err != nil {
 		t.Skip("needs docker compose: the plugin is not installed")

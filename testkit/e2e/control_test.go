@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // sessionNow is what GET /sessions tells of an agent.
@@ -226,7 +227,7 @@ sources: {t: {path: %[2]s/tree}}, pipes: {first: {source: t, sender: main, view:
 		if code := alone.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(alone.log.String(), `stopped by key \"given at start\"`) {
 			t.Errorf("it ended with %d", code)
 		}
-	case <-time.After(patience(10 * time.Second)):
+	case <-time.After(wait.Limit(patience(10 * time.Second))):
 		t.Error("it does not end")
 	}
 	for _, process := range []*process{p.ingest, p.query, p.compact, agents["a"], agents["b"], alone} {

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // detail is all that find -printf '%s %b %n %i %C@ %U %G %T@ %m' says of an entry. The inode is told of files with several names only.
@@ -195,7 +197,7 @@ func (s server) unlikeStat(t *testing.T, want map[string]detail) (lines []string
 // awaitTools waits until the view is as find(1) and du(1) say.
 func (s server) awaitTools(t *testing.T, dir, when string, within time.Duration, mayLag func(path string, have, want detail) bool) {
 	t.Helper()
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(wait.Limit(within))
 	for d := s.unlikeTools(t, dir, mayLag); d != ""; d = s.unlikeTools(t, dir, mayLag) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s:\n%s", when, d)

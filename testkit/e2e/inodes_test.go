@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // inode is what the commands say of an inode, and lstat(2).
@@ -99,7 +101,7 @@ func (s server) unlikeInodes(t *testing.T, dir string) string {
 // sameInodes waits until the view has the tree's inodes.
 func (s server) sameInodes(t *testing.T, dir, when string) {
 	t.Helper()
-	deadline := time.Now().Add(patience(time.Minute))
+	deadline := time.Now().Add(wait.Limit(patience(time.Minute)))
 	for d := s.unlikeInodes(t, dir); d != ""; d = s.unlikeInodes(t, dir) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s:\n%s", when, d)

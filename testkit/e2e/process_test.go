@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/testkit/child"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // process is a running fustor.
@@ -149,7 +150,7 @@ func (p *process) Stop() {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(patience(10 * time.Second)):
+	case <-time.After(wait.Limit(patience(10 * time.Second))):
 		p.signal(syscall.SIGQUIT) // its goroutines are in the log then
 		p.Kill()
 		p.t.Errorf("fustor %s does not end on SIGTERM", p.name)
@@ -210,15 +211,7 @@ func (p *process) await(what string, done func() bool) {
 // eventually waits for a condition, and fails the test if it does not come in time.
 func eventually(t testing.TB, within time.Duration, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(within)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		<-tick.C
-	}
+	wait.For(t, within, what, done)
 }
 
 // result is what a command that ended left.
@@ -244,7 +237,7 @@ func finish(t testing.TB, env []string, as *syscall.Credential, args ...string) 
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("fustor %s: %v", strings.Join(args, " "), err)
 	}
-	timer := time.AfterFunc(patience(30*time.Second), func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(wait.Limit(patience(30*time.Second)), func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !timer.Stop() {
 		t.Fatalf("fustor %s does not end:\n%.2000s", strings.Join(args, " "), stderr.String())

@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/testkit/s3test"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // TestFourProcessesOnMinIO runs agent, ingest, compactor and query as processes of their own on a real S3 server.
@@ -120,7 +121,7 @@ func (p *parts) countsExactly(within time.Duration) {
 	if len(keys) == 0 || events == 0 {
 		p.t.Fatal("the agent has sent nothing")
 	}
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(wait.Limit(within))
 	eventually(p.t, within, "all segments are folded", func() bool {
 		counted := p.head().Counted
 		exact := counted.Segments == uint64(len(keys)) && counted.Events == events

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // nginxDefaults is what somebody writes who knows nothing of Fustor: HTTP/1.0 to the upstream, and answers buffered.
@@ -163,7 +165,7 @@ func (p *parts) cutOff(t *testing.T, dir string) {
 	p.equal(t, dir, time.Now(), patience(settle))
 
 	// The command reads the first lines and then nobody reads what it prints, so that everything between it and query fills up.
-	ctx, cancel := context.WithTimeout(t.Context(), patience(2*time.Minute))
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit(patience(2*time.Minute)))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, fustor, append([]string{"find", "/", "--json"}, p.server...)...)
 	out, err := cmd.StdoutPipe()

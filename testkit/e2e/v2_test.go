@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/testkit/s3test"
 	"github.com/fustor/fustor/testkit/v2agent"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // v2host is a host with a V2 agent, of whose changes the agent hears one by one.
@@ -58,7 +59,7 @@ func (p *parts) startV2(dir, id string, seed uint64) *v2host {
 // not changed, and so do not find files that were written in place.
 func (h *v2host) operate(blind bool) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience(time.Minute))
+	ctx, cancel := context.WithTimeout(context.Background(), wait.Limit(patience(time.Minute)))
 	defer cancel()
 	var told []string
 	full := func(p string) string { return filepath.Join(h.Dir, p) }
@@ -106,7 +107,7 @@ func alike(e entry) entry {
 func (p *parts) equalV2(dir string, within time.Duration) {
 	p.t.Helper()
 	disk := onDisk(p.t, dir)
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(wait.Limit(within))
 	for {
 		view, err := p.find(p.t)
 		wrong := ""

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/store/open"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func TestServersServe(t *testing.T) {
@@ -70,7 +71,7 @@ func TestServerDiesWithTheTest(t *testing.T) {
 	if err != nil || !strings.HasPrefix(address, "127.0.0.1:") {
 		t.Fatalf("the victim said %q, %v", line[:n], err)
 	}
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(wait.Limit(10 * time.Second))
 	for {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
