@@ -251,10 +251,10 @@ func (h *rowHeap) Pop() any {
 }
 
 // numbersOf are the numbers of a row, as they are written to the file.
-func numbersOf(r *evidence.Row) [21]int64 {
-	return [21]int64{
+func numbersOf(r *evidence.Row) [22]int64 {
+	return [22]int64{
 		int64(r.Mode), int64(r.UID), int64(r.GID), int64(r.AtimeDay), r.Size, r.MtimeNs, r.ObservedAt, r.SuspectUntil, r.Watermark, r.EndedAt,
-		int64(r.Links), r.Allocated, r.CtimeNs, int64(r.ID),
+		int64(r.Links), r.Allocated, r.CtimeNs, int64(r.ID), r.BirthS,
 		r.Sub.Files, r.Sub.Directories, r.Sub.Others, r.Sub.Bytes, r.Sub.Allocated, r.Sub.LinkedAllocated, r.Sub.Unmeasured,
 	}
 }
@@ -281,7 +281,7 @@ func appendRow(b []byte, r *evidence.Row, parent string) []byte {
 	if flags&spilledSameParent == 0 {
 		b = appendText(b, r.Parent)
 	}
-	for _, s := range [...]string{r.Name, r.Target, r.Agent, r.Source, r.History} {
+	for _, s := range [...]string{r.Name, r.Target, r.Agent, r.Source, r.History, string(r.ACL)} {
 		b = appendText(b, s)
 	}
 	for _, v := range numbersOf(r) {
@@ -323,9 +323,10 @@ func takeRow(s string, r *evidence.Row, parent string) string {
 		r.Parent = text()
 	}
 	r.Name, r.Target, r.Agent, r.Source, r.History = text(), text(), text(), text(), text()
+	r.ACL = event.ACL(text())
 	r.Mode, r.UID, r.GID, r.AtimeDay = uint32(int()), uint32(int()), uint32(int()), int32(int())
 	r.Size, r.MtimeNs, r.ObservedAt, r.SuspectUntil, r.Watermark, r.EndedAt = int(), int(), int(), int(), int(), int()
-	r.Links, r.Allocated, r.CtimeNs, r.ID = uint32(int()), int(), int(), uint64(int())
+	r.Links, r.Allocated, r.CtimeNs, r.ID, r.BirthS = uint32(int()), int(), int(), uint64(int()), int()
 	r.Sub = evidence.Totals{
 		Files: int(), Directories: int(), Others: int(), Bytes: int(), Allocated: int(), LinkedAllocated: int(), Unmeasured: int(), LatestMtimeNs: int(),
 	}

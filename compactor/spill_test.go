@@ -32,7 +32,8 @@ func drawRow(t *rapid.T) evidence.Row {
 	r.Sub = evidence.Totals{Files: number.Draw(t, "files"), Directories: number.Draw(t, "dirs"), Others: number.Draw(t, "others"),
 		Bytes: number.Draw(t, "bytes"), LatestMtimeNs: number.Draw(t, "latest"), Allocated: number.Draw(t, "sub allocated"),
 		LinkedAllocated: number.Draw(t, "sub linked"), Unmeasured: number.Draw(t, "sub unmeasured")}
-	r.Inode = event.Inode{Links: rapid.Uint32().Draw(t, "links"), Allocated: number.Draw(t, "allocated"), CtimeNs: number.Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode")}
+	r.Inode = event.Inode{Links: rapid.Uint32().Draw(t, "links"), Allocated: number.Draw(t, "allocated"), CtimeNs: number.Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode"),
+		BirthS: number.Draw(t, "birth"), ACL: event.ACL(text.Draw(t, "acl"))}
 	return r
 }
 

@@ -110,8 +110,8 @@ type header struct {
 }
 
 const (
-	baseFormat = "fustor directories 3"
-	logFormat  = "fustor directories log 3"
+	baseFormat = "fustor directories 4"
+	logFormat  = "fustor directories log 4"
 )
 
 // check reads both headers, and the sessions of the log. No sessions and no error: there is nothing.

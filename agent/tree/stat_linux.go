@@ -63,12 +63,16 @@ func statWithoutBirth(dir int, name string, flags int, st *unix.Statx_t) error {
 // itself is the name of the directory itself.
 var itself = []byte{0}
 
-func fdInfo(fd int) (Info, error) {
+func fdInfo(fd int, acls *aclDevices) (Info, error) {
 	var st unix.Statx_t
 	if err := statAt(fd, itself, &st); err != nil {
 		return Info{}, err
 	}
-	return fromStat(&st), nil
+	info := fromStat(&st)
+	if info.Entry.Type == event.Directory {
+		info.Entry.ACL = acls.readACL(fd, itself, info.ID.Dev)
+	}
+	return info, nil
 }
 
 func fromStat(st *unix.Statx_t) Info {
@@ -89,6 +93,9 @@ func fromStat(st *unix.Statx_t) Info {
 		AtimeDay: int32(days),
 		Size:     int64(min(st.Size, math.MaxInt64)),
 		MtimeNs:  nanoseconds(st.Mtime.Sec, int64(st.Mtime.Nsec)),
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		e.BirthS = min(max(st.Btime.Sec, -event.MaxBirthS), event.MaxBirthS)
 	}
 	id := ID{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
 	switch st.Mode & unix.S_IFMT {

@@ -17,6 +17,7 @@ import (
 type osRoot struct {
 	fd   int
 	info Info
+	acls *aclDevices
 }
 
 // OpenRoot opens the directory with the absolute path.
@@ -27,8 +28,8 @@ func OpenRoot(path string) (Root, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	r := &osRoot{fd: fd}
-	if r.info, err = fdInfo(fd); err != nil {
+	r := &osRoot{fd: fd, acls: &aclDevices{}}
+	if r.info, err = fdInfo(fd, r.acls); err != nil {
 		_ = unix.Close(fd)
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
@@ -44,6 +45,8 @@ type osDir struct {
 	fd   int
 	path string
 	dev  uint64 // of the view's root
+	acls *aclDevices
+	own  atomic.Pointer[event.ACL] // the directory's, once it was read
 }
 
 func (r *osRoot) OpenDir(path string) (Dir, error) {
@@ -55,7 +58,7 @@ func (r *osRoot) OpenDir(path string) (Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &osDir{fd: fd, path: path, dev: r.info.ID.Dev}, nil
+	return &osDir{fd: fd, path: path, dev: r.info.ID.Dev, acls: r.acls}, nil
 }
 
 // FD is the descriptor, for those who ask the kernel to watch the directory.
@@ -64,10 +67,12 @@ func (d *osDir) FD() int { return d.fd }
 func (d *osDir) Close() { _ = unix.Close(d.fd) }
 
 func (d *osDir) Info() (Info, error) {
-	info, err := fdInfo(d.fd)
+	info, err := fdInfo(d.fd, d.acls)
 	if err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
 	}
+	acl := info.Entry.ACL
+	d.own.Store(&acl)
 	return info, nil
 }
 
@@ -125,25 +130,45 @@ func direntHint(t byte) DirHint {
 func (d *osDir) Lstat(n *Names, i int) (Info, error) {
 	var st unix.Statx_t
 	r := n.refs[i]
-	if err := statAt(d.fd, n.text[r.start:r.start+r.size+1], &st); err != nil {
+	name := n.text[r.start : r.start+r.size+1]
+	if err := statAt(d.fd, name, &st); err != nil {
 		return Info{}, &fs.PathError{Op: "lstat", Path: event.Join(d.path, n.At(i)), Err: err}
 	}
-	return d.info(n.At(i), &st)
+	return d.info(name, &st)
 }
 
-func (d *osDir) info(name string, st *unix.Statx_t) (Info, error) {
+// info is what st shows of a name, which ends with a NUL.
+func (d *osDir) info(name []byte, st *unix.Statx_t) (Info, error) {
 	info := fromStat(st)
 	if info.Links > 1 && info.Entry.Type != event.Directory {
 		info.Entry.ID = identityOf(info.ID, d.dev)
 	}
-	if info.Entry.Type == event.Symlink {
-		target, err := readlink(d.fd, name)
+	switch info.Entry.Type {
+	case event.Symlink:
+		text := string(name[:len(name)-1])
+		target, err := readlink(d.fd, text)
 		if err != nil {
-			return Info{}, &fs.PathError{Op: "readlink", Path: event.Join(d.path, name), Err: err}
+			return Info{}, &fs.PathError{Op: "readlink", Path: event.Join(d.path, text), Err: err}
 		}
 		info.Entry.Target = target
+	case event.Directory:
+		info.Entry.ACL = d.acls.readACL(d.fd, name, info.ID.Dev)
+	case event.File:
+		if d.ownACL(info.ID.Dev).Exists() {
+			info.Entry.ACL = d.acls.readACL(d.fd, name, info.ID.Dev)
+		}
 	}
 	return info, nil
+}
+
+// ownACL is the directory's own ACL.
+func (d *osDir) ownACL(dev uint64) event.ACL {
+	if own := d.own.Load(); own != nil {
+		return *own
+	}
+	own := d.acls.readACL(d.fd, itself, dev)
+	d.own.Store(&own)
+	return own
 }
 
 // osLooker is a Looker that keeps the last parent directory open.
@@ -166,7 +191,7 @@ func (l *osLooker) Forget() { l.Close() }
 
 func (l *osLooker) Lstat(path string) (Info, error) {
 	if path == "/" {
-		info, err := fdInfo(l.root.fd)
+		info, err := fdInfo(l.root.fd, l.root.acls)
 		if err != nil {
 			return Info{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 		}
@@ -179,13 +204,14 @@ func (l *osLooker) Lstat(path string) (Info, error) {
 		if err != nil {
 			return Info{}, &fs.PathError{Op: "open", Path: parent, Err: err}
 		}
-		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/"), dev: l.root.info.ID.Dev}
+		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/"), dev: l.root.info.ID.Dev, acls: l.root.acls}
 	}
 	var st unix.Statx_t
-	if err := statAt(l.dir.fd, append([]byte(name), 0), &st); err != nil {
+	ended := append([]byte(name), 0)
+	if err := statAt(l.dir.fd, ended, &st); err != nil {
 		return Info{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	return l.dir.info(name, &st)
+	return l.dir.info(ended, &st)
 }
 
 // pathStep is how many bytes of a path go to the kernel at once; PATH_MAX is 4096.

@@ -156,6 +156,10 @@ func checkInode(e *Entry) error {
 		return fmt.Errorf("a ctime of %d ns", e.CtimeNs)
 	case e.ID != 0 && !e.hasID():
 		return fmt.Errorf("an identity of an inode with one name")
+	case e.BirthS < -MaxBirthS || e.BirthS > MaxBirthS:
+		return fmt.Errorf("a birth %d seconds from 1970", e.BirthS)
+	case !e.ACL.Valid():
+		return fmt.Errorf("a malformed ACL of %d bytes", len(e.ACL))
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ type entriesEncoder struct {
 	atimeDay int32
 	targets  textEncoder
 	inodes   segmentpb.Inodes
+	births   []uint64 // of inodes, if any tells of its birth
 }
 
 func (x *entriesEncoder) reset() {
@@ -27,6 +28,7 @@ func (x *entriesEncoder) reset() {
 	x.targets.reset()
 	n := &x.inodes
 	n.Links, n.Excesses, n.CtimeNsAfterMtime, n.Ids = n.Links[:0], n.Excesses[:0], n.CtimeNsAfterMtime[:0], n.Ids[:0]
+	n.Births, x.births = nil, x.births[:0]
 	x.pb.Inodes = nil
 }
 
@@ -47,6 +49,7 @@ func (x *entriesEncoder) addInode(e *Entry) {
 	n := &x.inodes
 	if !e.Measured() {
 		n.Links, n.Excesses, n.CtimeNsAfterMtime = append(n.Links, 0), append(n.Excesses, 0), append(n.CtimeNsAfterMtime, 0)
+		x.addBirth(0)
 		return
 	}
 	x.pb.Inodes = n
@@ -55,6 +58,30 @@ func (x *entriesEncoder) addInode(e *Entry) {
 	n.CtimeNsAfterMtime = append(n.CtimeNsAfterMtime, e.CtimeNs-e.MtimeNs)
 	if e.hasID() {
 		n.Ids = append(n.Ids, e.ID)
+	}
+	x.addBirth(birthCode(&e.Inode))
+}
+
+// addBirth adds to the column of births, which is left out of a run of entries that tell none.
+func (x *entriesEncoder) addBirth(code uint64) {
+	if x.births = append(x.births, code); code != 0 || x.inodes.Births != nil {
+		x.inodes.Births = x.births
+	}
+}
+
+// birthCode is an inode's birth as the column has it: 0 if it is not known, otherwise one more than the zigzag of BirthBefore.
+func birthCode(i *Inode) uint64 {
+	if i.BirthS == 0 {
+		return 0
+	}
+	before := i.BirthBefore()
+	return uint64(before<<1^before>>63) + 1
+}
+
+func (i *Inode) setBirthCode(code uint64) {
+	if code != 0 {
+		code--
+		i.SetBirthBefore(int64(code>>1) ^ -int64(code&1))
 	}
 }
 
@@ -139,6 +166,9 @@ func (d *blockDecoder) entries(into []Entry, column *segmentpb.Entries) ([]Entry
 	if len(sizes) != n || len(mtimes) != n || len(atimes) != n {
 		return into, fmt.Errorf("%d attributes, %d sizes, %d mtimes, %d atimes", n, len(sizes), len(mtimes), len(atimes))
 	}
+	if n := len(a.GetAcls()); n != 0 && n != len(types) {
+		return into, fmt.Errorf("%d types, %d ACLs in the attributes", len(types), n)
+	}
 	targets := d.targets
 	var mtimeNs int64
 	var atimeDay int32
@@ -162,7 +192,28 @@ func (d *blockDecoder) entries(into []Entry, column *segmentpb.Entries) ([]Entry
 	if len(targets) > 0 {
 		return into, fmt.Errorf("more targets than symlinks")
 	}
-	return into, addInodes(into, column.GetInodes())
+	if err := addInodes(into, column.GetInodes()); err != nil {
+		return into, err
+	}
+	d.addACLs(into, indexes)
+	return into, nil
+}
+
+// addACLs gives entries the ACLs of their attributes.
+func (d *blockDecoder) addACLs(entries []Entry, attributes []uint32) {
+	encoded := d.block.GetAttributes().GetAcls()
+	if len(encoded) == 0 {
+		return
+	}
+	acls := make([]ACL, len(encoded))
+	for i, b := range encoded {
+		if acls[i] = NoACL; string(b) != string(NoACL) {
+			acls[i] = ACL(b)
+		}
+	}
+	for i, index := range attributes {
+		entries[i].ACL = acls[index]
+	}
 }
 
 // addInodes gives entries what is told of their inodes; columns that are empty tell nothing.
@@ -172,6 +223,10 @@ func addInodes(entries []Entry, column *segmentpb.Inodes) error {
 	if n != 0 && n != len(entries) || len(excesses) != n || len(ctimes) != n {
 		return fmt.Errorf("%d links, %d excesses, %d ctimes of %d inodes", n, len(excesses), len(ctimes), len(entries))
 	}
+	births := column.GetBirths()
+	if b := len(births); b != 0 && b != n {
+		return fmt.Errorf("%d links, %d births of inodes", n, b)
+	}
 	for i, count := range links {
 		if count == 0 {
 			continue
@@ -179,6 +234,9 @@ func addInodes(entries []Entry, column *segmentpb.Inodes) error {
 		e := &entries[i]
 		e.Links, e.CtimeNs = count, e.MtimeNs+ctimes[i]
 		e.Allocated = Rounded(e.Size) + excesses[i]
+		if len(births) > 0 {
+			e.setBirthCode(births[i])
+		}
 		if e.hasID() {
 			if len(ids) == 0 {
 				return fmt.Errorf("more files with several names than identities of them")
@@ -213,6 +271,7 @@ func resetEntries(e *segmentpb.Entries) {
 		resetTexts(e.Targets)
 		if n := e.Inodes; n != nil {
 			n.Links, n.Excesses, n.CtimeNsAfterMtime, n.Ids = n.Links[:0], n.Excesses[:0], n.CtimeNsAfterMtime[:0], n.Ids[:0]
+			n.Births = n.Births[:0]
 		}
 	}
 }

@@ -46,6 +46,7 @@ func (d *blockDecoder) resetMessage() {
 	}
 	if a := b.Attributes; a != nil {
 		a.Types, a.Modes, a.Uids, a.Gids = a.Types[:0], a.Modes[:0], a.Uids[:0], a.Gids[:0]
+		a.Acls = a.Acls[:0]
 	}
 }
 

@@ -17,6 +17,7 @@ type attributes struct {
 	mode uint32
 	uid  uint32
 	gid  uint32
+	acl  ACL
 }
 
 // blockEncoder gathers events into the columns of one block. Its slices are kept from block to block.
@@ -33,6 +34,7 @@ type blockEncoder struct {
 	known     map[attributes]uint32
 	last      attributes // what lastIndex stands for, if the block has any attributes
 	lastIndex uint32
+	acls      [][]byte // of the attributes, if any tell of theirs
 }
 
 func newBlockEncoder() *blockEncoder {
@@ -62,6 +64,7 @@ func (b *blockEncoder) reset() {
 	b.listed.reset()
 	a := b.block.Attributes
 	a.Types, a.Modes, a.Uids, a.Gids = a.Types[:0], a.Modes[:0], a.Uids[:0], a.Gids[:0]
+	a.Acls, b.acls = nil, b.acls[:0]
 	clear(b.known)
 	b.block.Ranges.Listings = b.block.Ranges.Listings[:0]
 	m := b.block.Marks
@@ -128,7 +131,7 @@ func (b *blockEncoder) addListed(e *Entry) {
 }
 
 func (b *blockEncoder) addEntry(to *entriesEncoder, e *Entry) {
-	to.add(e, b.attributesIndex(attributes{e.Type, e.Mode, e.UID, e.GID}))
+	to.add(e, b.attributesIndex(attributes{e.Type, e.Mode, e.UID, e.GID, e.ACL}))
 	b.text += len(e.Target)
 }
 
@@ -148,6 +151,10 @@ func (b *blockEncoder) attributesIndex(a attributes) uint32 {
 		to.Modes = append(to.Modes, a.mode)
 		to.Uids = append(to.Uids, a.uid)
 		to.Gids = append(to.Gids, a.gid)
+		if b.acls = append(b.acls, []byte(a.acl)); a.acl != "" || to.Acls != nil {
+			to.Acls = b.acls // of entries that tell of none it is left out
+		}
+		b.text += len(a.acl)
 	}
 	b.last, b.lastIndex = a, index
 	return index

@@ -94,6 +94,12 @@ type Inode struct {
 	// ID tells files with several names from each other; 0 for all else. Names of one file have one ID in a view. It is st_ino on the
 	// file system of the view's root; elsewhere a hash of st_ino and the file system.
 	ID uint64
+	// BirthS is stx_btime in whole seconds since 1970; 0: the file system, or the agent, does not tell. By the nanosecond it would be
+	// noise of two bytes a row.
+	BirthS int64
+	// ACL is the POSIX access ACL (acl.go). Of directories it is told wherever the file system has such ACLs, of files only in
+	// directories that have one.
+	ACL ACL
 }
 
 // Rounded is a size rounded up to what most file systems allocate at once, 4096 bytes. What an entry occupies is mostly that, so the
@@ -102,6 +108,28 @@ func Rounded(size int64) int64 { return (size + 4095) &^ 4095 }
 
 // Measured reports whether the entry tells what it occupies, and the rest of Inode.
 func (i *Inode) Measured() bool { return i.Links != 0 }
+
+// BirthNs is the birth time in ns since 1970, by the whole second; 0: it is not known.
+func (i *Inode) BirthNs() int64 { return i.BirthS * 1e9 }
+
+// BirthBefore is by how many whole seconds the ctime is later than the birth, which is little or nothing for most files. The formats
+// hold it in place of the birth.
+func (i *Inode) BirthBefore() int64 { return seconds(i.CtimeNs) - i.BirthS }
+
+// SetBirthBefore sets the birth by what BirthBefore was.
+func (i *Inode) SetBirthBefore(s int64) { i.BirthS = seconds(i.CtimeNs) - s }
+
+// seconds are the whole seconds of a time in ns, floored.
+func seconds(ns int64) int64 {
+	s := ns / 1e9
+	if ns%1e9 < 0 {
+		s--
+	}
+	return s
+}
+
+// MaxBirthS bounds births, so that their ns have 64 bits: until the year 2262.
+const MaxBirthS = 9_223_372_035
 
 // NoOwner is the UID and the GID of an entry whose agent does not tell owner and mode. No owner has that number, which chown(2)
 // takes for "as it is".

@@ -46,6 +46,8 @@ type inodeJSON struct {
 	Links     uint32 `json:"links"`
 	CtimeNs   int64  `json:"ctime_ns"`
 	ID        uint64 `json:"inode,omitempty"`
+	BirthNs   int64  `json:"birth_ns,omitempty"` // whole seconds
+	ACL       string `json:"acl,omitempty"`
 }
 
 type namedJSON struct {
@@ -109,7 +111,7 @@ func newEntryJSON(e *Entry) *entryJSON {
 		Type: e.Type.Letter(), Size: e.Size, MtimeNs: e.MtimeNs, Mode: e.Mode, UID: e.UID, GID: e.GID, AtimeDay: e.AtimeDay,
 	}
 	if e.Measured() {
-		out.inodeJSON = &inodeJSON{Allocated: e.Allocated, Links: e.Links, CtimeNs: e.CtimeNs, ID: e.ID}
+		out.inodeJSON = &inodeJSON{Allocated: e.Allocated, Links: e.Links, CtimeNs: e.CtimeNs, ID: e.ID, BirthNs: e.BirthNs(), ACL: e.ACL.String()}
 	}
 	if e.Type == Symlink {
 		target, encoded := readable(e.Target)

@@ -124,6 +124,8 @@ func entryOf() *rapid.Generator[Entry] {
 			if e.hasID() {
 				e.ID = rapid.Uint64().Draw(t, "inode")
 			}
+			e.BirthS = rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(-MaxBirthS, MaxBirthS)).Draw(t, "birth")
+			e.ACL = rapid.SampledFrom([]ACL{"", NoACL, testACL}).Draw(t, "acl")
 		}
 		if e.Type == Symlink {
 			e.Target = string(rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(t, "target"))

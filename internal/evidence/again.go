@@ -28,6 +28,6 @@ func (row *Row) StaysGone(at int64, parent *ParentState) bool {
 	if !row.Removed || at <= parent.lastListed() || at <= row.ObservedAt || !parent.stands(row.ObservedAt) {
 		return false
 	}
-	flags, _ := historyFlags(row.History)
+	flags, _, _ := historyFlags(row.History)
 	return row.History == "" || flags&historyGone != 0
 }

@@ -15,11 +15,12 @@ import (
 // the first byte distinguishes the two: from 0x40 on it is a version. Those builds, in turn, find no flag that they know in 0x40 and
 // take such a history for an empty one, which loses late evidence and breaks nothing.
 //
-// A new version gets the next byte, and with it the manifest a new format: older builds then refuse the view, rather than forget
-// what its rows remember.
+// A new version gets the next byte, and with it the layer's schema or the manifest a new number: older builds then refuse the view,
+// rather than forget what its rows remember.
 const (
-	historyVersion    byte = 0x40 // the one that is written
-	lowestVersionByte byte = 0x40
+	historyVersion       byte = 0x40
+	historyVersionBirths byte = 0x41 // what facts tell of the inode ends with its birth and its ACL; of layers of schema 3 only
+	lowestVersionByte    byte = 0x40
 )
 
 // What a history holds, by the bits of its flags. A row whose history is empty rests on one piece of evidence, all of which is in
@@ -58,7 +59,11 @@ func (s *state) encode(row *Row, parent *ParentState) {
 		return
 	}
 	set(historyGone, s.staysGone(row))
-	w.b = append(w.b, historyVersion, flags)
+	version := historyVersion
+	if flags&historyInodes != 0 && s.tellsOfBirths() {
+		version, w.births = historyVersionBirths, true
+	}
+	w.b = append(w.b, version, flags)
 	if listed {
 		w.int(s.journal[0].Lag)
 		w.int(s.journal[0].Skew)
@@ -87,25 +92,33 @@ func (s *state) encode(row *Row, parent *ParentState) {
 	row.History = string(w.b)
 }
 
-// historyFlags are the flags of a history and what follows them. A history of a version that this build does not know counts as
-// none, as a damaged one does.
-func historyFlags(history string) (flags byte, rest string) {
+// historyFlags are the flags of a history and what follows them, and whether its facts have births. A history of a version that this
+// build does not know counts as none, as a damaged one does.
+func historyFlags(history string) (flags byte, births bool, rest string) {
 	if history == "" {
-		return 0, ""
+		return 0, false, ""
 	}
 	if history[0] < lowestVersionByte {
-		return history[0], history[1:]
+		return history[0], false, history[1:]
 	}
-	if history[0] != historyVersion || len(history) < 2 {
-		return 0, ""
+	if history[0] > historyVersionBirths || len(history) < 2 {
+		return 0, false, ""
 	}
-	return history[1], history[2:]
+	return history[1], history[0] == historyVersionBirths, history[2:]
 }
 
 // tellsOfInodes reports whether some evidence tells of the entry's inode.
 func (s *state) tellsOfInodes() bool {
-	measured := func(e fact) bool { return e.Entry.Measured() }
-	return s.report != nil && measured(*s.report) || slices.ContainsFunc(s.observations, measured)
+	return s.someFact(func(e fact) bool { return e.Entry.Measured() })
+}
+
+// tellsOfBirths reports whether some evidence tells of the inode's birth or ACL.
+func (s *state) tellsOfBirths() bool {
+	return s.someFact(func(e fact) bool { return e.Entry.BirthS != 0 || e.Entry.ACL != "" })
+}
+
+func (s *state) someFact(is func(fact) bool) bool {
+	return s.report != nil && is(*s.report) || slices.ContainsFunc(s.observations, is)
 }
 
 // staysGone reports whether the row is a tombstone and its latest evidence is an absence that counts. Another listing that
@@ -198,8 +211,8 @@ func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 		return s
 	}
 	s.ends.Reported = row.EndedAt
-	flags, rest := historyFlags(row.History)
-	in := reader{b: rest, row: row, inodes: flags&historyInodes != 0}
+	flags, births, rest := historyFlags(row.History)
+	in := reader{b: rest, row: row, inodes: flags&historyInodes != 0, births: births}
 	if flags&historyListed != 0 {
 		by := Provenance{Evidence: row.Evidence, Lag: in.int(), Skew: in.int(), Agent: row.Agent, Source: row.Source}
 		by.At = row.ObservedAt + in.int()
@@ -271,6 +284,7 @@ type writer struct {
 	b      []byte
 	row    *Row
 	inodes bool // facts have what the inode tells
+	births bool // its birth and ACL, too
 }
 
 func (w *writer) int(v int64) { w.b = binary.AppendVarint(w.b, v) }
@@ -344,6 +358,10 @@ func (w *writer) inode(e *event.Entry) {
 		w.int(e.Allocated - event.Rounded(e.Size))
 		w.int(e.CtimeNs - e.MtimeNs)
 		w.int(int64(e.ID))
+		if w.births {
+			w.int(e.BirthS)
+			w.text(string(e.ACL))
+		}
 	}
 }
 
@@ -401,6 +419,7 @@ type reader struct {
 	b      string
 	row    *Row
 	inodes bool // facts have what the inode tells
+	births bool // its birth and ACL, too
 	err    error
 }
 
@@ -486,5 +505,8 @@ func (r *reader) inode(e *event.Entry) {
 		e.Allocated = event.Rounded(e.Size) + r.int()
 		e.CtimeNs = e.MtimeNs + r.int()
 		e.ID = uint64(r.int())
+		if r.births {
+			e.BirthS, e.ACL = r.int(), event.ACL(r.text())
+		}
 	}
 }

@@ -84,7 +84,7 @@ func TestHistoriesOfEarlierBuilds(t *testing.T) {
 // TestHistoryOfALaterBuild counts as none: the row is what its columns say.
 func TestHistoryOfALaterBuild(t *testing.T) {
 	row, parent := rowOf(earlier[0].said)
-	for _, history := range []string{"\x41\x01\x02", "\x80", "\xff\xff\xff", "\x40"} {
+	for _, history := range []string{"\x42\x01\x02", "\x80", "\xff\xff\xff", "\x40"} {
 		later, none := row, row
 		later.History, none.History = history, ""
 		if got, want := testRules.decode(&later, true, &parent), testRules.decode(&none, true, &parent); !reflect.DeepEqual(got, want) {
@@ -140,5 +140,31 @@ func TestHistoryOfTheDesignPage(t *testing.T) {
 	}
 	if row, _ := rowOf(earlier[0].said); hex.EncodeToString([]byte(row.History)) != text {
 		t.Errorf("the page has %s, the code writes %x", text, row.History)
+	}
+}
+
+// TestHistoryKeepsBirthsAndACLs: what facts tell of their inodes survives, under the version byte that says so; without a birth and an
+// ACL the version is the earlier one.
+func TestHistoryKeepsBirthsAndACLs(t *testing.T) {
+	for _, c := range []struct {
+		inode   event.Inode
+		version byte
+	}{
+		{event.Inode{Links: 2, Allocated: 512, CtimeNs: 77, ID: 9}, historyVersion},
+		{event.Inode{Links: 2, Allocated: 512, CtimeNs: 77, ID: 9, BirthS: -3}, historyVersionBirths},
+		{event.Inode{Links: 1, CtimeNs: 77, ACL: event.NoACL}, historyVersionBirths},
+	} {
+		all := []said{put(100, 50), listed(300, 200, event.Audit)}
+		for i := range all {
+			all[i].claim.Entry.Inode = c.inode
+		}
+		row, parent := rowOf(all)
+		if row.History == "" || row.History[0] != c.version {
+			t.Errorf("%+v: history %x", c.inode, row.History)
+		}
+		s := testRules.decode(&row, true, &parent)
+		if s.report == nil || s.report.Entry.Inode != c.inode || len(s.observations) != 1 || s.observations[0].Entry.Inode != c.inode {
+			t.Errorf("%+v came back as %+v", c.inode, s)
+		}
 	}
 }

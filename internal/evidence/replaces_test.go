@@ -22,7 +22,8 @@ func TestReplacedRowsNeedNotBeKnown(t *testing.T) {
 			Removed: rapid.Bool().Draw(t, "removed"), ObservedAt: at("observed"), Evidence: event.Realtime, AgentMissing: rapid.Bool().Draw(t, "missing"),
 			SuspectUntil: at("suspect"), Watermark: at("watermark"), EndedAt: max(0, at("ended")-3), Agent: "old", Source: "there",
 			History: rapid.SampledFrom([]string{"", "", "\x10", "\x40\x10"}).Draw(t, "history"),
-			Inode:   event.Inode{Links: small("links"), Allocated: at("allocated"), CtimeNs: at("ctime")}}
+			Inode: event.Inode{Links: small("links"), Allocated: at("allocated"), CtimeNs: at("ctime"), BirthS: at("birth"),
+				ACL: rapid.SampledFrom([]event.ACL{"", event.NoACL}).Draw(t, "acl")}}
 		brief := Row{Parent: full.Parent, Name: full.Name, Type: full.Type, Size: full.Size, MtimeNs: full.MtimeNs, Removed: full.Removed,
 			ObservedAt: full.ObservedAt, EndedAt: full.EndedAt, History: full.History}
 		c := Claim{Provenance: Provenance{At: at("at"), Evidence: event.Realtime, Agent: "new", Source: "here"}, Verb: Exists, Atomic: rapid.Bool().Draw(t, "atomic"),

@@ -102,7 +102,8 @@ func (e *fact) compare(o *fact) int {
 }
 
 func compareInodes(a, b *event.Inode) int {
-	return cmp.Or(cmp.Compare(a.CtimeNs, b.CtimeNs), cmp.Compare(a.Allocated, b.Allocated), cmp.Compare(a.Links, b.Links), cmp.Compare(a.ID, b.ID))
+	return cmp.Or(cmp.Compare(a.CtimeNs, b.CtimeNs), cmp.Compare(a.Allocated, b.Allocated), cmp.Compare(a.Links, b.Links), cmp.Compare(a.ID, b.ID),
+		cmp.Compare(a.BirthS, b.BirthS), cmp.Compare(a.ACL, b.ACL))
 }
 
 func compareBool(a, b bool) int {

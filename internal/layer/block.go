@@ -47,8 +47,8 @@ type Block struct {
 
 // blockRows are the decoded columns but for the keys: all of them for Row and AppendBlock, those of Shown, or those of Brief.
 type blockRows struct {
-	numbers                        [columns]*Numbers // nil where the column has no numbers
-	target, agent, source, history *Text
+	numbers                             [columns]*Numbers // nil where the column has no numbers
+	target, agent, source, history, acl *Text
 }
 
 // openBlock checks a row group's checksum, and decodes nothing.
@@ -306,8 +306,11 @@ func (b *Block) Numbers(c Column) (*Numbers, error) {
 }
 
 func (b *Block) decodeNumbers(c Column) (*Numbers, error) {
-	if c >= columns1 && b.chunks[c].end == 0 {
+	if c >= columns1 && c < columns2 && b.chunks[c].end == 0 {
 		return b.unmeasured(c)
+	}
+	if c >= columns2 && b.chunks[c].end == 0 {
+		return &Numbers{dict: []int64{noBirth}}, nil
 	}
 	return numbersOf(b.raw, &b.chunks[c], &specs[c])
 }
@@ -331,7 +334,7 @@ func (b *Block) unmeasured(c Column) (*Numbers, error) {
 	return sum, nil
 }
 
-// Text is one of the columns target, agent and source.
+// Text is one of the columns target, agent, source, history and ACL.
 func (b *Block) Text(c Column) (*Text, error) {
 	if t := b.texts[c].Load(); t != nil {
 		return t, nil
@@ -343,6 +346,11 @@ func (b *Block) Text(c Column) (*Text, error) {
 	}
 	if specs[c].form != formText {
 		return nil, fmt.Errorf("column %s has no texts", specs[c].name)
+	}
+	if c == ColumnACL && b.chunks[c].end == 0 { // of an earlier schema
+		t := &Text{dict: []string{unknownACL}}
+		b.texts[c].Store(t)
+		return t, nil
 	}
 	t, err := textOf(b.raw, &b.chunks[c])
 	if err == nil && b.group.NotUTF8 && (c == ColumnTarget || c == ColumnSource) {
@@ -386,7 +394,7 @@ func (b *Block) grow(n int64) {
 
 // shownColumns are the columns of numbers that Shown has, those of directories' totals apart.
 var shownColumns = [...]Column{ColumnType, ColumnMode, ColumnUID, ColumnGID, ColumnSize, ColumnMtimeNs, ColumnRemoved,
-	ColumnAgentMissing, ColumnSuspectUntilNs, ColumnLinks, ColumnAllocatedExcess, ColumnCtimeNs, ColumnInode}
+	ColumnAgentMissing, ColumnSuspectUntilNs, ColumnLinks, ColumnAllocatedExcess, ColumnCtimeNs, ColumnInode, ColumnBirth}
 
 // loadShown decodes the columns of Shown.
 func (b *Block) loadShown() (*blockRows, error) {
@@ -412,6 +420,9 @@ func (b *Block) loadShown() (*blockRows, error) {
 		return nil, err
 	}
 	if f.source, err = b.Text(ColumnSource); err != nil {
+		return nil, err
+	}
+	if f.acl, err = b.Text(ColumnACL); err != nil {
 		return nil, err
 	}
 	b.shown.Store(f)
@@ -490,6 +501,9 @@ func (b *Block) loadAll() (*blockRows, error) {
 	if f.history, err = b.Text(ColumnHistory); err != nil {
 		return nil, err
 	}
+	if f.acl, err = b.Text(ColumnACL); err != nil {
+		return nil, err
+	}
 	b.full.Store(f)
 	return f, nil
 }
@@ -557,6 +571,10 @@ func (f *blockRows) inode(i int, r *evidence.Row) {
 	if r.CtimeNs = f.numbers[ColumnCtimeNs].At(i); r.CtimeNs == asMtime {
 		r.CtimeNs = r.MtimeNs
 	}
+	if before := f.numbers[ColumnBirth].At(i); before != noBirth {
+		r.SetBirthBefore(before)
+	}
+	r.ACL = aclOf(r.Type, f.acl.At(i))
 }
 
 // Row sets r to row i. Its strings share the block's memory.

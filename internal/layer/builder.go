@@ -19,11 +19,12 @@ type builder struct {
 	agent   textBuilder
 	source  textBuilder
 	history textBuilder
+	acl     textBuilder
 	notUTF8 bool // some parent, name, target or source is not
 	// copied remembers how the dictionaries of the last block map to those here.
 	copied struct {
-		from                           *Block
-		target, agent, source, history textMap
+		from                                *Block
+		target, agent, source, history, acl textMap
 	}
 }
 
@@ -73,6 +74,7 @@ func (b *builder) reset() {
 	b.agent.reset()
 	b.source.reset()
 	b.history.reset()
+	b.acl.reset()
 	b.names, b.offsets = b.names[:0], append(b.offsets[:0], 0)
 	for i := range b.numbers {
 		b.numbers[i] = b.numbers[i][:0]
@@ -100,6 +102,10 @@ func (b *builder) add(r *evidence.Row) {
 	if b.history.add(r.History) {
 		b.text += len(r.History)
 	}
+	acl := storedACL(r.Type, r.ACL)
+	if b.acl.add(acl) {
+		b.text += len(acl)
+	}
 	b.text += len(r.Name)
 	b.rows++
 
@@ -118,16 +124,20 @@ func (b *builder) add(r *evidence.Row) {
 	b.put(ColumnWatermarkNs, r.Watermark)
 	b.put(ColumnEndedAtNs, r.EndedAt)
 	b.put(ColumnLinks, int64(r.Links))
-	excess, ctime := int64(0), int64(asMtime)
+	excess, ctime, birth := int64(0), int64(asMtime), int64(noBirth)
 	if r.Measured() {
 		excess = r.Allocated - event.Rounded(r.Size)
 		if r.CtimeNs != r.MtimeNs {
 			ctime = r.CtimeNs
 		}
+		if r.BirthS != 0 {
+			birth = r.BirthBefore()
+		}
 	}
 	b.put(ColumnAllocatedExcess, excess)
 	b.put(ColumnCtimeNs, ctime)
 	b.put(ColumnInode, int64(r.ID))
+	b.put(ColumnBirth, birth)
 	sub := evidence.Totals{}
 	if r.Type == event.Directory {
 		sub = r.Sub
@@ -159,7 +169,7 @@ func (b *builder) addBlock(block *Block, from, to int) error {
 	}
 	if b.copied.from != block {
 		b.copied.from = block
-		for _, m := range []*textMap{&b.copied.target, &b.copied.agent, &b.copied.source, &b.copied.history} {
+		for _, m := range []*textMap{&b.copied.target, &b.copied.agent, &b.copied.source, &b.copied.history, &b.copied.acl} {
 			clear(*m)
 		}
 	}
@@ -184,6 +194,7 @@ func (b *builder) addBlock(block *Block, from, to int) error {
 	b.agent.addFrom(all.agent, &b.copied.agent, from, to)
 	b.source.addFrom(all.source, &b.copied.source, from, to)
 	b.text += b.history.addFrom(all.history, &b.copied.history, from, to)
+	b.text += b.acl.addFrom(all.acl, &b.copied.acl, from, to)
 	b.notUTF8 = b.notUTF8 || block.group.NotUTF8
 	for c, n := range all.numbers {
 		if n != nil {

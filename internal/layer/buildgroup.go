@@ -26,6 +26,8 @@ func (b *builder) encode(e *encoder, to []byte) ([]byte, Group) {
 			to = b.encodeText(e, to, s, &b.source)
 		case ColumnHistory:
 			to = e.textChunk(to, s, b.history.dict, b.history.codes)
+		case ColumnACL:
+			to = e.textChunk(to, s, b.acl.dict, b.acl.codes)
 		case columnParentRaw:
 			to = b.encodeRaw(e, to, s, b.parents.at)
 		case columnNameRaw:

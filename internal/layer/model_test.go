@@ -482,5 +482,7 @@ func drawInode(t *rapid.T) event.Inode {
 	return event.Inode{
 		Links: rapid.Uint32Min(1).Draw(t, "links"), Allocated: rapid.Int64Min(0).Draw(t, "allocated"),
 		CtimeNs: rapid.Int64Min(asMtime+1).Draw(t, "ctime"), ID: rapid.Uint64().Draw(t, "inode"),
+		BirthS: rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(-event.MaxBirthS, event.MaxBirthS)).Draw(t, "birth"),
+		ACL:    rapid.SampledFrom([]event.ACL{"", event.NoACL, event.NoACL + "\x01\x00\x07\x00\xff\xff\xff\xff"}).Draw(t, "acl"),
 	}
 }

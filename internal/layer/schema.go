@@ -52,9 +52,13 @@ const (
 	ColumnSubAllocated
 	ColumnSubLinkedAllocated
 	ColumnSubUnmeasured
-	columns // how many
+	// Of schema 3. Row groups of schema 2 end before them.
+	ColumnBirth // how many whole seconds the ctime is later than the birth; noBirth: not known
+	ColumnACL   // storedACL
+	columns     // how many
 
 	columns1 = ColumnLinks // how many schema 1 has
+	columns2 = ColumnBirth // how many schema 2 has
 )
 
 // form is how a column's values are held and written.
@@ -72,6 +76,35 @@ const (
 
 // asMtime stands in the column ctime_ns for the mtime: most files were never changed after they were written.
 const asMtime = math.MinInt64
+
+// noBirth stands in the column birth_seconds_before_ctime for a birth that is not known.
+const noBirth = math.MinInt64
+
+// unknownACL stands in the column acl for what nobody tells. Nearly all directories tell that they have no ACL, and nearly all other
+// entries tell nothing: both have the empty text, so that the column is empty but for exceptions.
+const unknownACL = "\x00"
+
+// storedACL is an entry's ACL as the column has it.
+func storedACL(t event.Type, a event.ACL) string {
+	switch {
+	case a == "" && t == event.Directory:
+		return unknownACL
+	case a == event.NoACL && t == event.Directory:
+		return ""
+	}
+	return string(a)
+}
+
+// aclOf is the inverse of storedACL.
+func aclOf(t event.Type, stored string) event.ACL {
+	switch {
+	case stored == unknownACL:
+		return ""
+	case stored == "" && t == event.Directory:
+		return event.NoACL
+	}
+	return event.ACL(stored)
+}
 
 // columnSpec is a column in the file.
 type columnSpec struct {
@@ -124,6 +157,8 @@ var specs = [columns]columnSpec{
 	ColumnSubAllocated:       {name: "sub_allocated", form: formDict, physical: format.Int64},
 	ColumnSubLinkedAllocated: {name: "sub_linked_allocated", form: formDict, physical: format.Int64},
 	ColumnSubUnmeasured:      {name: "sub_unmeasured", form: formDict, physical: format.Int64},
+	ColumnBirth:              {name: "birth_seconds_before_ctime", form: formDict, physical: format.Int64},
+	ColumnACL:                {name: "acl", form: formText, physical: format.ByteArray},
 }
 
 // typeNames are those of event.Type; a tombstone of a path that was never seen has none.

@@ -184,7 +184,7 @@ func (w *Writer) AppendGroup(raw RawGroup) error {
 		w.err = err
 		return err
 	}
-	if chunks[columns1].end == 0 { // of schema 1: a file has one schema
+	if chunks[columns-1].end == 0 { // of an earlier schema: a file has one
 		return w.appendDecoded(raw)
 	}
 	if err := w.flush(); err != nil {

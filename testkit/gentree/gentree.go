@@ -194,11 +194,27 @@ func (t *Tree) base(i int, observed int64) evidence.Row {
 	}
 }
 
+// sharedACLs are ACLs of directories that two groups share: user::rwx,group::rwx,group:N:r-x,mask::rwx,other::---.
+var sharedACLs = func() (acls [4]event.ACL) {
+	for i := range acls {
+		acls[i] = event.NoACL + "\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x07\x00\xff\xff\xff\xff" +
+			"\x08\x00\x05\x00" + event.ACL([]byte{byte(i), 8, 0, 0}) +
+			"\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff"
+	}
+	return acls
+}()
+
 func (t *Tree) setDirectory(r *evidence.Row, i int) {
 	d := &t.dirs[i]
 	r.Name, r.Type, r.Mode, r.Size, r.Sub = d.name, event.Directory, 0o2775, 4096, d.sub
 	r.UID, r.GID = d.uid, d.gid
 	r.MtimeNs = d.bornS*1e9 + int64(mix(t.o.Seed, uint64(i))%1e9)
 	r.AtimeDay = scanDay
-	r.Inode = event.Inode{Links: uint32(2 + len(d.children)), Allocated: 4096, CtimeNs: r.MtimeNs}
+	r.Inode = event.Inode{Links: uint32(2 + len(d.children)), Allocated: 4096, CtimeNs: r.MtimeNs, BirthS: d.bornS, ACL: event.NoACL}
+	if h := mix(t.o.Seed+3, uint64(i)); h%4 == 0 { // its entries took their time; in a module cache three of four took less than a second
+		r.BirthS -= int64(h >> 8 % 3600)
+	}
+	if mix(t.o.Seed+4, uint64(i))%50 == 0 { // shared by several groups
+		r.ACL = sharedACLs[d.gid%uint32(len(sharedACLs))]
+	}
 }

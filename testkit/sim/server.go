@@ -46,7 +46,10 @@ func NewServer(now func() int64) *Server {
 func (s *Server) inode(t event.Type, mode uint32) *inode {
 	s.inodes++
 	n := &inode{number: s.inodes, entry: event.Entry{Type: t, Mode: mode, UID: 1000, GID: 100, MtimeNs: s.stamp()}}
-	n.entry.CtimeNs = n.entry.MtimeNs
+	n.entry.CtimeNs, n.entry.BirthS = n.entry.MtimeNs, n.entry.MtimeNs/1e9
+	if t == event.Directory {
+		n.entry.ACL = event.NoACL
+	}
 	if t == event.Directory {
 		n.children, n.entry.Size = map[string]*inode{}, 4096
 	}

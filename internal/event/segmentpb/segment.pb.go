@@ -926,7 +926,10 @@ type Inodes struct {
 	CtimeNsAfterMtime []int64 `protobuf:"zigzag64,3,rep,packed,name=ctime_ns_after_mtime,json=ctimeNsAfterMtime,proto3" json:"ctime_ns_after_mtime,omitempty"`
 	// One per entry that is no directory and has more than one link: what tells the file from others. On the file system of the
 	// view's root st_ino, elsewhere a hash of st_ino and the file system.
-	Ids           []uint64 `protobuf:"varint,4,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	Ids []uint64 `protobuf:"varint,4,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	// Empty if no birth time is known. Otherwise one per entry: 0 if its birth time is not known, and else one more than the zigzag
+	// code of how many whole seconds the ctime is later than the birth (both floored to seconds).
+	Births        []uint64 `protobuf:"varint,5,rep,packed,name=births,proto3" json:"births,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -989,14 +992,24 @@ func (x *Inodes) GetIds() []uint64 {
 	return nil
 }
 
-// Attributes are the different combinations of type, mode and owner that occur in a block.
+func (x *Inodes) GetBirths() []uint64 {
+	if x != nil {
+		return x.Births
+	}
+	return nil
+}
+
+// Attributes are the different combinations of type, mode, owner and ACL that occur in a block.
 type Attributes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Types []Type                 `protobuf:"varint,1,rep,packed,name=types,proto3,enum=fustor.segment.v1.Type" json:"types,omitempty"`
 	// st_mode & 07777
-	Modes         []uint32 `protobuf:"varint,2,rep,packed,name=modes,proto3" json:"modes,omitempty"`
-	Uids          []uint32 `protobuf:"varint,3,rep,packed,name=uids,proto3" json:"uids,omitempty"`
-	Gids          []uint32 `protobuf:"varint,4,rep,packed,name=gids,proto3" json:"gids,omitempty"`
+	Modes []uint32 `protobuf:"varint,2,rep,packed,name=modes,proto3" json:"modes,omitempty"`
+	Uids  []uint32 `protobuf:"varint,3,rep,packed,name=uids,proto3" json:"uids,omitempty"`
+	Gids  []uint32 `protobuf:"varint,4,rep,packed,name=gids,proto3" json:"gids,omitempty"`
+	// POSIX access ACLs. Empty if none is known. Otherwise one per combination, as the extended attribute system.posix_acl_access has
+	// it: a version (2, four bytes, little-endian), and eight bytes per entry. Only the version: there is no ACL. No bytes: not known.
+	Acls          [][]byte `protobuf:"bytes,5,rep,name=acls,proto3" json:"acls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1068,13 @@ func (x *Attributes) GetUids() []uint32 {
 func (x *Attributes) GetGids() []uint32 {
 	if x != nil {
 		return x.Gids
+	}
+	return nil
+}
+
+func (x *Attributes) GetAcls() [][]byte {
+	if x != nil {
+		return x.Acls
 	}
 	return nil
 }
@@ -1350,18 +1370,20 @@ const file_segment_proto_rawDesc = "" +
 	"\x0fmtime_ns_deltas\x18\x03 \x03(\x12R\rmtimeNsDeltas\x12(\n" +
 	"\x10atime_day_deltas\x18\x04 \x03(\x11R\x0eatimeDayDeltas\x122\n" +
 	"\atargets\x18\x05 \x01(\v2\x18.fustor.segment.v1.TextsR\atargets\x121\n" +
-	"\x06inodes\x18\x06 \x01(\v2\x19.fustor.segment.v1.InodesR\x06inodes\"}\n" +
+	"\x06inodes\x18\x06 \x01(\v2\x19.fustor.segment.v1.InodesR\x06inodes\"\x95\x01\n" +
 	"\x06Inodes\x12\x14\n" +
 	"\x05links\x18\x01 \x03(\rR\x05links\x12\x1a\n" +
 	"\bexcesses\x18\x02 \x03(\x12R\bexcesses\x12/\n" +
 	"\x14ctime_ns_after_mtime\x18\x03 \x03(\x12R\x11ctimeNsAfterMtime\x12\x10\n" +
-	"\x03ids\x18\x04 \x03(\x04R\x03ids\"y\n" +
+	"\x03ids\x18\x04 \x03(\x04R\x03ids\x12\x16\n" +
+	"\x06births\x18\x05 \x03(\x04R\x06births\"\x8d\x01\n" +
 	"\n" +
 	"Attributes\x12-\n" +
 	"\x05types\x18\x01 \x03(\x0e2\x17.fustor.segment.v1.TypeR\x05types\x12\x14\n" +
 	"\x05modes\x18\x02 \x03(\rR\x05modes\x12\x12\n" +
 	"\x04uids\x18\x03 \x03(\rR\x04uids\x12\x12\n" +
-	"\x04gids\x18\x04 \x03(\rR\x04gids\"|\n" +
+	"\x04gids\x18\x04 \x03(\rR\x04gids\x12\x12\n" +
+	"\x04acls\x18\x05 \x03(\fR\x04acls\"|\n" +
 	"\x06Ranges\x12\x1a\n" +
 	"\blistings\x18\x01 \x03(\rR\blistings\x12,\n" +
 	"\x04from\x18\x02 \x01(\v2\x18.fustor.segment.v1.TextsR\x04from\x12(\n" +
