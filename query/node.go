@@ -86,7 +86,13 @@ func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 	b = appendSeconds(b, r.MtimeNs)
 	b = append(b, `,"mtime_ns":`...)
 	b = strconv.AppendInt(b, r.MtimeNs, 10)
-	b = append(b, `,"created_time":null,"integrity_suspect":`...) // no agent reports a birth time
+	b = append(b, `,"created_time":`...)
+	if r.BirthS == 0 {
+		b = append(b, `null`...)
+	} else {
+		b = appendSeconds(b, r.BirthNs())
+	}
+	b = append(b, `,"integrity_suspect":`...)
 	b = strconv.AppendBool(b, r.SuspectUntil > w.now)
 	b = append(b, `,"agent_missing":`...)
 	b = strconv.AppendBool(b, r.AgentMissing)
@@ -131,6 +137,15 @@ func appendInode(b []byte, n *event.Inode) []byte {
 	b = strconv.AppendUint(b, uint64(n.Links), 10)
 	b = append(b, `,"ctime_ns":`...)
 	b = strconv.AppendInt(b, n.CtimeNs, 10)
+	if n.BirthS != 0 {
+		b = append(b, `,"birth_ns":`...)
+		b = strconv.AppendInt(b, n.BirthNs(), 10)
+	}
+	if n.ACL != "" {
+		b = append(b, `,"acl":"`...)
+		b = append(b, n.ACL.String()...)
+		b = append(b, '"')
+	}
 	if n.ID == 0 {
 		return b
 	}

@@ -82,6 +82,28 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestBirthsAndACLs are in nodes where they are known, and missing where they are not.
+func TestBirthsAndACLs(t *testing.T) {
+	const acl = event.NoACL + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x05\x00\xe8\x03\x00\x00"
+	known, shared, plain := file("/known", 1), entry("/shared", event.Directory, 4096), entry("/plain", event.Directory, 4096)
+	known.Inode = event.Inode{Links: 1, CtimeNs: 5e18, BirthS: 1_700_000_000}
+	shared.Inode = event.Inode{Links: 2, CtimeNs: 5e18, BirthS: -7, ACL: acl}
+	plain.Inode = event.Inode{Links: 2, CtimeNs: 5e18, ACL: event.NoACL}
+	f := newFixture(t)
+	f.base(testView, treeOf(known, shared, plain, file("/unknown", 1)))
+	for _, c := range []struct {
+		path                string
+		created, birth, acl any
+	}{
+		{"/known", 1.7e9, 1.7e18, nil}, {"/shared", -7.0, -7e9, "user::rwx,user:1000:r-x"}, {"/plain", nil, nil, "none"}, {"/unknown", nil, nil, nil},
+	} {
+		node := f.call("metadata", "path", c.path).is(200).object()
+		if node["created_time"] != c.created || node["birth_ns"] != c.birth || node["acl"] != c.acl {
+			t.Errorf("%s: created %v, born %v, ACL %v", c.path, node["created_time"], node["birth_ns"], node["acl"])
+		}
+	}
+}
+
 // TestParameters: what a call does not know or cannot read is a 400 that says what.
 func TestParameters(t *testing.T) {
 	f := newFixture(t)

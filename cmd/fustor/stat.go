@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -77,6 +78,12 @@ func statFields(out *show.Output, n *client.Node) [][2]string {
 		add("allocated", "%d", n.Allocated)
 		add("links", "%d", n.Links)
 		add("changed", "%s", show.ExactTime(n.CtimeNs, time.Local))
+	}
+	if n.BirthNs != 0 {
+		add("birth", "%s", strings.Replace(show.ExactTime(n.BirthNs, time.Local), ".000000000", "", 1)) // known by the second
+	}
+	if n.ACL != "" {
+		add("ACL", "%s", out.Name(n.ACL))
 	}
 	if n.Inode != "" {
 		add("inode", "%s", n.Inode)

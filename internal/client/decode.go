@@ -13,8 +13,8 @@ import (
 type decoder struct {
 	b []byte
 	i int
-	// agent, source and owners repeat from line to line; keeping the last saves allocations.
-	agent, source, member, owner, group string
+	// agent, source, owners and ACL repeat from line to line; keeping the last saves allocations.
+	agent, source, member, owner, group, acl string
 }
 
 var errSyntax = errors.New("malformed JSON")
@@ -73,6 +73,10 @@ func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 		n.Links, err = d.uint32()
 	case "ctime_ns":
 		n.CtimeNs, err = d.integer()
+	case "birth_ns":
+		n.BirthNs, err = d.integer()
+	case "acl":
+		n.ACL, err = d.repeated(&d.acl)
 	case "inode":
 		n.Inode, err = d.str()
 	case "target":

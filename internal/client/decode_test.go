@@ -17,14 +17,14 @@ func TestDecodeNode(t *testing.T) {
 	var d decoder
 	var n Node
 	line := ` { "name" : "x", "path_b64":"L_8", "path":"/?", "content_type":"directory", "size":-1, "modified_time":1.5,
-		"mtime_ns":-9223372036854775808, "mode":4095, "uid":4294967295, "gid":0, "created_time":null, "later":{"a":[1,{"b":"}"}]},
+		"mtime_ns":-9223372036854775808, "mode":4095, "uid":4294967295, "gid":0, "created_time":null, "birth_ns":-5000000000, "acl":"none", "later":{"a":[1,{"b":"}"}]},
 		"integrity_suspect":true, "agent_missing":false, "last_agent_id":"a\u0062", "source_uri":null,
 		"subtree":{"files":1,"directories":2,"others":3,"bytes":4,"latest_mtime":null,"latest_mtime_ns":null} } `
 	if err := d.node([]byte(line), &n); err != nil {
 		t.Fatal(err)
 	}
 	want := Node{Path: "/\xff", Type: "directory", Size: -1, MtimeNs: math.MinInt64, Mode: 4095, UID: math.MaxUint32,
-		Suspect: true, LastAgent: "ab"}
+		BirthNs: -5e9, ACL: "none", Suspect: true, LastAgent: "ab"}
 	if s := n.Subtree; s == nil || *s != (Subtree{Files: 1, Directories: 2, Others: 3, Bytes: 4, Unmeasured: 6}) {
 		t.Errorf("subtree is %+v", s)
 	}

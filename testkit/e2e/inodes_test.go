@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -24,6 +25,8 @@ type inode struct {
 	Links     uint64 `json:"links"`
 	CtimeNs   int64  `json:"ctime_ns"`
 	Inode     string `json:"inode"`
+	BirthNs   int64  `json:"birth_ns"` // whole seconds
+	ACL       string `json:"acl"`
 }
 
 // occupied is what du -B1 -l says of a tree, and the part of it of names of files with several.
@@ -45,7 +48,11 @@ func inodesOf(t *testing.T, dir string) (map[string]inode, occupied) {
 		if err := unix.Lstat(path, &st); err != nil {
 			return err
 		}
-		n := inode{Allocated: st.Blocks * 512, Links: uint64(st.Nlink), CtimeNs: st.Ctim.Nano()}
+		n := inode{Allocated: st.Blocks * 512, Links: uint64(st.Nlink), CtimeNs: st.Ctim.Nano(), ACL: aclOf(path, &st)}
+		var stx unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &stx); err == nil && stx.Mask&unix.STATX_BTIME != 0 {
+			n.BirthNs = stx.Btime.Sec * 1e9
+		}
 		sum.Allocated += n.Allocated
 		if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			n.Inode = fmt.Sprint(st.Ino)
@@ -58,6 +65,40 @@ func inodesOf(t *testing.T, dir string) (map[string]inode, occupied) {
 		t.Fatal(err)
 	}
 	return found, sum
+}
+
+// aclOf is the ACL as the commands print it: that of a directory, and of a file in a directory that has one.
+func aclOf(path string, st *unix.Stat_t) string {
+	value := make([]byte, 1024)
+	read := func(path string) event.ACL {
+		switch n, err := unix.Lgetxattr(path, "system.posix_acl_access", value); err {
+		case nil:
+			return event.ACL(value[:n])
+		case unix.ENODATA:
+			return event.NoACL
+		}
+		return ""
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return read(path).String()
+	case unix.S_IFREG:
+		if read(filepath.Dir(path)).Exists() {
+			return read(path).String()
+		}
+	}
+	return ""
+}
+
+// setACL gives a path an ACL for one user more: user::rwx,user:UID:r-x,group::r-x,mask::r-x,other::---.
+func setACL(path string, uid byte) error {
+	err := unix.Setxattr(path, "system.posix_acl_access", []byte("\x02\x00\x00\x00"+
+		"\x01\x00\x07\x00\xff\xff\xff\xff"+"\x02\x00\x05\x00"+string([]byte{uid, 0, 0, 0})+"\x04\x00\x05\x00\xff\xff\xff\xff"+
+		"\x10\x00\x05\x00\xff\xff\xff\xff"+"\x20\x00\x00\x00\xff\xff\xff\xff"), 0)
+	if err == unix.EOPNOTSUPP {
+		return nil
+	}
+	return err
 }
 
 // unlikeInodes says in what way the view has other inodes than the tree.
@@ -163,6 +204,11 @@ func TestInodesAreTheDisks(t *testing.T) {
 	do(os.Link(path("a/large"), path("b/large")))
 	do(os.Symlink("../a/large", path("b/link")))
 	do(syscall.Mkfifo(path("b/pipe"), 0o600))
+	do(os.Mkdir(path("shared"), 0o750))
+	do(setACL(path("shared"), 7))
+	write("shared/plain", 1)
+	write("shared/private", 1)
+	do(setACL(path("shared/private"), 8))
 	unix.Sync() // so that file systems which allocate late have done so
 
 	u := startUp(t, dir, t.TempDir())
@@ -173,6 +219,9 @@ func TestInodesAreTheDisks(t *testing.T) {
 	write("a/empty", 5000)
 	do(os.Rename(path("a/small"), path("b/moved")))
 	do(os.Mkdir(path("a/deep/new"), 0o755))
+	do(setACL(path("a/deep"), 9))
+	do(setACL(path("shared"), 10))
+	do(setACL(path("shared/plain"), 11))
 	unix.Sync()
 	same("after changes that the kernel reports")
 	do(os.Remove(path("a/large.again"))) // of which the other names do not hear

@@ -42,6 +42,14 @@ func AppendEntry(b []byte, n *client.Node) []byte {
 		b = append(b, `,"ctime_ns":`...)
 		b = strconv.AppendInt(b, n.CtimeNs, 10)
 	}
+	if n.BirthNs != 0 {
+		b = append(b, `,"birth_ns":`...)
+		b = strconv.AppendInt(b, n.BirthNs, 10)
+	}
+	if n.ACL != "" {
+		b = append(b, `,"acl":`...)
+		b = appendString(b, n.ACL)
+	}
 	if n.Inode != "" {
 		b = append(b, `,"inode":`...)
 		b = appendString(b, n.Inode)
