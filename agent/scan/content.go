@@ -43,11 +43,13 @@ func (c *content) add(e *event.Entry) {
 		number(uint64(e.CtimeNs))
 		number(e.ID)
 	}
+	number(uint64(e.BirthS))
 	if e.Type == event.File {
 		number(uint64(e.AtimeDay))
 	}
 	number(uint64(len(e.Name)))
-	b = append(append(b, e.Name...), e.Target...)
+	number(uint64(len(e.ACL)))
+	b = append(append(append(b, e.Name...), e.ACL...), e.Target...)
 	number(uint64(len(e.Target)))
 	_, _ = c.digest.Write(b)
 	c.buffer = b
