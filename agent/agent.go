@@ -89,10 +89,13 @@ func New(o Options) (*Agent, error) {
 		log:      o.Logger, now: a.clock.Now, stream: a.stream, leads: a.situation.leadership, mtimes: newMtimes(remote, o.Tuning.Racy),
 		remote: remote, noAtimes: o.NoAtimes,
 	}
+	if len(o.Excludes) > 0 {
+		a.directories.identity.ExcludeRules = known.Gitignore
+	}
 	if o.StateFile != "" {
 		a.directories.path = strings.TrimSuffix(o.StateFile, ".json") + ".dirs"
 	}
-	a.addServices(client)
+	a.addServices(client, excludes)
 	if err := a.register(o.Registry); err != nil {
 		a.watching.subscription.Close()
 		a.spooling.close()
@@ -118,11 +121,11 @@ func (a *Agent) subscribe(patterns []string, excludes *tree.Excludes) *bus.Subsc
 }
 
 // addServices makes the parts that work by themselves.
-func (a *Agent) addServices(client *send.Client) {
+func (a *Agent) addServices(client *send.Client, excludes *tree.Excludes) {
 	commands := newCommands(client, a.situation, a.o.Logger)
 	scans := &scanner{
 		o: &a.o, situation: a.situation, watching: a.watching, stream: a.stream, directories: a.directories, counters: a.counters,
-		clock: a.clock, progress: a.progress,
+		clock: a.clock, progress: a.progress, excludes: excludes,
 	}
 	demand := &demandScanner{scanner: scans, commands: commands, every: func(report func()) (stop func()) { return a.supervisor.every("job", reportEvery, report) }}
 	suspects := &sentinel{client: client, situation: a.situation, watching: a.watching, stream: a.stream, now: a.clock.Now}

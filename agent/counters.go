@@ -117,10 +117,10 @@ func (c *counters) running() *scan.Counts {
 }
 
 // completed takes in a scan of the whole tree that was completed. changed is its number of changed directories.
-func (c *counters) completed(kind schedule.Kind, began time.Time, n *scan.Counts, changed uint64) {
+func (c *counters) completed(kind schedule.Kind, began time.Time, n *scan.Counts, changed uint64, excluded []pipeapi.Excluded) {
 	last := &pipeapi.LastScan{
 		Scan: string(kind), At: began.Round(0), Seconds: round(time.Since(began).Seconds()),
-		Directories: n.Directories.Load(), Files: n.Files.Load(), Errors: n.Errors.Load(), Changed: changed,
+		Directories: n.Directories.Load(), Files: n.Files.Load(), Errors: n.Errors.Load(), Changed: changed, Excluded: excluded,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/sleep"
 )
 
@@ -27,10 +30,13 @@ type scanner struct {
 	counters    *counters
 	clock       *pipe.Clock
 	progress    func() (stop func())
+	excludes    *tree.Excludes
 
 	failed  backoff
 	alone   bool        // the next scan is shared with no other pipe: they were too quick for the last one
 	leftOut *scan.Known // what the last snapshot has left out, to be caught up with
+	tally   *tree.Tally // of the scan that runs or ran last; nil: it did not meet all names
+	told    bool        // the log says what each exclude pattern leaves out
 }
 
 // run does what has to be scanned, one scan at a time, until ctx ends.
@@ -53,6 +59,9 @@ func (s *scanner) run(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// maxExcluded bounds the exclude patterns of a report: ingest keeps 16 KiB of it all.
+const maxExcluded = 20
 
 // errPanicked is how a scan ended that did not return.
 var errPanicked = errors.New("the scan has panicked")
@@ -81,7 +90,7 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 		s.o.Logger.Info("all directories that the snapshot left out were listed")
 	}
 	if err == nil && t.Whole() && t.Lists() {
-		s.counters.completed(t.Kind, start, counts, changed.Load())
+		s.counters.completed(t.Kind, start, counts, changed.Load(), s.excluded())
 	}
 	stopProgress()
 	took := max(time.Since(start), time.Microsecond)
@@ -112,6 +121,33 @@ func (s *scanner) lastListed(t schedule.Task, counts *scan.Counts) position {
 	return position{session, seq}
 }
 
+// excluded is what the exclude patterns came to in the scan that is complete. The first time, the log says it too: a pattern
+// that leaves nothing out is most likely a mistake.
+func (s *scanner) excluded() []pipeapi.Excluded {
+	if s.tally == nil {
+		return nil
+	}
+	excluded := []pipeapi.Excluded{}
+	for pattern, entries := range s.tally.Each {
+		asked := slices.Contains(s.o.Excludes, pattern)
+		if entries == 0 && !asked {
+			continue // a default one
+		}
+		if !s.told {
+			log, what := s.o.Logger.Info, "exclude pattern"
+			if entries == 0 {
+				log, what = s.o.Logger.Warn, "the exclude pattern matches nothing in the tree"
+			}
+			log(what, "pattern", pattern, "entries", entries)
+		}
+		if len(excluded) < maxExcluded {
+			excluded = append(excluded, pipeapi.Excluded{Pattern: shorten(strings.ToValidUTF8(pattern, "?"), maxExample), Entries: entries})
+		}
+	}
+	s.told = true
+	return excluded
+}
+
 // pause waits after a failure, before the next try.
 func (s *scanner) pause(ctx context.Context, t schedule.Task, err error) {
 	if errors.Is(err, scan.ErrBehind) {
@@ -134,6 +170,7 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 		return err
 	}
 	defer root.Close()
+	s.tally = nil
 	begin, end := t.Marks()
 	if begin != 0 {
 		if err := s.mark(ctx, t, event.Mark{Kind: begin}); err != nil {
@@ -158,6 +195,10 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 	}
 	if t.Resumes {
 		s.leaveOutKnown(to, t.Leadership, root)
+	}
+	if to.Known == nil {
+		s.tally = s.excludes.Tally()
+		to.LeftOut = s.tally
 	}
 	err = s.watching.subscription.Walk(ctx, to, s.alone)
 	s.alone = errors.Is(err, scan.ErrBehind)

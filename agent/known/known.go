@@ -34,10 +34,15 @@ type Identity struct {
 	Dev      uint64   `json:"dev"`             // 0 where device numbers do not last
 	Birth    int64    `json:"birth,omitempty"` // the root's, ns; 0: not known, as in the files of earlier builds
 	Excludes []string `json:"excludes"`
-	Cross    bool     `json:"cross_filesystems"`
+	// ExcludeRules is how patterns are read: Gitignore; 0: there are none but the default ones, or an earlier build has read them.
+	ExcludeRules int  `json:"exclude_rules,omitempty"`
+	Cross        bool `json:"cross_filesystems"`
 }
 
 // equal reports whether two are of the same tree and view. A birth that one of them does not know says nothing.
+// Gitignore is the Identity.ExcludeRules of today.
+const Gitignore = 1
+
 func (id Identity) equal(o Identity) bool {
 	if id.Birth == 0 || o.Birth == 0 {
 		id.Birth, o.Birth = 0, 0

@@ -104,6 +104,8 @@ type Receiver struct {
 	// OnError, unless nil, is told of what could not be read.
 	OnError func(path string, err error)
 	Counts  *Counts // must not be nil
+	// LeftOut, unless nil, counts what the exclude patterns decide on in the directories whose names are read.
+	LeftOut *tree.Tally
 	// Look, unless nil, is asked with a directory's mtime how much of it is to be looked at; nil: List.
 	// Same is asked of a directory to Compare, with what its entries are now, whether they are as they were.
 	// Listed is told of every directory that was listed in full, once its listing was emitted, with its subdirectories.

@@ -31,6 +31,7 @@ type worker struct {
 	parts    []*Part // that the directory is read for
 	readers  readers
 	names    tree.Names
+	decided  []int // by which exclude patterns, of the names of the directory
 	entries  []event.Entry
 	content  content // of the directory
 	holes    []string
@@ -209,7 +210,7 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	if err := w.read(d); err != nil {
 		return false, err
 	}
-	w.names.Keep(func(name string) bool { return !w.cfg.Excludes.Match(path, name) })
+	w.decided = w.cfg.Excludes.LeaveOut(d, path, &w.names, w.decided[:0])
 	w.readers.sort(w.parts, path, mtime)
 	_, before.Entry.Name = event.Split(path)
 	w.event = event.Event{Kind: event.Listing, ObservedAt: observed, Path: path, Entry: before.Entry}
@@ -245,6 +246,7 @@ func (w *worker) skim(observed int64, path string, own event.Entry) {
 	_, own.Name = event.Split(path)
 	for _, p := range w.readers.unchanged {
 		p.to.Counts.Directories.Add(1)
+		p.to.LeftOut.Add(w.decided)
 		w.event = event.Event{Kind: event.Unchanged, ObservedAt: observed, Path: path, Entry: own}
 		_ = p.give(&w.event, nil) // without a reading it cannot have moved
 	}
@@ -362,6 +364,7 @@ func (w *worker) list(ctx context.Context, d tree.Dir, reading Reading, picky bo
 	}
 	for _, p := range w.readers.list {
 		sum.addTo(p.to.Counts)
+		p.to.LeftOut.Add(w.decided)
 		if len(w.holes) == 0 {
 			p.listed(w.event.Path, w.event.Entry.MtimeNs, w.content.get(), w.subdirectories)
 		}

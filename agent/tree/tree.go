@@ -213,11 +213,6 @@ func (n *Names) MayBeDirectory(i int) bool { return n.refs[i].dir != IsNoDirecto
 // Ino is the number of the i-th entry's inode, as the directory tells. It is 0, or wrong, on some file systems: lstat decides.
 func (n *Names) Ino(i int) uint64 { return n.refs[i].ino }
 
-// Keep drops the names for which keep says false.
-func (n *Names) Keep(keep func(name string) bool) {
-	n.refs = slices.DeleteFunc(n.refs, func(r nameRef) bool { return !keep(n.all[r.start : r.start+r.size]) })
-}
-
 // Check says what keeps dir from being a view's source, in words for its user.
 func Check(dir string) error { return CheckOn(OS, dir) }
 

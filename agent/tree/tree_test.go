@@ -90,7 +90,7 @@ func TestExcludes(t *testing.T) {
 		{"/only", "here", true}, {"/a/only", "here", false}, {"/", "here", false}, {"/deep/a/b", "x", true}, {"/deep", "x", true},
 		{"/a", "with\xffbyte", true}, {"/a", "\xff.tmp", true},
 	} {
-		if got := x.Match(c.dir, c.name); got != c.want {
+		if got := x.Match(c.dir, c.name, false); got != c.want {
 			t.Errorf("%q in %q: %v", c.name, c.dir, got)
 		}
 	}

@@ -45,7 +45,7 @@ func (w *Watcher) applyNotice(n *Notice) {
 		if attached && n.Op&OpModify != 0 {
 			w.hints.add(path) // its mtime alone was set
 		}
-	case attached && w.cfg.Excludes.Match(path, n.Name):
+	case attached && w.cfg.Excludes.Match(path, n.Name, n.Op&OpDirectory != 0):
 		if n.Op&(OpCreate|OpDelete|OpMovedFrom|OpMovedTo) != 0 {
 			w.hints.add(path)
 		}

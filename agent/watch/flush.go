@@ -144,6 +144,10 @@ func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looke
 		return nil
 	}
 	delete(w.retries, path)
+	if w.cfg.Excludes.MatchPath(path, info.Entry.Type == event.Directory) {
+		w.observeGone(path, h, at) // it has become a directory, and the pattern is for directories
+		return nil
+	}
 	if h&hintDoubt != 0 && w.isReplaced(path, info) {
 		// No notice said that the old directory went away: delete all that was below it.
 		w.forgetDirectory(path)
@@ -340,11 +344,9 @@ func (w *Watcher) readDirectory(root tree.Root, f foundDirectory, names *tree.Na
 	if err := d.Read(names); err != nil {
 		return nil, err
 	}
+	_ = w.cfg.Excludes.LeaveOut(d, f.path, names, nil)
 	var more []foundDirectory
 	for i := range names.Len() {
-		if w.cfg.Excludes.Match(f.path, names.At(i)) {
-			continue
-		}
 		path := event.Join(f.path, names.At(i))
 		at := w.cfg.Now()
 		info, err := d.Lstat(names, i)

@@ -59,7 +59,7 @@ func (w *Watcher) observeLinkedIn(root tree.Root, dir string, files linkedFiles,
 	for i := range names.Len() {
 		path := event.Join(dir, names.At(i))
 		_, done := observed[path]
-		if _, linked := files[tree.ID{Dev: own.ID.Dev, Ino: names.Ino(i)}]; !linked || done || w.cfg.Excludes.Match(dir, names.At(i)) {
+		if _, linked := files[tree.ID{Dev: own.ID.Dev, Ino: names.Ino(i)}]; !linked || done || w.cfg.Excludes.Match(dir, names.At(i), false) {
 			continue
 		}
 		at := w.cfg.Now()

@@ -46,7 +46,7 @@ type agentCmd struct {
 	State            string        `placeholder:"FILE" env:"FUSTOR_AGENT_STATE" help:"File in which the agent remembers its session (default: in ~/.local/state/fustor)."`
 	Spool            string        `placeholder:"DIR" env:"FUSTOR_AGENT_SPOOL" help:"Directory for events that cannot be sent yet (default: beside the state file)."`
 	SpoolSize        spoolSize     `placeholder:"SIZE" default:"1GiB" env:"FUSTOR_AGENT_SPOOL_SIZE" help:"Size limit of the spool; 0 for no spool (default: ${default})."`
-	Exclude          []string      `sep:"none" placeholder:"GLOB" help:"Leave out paths that match this glob; may be repeated."`
+	Exclude          []string      `sep:"none" placeholder:"PATTERN" help:"Leave out what matches this pattern, as in .gitignore; may be repeated."`
 	Watch            string        `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"Watching method: auto (the best that works), fanotify, inotify or none (audits only) (default: ${default})."`
 	Metrics          string        `placeholder:"HOST:PORT" env:"FUSTOR_AGENT_METRICS" help:"Serve Prometheus metrics on this address, at /metrics."`
 	ScanWorkers      int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_WORKERS" help:"At most N calls into the tree at once in a scan (default: 32)."`

@@ -23,6 +23,7 @@ import (
 
 	"github.com/fustor/fustor/agent/config"
 	"github.com/fustor/fustor/agent/fleet"
+	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/httpclient"
@@ -414,6 +415,12 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		if p.Coverage != "" && p.Coverage != watch.Realtime {
 			fmt.Fprintf(out, "\n%s: %s: %s\n", p.Pipe, p.Coverage, p.WatchReason)
 		}
+		if p.LastScan != nil && len(p.LastScan.Excluded) > 0 {
+			fmt.Fprintln(out)
+			for _, e := range p.LastScan.Excluded {
+				fmt.Fprintf(out, "%s: %s\n", p.Pipe, sayExcluded(out, e, "in the last scan"))
+			}
+		}
 		if p.Error != "" {
 			fmt.Fprintf(out, "\n%s: %s\n", p.Pipe, p.Error)
 		}
@@ -425,6 +432,22 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	return out.Flush()
+}
+
+// sayExcluded says what an exclude pattern came to. where says what was read.
+func sayExcluded(out *show.Output, e pipeapi.Excluded, where string) string {
+	verb := "leaves out"
+	if strings.HasPrefix(e.Pattern, "!") {
+		verb = "takes back in"
+	}
+	if e.Entries == 0 {
+		return fmt.Sprintf("warning: exclude %s %s nothing %s", out.Name(e.Pattern), verb, where)
+	}
+	noun := "entries"
+	if e.Entries == 1 {
+		noun = "entry"
+	}
+	return fmt.Sprintf("exclude %s %s %s %s", out.Name(e.Pattern), verb, show.Count(int64(e.Entries)), noun)
 }
 
 // sharedSources says which pipes share a source.
@@ -495,6 +518,9 @@ func (agentCheckCmd) Help() string {
 column; the exit code is then 1. It also checks whether the trees exist now. A
 missing tree is not a mistake: its pipe waits for it. No server is contacted.
 
+For each exclude pattern it says how many entries the pattern leaves out, and warns
+of one that matches nothing. For that it reads each tree, for at most 10 seconds.
+
 Examples:
 
     fustor agent check --config agent.yaml
@@ -513,6 +539,36 @@ func answersSoon(dir string, within time.Duration, check func(string) error) err
 	}
 }
 
+// countFor is how long `fustor agent check` reads a tree to say what its exclude patterns leave out.
+const countFor = 10 * time.Second
+
+// countExcluded counts what patterns leave out of a tree, for as long as it may take. partial: there was more to read.
+func countExcluded(dir string, patterns []string, within time.Duration) (excluded []pipeapi.Excluded, partial bool) {
+	if len(patterns) == 0 {
+		return nil, false
+	}
+	x, err := tree.NewExcludes(patterns)
+	if err != nil {
+		return nil, false // the file was refused before
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	complete := false
+	var tally *tree.Tally
+	err = answersSoon(dir, within+time.Second, func(dir string) error {
+		var err error
+		tally, complete, err = x.Count(ctx, dir)
+		return err
+	})
+	if err != nil {
+		return nil, true
+	}
+	for pattern, entries := range tally.Each {
+		excluded = append(excluded, pipeapi.Excluded{Pattern: pattern, Entries: entries})
+	}
+	return excluded, !complete
+}
+
 type checkedPipe struct {
 	Pipe   string `json:"pipe"`
 	View   string `json:"view"`
@@ -522,6 +578,10 @@ type checkedPipe struct {
 	// Document is the OpenAPI document of a sender that has no ingest.
 	Document string `json:"document,omitempty"`
 	Missing  string `json:"missing,omitempty"` // why the tree cannot be read now
+	// Excluded is what the exclude patterns of the source leave out, as far as the tree was read.
+	Excluded []pipeapi.Excluded `json:"excluded,omitempty"`
+	// ExcludedOfPart says that the tree was not read to its end in time.
+	ExcludedOfPart bool `json:"excluded_of_part,omitempty"`
 }
 
 func (c *agentCheckCmd) Run(a *app) error {
@@ -552,7 +612,9 @@ func (c *agentCheckCmd) Run(a *app) error {
 		}
 		if err := answersSoon(p.Source.Path, 5*time.Second, check); err != nil {
 			pipes[i].Missing = err.Error()
+			continue
 		}
+		pipes[i].Excluded, pipes[i].ExcludedOfPart = countExcluded(p.Source.Path, p.Source.Exclude, countFor)
 	}
 	if c.JSON {
 		if err := json.NewEncoder(out).Encode(map[string]any{"pipes": pipes}); err != nil {
@@ -568,6 +630,13 @@ func (c *agentCheckCmd) Run(a *app) error {
 	for _, p := range pipes {
 		if p.Missing != "" {
 			fmt.Fprintf(out, "pipe %s would wait: %s\n", p.Pipe, p.Missing)
+		}
+		where := "in the tree"
+		if p.ExcludedOfPart {
+			where = fmt.Sprintf("in the part of the tree that was read in %v", countFor)
+		}
+		for _, e := range p.Excluded {
+			fmt.Fprintf(out, "pipe %s: %s\n", p.Pipe, sayExcluded(out, e, where))
 		}
 	}
 	fmt.Fprintf(out, "%s is valid\n", c.path())

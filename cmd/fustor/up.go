@@ -8,7 +8,7 @@ type upCmd struct {
 	Listen           string   `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
 	View             string   `default:"default" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"Name of the view (default: default)."`
 	APIKey           string   `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key that clients must send (default: create one and keep it)."`
-	Exclude          []string `sep:"none" placeholder:"GLOB" help:"Leave out paths that match this glob; may be repeated."`
+	Exclude          []string `sep:"none" placeholder:"PATTERN" help:"Leave out what matches this pattern, as in .gitignore; may be repeated."`
 	Watch            string   `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"Watching method: auto (the best that works), fanotify, inotify or none (audits only) (default: ${default})."`
 	CrossFileSystems bool     `help:"Also index other file systems mounted below DIR."`
 	Replace          bool     `help:"Replace the view if it is an index of another directory."`

@@ -29,16 +29,23 @@ var plain = strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "
 //
 // Example: "*.{bam,b{a,b}i}" is *.bam, *.bai and *.bbi.
 func Expand(glob string) (globs []string, err error) {
-	if globs, err = expand(nil, glob); err != nil {
+	if globs, err = Alternatives(glob); err != nil {
 		return nil, err
 	}
-	for _, g := range globs {
-		if !doublestar.ValidatePattern(g) {
+	for i, g := range globs {
+		if globs[i], err = classes(plain.Replace(g)); err != nil {
+			return nil, err
+		}
+		if !doublestar.ValidatePattern(globs[i]) {
 			return nil, ErrSyntax
 		}
 	}
 	return globs, nil
 }
+
+// Alternatives returns what the braces of a glob stand for, as they would be written without braces. Those are for Expand, not for
+// Match.
+func Alternatives(glob string) ([]string, error) { return expand(nil, glob) }
 
 func expand(globs []string, s string) ([]string, error) {
 	for i := 0; i < len(s); i++ {
@@ -62,8 +69,7 @@ func expand(globs []string, s string) ([]string, error) {
 	if len(globs) == maxAlternatives {
 		return nil, ErrAlternatives
 	}
-	s, err := classes(plain.Replace(s))
-	return append(globs, s), err
+	return append(globs, s), nil
 }
 
 // alternatives are what stands between the commas of the brace at i; end is behind its end. None if it has no end.

@@ -84,6 +84,15 @@ type LastScan struct {
 	Errors      uint64    `json:"errors"`
 	// Changed is how many directories were new, or had another mtime than when they were listed last; of audits alone.
 	Changed uint64 `json:"changed_directories"`
+	// Excluded is what the exclude patterns left out, at most 20; nil: the scan did not read every directory.
+	Excluded []Excluded `json:"excluded,omitempty"`
+}
+
+// Excluded is an exclude pattern, and how many entries it left out, those below an excluded directory not counted. For a pattern
+// with !, it is how many it took back in.
+type Excluded struct {
+	Pattern string `json:"pattern"`
+	Entries uint64 `json:"entries"`
 }
 
 // Rates are over the last minute, or since the start where that is less.
