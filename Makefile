@@ -72,7 +72,7 @@ e2e: servers ## runs the real processes on real trees, three hosts among them (E
 	go test $(RACE) ./testkit/e2e -run '$(E2E)' -v -timeout 30m
 
 e2e-long: servers ## runs the tests of faults in full, some twenty minutes (E2E=TestHuge for one; docs/reliability.md)
-	FUSTOR_E2E_LONG=1 go test ./testkit/e2e -run '$(if $(filter .,$(E2E)),TestChurn|TestHundred|TestHuge|TestDeep|TestAgentKilled|TestStoreIsDown|TestClock|TestRoot|TestStateOn|TestPermissions|TestV2Killed|TestDifficult,$(E2E))' -v -timeout 60m
+	FUSTOR_E2E_LONG=1 go test ./testkit/e2e -run '$(if $(filter .,$(E2E)),TestChurn|TestHundred|TestHuge|TestDeep|TestAgentKilled|TestStoreIsDown|TestClock|TestRoot|TestStateOn|TestPermissions|TestV2Killed|TestDifficult|TestUpIndexes,$(E2E))' -v -timeout 60m
 
 SOAK ?= 30m
 

@@ -3,213 +3,27 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/fustor/fustor/testkit/wait"
 )
-
-// detail is all that find -printf '%s %b %n %i %C@ %U %G %T@ %m' says of an entry. The inode is told of files with several names only.
-type detail struct {
-	size, allocated, links int64
-	inode                  string
-	ctimeNs, mtimeNs       int64
-	uid, gid, mode         int64
-}
-
-func (d detail) String() string {
-	return fmt.Sprintf("size %d allocated %d links %d inode %q ctime %d mtime %d owner %d:%d mode %04o",
-		d.size, d.allocated, d.links, d.inode, d.ctimeNs, d.mtimeNs, d.uid, d.gid, d.mode)
-}
-
-// findDetails is a tree as find(1) says, by path.
-func findDetails(t *testing.T, dir string) map[string]detail {
-	t.Helper()
-	const format = `%P\0%y\0%s\0%b\0%n\0%i\0%C@\0%U\0%G\0%T@\0%m\0`
-	const n = 11
-	out, err := exec.Command("find", dir, "-printf", format).Output()
-	if err != nil {
-		t.Fatalf("find -printf: %v", err)
-	}
-	fields := strings.Split(string(out), "\x00")
-	found := make(map[string]detail, len(fields)/n)
-	for ; len(fields) > n; fields = fields[n:] {
-		number := func(text string, base int) int64 {
-			v, err := strconv.ParseInt(text, base, 64)
-			if err != nil {
-				t.Fatalf("find -printf gives %q: %v", fields[:n], err)
-			}
-			return v
-		}
-		nanoseconds := func(text string) int64 { // the nearest that 64 bits hold, as the view has it
-			seconds, fraction, _ := strings.Cut(text, ".")
-			if s := number(seconds, 10); s < math.MaxInt64/1_000_000_000 {
-				return s*1e9 + number(fmt.Sprintf("%.9s", fraction), 10)
-			}
-			return math.MaxInt64
-		}
-		d := detail{
-			size: number(fields[2], 10), allocated: 512 * number(fields[3], 10), links: number(fields[4], 10),
-			ctimeNs: nanoseconds(fields[6]), uid: number(fields[7], 10), gid: number(fields[8], 10), mtimeNs: nanoseconds(fields[9]),
-			mode: number(fields[10], 8),
-		}
-		if fields[1] != "d" && d.links > 1 {
-			d.inode = fields[5]
-		}
-		found["/"+fields[0]] = d
-	}
-	return found
-}
-
-// duOf is du's sum of a tree, bytes.
-func duOf(t *testing.T, dir string, flags ...string) int64 {
-	t.Helper()
-	out, err := exec.Command("du", append(slices.Concat([]string{"-s", "-B1"}, flags), dir)...).Output()
-	if err != nil {
-		t.Fatalf("du: %v", err)
-	}
-	n, err := strconv.ParseInt(strings.Fields(string(out))[0], 10, 64)
-	if err != nil {
-		t.Fatalf("du prints %q", out)
-	}
-	return n
-}
-
-// viewDetails is the view as find --json has it, and the line of each path.
-func (s server) viewDetails(t *testing.T) (map[string]detail, error) {
-	t.Helper()
-	r := s.ask(t, "find", "/", "--json")
-	if r.code != 0 {
-		return nil, fmt.Errorf("find: %d %s", r.code, r.stderr)
-	}
-	found := map[string]detail{}
-	for line := range strings.Lines(r.stdout) {
-		path, d, err := detailOf(line)
-		if err != nil {
-			return nil, err
-		}
-		found[path] = d
-	}
-	return found, nil
-}
-
-func detailOf(line string) (string, detail, error) {
-	path, e, err := parseEntry([]byte(line))
-	var n inode
-	if err = errors.Join(err, json.Unmarshal([]byte(line), &n)); err != nil {
-		return "", detail{}, fmt.Errorf("%q: %w", line, err)
-	}
-	return path, detail{
-		size: e.size, allocated: n.Allocated, links: int64(n.Links), inode: n.Inode, ctimeNs: n.CtimeNs, mtimeNs: e.mtimeNs,
-		uid: int64(e.uid), gid: int64(e.gid), mode: int64(e.mode),
-	}, nil
-}
-
-// unlikeTools says in what way find, du and stat of the view differ from find(1) and du(1), but for the paths that may lag.
-func (s server) unlikeTools(t *testing.T, dir string, mayLag func(path string, have, want detail) bool) string {
-	t.Helper()
-	want := findDetails(t, dir)
-	have, err := s.viewDetails(t)
-	if err != nil {
-		return err.Error()
-	}
-	var lines []string
-	lagging := false
-	for _, path := range slices.Sorted(maps.Keys(want)) {
-		d, there := have[path]
-		switch {
-		case d == want[path]:
-		case there && mayLag != nil && mayLag(path, d, want[path]):
-			lagging = true
-		default:
-			lines = append(lines, fmt.Sprintf("%q\n    find(1): %v\n    view:    %v", path, want[path], d))
-		}
-	}
-	for path, d := range have {
-		if _, there := want[path]; !there {
-			lines = append(lines, fmt.Sprintf("%q is gone, and in the view %v", path, d))
-		}
-	}
-	if len(lines) == 0 && !lagging {
-		lines = append(s.unlikeDu(t, dir), s.unlikeStat(t, want)...)
-	}
-	return strings.Join(lines[:min(len(lines), 8)], "\n")
-}
-
-// unlikeDu compares du --json with du(1), which counts a file for each of its names by -l.
-func (s server) unlikeDu(t *testing.T, dir string) (lines []string) {
-	t.Helper()
-	var sum struct {
-		Allocated int64 `json:"allocated"`
-		Bytes     int64 `json:"bytes"`
-	}
-	if r := s.ask(t, "du", "/", "--json"); r.code != 0 || json.Unmarshal([]byte(r.stdout), &sum) != nil {
-		return []string{fmt.Sprintf("du: %d %s", r.code, r.stderr)}
-	}
-	if disk := duOf(t, dir, "-l"); sum.Allocated != disk {
-		lines = append(lines, fmt.Sprintf("du -B1 -l says %d, the view %d", disk, sum.Allocated))
-	}
-	// The view's bytes are those of files. du adds the sizes of links, and some versions those of directories and fifos.
-	tree, others := onDisk(t, dir), int64(0)
-	countsDirectories := duOf(t, t.TempDir(), "--apparent-size") > 0
-	for _, e := range tree {
-		if e.kind == 'l' || e.kind == 'd' && countsDirectories {
-			others += e.size
-		}
-	}
-	if disk := duOf(t, dir, "-l", "--apparent-size"); sum.Bytes+others != disk {
-		lines = append(lines, fmt.Sprintf("du -B1 -l --apparent-size says %d, the view %d and %d for what is no file", disk, sum.Bytes, others))
-	}
-	return lines
-}
-
-// unlikeStat compares some paths with stat --json.
-func (s server) unlikeStat(t *testing.T, want map[string]detail) (lines []string) {
-	t.Helper()
-	const some = 8
-	for i, path := range slices.Sorted(maps.Keys(want)) {
-		if i%(len(want)/some+1) != 0 {
-			continue
-		}
-		r := s.ask(t, "stat", path, "--json")
-		if _, d, err := detailOf(strings.TrimSpace(r.stdout)); err != nil || d != want[path] {
-			lines = append(lines, fmt.Sprintf("stat %q\n    find(1): %v\n    view:    %v (%v)", path, want[path], d, err))
-		}
-	}
-	return lines
-}
-
-// awaitTools waits until the view is as find(1) and du(1) say.
-func (s server) awaitTools(t *testing.T, dir, when string, within time.Duration, mayLag func(path string, have, want detail) bool) {
-	t.Helper()
-	deadline := time.Now().Add(wait.Limit(within))
-	for d := s.unlikeTools(t, dir, mayLag); d != ""; d = s.unlikeTools(t, dir, mayLag) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s:\n%s", when, d)
-		}
-		awaitPause(100 * time.Millisecond)
-	}
-}
 
 // difficult is a tree that is made to be difficult, and changed at random.
 type difficult struct {
 	t     *testing.T
 	dir   string
+	acls  bool // setfacl works here
 	rnd   *rand.Rand
 	dirs  []string
 	files []string
@@ -222,8 +36,8 @@ type difficult struct {
 // names of files, by turns.
 var difficultNames = []string{"plain", "with blank ", "\xff\xfe not UTF-8", "new\nline", "-rf", "=1+1", "\u00fc", "u\u0308", "quote\"'", "\x1b[31m", "CON.", "*?[x]"}
 
-func newDifficult(t *testing.T, dir string, seed uint64) *difficult {
-	d := &difficult{t: t, dir: dir, rnd: rand.New(rand.NewPCG(seed, 7)), did: map[string]int{}, linked: map[string]bool{}}
+func newDifficult(t *testing.T, dir string, acls bool, seed uint64) *difficult {
+	d := &difficult{t: t, dir: dir, acls: acls, rnd: rand.New(rand.NewPCG(seed, 7)), did: map[string]int{}, linked: map[string]bool{}}
 	for _, name := range []string{"a", "a/deep", "a/\xe9t\xe9", "b", "b/empty"} {
 		d.ok(os.MkdirAll(filepath.Join(dir, name), 0o755))
 		d.dirs = append(d.dirs, filepath.Join(dir, name))
@@ -280,6 +94,24 @@ func (d *difficult) with(path string, flags int, do func(f *os.File) error) {
 	d.ok(do(f))
 	if flags&os.O_CREATE != 0 {
 		d.files = append(d.files, path)
+	}
+}
+
+// setfacl adds to an ACL, changes it, or takes it away; of directories also the one that new entries inherit.
+func (d *difficult) setfacl(path string) {
+	info, err := os.Lstat(path)
+	if !d.acls || !d.ok(err) || !info.IsDir() && !info.Mode().IsRegular() {
+		return
+	}
+	args := []string{"-m", fmt.Sprintf("u:%d:r,g:%d:rx", 90_000+d.rnd.IntN(9), 90_000+d.rnd.IntN(9))}
+	switch n := d.rnd.IntN(6); {
+	case n == 0:
+		args = []string{"-b"}
+	case n == 1 && info.IsDir():
+		args = []string{"-d", "-m", "g:90001:rwx"}
+	}
+	if out, err := exec.Command("setfacl", append(args, "--", path)...).CombinedOutput(); err != nil {
+		d.t.Fatalf("setfacl %q: %s", args, out)
 	}
 }
 
@@ -359,6 +191,8 @@ var difficultOperations = []struct {
 	{"chmod a directory", false, func(d *difficult) {
 		d.ok(os.Chmod(d.dirs[d.rnd.IntN(len(d.dirs))], os.FileMode(d.rnd.IntN(0o100))|0o700))
 	}},
+	{"setfacl", false, func(d *difficult) { d.setfacl(d.file()) }},
+	{"setfacl of a directory", false, func(d *difficult) { d.setfacl(d.dirs[d.rnd.IntN(len(d.dirs))]) }},
 	{"touch", false, func(d *difficult) {
 		at := unix.Timespec{Sec: far[d.rnd.IntN(len(far))], Nsec: d.rnd.Int64N(1e9)}
 		d.ok(unix.UtimesNanoAt(unix.AT_FDCWD, d.file(), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW))
@@ -396,31 +230,31 @@ func (d *difficult) run(n int) {
 	unix.Sync() // so that file systems which allocate late have done so
 }
 
-// mayLag is what the kernel does not report: changes of a file that has, or had, other names, and space that the file system has
-// allocated after the file was closed.
+// mayLag is what the kernel does not report: changes of a file that has, or had, other names, space that the file system has allocated
+// after the file was closed, and of files what only the ACL of their directory has made known, or not known any more.
 func (d *difficult) mayLag(path string, have, want detail) bool {
 	var st unix.Stat_t
 	if err := unix.Lstat(d.dir+path, &st); err != nil || d.linked[fmt.Sprint(st.Ino)] {
 		return err == nil
 	}
 	have.allocated = want.allocated
+	if have.acl == "" || want.acl == "" {
+		have.acl = want.acl
+	}
 	return have == want
 }
 
-// TestDifficultTreeIsAsTools: find, du and stat of a view of a difficult tree print what find(1) and du(1) do, before and after random
-// operations. What the kernel does not report is there after the next audit.
+// TestDifficultTreeIsAsTools: find, du and stat of a view of a difficult tree print what find(1), du(1), stat(1) and getfacl(1) do,
+// before and after random operations. What the kernel does not report is there after the next audit.
 func TestDifficultTreeIsAsTools(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{"find", "du"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("there is no %s(1) to compare with", tool)
-		}
-	}
+	acls := needTools(t)
 	dir := t.TempDir()
-	d := newDifficult(t, dir, 18)
+	d := newDifficult(t, dir, acls, 18)
+	all, soon := comparison{dir: dir, acls: acls}, comparison{dir: dir, acls: acls, mayLag: d.mayLag}
 	unix.Sync()
 	o := observe(t, observation{dir: dir, audit: patience(2 * time.Second)})
-	o.awaitTools(t, dir, "at first", patience(20*time.Second), nil)
+	o.awaitTools(t, all, "at first", patience(20*time.Second))
 	n := operationsOf(1000)
 	if long {
 		n = 10_000
@@ -430,11 +264,11 @@ func TestDifficultTreeIsAsTools(t *testing.T) {
 		began := time.Now()
 		d.run(n / rounds)
 		took := time.Since(began)
-		o.awaitTools(t, dir, fmt.Sprintf("round %d, as soon as the view has settled", round), patience(20*time.Second), d.mayLag)
+		o.awaitTools(t, soon, fmt.Sprintf("round %d, as soon as the view has settled", round), patience(20*time.Second))
 		settled := time.Since(began) - took
 		audits := o.head().Scan.Audits + 2
 		eventually(t, patience(60*time.Second), "an audit that began after the operations", func() bool { return o.head().Scan.Audits >= audits })
-		o.awaitTools(t, dir, fmt.Sprintf("round %d, after an audit", round), patience(10*time.Second), nil)
+		o.awaitTools(t, all, fmt.Sprintf("round %d, after an audit", round), patience(10*time.Second))
 		t.Logf("round %d: %d operations in %v, settled after %v: %v", round, n/rounds, took, settled, d.did)
 	}
 }
