@@ -27,6 +27,8 @@ var (
 	ErrFull = errors.New("the store is full")
 	// ErrRegion: the bucket is in another region (301, or 400 by the signature).
 	ErrRegion = errors.New("the bucket is in another region")
+	// ErrCutOff: the body of an answer ended before the length that its header says.
+	ErrCutOff = errors.New("the answer was cut off")
 )
 
 // hints are what to do about each cause, the narrower before those that they wrap.
@@ -43,6 +45,7 @@ var hints = []struct {
 	{ErrThrottled, "try again later, or raise the store's limit of requests"},
 	{ErrFull, "make room in the store, or raise its quota; nothing is lost, and writers go on by themselves"},
 	{ErrRegion, "set region= in the store's URL to the bucket's"},
+	{ErrCutOff, "the store, or a proxy before it, breaks answers off: use another if it does so each time, as rclone's server does while an object is overwritten"},
 	{syscall.ENOSPC, "make room on the file system of the store; nothing is lost, and writers go on by themselves"},
 	{syscall.EDQUOT, "raise the quota on the file system of the store; nothing is lost, and writers go on by themselves"},
 	{syscall.EROFS, "the file system of the store is read-only: mount it for writing, or pass another directory"},

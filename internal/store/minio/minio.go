@@ -13,7 +13,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"time"
@@ -136,11 +135,11 @@ func (c *client) Get(ctx context.Context, key string, how wire.Read) (wire.Answe
 	if how.Range != "" && header.Get("Content-Range") == "" {
 		return wire.Answer{}, errors.New("the store ignores the Range header")
 	}
-	read := bytes.NewBuffer(make([]byte, 0, max(0, info.Size)+bytes.MinRead))
-	if _, err := io.Copy(read, body); err != nil {
-		return wire.Answer{}, fmt.Errorf("read body: %w", err)
+	read, err := wire.ReadBody(body, info.Size)
+	if err != nil {
+		return wire.Answer{}, err
 	}
-	return wire.Answer{Header: header, Body: read.Bytes()}, nil
+	return wire.Answer{Header: header, Body: read}, nil
 }
 
 // Put implements wire.Client.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
@@ -80,13 +81,21 @@ func TestHintsOfTheWay(t *testing.T) {
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
 	fine := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	unknown, plain, gone := httptest.NewTLSServer(fine), httptest.NewServer(fine), httptest.NewServer(fine)
+	short := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		w.Header().Set("ETag", `"e"`)
+		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+		fmt.Fprint(w, "ten bytes.")
+	}))
 	defer unknown.Close()
 	defer plain.Close()
+	defer short.Close()
 	gone.Close()
 	for _, c := range []struct{ what, url, hint string }{
 		{"an unknown authority", unknown.URL, "AWS_CA_BUNDLE"},
 		{"HTTP where HTTPS was asked for", strings.Replace(plain.URL, "http:", "https:", 1), "tls=false"},
 		{"nobody there", gone.URL, "is running"},
+		{"an answer that is cut off", short.URL, "breaks answers off"},
 		{"no such host", "https://store.invalid:9000", "resolver"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

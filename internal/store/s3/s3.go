@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -101,11 +100,11 @@ func (c *client) Get(ctx context.Context, key string, how wire.Read) (wire.Answe
 	if how.Range != "" && out.ContentRange == nil {
 		return wire.Answer{}, errors.New("the store ignores the Range header")
 	}
-	body := bytes.NewBuffer(make([]byte, 0, max(0, aws.ToInt64(out.ContentLength))+bytes.MinRead))
-	if _, err := io.Copy(body, out.Body); err != nil {
-		return wire.Answer{}, fmt.Errorf("read body: %w", err)
+	body, err := wire.ReadBody(out.Body, aws.ToInt64(out.ContentLength))
+	if err != nil {
+		return wire.Answer{}, err
 	}
-	return wire.Answer{Header: header(out.ResultMetadata), Body: body.Bytes()}, nil
+	return wire.Answer{Header: header(out.ResultMetadata), Body: body}, nil
 }
 
 // Put implements wire.Client.

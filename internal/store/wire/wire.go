@@ -38,6 +38,19 @@ type Read struct {
 	Range     string // a Range header, or empty
 }
 
+// ReadBody reads the body of an answer that says to have size bytes, or -1. What ends before is ErrCutOff.
+func ReadBody(body io.Reader, size int64) ([]byte, error) {
+	read := bytes.NewBuffer(make([]byte, 0, max(0, size)+bytes.MinRead))
+	_, err := io.Copy(read, body)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: %w", store.ErrCutOff, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	return read.Bytes(), nil
+}
+
 // Condition says when a write may happen: always, if there is none, or if the present one has an ETag.
 type Condition struct {
 	IfAbsent bool
