@@ -23,7 +23,7 @@ func operationsOf(n int) int {
 	return n
 }
 
-// settle is the promise: how long after the last operation the view may still differ.
+// settle is the promise: how long after the last operation the view may still differ, on an idle machine.
 const settle = 3 * time.Second
 
 // realTrees are trees that every machine has and that do not change.

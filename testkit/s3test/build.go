@@ -17,21 +17,27 @@ import (
 	"github.com/fustor/fustor/internal/store/flock"
 )
 
+// packages are the servers' main packages, in the modules testkit/servers/<name>.
+var packages = map[string]string{
+	"minio": "github.com/minio/minio", "versitygw": "github.com/versity/versitygw/cmd/versitygw",
+	"rclone": "github.com/rclone/rclone",
+}
+
 // Binary is the path of a server's binary, for tests that run it themselves: minio or versitygw.
 func Binary(t testing.TB, name string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
 	defer cancel()
-	path, err := binary(ctx, name, map[string]string{"minio": "github.com/minio/minio", "versitygw": "github.com/versity/versitygw/cmd/versitygw"}[name])
+	path, err := binary(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// binary returns the path of a server, built from the module tools/<name> unless that was done before for the same
+// binary returns the path of a server, built from the module testkit/servers/<name> unless that was done before for the same
 // go.mod, go.sum and Go version. Test packages that run at once build it once.
-func binary(ctx context.Context, name, pkg string) (string, error) {
+func binary(ctx context.Context, name string) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
@@ -59,7 +65,7 @@ func binary(ctx context.Context, name, pkg string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	return path, build(ctx, module, pkg, path)
+	return path, build(ctx, module, packages[name], path)
 }
 
 // build compiles pkg in the module at dir. The binary appears under its name only when it is complete.

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package s3test runs real S3 servers for tests: MinIO and versitygw, built from the modules in testkit/servers, each with a
-// fresh directory on a free loopback port.
+// fresh directory on a free loopback port. Others run where they are asked for (others.go).
 //
 // A server ends with its test, and on Linux also when the test's process is killed. All servers have the same fixed
 // credentials, which are put into the environment of the test's process and so of its children. Every package whose
@@ -20,7 +20,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,7 +50,7 @@ const (
 
 // Server is a running S3 server and one of its buckets.
 type Server struct {
-	Name   string // minio, versitygw or moto
+	Name   string // minio, versitygw, rclone, …
 	Bucket string
 	*process
 }
@@ -70,7 +69,7 @@ type process struct {
 // MinIO starts a MinIO server that ends with the test.
 func MinIO(t testing.TB) *Server {
 	t.Helper()
-	return start(t, "minio", "github.com/minio/minio", func(bin, address, dir string) *exec.Cmd {
+	return start(t, "minio", func(bin, address, dir string) *exec.Cmd {
 		cmd := exec.Command(bin, "server", "--quiet", "--address", address, filepath.Join(dir, "data"))
 		cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+AccessKey, "MINIO_ROOT_PASSWORD="+SecretKey, "MINIO_BROWSER=off",
 			"MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off", "HOME="+dir)
@@ -81,51 +80,18 @@ func MinIO(t testing.TB) *Server {
 // Versitygw starts a versitygw server over a directory, with its metadata in extended attributes.
 func Versitygw(t testing.TB) *Server {
 	t.Helper()
-	return start(t, "versitygw", "github.com/versity/versitygw/cmd/versitygw", func(bin, address, dir string) *exec.Cmd {
+	return start(t, "versitygw", func(bin, address, dir string) *exec.Cmd {
 		return exec.Command(bin, "--access", AccessKey, "--secret", SecretKey, "--region", Region, "--port", address, "--quiet",
 			"posix", filepath.Join(dir, "data"))
 	})
 }
 
-// Moto starts moto's server, which plays AWS in memory; a test skips where it is not installed (pip install 'moto[server]').
-func Moto(t testing.TB) *Server {
-	t.Helper()
-	bin, err := exec.LookPath("moto_server")
-	if err != nil {
-		t.Skip("needs moto_server: pip install 'moto[server]'")
-	}
-	return run(t, "moto", func(address, _ string) *exec.Cmd {
-		host, port, _ := net.SplitHostPort(address)
-		cmd := exec.Command(bin, "-H", host, "-p", port)
-		// Python's SDK takes the empty AWS_PROFILE for the name of a profile.
-		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_PROFILE=") })
-		return cmd
-	})
-}
-
-// LocalStack starts LocalStack's S3 without a container. FUSTOR_TEST_LOCALSTACK names a Python that has it
-// (docs/deploy-aws.md); a test skips where there is none.
-func LocalStack(t testing.TB) *Server {
-	t.Helper()
-	python := os.Getenv("FUSTOR_TEST_LOCALSTACK")
-	if python == "" {
-		t.Skip("needs FUSTOR_TEST_LOCALSTACK=PYTHON, one with localstack-core[runtime]")
-	}
-	return run(t, "localstack", func(address, dir string) *exec.Cmd {
-		cmd := exec.Command(python, "-m", "localstack.runtime.main")
-		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") }), "HOME="+dir,
-			"GATEWAY_LISTEN="+address, "SERVICES=s3", "FILESYSTEM_ROOT="+dir, "LOCALSTACK_VOLUME_DIR="+dir,
-			"S3_SKIP_SIGNATURE_VALIDATION=0", "DISABLE_EVENTS=1", "SKIP_SSL_CERT_DOWNLOAD=1", "DNS_ADDRESS=0")
-		return cmd
-	})
-}
-
-func start(t testing.TB, name, pkg string, command func(bin, address, dir string) *exec.Cmd) *Server {
+func start(t testing.TB, name string, command func(bin, address, dir string) *exec.Cmd) *Server {
 	t.Helper()
 	setenv()
 	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
 	defer cancel()
-	bin, err := binary(ctx, name, pkg)
+	bin, err := binary(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}

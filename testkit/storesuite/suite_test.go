@@ -4,7 +4,6 @@ package storesuite_test
 
 import (
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -79,9 +78,6 @@ func TestVersitygw(t *testing.T) {
 // TestMoto runs the suite on what plays AWS in memory for others' tests. It does not pass (docs/operations.md is about real
 // stores): moto 5.2.1 had two winners in a create race, and takes presigned requests without their signed headers.
 func TestMoto(t *testing.T) {
-	if os.Getenv("FUSTOR_TEST_MOTO") == "" {
-		t.Skip("moto does not keep the contract; FUSTOR_TEST_MOTO=1 looks whether that has changed")
-	}
 	server := s3test.Moto(t)
 	open := fresh(server, "s3")
 	storesuite.Run(t, func(t *testing.T) store.Store { return open(t) }, storesuite.NoNotify)
