@@ -22,17 +22,20 @@ type sentinel struct {
 	now       func() int64 // the store's time, ns
 }
 
-// run checks the suspects once per interval of the view until ctx ends.
+// run checks the suspects once per interval of the view until ctx ends. The interval may change at any time, so it never sleeps for long.
 func (s *sentinel) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		wait := s.situation.sentinelInterval()
-		never := wait <= 0
-		if never { // there is no session yet, or the view has it off
-			wait = time.Second
+	for last := time.Now(); ctx.Err() == nil; {
+		interval := s.situation.sentinelInterval()
+		if left := interval - time.Since(last); interval <= 0 || left > 0 { // 0: there is no session yet, or the view has it off
+			if interval <= 0 {
+				left = time.Second
+			}
+			_ = sleep.For(ctx, min(left, time.Second))
+			continue
 		}
-		_ = sleep.For(ctx, wait)
+		last = time.Now()
 		of, leads := s.situation.leadership()
-		if !leads || never || ctx.Err() != nil {
+		if !leads {
 			continue
 		}
 		if err := s.check(ctx, of); err != nil && ctx.Err() == nil && !errors.Is(err, pipe.ErrTerm) {

@@ -82,11 +82,10 @@ func (k *sessionKeeper) begin(s pipeapi.Session, start lease.Instant) {
 	if s.Skew != nil {
 		k.stream.StartSkew(*s.Skew)
 	}
-	role := leading.Begin(s, start)
-	if k.o.Tuning.AuditInterval > 0 {
-		role.AuditInterval = k.o.Tuning.AuditInterval
+	if own := k.o.Tuning.AuditInterval; own > 0 {
+		s.Audit = own.Seconds()
 	}
-	k.situation.setSession(role, dropped)
+	k.situation.setSession(leading.Begin(s, start), dropped)
 	k.o.Logger.Info("session started", "session", s.ID, "leader", s.IsLeader, "term", s.Term)
 	k.answered(s.Standing, start)
 	k.situation.decideAgain()
@@ -100,6 +99,19 @@ func (k *sessionKeeper) answered(s pipeapi.Standing, start lease.Instant) {
 	}
 	k.stream.SetTerm(role.Term)
 	k.o.Logger.Info("role", "session", role.Session, "leader", role.Leads, "term", role.Term)
+	k.situation.decideAgain()
+}
+
+// follow takes in what a heartbeat's answer says of the view's settings.
+func (k *sessionKeeper) follow(b pipeapi.Beat) {
+	if k.o.Tuning.AuditInterval > 0 {
+		b.Audit = nil
+	}
+	role, changed := k.situation.setIntervals(b)
+	if !changed {
+		return
+	}
+	k.o.Logger.Info("the view's intervals have changed", "audit", role.AuditInterval, "sentinel", role.SentinelInterval)
 	k.situation.decideAgain()
 }
 
@@ -130,6 +142,7 @@ func (k *sessionKeeper) heartbeats(ctx context.Context, session string) error {
 		case err == nil:
 			retry = backoff{}
 			k.answered(beat.Standing, start)
+			k.follow(beat)
 			k.directories.alive(session, began)
 			k.commands.offer(beat.Commands)
 		}

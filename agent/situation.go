@@ -234,7 +234,7 @@ func (s *situation) endScan(t schedule.Task, err error, listed position) (caught
 		s.lifecycle.apply(scanEnded)
 	}
 	before := s.schedule.CatchingUp()
-	s.schedule.End(time.Now(), t, err == nil, s.role.AuditInterval)
+	s.schedule.End(time.Now(), t, err == nil)
 	return t.Kind == schedule.CatchUp && before && !s.schedule.CatchingUp()
 }
 
@@ -298,7 +298,7 @@ func (s *situation) setSession(r leading.Role, dropped bool) {
 	s.listed = position{} // listings that were not sent are dropped, and scanned again
 	s.lifecycle.apply(sessionBegan)
 	s.applyPause()
-	s.schedule.SessionBegan(time.Now(), r.AuditInterval, dropped)
+	s.schedule.SessionBegan(time.Now(), dropped)
 }
 
 // endSession gives up the session; its leader work stops.
@@ -325,6 +325,14 @@ func (s *situation) answered(a pipeapi.Standing, start lease.Instant) (role lead
 	if changed {
 		s.cancelScan() // what was scanned in another role, or under another term, is not to be sent
 	}
+	return s.role, changed
+}
+
+// setIntervals takes in the intervals that a heartbeat's answer names, and reports whether one is another than before.
+func (s *situation) setIntervals(b pipeapi.Beat) (role leading.Role, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = s.role.SetIntervals(b)
 	return s.role, changed
 }
 

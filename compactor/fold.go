@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // Fold folds the next batch of a view's segments and publishes the next version. It returns how many segments were folded; 0
@@ -48,8 +49,11 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	}
 	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: head.Clock.Skew()}
 	in, err := c.readBatch(ctx, head.Manifest, rules)
-	if err != nil || in.segments == 0 && !in.dropped {
+	if err != nil {
 		return 0, err
+	}
+	if in.segments == 0 && !in.dropped {
+		return 0, c.publishSettings(ctx, head, config)
 	}
 	w, err := c.resolve(ctx, head.Manifest, rules, in.batch)
 	if err != nil {
@@ -84,6 +88,24 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 	}
 	c.metrics.folded(in, time.Since(began))
 	return in.segments, nil
+}
+
+// publishSettings publishes a version for a changed setting that readers take from the manifest (live): a view at rest has no fold that
+// would bring it. The settings are read again, as another compactor may have published newer ones than are remembered here.
+func (c *Compactor) publishSettings(ctx context.Context, head version, config viewconfig.Config) error {
+	if head.Version == 0 || head.Live == config.Live {
+		return nil
+	}
+	c.configs.Forget(head.View)
+	config, err := c.configs.Load(ctx, head.View)
+	if err != nil || head.Live == config.Live {
+		return err
+	}
+	_, err = c.publish(ctx, head, "settings", func(m *manifest.Manifest) error {
+		m.Live = config.Live
+		return nil
+	})
+	return err
 }
 
 // recordIn adds to the manifest that the batch is folded.

@@ -34,9 +34,6 @@ type viewWorker struct {
 func (c *Compactor) Run(ctx context.Context, views ...string) error {
 	notified := make(chan string, 256)
 	go c.listen(ctx, notified)
-	for _, v := range views {
-		c.worker(ctx, v)
-	}
 	find := viewFinder{c: c, bell: viewconfig.NewBell(c.o.Store)}
 	all, timer := len(views) == 0, time.NewTimer(0)
 	defer timer.Stop()
@@ -54,13 +51,16 @@ func (c *Compactor) Run(ctx context.Context, views ...string) error {
 				c.Wake(view)
 			}
 		case <-timer.C:
-			if !all {
-				continue
+			again := hearViews
+			if all {
+				views = find.views(ctx)
+			} else {
+				again = viewconfig.KnownFor // a forest has no worker, and may be deleted and become another view
 			}
-			for _, v := range find.views(ctx) {
+			for _, v := range views {
 				c.worker(ctx, v)
 			}
-			timer.Reset(hearViews)
+			timer.Reset(again)
 		}
 	}
 }
@@ -187,7 +187,7 @@ func (c *Compactor) listen(ctx context.Context, out chan<- string) {
 
 // run folds whenever there is something, and merges beside.
 func (w *viewWorker) run(ctx context.Context) {
-	// A forest never has anything to fold, and stays a forest until it is deleted. What is wrong with settings, a fold reports.
+	// A forest never has anything to fold, and stays a forest until it is deleted; Run looks again. What is wrong with settings, a fold reports.
 	if config, err := w.c.configs.Load(ctx, w.view); err == nil && config.IsForest() {
 		return
 	}

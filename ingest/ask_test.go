@@ -152,12 +152,12 @@ func TestIdleCommandsCostNothing(t *testing.T) {
 		return c.Get, c.List
 	}
 	beats(2, leader, follower) // the bell is heard, the follower's pause written
-	if gets, lists := beats(10, leader, follower); lists != 0 || gets > 21 {
-		t.Errorf("10 heartbeats of a leader and of a follower: %d GETs, %d LISTs; want 10 of the bell by the leader, 10 of the lease by the follower", gets, lists)
+	if gets, lists := beats(10, leader, follower); lists != 0 || gets > 21+3 {
+		t.Errorf("10 heartbeats of a leader and of a follower: %d GETs, %d LISTs; want 10 of the bell by the leader, 10 of the lease by the follower, 3 of the settings", gets, lists)
 	}
 	f.want(f.ask(0, "DELETE", leader, ``), 200)
 	beats(1, follower)
-	if gets, lists := beats(10, follower); lists != 0 || gets > 21 {
+	if gets, lists := beats(10, follower); lists != 0 || gets > 21+3 {
 		t.Errorf("10 heartbeats of a paused session alone: %d GETs, %d LISTs", gets, lists)
 	}
 	o, err := session.List(t.Context(), f.store, view)

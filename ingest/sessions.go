@@ -147,8 +147,19 @@ func (i *Ingest) heartbeat(c *call) error {
 	}
 	i.metrics.lead(state)
 	commands := orEmpty(i.waiting(c, state))
-	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime,
+	audit, sentinel := i.intervals(c)
+	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime, Audit: audit, Sentinel: sentinel,
 		Message: message(c.view, state), Commands: commands, Timed: c.timed()})
+}
+
+// intervals are those of the view's settings at present, seconds; nil while these cannot be read, which must not cost a session.
+func (i *Ingest) intervals(c *call) (audit, sentinel *float64) {
+	config, err := i.views.Load(c.ctx, c.view)
+	if err != nil {
+		i.logger.Warn("the view's settings cannot be read; its agents keep to the intervals that they have", "view", c.view, "error", err)
+		return nil, nil
+	}
+	return &config.AuditIntervalSeconds, &config.SentinelIntervalSeconds
 }
 
 // waiting are the commands that a session is told with its heartbeat.

@@ -63,6 +63,19 @@ func (r *Role) Answer(s pipeapi.Standing, start, now lease.Instant, paused bool)
 	return r.Leads != before.Leads || r.Term != before.Term
 }
 
+// SetIntervals takes in the view's intervals from a heartbeat's answer, and reports whether one changed. What the answer does not name
+// stays as it was.
+func (r *Role) SetIntervals(b pipeapi.Beat) (changed bool) {
+	audit, sentinel := r.AuditInterval, r.SentinelInterval
+	if b.Audit != nil {
+		r.AuditInterval = seconds(*b.Audit)
+	}
+	if b.Sentinel != nil {
+		r.SentinelInterval = seconds(*b.Sentinel)
+	}
+	return r.AuditInterval != audit || r.SentinelInterval != sentinel
+}
+
 // Left is how long leader work may still go on, as far as the lease is concerned; 0 or less: it must have stopped.
 func (r *Role) Left(now lease.Instant) time.Duration { return r.hold.Left(now) }
 

@@ -132,3 +132,25 @@ func TestLeadersHoldTheLease(t *testing.T) {
 		}
 	})
 }
+
+// TestIntervals: a session takes in changed intervals with any heartbeat, and keeps those that it has if the answer names none.
+func TestIntervals(t *testing.T) {
+	r := begun()
+	seconds := func(n float64) *float64 { return &n }
+	for _, c := range []struct {
+		answer          pipeapi.Beat
+		audit, sentinel time.Duration
+		changed         bool
+	}{
+		{pipeapi.Beat{}, time.Hour, 2 * time.Minute, false}, // an ingest of an earlier build
+		{pipeapi.Beat{Audit: seconds(3600), Sentinel: seconds(120)}, time.Hour, 2 * time.Minute, false},
+		{pipeapi.Beat{Audit: seconds(60), Sentinel: seconds(120)}, time.Minute, 2 * time.Minute, true},
+		{pipeapi.Beat{Audit: seconds(60), Sentinel: seconds(1.5)}, time.Minute, 1500 * time.Millisecond, true},
+		{pipeapi.Beat{Audit: seconds(0), Sentinel: seconds(0)}, 0, 0, true},
+		{pipeapi.Beat{}, 0, 0, false},
+	} {
+		if changed := r.SetIntervals(c.answer); changed != c.changed || r.AuditInterval != c.audit || r.SentinelInterval != c.sentinel {
+			t.Errorf("%+v: audits every %v, sentinel every %v, changed %v; want %+v", c.answer, r.AuditInterval, r.SentinelInterval, changed, c)
+		}
+	}
+}

@@ -55,7 +55,7 @@ type Leadership struct {
 type Situation struct {
 	Leadership
 	Leads         bool
-	AuditInterval time.Duration // 0: no audits
+	AuditInterval time.Duration // the view's at present; 0: no audits
 	Blocked       bool          // no session, the root is lost, or the agent is paused: no scan at all
 	Room          bool          // the stream takes events; without room a scan of subtrees would only lose more
 }
@@ -118,7 +118,7 @@ type Schedule struct {
 
 	lost       bool      // notices were lost somewhere: everything is to be scanned again
 	settleAt   time.Time // when everything is scanned once more; zero: no need
-	auditAt    time.Time // when the next audit is due; zero: not known
+	auditsFrom time.Time // what the audit interval counts from: the last scan of the whole tree, or the first session; zero: neither
 	dirty      []string  // subtrees with lost notices
 	settling   []string  // subtrees to be scanned once more at settlingAt
 	settlingAt time.Time // zero: nothing is settling
@@ -140,11 +140,10 @@ type catchUp struct {
 // New makes the schedule of a process that has scanned nothing. A scan that repairs is repeated after settleAfter.
 func New(settleAfter time.Duration) Schedule { return Schedule{settleAfter: settleAfter} }
 
-// SessionBegan takes in a new session and its view's audit interval, 0 for no audits. lost: listings that the session before
-// it had not sent were dropped.
-func (s *Schedule) SessionBegan(now time.Time, auditInterval time.Duration, lost bool) {
-	if s.auditAt.IsZero() && auditInterval > 0 {
-		s.auditAt = now.Add(auditInterval)
+// SessionBegan takes in a new session. lost: listings that the session before it had not sent were dropped.
+func (s *Schedule) SessionBegan(now time.Time, lost bool) {
+	if s.auditsFrom.IsZero() {
+		s.auditsFrom = now
 	}
 	s.lost = s.lost || lost && s.covered // without cover everything is scanned anyway
 }
@@ -187,7 +186,7 @@ func (s *Schedule) Next(now time.Time, in Situation) (task Task, wait time.Durat
 		task.Kind, task.Repairs, task.Subtrees = Subtrees, true, s.dirty
 	case due(s.settlingAt, now):
 		task.Kind, task.Subtrees = Subtrees, s.settling
-	case leads && in.AuditInterval > 0 && !now.Before(s.auditAt):
+	case leads && in.AuditInterval > 0 && !now.Before(s.auditsFrom.Add(in.AuditInterval)):
 		catchingUp := s.catchUp.of(in.Leadership)
 		task.Kind, task.Marked, task.ChangedOnly, task.Share = Audit, true, s.audited == in.Leadership || catchingUp, s.audits%Shares
 	case leads && s.catchUp.of(in.Leadership) && !now.Before(s.catchUp.at):
@@ -208,7 +207,7 @@ func (s *Schedule) wait(now time.Time, in Situation) time.Duration {
 		}
 	}
 	if in.Leads && in.AuditInterval > 0 {
-		until(s.auditAt)
+		until(s.auditsFrom.Add(in.AuditInterval))
 	}
 	if in.Leads && s.catchUp.of(in.Leadership) {
 		until(s.catchUp.at)
@@ -232,8 +231,8 @@ func (s *Schedule) Begin(now time.Time, t Task) {
 	}
 }
 
-// End takes in that the task that began last has ended, completely or not. auditInterval is the view's at present.
-func (s *Schedule) End(now time.Time, t Task, complete bool, auditInterval time.Duration) {
+// End takes in that the task that began last has ended, completely or not.
+func (s *Schedule) End(now time.Time, t Task, complete bool) {
 	s.repairing = false
 	switch t.Kind {
 	case Subtrees:
@@ -241,7 +240,7 @@ func (s *Schedule) End(now time.Time, t Task, complete bool, auditInterval time.
 	case CatchUp:
 		s.endShare(now, t, complete)
 	default:
-		s.endWhole(now, t, complete, auditInterval)
+		s.endWhole(now, t, complete)
 	}
 }
 
@@ -270,7 +269,7 @@ func (s *Schedule) endShare(now time.Time, t Task, complete bool) {
 	}
 }
 
-func (s *Schedule) endWhole(now time.Time, t Task, complete bool, auditInterval time.Duration) {
+func (s *Schedule) endWhole(now time.Time, t Task, complete bool) {
 	if !complete {
 		s.lost = s.lost || t.Repairs
 		return
@@ -286,9 +285,7 @@ func (s *Schedule) endWhole(now time.Time, t Task, complete bool, auditInterval 
 		s.audited = t.Leadership
 		s.audits++
 	}
-	if auditInterval > 0 {
-		s.auditAt = now.Add(auditInterval)
-	}
+	s.auditsFrom = now
 }
 
 // settle takes in a complete scan of the whole tree. One that repairs is repeated later, and with it all that was to be

@@ -44,11 +44,11 @@ func TestGap(t *testing.T) {
 		{"they are being scanned", led((*Schedule).Lost, begun(rescan)), leader, true},
 		{"that failed", led((*Schedule).Lost, failed(rescan)), leader, true},
 		{"they were scanned", led((*Schedule).Lost, ran(rescan)), leader, false},
-		{"others were lost meanwhile", led((*Schedule).Lost, begun(rescan), (*Schedule).Lost, func(s *Schedule) { s.End(t0, rescan, true, 0) }), leader, true},
+		{"others were lost meanwhile", led((*Schedule).Lost, begun(rescan), (*Schedule).Lost, func(s *Schedule) { s.End(t0, rescan, true) }), leader, true},
 		{"directories can be watched again", led((*Schedule).Uncover), leader, true},
 		{"they were met", led((*Schedule).Uncover, ran(Task{Kind: Cover, Leadership: mine})), leader, false},
 		{"they can be since a scan began", led(begun(Task{Kind: Audit, Leadership: mine, Marked: true}), (*Schedule).Uncover,
-			func(s *Schedule) { s.End(t0, Task{Kind: Audit, Leadership: mine, Marked: true}, true, auditInterval) }), leader, true},
+			func(s *Schedule) { s.End(t0, Task{Kind: Audit, Leadership: mine, Marked: true}, true) }), leader, true},
 		{"what a snapshot left out", led(func(s *Schedule) { s.LeftOut(mine, 0) }), leader, true},
 	} {
 		if got := c.s.Gap(c.in.Leadership, c.in.Leads); (got != "") != c.open {
@@ -66,7 +66,7 @@ func with(in Situation, change func(*Situation)) Situation {
 // fresh is the schedule of a new process with a session.
 func fresh(then ...func(*Schedule)) Schedule {
 	s := New(settle)
-	s.SessionBegan(t0, auditInterval, false)
+	s.SessionBegan(t0, false)
 	for _, f := range then {
 		f(&s)
 	}
@@ -87,12 +87,12 @@ func led(then ...func(*Schedule)) Schedule {
 func ran(t Task) func(*Schedule) { return runAt(0, t) }
 
 func runAt(after time.Duration, t Task) func(*Schedule) {
-	return func(s *Schedule) { s.Begin(t0.Add(after), t); s.End(t0.Add(after), t, true, auditInterval) }
+	return func(s *Schedule) { s.Begin(t0.Add(after), t); s.End(t0.Add(after), t, true) }
 }
 
 // failed has a task begin at t0 and fail.
 func failed(t Task) func(*Schedule) {
-	return func(s *Schedule) { s.Begin(t0, t); s.End(t0, t, false, auditInterval) }
+	return func(s *Schedule) { s.Begin(t0, t); s.End(t0, t, false) }
 }
 
 func lost(s *Schedule)    { s.Lost() }
@@ -104,7 +104,7 @@ func leftOut(s *Schedule) {
 	t := Task{Kind: Snapshot, Leadership: mine, Marked: true, Resumes: true}
 	s.Begin(t0, t)
 	s.LeftOut(mine, 5)
-	s.End(t0, t, true, auditInterval)
+	s.End(t0, t, true)
 }
 
 // TestNext has a row for each rule.
@@ -158,7 +158,7 @@ func TestNext(t *testing.T) {
 		{rule: "a loss during the rescan makes another one due", given: covered(func(s *Schedule) {
 			s.Begin(t0, rescan)
 			s.Lost()
-			s.End(t0, rescan, true, auditInterval)
+			s.End(t0, rescan, true)
 		}), in: follower, want: rescan},
 		{rule: "a rescan that repairs is repeated after a while", given: covered(lost, ran(rescan)), in: follower, wait: settle},
 		{rule: "that repetition repairs nothing", given: covered(lost, ran(rescan)), after: settle, in: follower,
@@ -171,8 +171,8 @@ func TestNext(t *testing.T) {
 		{rule: "nor does a snapshot that comes too early", given: covered(lost, ran(rescan), runAt(settle-1, snapshot)), after: settle, in: leader,
 			want: Task{Kind: Rescan, Leadership: mine, Marked: true}},
 		{rule: "one that comes later is the repetition", given: covered(lost, ran(rescan), runAt(settle, snapshot)), after: settle, in: leader, wait: auditInterval},
-		{rule: "listings that were dropped with their session are made again", given: covered(func(s *Schedule) { s.SessionBegan(t0, auditInterval, true) }), in: follower, want: rescan},
-		{rule: "unless everything is scanned anyway", given: fresh(func(s *Schedule) { s.SessionBegan(t0, auditInterval, true) }), in: follower, want: cover},
+		{rule: "listings that were dropped with their session are made again", given: covered(func(s *Schedule) { s.SessionBegan(t0, true) }), in: follower, want: rescan},
+		{rule: "unless everything is scanned anyway", given: fresh(func(s *Schedule) { s.SessionBegan(t0, true) }), in: follower, want: cover},
 		{rule: "after a pause everything is scanned where no watch was", given: fresh((*Schedule).Resumed), in: follower, want: rescan},
 		{rule: "and nothing where the watches went on", given: covered((*Schedule).Resumed), in: follower, wait: Idle},
 
@@ -202,6 +202,10 @@ func TestNext(t *testing.T) {
 			want: Task{Kind: Audit, Leadership: mine, Marked: true}},
 		{rule: "a follower never audits", given: covered(), after: 2 * auditInterval, in: follower, wait: Idle},
 		{rule: "nor does a leader of a view without audits", given: led(), after: 2 * auditInterval, in: with(leader, func(in *Situation) { in.AuditInterval = 0 }), wait: Idle},
+		{rule: "a changed interval counts from the last scan of the whole tree", given: led(), after: time.Minute, in: with(leader, func(in *Situation) { in.AuditInterval = 3 * time.Minute }),
+			wait: 2 * time.Minute},
+		{rule: "so that an audit may be due at once", given: led(), after: time.Minute, in: with(leader, func(in *Situation) { in.AuditInterval = time.Second }),
+			want: Task{Kind: Audit, Leadership: mine, Marked: true}},
 		{rule: "an audit that failed is due at once", given: led(failed(Task{Kind: Audit, Leadership: mine, Marked: true})), after: auditInterval, in: leader,
 			want: Task{Kind: Audit, Leadership: mine, Marked: true}},
 		{rule: "any scan of the whole tree puts the audit off", given: led(runAt(time.Minute, Task{Kind: Rescan, Leadership: mine, Marked: true})), after: time.Minute, in: leader, wait: auditInterval},
@@ -212,7 +216,7 @@ func TestNext(t *testing.T) {
 		{rule: "share after share, at most half of the time", given: fresh(leftOut, func(s *Schedule) {
 			c := Task{Kind: CatchUp, Leadership: mine, Share: 5}
 			s.Begin(t0, c)
-			s.End(t0.Add(time.Minute), c, true, auditInterval)
+			s.End(t0.Add(time.Minute), c, true)
 		}), after: time.Minute, in: leader, wait: time.Minute},
 		{rule: "a share that failed is listed again", given: fresh(leftOut, failed(Task{Kind: CatchUp, Leadership: mine, Share: 5})), in: leader,
 			want: Task{Kind: CatchUp, Leadership: mine, Share: 5}},
@@ -272,7 +276,7 @@ func (h *history) step(complete bool, during func()) Task {
 	before := len(h.losses)
 	during()
 	h.now = h.now.Add(time.Second)
-	h.s.End(h.now, task, complete, h.in.AuditInterval)
+	h.s.End(h.now, task, complete)
 	if !complete || !task.Lists() || task.ChangedOnly || task.Resumes || task.Kind == CatchUp {
 		return task
 	}
@@ -297,7 +301,7 @@ func (h *history) step(complete bool, during func()) Task {
 func TestLossesAreRepaired(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{s: New(settle), now: t0, in: leader}
-		h.s.SessionBegan(h.now, auditInterval, false)
+		h.s.SessionBegan(h.now, false)
 		lose := func() {
 			dir := rapid.SampledFrom([]string{"/", "/a", "/a/b", "/c"}).Draw(t, "lost")
 			h.losses = append(h.losses, &loss{dir: dir})
@@ -344,7 +348,7 @@ func TestLossesAreRepaired(t *testing.T) {
 func TestNextIsAsked(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{s: New(settle), now: t0, in: leader}
-		h.s.SessionBegan(h.now, auditInterval, false)
+		h.s.SessionBegan(h.now, false)
 		for range rapid.IntRange(1, 20).Draw(t, "steps") {
 			h.in.Leads = rapid.Bool().Draw(t, "leads")
 			if rapid.Bool().Draw(t, "lost") {

@@ -87,9 +87,12 @@ type Heartbeat struct {
 type Beat struct {
 	Status string `json:"status"` // ok
 	Standing
-	CanRealtime bool          `json:"can_realtime"`
-	Message     string        `json:"message"`
-	Commands    []job.Command `json:"commands"`
+	CanRealtime bool `json:"can_realtime"`
+	// Audit and Sentinel are the view's intervals at present. Nil: ingest does not say, and they are as before.
+	Audit    *float64      `json:"audit_interval_sec,omitempty"`
+	Sentinel *float64      `json:"sentinel_interval_sec,omitempty"`
+	Message  string        `json:"message"`
+	Commands []job.Command `json:"commands"`
 	Timed
 }
 

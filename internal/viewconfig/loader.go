@@ -12,8 +12,8 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// cacheFor is how long a configuration is used before the store is asked whether it changed.
-const cacheFor = time.Minute
+// KnownFor is how long a configuration is used before the store is asked whether it changed.
+const KnownFor = time.Minute
 
 // maxCached bounds the cache; beyond it, all of it is forgotten.
 const maxCached = 10_000
@@ -53,7 +53,7 @@ func (l *Loader) Load(ctx context.Context, view string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("load configuration of view %s: %w", view, err)
 	}
-	fresh.until = l.now().Add(cacheFor)
+	fresh.until = l.now().Add(KnownFor)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.known) >= maxCached {
@@ -61,6 +61,13 @@ func (l *Loader) Load(ctx context.Context, view string) (Config, error) {
 	}
 	l.known[view] = fresh
 	return fresh.config, nil
+}
+
+// Forget has the next Load of view ask the store.
+func (l *Loader) Forget(view string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, view)
 }
 
 func (l *Loader) fetch(ctx context.Context, view string, have loaded) (loaded, error) {

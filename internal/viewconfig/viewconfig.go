@@ -21,21 +21,24 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 )
 
-// Config is the settings of one view. Fields that the object leaves out have their defaults.
+// Config is the settings of one view. Fields that the object leaves out have their defaults. Parts that run take a change within KnownFor,
+// unless the field says otherwise; testkit/settings proves it of each.
 type Config struct {
 	View string `json:"view_id"`
-	// SessionTimeoutSeconds is the least time-out of a session; an agent may ask for more.
+	// SessionTimeoutSeconds is the least time-out of a session; an agent may ask for more. A session keeps the one that it began with.
 	SessionTimeoutSeconds float64 `json:"session_timeout_seconds"`
-	// AllowConcurrentPush lets several sessions feed the view at once, one of them as its leader.
+	// AllowConcurrentPush lets several sessions feed the view at once, one of them as its leader. It is asked when a session begins;
+	// those that live go on.
 	AllowConcurrentPush bool `json:"allow_concurrent_push"`
 	// AuditIntervalSeconds is how often the leader audits the tree, SentinelIntervalSeconds how often agents look at
-	// suspect files; 0 is never.
+	// suspect files; 0 is never. Agents learn them with each heartbeat.
 	AuditIntervalSeconds    float64 `json:"audit_interval_sec"`
 	SentinelIntervalSeconds float64 `json:"sentinel_interval_sec"`
 	HotSeconds              float64 `json:"hot_s"`           // how long a file counts as being written after a change
 	StalenessSeconds        float64 `json:"staleness_s"`     // how old what a network file system shows may be
 	TombstoneTTLSeconds     float64 `json:"tombstone_ttl_s"` // how long a deletion is remembered
-	// Live marks a view that is only answered while a session feeds it.
+	// Live marks a view that is only answered while a session feeds it. Readers take it from the newest version, which the compactor
+	// makes for a change if no fold does.
 	Live bool `json:"live"`
 	// Mounts are absolute paths where hosts mount the view's root, beyond those that its agents read.
 	Mounts []string `json:"mounts,omitempty"`

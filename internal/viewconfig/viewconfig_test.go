@@ -81,14 +81,14 @@ func TestLoaderFollowsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(45, 0)
-	now = now.Add(cacheFor)
+	now = now.Add(KnownFor)
 	want(7, 1)
-	now = now.Add(cacheFor)
+	now = now.Add(KnownFor)
 	want(7, 1) // unchanged
 	if _, err := dir.Put(ctx, layout.ViewConfig("research"), []byte("{")); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(cacheFor)
+	now = now.Add(KnownFor)
 	if _, err := l.Load(ctx, "research"); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a damaged configuration: %v", err)
 	}

@@ -106,9 +106,10 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	}
 	add("leaders ask for jobs", waits, u.Commands)
 	add("leaders ask for suspects", leaders*Month/u.SentinelEvery, u.Sentinel)
-	// A key is read by the first heartbeat after it is no longer believed.
-	read := func(every float64) float64 { return Month / (math.Ceil(u.KeyKnown/every) * every) }
-	add("agents' keys are read", leaders*read(leaderEvery)+followers*read(followerEvery), u.Key)
+	// What is remembered for a time is read by the first heartbeat after it.
+	read := func(known, every float64) float64 { return Month / (math.Ceil(known/every) * every) }
+	add("agents' keys are read", leaders*read(u.KeyKnown, leaderEvery)+followers*read(u.KeyKnown, followerEvery), u.Key)
+	add("settings for agents are read", leaders*read(u.SettingsKnown, leaderEvery), u.Settings)
 	add("audits", leaders*Month/u.AuditEvery, u.Audit)
 	if !w.Polling {
 		add("compactor's ticks", Month/u.TickEvery, u.Tick.plus(u.TickView, w.Views).plus(u.TickSession, w.Agents))

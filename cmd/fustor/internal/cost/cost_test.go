@@ -18,6 +18,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/query"
 	"github.com/fustor/fustor/testkit/sessiontest"
 )
@@ -233,6 +234,15 @@ func TestUnits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	settings := viewconfig.NewLoader(d.counted, d.clock.Now)
+	near(t, "settings are read", d.count(8, func() {
+		d.clock.Advance(viewconfig.KnownFor + time.Second)
+		for range 3 {
+			if _, err := settings.Load(t.Context(), "v"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}), u.Settings, 0.05)
 	near(t, "a key is read", d.count(8, func() {
 		d.clock.Advance(access.KnownFor + time.Second)
 		for range 3 {

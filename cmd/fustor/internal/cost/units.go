@@ -5,6 +5,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // Units is what one unit of work takes.
@@ -19,6 +20,7 @@ type Units struct {
 	Poll         Requests `json:"held_call_second"` // of a call that is held, each second
 	Sentinel     Requests `json:"leader_asks_for_suspects"`
 	Key          Requests `json:"key_is_read"`
+	Settings     Requests `json:"settings_are_read"`
 	Audit        Requests `json:"audit"`   // of a tree at rest
 	Segment      Requests `json:"segment"` // sent by an upload that ingest signs, 16 at once
 	Fold         Requests `json:"fold"`
@@ -49,6 +51,7 @@ type Units struct {
 	ViewsEvery    float64 `json:"new_views_looked_for_every_seconds"` // where compactors poll
 	ViewsListed   float64 `json:"views_listed_every_seconds"`
 	KeyKnown      float64 `json:"key_known_seconds"`
+	SettingsKnown float64 `json:"settings_known_seconds"`
 	RetainEvery   float64 `json:"retention_every_seconds"`
 	// Kept is for how long what is superseded stays, seconds: history and grace.
 	Kept float64 `json:"superseded_kept_seconds"`
@@ -94,6 +97,7 @@ func Measured() Units {
 		Look:         Requests{Get: 2},
 		LookSession:  Requests{Get: 1},
 		Key:          Requests{Get: 1},
+		Settings:     Requests{Get: 1},
 		Audit:        Requests{Get: 30, Put: 8},
 		ViewsLook:    Requests{Get: 1},
 		ViewsList:    Requests{List: 1},
@@ -106,7 +110,8 @@ func Measured() Units {
 
 		LeaderBeats: lease.Interval(time.Second, true).Seconds(), FollowerBeats: lease.Interval(time.Second, false).Seconds(),
 		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, ViewsEvery: 3, ViewsListed: 60, KeyKnown: access.KnownFor.Seconds(),
-		RetainEvery: 900, Kept: 2 * 3600,
+		SettingsKnown: viewconfig.KnownFor.Seconds(),
+		RetainEvery:   900, Kept: 2 * 3600,
 		RowBytes: 17.8, SegmentBytes: 700, FoldBytes: 12_000,
 		IngestGB: 0.25, CompactGB: 0.5, QueryGB: 0.5,
 		IngestSeconds: 2 * Latency, FoldSeconds: 0.025 + 8*Latency, TickSeconds: 8 * Latency, RetainSeconds: 10 * Latency, QuerySeconds: 0.005 + 2*Latency,

@@ -1,0 +1,233 @@
+// Package settings holds, as a test, what becomes of a view's setting that is changed while everything runs: which part reads it, and
+// from when on the change holds. docs/operations.md says the same in its table of settings.
+package settings
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// setting is what docs/operations.md says of one, and a proof of it on parts that run.
+type setting struct {
+	flag, readBy, holds string
+	prove               func(*world)
+}
+
+const (
+	known     = viewconfig.KnownFor
+	heartbeat = known + 45*time.Second*2/5 // until an agent that leads knows of a change
+	slack     = 5 * time.Second            // for what is done then
+)
+
+// settings has each field of viewconfig.Config but the view's name, by its name in JSON.
+var settings = map[string]setting{
+	"session_timeout_seconds": {"--session-timeout", "ingest", "for sessions that begin a minute later", func(w *world) {
+		w.set(func(c *viewconfig.Config) { c.SessionTimeoutSeconds = 90 })
+		w.sleep(known)
+		if a := w.register("new"); a["session_timeout_seconds"] != 90.0 {
+			w.Errorf("a new session: %v", a)
+		}
+		if l := w.leader(); l["session_timeout_seconds"] != 45.0 {
+			w.Errorf("the session that ran: %v", l)
+		}
+	}},
+	"allow_concurrent_push": {"--concurrent-agents", "ingest", "for sessions that begin a minute later; those that run go on", func(w *world) {
+		before := w.leader()["session_id"]
+		w.set(func(c *viewconfig.Config) { c.AllowConcurrentPush = false })
+		w.sleep(known)
+		w.call(w.ingest, "POST", "/api/v1/pipe/session?view=v", `{"task_id":"second"}`, 409)
+		w.sleep(10 * time.Minute)
+		if after := w.leader()["session_id"]; after != before {
+			w.Errorf("the session that ran was %v, and is %v", before, after)
+		}
+		w.set(func(c *viewconfig.Config) { c.AllowConcurrentPush = true })
+		w.sleep(known)
+		w.register("second")
+	}},
+	"audit_interval_sec": {"--audit-interval", "agents", "with the leader's next heartbeat after a minute", func(w *world) {
+		w.sleep(20 * time.Minute)
+		if n := w.head().Scan.Audits; n != 0 {
+			w.Fatalf("%d audits while the interval is 6 h", n)
+		}
+		w.set(func(c *viewconfig.Config) { c.AuditIntervalSeconds = 600 })
+		w.within(heartbeat+slack, "an audit, as the last scan is older than the new interval", func() bool { return w.head().Scan.Audits == 1 })
+		w.within(600*time.Second+slack, "another one", func() bool { return w.head().Scan.Audits == 2 })
+		w.set(func(c *viewconfig.Config) { c.AuditIntervalSeconds = 0 })
+		w.sleep(heartbeat)
+		n := w.head().Scan.Audits
+		if w.sleep(time.Hour); w.head().Scan.Audits != n {
+			w.Errorf("%d audits in an hour without", w.head().Scan.Audits-n)
+		}
+		w.set(func(c *viewconfig.Config) { c.AuditIntervalSeconds = 3 * 3600 })
+		w.within(2*time.Hour+slack, "an audit three hours after the last one", func() bool { return w.head().Scan.Audits > n })
+	}},
+	"sentinel_interval_sec": {"--sentinel-interval", "agents", "with the leader's next heartbeat after a minute", func(w *world) {
+		w.set(func(c *viewconfig.Config) { c.SentinelIntervalSeconds = 24 * 3600 })
+		w.sleep(heartbeat + slack)
+		n := w.asked("sentinel/tasks")
+		if w.sleep(time.Hour); w.asked("sentinel/tasks") != n {
+			w.Errorf("%d calls of the sentinel in an hour of a day", w.asked("sentinel/tasks")-n)
+		}
+		w.set(func(c *viewconfig.Config) { c.SentinelIntervalSeconds = 30 })
+		w.within(heartbeat+slack, "the sentinel's call", func() bool { return w.asked("sentinel/tasks") > n })
+		n = w.asked("sentinel/tasks")
+		if w.sleep(10 * time.Minute); w.asked("sentinel/tasks") < n+18 {
+			w.Errorf("%d calls of the sentinel in ten minutes", w.asked("sentinel/tasks")-n)
+		}
+		w.set(func(c *viewconfig.Config) { c.SentinelIntervalSeconds = 0 })
+		w.sleep(heartbeat + slack)
+		n = w.asked("sentinel/tasks")
+		if w.sleep(time.Hour); w.asked("sentinel/tasks") != n {
+			w.Errorf("%d calls of the sentinel while it is off", w.asked("sentinel/tasks")-n)
+		}
+	}},
+	"hot_s": {"--hot", "compactor", "for changes that are folded a minute later", func(w *world) {
+		s := w.feeder()
+		suspect := func(path string) any { return w.node(path)["integrity_suspect"] }
+		s.send(s.put("/a", false))
+		w.within(slack, "the file", func() bool { return w.node("/a") != nil })
+		if w.sleep(2 * time.Minute); suspect("/a") != false {
+			w.Errorf("suspect after two minutes: %v", suspect("/a"))
+		}
+		w.set(func(c *viewconfig.Config) { c.HotSeconds = 3600 })
+		w.sleep(known)
+		s.send(s.put("/b", false))
+		w.within(slack, "the file", func() bool { return w.node("/b") != nil })
+		if w.sleep(30 * time.Minute); suspect("/b") != true || suspect("/a") != false {
+			w.Errorf("suspect half an hour later: %v; the one of before: %v", suspect("/b"), suspect("/a"))
+		}
+	}},
+	"staleness_s": {"--staleness", "compactor", "for changes that are folded a minute later", func(w *world) {
+		s := w.feeder()
+		// A scan sees a file half a minute after a kernel reported that it was deleted.
+		seenAfterDeletion := func(path string) bool {
+			old := s.put(path, true)
+			old.Entry.MtimeNs -= int64(time.Hour)
+			s.send(old)
+			w.sleep(2 * time.Second)
+			s.send(s.remove(path))
+			w.sleep(30 * time.Second)
+			old.Evidence, old.ObservedAt = event.Audit, time.Now().UnixNano()
+			s.send(old)
+			w.sleep(slack)
+			return w.node(path) != nil
+		}
+		if seenAfterDeletion("/a") {
+			w.Error("what may be two minutes old brings a file back after half a minute")
+		}
+		w.set(func(c *viewconfig.Config) { c.StalenessSeconds = 1 })
+		w.sleep(known)
+		if !seenAfterDeletion("/b") {
+			w.Error("what may be a second old does not bring a file back after half a minute")
+		}
+	}},
+	"tombstone_ttl_s": {"--tombstone-ttl", "compactor", "for merges a minute later", func(w *world) {
+		s := w.feeder()
+		s.send(s.put("/gone", true))
+		w.sleep(slack)
+		s.send(s.remove("/gone"))
+		w.sleep(slack)
+		merge := func() {
+			for range 40 {
+				s.send(s.put("/kept", true))
+				w.sleep(slack)
+			}
+		}
+		if merge(); !w.hasTombstone("/gone") {
+			w.Error("the tombstone is gone within an hour")
+		}
+		w.set(func(c *viewconfig.Config) { c.TombstoneTTLSeconds = 1 })
+		w.sleep(known)
+		if merge(); w.hasTombstone("/gone") {
+			w.Error("the tombstone is still there")
+		}
+	}},
+	"live": {"--live", "compactor, query", "within a minute; on AWS with the compactor's next tick, at most five minutes later", func(w *world) {
+		w.stopAgent()
+		w.sleep(10 * time.Minute)
+		w.call(w.query, "GET", "/api/v1/views/v/metadata?path=/", "", 200) // a view at rest, which nobody leads
+		w.set(func(c *viewconfig.Config) { c.Live = true })
+		w.within(known+slack, "a refusal", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 503 })
+		w.set(func(c *viewconfig.Config) { c.Live = false })
+		w.within(known+slack, "an answer again", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 200 })
+	}},
+	"mounts": {"--mount", "query", "within a minute", func(w *world) {
+		mounts := func() int {
+			return len(w.call(w.query, "GET", "/api/v1/views/v/sessions", "", 200)["mounts"].([]any))
+		}
+		n := mounts()
+		w.set(func(c *viewconfig.Config) { c.Mounts = []string{"/mnt/lab"} })
+		w.within(known, "the mount", func() bool { return mounts() == n+1 })
+		w.set(func(c *viewconfig.Config) { c.Mounts = nil })
+		w.within(known, "no mount", func() bool { return mounts() == n })
+	}},
+	"members": {"--members", "query, ingest, compactor", "within a minute", func(w *world) {
+		all := viewconfig.Default("all")
+		names := func() int {
+			a := w.call(w.query, "GET", "/api/v1/views/all/metadata?path=/", "", 200)
+			return len(a["members"].([]any))
+		}
+		save := func(members ...string) {
+			all.Members = members
+			w.save(all)
+		}
+		save("v")
+		w.within(known, "an answer of one member", func() bool { return w.status(w.query, "/api/v1/views/all/metadata?path=/") == 200 && names() == 1 })
+		save("v", "w")
+		w.within(known, "one of two", func() bool { return names() == 2 })
+		w.call(w.ingest, "POST", "/api/v1/pipe/session?view=all", `{"task_id":"x"}`, 403)
+		// It is deleted, and made an ordinary view of the same name.
+		w.save(viewconfig.Default("all"))
+		w.sleep(known)
+		s := w.feed("all")
+		s.send(s.put("/a", true))
+		w.within(known+slack, "the new view", func() bool { return w.status(w.query, "/api/v1/views/all/metadata?path=/a") == 200 })
+	}},
+}
+
+// TestEverySetting changes each setting of a view while ingest, compactor, query and an agent run.
+func TestEverySetting(t *testing.T) {
+	if lease.Interval(45*time.Second, true) != heartbeat-known {
+		t.Fatal("heartbeats have another interval")
+	}
+	operations, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inWorld(t, func(*world) {}) // what packages make once for all must not be made in a bubble
+	fields := reflect.TypeFor[viewconfig.Config]()
+	for i := range fields.NumField() {
+		name, _, _ := strings.Cut(fields.Field(i).Tag.Get("json"), ",")
+		if name == "view_id" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			s, there := settings[name]
+			if !there {
+				t.Fatalf("nothing says which part reads %s, and when a change of it holds", name)
+			}
+			if !documented(string(operations), s) {
+				t.Errorf("docs/operations.md has no row of %s with %q and %q", s.flag, s.readBy, s.holds)
+			}
+			synctest.Test(t, func(t *testing.T) { inWorld(t, s.prove) })
+		})
+	}
+}
+
+// documented reports whether the table of settings has the row.
+func documented(operations string, s setting) bool {
+	for line := range strings.Lines(operations) {
+		if strings.HasPrefix(line, "| `"+s.flag+"` |") {
+			return strings.HasSuffix(strings.TrimSpace(line), "| "+s.readBy+" | "+s.holds+" |")
+		}
+	}
+	return false
+}
