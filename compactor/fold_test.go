@@ -3,6 +3,7 @@ package compactor
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"sort"
@@ -138,13 +139,25 @@ func (w *world) step(t *rapid.T) []event.Event {
 		w.put(path, event.Entry{Type: event.Symlink, MtimeNs: w.now, Target: "t", Size: 1})
 		evs = append(evs, w.putEvent(path))
 	default:
-		w.put(path, event.Entry{Type: event.File, MtimeNs: w.now, Size: int64(rapid.IntRange(0, 1000).Draw(t, "size"))})
+		e := event.Entry{Type: event.File, MtimeNs: w.now, Size: drawSize(t, "size")}
+		if links := rapid.Uint32Range(0, 2).Draw(t, "links"); links > 0 {
+			e.Inode = event.Inode{Links: links, Allocated: drawSize(t, "allocated"), CtimeNs: w.now}
+		}
+		w.put(path, e)
 		evs = append(evs, w.putEvent(path))
 	}
 	return append(evs, w.putEvent(up(path)))
 }
 
-// TestFoldedViewEqualsTree view that has folded everything equals the tree: whether changes were watched or found by listing all directories
+// drawSize is small or, now and then, so large that sums of two or three do not fit.
+func drawSize(t *rapid.T, label string) int64 {
+	if rapid.IntRange(0, 4).Draw(t, "large "+label) == 0 {
+		return rapid.SampledFrom([]int64{math.MaxInt64, math.MaxInt64 - 4095, 1 << 62}).Draw(t, label)
+	}
+	return int64(rapid.IntRange(0, 1000).Draw(t, label))
+}
+
+// TestFoldedViewEqualsTree: a view that has folded everything equals the tree: whether changes were watched or found by listing all directories
 // afterwards, however the events are cut into segments, batches and merges, and with two sessions that watch.
 func TestFoldedViewEqualsTree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func drawEntry(t *rapid.T, name string, at int64, kinds ...event.Type) event.Ent
 	e := event.Entry{Name: name, Type: rapid.SampledFrom(kinds).Draw(t, "type"), Mode: 0o644}
 	e.MtimeNs = at - rapid.SampledFrom([]int64{15e8, 55e8, 405e8}).Draw(t, "age")
 	if e.Type == event.File {
-		e.Size = int64(rapid.IntRange(0, 2).Draw(t, "size"))
+		e.Size = rapid.SampledFrom([]int64{0, 1, 2, math.MaxInt64}).Draw(t, "size")
 	}
 	return e
 }

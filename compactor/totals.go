@@ -99,12 +99,11 @@ func (w *walk) parentStateOf(n *node) *evidence.ParentState {
 
 // holdsSomething reports whether there is something in the directory after the batch.
 func (n *node) holdsSomething() bool {
-	d := n.direct.sums
+	d := n.direct
 	if n.wasDir {
-		d = d.Plus(n.before)
-		d.Directories--
+		d.files, d.directories, d.others = d.files+n.before.Files, d.directories+n.before.Directories-1, d.others+n.before.Others
 	}
-	return d.Files > 0 || d.Directories > 0 || d.Others > 0
+	return d.files > 0 || d.directories > 0 || d.others > 0
 }
 
 // after is what the node contributes to its parent's totals after the batch. Counts and bytes follow from the changes. The
@@ -118,13 +117,20 @@ func (w *walk) after(n *node, prefix string) (evidence.Totals, error) {
 	if n.row.Type != event.Directory {
 		return t, nil
 	}
-	was := int64(evidence.NoMtime)
+	was, own, by := int64(evidence.NoMtime), t, n.direct
 	if n.wasDir {
 		was = n.before.LatestMtimeNs
 		// What the directory occupies itself may have changed; all else that it contributes to its own sums is one directory.
-		t = n.before.Plus(t.Since(n.was.Own()))
+		own = n.was.Own()
+		by.add(own, t)
+		t = n.before
 	}
-	t = t.Plus(n.direct.sums)
+	t, exact := by.changed(t)
+	if !exact {
+		if err := w.entrySums(own, prefix, &by, &t); err != nil {
+			return none, err
+		}
+	}
 	switch {
 	case n.direct.added >= was:
 		t.LatestMtimeNs = n.direct.added

@@ -80,23 +80,6 @@ type node struct {
 
 func (n *node) changed() bool { return n.row != n.was }
 
-// change is a change of totals. The sums are signed. added and lost are the newest mtimes that came and that went.
-type change struct {
-	sums        evidence.Totals
-	added, lost int64
-}
-
-func noChange() change { return change{added: evidence.NoMtime, lost: evidence.NoMtime} }
-
-// add adds that something which contributed before now contributes after.
-func (c *change) add(before, after evidence.Totals) {
-	c.sums = c.sums.Plus(after.Since(before))
-	if after.LatestMtimeNs != before.LatestMtimeNs {
-		c.added = max(c.added, after.LatestMtimeNs)
-		c.lost = max(c.lost, before.LatestMtimeNs)
-	}
-}
-
 func newWalk(ctx context.Context, view *layer.View, rules evidence.Rules, b *batch) *walk {
 	return &walk{ctx: ctx, view: view, rules: rules, batch: b, old: view.Cursor(ctx), probe: view.Cursor(ctx), dirs: map[string]*node{}}
 }

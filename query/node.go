@@ -169,6 +169,9 @@ func appendTotals(b []byte, t evidence.Totals) []byte {
 	b = strconv.AppendInt(b, t.LinkedAllocated, 10)
 	b = append(b, `,"unmeasured":`...)
 	b = strconv.AppendInt(b, t.Unmeasured, 10)
+	if t.Saturated() {
+		b = append(b, `,"saturated":true`...)
+	}
 	b = append(b, `,"latest_mtime":`...)
 	if t.LatestMtimeNs == evidence.NoMtime {
 		return append(b, `null,"latest_mtime_ns":null}`...)

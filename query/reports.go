@@ -364,7 +364,8 @@ func addBuckets(to, more []bucketEntry) []bucketEntry {
 		if !found {
 			to = slices.Insert(to, i, bucketEntry{From: b.From, To: b.To})
 		}
-		to[i].Files, to[i].Bytes = to[i].Files+b.Files, to[i].Bytes+b.Bytes
+		to[i].Files += b.Files
+		to[i].setBytes(values.Sum(to[i].Bytes, b.Bytes))
 	}
 	return to
 }
@@ -374,13 +375,18 @@ type bucketEntry struct {
 	To    *int64 `json:"to"`
 	Files int64  `json:"files"`
 	Bytes int64  `json:"bytes"`
+	// Saturated: bytes may be more than it says.
+	Saturated bool `json:"saturated,omitempty"`
 	// Members are what the members of a forest have of it, those that have any.
 	Members []memberBucket `json:"members,omitempty"`
 }
 
+func (e *bucketEntry) setBytes(n int64) { e.Bytes, e.Saturated = n, n == values.MaxSum }
+
 // bucketOf is a bucket as answers have it.
 func bucketOf(b report.Bucket) bucketEntry {
-	e := bucketEntry{From: &b.From, To: &b.To, Files: b.Files, Bytes: b.Bytes}
+	e := bucketEntry{From: &b.From, To: &b.To, Files: b.Files}
+	e.setBytes(b.Bytes)
 	if b.From == -report.Unbounded {
 		e.From = nil
 	}
@@ -399,9 +405,10 @@ func (e bucketEntry) least() int64 {
 }
 
 type memberBucket struct {
-	Member string `json:"member"`
-	Files  int64  `json:"files"`
-	Bytes  int64  `json:"bytes"`
+	Member    string `json:"member"`
+	Files     int64  `json:"files"`
+	Bytes     int64  `json:"bytes"`
+	Saturated bool   `json:"saturated,omitempty"`
 }
 
 // mergeBuckets adds up what the members of a forest have. They all have the same buckets.
@@ -411,9 +418,10 @@ func mergeBuckets(parts []reportPart[bucketEntry]) (out []bucketEntry) {
 			if i == len(out) {
 				out = append(out, bucketEntry{From: e.From, To: e.To})
 			}
-			out[i].Files, out[i].Bytes = out[i].Files+e.Files, out[i].Bytes+e.Bytes
+			out[i].Files += e.Files
+			out[i].setBytes(values.Sum(out[i].Bytes, e.Bytes))
 			if e.Files > 0 {
-				out[i].Members = append(out[i].Members, memberBucket{p.member, e.Files, e.Bytes})
+				out[i].Members = append(out[i].Members, memberBucket{p.member, e.Files, e.Bytes, e.Saturated})
 			}
 		}
 	}
@@ -455,10 +463,11 @@ func pathEntryOf(path string) (e pathEntry) {
 }
 
 type duplicateEntry struct {
-	Size   int64           `json:"size"`
-	Count  int64           `json:"count"`
-	Wasted int64           `json:"wasted"`
-	Paths  []duplicatePath `json:"paths"` // the first few
+	Size      int64           `json:"size"`
+	Count     int64           `json:"count"`
+	Wasted    int64           `json:"wasted"`
+	Saturated bool            `json:"saturated,omitempty"` // wasted may be more than it says
+	Paths     []duplicatePath `json:"paths"`               // the first few
 }
 
 type duplicatePath struct {
@@ -550,7 +559,7 @@ func forestDuplicates(ctx context.Context, fo *forest.Forest, wanted *engine.Sea
 
 func duplicateEntries(list []report.Duplicate, member func(scope int) string) (out []duplicateEntry) {
 	for _, d := range list {
-		e := duplicateEntry{Size: d.Size, Count: d.Count, Wasted: d.Wasted()}
+		e := duplicateEntry{Size: d.Size, Count: d.Count, Wasted: d.Wasted(), Saturated: d.Wasted() == values.MaxSum}
 		for i, p := range d.Paths {
 			e.Paths = append(e.Paths, duplicatePath{member(d.In[i]), pathEntryOf(p)})
 		}
@@ -565,6 +574,7 @@ type growthEntry struct {
 	Bytes       int64      `json:"bytes"` // how many more than before
 	Files       int64      `json:"files"`
 	Directories int64      `json:"directories"`
+	Saturated   bool       `json:"saturated,omitempty"` // from or to is, so that bytes may be off
 	From        totalsJSON `json:"from"`
 	To          totalsJSON `json:"to"`
 }
@@ -595,7 +605,7 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 			return httpapi.BadRequest(fmt.Sprintf("more than %d directories have what the filter wants", report.MaxFiltered), "pass a smaller depth, or a path further down")
 		}
 		for _, g := range list {
-			a.Entries = append(a.Entries, growthEntry{"", pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), totalsJSON{g.From}, totalsJSON{g.To}})
+			a.Entries = append(a.Entries, growthEntry{"", pathEntryOf(g.Path), g.Bytes(), g.Files(), g.Directories(), g.Saturated(), totalsJSON{g.From}, totalsJSON{g.To}})
 		}
 		return err
 	}, mergeGrowth})

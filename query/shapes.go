@@ -52,6 +52,7 @@ type (
 		Allocated     int64           `json:"allocated"`
 		Linked        int64           `json:"linked_allocated"`
 		Unmeasured    int64           `json:"unmeasured"`
+		Saturated     bool            `json:"saturated,omitempty"` // a sum of bytes may be larger than it says
 		LatestMtime   *values.Seconds `json:"latest_mtime"`
 		LatestMtimeNs *int64          `json:"latest_mtime_ns"`
 	}

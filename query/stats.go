@@ -27,6 +27,7 @@ type statsAnswer struct {
 	Directories int64  `json:"total_directories"`
 	Others      int64  `json:"total_others"`
 	Bytes       int64  `json:"total_size"`
+	Saturated   bool   `json:"saturated,omitempty"` // total_size may be larger than it says
 
 	LatestMtime   *values.Seconds `json:"latest_mtime"`
 	LatestMtimeNs *int64          `json:"latest_mtime_ns"`
@@ -183,7 +184,8 @@ func sumStats(ctx context.Context, of *subject, path string, list []datedStats) 
 
 // add adds the answer of a member to that of a forest.
 func (a *statsAnswer) add(b *statsAnswer, first bool) {
-	a.Items, a.Files, a.Directories, a.Others, a.Bytes = a.Items+b.Items, a.Files+b.Files, a.Directories+b.Directories, a.Others+b.Others, a.Bytes+b.Bytes
+	a.Items, a.Files, a.Directories, a.Others, a.Bytes = a.Items+b.Items, a.Files+b.Files, a.Directories+b.Directories, a.Others+b.Others, values.Sum(a.Bytes, b.Bytes)
+	a.Saturated = a.Bytes == values.MaxSum
 	a.Suspects, a.Audits, a.ScanErrorCount = a.Suspects+b.Suspects, a.Audits+b.Audits, a.ScanErrorCount+b.ScanErrorCount
 	a.HasBlindSpot, a.HasLeader, a.IsAuditing = a.HasBlindSpot || b.HasBlindSpot, a.HasLeader && b.HasLeader, a.IsAuditing || b.IsAuditing
 	a.LatencyMs, a.StalenessSeconds = max(a.LatencyMs, b.LatencyMs), max(a.StalenessSeconds, b.StalenessSeconds)
@@ -231,7 +233,7 @@ func statsOf(m *manifest.Manifest, row *evidence.Row, now int64) *statsAnswer {
 	}
 	a := &statsAnswer{
 		View: m.View, Items: sums.Files + sums.Directories + sums.Others,
-		Files: sums.Files, Directories: sums.Directories, Others: sums.Others, Bytes: sums.Bytes,
+		Files: sums.Files, Directories: sums.Directories, Others: sums.Others, Bytes: sums.Bytes, Saturated: sums.Bytes == values.MaxSum,
 		LatencyMs: float64(max(0, m.FoldedAt-m.ObservedAt)/1e3) / 1e3, StalenessSeconds: float64(max(0, now-m.ObservedAt)/1e6) / 1e3,
 		LogicalNow: values.Seconds(now - m.Clock.Skew()), Audits: m.Scan.Audits,
 		IsAuditing: m.Scan.AuditStartedAt > m.Scan.AuditFinishedAt, ScanErrorCount: m.Scan.ErrorCount, ScanErrors: []scanError{},

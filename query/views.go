@@ -40,10 +40,11 @@ type viewEntry struct {
 	Dirs       int64           `json:"total_directories"`
 	Bytes      int64           `json:"total_size"`
 	Allocated  int64           `json:"total_allocated"`
+	Saturated  bool            `json:"saturated,omitempty"` // total_size or total_allocated may be larger than it says
 }
 
 func (v *viewEntry) count(t evidence.Totals) {
-	v.Files, v.Dirs, v.Bytes, v.Allocated = t.Files, t.Directories, t.Bytes, t.Allocated
+	v.Files, v.Dirs, v.Bytes, v.Allocated, v.Saturated = t.Files, t.Directories, t.Bytes, t.Allocated, t.Saturated()
 }
 
 // viewState is how a view is.

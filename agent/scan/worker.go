@@ -12,6 +12,7 @@ import (
 	"github.com/fustor/fustor/agent/hang"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/values"
 )
 
 const (
@@ -403,13 +404,21 @@ func (w *worker) lookAll(ctx context.Context, d tree.Dir, first, last int, sum *
 }
 
 // sums are the counts of one directory.
-type sums struct{ files, others, bytes uint64 }
+type sums struct {
+	files, others uint64
+	bytes         int64 // at most values.MaxSum
+}
 
 func (s *sums) addTo(c *Counts) {
 	c.Directories.Add(1)
 	c.Files.Add(s.files)
 	c.Others.Add(s.others)
-	c.Bytes.Add(s.bytes)
+	for {
+		was := c.Bytes.Load()
+		if c.Bytes.CompareAndSwap(was, uint64(values.Sum(int64(was), s.bytes))) {
+			return
+		}
+	}
 }
 
 // look adds the names from first to before last to w.entries, and notes the subdirectories.
@@ -478,7 +487,7 @@ func (w *worker) count(info *tree.Info, sum *sums) {
 		}
 	case event.File:
 		sum.files++
-		sum.bytes += uint64(info.Entry.Size)
+		sum.bytes = values.Sum(sum.bytes, info.Entry.Size)
 	default:
 		sum.others++
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type duCmd struct {
@@ -25,7 +26,9 @@ type duCmd struct {
 func (duCmd) Help() string {
 	return `The figures are the sums over the output of fustor find PATH. Bytes and the latest
 time count regular files, and PATH itself is one of the directories. A line on stderr
-says if paths below PATH could not be read, so that the sums are too small. Allocated is what
+says if paths below PATH could not be read, so that the sums are too small. A sum from
+2^63 bytes on, as sparse files make it, is 9223372036854775807, with >= before it on a
+terminal and "saturated" in JSON. Allocated is what
 everything occupies on the disk, directories included; a file with several names counts
 once for each of them, and stderr says so. With --links-once it counts once in
 ALLOCATED; files and bytes go on counting names. A + after it says that some entries are not measured yet. On a
@@ -70,7 +73,7 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 	var err error
 	each := func(n *client.Node) error {
 		if n.Path == path && n.Subtree != nil {
-			linked += n.Subtree.LinkedAllocated
+			linked = values.Sum(linked, n.Subtree.LinkedAllocated)
 		}
 		if n.Path == path && n.Member != "" {
 			members++
@@ -82,6 +85,7 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 		}
 		if n.Path == path {
 			a.noteUnreadable(n)
+			a.noteSaturated(n)
 		}
 		return print(out, n)
 	}
@@ -107,7 +111,7 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 	}
 	if linked > 0 && !c.LinksOnce && err == nil {
 		err = out.Flush()
-		fmt.Fprintf(a.stderr, "fustor: note: %s of what is allocated are names of files with several names, and each name counts; --links-once counts such files once\n", show.Size(linked))
+		fmt.Fprintf(a.stderr, "fustor: note: %s of what is allocated are names of files with several names, and each name counts; --links-once counts such files once\n", show.Sum(linked))
 	}
 	return out.End(err)
 }
@@ -165,7 +169,7 @@ func (c *duCmd) row(out *show.Rows, n *client.Node) error {
 		latest = show.Time(sums.LatestMtimeNs, time.Local)
 	}
 	_, err := fmt.Fprintf(out, "%12s %12s %14s %14s  %-16s  %s\n", show.Count(sums.Files), show.Count(sums.Directories),
-		sizeText(sums.Bytes, c.Bytes), allocatedText(&sums, c.Bytes), latest, out.Colored(n, duName(n)))
+		sumText(sums.Bytes, c.Bytes), allocatedText(&sums, c.Bytes), latest, out.Colored(n, duName(n)))
 	return err
 }
 
@@ -190,10 +194,10 @@ func measure(sums *client.Subtree, n *client.Node) {
 	case n.Links == 0:
 		sums.Unmeasured++
 	case n.Links > 1:
-		sums.LinkedAllocated += n.Allocated
+		sums.LinkedAllocated = n.Allocated
 		fallthrough
 	default:
-		sums.Allocated += n.Allocated
+		sums.Allocated = n.Allocated
 	}
 }
 
@@ -201,11 +205,11 @@ func measure(sums *client.Subtree, n *client.Node) {
 func allocatedText(s *client.Subtree, bytes bool) string {
 	switch {
 	case s.Unmeasured == 0:
-		return sizeText(s.Allocated, bytes)
+		return sumText(s.Allocated, bytes)
 	case s.Allocated == 0:
 		return "-"
 	}
-	return sizeText(s.Allocated, bytes) + "+"
+	return sumText(s.Allocated, bytes) + "+"
 }
 
 // noteUnreadable says on stderr that the sums of a directory lack what could not be read.
@@ -218,4 +222,11 @@ func (a *app) noteUnreadable(n *client.Node) {
 		paths = show.Count(n.Unreadable) + " paths"
 	}
 	fmt.Fprintf(a.stderr, "fustor: note: %s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them\n", show.Quote(client.Where(n.Member, n.Path)), paths)
+}
+
+// noteSaturated says on stderr that a sum of a directory may be larger than it says.
+func (a *app) noteSaturated(n *client.Node) {
+	if n.Subtree != nil && n.Subtree.Saturated() {
+		fmt.Fprintf(a.stderr, "fustor: note: %s: a sum of %s bytes stands for as many or more\n", show.Quote(client.Where(n.Member, n.Path)), show.Count(values.MaxSum))
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type lsCmd struct {
@@ -88,9 +89,9 @@ func (l *lister) print(n *client.Node) error {
 		_, err := l.rows.WriteString(l.rows.Name(client.Where(n.Member, name)) + "\n")
 		return err
 	}
-	files, size := "", n.Size
+	files, size := "", sizeText(n.Size, l.bytes)
 	if n.Subtree != nil {
-		files, size = show.Count(n.Subtree.Files), n.Subtree.Bytes
+		files, size = show.Count(n.Subtree.Files), sumText(n.Subtree.Bytes, l.bytes)
 	}
 	if l.paths {
 		name = n.Where()
@@ -103,7 +104,7 @@ func (l *lister) print(n *client.Node) error {
 		shown += " -> " + l.rows.Name(n.Target)
 	}
 	return l.row(plainText, n.Member, show.Mode(n.Letter(), n.Mode), strconv.Itoa(int(n.UID)), strconv.Itoa(int(n.GID)),
-		files, sizeText(size, l.bytes), show.Time(n.MtimeNs, time.Local), shown)
+		files, size, show.Time(n.MtimeNs, time.Local), shown)
 }
 
 func (l *lister) row(paint func(string) string, member, mode, uid, gid, files, size, modified, name string) error {
@@ -123,4 +124,15 @@ func sizeText(bytes int64, exact bool) string {
 		return strconv.FormatInt(bytes, 10)
 	}
 	return show.Size(bytes)
+}
+
+// sumText is sizeText for a sum, which may be saturated.
+func sumText(bytes int64, exact bool) string {
+	if exact && bytes == values.MaxSum {
+		return ">=" + strconv.FormatInt(bytes, 10)
+	}
+	if exact {
+		return strconv.FormatInt(bytes, 10)
+	}
+	return show.Sum(bytes)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // scanCounts are how far a scan is. There is no total: nobody knows it before the end.
@@ -118,7 +119,7 @@ func (s *scansNow) line(all []agent.Status, now time.Time) string {
 			continue
 		}
 		n++
-		c.Files, c.Directories, c.Bytes = c.Files+int64(all[i].Files), c.Directories+int64(all[i].Directories), c.Bytes+int64(all[i].Bytes)
+		c.Files, c.Directories, c.Bytes = c.Files+int64(all[i].Files), c.Directories+int64(all[i].Directories), values.Sum(c.Bytes, int64(all[i].Bytes))
 		longest, label = max(longest, all[i].ScanTime), all[i].Scan
 	}
 	if n == 0 {

@@ -170,16 +170,16 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 			return t.out.Object(show.AppendEntry(nil, n))
 		}
 		header()
-		size, when := n.Size, &n.MtimeNs
+		size, text, when := n.Size, show.Size(n.Size), &n.MtimeNs
 		if n.Subtree != nil {
-			size, when = n.Subtree.Bytes, nil
+			size, text, when = n.Subtree.Bytes, show.Sum(n.Subtree.Bytes), nil
 			if n.Subtree.HasMtime {
 				when = &n.Subtree.LatestMtimeNs
 			}
 		}
 		plain, eyes := latest(when)
 		t.row([]string{number(size), plain, number(int64(n.UID)), t.out.Name(n.Where())},
-			[]string{show.Size(size), eyes, t.out.Name(owner(n.Owner, n.UID)), t.out.Colored(n, n.Where())})
+			[]string{text, eyes, t.out.Name(owner(n.Owner, n.UID)), t.out.Colored(n, n.Where())})
 		return nil
 	})
 	if err == nil {
@@ -245,7 +245,7 @@ func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client
 		plain, eyes := latest(e.Totals.LatestMtimeNs)
 		of, shown := name(&e)
 		t.row([]string{number(e.Totals.Bytes), number(e.Totals.Files), number(e.Totals.Directories), plain, of},
-			[]string{show.Size(e.Totals.Bytes), show.Count(e.Totals.Files), show.Count(e.Totals.Directories), eyes, shown})
+			[]string{show.Sum(e.Totals.Bytes), show.Count(e.Totals.Files), show.Count(e.Totals.Directories), eyes, shown})
 	}
 	t.rest(r.More)
 	return t.out.Flush()
@@ -316,14 +316,14 @@ func (c *reportUsageCmd) cross(out *show.Rows, r *client.Report[client.Usage]) e
 	t.header(header...)
 	for _, e := range r.Entries {
 		_, of := name(&e)
-		line := []string{of, show.Size(e.Totals.Bytes)}
+		line := []string{of, show.Sum(e.Totals.Bytes)}
 		for _, b := range columns {
 			i, found := slices.BinarySearchFunc(e.Across, b, compareBuckets)
 			if !found {
 				line = append(line, "-")
 				continue
 			}
-			line = append(line, show.Size(e.Across[i].Bytes))
+			line = append(line, show.Sum(e.Across[i].Bytes))
 		}
 		t.row(nil, line)
 	}
@@ -392,10 +392,10 @@ func (c *reportHistogramCmd) show(ctx context.Context, a *app, server *client.Cl
 		}
 		bar := ""
 		if most > 0 {
-			bar = strings.Repeat("█", int((b.Bytes*30+most-1)/most))
+			bar = strings.Repeat("█", int(math.Ceil(30*float64(b.Bytes)/float64(most))))
 		}
 		t.row([]string{bound(b.From), bound(b.To), number(b.Files), number(b.Bytes)},
-			[]string{rangeText(b, c.Of == "size"), show.Count(b.Files), show.Size(b.Bytes), bar})
+			[]string{rangeText(b, c.Of == "size"), show.Count(b.Files), show.Sum(b.Bytes), bar})
 	}
 	return t.out.Flush()
 }
@@ -491,7 +491,7 @@ func (c *reportGrowthCmd) show(ctx context.Context, a *app, server *client.Clien
 	t.header("CHANGE", "FILES", "NOW", "PATH")
 	for _, g := range r.Entries {
 		t.row([]string{number(g.Bytes), number(g.Files), number(g.Directories), number(g.From.Bytes), number(g.To.Bytes), t.out.Name(client.Where(g.Member, g.Path))},
-			[]string{signed(g.Bytes, show.Size), signed(g.Files, show.Count), show.Size(g.To.Bytes), t.out.Name(client.Where(g.Member, g.Path))})
+			[]string{signed(g.Bytes, show.Size), signed(g.Files, show.Count), show.Sum(g.To.Bytes), t.out.Name(client.Where(g.Member, g.Path))})
 	}
 	t.rest(r.More)
 	return t.out.Flush()
@@ -566,7 +566,7 @@ func (c *reportDuplicatesCmd) show(ctx context.Context, a *app, server *client.C
 		for _, p := range d.Paths {
 			plain = append(plain, t.out.Name(string(p)))
 		}
-		t.row(plain, []string{show.Size(d.Wasted), show.Count(d.Count), show.Size(d.Size), plain[3]})
+		t.row(plain, []string{show.Sum(d.Wasted), show.Count(d.Count), show.Size(d.Size), plain[3]})
 	}
 	return t.out.Flush()
 }

@@ -91,7 +91,7 @@ func statFields(out *show.Output, n *client.Node) [][2]string {
 	if s := n.Subtree; s != nil {
 		add("files", "%d", s.Files)
 		add("directories", "%d", s.Directories)
-		add("bytes", "%d", s.Bytes)
+		add("bytes", "%s", sumText(s.Bytes, true))
 		add("on disk", "%s", allocatedText(s, true))
 		if s.HasMtime {
 			add("latest", "%s", show.ExactTime(s.LatestMtimeNs, time.Local))

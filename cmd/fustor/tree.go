@@ -130,7 +130,7 @@ func (b *treeBuilder) draw(out *show.Output, x *branch, indent string) {
 			line += " -> " + out.Name(child.node.Target)
 		}
 		if s := child.node.Subtree; s != nil {
-			line += "/" + out.Dim(fmt.Sprintf("  %s, %s", plural(s.Files, "file", "files"), show.Size(s.Bytes)))
+			line += "/" + out.Dim(fmt.Sprintf("  %s, %s", plural(s.Files, "file", "files"), show.Sum(s.Bytes)))
 		}
 		fmt.Fprintln(out, indent+stem+line)
 		b.draw(out, child, indent+under)

@@ -79,5 +79,5 @@ func viewRow(out *show.Output, v client.View) []string {
 	if note == "" && !v.Leader {
 		note = "no agent leads it"
 	}
-	return []string{v.Name, v.State, show.Count(v.Files), show.Count(v.Dirs), show.Size(v.Bytes), show.Size(v.Allocated), seen, out.Name(note)}
+	return []string{v.Name, v.State, show.Count(v.Files), show.Count(v.Dirs), show.Sum(v.Bytes), show.Sum(v.Allocated), seen, out.Name(note)}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Sizes; tests make them small.
@@ -101,7 +102,7 @@ func (w *roundWriter) own() event.Entry {
 func (w *roundWriter) count(s *staged) {
 	if !s.directory {
 		w.mark.Files++
-		w.mark.Bytes += uint64(s.size)
+		w.mark.Bytes = uint64(values.Sum(int64(w.mark.Bytes), s.size))
 	}
 }
 

@@ -1,5 +1,7 @@
 package client
 
+import "github.com/fustor/fustor/internal/values"
+
 // Node is one entry of a view, as the API has it.
 type Node struct {
 	Member  string // of a forest: the view that has it
@@ -35,7 +37,7 @@ type Node struct {
 }
 
 // Subtree is the sums over a directory and everything below it, the directory itself included. Bytes and LatestMtimeNs
-// are those of regular files.
+// are those of regular files. A sum of bytes that is values.MaxSum may be larger.
 type Subtree struct {
 	Files       int64
 	Directories int64
@@ -51,10 +53,15 @@ type Subtree struct {
 	HasMtime      bool
 }
 
+// Saturated reports whether a sum of bytes may be larger than it says.
+func (s *Subtree) Saturated() bool {
+	return max(s.Bytes, s.Allocated, s.LinkedAllocated) == values.MaxSum
+}
+
 // Add adds the sums of another tree.
 func (s *Subtree) Add(t Subtree) {
-	s.Files, s.Directories, s.Others, s.Bytes = s.Files+t.Files, s.Directories+t.Directories, s.Others+t.Others, s.Bytes+t.Bytes
-	s.Allocated, s.LinkedAllocated, s.Unmeasured = s.Allocated+t.Allocated, s.LinkedAllocated+t.LinkedAllocated, s.Unmeasured+t.Unmeasured
+	s.Files, s.Directories, s.Others, s.Bytes = s.Files+t.Files, s.Directories+t.Directories, s.Others+t.Others, values.Sum(s.Bytes, t.Bytes)
+	s.Allocated, s.LinkedAllocated, s.Unmeasured = values.Sum(s.Allocated, t.Allocated), values.Sum(s.LinkedAllocated, t.LinkedAllocated), s.Unmeasured+t.Unmeasured
 	if t.HasMtime && (!s.HasMtime || t.LatestMtimeNs > s.LatestMtimeNs) {
 		s.LatestMtimeNs, s.HasMtime = t.LatestMtimeNs, true
 	}

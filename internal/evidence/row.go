@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Row is the resolved state of one path in a view: what all evidence so far comes to.
@@ -64,7 +65,7 @@ func (r *Row) ChildParent() string {
 }
 
 // Totals are sums over a subtree, the subtree's root included: what `find PATH` would print. Bytes and the latest mtime
-// are those of regular files; symlinks, sockets and the rest count as Others only.
+// are those of regular files; symlinks, sockets and the rest count as Others only. Sums of bytes are saturated (values.MaxSum).
 type Totals struct {
 	Files       int64
 	Directories int64
@@ -110,22 +111,19 @@ func (r *Row) Own() Totals {
 	return t
 }
 
-// Plus adds up two disjoint subtrees.
+// Plus adds up two disjoint subtrees. Sums of bytes are saturated (values.MaxSum).
 func (t Totals) Plus(o Totals) Totals {
 	return Totals{
 		Files: t.Files + o.Files, Directories: t.Directories + o.Directories, Others: t.Others + o.Others,
-		Bytes: t.Bytes + o.Bytes, LatestMtimeNs: max(t.LatestMtimeNs, o.LatestMtimeNs),
-		Allocated: t.Allocated + o.Allocated, LinkedAllocated: t.LinkedAllocated + o.LinkedAllocated, Unmeasured: t.Unmeasured + o.Unmeasured,
+		Bytes: values.Sum(t.Bytes, o.Bytes), LatestMtimeNs: max(t.LatestMtimeNs, o.LatestMtimeNs),
+		Allocated: values.Sum(t.Allocated, o.Allocated), LinkedAllocated: values.Sum(t.LinkedAllocated, o.LinkedAllocated),
+		Unmeasured: t.Unmeasured + o.Unmeasured,
 	}
 }
 
-// Since is what was added to earlier totals; its latest mtime is that of t.
-func (t Totals) Since(o Totals) Totals {
-	return Totals{
-		Files: t.Files - o.Files, Directories: t.Directories - o.Directories, Others: t.Others - o.Others,
-		Bytes: t.Bytes - o.Bytes, LatestMtimeNs: t.LatestMtimeNs,
-		Allocated: t.Allocated - o.Allocated, LinkedAllocated: t.LinkedAllocated - o.LinkedAllocated, Unmeasured: t.Unmeasured - o.Unmeasured,
-	}
+// Saturated reports whether a sum of bytes is values.MaxSum: it may be larger than it says.
+func (t Totals) Saturated() bool {
+	return max(t.Bytes, t.Allocated, t.LinkedAllocated) == values.MaxSum
 }
 
 // inFuture reports whether the mtime lay in the future by more than a day when it was observed. Rows of builds that did not ask,

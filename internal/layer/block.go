@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/internal/casefold"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Block is a row group in memory. Its columns are decoded when they are first asked for; its content never changes, and it
@@ -312,7 +313,20 @@ func (b *Block) decodeNumbers(c Column) (*Numbers, error) {
 	if c >= columns2 && b.chunks[c].end == 0 {
 		return &Numbers{dict: []int64{noBirth}}, nil
 	}
-	return numbersOf(b.raw, &b.chunks[c], &specs[c])
+	n, err := numbersOf(b.raw, &b.chunks[c], &specs[c])
+	if err == nil && (c == ColumnSubBytes || c == ColumnSubAllocated || c == ColumnSubLinkedAllocated) {
+		n.unwrap()
+	}
+	return n, err
+}
+
+// unwrap saturates sums of bytes of earlier builds, which let them wrap around.
+func (n *Numbers) unwrap() {
+	for _, list := range [...][]int64{n.dict, n.values} {
+		for i, v := range list {
+			list[i] = values.Unwrapped(v)
+		}
+	}
 }
 
 // unmeasured is what a row group of schema 1 has in place of a column that it lacks: nothing is known of any inode, so all entries of

@@ -139,6 +139,7 @@ func keyGen(t *rapid.T) Key {
 
 func rowGen(t *rapid.T, k Key) evidence.Row {
 	number := func(name string) int64 { return rapid.Int64().Draw(t, name) }
+	sum := func(name string) int64 { return rapid.Int64Min(0).Draw(t, name) } // negative ones are read as saturated
 	r := evidence.Row{
 		Parent: k.Parent, Name: k.Name,
 		Type:       event.Type(rapid.IntRange(0, int(event.Other)).Draw(t, "type")),
@@ -163,8 +164,8 @@ func rowGen(t *rapid.T, k Key) evidence.Row {
 	case event.Symlink:
 		r.Target = nameGen.Draw(t, "target")
 	case event.Directory:
-		r.Sub = evidence.Totals{Files: number("files"), Directories: number("dirs"), Others: number("others"), Bytes: number("bytes"), LatestMtimeNs: number("latest"),
-			Allocated: number("sub allocated"), LinkedAllocated: number("sub linked"), Unmeasured: number("sub unmeasured")}
+		r.Sub = evidence.Totals{Files: number("files"), Directories: number("dirs"), Others: number("others"), Bytes: sum("bytes"), LatestMtimeNs: number("latest"),
+			Allocated: sum("sub allocated"), LinkedAllocated: sum("sub linked"), Unmeasured: number("sub unmeasured")}
 	}
 	return r
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Format is the version of the manifest's own format. Readers refuse a newer one.
@@ -147,6 +148,9 @@ func Decode(object string, body []byte) (*Manifest, error) {
 	}
 	if m.View == "" || m.Version == 0 || m.Nonce == "" {
 		return nil, fmt.Errorf("%s: %w: view, version or nonce is missing", object, ErrFormat)
+	}
+	for _, sum := range [...]*int64{&m.Totals.Bytes, &m.Totals.Allocated, &m.Totals.LinkedAllocated} {
+		*sum = values.Unwrapped(*sum)
 	}
 	return m, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -179,4 +180,31 @@ func ParseSize(text string) (int64, error) {
 		return 0, bad
 	}
 	return int64(f * float64(uint64(1)<<by)), nil
+}
+
+// MaxSum is the largest sum of sizes, in bytes. It stands for every sum that is as large or larger: such a sum is saturated.
+const MaxSum = math.MaxInt64
+
+// Sum adds sizes that are not negative, up to MaxSum. So a sum of sums is that of all sizes, in whatever order they are added.
+func Sum(a, b int64) int64 {
+	if a > MaxSum-b {
+		return MaxSum
+	}
+	return a + b
+}
+
+// Unwrapped is a sum that an earlier build may have let wrap around: what is negative did not fit.
+func Unwrapped(sum int64) int64 {
+	if sum < 0 {
+		return MaxSum
+	}
+	return sum
+}
+
+// Product multiplies numbers that are not negative, up to MaxSum.
+func Product(a, b int64) int64 {
+	if high, low := bits.Mul64(uint64(a), uint64(b)); high == 0 && low < MaxSum {
+		return int64(low)
+	}
+	return MaxSum
 }

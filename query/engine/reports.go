@@ -37,10 +37,8 @@ func (s *Search) filter() *report.Filter {
 
 // LinksOnce takes the further names of files out of what a directory's row says is allocated: a file with several names below it counts
 // once, as du has it.
-func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) error {
-	further, err := report.Scope{View: v.view, Root: dir}.FurtherNames(ctx)
-	dir.Sub.Allocated -= further
-	dir.Sub.LinkedAllocated -= further
+func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) (err error) {
+	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = report.Scope{View: v.view, Root: dir}.LinksOnce(ctx)
 	return v.ReadError(err)
 }
 

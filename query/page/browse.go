@@ -260,7 +260,7 @@ func columns(view, path, order string) []pageColumn {
 }
 
 func totalsOf(t evidence.Totals) *pageTotals {
-	p := &pageTotals{Size: size(t.Bytes), Bytes: count(t.Bytes), Files: plural(t.Files, "file", "files")}
+	p := &pageTotals{Size: sum(t.Bytes), Bytes: count(t.Bytes), Files: plural(t.Files, "file", "files")}
 	if below := t.Directories - 1; below > 0 {
 		p.Directories = plural(below, "directory below", "directories below")
 	}
@@ -282,7 +282,7 @@ func entryOf(view string, names *manifest.Names, r *evidence.Row, now int64) pag
 	switch r.Type {
 	case event.Directory:
 		e.URL = browseURL(view, r.Path())
-		e.Size, e.Bytes, e.Files = size(r.Sub.Bytes), count(r.Sub.Bytes), count(r.Sub.Files)
+		e.Size, e.Bytes, e.Files = sum(r.Sub.Bytes), count(r.Sub.Bytes), count(r.Sub.Files)
 	case event.Symlink:
 		e.Target, e.Size = parts(r.Target), ""
 	case event.Other:
@@ -312,7 +312,16 @@ func pageURL(view, path string, params ...string) string {
 	return browseURL(view, path) + "?" + q.Encode()
 }
 
-func size(n int64) string  { return humanize.IBytes(uint64(max(0, n))) }
+func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
+
+// sum is a sum of sizes, with a mark if it may be larger than it says.
+func sum(n int64) string {
+	if n == values.MaxSum {
+		return "≥ " + size(n)
+	}
+	return size(n)
+}
+
 func count(n int64) string { return humanize.Comma(n) }
 
 func plural(n int64, one, many string) string {

@@ -48,7 +48,7 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 	}
 	now := s.engine.Now()
 	page := forestPage{pageFrame: forestFrame(of.View, r, path, "/stats?"), Crumbs: crumbs(of.View, path)}
-	sum := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+	all := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	for i, m := range fo.Members {
 		e := memberEntry{Name: m.View, StateURL: "/state/" + m.View}
 		if m.Status != forest.OK {
@@ -61,15 +61,15 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 		if row.Type == event.Directory {
 			totals = row.Sub
 		}
-		sum = sum.Plus(totals)
+		all = all.Plus(totals)
 		e.URL, e.Observed = browseURL(m.View, path), ago(now, m.Version.Manifest.ObservedAt)
-		e.Size, e.Bytes, e.Files = size(totals.Bytes), count(totals.Bytes), count(totals.Files)
+		e.Size, e.Bytes, e.Files = sum(totals.Bytes), count(totals.Bytes), count(totals.Files)
 		if totals.LatestMtimeNs != evidence.NoMtime {
 			e.Latest = minute(totals.LatestMtimeNs)
 		}
 		page.Members = append(page.Members, e)
 	}
-	page.Totals = totalsOf(sum)
+	page.Totals = totalsOf(all)
 	render(w, http.StatusOK, "forest", page)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Duplicate is a group of files with the same name and size. Only their content could tell whether they are the same. Names of one
@@ -32,8 +33,8 @@ type linkedFile struct {
 	inode int64
 }
 
-// Wasted is how many bytes all files but one take.
-func (d Duplicate) Wasted() int64 { return d.Size * (d.Count - 1) }
+// Wasted is how many bytes all files but one take, at most values.MaxSum.
+func (d Duplicate) Wasted() int64 { return values.Product(d.Size, d.Count-1) }
 
 // MaxPaths is how many paths a Duplicate names.
 const MaxPaths = 10
@@ -180,7 +181,7 @@ func group(files []fileGroup, found func(fileGroup)) {
 
 // compare orders by wasted bytes, descending.
 func (c fileGroup) compare(o fileGroup) int {
-	return cmp.Or(cmp.Compare(o.size*(o.count-1), c.size*(c.count-1)), cmp.Compare(o.size, c.size), cmp.Compare(c.hash, o.hash))
+	return cmp.Or(cmp.Compare(values.Product(o.size, o.count-1), values.Product(c.size, c.count-1)), cmp.Compare(o.size, c.size), cmp.Compare(c.hash, o.hash))
 }
 
 // named finds the names and paths of the groups. It also separates different names with the same hash, should that happen.

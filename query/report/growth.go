@@ -18,10 +18,13 @@ type Growth struct {
 	From, To evidence.Totals
 }
 
-// Bytes, Files and Directories are how much more the later version has.
+// Bytes, Files and Directories are how much more the later version has. Bytes are not exact if Saturated.
 func (g Growth) Bytes() int64       { return g.To.Bytes - g.From.Bytes }
 func (g Growth) Files() int64       { return g.To.Files - g.From.Files }
 func (g Growth) Directories() int64 { return g.To.Directories - g.From.Directories }
+
+// Saturated reports whether sums of a version may be larger than its totals say.
+func (g Growth) Saturated() bool { return g.From.Saturated() || g.To.Saturated() }
 
 // compare orders by how many bytes changed, up or down, then by how many files, then by path.
 func (g Growth) compare(o Growth) int {
@@ -77,10 +80,12 @@ func (g *comparison) below(parent string, depth int, in [2]bool) error {
 			d.Path, d.To = now[0].Path, now[0].From
 			now = now[1:]
 		}
-		if d.From == d.To {
+		switch {
+		case d.From != d.To:
+			g.top.offer(d)
+		case !d.Saturated(): // saturated totals may be equal although something below differs
 			continue
 		}
-		g.top.offer(d)
 		if err := g.below(d.Path+"/", depth-1, there); err != nil {
 			return err
 		}

@@ -6,12 +6,13 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Bucket is the files whose size, or age, is at least From and less than To.
 type Bucket struct {
 	From, To     int64 // bytes, or seconds; From of the first and To of the last are what the field of the file can hold
-	Files, Bytes int64
+	Files, Bytes int64 // Bytes are saturated (values.MaxSum)
 }
 
 // Unbounded is To of the last bucket; its negative is From of the first bucket of ages.
@@ -102,7 +103,7 @@ func (s Scope) Histogram(ctx context.Context, classes *Classes) ([]Bucket, error
 			}
 			at = classes.bucket(out, at, s.columns[1].At(i))
 			at.Files++
-			at.Bytes += s.columns[0].At(i)
+			at.Bytes = values.Sum(at.Bytes, s.columns[0].At(i))
 		}
 		return nil
 	})

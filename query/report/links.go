@@ -6,25 +6,49 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/values"
 )
 
-// FurtherNames is how many bytes of the root's allocated bytes are those of further names of files: without them, a file with several
-// names below the root counts once. The totals say below which directories such files are, so only row groups on the way to those, and
-// with them, are read. It holds the inodes of such files in memory, about 40 bytes each.
-func (s Scope) FurtherNames(ctx context.Context) (int64, error) {
-	l := &linkedFiles{ctx: ctx, view: s.View, counted: map[int64]bool{}}
-	if s.Root.Sub.LinkedAllocated == 0 {
-		return 0, nil
+// LinksOnce are the root's allocated bytes, and those of names of files with several names, where such a file below the root counts
+// once. The totals say below which directories such files are, so only row groups on the way to those, and with them, are read; if the
+// totals are saturated, everything is. It holds the inodes of such files in memory, about 40 bytes each.
+func (s Scope) LinksOnce(ctx context.Context) (allocated, linked int64, err error) {
+	sub := &s.Root.Sub
+	if sub.LinkedAllocated == 0 {
+		return sub.Allocated, 0, nil
 	}
-	err := l.in(s.Root.ChildParent())
-	return l.further, err
+	l := &linkedFiles{ctx: ctx, view: s.View, counted: map[int64]bool{}}
+	if sub.Allocated == values.MaxSum {
+		return l.all(s)
+	}
+	err = l.in(s.Root.ChildParent())
+	return sub.Allocated - l.further, sub.LinkedAllocated - l.further, err
 }
 
 type linkedFiles struct {
 	ctx     context.Context
 	view    *layer.View
 	counted map[int64]bool // by inode
-	further int64
+	further int64          // allocated bytes of further names of counted files
+}
+
+// all sums up everything at and below a root, but for further names.
+func (l *linkedFiles) all(s Scope) (allocated, linked int64, err error) {
+	allocated = s.Root.Allocated
+	p := pass{ctx: l.ctx, scope: Scope{View: s.View, Root: s.Root}, columns: linkedColumns}
+	err = p.each(func(s *span) error {
+		for i := s.from; i < s.to; i++ {
+			switch links := s.columns[0].At(i); {
+			case !s.present(i) || links == 0:
+			case links == 1 || s.is(i, event.Directory):
+				allocated = values.Sum(allocated, allocatedAt(s, i))
+			case !l.again(s, i):
+				allocated, linked = values.Sum(allocated, allocatedAt(s, i)), values.Sum(linked, allocatedAt(s, i))
+			}
+		}
+		return nil
+	})
+	return allocated, linked, err
 }
 
 var linkedColumns = []layer.Column{layer.ColumnLinks, layer.ColumnInode, layer.ColumnSize, layer.ColumnAllocatedExcess, layer.ColumnSubLinkedAllocated}
@@ -50,7 +74,9 @@ func (l *linkedFiles) in(parent string) error {
 					below = append(below, strings.Clone(parent+b.Name(i)+"/"))
 				}
 			case s.columns[0].At(i) > 1:
-				l.add(s, i)
+				if l.again(s, i) {
+					l.further += allocatedAt(s, i)
+				}
 			}
 		}
 	}
@@ -65,15 +91,16 @@ func (l *linkedFiles) in(parent string) error {
 	return nil
 }
 
-// add counts row i of a span, a name of a file with several.
-func (l *linkedFiles) add(s *span, i int) {
+// again reports whether the file of row i of a span, which has several names, was counted by another of them.
+func (l *linkedFiles) again(s *span, i int) bool {
 	inode := s.columns[1].At(i)
 	if inode == 0 { // nothing tells it from others
-		return
+		return false
 	}
-	if !l.counted[inode] {
-		l.counted[inode] = true
-		return
-	}
-	l.further += event.Rounded(s.columns[2].At(i)) + s.columns[3].At(i)
+	again := l.counted[inode]
+	l.counted[inode] = true
+	return again
 }
+
+// allocatedAt is what row i of a span with linkedColumns occupies.
+func allocatedAt(s *span, i int) int64 { return event.Rounded(s.columns[2].At(i)) + s.columns[3].At(i) }

@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Share is what one owner, group or extension has of a subtree.
@@ -83,7 +84,7 @@ func (u *usage[K]) count(of *Share[K], s *span, i int) {
 	}
 	b := u.across.bucket(of.Across, &of.Across[0], s.columns[len(countedColumns)].At(i))
 	b.Files++
-	b.Bytes += s.columns[0].At(i)
+	b.Bytes = values.Sum(b.Bytes, s.columns[0].At(i))
 }
 
 // countedColumns are the first columns of a pass that counts.

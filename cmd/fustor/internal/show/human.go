@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Size is a number of bytes for eyes: 0 B, 999 B, 1.5 KiB, 12 MiB.
@@ -22,6 +24,14 @@ func Size(bytes int64) string {
 		return fmt.Sprintf("%.1f %ciB", f, units[unit])
 	}
 	return fmt.Sprintf("%.0f %ciB", f, units[unit])
+}
+
+// Sum is a sum of sizes for eyes. One that is saturated, so that it may be larger, is marked: >=8.0 EiB.
+func Sum(bytes int64) string {
+	if bytes == values.MaxSum {
+		return ">=" + Size(bytes)
+	}
+	return Size(bytes)
 }
 
 // Count is a number with its thousands set apart: 1,234,567.

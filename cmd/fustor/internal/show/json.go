@@ -108,6 +108,9 @@ func AppendSubtree(b []byte, s *client.Subtree) []byte {
 	b = strconv.AppendInt(b, s.LinkedAllocated, 10)
 	b = append(b, `,"unmeasured":`...)
 	b = strconv.AppendInt(b, s.Unmeasured, 10)
+	if s.Saturated() {
+		b = append(b, `,"saturated":true`...)
+	}
 	b = append(b, `,"latest_mtime_ns":`...)
 	if !s.HasMtime {
 		return append(b, "null"...)
