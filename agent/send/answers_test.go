@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/wronganswers"
 )
 
 // TestEveryCallChecksItsAnswer makes every call, by its name, with every answer that is none: no call may take one for success, and the
@@ -42,49 +43,22 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 			t.Errorf("%s is not in the table", name)
 		}
 	}
-	stolen := 0
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-API-Key") != "" {
-			stolen++
-		}
-	}))
-	defer other.Close()
-	answer := func(kind, body string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", kind)
-			_, _ = w.Write([]byte(body))
-		}
-	}
-	for _, bad := range []struct {
-		name, want string
-		handler    http.HandlerFunc
-	}{
-		{"redirect", "answered a redirect (301) to " + other.URL, func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
-		}},
-		{"web page", "with a web page (text/html)", answer("text/html", "<html>")},
-		{"nothing", "with nothing", func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil }},
-		{"null", "", answer("application/json", "null")},
-		{"an object without a field", `without "`, answer("application/json", "{}")},
-	} {
-		server := httptest.NewServer(bad.handler)
-		c, err := NewClient(server.URL, "key", "v", nil, nil)
+	wronganswers.Each(t, func(answer, url string, check func(string, error)) {
+		c, err := NewClient(url, "key", "v", nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, call := range calls {
-			if name == "Suspects" && bad.name == "an object without a field" {
-				continue // that there are none
-			}
-			if err := call(t.Context(), c); err == nil || !strings.Contains(err.Error(), bad.want) {
-				t.Errorf("%s, answered with %s: error %v, want %q", name, bad.name, err, bad.want)
+			if answer != wronganswers.NoField {
+				check(name, call(t.Context(), c))
+			} else if name != "Suspects" { // where that there are none
+				err := call(t.Context(), c)
+				if check(name, err); err != nil && !strings.Contains(err.Error(), `without "`) {
+					t.Errorf("%s, answered without a field: error %v", name, err)
+				}
 			}
 		}
-		server.Close()
-	}
-	if stolen > 0 {
-		t.Errorf("another server got the key %d times", stolen)
-	}
+	})
 }
 
 // A presigned upload that is redirected to a page was no upload, and the page's answer is no store's.

@@ -2,13 +2,11 @@ package client
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/fustor/fustor/internal/admin"
+	"github.com/fustor/fustor/testkit/wronganswers"
 )
 
 // TestEveryCallChecksItsAnswer makes every call of Client and Admin, by their names, with every answer that is none: no call may take one
@@ -78,37 +76,8 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		}
 	}
 
-	stolen := 0
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-API-Key") != "" {
-			stolen++
-		}
-		w.Header().Set("Content-Type", r.Header.Get("Accept"))
-	}))
-	defer other.Close()
-	answer := func(kind, body string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", kind)
-			_, _ = w.Write([]byte(body))
-		}
-	}
-	for _, bad := range []struct {
-		name, want string
-		handler    http.HandlerFunc
-	}{
-		{"redirect", "answered a redirect (301) to " + other.URL, func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
-		}},
-		{"web page", "with a web page (text/html)", answer("text/html; charset=utf-8", "<html>please log in</html>")},
-		{"nothing", "with nothing", func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil }},
-		{"nothing as JSON", "", answer("application/json", "")},
-		{"an object without a field", "", answer("application/json", "{}")},
-		{"null", "", answer("application/json", "null")},
-		{"half of an object", "", answer("application/json", `{"views":[`)},
-		{"3xx without a place", "the server answered 304", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }},
-	} {
-		server := httptest.NewServer(bad.handler)
-		o := Options{URL: server.URL, View: "v", Key: "k"}
+	wronganswers.Each(t, func(_, url string, check func(string, error)) {
+		o := Options{URL: url, View: "v", Key: "k"}
 		c, err := New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -117,20 +86,11 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check := func(name string, err error) {
-			if err == nil || !strings.Contains(err.Error(), bad.want) {
-				t.Errorf("%s, answered with %s: error %v, want %q", name, bad.name, err, bad.want)
-			}
-		}
 		for name, call := range reading {
 			check("Client."+name, call(t.Context(), c))
 		}
 		for name, call := range managing {
 			check(name, call(t.Context(), a))
 		}
-		server.Close()
-	}
-	if stolen > 0 {
-		t.Errorf("another server got the key %d times", stolen)
-	}
+	})
 }
