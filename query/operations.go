@@ -27,6 +27,9 @@ var (
 		costHeader}
 	unversioned = []openapi.Header{
 		costHeader}
+	ofDiff = []openapi.Header{{Name: "ETag", Text: "The two versions. Absent from streams, and if a filter is a time that counts from now."},
+		{Name: "Fustor-From-Version", Text: "The version that is compared with."},
+		{Name: "Fustor-Moves", Text: "recognised; or too-many: the diff has more added and removed paths than moves are recognised among, and shows none."}, costHeader}
 	// varying answers depend on more than the version: they have no ETag.
 	varying = []openapi.Header{membersHeader, costHeader}
 )
@@ -36,12 +39,17 @@ var (
 	ofVersion = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusBadGateway, http.StatusServiceUnavailable}
 	ofPage    = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusBadGateway,
 		http.StatusServiceUnavailable}
+	ofPageOfView = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone,
+		http.StatusBadGateway, http.StatusServiceUnavailable}
 	ofTree = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests,
 		http.StatusBadGateway, http.StatusServiceUnavailable}
 	ofReset = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusNotImplemented, http.StatusServiceUnavailable}
 )
 
 const notModifiedText = "The version, and so the answer, is still the one of If-None-Match."
+
+// versionForms are the forms of a version that is not the current one.
+const versionForms = "its number, or a time (7d, RFC 3339, a date, Unix seconds with a point) for the version of that time"
 
 // Parameters that several calls have.
 var (
@@ -147,6 +155,25 @@ var (
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
+	diffOperation = openapi.Operation{ID: "diff", Tag: tag, Summary: "What differs between two versions",
+		Description: "Paths that were added, removed or changed, in key order. What both versions have in common is not read. Of views only: a forest's members are asked one by one.",
+		Parameters: slices.Concat([]openapi.Parameter{
+			pathParameter, pathB64Parameter,
+			{Name: "from", Text: "The version to compare with: " + versionForms + ", 0 for the oldest that is kept.", Schema: `{"type":"string","minLength":1,"default":"0"}`, Example: `"2h"`},
+			{Name: "to", Text: "The other version, in the same forms. Absent: the current one.", Schema: `{"type":"string","minLength":1}`},
+			{Name: "summary", Text: "true: sums by directory instead of paths.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "depth", Text: "Of sums: levels below the path.", Schema: `{"type":"integer","minimum":0,"maximum":100,"default":1}`},
+			{Name: "pattern", Text: "Only entries that this pattern of a search finds, before or after.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
+		}, filterParameters, []openapi.Parameter{
+			{Name: "limit", Text: "Entries in a page. Default 1000; without a limit application/x-ndjson has everything in one answer.", Schema: `{"type":"integer","minimum":1,"maximum":10000}`},
+			{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's versions. All other parameters but limit must be the same."},
+			ifNoneMatch, explainParameter,
+		}),
+		Answers: []openapi.Answer{{Text: "The paths that differ; with summary, the sums of directories.", Type: (*diffAnswer)(nil), Headers: ofDiff,
+			Example: `{"entries":[{"change":"changed","path":"/incoming/run7.h5","type":"f","fields":["size","mtime"],"before":{"type":"f","size":0,"mtime_ns":1767323000500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"},"after":{"type":"f","size":4096,"mtime_ns":1767323001500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"}}],"count":1,"version":412,"from_version":398,"path":"/","folded_at":1767323042.0,"from_folded_at":1767319442.0,"moves":"recognised"}`},
+			{Media: ndjson, Type: (*diffLine)(nil)},
+			{Status: http.StatusNotModified, Text: "The versions, and so the answer, are still those of If-None-Match."}},
+		Errors: ofPageOfView}
 	statsOperation = openapi.Operation{ID: "stats", Tag: tag, Summary: "Sums and health of the view or of a directory",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
@@ -330,6 +357,10 @@ var document = openapi.Document{
 		{Of: (*reportAnswer[usageEntry])(nil), Name: "UsageReport"}, {Of: (*reportAnswer[bucketEntry])(nil), Name: "HistogramReport"},
 		{Of: (*reportAnswer[duplicateEntry])(nil), Name: "DuplicatesReport"}, {Of: (*reportAnswer[growthEntry])(nil), Name: "GrowthReport"},
 		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
+		{Of: (*changeEntry)(nil), Name: "Change"}, {Of: (*changeState)(nil), Name: "State"}, {Of: (*changes)(nil), Name: "Changes"},
+		{Of: (*diffSums)(nil), Name: "DiffSums"}, {Of: (*diffSumsAnswer)(nil), Name: "DiffSummary"},
+		{Of: (*diffAnswer)(nil), Name: "Diff", OneOf: []any{(*changes)(nil), (*diffSumsAnswer)(nil)}},
+		{Of: (*diffLine)(nil), Name: "DiffLine", OneOf: []any{(*changeEntry)(nil), (*diffSums)(nil), (*nextPage)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*metadataAnswer)(nil), Name: "Metadata", OneOf: []any{(*node)(nil), (*entries)(nil)}},
 		{Of: (*treeAnswer)(nil), Name: "TreeAnswer", OneOf: []any{(*tree)(nil), (*trees)(nil)}},
 		{Of: (*sessionsAnswer)(nil), Name: "SessionsAnswer", OneOf: []any{(*engine.Sessions)(nil), (*forestSessions)(nil)}},
@@ -374,6 +405,19 @@ var document = openapi.Document{
 		{At: "Node.target", Text: "Of a symlink."},
 		{At: "Node.target_b64", Text: "base64url of the target's bytes, where it is not UTF-8."},
 		{At: "Node.oddities", Text: "Of reports/odd: what is odd about the entry.", Also: `"items":{"type":"string","enum":["mtime-in-future","mtime-before-1970","mtime-out-of-range","size-out-of-range","name-not-utf8","name-control-character","name-blank-at-end"]}`},
+		{At: "Change.change", Also: `"enum":["added","removed","changed"]`},
+		{At: "Change.type", Text: "Of what is there now, or was.", Also: `"enum":["f","d","l","o"]`},
+		{At: "Change.fields", Text: "Of changed: what differs.", Also: `"items":{"type":"string","enum":["type","size","mtime","mode","uid","gid","target","allocated","links","ctime","inode"]}`},
+		{At: "Change.moved_from", Text: "Of added: the removed path that this file was at before."},
+		{At: "Change.moved_to", Text: "Of removed: the added path that this file is at now."},
+		{At: "Change.before", Text: "What the earlier version knows of the path; absent of added."},
+		{At: "Change.after", Text: "What the later version knows of it; absent of removed."},
+		{At: "State.type", Also: `"enum":["f","d","l","o"]`},
+		{At: "DiffSums", Text: "Sums over the paths of a diff at and below a directory. A path that is of another type than before counts as removed and as added."},
+		{At: "PathSums.moved", Text: "How many of them came from, or went to, another place below the path of the diff."},
+		{At: "ChangedSums.bytes", Text: "How many more bytes the changed files have."},
+		{At: "Changes.moves", Text: "too-many: the diff has more added and removed paths than moves are recognised among.", Also: `"enum":["recognised","too-many"]`},
+		{At: "DiffSummary.moves", Also: `"enum":["recognised","too-many"]`},
 		{At: "Tree.children", Text: "Of a directory, in order of name, as far as this page has them."},
 		{At: "Tree.continued", Text: "true: the directory itself stood on an earlier page; only name, path and content_type are repeated."},
 		{At: "Tree.next_cursor", Text: "On the outermost node: there is more."},

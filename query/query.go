@@ -153,7 +153,7 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 		handler   viewHandler
 	}{
 		{"tree", &treeOperation, s.tree}, {"list", &listOperation, s.list}, {"metadata", &metadataOperation, s.metadata},
-		{"search", &searchOperation, s.search}, {"stats", &statsOperation, s.stats}, {"suspect-list", &suspectListOperation, s.suspectList},
+		{"search", &searchOperation, s.search}, {"diff", &diffOperation, s.diff}, {"stats", &statsOperation, s.stats}, {"suspect-list", &suspectListOperation, s.suspectList},
 		{"blind-spots", &blindSpotsOperation, s.listBlindSpots}, {"versions", &versionsOperation, s.listVersions},
 		{"reports/largest", &reportLargestOperation, s.reportLargest}, {"reports/usage", &reportUsageOperation, s.reportUsage},
 		{"reports/histogram", &reportHistogramOperation, s.reportHistogram},

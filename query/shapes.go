@@ -82,6 +82,50 @@ type (
 		Next    string `json:"next_cursor,omitempty"`
 		forestAnswer
 	}
+	// changeEntry is a path of a diff.
+	changeEntry struct {
+		Change       string       `json:"change"`
+		Path         string       `json:"path"`
+		PathB64      string       `json:"path_b64,omitempty"`
+		Type         string       `json:"type"`
+		Fields       []string     `json:"fields,omitempty"`
+		MovedFrom    string       `json:"moved_from,omitempty"`
+		MovedFromB64 string       `json:"moved_from_b64,omitempty"`
+		MovedTo      string       `json:"moved_to,omitempty"`
+		MovedToB64   string       `json:"moved_to_b64,omitempty"`
+		Before       *changeState `json:"before,omitempty"`
+		After        *changeState `json:"after,omitempty"`
+	}
+	// changeState is what a version knows of a path of a diff.
+	changeState struct {
+		Type      string `json:"type"`
+		Size      int64  `json:"size"`
+		MtimeNs   int64  `json:"mtime_ns"`
+		Mode      uint32 `json:"mode"`
+		UID       uint32 `json:"uid"`
+		GID       uint32 `json:"gid"`
+		Owner     string `json:"owner"`
+		Group     string `json:"group"`
+		Allocated int64  `json:"allocated,omitempty"`
+		Links     uint32 `json:"links,omitempty"`
+		CtimeNs   int64  `json:"ctime_ns,omitempty"`
+		Inode     string `json:"inode,omitempty"`
+		Target    string `json:"target,omitempty"`
+		TargetB64 string `json:"target_b64,omitempty"`
+	}
+	// changes are a page of a diff.
+	changes struct {
+		Entries      []changeEntry  `json:"entries"`
+		Count        int            `json:"count"`
+		Version      uint64         `json:"version"`
+		From         uint64         `json:"from_version"`
+		Path         string         `json:"path"`
+		PathB64      string         `json:"path_b64,omitempty"`
+		Next         string         `json:"next_cursor,omitempty"`
+		FoldedAt     values.Seconds `json:"folded_at"`
+		FromFoldedAt values.Seconds `json:"from_folded_at"`
+		Moves        string         `json:"moves"`
+	}
 	// suspect is a file that may still be written to.
 	suspect struct {
 		node
@@ -129,6 +173,9 @@ type (
 	sessionsAnswer struct{}
 )
 
+// diffAnswer is a page of a diff, or its sums.
+type diffAnswer struct{}
+
 // The lines of application/x-ndjson: an entry each, and at the end what cannot be in a header.
 type (
 	line          struct{}
@@ -136,6 +183,7 @@ type (
 	bucketLine    struct{}
 	duplicateLine struct{}
 	growthLine    struct{}
+	diffLine      struct{}
 
 	// nextPage ends a page that is not the last.
 	nextPage struct {

@@ -23,6 +23,7 @@ type subject struct {
 	view    string
 	version *engine.Version // nil: a forest
 	page    engine.Page
+	from    *engine.Version // of a diff: the earlier version
 
 	forest     *forest.Forest // nil: a view
 	forestPage forest.Page
@@ -154,7 +155,12 @@ func (a *subject) tag() string {
 		return a.forest.Tag()
 	}
 	m := a.version.Manifest
-	return m.View + "." + strconv.FormatUint(m.Version, 10) + "." + m.Nonce
+	tag := m.View + "." + strconv.FormatUint(m.Version, 10) + "." + m.Nonce
+	if a.from != nil {
+		m = a.from.Manifest
+		tag += ".since." + strconv.FormatUint(m.Version, 10) + "." + m.Nonce
+	}
+	return tag
 }
 
 // setFreshness sets the headers for what the answer is of, and for the time of its newest observation; of a forest, that of its member
@@ -163,6 +169,9 @@ func (a *subject) setFreshness(h http.Header) {
 	if a.forest == nil {
 		h.Set("Fustor-Version", strconv.FormatUint(a.version.Manifest.Version, 10))
 		h.Set("Fustor-Observed-At", values.Seconds(a.version.Manifest.ObservedAt).String())
+		if a.from != nil {
+			h.Set("Fustor-From-Version", strconv.FormatUint(a.from.Manifest.Version, 10))
+		}
 		return
 	}
 	if ns := a.forest.ObservedAt(); ns != 0 {
@@ -229,7 +238,11 @@ func (a *subject) forestAnswer(ctx context.Context) (f forestAnswer) {
 // appendOf appends the members of a JSON object that say what the answer is of: its version, or how the members of a forest fare.
 func (a *subject) appendOf(ctx context.Context, b []byte) []byte {
 	if a.forest == nil {
-		return strconv.AppendUint(append(b, `,"version":`...), a.version.Manifest.Version, 10)
+		b = strconv.AppendUint(append(b, `,"version":`...), a.version.Manifest.Version, 10)
+		if a.from != nil {
+			b = strconv.AppendUint(append(b, `,"from_version":`...), a.from.Manifest.Version, 10)
+		}
+		return b
 	}
 	return a.appendMembers(ctx, append(b, ','))
 }

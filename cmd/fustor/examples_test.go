@@ -135,6 +135,10 @@ var answersElse = map[string]int{
 	"fustor report odd /projects --type f --owner alice":                    exitUsage,   // nor here
 	"fustor report growth /projects --since 2h --depth 3":                   exitFailure, // the view is younger
 	"fustor report growth --since 1042 --json | jq 'select(.bytes > 1e12)'": exitFailure, // there is no such version
+	"fustor diff --from 2h":                                                           exitFailure, // the view is younger
+	"fustor diff --from 7d --summary --depth 2":                                       exitFailure, // so it is
+	"fustor diff /projects --from 1042 --to 1050 --type f":                            exitFailure, // there are no such versions
+	"fustor diff --from yesterday --json | jq -r 'select(.change==\"removed\").path'": exitFailure, // nor of yesterday
 }
 
 // TestExamplesRun runs the examples of all commands that read, and of those that need nothing, on a served tree.

@@ -54,6 +54,7 @@ var outcomes = map[string]outcome{
 	"fustor report empty":      {"/", "/none"},
 	"fustor report odd":        {"/ --format csv", "/none"},
 	"fustor views":             {"", ""},
+	"fustor diff":              {"/ --summary", "/none"},
 	"fustor versions":          {"", ""},
 	"fustor suspects":          {"/", "/none"},
 	"fustor blind-spots":       {"/", "/none"},

@@ -27,6 +27,11 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Histogram":        func(ctx context.Context, c *Client) error { _, err := c.Histogram(ctx, Query{}, "size"); return err },
 		"Duplicates":       func(ctx context.Context, c *Client) error { _, err := c.Duplicates(ctx, Query{}, 1); return err },
 		"Growth":           func(ctx context.Context, c *Client) error { _, err := c.Growth(ctx, Query{}, "0", 1, 1); return err },
+		"Diff": func(ctx context.Context, c *Client) error {
+			_, err := c.Diff(ctx, Query{}, "0", "", func(*Change) error { return nil })
+			return err
+		},
+		"DiffSums": func(ctx context.Context, c *Client) error { _, err := c.DiffSums(ctx, Query{}, "0", "", 1); return err },
 		"Versions": func(ctx context.Context, c *Client) error {
 			return c.Versions(ctx, 1, func(*Version) error { return nil })
 		},

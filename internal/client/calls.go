@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -191,25 +192,31 @@ func setSeconds(q url.Values, name string, ns *int64) {
 
 // stream reads an answer in NDJSON: one node a line.
 func (c *Client) stream(ctx context.Context, call string, q url.Values, each Each) error {
+	var d decoder
+	var n Node
+	_, err := c.lines(ctx, call, q, func(line []byte) error { return d.node(line, &n) }, func() error { return each(&n) })
+	return err
+}
+
+// lines reads an answer in NDJSON, whose header it returns: decode reads the line of an entry, and then each takes the entry.
+func (c *Client) lines(ctx context.Context, call string, q url.Values, decode func(line []byte) error, each func() error) (http.Header, error) {
 	resp, err := c.ask(ctx, call, q, acceptStream)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	r := bufio.NewReaderSize(resp.Body, 256<<10)
 	end := streamEnd{promised: endPromised(resp)}
-	var d decoder
-	var n Node
 	for count := 0; ; {
 		line, err := readLine(r)
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			err = end.check(count)
 			if err == nil {
-				return nil
+				return resp.Header, nil
 			}
 		}
 		if err != nil {
-			return broken(ctx, call, count, err)
+			return nil, broken(ctx, call, count, err)
 		}
 		if end.is(line) {
 			continue
@@ -224,12 +231,12 @@ func (c *Client) stream(ctx context.Context, call string, q url.Values, each Eac
 			c.members.note(members)
 			continue
 		}
-		if err := d.node(line, &n); err != nil {
-			return broken(ctx, call, count, err)
+		if err := decode(line); err != nil {
+			return nil, broken(ctx, call, count, err)
 		}
 		count++
-		if err := each(&n); err != nil {
-			return err
+		if err := each(); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -5,8 +5,9 @@ import "context"
 // readAhead reads row groups in order with few, large requests: windows that begin small and double. The next window is read
 // while one is used. The zero readAhead reads one row group at a time.
 type readAhead struct {
-	limit int64 // bytes of a window; 0 turns it off
-	until *Key  // groups from there on are not wanted; nil wants all
+	limit int64                                // bytes of a window; 0 turns it off
+	until *Key                                 // groups from there on are not wanted; nil wants all
+	skip  func(l *Layer, i int, g *Group) bool // nor are those that this says; nil: none
 
 	last   GroupRef // the group that was asked for last
 	window window
@@ -92,6 +93,9 @@ func (a *readAhead) begin(ctx context.Context, l *Layer) error {
 
 // wanted reports whether a group is worth reading before it is asked for.
 func (a *readAhead) wanted(x *index, p GroupRef) bool {
+	if a.skip != nil && a.skip(p.Layer, p.Group, &x.groups[p.Group]) {
+		return false
+	}
 	return (a.until == nil || x.groups[p.Group].First.Compare(*a.until) < 0) && p.Layer.cache.block(p.Layer.cacheKey(p.Group)) == nil
 }
 

@@ -75,6 +75,7 @@ func (c *Cursor) SkipBase(skip func(*Group) bool) *Cursor {
 	for _, r := range c.runs {
 		if r.base {
 			r.skip = func(_ *Layer, _ int, g *Group) bool { return skip(g) }
+			r.ahead.skip = r.skip
 		}
 	}
 	return c
@@ -84,7 +85,7 @@ func (c *Cursor) SkipBase(skip func(*Group) bool) *Cursor {
 // its rows hide those of the same keys below, which would come forth. Call it before the first Seek or Next.
 func (c *Cursor) Skip(skip func(l *Layer, i int, g *Group) bool) *Cursor {
 	for _, r := range c.runs {
-		r.skip = skip
+		r.skip, r.ahead.skip = skip, skip
 	}
 	return c
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/evidence"
@@ -47,6 +48,7 @@ type Engine struct {
 	leaders  *leaders
 	forests  *forests
 	configs  *viewconfig.Loader
+	moves    *otter.Cache[movesKey, *Moves]
 	logger   *slog.Logger
 }
 
@@ -64,6 +66,7 @@ func New(o Options) *Engine {
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
 		configs:  viewconfig.NewLoader(st, o.Now),
+		moves:    newMovesCache(),
 		logger:   o.Logger,
 	}
 }

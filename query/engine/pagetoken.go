@@ -21,6 +21,9 @@ type pageToken struct {
 	// After is the last entry of the page; Extra is Position.Extra.
 	After []byte `json:"a"` // parent and name: the name has no slash, the parent ends in one
 	Extra int64  `json:"r,omitempty"`
+	// From is the earlier version of a diff.
+	From      uint64 `json:"f,omitempty"`
+	FromNonce string `json:"m,omitempty"`
 }
 
 func (t pageToken) encode() string {
@@ -34,7 +37,7 @@ func decodePageToken(s string, query uint64) (pageToken, error) {
 		return pageToken{}, ErrCursor
 	}
 	var t pageToken
-	if json.Unmarshal(b, &t) != nil || t.Version == 0 || !layout.ValidID(t.Nonce) {
+	if json.Unmarshal(b, &t) != nil || t.Version == 0 || !layout.ValidID(t.Nonce) || t.From != 0 && !layout.ValidID(t.FromNonce) {
 		return pageToken{}, ErrCursor
 	}
 	if n := len(t.After); n > 0 && t.After[0] != '/' {

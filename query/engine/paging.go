@@ -38,6 +38,7 @@ type Page struct {
 	Limit int       // entries; 0: all
 	After *Position // nil: from the beginning
 	query uint64    // QueryHash of the question
+	from  *Version  // of a diff: the earlier version
 }
 
 // errStop ends an iteration early.
@@ -96,5 +97,9 @@ func (p Page) Next(v *Version, at *Position) string {
 	if at == nil {
 		return ""
 	}
-	return pageToken{Version: v.Manifest.Version, Nonce: v.Manifest.Nonce, Query: p.query, After: CursorAt(at.Key), Extra: at.Extra}.encode()
+	t := pageToken{Version: v.Manifest.Version, Nonce: v.Manifest.Nonce, Query: p.query, After: CursorAt(at.Key), Extra: at.Extra}
+	if p.from != nil {
+		t.From, t.FromNonce = p.from.Manifest.Version, p.from.Manifest.Nonce
+	}
+	return t.encode()
 }

@@ -29,7 +29,7 @@ func (v *Version) Scope(ctx context.Context, of *Search) (report.Scope, error) {
 // filter is the search as the filter of a report; nil: it wants everything. A report reads all rows of its scope, so it uses no search
 // index.
 func (s *Search) filter() *report.Filter {
-	if s.anyName && !s.filtered() {
+	if s.Everything() {
 		return nil
 	}
 	return &report.Filter{Excludes: s.excludes, Rows: s.wanted}
