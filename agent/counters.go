@@ -116,11 +116,13 @@ func (c *counters) running() *scan.Counts {
 	return c.counts
 }
 
-// completed takes in a scan of the whole tree that was completed. changed is its number of changed directories.
-func (c *counters) completed(kind schedule.Kind, began time.Time, n *scan.Counts, changed uint64, excluded []pipeapi.Excluded) {
+// completed takes in a scan of the whole tree that was completed. changed is its number of changed directories, excluded and pseudo
+// what it left out.
+func (c *counters) completed(kind schedule.Kind, began time.Time, n *scan.Counts, changed uint64, excluded []pipeapi.Excluded, pseudo []string) {
 	last := &pipeapi.LastScan{
 		Scan: string(kind), At: began.Round(0), Seconds: round(time.Since(began).Seconds()),
 		Directories: n.Directories.Load(), Files: n.Files.Load(), Errors: n.Errors.Load(), Changed: changed, Excluded: excluded,
+		Pseudo: pseudo,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -112,6 +112,8 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 	defer root.Close()
 	looker := root.Looker()
 	defer looker.Close()
+	cfg, to := d.watching.subscription.Config(watcher, root), d.receiver(watcher, counts)
+	d.list(to, of.Term, event.OnDemand)
 	target, shallow := path, !recursive
 	if path != "/" {
 		at := d.clock.Now()
@@ -124,6 +126,8 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 			shallow = true
 		case err != nil:
 			return err
+		case info.Entry.Type != event.Directory && cfg.LeavesOut(event.Parent(path), info.ID.Dev):
+			target, shallow = event.Parent(path), true // which has no files in the view, or this one is a mount point
 		case info.Entry.Type != event.Directory:
 			if info.Entry.Type == event.File {
 				counts.Files.Add(1)
@@ -131,8 +135,6 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 			return d.stream.Scan(ctx, of.Term, observation(path, at, event.OnDemand, info.Entry), nil)
 		}
 	}
-	cfg, to := d.watching.subscription.Config(watcher, root), d.receiver(watcher, counts)
-	d.list(to, of.Term, event.OnDemand)
 	cfg.Shallow = shallow
 	return scan.Run(ctx, cfg, to, target)
 }

@@ -149,14 +149,15 @@ func (d *directories) compact() {
 }
 
 // auditLook is what an audit asks of each directory. If it has not changed, and is not of the share that this audit lists all the
-// same, its entries may be left out, or compared with what they were. changed is called for each directory that has changed.
-func auditLook(m *mtimes, listed uint64, changed func()) func(path string, mtime int64) scan.Look {
+// same, its entries may be left out, or compared with what they were. unheard reports whether no notice tells of a directory's
+// changes: it is listed. changed is called for each directory that has changed.
+func auditLook(m *mtimes, listed uint64, unheard func(path string) bool, changed func()) func(path string, mtime int64) scan.Look {
 	return func(path string, mtime int64) scan.Look {
 		look := m.look(path, mtime)
 		switch {
 		case look == scan.List:
 			changed()
-		case share(path) == listed:
+		case share(path) == listed, unheard(path):
 			return scan.List
 		}
 		return look

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxMtimes bounds the directories whose mtimes are remembered: about 400 MB. Those beyond are listed by every audit.
+	// maxMtimes bounds the directories whose mtimes are remembered: about 500 MB. Those beyond are listed by every audit.
 	maxMtimes = 8 << 20
 	// provenLocal and provenRemote are how old a directory's mtime must be, when it is listed, to prove something: what
 	// happens after the listing within the clock's grain, or a cache's lag, leaves the mtime as it is.
@@ -25,7 +25,8 @@ type mtimes struct {
 	proven time.Duration // age of an mtime that proves something
 
 	mu     sync.Mutex
-	atimes bool // the days of the last access are followed
+	atimes bool   // the days of the last access are followed
+	round  uint32 // of the scan of the whole tree that runs, or ran last
 	byPath map[uint64]listedDirectory
 }
 
@@ -35,6 +36,7 @@ type listedDirectory struct {
 	// content is the sum of its entries, where those may change while the mtime stays and an audit is to find that: all directories if
 	// atimes are followed, else those where files have several names. 0: it is not known.
 	content uint64
+	met     uint32 // round of the last scan that has met it
 }
 
 // newMtimes makes an empty one. proven is for tests; 0: by the file system.
@@ -53,9 +55,9 @@ func newMtimes(remote bool, proven time.Duration) *mtimes {
 func share(path string) uint64 { return xxhash.Sum64String(path) % schedule.Shares }
 
 // listed remembers a directory that was listed, if its mtime proves something, and reports whether it does. Both times are
-// ns, of the file server's clock.
+// ns, of the file server's clock; an mtime of 0 proves nothing.
 func (m *mtimes) listed(path string, mtime int64, content scan.Content, now int64) (proves bool) {
-	if proves = now-mtime >= int64(m.proven); proves {
+	if proves = mtime != 0 && now-mtime >= int64(m.proven); proves {
 		m.set(path, listedDirectory{mtime: mtime, content: content.Sum}, content.Linked)
 		return true
 	}
@@ -78,6 +80,7 @@ func (m *mtimes) set(path string, d listedDirectory, linked bool) {
 	if !linked && !m.atimes {
 		d.content = 0
 	}
+	d.met = m.round
 	if _, ok := m.byPath[h]; ok || len(m.byPath) < maxMtimes {
 		m.byPath[h] = d
 	}
@@ -94,9 +97,14 @@ func (m *mtimes) at(path string) (listedDirectory, bool) {
 
 // look is what an audit wants of a directory with this mtime: to list it, unless it has not changed.
 func (m *mtimes) look(path string, mtime int64) scan.Look {
-	last, ok := m.at(path)
+	h := xxhash.Sum64String(path)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	last, ok := m.byPath[h]
+	if ok && last.met != m.round {
+		last.met = m.round
+		m.byPath[h] = last
+	}
 	switch {
 	case !ok || last.mtime != mtime:
 		return scan.List
@@ -113,6 +121,24 @@ func (m *mtimes) follow(atimes bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.atimes = atimes
+}
+
+// begin is called before a scan of the whole tree, and end after one that was complete. A directory that it has not met was gone, or
+// hidden by a mount: what comes to its path later is another one, even with the same mtime, or was not looked at for a while.
+func (m *mtimes) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.round++
+}
+
+func (m *mtimes) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for h, d := range m.byPath {
+		if d.met != m.round {
+			delete(m.byPath, h)
+		}
+	}
 }
 
 // forget has everything listed again.

@@ -8,6 +8,9 @@ import (
 	"github.com/fustor/fustor/agent/schedule"
 )
 
+// heard is for audits of a tree in which every directory has notices.
+func heard(string) bool { return false }
+
 // A directory is left out by audits while its mtime stays, unless that is too young to prove anything; and each is listed all
 // the same by one audit in schedule.Shares.
 func TestUnchangedDirectories(t *testing.T) {
@@ -20,7 +23,7 @@ func TestUnchangedDirectories(t *testing.T) {
 	}
 	for n := range uint64(schedule.Shares) {
 		changed := 0
-		look := auditLook(m, n, func() { changed++ })
+		look := auditLook(m, n, heard, func() { changed++ })
 		if look("/young", now-1e9) != scan.List {
 			t.Fatal("a directory that may change without a trace is left out")
 		}
@@ -58,11 +61,46 @@ func TestLinkedFilesAreCompared(t *testing.T) {
 	was := scan.Content{Sum: 7, Linked: true}
 	m.listed("/d", old, was, now)
 	changed := 0
-	look, same := auditLook(m, share("/d")+1, func() { changed++ }), auditSame(m, func() { changed++ })
+	look, same := auditLook(m, share("/d")+1, heard, func() { changed++ }), auditSame(m, func() { changed++ })
 	if look("/d", old) != scan.Compare || !same("/d", was) || changed != 0 {
 		t.Error("a directory that is as it was is not left out")
 	}
 	if same("/d", scan.Content{Sum: 8, Linked: true}) || changed != 1 {
 		t.Error("a directory with other entries is left out")
+	}
+}
+
+// A directory that no notice tells of is listed by every audit.
+func TestUnheardDirectoriesAreListed(t *testing.T) {
+	m := newMtimes(false, 0)
+	const old, now = int64(1e18), int64(1e18 + 10e9)
+	m.listed("/d", old, scan.Content{Sum: 7}, now)
+	for n := range uint64(schedule.Shares) {
+		changed := 0
+		look := auditLook(m, n, func(path string) bool { return path == "/d" }, func() { changed++ })
+		if look("/d", old) != scan.List || changed != 0 {
+			t.Errorf("of %d shares, number %d: the directory is left out, or counts as changed", schedule.Shares, n)
+		}
+	}
+}
+
+// A directory that a scan of the whole tree has not met is listed when it is there again, even with the mtime that it had.
+func TestDirectoriesThatWereAwayAreListed(t *testing.T) {
+	m := newMtimes(false, 0)
+	const old, now = int64(1e18), int64(1e18 + 10e9)
+	for _, path := range []string{"/stays", "/away", "/mounted"} {
+		m.listed(path, old, scan.Content{Sum: 7}, now)
+	}
+	look := auditLook(m, share("/stays")+1, heard, func() {})
+	m.begin()
+	if got := look("/stays", old); got != scan.Skip {
+		t.Fatalf("what has not changed is to be looked at: %d", got)
+	}
+	m.listed("/mounted", 0, scan.Content{}, now)
+	m.end()
+	for path, want := range map[string]scan.Look{"/stays": scan.Skip, "/away": scan.List, "/mounted": scan.List} {
+		if m, ok := m.at(path); ok != (want == scan.Skip) {
+			t.Errorf("of %s is remembered %+v, %v", path, m, ok)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,7 @@ type scanner struct {
 	failed  backoff
 	alone   bool        // the next scan is shared with no other pipe: they were too quick for the last one
 	leftOut *scan.Known // what the last snapshot has left out, to be caught up with
+	pseudo  []string    // the file systems that the last complete scan left out because they hold no stored files
 	tally   *tree.Tally // of the scan that runs or ran last; nil: it did not meet all names
 	told    bool        // the log says what each exclude pattern leaves out
 }
@@ -90,7 +92,7 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 		s.o.Logger.Info("all directories that the snapshot left out were listed")
 	}
 	if err == nil && t.Whole() && t.Lists() {
-		s.counters.completed(t.Kind, start, counts, changed.Load(), s.excluded())
+		s.counters.completed(t.Kind, start, counts, changed.Load(), s.excluded(), s.pseudo)
 	}
 	stopProgress()
 	took := max(time.Since(start), time.Microsecond)
@@ -148,6 +150,29 @@ func (s *scanner) excluded() []pipeapi.Excluded {
 	return excluded
 }
 
+// watchPseudo has a scan tell of the file systems that it leaves out because they hold no stored files. Once it is complete, the answer
+// gives them, and says them in the log where they are others than before.
+func (s *scanner) watchPseudo(to *scan.Receiver) (complete func() []string) {
+	var mu sync.Mutex
+	var found []string
+	to.Pseudo = func(path, kind string) {
+		mu.Lock()
+		defer mu.Unlock()
+		found = append(found, fmt.Sprintf("%s (%s)", shorten(path, maxExample), kind))
+	}
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(found)
+		count := len(found)
+		found = found[:min(count, maxExcluded)]
+		if count > 0 && !slices.Equal(found, s.pseudo) {
+			s.o.Logger.Info("file systems that hold no stored files are left out", "number", count, "mounts", strings.Join(found, ", "))
+		}
+		return found
+	}
+}
+
 // pause waits after a failure, before the next try.
 func (s *scanner) pause(ctx context.Context, t schedule.Task, err error) {
 	if errors.Is(err, scan.ErrBehind) {
@@ -177,7 +202,7 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 			return err
 		}
 	}
-	cfg, to := s.watching.subscription.Config(watcher, root), s.receiver(watcher, counts)
+	to := s.receiver(watcher, counts)
 	if t.Lists() {
 		s.directories.findAtimes(root)
 		s.list(to, t.Leadership.Term, t.Evidence())
@@ -185,13 +210,13 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 	}
 	if t.ChangedOnly {
 		count := func() { changed.Add(1) }
-		to.Look, to.Same = auditLook(s.directories.mtimes, t.Share, count), auditSame(s.directories.mtimes, count)
+		to.Look, to.Same = auditLook(s.directories.mtimes, t.Share, watcher.ShownAgain, count), auditSame(s.directories.mtimes, count)
 	}
 	switch t.Kind {
 	case schedule.Subtrees:
-		return s.scanSubtrees(ctx, cfg, to, root, t.Subtrees)
+		return s.scanSubtrees(ctx, s.watching.subscription.Config(watcher, root), to, root, t.Subtrees)
 	case schedule.CatchUp:
-		return s.catchUp(ctx, cfg, to, t.Share)
+		return s.catchUp(ctx, s.watching.subscription.Config(watcher, root), to, t.Share)
 	}
 	if t.Resumes {
 		s.leaveOutKnown(to, t.Leadership, root)
@@ -200,7 +225,15 @@ func (s *scanner) scan(ctx context.Context, t schedule.Task, counts *scan.Counts
 		s.tally = s.excludes.Tally()
 		to.LeftOut = s.tally
 	}
+	pseudo := s.watchPseudo(to)
+	if t.Lists() {
+		s.directories.mtimes.begin()
+	}
 	err = s.watching.subscription.Walk(ctx, to, s.alone)
+	if err == nil && t.Lists() {
+		s.directories.mtimes.end()
+		s.pseudo = pseudo()
+	}
 	s.alone = errors.Is(err, scan.ErrBehind)
 	if err != nil || end == 0 {
 		return err
@@ -298,8 +331,7 @@ func directoryOrAbove(looker tree.Looker, dir string) (string, error) {
 // existingAbove is the nearest existing directory above path.
 func existingAbove(looker tree.Looker, path string) (string, error) {
 	for path != "/" {
-		parent, _ := event.Split(path)
-		if path = parent[:max(1, len(parent)-1)]; path == "/" {
+		if path = event.Parent(path); path == "/" {
 			break
 		}
 		info, err := looker.Lstat(path)

@@ -26,8 +26,12 @@ type sharedWalk struct {
 // Config is that of a scan of root which watches every directory. It is the only place that fills it.
 func (s *Subscription) Config(watcher *watch.Watcher, root tree.Root) scan.Config {
 	spec := &s.source.spec
+	mounts, err := spec.Watch.System.Mounts(spec.Watch.Root)
+	if err != nil {
+		s.source.log.Warn("cannot tell what is mounted below the root", "error", err)
+	}
 	return scan.Config{
-		Root: hang.Bare(root), Excludes: spec.Watch.Excludes, CrossFilesystems: spec.Watch.CrossFilesystems, Workers: spec.Workers,
+		Root: hang.Bare(root), Excludes: spec.Watch.Excludes, CrossFilesystems: spec.Watch.CrossFilesystems, Mounts: mounts, Workers: spec.Workers,
 		Rate: s.source.rate, Idle: spec.Idle, Hangs: s.source.calls, Now: s.source.bus.ticks.Now, Cover: watcher.Cover,
 	}
 }

@@ -101,6 +101,10 @@ const rootPath = "/"
 func (s *system) Resolve(dir string) (string, error) { return s.sys.Resolve(dir) }
 func (s *system) Remote(dir string) bool             { return s.sys.Remote(dir) }
 
+// Mounts and MountChanges ask the kernel alone, which does not hang.
+func (s *system) Mounts(root string) (tree.Mounts, error) { return s.sys.Mounts(root) }
+func (s *system) MountChanges() uint64                    { return s.sys.MountChanges() }
+
 func (s *system) OpenRoot(path string) (tree.Root, error) {
 	var opened struct {
 		root tree.Root

@@ -39,10 +39,10 @@ type Identity struct {
 	Cross        bool `json:"cross_filesystems"`
 }
 
-// equal reports whether two are of the same tree and view. A birth that one of them does not know says nothing.
 // Gitignore is the Identity.ExcludeRules of today.
 const Gitignore = 1
 
+// equal reports whether two are of the same tree and view. A birth that one of them does not know says nothing.
 func (id Identity) equal(o Identity) bool {
 	if id.Birth == 0 || o.Birth == 0 {
 		id.Birth, o.Birth = 0, 0

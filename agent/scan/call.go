@@ -99,6 +99,19 @@ func (w *worker) open(path string) (tree.Dir, error) {
 	return d, err
 }
 
+// lstat looks at a path by itself.
+func (w *worker) lstat(path string) (tree.Info, error) {
+	w.call.begin(-1)
+	looker := w.cfg.Root.Looker()
+	defer looker.Close()
+	info, err := looker.Lstat(path)
+	w.calls++
+	if !w.call.end() {
+		return info, errAbandoned
+	}
+	return info, err
+}
+
 func (w *worker) info(d tree.Dir) (tree.Info, error) {
 	w.call.begin(-1)
 	info, err := d.Info()

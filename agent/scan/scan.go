@@ -73,6 +73,7 @@ type Config struct {
 	Root             tree.Root // close it by Hangs.Close
 	Excludes         *tree.Excludes
 	CrossFilesystems bool
+	Mounts           tree.Mounts  // what is mounted below the root
 	Workers          int          // at most; default 32. A scan begins with few and finds out how many are good for the file server
 	Now              func() int64 // what observations are stamped with; strictly growing
 	// Rate, unless nil, bounds the entries looked at. Idle has the workers get the disk and the processor when nobody
@@ -106,9 +107,12 @@ type Receiver struct {
 	Counts  *Counts // must not be nil
 	// LeftOut, unless nil, counts what the exclude patterns decide on in the directories whose names are read.
 	LeftOut *tree.Tally
+	// Pseudo, unless nil, is told of each file system below the root that is left out because it holds no stored files.
+	Pseudo func(path, kind string)
 	// Look, unless nil, is asked with a directory's mtime how much of it is to be looked at; nil: List.
 	// Same is asked of a directory to Compare, with what its entries are now, whether they are as they were.
-	// Listed is told of every directory that was listed in full, once its listing was emitted, with its subdirectories.
+	// Listed is told of every directory that was listed in full, once its listing was emitted, with its subdirectories. mtime 0 proves
+	// nothing: something is mounted there that is left out.
 	Look   func(path string, mtime int64) Look
 	Same   func(path string, content Content) bool
 	Listed func(path string, mtime int64, content Content, subdirectories iter.Seq[string])

@@ -322,6 +322,12 @@ func (p *Part) listed(path string, mtime int64, c Content, subdirectories iter.S
 	}
 }
 
+func (p *Part) pseudo(path, kind string) {
+	if p.to.Pseudo != nil {
+		p.tell(func() { p.to.Pseudo(path, kind) })
+	}
+}
+
 func (p *Part) kept(path string, mtime int64) {
 	if p.to.Kept != nil {
 		p.tell(func() { p.to.Kept(path, mtime) })

@@ -170,6 +170,16 @@ func reason(err error) string {
 // attempt opens, covers, reads and emits a directory. If picky, it emits nothing of one that changed meanwhile.
 func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed bool, err error) {
 	observed := w.cfg.Now()
+	if _, mounted := w.cfg.Mounts[path]; mounted || w.dir.dev != 0 && w.cfg.LeavesOut(path, w.dir.dev) {
+		// To open it could mount what an automounter has there, or take long.
+		info, err := w.lstat(path)
+		switch {
+		case err != nil:
+			return false, err
+		case w.cfg.LeavesOut(path, info.ID.Dev):
+			return w.mountPoint(observed, path)
+		}
+	}
 	d, err := w.open(path)
 	if err != nil {
 		return false, err
@@ -179,8 +189,8 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	if err != nil {
 		return false, err
 	}
-	if before.ID.Dev != w.cfg.Root.Info().ID.Dev && !w.cfg.CrossFilesystems {
-		return false, nil
+	if w.cfg.LeavesOut(path, before.ID.Dev) {
+		return w.mountPoint(observed, path)
 	}
 	w.dir.dev = before.ID.Dev
 	var reading Reading
@@ -482,9 +492,7 @@ func (w *worker) hole(name string, err error) error {
 func (w *worker) count(info *tree.Info, sum *sums) {
 	switch info.Entry.Type {
 	case event.Directory:
-		if info.ID.Dev == w.cfg.Root.Info().ID.Dev || w.cfg.CrossFilesystems {
-			w.child(w.event.Path, strings.Clone(info.Entry.Name), info.ID.Dev)
-		}
+		w.child(w.event.Path, strings.Clone(info.Entry.Name), info.ID.Dev)
 	case event.File:
 		sum.files++
 		sum.bytes = values.Sum(sum.bytes, info.Entry.Size)

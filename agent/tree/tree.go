@@ -43,6 +43,10 @@ type System interface {
 	OpenRoot(path string) (Root, error)
 	// MountPoint is where the file system that path is on is mounted: path, or a directory above it.
 	MountPoint(path string) (string, error)
+	// Mounts are what is mounted below root, an absolute path; nil where it cannot be told.
+	Mounts(root string) (Mounts, error)
+	// MountChanges grows when something is mounted or unmounted, anywhere. It costs next to nothing.
+	MountChanges() uint64
 }
 
 // Root is an open root directory. It keeps its file system from being unmounted: close it soon.

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"container/heap"
+	"errors"
 	"time"
 
 	"github.com/fustor/fustor/agent/tree"
@@ -182,7 +183,7 @@ func (w *Watcher) refreshQuota(now time.Time) bool {
 	if w.unwatched() == 0 { // those without a watch are gone, or the coverage that was to end the gap has failed
 		return true
 	}
-	if w.budget.max > 0 && w.budget.max <= w.budget.covered {
+	if !errors.Is(w.limit.cause, ErrLimit) || w.budget.max > 0 && w.budget.max <= w.budget.covered {
 		return false
 	}
 	free := w.budget.max - len(w.model.byWatch)

@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
@@ -14,6 +15,7 @@ type limitState struct {
 	denied   int // directories that got no watch, in the coverage that runs or ran last
 	evicted  int // that lost theirs to others
 	cause    error
+	short    bool // for want of watches, which there may be more of later: that is the cause to name
 	reported bool // in an event
 	logged   bool
 }
@@ -37,7 +39,7 @@ func (w *Watcher) BeginCoverage() (generation uint64) {
 	w.mu.Lock()
 	w.generation++
 	w.coverages++
-	w.limit.denied, w.limit.evicted = 0, 0
+	w.limit.denied, w.limit.evicted, w.limit.short = 0, 0, false
 	if w.blind && method != None { // from here on every directory is met, the root first
 		w.blind = false
 		w.model.reset()
@@ -282,6 +284,10 @@ func (w *Watcher) roomFor(path string, info tree.Info) (active int64, since uint
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	active = w.activity(info)
+	if w.shownAgain(path) {
+		w.deny(errAgain)
+		return active, w.model.givenUp, false
+	}
 	held := path == "/"
 	if n := w.model.lookup(path); n != nil && n.id == info.ID {
 		active = max(active, n.active)
@@ -310,11 +316,20 @@ func (w *Watcher) deny(err error) {
 
 // reportShortage says once that not every directory is watched, and why.
 func (w *Watcher) reportShortage(err error) {
-	w.limit.cause, w.gap = err, true
+	w.gap = true
+	w.limit.short = w.limit.short || errors.Is(err, ErrLimit)
+	if !w.limit.short || errors.Is(err, ErrLimit) {
+		w.limit.cause = err
+	}
 	if w.limit.logged {
 		return
 	}
 	w.limit.logged = true
+	if errors.Is(err, errAgain) {
+		w.cfg.Logger.Info("directories that a mount shows at a second path are watched at the first one; audits find changes at the second",
+			"mounts", strings.Join(w.again, ", "))
+		return
+	}
 	if errors.Is(err, ErrRefused) {
 		attributes := []any{"reason", reasonOf(err)}
 		if method, _ := w.notifier.Method(); method == "fanotify" {

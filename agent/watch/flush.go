@@ -37,7 +37,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 	}
 	clear(w.inPlace)
 	for _, p := range sortedPaths(paths) {
-		if !w.isInPlace(looker, parent(p)) {
+		if !w.isInPlace(looker, event.Parent(p)) {
 			continue // the notice was of another path, which is not known; isInPlace has asked for a look at what was replaced
 		}
 		if err := w.observe(ctx, root, looker, p, paths[p]); err != nil {
@@ -274,12 +274,7 @@ func (w *Watcher) putDirectory(path string, at int64, info tree.Info) (known boo
 	}
 	w.put(path, at, info.Entry, true)
 	// While directories are being covered, one that is not yet known will be.
-	return n != nil || w.coverages > 0 || w.foreign(info)
-}
-
-// foreign reports whether a directory is on a file system that is not to be entered.
-func (w *Watcher) foreign(info tree.Info) bool {
-	return info.ID.Dev != w.identity.id.Dev && !w.cfg.CrossFilesystems
+	return n != nil || w.coverages > 0 || w.foreign(path, info)
 }
 
 // foundDirectory is one that readSubtree has still to read.
@@ -299,7 +294,7 @@ func (w *Watcher) readSubtree(ctx context.Context, root tree.Root, path string, 
 	for len(todo) > 0 {
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if w.foreign(f.info) {
+		if w.foreign(f.path, f.info) {
 			w.putFound(f)
 			continue
 		}
@@ -411,7 +406,7 @@ func (w *Watcher) isInPlace(looker tree.Looker, dir string) bool {
 		return true
 	}
 	wrong := dir
-	for at := parent(dir); at != "/"; at = parent(at) {
+	for at := event.Parent(dir); at != "/"; at = event.Parent(at) {
 		if !w.isSame(looker, at) {
 			wrong = at
 		}

@@ -16,7 +16,7 @@ func (w *Watcher) noteLinked(path string, info tree.Info, atomic bool) {
 	if info.Links < 2 {
 		return
 	}
-	dir := parent(path)
+	dir := event.Parent(path)
 	if w.linked == nil {
 		w.linked = map[string]linkedFiles{}
 	}

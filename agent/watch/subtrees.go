@@ -16,19 +16,11 @@ func (w *Watcher) collapse() []string {
 			dirs[p] = true // a directory whose own entry has changed: its listing tells of that
 			continue
 		}
-		dirs[parent(p)] = true
+		dirs[event.Parent(p)] = true
 	}
 	for p := range w.hints.writes {
-		dirs[parent(p)] = true
+		dirs[event.Parent(p)] = true
 	}
 	w.hints.reset()
 	return subtrees.Reduce(slices.Collect(maps.Keys(dirs)), subtrees.Max)
-}
-
-func parent(path string) string {
-	if path == "/" {
-		return path
-	}
-	dir, _ := event.Split(path)
-	return dir[:max(1, len(dir)-1)]
 }

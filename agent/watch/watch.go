@@ -112,7 +112,9 @@ type Watcher struct {
 	limit      limitState
 	budget     budget
 	stats      Status
-	lost       error // why the root is lost, nil if it is not
+	mounts     tree.Mounts // below the root; only the loop changes it
+	again      []string    // those of mounts that show directories of the tree once more
+	lost       error       // why the root is lost, nil if it is not
 	hints      hints
 	unreadable unreadablePaths
 
@@ -126,6 +128,8 @@ type Watcher struct {
 	retries   map[string]int
 	rootDoubt bool     // something happened to the root
 	unheard   []string // directories to be scanned: see scanUnheard
+	// mountChanges is what System.MountChanges said when mounts was made.
+	mountChanges uint64
 }
 
 // New prepares a watcher. It watches nothing until directories are covered.
@@ -173,6 +177,7 @@ func New(cfg Config) (*Watcher, error) {
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
+	w.readMounts()
 	if cfg.Mount != "" && cfg.Mount != identity.mount {
 		w.lost = otherMount(cfg.Root, cfg.Mount, identity.mount)
 		w.identity.mount = cfg.Mount
@@ -260,6 +265,7 @@ func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	}
 	if now.Sub(t.writes) >= w.cfg.WriteEvery {
 		w.skew.Store(w.cfg.Skew())
+		w.checkMounts()
 	}
 	w.mu.Lock()
 	if now.Sub(t.writes) >= w.cfg.WriteEvery {

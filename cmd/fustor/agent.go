@@ -52,7 +52,7 @@ type agentCmd struct {
 	ScanWorkers      int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_WORKERS" help:"At most N calls into the tree at once in a scan (default: 32)."`
 	ScanRate         int           `placeholder:"N" env:"FUSTOR_AGENT_SCAN_RATE" help:"Read at most N entries a second in scans."`
 	IOIdle           bool          `name:"io-idle" env:"FUSTOR_AGENT_IO_IDLE" help:"Scan with the lowest disk and processor priority (Linux)."`
-	CrossFileSystems bool          `help:"Also index other file systems mounted below DIR."`
+	CrossFileSystems bool          `help:"Also index other file systems mounted below DIR, but never proc, sysfs and their like."`
 	NoAtimes         bool          `name:"no-atimes" env:"FUSTOR_AGENT_NO_ATIMES" help:"Do not have audits look for files that were read (see docs/agent.md)."`
 	ClockOffset      time.Duration `hidden:"" help:"For tests: the host's clock is ahead by this much."`
 }

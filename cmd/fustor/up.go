@@ -10,7 +10,7 @@ type upCmd struct {
 	APIKey           string   `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Key that clients must send (default: create one and keep it)."`
 	Exclude          []string `sep:"none" placeholder:"PATTERN" help:"Leave out what matches this pattern, as in .gitignore; may be repeated."`
 	Watch            string   `placeholder:"HOW" enum:"auto,fanotify,inotify,none" default:"auto" env:"FUSTOR_AGENT_WATCH" help:"Watching method: auto (the best that works), fanotify, inotify or none (audits only) (default: ${default})."`
-	CrossFileSystems bool     `help:"Also index other file systems mounted below DIR."`
+	CrossFileSystems bool     `help:"Also index other file systems mounted below DIR, but never proc, sysfs and their like."`
 	Replace          bool     `help:"Replace the view if it is an index of another directory."`
 	JSON             bool     `name:"json" help:"Print the server's address and key file as a JSON object."`
 }

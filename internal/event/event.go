@@ -246,6 +246,15 @@ func Join(dir, name string) string {
 	return dir + "/" + name
 }
 
+// Parent is the directory that a path is in; "/" is in itself.
+func Parent(path string) string {
+	if path == "/" {
+		return path
+	}
+	parent, _ := Split(path)
+	return parent[:max(1, len(parent)-1)]
+}
+
 // Split is the inverse of Join in the form rows are keyed by: parent ends with a slash, name has none.
 // The root "/" splits into two empty strings.
 func Split(path string) (parent, name string) {

@@ -86,6 +86,8 @@ type LastScan struct {
 	Changed uint64 `json:"changed_directories"`
 	// Excluded is what the exclude patterns left out, at most 20; nil: the scan did not read every directory.
 	Excluded []Excluded `json:"excluded,omitempty"`
+	// Pseudo are the file systems that were left out because they hold no stored files, such as "/proc (proc)"; at most 20.
+	Pseudo []string `json:"pseudo_file_systems,omitempty"`
 }
 
 // Excluded is an exclude pattern, and how many entries it left out, those below an excluded directory not counted. For a pattern

@@ -43,6 +43,12 @@ func (s *System) MountPoint(path string) (string, error) {
 	return path, nil
 }
 
+// Mounts implements tree.System: nothing is mounted below the root.
+func (s *System) Mounts(string) (tree.Mounts, error) { return nil, nil }
+
+// MountChanges implements tree.System.
+func (s *System) MountChanges() uint64 { return 0 }
+
 // OpenRoot implements tree.System.
 func (s *System) OpenRoot(string) (tree.Root, error) {
 	if err := s.Step("open root", "/"); err != nil {
