@@ -40,11 +40,22 @@ func TestLeaderStopsWhereItsClocksProveNothing(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
 			sessionsOf(t, s, 9)
-			host := &shifted{}
-			a := start(t, s, t.TempDir(), func(o *agent.Options) { o.Tuning.Clocks = host.clocks() })
+			host, log := &shifted{}, &safeBuffer{}
+			a := start(t, s, t.TempDir(), func(o *agent.Options) {
+				o.Tuning.Clocks, o.Logger = host.clocks(), slog.New(slog.NewTextHandler(log, nil))
+			})
 			a.snapshotted()
-			tc.move(host)
-			eventually(t, 3*time.Second, "the agent stops to lead", func() bool { return !a.Status().Leader })
+			// The log has it also where the next renewal comes before the next look; and where it came before the agent noticed, the
+			// clock moves again.
+			var moved time.Time
+			eventually(t, 6*time.Second, "the agent stops to lead", func() bool {
+				stopped := strings.Contains(log.String(), "leader work stops")
+				if !stopped && time.Since(moved) > 4*time.Second { // a renewal takes place every three
+					tc.move(host)
+					moved = time.Now()
+				}
+				return stopped
+			})
 			eventually(t, 20*time.Second, "it leads again", func() bool { return a.Status().Leader })
 			if st := a.Status(); st.Term != 1 {
 				t.Errorf("it leads in term %d", st.Term)
