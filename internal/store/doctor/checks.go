@@ -45,7 +45,7 @@ var checks = []check{
 	{"ranges are exact", true, "the server, or a proxy before it, ignores the Range header", ranges},
 	{"keys differ by case", true, "the file system under the store ignores case; use another", caseMatters},
 	{"answers carry the clock", true, "the server, or a proxy before it, sends no Date or Last-Modified header that can be used for leases", clock},
-	{"uploads can be granted", false, "agents send their segments through ingest instead", presign},
+	{"uploads can be granted", false, "agents send their segments through ingest instead; where signed uploads are refused, start them with --sender http", presign},
 	{"new objects are announced", false, "compactors poll instead; of the backends only minio:// can notify", announce},
 }
 

@@ -95,6 +95,9 @@ func try(ctx context.Context, s store.Store, more func(Rule) bool) (Report, erro
 		if err != nil {
 			rule.Detail, rule.Hint = err.Error(), cmp.Or(store.Hint(err), check.hint)
 		}
+		if errors.Is(err, errEndless) {
+			rule.Hint = "run `fustor doctor` again while the store has less to do; if it ends so again, " + rule.Hint
+		}
 		if ctx.Err() != nil {
 			return report, fmt.Errorf("probe %s: %w", s, ctx.Err())
 		}
