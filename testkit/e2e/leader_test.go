@@ -28,13 +28,10 @@ import (
 // leaseTime is how long a lease lasts in these tests: not longer than it must, as some wait until it has run out, and not so
 // short that it is lost because the tests that run beside leave too little of the machine.
 var leaseTime = func() time.Duration {
-	switch {
-	case raceDetector && os.Getenv("FUSTOR_E2E_RACE") != "":
+	if raceDetector && os.Getenv("FUSTOR_E2E_RACE") != "" {
 		return patience(3 * time.Second)
-	case raceDetector:
-		return 5 * time.Second
 	}
-	return 3 * time.Second
+	return 6 * time.Second
 }()
 
 func TestFollowerTakesOver(t *testing.T) {
