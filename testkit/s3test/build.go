@@ -20,7 +20,7 @@ import (
 // packages are the servers' main packages, in the modules testkit/servers/<name>.
 var packages = map[string]string{
 	"minio": "github.com/minio/minio", "versitygw": "github.com/versity/versitygw/cmd/versitygw",
-	"rclone": "github.com/rclone/rclone",
+	"rclone": "github.com/rclone/rclone", "seaweedfs": "github.com/seaweedfs/seaweedfs/weed",
 }
 
 // Binary is the path of a server's binary, for tests that run it themselves: minio or versitygw.

@@ -26,6 +26,26 @@ func Rclone(t testing.TB) *Server {
 	})
 }
 
+// SeaweedFS starts all of SeaweedFS' parts in one process. FUSTOR_TEST_SEAWEEDFS=1 has it built, which takes minutes.
+func SeaweedFS(t testing.TB) *Server {
+	t.Helper()
+	asked(t, "FUSTOR_TEST_SEAWEEDFS", "1 (SeaweedFS is built, which takes minutes)")
+	var ports []string // of master, volume server and filer, each with one for gRPC, and of S3's gRPC
+	for range 7 {
+		_, port, _ := net.SplitHostPort(freePort(t))
+		ports = append(ports, port)
+	}
+	return start(t, "seaweedfs", func(bin, address, dir string) *exec.Cmd {
+		host, port, _ := net.SplitHostPort(address)
+		cmd := exec.Command(bin, "server", "-dir="+filepath.Join(dir, "data"), "-ip="+host, "-ip.bind="+host, "-master.telemetry=false",
+			"-master.port="+ports[0], "-master.port.grpc="+ports[1], "-master.volumeSizeLimitMB=64", "-volume.max=0",
+			"-volume.port="+ports[2], "-volume.port.grpc="+ports[3], "-filer", "-filer.port="+ports[4], "-filer.port.grpc="+ports[5],
+			"-s3", "-s3.port="+port, "-s3.port.grpc="+ports[6], "-s3.port.iceberg=0", "-s3.port.lance=0")
+		cmd.Env = append(os.Environ(), "HOME="+dir)
+		return cmd
+	})
+}
+
 // asked skips a test unless the environment asks for what it needs, and returns what it says.
 func asked(t testing.TB, name, value string) string {
 	t.Helper()

@@ -30,6 +30,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/fustor/fustor/testkit/child"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // The credentials of every server.
@@ -43,9 +44,9 @@ const (
 const bucket = "fustor"
 
 // startLimit is how long a server may take to answer; buildLimit, how long it may take to be built.
-const (
-	startLimit = time.Minute
-	buildLimit = 15 * time.Minute
+var (
+	startLimit = wait.Limit(time.Minute)
+	buildLimit = 40 * time.Minute
 )
 
 // Server is a running S3 server and one of its buckets.
