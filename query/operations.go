@@ -75,6 +75,8 @@ var filterParameters = []openapi.Parameter{
 	{Name: "older_than", Text: "mtime earlier than."},
 	{Name: "changed_after", Text: "ctime later than. Entries that are not measured do not match."},
 	{Name: "changed_before", Text: "ctime earlier than. Entries that are not measured do not match."},
+	{Name: "born_after", Text: "Made in the second of this time or later; entries have the second of their birth alone. Entries whose birth is not known do not match."},
+	{Name: "born_before", Text: "Made in a second before that of this time. Entries whose birth is not known do not match."},
 	{Name: "accessed_after", Text: "Read on the day (UTC) of this time or later; entries have the day of their atime alone."},
 	{Name: "accessed_before", Text: "Last read on a day (UTC) before that of this time."},
 	{Name: "owner", Text: "The owner: a name that the hosts of the view know, or a uid.", Schema: `{"type":"string","minLength":1}`},

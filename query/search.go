@@ -106,7 +106,7 @@ func filterParams(q *httpapi.Params, now time.Time, absent string) (wanted *engi
 
 // attributeNames are the parameters that attributeParams reads.
 var attributeNames = []string{"owner", "group", "perm", "empty", "min_size", "max_size", "newer_than", "older_than", "min_links", "max_links", "inode",
-	"min_allocated", "max_allocated", "changed_after", "changed_before", "accessed_after", "accessed_before"}
+	"min_allocated", "max_allocated", "changed_after", "changed_before", "born_after", "born_before", "accessed_after", "accessed_before"}
 
 // attributeParams reads what a search wants of an entry beside its name and its type.
 func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) error {
@@ -133,6 +133,7 @@ func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) err
 	before("older_than", &a.MaxMtime)
 	after("changed_after", &a.MinCtime)
 	before("changed_before", &a.MaxCtime)
+	birthParams(q, a, now)
 	accessParams(q, a, now)
 	owner, group := q.String("owner", ""), q.String("group", "")
 	a.OfOwners(owner, group)
@@ -158,6 +159,17 @@ func attributeParams(q *httpapi.Params, a *engine.Attributes, now time.Time) err
 		a.Perm = &perm
 	}
 	return nil
+}
+
+// birthParams reads the bounds of the birth time. Entries have its second alone: born_before wants seconds that are over by then, so that
+// it finds nothing that is younger, and born_after wants the others.
+func birthParams(q *httpapi.Params, a *engine.Attributes, now time.Time) {
+	if ns, given := q.Time("born_after", now); given {
+		a.MinBirth = time.Unix(0, ns).Unix()
+	}
+	if ns, given := q.Time("born_before", now); given {
+		a.MaxBirth = time.Unix(0, ns).Unix() - 1
+	}
 }
 
 // accessParams reads the bounds of the access time. Entries have its day alone, in UTC: accessed_before wants days that are over by

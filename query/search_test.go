@@ -68,6 +68,9 @@ func inodeOf(rng *rand.Rand, r *evidence.Row) event.Inode {
 		n.Allocated -= rng.Int64N(n.Allocated + 1)
 		n.CtimeNs += rng.Int64N(1e15)
 	}
+	if rng.IntN(4) > 0 {
+		n.BirthS = n.CtimeNs/1e9 - rng.Int64N(3)
+	}
 	if rng.IntN(6) == 0 && r.Type != event.Directory {
 		n.Links, n.ID = uint32(2+rng.IntN(3)), 1+rng.Uint64N(20)
 	}
@@ -114,6 +117,7 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 		{"min_links", strconv.Itoa(1 + rng.IntN(3))}, {"max_links", strconv.Itoa(1 + rng.IntN(3))}, {"inode", strconv.FormatUint(max(r.ID, 1), 10)},
 		{"min_allocated", strconv.FormatInt(r.Allocated, 10)}, {"max_allocated", strconv.FormatInt(r.Allocated, 10)},
 		{"changed_after", values.Seconds(r.CtimeNs - 1).String()}, {"changed_before", values.Seconds(r.CtimeNs + 1).String()},
+		{"born_after", values.Seconds(r.BirthNs()).String()}, {"born_before", values.Seconds(r.BirthNs() + 1e9).String()},
 	} {
 		if !given[filter[0]] && rng.IntN(20) == 0 { // sometimes several
 			given[filter[0]] = true
@@ -122,8 +126,11 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 	}
 	for range rng.IntN(4) - 1 {
 		other := rows[rng.IntN(len(rows))].Name
+		if other == "" {
+			continue
+		}
 		name := []string{"*" + quote(other[len(other)/2:]), "{" + "*" + other[len(other)-1:] + ",x*,R?p*}", "*{" + strings.ToLower(other[:1]) + ",1}*"}[rng.IntN(3)]
-		if other != "" && !strings.ContainsAny(other, "/\x00") {
+		if !strings.ContainsAny(other, "/\x00") {
 			params = append(params, []string{"name", "not_name"}[rng.IntN(2)], name)
 		}
 	}

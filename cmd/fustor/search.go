@@ -57,6 +57,7 @@ func queryOf(f *match.Filter, pattern string) (q client.Query, some bool) {
 	q = client.Query{Pattern: pattern, Names: names, NotNames: not, Types: f.Types, Owner: f.Owner, Group: f.Group, Inode: f.Inode, Empty: f.Empty,
 		MinSize: bytesOf(f.MinSize), MaxSize: bytesOf(f.MaxSize), MinAllocated: bytesOf(f.MinAllocated), MaxAllocated: bytesOf(f.MaxAllocated),
 		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore),
+		BornAfterNs: nsOf(f.BornAfter), BornBeforeNs: nsOf(f.BornBefore),
 		AccessedAfterNs: nsOf(f.AccessedAfter), AccessedBeforeNs: nsOf(f.AccessedBefore)}
 	if f.Perm != nil {
 		q.Perm = f.Perm.String()

@@ -87,6 +87,8 @@ type filterFlags struct {
 	MaxAllocated  *match.Size  `placeholder:"SIZE" group:"filter" help:"Occupies at most this on the disk."`
 	ChangedAfter  string       `placeholder:"TIME" group:"filter" help:"Changed (ctime) after."`
 	ChangedBefore string       `placeholder:"TIME" group:"filter" help:"Changed (ctime) before."`
+	BornAfter     string       `placeholder:"TIME" group:"filter" help:"Made (birth time) in the second of TIME or later."`
+	BornBefore    string       `placeholder:"TIME" group:"filter" help:"Made (birth time) in a second before that of TIME."`
 
 	AccessedAfter  string `placeholder:"TIME" group:"filter" help:"Read (atime) on the day of TIME (UTC) or later."`
 	AccessedBefore string `placeholder:"TIME" group:"filter" help:"Last read (atime) on a day (UTC) before that of TIME."`
@@ -106,6 +108,7 @@ func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
 	}{
 		{"--newer-than", f.NewerThan, &m.NewerThan}, {"--older-than", f.OlderThan, &m.OlderThan},
 		{"--changed-after", f.ChangedAfter, &m.ChangedAfter}, {"--changed-before", f.ChangedBefore, &m.ChangedBefore},
+		{"--born-after", f.BornAfter, &m.BornAfter}, {"--born-before", f.BornBefore, &m.BornBefore},
 		{"--accessed-after", f.AccessedAfter, &m.AccessedAfter}, {"--accessed-before", f.AccessedBefore, &m.AccessedBefore},
 	} {
 		if *t.to, err = timeFlag(t.flag, t.word, now); err != nil {

@@ -104,6 +104,8 @@ type Query struct {
 	MinAllocated, MaxAllocated *int64 // bytes
 	ChangedAfterNs             *int64 // ctime, ns since 1970
 	ChangedBeforeNs            *int64
+	BornAfterNs                *int64 // birth, by its second
+	BornBeforeNs               *int64
 	AccessedAfterNs            *int64 // atime, by its day
 	AccessedBeforeNs           *int64
 	Limit                      int // entries; 0: all
@@ -153,6 +155,8 @@ func setAttributes(q url.Values, query *Query) {
 	setSeconds(q, "older_than", query.OlderThanNs)
 	setSeconds(q, "changed_after", query.ChangedAfterNs)
 	setSeconds(q, "changed_before", query.ChangedBeforeNs)
+	setSeconds(q, "born_after", query.BornAfterNs)
+	setSeconds(q, "born_before", query.BornBeforeNs)
 	setSeconds(q, "accessed_after", query.AccessedAfterNs)
 	setSeconds(q, "accessed_before", query.AccessedBeforeNs)
 	if query.Owner != "" {

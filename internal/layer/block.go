@@ -582,9 +582,7 @@ func (f *blockRows) inode(i int, r *evidence.Row) {
 		return
 	}
 	r.ID = uint64(f.numbers[ColumnInode].At(i))
-	if r.CtimeNs = f.numbers[ColumnCtimeNs].At(i); r.CtimeNs == asMtime {
-		r.CtimeNs = r.MtimeNs
-	}
+	r.CtimeNs = ctimeOf(f.numbers[ColumnCtimeNs].At(i), r.MtimeNs)
 	if before := f.numbers[ColumnBirth].At(i); before != noBirth {
 		r.SetBirthBefore(before)
 	}

@@ -97,12 +97,29 @@ func (b *Block) WithinAllocated(keep, rows []uint32, low, high int64) ([]uint32,
 // WithinCtimes is Within for ctimes. The rows are measured: their links are not 0.
 func (b *Block) WithinCtimes(keep, rows []uint32, low, high int64) ([]uint32, error) {
 	return b.Where(keep, rows, func(v []int64) bool {
-		ctime := v[0]
-		if ctime == asMtime {
-			ctime = v[1]
-		}
+		ctime := ctimeOf(v[0], v[1])
 		return ctime >= low && ctime <= high
 	}, ColumnCtimeNs, ColumnMtimeNs)
+}
+
+// WithinBirths is Within for births that are known, in seconds. The rows are measured: their links are not 0.
+func (b *Block) WithinBirths(keep, rows []uint32, low, high int64) ([]uint32, error) {
+	return b.Where(keep, rows, func(v []int64) bool {
+		if v[0] == noBirth {
+			return false
+		}
+		n := event.Inode{CtimeNs: ctimeOf(v[1], v[2])}
+		n.SetBirthBefore(v[0])
+		return n.BirthS != 0 && n.BirthS >= low && n.BirthS <= high
+	}, ColumnBirth, ColumnCtimeNs, ColumnMtimeNs)
+}
+
+// ctimeOf is a ctime as the column has it.
+func ctimeOf(stored, mtime int64) int64 {
+	if stored == asMtime {
+		return mtime
+	}
+	return stored
 }
 
 // Where appends to keep, which may be rows[:0], the rows whose values in some columns of numbers are wanted. wanted gets them in the

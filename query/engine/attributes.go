@@ -14,7 +14,7 @@ import (
 )
 
 // Attributes are what a search wants of an entry beside its name. Bounds are inclusive. An entry of which the view does not know the
-// inode matches none of the conditions on links, inodes, allocated bytes and ctimes.
+// inode matches none of the conditions on links, inodes, allocated bytes and ctimes, and one without a birth none on births.
 type Attributes struct {
 	types                      [event.Other + 1]bool
 	typeBits                   uint8  // the same, as in layer.Group
@@ -25,6 +25,7 @@ type Attributes struct {
 	Inode                      uint64 // of a file with several names; 0: any
 	MinAllocated, MaxAllocated int64  // bytes
 	MinCtime, MaxCtime         int64  // ns
+	MinBirth, MaxBirth         int64  // seconds
 	MinAtimeDay, MaxAtimeDay   int64  // days since 1970
 	Perm                       *values.Perm
 	Empty                      bool // files of size 0, and directories with nothing in them
@@ -39,7 +40,8 @@ const (
 
 func anyAttributes() Attributes {
 	a := Attributes{MaxSize: math.MaxInt64, MinMtime: math.MinInt64, MaxMtime: math.MaxInt64, MaxLinks: math.MaxInt64,
-		MaxAllocated: math.MaxInt64, MinCtime: math.MinInt64, MaxCtime: math.MaxInt64, MinAtimeDay: math.MinInt32, MaxAtimeDay: math.MaxInt32}
+		MaxAllocated: math.MaxInt64, MinCtime: math.MinInt64, MaxCtime: math.MaxInt64,
+		MinBirth: math.MinInt64, MaxBirth: math.MaxInt64, MinAtimeDay: math.MinInt32, MaxAtimeDay: math.MaxInt32}
 	a.OfTypes(AllTypes)
 	return a
 }
@@ -69,13 +71,14 @@ func (a *Attributes) byMtime() bool     { return a.MinMtime > math.MinInt64 || a
 func (a *Attributes) byLinks() bool     { return a.MinLinks > 0 || a.MaxLinks < math.MaxInt64 }
 func (a *Attributes) byAllocated() bool { return a.MinAllocated > 0 || a.MaxAllocated < math.MaxInt64 }
 func (a *Attributes) byCtime() bool     { return a.MinCtime > math.MinInt64 || a.MaxCtime < math.MaxInt64 }
+func (a *Attributes) byBirth() bool     { return a.MinBirth > math.MinInt64 || a.MaxBirth < math.MaxInt64 }
 func (a *Attributes) byAtime() bool {
 	return a.MinAtimeDay > math.MinInt32 || a.MaxAtimeDay < math.MaxInt32
 }
 
 // byInode reports whether entries must be measured.
 func (a *Attributes) byInode() bool {
-	return a.byLinks() || a.Inode != 0 || a.byAllocated() || a.byCtime()
+	return a.byLinks() || a.Inode != 0 || a.byAllocated() || a.byCtime() || a.byBirth()
 }
 
 // filtered reports whether the search looks at more than names.
@@ -120,7 +123,8 @@ func (a *Attributes) match(r *evidence.Row) bool {
 
 func (a *Attributes) matchInode(n *event.Inode) bool {
 	return within(int64(n.Links), a.MinLinks, a.MaxLinks) && (a.Inode == 0 || a.Inode == n.ID) &&
-		within(n.Allocated, a.MinAllocated, a.MaxAllocated) && within(n.CtimeNs, a.MinCtime, a.MaxCtime)
+		within(n.Allocated, a.MinAllocated, a.MaxAllocated) && within(n.CtimeNs, a.MinCtime, a.MaxCtime) &&
+		(!a.byBirth() || n.BirthS != 0 && within(n.BirthS, a.MinBirth, a.MaxBirth))
 }
 
 func within(v, low, high int64) bool { return v >= low && v <= high }
@@ -171,6 +175,11 @@ func (a *Attributes) filterByFormula(rows []uint32, b *layer.Block) (_ []uint32,
 	}
 	if a.byCtime() {
 		if rows, err = b.WithinCtimes(rows[:0], rows, a.MinCtime, a.MaxCtime); err != nil {
+			return nil, err
+		}
+	}
+	if a.byBirth() {
+		if rows, err = b.WithinBirths(rows[:0], rows, a.MinBirth, a.MaxBirth); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/glob"
@@ -37,6 +38,8 @@ type Filter struct {
 	MinAllocated, MaxAllocated *Size
 	ChangedAfter               *Time // ctime > ChangedAfter
 	ChangedBefore              *Time // ctime < ChangedBefore
+	BornAfter                  *Time // born in its second or later
+	BornBefore                 *Time // born in a second before its
 	// The day of the last access, which only the server knows: Match does not look at it.
 	AccessedAfter, AccessedBefore *Time
 }
@@ -83,7 +86,8 @@ func (f *Filter) OfAccess() bool { return f.AccessedAfter != nil || f.AccessedBe
 
 // ofInode reports whether the filter looks at what the inode tells.
 func (f *Filter) ofInode() bool {
-	return f.Links != nil || f.Inode != 0 || f.MinAllocated != nil || f.MaxAllocated != nil || f.ChangedAfter != nil || f.ChangedBefore != nil
+	return f.Links != nil || f.Inode != 0 || f.MinAllocated != nil || f.MaxAllocated != nil || f.ChangedAfter != nil || f.ChangedBefore != nil ||
+		f.BornAfter != nil || f.BornBefore != nil
 }
 
 // Match reports whether the entry is wanted, its last access apart.
@@ -117,11 +121,17 @@ func (f *Filter) matchInode(n *client.Node) bool {
 		f.MinAllocated != nil && n.Allocated < f.MinAllocated.Bytes,
 		f.MaxAllocated != nil && n.Allocated > f.MaxAllocated.Bytes,
 		f.ChangedAfter != nil && n.CtimeNs <= f.ChangedAfter.Ns,
-		f.ChangedBefore != nil && n.CtimeNs >= f.ChangedBefore.Ns:
+		f.ChangedBefore != nil && n.CtimeNs >= f.ChangedBefore.Ns,
+		(f.BornAfter != nil || f.BornBefore != nil) && n.BirthNs == 0,
+		f.BornAfter != nil && n.BirthNs/1e9 < f.BornAfter.second(), // births are whole seconds
+		f.BornBefore != nil && n.BirthNs/1e9 >= f.BornBefore.second():
 		return false
 	}
 	return true
 }
+
+// second is the second of a time.
+func (t *Time) second() int64 { return time.Unix(0, t.Ns).Unix() }
 
 // empty is find -empty: of a regular file or a directory.
 func empty(n *client.Node) bool {

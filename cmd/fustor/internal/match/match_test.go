@@ -1,6 +1,7 @@
 package match
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestFilter(t *testing.T) {
 		return f
 	}
 	n := &client.Node{Path: "/a/{b}[1].go", Type: "file", Size: 1024, MtimeNs: 100, UID: 7, GID: 8, Owner: "alice", Group: "LAB\\Domain Users", Mode: 0o4755, Links: 2, Inode: "77",
-		Allocated: 4096, CtimeNs: 200}
+		Allocated: 4096, CtimeNs: 200, BirthNs: 50e9}
 	links := func(word string) *Links {
 		l := &Links{}
 		if err := l.UnmarshalText([]byte(word)); err != nil {
@@ -96,6 +97,9 @@ func TestFilter(t *testing.T) {
 		"changed":         {Filter{ChangedAfter: &Time{199}, ChangedBefore: &Time{201}}, true},
 		"changed before":  {Filter{ChangedAfter: &Time{200}}, false},
 		"changed after":   {Filter{ChangedBefore: &Time{200}}, false},
+		"born":            {Filter{BornAfter: &Time{50_999_999_999}, BornBefore: &Time{51e9}}, true},
+		"born before":     {Filter{BornAfter: &Time{51e9}}, false},
+		"born after":      {Filter{BornBefore: &Time{50_999_999_999}}, false},
 		"glob":            {named([]string{"*.go"}, nil), true},
 		"not the path":    {named([]string{"a*"}, nil), false},
 		"braces":          {named([]string{`{b}?1?.go`}, nil), true},
@@ -118,7 +122,7 @@ func TestFilter(t *testing.T) {
 // TestUnmeasured: an entry of which nothing is known matches no condition on its inode.
 func TestUnmeasured(t *testing.T) {
 	few, size := int64(0), &Size{0}
-	for _, f := range []Filter{{Links: &Links{Least: &few}}, {MinAllocated: size}, {ChangedBefore: &Time{1}}, {Inode: 1}} {
+	for _, f := range []Filter{{Links: &Links{Least: &few}}, {MinAllocated: size}, {ChangedBefore: &Time{1}}, {BornBefore: &Time{math.MaxInt64}}, {Inode: 1}} {
 		if f.Match(&client.Node{Path: "/a", Type: "file"}) {
 			t.Errorf("%+v matches", f)
 		}
