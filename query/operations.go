@@ -66,6 +66,7 @@ var (
 var filterParameters = []openapi.Parameter{
 	{Name: "name", Text: "A glob of names: *, ?, [a-z], {bam,gz}. If it is given several times, the name matches one of them.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
 	{Name: "not_name", Text: "A glob of names that are left out. It may be given several times.", Schema: `{"type":"array","items":{"type":"string","minLength":1,"maxLength":1024},"maxItems":100}`},
+	{Name: "regex", Text: "The whole path, from the view's root on, matches this regular expression of RE2, as for find -regex. It is refused if it stands for more than 1000 characters and choices.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `".*/run[0-9]+\\.(bam|cram)"`},
 	{Name: "type", Text: "Types to find: letters of f, d, l, o, or file, directory, symlink, other; comma-separated."},
 	{Name: "min_size", Text: "At least so many bytes (or 10K, 5M, 2G …); by the entry's own size."},
 	{Name: "max_size", Text: "At most so many bytes."},

@@ -129,6 +129,7 @@ func TestParameters(t *testing.T) {
 		{"search", []string{"pattern", "a", "inode", "0"}, `"inode"`}, {"search", []string{"pattern", "a", "min_links", "many"}, `"min_links"`},
 		{"search", []string{"pattern", "a", "group", "staff"}, `group "staff"`}, {"search", []string{"pattern", "a", "changed_after", "soon"}, `"changed_after"`},
 		{"search", []string{"pattern", "a", "born_before", "soon"}, `"born_before"`},
+		{"search", []string{"regex", ""}, `"regex"`}, {"search", []string{"regex", "(a"}, `"regex"`}, {"search", []string{"regex", "(?:a{100}){100}"}, `"regex"`},
 		{"search", []string{"pattern", "a", "max_allocated", "much"}, `"max_allocated"`}, {"search", []string{"pattern", "a", "empty", "very"}, `"empty"`}, {"search", []string{"pattern", "a", "sort", "name"}, `"sort"`},
 		{"stats", []string{"recursive", "true"}, `"recursive"`}, {"stats", []string{"path", ""}, `"path"`}, {"sessions", []string{"path", "/"}, `"path"`},
 	} {

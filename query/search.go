@@ -67,10 +67,11 @@ const maxNames = 100
 // errPatterns says what a search lacks, or has too much of.
 var errPatterns = httpapi.BadRequest("a search needs exactly one pattern", "pass pattern, or its alias query, but not both; * matches everything")
 
-// searchParams reads the parameters of a search: those of filterParams, with a pattern or names among them.
+// searchParams reads the parameters of a search: those of filterParams, with a pattern, names or a regular expression among them.
 func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, parts []string, err error) {
 	given, alias := q.Has("pattern"), q.String("query", "*")
-	if given && q.Has("query") || !given && !q.Has("query") && len(q.Strings("name"))+len(q.Strings("not_name")) == 0 {
+	others := len(q.Strings("name"))+len(q.Strings("not_name")) > 0 || q.Has("regex")
+	if given && q.Has("query") || !given && !q.Has("query") && !others {
 		return nil, nil, errPatterns
 	}
 	return filterParams(q, now, alias)
@@ -90,6 +91,13 @@ func filterParams(q *httpapi.Params, now time.Time, absent string) (wanted *engi
 	if err = wanted.OfNames(names, not); err != nil {
 		return nil, nil, err
 	}
+	if q.Has("regex") {
+		regex, err := values.ParseRegex(q.String("regex", ""))
+		if err != nil {
+			return nil, nil, httpapi.BadRequest(fmt.Sprintf(`parameter "regex": %v`, err), "pass "+values.RegexForms)
+		}
+		wanted.OfRegex(regex)
+	}
 	types := q.String("type", engine.AllTypes)
 	if !wanted.OfTypes(types) {
 		return nil, nil, httpapi.BadRequest(`parameter "type" is not a list of types`, "pass types separated by commas: f, d, l, o, or file, directory, symlink, other")
@@ -97,7 +105,7 @@ func filterParams(q *httpapi.Params, now time.Time, absent string) (wanted *engi
 	if err := attributeParams(q, &wanted.Attributes, now); err != nil {
 		return nil, nil, err
 	}
-	parts = append([]string{text, wanted.Path, types, strconv.Itoa(len(names))}, slices.Concat(names, not)...)
+	parts = append([]string{text, wanted.Path, q.String("regex", ""), types, strconv.Itoa(len(names))}, slices.Concat(names, not)...)
 	for _, name := range attributeNames {
 		parts = append(parts, q.String(name, ""))
 	}

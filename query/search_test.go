@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,6 +125,9 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 			params = append(params, filter...)
 		}
 	}
+	if rng.IntN(4) == 0 {
+		params = append(params, "regex", regexOf(rng, rows[rng.IntN(len(rows))].Path()))
+	}
 	for range rng.IntN(4) - 1 {
 		other := rows[rng.IntN(len(rows))].Name
 		if other == "" {
@@ -137,6 +141,17 @@ func searchOf(rng *rand.Rand, rows []evidence.Row) []string {
 	return params
 }
 
+// regexOf is a regular expression that may match a path.
+func regexOf(rng *rand.Rand, path string) string {
+	quote := func(s string) string { return regexp.QuoteMeta(strings.ToValidUTF8(s, "\uFFFD")) }
+	from := rng.IntN(len(path) + 1)
+	to := from + rng.IntN(len(path)+1-from)
+	return []string{
+		".*" + quote(path[from:]), quote(path[:from]) + ".*", quote(path[:from]) + "[^/]*" + quote(path[to:]),
+		"(?i)" + quote(path[:from]) + ".*" + quote(path[to:]), "(.*" + quote(path[to:]) + "|" + quote(path[:from]) + ".*)",
+	}[rng.IntN(5)]
+}
+
 // found are the paths that a search finds, by looking at all rows one by one.
 func found(t *testing.T, rows []evidence.Row, params []string) (out []string) {
 	t.Helper()
@@ -145,8 +160,12 @@ func found(t *testing.T, rows []evidence.Row, params []string) (out []string) {
 	if err != nil {
 		t.Fatal(params, err)
 	}
+	regex := regexp.MustCompile(`(?s)\A(?:` + r.URL.Query().Get("regex") + `)\z`)
 	for i := range rows {
 		if rows[i].Parent != "" && w.Matches(&rows[i]) {
+			if r.URL.Query().Has("regex") && !regex.MatchString(rows[i].Path()) {
+				t.Errorf("%q is found, which %s does not match", rows[i].Path(), regex)
+			}
 			out = append(out, rows[i].Path())
 		}
 	}

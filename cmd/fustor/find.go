@@ -29,6 +29,7 @@ Examples:
     fustor find
     fustor find /projects --name '*.bam' --min-size 1G --type f
     fustor find --name '*.{bam,cram}' --not-name 'tmp*' --name '*.gz'
+    fustor find --regex '.*/run[0-9]+/.*[.]bam' --born-after 2024-05
     fustor find --newer-than 2h --json | jq .path
     fustor find --view all --name 'run42*.bam'     # on which server is it?
     fustor find /old --older-than 2020-01-01 --print0 | xargs -0 ls -ld`

@@ -59,6 +59,9 @@ func queryOf(f *match.Filter, pattern string) (q client.Query, some bool) {
 		NewerThanNs: nsOf(f.NewerThan), OlderThanNs: nsOf(f.OlderThan), ChangedAfterNs: nsOf(f.ChangedAfter), ChangedBeforeNs: nsOf(f.ChangedBefore),
 		BornAfterNs: nsOf(f.BornAfter), BornBeforeNs: nsOf(f.BornBefore),
 		AccessedAfterNs: nsOf(f.AccessedAfter), AccessedBeforeNs: nsOf(f.AccessedBefore)}
+	if f.Regex != nil {
+		q.Regex = f.Regex.String()
+	}
 	if f.Perm != nil {
 		q.Perm = f.Perm.String()
 	}

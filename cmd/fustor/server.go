@@ -69,15 +69,16 @@ func (a *app) explain() {
 
 // filterFlags say which entries a command prints.
 type filterFlags struct {
-	Name      []string    `sep:"none" placeholder:"GLOB" group:"filter" help:"The name matches this glob: *, ?, [a-z], {bam,gz}; or one of several --name."`
-	NotName   []string    `sep:"none" placeholder:"GLOB" group:"filter" help:"The name does not match this glob; several leave out more."`
-	Type      []string    `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; separate several with commas."`
-	MinSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At least this size: 512, 10M, 1GiB."`
-	MaxSize   *match.Size `placeholder:"SIZE" group:"filter" help:"At most this size."`
-	NewerThan string      `placeholder:"TIME" group:"filter" help:"Modified after: 2h, 7d, 3mo or 1y ago, yesterday, 2024-05-01, 2024-05, RFC 3339, @unix-seconds."`
-	OlderThan string      `placeholder:"TIME" group:"filter" help:"Modified before."`
-	Owner     string      `placeholder:"USER" group:"filter" help:"Owned by this user: a name that the hosts of the view know, or a uid."`
-	Group     string      `placeholder:"GROUP" group:"filter" help:"Of this group: a name that the hosts of the view know, or a gid."`
+	Name      []string      `sep:"none" placeholder:"GLOB" group:"filter" help:"The name matches this glob: *, ?, [a-z], {bam,gz}; or one of several --name."`
+	NotName   []string      `sep:"none" placeholder:"GLOB" group:"filter" help:"The name does not match this glob; several leave out more."`
+	Regex     *values.Regex `placeholder:"REGEX" group:"filter" help:"The whole path from the view's root matches this regular expression (RE2), as find -regex: .*/run[0-9]+[.]bam"`
+	Type      []string      `enum:"f,d,l,o" placeholder:"f|d|l|o" group:"filter" help:"Only files, directories, symlinks or others; separate several with commas."`
+	MinSize   *match.Size   `placeholder:"SIZE" group:"filter" help:"At least this size: 512, 10M, 1GiB."`
+	MaxSize   *match.Size   `placeholder:"SIZE" group:"filter" help:"At most this size."`
+	NewerThan string        `placeholder:"TIME" group:"filter" help:"Modified after: 2h, 7d, 3mo or 1y ago, yesterday, 2024-05-01, 2024-05, RFC 3339, @unix-seconds."`
+	OlderThan string        `placeholder:"TIME" group:"filter" help:"Modified before."`
+	Owner     string        `placeholder:"USER" group:"filter" help:"Owned by this user: a name that the hosts of the view know, or a uid."`
+	Group     string        `placeholder:"GROUP" group:"filter" help:"Of this group: a name that the hosts of the view know, or a gid."`
 
 	Perm          *values.Perm `placeholder:"MODE" group:"filter" help:"Of this mode: 644 exactly, --perm=-4000 all of these bits, /022 or /go+w any of them, as find."`
 	Empty         bool         `group:"filter" help:"Only files of size 0, and directories with nothing in them."`
@@ -96,7 +97,7 @@ type filterFlags struct {
 
 // filter reads the flags.
 func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
-	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize, Perm: f.Perm, Empty: f.Empty,
+	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize, Regex: f.Regex, Perm: f.Perm, Empty: f.Empty,
 		Links: f.Links, Inode: f.Inode, MinAllocated: f.MinAllocated, MaxAllocated: f.MaxAllocated}
 	if err := m.SetNames(f.Name, f.NotName); err != nil {
 		return m, usageError("--name: %v", err)

@@ -89,6 +89,7 @@ type Query struct {
 	Names       []string // globs, one of which the name matches; none: any name
 	NotNames    []string // globs, none of which the name matches
 	Path        string   // look below this directory only
+	Regex       string   // of RE2, which the whole path matches; empty: any path
 	Types       string   // letters of f, d, l, o
 	MinSize     *int64   // bytes
 	MaxSize     *int64
@@ -138,6 +139,9 @@ func (query *Query) values() url.Values {
 	}
 	for _, name := range query.NotNames {
 		q.Add("not_name", name)
+	}
+	if query.Regex != "" {
+		q.Set("regex", query.Regex)
 	}
 	setAttributes(q, query)
 	return q

@@ -23,12 +23,13 @@ type Filter struct {
 	NotNames  []string // globs on the base name, of which none may match
 	globs     []string // what Names stand for
 	notGlobs  []string
-	Types     string // letters of f, d, l, o; empty: any
-	MinSize   *Size  // size >= MinSize
-	MaxSize   *Size  // size <= MaxSize
-	NewerThan *Time  // mtime > NewerThan
-	OlderThan *Time  // mtime < OlderThan
-	Owner     string // a name or a uid; empty: any
+	Regex     *values.Regex // on the whole path
+	Types     string        // letters of f, d, l, o; empty: any
+	MinSize   *Size         // size >= MinSize
+	MaxSize   *Size         // size <= MaxSize
+	NewerThan *Time         // mtime > NewerThan
+	OlderThan *Time         // mtime < OlderThan
+	Owner     string        // a name or a uid; empty: any
 	Group     string
 	Perm      *values.Perm
 	Empty     bool // a file of size 0, or a directory with nothing in it
@@ -72,7 +73,7 @@ func (f *Filter) Served() (names, not []string, nothing bool) {
 
 // Everything reports whether the filter asks for nothing.
 func (f *Filter) Everything() bool {
-	return len(f.Names) == 0 && len(f.NotNames) == 0 && f.Types == "" && f.onlyNames()
+	return len(f.Names) == 0 && len(f.NotNames) == 0 && f.Regex == nil && f.Types == "" && f.onlyNames()
 }
 
 // onlyNames reports whether the filter looks at nothing but names and types.
@@ -98,6 +99,7 @@ func (f *Filter) Match(n *client.Node) bool {
 		f.MaxSize != nil && n.Size > f.MaxSize.Bytes,
 		f.NewerThan != nil && n.MtimeNs <= f.NewerThan.Ns,
 		f.OlderThan != nil && n.MtimeNs >= f.OlderThan.Ns,
+		f.Regex != nil && !f.Regex.Match(n.Path),
 		!owned(f.Owner, n.Owner, n.UID),
 		!owned(f.Group, n.Group, n.GID),
 		f.Perm != nil && !f.Perm.Match(n.Mode),

@@ -53,6 +53,13 @@ func TestFilter(t *testing.T) {
 		}
 		return l
 	}
+	regex := func(text string) *values.Regex {
+		r, err := values.ParseRegex(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
 	perm := func(word string) *values.Perm {
 		p, err := values.ParsePerm(word)
 		if err != nil {
@@ -108,6 +115,8 @@ func TestFilter(t *testing.T) {
 		"several":         {named([]string{"x", "*.go"}, nil), true},
 		"not":             {named(nil, []string{"x*", "*.go"}), false},
 		"not another":     {named([]string{"*"}, []string{"x*"}), true},
+		"regex":           {Filter{Regex: regex(`/a/.*\.go`)}, true},
+		"regex of a part": {Filter{Regex: regex(`a/.*\.go`)}, false},
 		"class":           {named([]string{`{[a-c]}*`}, nil), true},
 	} {
 		if got := c.filter.Match(n); got != c.want {
