@@ -38,8 +38,8 @@ func (c *Compactor) next(v version, reason string) (*manifest.Manifest, error) {
 	if v.Version > 0 {
 		m.Parent = v.Key()
 	}
-	m.Version, m.Nonce, m.Reason = v.Version+1, nonce, reason
-	m.FoldedAt = c.clock.Now()
+	m.Version, m.Reason, m.FoldedAt = v.Version+1, reason, c.clock.Now()
+	m.Nonce = manifest.Nonce(m.FoldedAt, nonce)
 	m.Sessions = maps.Clone(v.Sessions)
 	m.Base, m.Deltas, m.Merged = slices.Clone(v.Base), slices.Clone(v.Deltas), slices.Clone(v.Merged)
 	m.Scan.Errors = slices.Clone(v.Scan.Errors)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
@@ -49,8 +50,8 @@ type Options struct {
 	MaxDeltas int
 	// PollMax is the longest pause between two polls for new segments, where no notification comes.
 	PollMax time.Duration
-	// History is for how long superseded versions stay readable, Grace how old an object must be to be removed.
-	History, Grace time.Duration
+	// Grace is how old an object must be to be removed, and for how long every version stays readable at least.
+	Grace time.Duration
 }
 
 // The defaults of Options.
@@ -59,8 +60,7 @@ const (
 	DefaultPartitionRows = 1 << 20
 	DefaultMaxDeltas     = 8
 	DefaultPollMax       = time.Second
-	DefaultHistory       = time.Hour
-	DefaultGrace         = time.Hour
+	DefaultGrace         = history.Least
 )
 
 const (
@@ -135,7 +135,6 @@ func (o *Options) setDefaults() {
 	def(&o.PartitionRows, DefaultPartitionRows)
 	def(&o.MaxDeltas, DefaultMaxDeltas)
 	def(&o.PollMax, DefaultPollMax)
-	def(&o.History, DefaultHistory)
 	def(&o.Grace, DefaultGrace)
 }
 
@@ -146,9 +145,9 @@ func def[T comparable](field *T, value T) {
 	}
 }
 
-// newID names a layer: a ULID, so that names sort by age.
+// newID names a layer: a ULID of the store's time, so that names sort by age and retention knows it in a store that was copied.
 func (c *Compactor) newID() (string, error) {
-	id, err := ulid.New(ulid.Timestamp(c.o.Now()), c.o.Random)
+	id, err := ulid.New(uint64(c.clock.Now()/1e6), c.o.Random)
 	if err != nil {
 		return "", fmt.Errorf("name a layer: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
@@ -46,6 +47,7 @@ type teller struct {
 	leads  int64 // until when, ns; 0 does not say
 	seq    uint64
 	queued []event.Event
+	names  []event.OwnerName // of the next segment
 }
 
 func newHarness(t tb, dir string, staleness time.Duration, o Options) *harness {
@@ -63,6 +65,21 @@ func newHarness(t tb, dir string, staleness time.Duration, o Options) *harness {
 	o.Store = st
 	h.c = h.compactor(o)
 	return h
+}
+
+// keep sets the policy of the view's history, for compactors that have not read its settings yet.
+func (h *harness) keep(p history.Policy) {
+	h.Helper()
+	config := viewconfig.Default(viewName)
+	config.StalenessSeconds = 0
+	config.KeepWithinSeconds = p.Within.Seconds()
+	if p.Within == history.Unlimited {
+		config.KeepWithinSeconds = history.Unlimited
+	}
+	config.KeepHourly, config.KeepDaily, config.KeepWeekly, config.KeepMonthly, config.KeepYearly = p.Hourly, p.Daily, p.Weekly, p.Monthly, p.Yearly
+	if err := viewconfig.Save(h.ctx, h.store, config); err != nil {
+		h.Fatalf("save config: %v", err)
+	}
 }
 
 func (h *harness) compactor(o Options) *Compactor {
@@ -106,6 +123,9 @@ func (s *teller) send() {
 			s.h.Fatalf("add %+v: %v", s.queued[i], err)
 		}
 	}
+	if err := w.AddNames(s.names); err != nil {
+		s.h.Fatalf("add names: %v", err)
+	}
 	if err := w.Close(); err != nil {
 		s.h.Fatalf("close segment: %v", err)
 	}
@@ -113,7 +133,7 @@ func (s *teller) send() {
 		s.h.Fatalf("write segment: %v", err)
 	}
 	s.seq++
-	s.queued = nil
+	s.queued, s.names = nil, nil
 }
 
 func (h *harness) fold() int {

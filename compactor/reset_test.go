@@ -8,6 +8,7 @@ import (
 
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
@@ -158,7 +159,8 @@ func TestResetsBesideFolds(t *testing.T) {
 
 // TestRetentionAfterAReset an epoch leaves goes: the sessions leave the roster without being folded to their end, and their segments go.
 func TestRetentionAfterAReset(t *testing.T) {
-	h := newHarness(t, t.TempDir(), 0, Options{History: time.Nanosecond, Grace: time.Nanosecond})
+	h := newHarness(t, t.TempDir(), 0, Options{Grace: time.Nanosecond})
+	h.keep(history.Policy{})
 	s := h.teller("old")
 	s.tell(putFile("/before", 1e9))
 	s.send()

@@ -3,19 +3,17 @@ package compactor
 import (
 	"context"
 	"fmt"
-	"path"
-	"strings"
 	"time"
 
-	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Tend is tend, for callers that have no worker on the view (Run). It removes objects at most four times per grace, and once
-// per version. What ctx cuts off is done the next time.
+// Tend is tend, for callers that have no worker on the view (Run). It removes objects at most four times per grace, and only when
+// something may have become removable. What ctx cuts off is done the next time.
 func (c *Compactor) Tend(ctx context.Context, view string) error {
 	if err := c.tend(ctx, view); err != nil {
 		return fmt.Errorf("tend view %s: %w", view, err)
@@ -33,25 +31,24 @@ func (c *Compactor) tend(ctx context.Context, view string) error {
 	if err := c.ledger.Forget(ctx, view, c.o.Grace, func(id string) bool { return c.foldedToEnd(ctx, view, id) }); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	last, now := c.retained[view], c.o.Now()
-	c.mu.Unlock()
-	if last.version == head.Version || now.Sub(last.at) <= c.o.Grace/4 {
-		return nil
-	}
-	if _, err = c.Retain(ctx, view); err != nil {
+	config, err := c.configs.Load(ctx, view)
+	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.retained[view] = retentionDone{head.Version, now}
-	c.mu.Unlock()
-	return nil
-}
-
-// retentionDone says which version retention last ran for, and when.
-type retentionDone struct {
-	version uint64
-	at      time.Time
+	last, now := c.lastRetention(view), c.o.Now()
+	at := time.Unix(0, c.clock.Now())
+	// What a new version supersedes may go in two hours. Until then retention is of use only if it has left something lately.
+	if soon := at.Add(2 * c.o.Grace); last.version != head.Version && last.version != 0 && last.policy == config.Keep() && (last.due.IsZero() || last.due.After(soon)) {
+		last.version, last.due = head.Version, soon
+		c.setRetention(view, last)
+		return nil
+	}
+	due := last.version != head.Version || last.policy != config.Keep() || !last.due.IsZero() && !at.Before(last.due)
+	if !due || now.Sub(last.at) <= c.o.Grace/4 {
+		return nil
+	}
+	_, err = c.Retain(ctx, view)
+	return err
 }
 
 // foldedToEnd reports whether all segments of a session that has ended are folded. When in doubt it says no.
@@ -76,12 +73,14 @@ func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
 	return true
 }
 
-// Retain removes what no version of the history needs and is older than the grace by the store's clock: superseded versions
-// and their layers, folded segments, and what lost races and killed processes left. It returns how many objects it removed.
+// Retain removes what no kept version needs and is older than the grace by the store's clock: versions that the view's history
+// does not keep and their layers, folded segments, and what lost races and killed processes left. It returns how many objects it
+// removed.
 //
-// An object may be removed only if no reader and no writer can still come to need it. A reader needs a version of the
-// history. A writer refers to new objects only, and gives up after jobLimit, which is far shorter than the grace. All ages
-// are by the store's clock.
+// An object may be removed only if no reader and no writer can still come to need it. A reader needs a version that is kept. A
+// writer refers to new objects only, and gives up after jobLimit, which is far shorter than the grace. All ages are by the store's
+// clock. A compactor that is held up for hours in the middle removes nothing that others keep meanwhile: a version that may go never
+// becomes one that is kept (internal/history).
 func (c *Compactor) Retain(ctx context.Context, view string) (int, error) {
 	removed, err := c.Retention(ctx, view, false)
 	return len(removed), err
@@ -97,11 +96,22 @@ type Removal struct {
 
 // Retention is Retain and returns what it removed; with dry it removes nothing and returns what it would remove.
 func (c *Compactor) Retention(ctx context.Context, view string, dry bool) ([]Removal, error) {
-	r := &retention{c: c, ctx: ctx, view: view, dry: dry}
+	r := &retention{c: c, ctx: ctx, view: view, dry: dry, last: c.lastRetention(view)}
+	config, err := c.configs.Load(ctx, view)
+	if err != nil {
+		return nil, fmt.Errorf("retention of view %s: %w", view, err)
+	}
+	r.asked = config.Keep()
+	if r.policy = r.asked; r.policy.Within != history.Unlimited {
+		r.policy.Within = max(r.policy.Within, c.o.Grace)
+	}
 	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging} {
 		if err := step(); err != nil {
 			return r.removed, fmt.Errorf("retention of view %s: %w", view, err)
 		}
+	}
+	if !dry {
+		r.done()
 	}
 	return r.removed, nil
 }
@@ -110,66 +120,108 @@ type retention struct {
 	c       *Compactor
 	ctx     context.Context
 	view    string
+	asked   history.Policy // by the settings
+	policy  history.Policy // asked, with the grace
+	last    retentionDone
+	now     time.Time // by the store's clock, from before anything was read: ages are as of then, however long this takes
 	head    version
-	oldest  *manifest.Manifest // the version that history begins with
+	kept    []history.Kept // in order; it may end before the versions of Policy.Within do
 	dry     bool
 	removed []Removal
+	due     time.Time // of what was too young this time
 }
 
-// versions finds the newest version that is older than the history, and removes all before it. It lists before it reads head,
-// so that head is at least as new as everything listed.
+// retentionDone is what is known of a view since retention last ran for it in this process.
+type retentionDone struct {
+	version uint64
+	policy  history.Policy
+	at      time.Time // this machine's time
+	due     time.Time // when there is more to remove without a new version, by the store's clock; zero: never
+	kept    []history.Kept
+	swept   time.Time // layers written before are needed by kept, or by head
+}
+
+func (c *Compactor) lastRetention(view string) retentionDone {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.retained[view]
+}
+
+func (c *Compactor) setRetention(view string, d retentionDone) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retained[view] = d
+}
+
+func (r *retention) done() {
+	d := retentionDone{version: r.head.Version, policy: r.asked, at: r.c.o.Now(), kept: r.kept}
+	if !r.due.IsZero() {
+		d.due = r.due.Add(r.c.o.Grace) // versions, segments and layers of one change are due at different times: one run for all
+	}
+	if r.policy.Within != history.Unlimited {
+		d.swept = r.now.Add(-r.spare() - r.c.writing())
+	}
+	r.c.setRetention(r.view, d)
+}
+
+// later notes when there will be more to remove.
+func (r *retention) later(at time.Time) {
+	if r.due.IsZero() || at.Before(r.due) {
+		r.due = at
+	}
+}
+
+// writing is the longest that a layer may be older than the first version that has it.
+func (c *Compactor) writing() time.Duration { return max(c.o.Grace, jobLimit) }
+
+// spare is how old a layer is at least before it is asked whether anybody needs it.
+func (r *retention) spare() time.Duration { return r.policy.Within + r.c.o.Grace }
+
+// versions removes the versions that the history does not keep. It lists before it reads head, so that head is at least as new as
+// everything listed. Manifests go before their layers: so a version that is listed is whole, whatever becomes of this process.
 func (r *retention) versions() error {
-	var old []Removal
-	err := store.Each(r.ctx, r.c.o.Store, layout.Manifests(r.view), func(i store.Item, age time.Duration) error {
-		if age > r.c.o.History {
-			old = append(old, Removal{i.Key, i.Size, age, "version older than the history"}) // in the order of versions
-		}
-		return nil
+	list, now, err := manifest.List(r.ctx, r.c.o.Store, r.view, 0, 0, func(list []manifest.Published, now time.Time) bool {
+		return r.policy.Within == history.Unlimited || len(list) > 0 && now.Sub(list[len(list)-1].At) <= r.policy.Within
 	})
 	if err != nil {
 		return err
 	}
+	r.now = now
 	if r.head, err = r.c.current(r.ctx, r.view); err != nil {
 		return err
 	}
-	r.oldest = r.head.Manifest
-	if len(old) == 0 {
-		return nil
-	}
-	if r.oldest, err = manifest.LoadKey(r.ctx, r.c.o.Store, r.view, old[len(old)-1].Key); err != nil {
+	pins, _, err := history.ReadPins(r.ctx, r.c.o.Store, r.view)
+	if err != nil {
 		return err
 	}
-	for _, o := range old[:len(old)-1] {
-		if o.Key == r.head.Key() {
-			continue
-		}
-		if err := r.remove(o); err != nil {
+	chain, strays, err := manifest.Chain(r.ctx, r.c.o.Store, r.head.Manifest, list)
+	if err != nil {
+		return err
+	}
+	for _, p := range strays { // before the versions by which they are known
+		age := now.Sub(p.Written)
+		if p.Version > r.head.Version && age <= r.c.o.Grace { // it may become head yet
+			r.later(p.Written.Add(r.c.o.Grace))
+		} else if err := r.remove(Removal{p.Key, p.Bytes, age, "version that lost a race"}); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// layers removes the layers, and names of owners, that neither the first nor the last version of the history has. A layer that only a version
-// between them has is younger than the history, so its age spares it.
-func (r *retention) layers() error {
-	keep := map[string]bool{}
-	for _, m := range []*manifest.Manifest{r.head.Manifest, r.oldest} {
-		for _, infos := range [][]layer.Info{m.Base, m.Deltas} {
-			for _, i := range infos {
-				keep[i.ID] = true
-			}
+	var gone []history.Kept
+	r.kept, gone = r.policy.Split(chain, r.head.Manifest, pins, now)
+	for _, p := range gone {
+		if err := r.remove(Removal{p.Key, p.Bytes, now.Sub(p.At), "version that the history does not keep"}); err != nil {
+			return err
 		}
-		keep[m.Names] = true
 	}
-	spare := r.c.o.History + r.c.o.Grace
-	return store.Each(r.ctx, r.c.o.Store, layout.Layers(r.view), func(i store.Item, age time.Duration) error {
-		name := path.Base(i.Key)
-		if age <= spare || keep[strings.TrimSuffix(name, path.Ext(name))] {
-			return nil
+	for _, k := range r.kept {
+		if k.Until.Before(history.Forever) {
+			r.later(k.Until)
 		}
-		return r.remove(Removal{i.Key, i.Size, age, "layer of no version in the history"})
-	})
+	}
+	if n := len(chain); n > 0 && chain[n-1].Version < r.head.Version && r.policy.Within != history.Unlimited {
+		r.later(chain[n-1].At.Add(r.policy.Within)) // the others are not listed
+	}
+	return nil
 }
 
 // segments removes folded segments, and those of sessions that have ended.
@@ -181,15 +233,20 @@ func (r *retention) segments() error {
 	if roster == nil {
 		roster = &session.Roster{}
 	}
-	return store.Each(r.ctx, r.c.o.Store, layout.AllSegments(r.view), func(i store.Item, age time.Duration) error {
+	return store.Each(r.ctx, r.c.o.Store, layout.AllSegments(r.view), func(i store.Item, _ time.Duration) error {
+		age := r.now.Sub(i.LastModified)
 		_, id, seq, ok := layout.SplitSegment(i.Key)
-		if !ok || age <= r.c.o.Grace {
+		if !ok {
 			return nil
 		}
 		entry, listed := roster.Sessions[id]
 		listed = listed && entry.Epoch == roster.Epoch
 		progress, known := r.head.Sessions[id]
 		if known && seq >= progress.Next && !progress.Broken || !known && listed {
+			return nil
+		}
+		if age <= r.c.o.Grace {
+			r.later(i.LastModified.Add(r.c.o.Grace))
 			return nil
 		}
 		return r.remove(Removal{i.Key, i.Size, age, "segment that is folded, or of a session that is over"})
@@ -199,9 +256,14 @@ func (r *retention) segments() error {
 // staging removes what sessions that have ended left of unfinished audits.
 func (r *retention) staging() error {
 	var roster *session.Roster
-	return store.Each(r.ctx, r.c.o.Store, layout.AllStaging(r.view), func(i store.Item, age time.Duration) error {
+	return store.Each(r.ctx, r.c.o.Store, layout.AllStaging(r.view), func(i store.Item, _ time.Duration) error {
+		age := r.now.Sub(i.LastModified)
 		id, ok := layout.SplitStaging(i.Key)
-		if !ok || age <= r.c.o.Grace {
+		if !ok {
+			return nil
+		}
+		if age <= r.c.o.Grace {
+			r.later(i.LastModified.Add(r.c.o.Grace))
 			return nil
 		}
 		if roster == nil {

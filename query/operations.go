@@ -220,7 +220,7 @@ var (
 			explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The versions.", Type: (*versionsAnswer)(nil), Headers: varying,
-			Example: `{"view_id":"research","versions":[{"version":412,"published_at":1767323042.0,"current":true}],"count":1}`}},
+			Example: `{"view_id":"research","versions":[{"version":412,"published_at":1767323042.0,"current":true,"kept":["current"],"kept_until":null,"rows":1230,"files":1204,"directories":16,"bytes":93411220},{"version":398,"published_at":1766718242.0,"current":false,"kept":["daily","monthly"],"pins":["before-cleanup"],"kept_until":null,"rows":1198,"files":1180,"directories":16,"bytes":93100000}],"count":2}`}},
 		Errors: ofPage}
 	reportLargestOperation = openapi.Operation{ID: "reportLargest", Tag: tag, Summary: "The largest files or directories",
 		Parameters: ofReport(
@@ -457,6 +457,10 @@ var document = openapi.Document{
 		{At: "Explain.cache_hits", Text: "Indexes, pages of search indexes and row groups that were in memory."},
 		{At: "Explain.version", Text: "The version that the answer is of; absent where it is of none."},
 		{At: "Version.published_at", Text: "Unix seconds, by the store's clock."},
+		{At: "Version.kept", Text: "Why it is kept: current, recent (every version is kept for a while), hourly, daily, weekly, monthly, yearly. Empty: it is about to go, or pins alone keep it."},
+		{At: "Version.pins", Text: "The names by which it is pinned."},
+		{At: "Version.kept_until", Text: "When no reason holds any more, Unix seconds; null: it stays while it is current, pinned, or the settings say so."},
+		{At: "Version.rows", Text: "Of its layers, with those that are superseded or removed."},
 		{At: "ReportAnswer.more", Text: "Entries beyond the limit."},
 		{At: "ReportAnswer.since_version", Text: "Of growth: the earlier version."},
 		{At: "ReportAnswer.since", Text: "Of growth: when the earlier version was made, Unix seconds."},

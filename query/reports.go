@@ -14,8 +14,8 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/httpapi"
-	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/forest"
@@ -627,10 +627,17 @@ func mergeGrowth(parts []reportPart[growthEntry]) (out []growthEntry) {
 }
 
 type versionEntry struct {
-	Member      string         `json:"member,omitempty"` // of a forest
-	Version     uint64         `json:"version"`
-	PublishedAt values.Seconds `json:"published_at"`
-	Current     bool           `json:"current"`
+	Member      string          `json:"member,omitempty"` // of a forest
+	Version     uint64          `json:"version"`
+	PublishedAt values.Seconds  `json:"published_at"`
+	Current     bool            `json:"current"`
+	Kept        []string        `json:"kept"`
+	Pins        []string        `json:"pins,omitempty"`
+	Until       *values.Seconds `json:"kept_until"`
+	Rows        int64           `json:"rows"`
+	Files       int64           `json:"files"`
+	Directories int64           `json:"directories"`
+	Bytes       int64           `json:"bytes"`
 }
 
 type versionsAnswer struct {
@@ -686,20 +693,19 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 
 // versionsOf are the kept versions of a view up to v, those below before (0: all), the newest first.
 func (s *Server) versionsOf(ctx context.Context, v *engine.Version, before uint64, limit int) ([]versionEntry, error) {
-	last := v.Manifest.Version
-	if before > 0 {
-		last = min(last, before-1)
-	}
-	first := uint64(1)
-	if last >= uint64(limit) {
-		first = last - uint64(limit) + 1
-	}
-	list, _, err := manifest.History(ctx, s.engine.Store(), v.Manifest.View, first, limit)
+	list, err := s.engine.History(ctx, v, before, limit)
 	out := []versionEntry{}
-	for i := len(list) - 1; i >= 0; i-- {
-		if e := list[i]; e.Version <= last {
-			out = append(out, versionEntry{"", e.Version, values.Seconds(e.At.UnixNano()), e.Version == v.Manifest.Version})
+	for _, k := range list {
+		e := versionEntry{Version: k.Version, PublishedAt: values.Seconds(k.At.UnixNano()), Current: k.Version == v.Manifest.Version, Kept: k.Why, Pins: k.Pins,
+			Rows: k.Manifest.Rows(), Files: k.Manifest.Totals.Files, Directories: k.Manifest.Totals.Directories, Bytes: k.Manifest.Totals.Bytes}
+		if e.Kept == nil {
+			e.Kept = []string{}
 		}
+		if k.Until.Before(history.Forever) {
+			until := values.Seconds(k.Until.UnixNano())
+			e.Until = &until
+		}
+		out = append(out, e)
 	}
 	return out, err
 }

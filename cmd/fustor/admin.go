@@ -352,10 +352,10 @@ type adminRetainCmd struct {
 // Help implements kong.HelpProvider.
 func (adminRetainCmd) Help() string {
 	return `Compactors do this by themselves. Use this command to see what they would remove, or
-for a store without a running compactor. It removes versions older than the history
-(1 h), layers that no version of the history has, folded segments, and objects left
-by lost races and killed processes. It removes nothing younger than an hour by the
-store's clock.
+for a store without a running compactor. It removes the versions that the view's
+settings do not keep (fustor admin view show), layers that no kept version has, folded
+segments, and objects left by lost races and killed processes. It removes nothing
+younger than an hour by the store's clock.
 
 Examples:
 

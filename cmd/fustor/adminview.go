@@ -7,11 +7,14 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/admin"
+	"github.com/fustor/fustor/internal/history"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -32,6 +35,12 @@ type viewFlags struct {
 	Hot              *time.Duration `placeholder:"TIME" group:"settings" help:"How long a file counts as being written after a change (default 60s)."`
 	Staleness        *time.Duration `placeholder:"TIME" group:"settings" help:"How old the state shown by a network file system may be (default 2m)."`
 	TombstoneTTL     *time.Duration `name:"tombstone-ttl" placeholder:"TIME" group:"settings" help:"How long a deletion is remembered (default 1h)."`
+	KeepWithin       *keepTime      `placeholder:"TIME" group:"settings" help:"Keep every version for this time (default 1h, the least); 'unlimited' keeps all."`
+	KeepHourly       *keepCount     `placeholder:"N" group:"settings" help:"Keep the version at the end of each of the last N hours (default 48), or 'unlimited'."`
+	KeepDaily        *keepCount     `placeholder:"N" group:"settings" help:"The same by days, in UTC (default 90)."`
+	KeepWeekly       *keepCount     `placeholder:"N" group:"settings" help:"The same by weeks, which begin on Monday (default 0)."`
+	KeepMonthly      *keepCount     `placeholder:"N" group:"settings" help:"The same by months (default 60)."`
+	KeepYearly       *keepCount     `placeholder:"N" group:"settings" help:"The same by years (default 0)."`
 	Mount            *[]string      `placeholder:"DIR,…" group:"settings" help:"Where hosts without an agent mount the view's root, for PATH arguments; '' for nowhere."`
 	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
@@ -46,6 +55,15 @@ func (f *viewFlags) fields() ([]byte, int) {
 	} {
 		if d != nil {
 			fields[name] = d.Seconds()
+		}
+	}
+	if f.KeepWithin != nil {
+		fields["keep_within_s"] = float64(*f.KeepWithin)
+	}
+	for name, n := range map[string]*keepCount{"keep_hourly": f.KeepHourly, "keep_daily": f.KeepDaily, "keep_weekly": f.KeepWeekly,
+		"keep_monthly": f.KeepMonthly, "keep_yearly": f.KeepYearly} {
+		if n != nil {
+			fields[name] = *n
 		}
 	}
 	for name, b := range map[string]*bool{"allow_concurrent_push": f.ConcurrentAgents, "live": f.Live} {
@@ -64,6 +82,40 @@ func (f *viewFlags) fields() ([]byte, int) {
 		panic(err)
 	}
 	return body, len(fields)
+}
+
+// keepTime is for how long versions are kept, seconds, and keepCount how many; history.Unlimited: for ever, all.
+type (
+	keepTime  float64
+	keepCount int
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *keepTime) UnmarshalText(text []byte) error {
+	if string(text) == "unlimited" {
+		*k = history.Unlimited
+		return nil
+	}
+	d, err := values.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a time such as 1h or 7d, or 'unlimited'", text)
+	}
+	*k = keepTime(d.Seconds())
+	return nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *keepCount) UnmarshalText(text []byte) error {
+	if string(text) == "unlimited" {
+		*k = history.Unlimited
+		return nil
+	}
+	n, err := strconv.ParseUint(string(text), 10, 31)
+	if err != nil {
+		return fmt.Errorf("%q is not a number, or 'unlimited'", text)
+	}
+	*k = keepCount(n)
+	return nil
 }
 
 // mounts are the paths as the settings have them: clean, none empty.
@@ -124,6 +176,7 @@ Examples:
 
     fustor admin view configure research --audit-interval 1h
     fustor admin view configure research --no-concurrent-agents --staleness 0s
+    fustor admin view configure research --keep-daily 30 --keep-monthly 12
     fustor admin view configure research --mount /srv/lab,/mnt/lab
     fustor admin view configure all --members 'nfs*','scratch-*'`
 }
@@ -164,11 +217,32 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 	rows := [][]string{
 		{"session timeout", seconds(c.SessionTimeoutSeconds)}, {"concurrent agents", yesNo(c.AllowConcurrentPush)},
 		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
-		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)}}
+		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)},
+		{"history", keepText(c)}}
 	if len(c.Mounts) > 0 {
 		rows = append(rows, []string{"mounts", strings.Join(c.Mounts, " ")})
 	}
 	columns(out, []string{"view", c.View}, rows)
+}
+
+// keepText says which versions a view keeps: "all of 1h, 48 hourly, 90 daily, 60 monthly".
+func keepText(c viewconfig.Config) string {
+	if c.KeepWithinSeconds == history.Unlimited {
+		return "all"
+	}
+	parts := []string{"all of " + (time.Duration(c.KeepWithinSeconds * float64(time.Second))).String()}
+	for _, k := range []struct {
+		n   int
+		why string
+	}{{c.KeepHourly, history.Hourly}, {c.KeepDaily, history.Daily}, {c.KeepWeekly, history.Weekly}, {c.KeepMonthly, history.Monthly}, {c.KeepYearly, history.Yearly}} {
+		switch {
+		case k.n == history.Unlimited:
+			parts = append(parts, "every "+k.why)
+		case k.n > 0:
+			parts = append(parts, fmt.Sprint(k.n, " ", k.why))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func yesNo(b bool) string {

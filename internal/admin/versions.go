@@ -73,24 +73,40 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*History, 
 	if err != nil {
 		return nil, err
 	}
-	h := &History{View: view, Orphans: []string{}}
-	chain := map[string]bool{}
-	for at := m; ; {
-		chain[at.Key()] = true
-		h.Versions = append(h.Versions, versionOf(at))
-		if h.More = at.Parent != ""; !h.More || len(h.Versions) == limit {
+	list, _, err := manifest.List(ctx, a.store, view, 0, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	chain, strays, err := manifest.Chain(ctx, a.store, m, list)
+	if err != nil {
+		return nil, err
+	}
+	h := &History{View: view, Versions: []Version{versionOf(m)}, Orphans: []string{}}
+	for _, p := range list {
+		h.Objects.Manifests.add(p.Bytes)
+	}
+	for _, p := range strays {
+		if p.Version <= m.Version {
+			h.Orphans = append(h.Orphans, p.Key)
+		}
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		if chain[i].Version == m.Version {
+			continue
+		}
+		if h.More = len(h.Versions) == limit; h.More {
 			break
 		}
-		at, err = manifest.LoadKey(ctx, a.store, view, at.Parent)
-		if errors.Is(err, store.ErrNotFound) { // retention has removed it
-			h.More = false
-			break
+		at, err := manifest.LoadKey(ctx, a.store, view, chain[i].Key)
+		if errors.Is(err, store.ErrNotFound) { // retention has removed it meanwhile
+			continue
 		}
 		if err != nil {
 			return nil, err
 		}
+		h.Versions = append(h.Versions, versionOf(at))
 	}
-	return h, a.storage(ctx, h, m, chain)
+	return h, a.storage(ctx, h, m)
 }
 
 func versionOf(m *manifest.Manifest) Version {
@@ -108,22 +124,10 @@ func versionOf(m *manifest.Manifest) Version {
 	return v
 }
 
-// storage lists what the view has in the store.
-func (a *Admin) storage(ctx context.Context, h *History, head *manifest.Manifest, chain map[string]bool) error {
-	oldest := layout.Manifest(h.View, h.Versions[len(h.Versions)-1].Version, "")
-	current := layout.Manifest(h.View, head.Version+1, "")
-	err := store.Each(ctx, a.store, layout.Manifests(h.View), func(i store.Item, _ time.Duration) error {
-		h.Objects.Manifests.add(i.Size)
-		if i.Key > oldest && i.Key < current && !chain[i.Key] {
-			h.Orphans = append(h.Orphans, i.Key)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+// storage lists the layers and the segments that the view has in the store.
+func (a *Admin) storage(ctx context.Context, h *History, head *manifest.Manifest) error {
 	layers := slices.Concat(head.Base, head.Deltas)
-	err = store.Each(ctx, a.store, layout.Layers(h.View), func(i store.Item, _ time.Duration) error {
+	err := store.Each(ctx, a.store, layout.Layers(h.View), func(i store.Item, _ time.Duration) error {
 		h.Objects.Layers.add(i.Size)
 		name := path.Base(i.Key)
 		id, _, _ := strings.Cut(name, ".")

@@ -57,6 +57,9 @@ func Lease(view string) string { return View(view) + "lease.json" }
 // Roster names the view's sessions, so that nobody lists to find them.
 func Roster(view string) string { return View(view) + "roster.json" }
 
+// Pins are the versions that are kept by name.
+func Pins(view string) string { return View(view) + "pins.json" }
+
 // Session is a session's record.
 func Session(view, session string) string { return View(view) + "sessions/" + session + ".json" }
 

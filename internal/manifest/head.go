@@ -69,6 +69,9 @@ func (m *Manifest) Key() string { return layout.Manifest(m.View, m.Version, m.No
 // store.ErrLost means that another writer published first; nothing was harmed, and the caller starts again from the
 // new head. The layers and the manifest that were written in vain are left to retention.
 func Commit(ctx context.Context, st store.Store, next *Manifest, etag string) (string, error) {
+	if next.FirstReady == 0 && next.Ready() {
+		next.FirstReady = next.Version
+	}
 	body, err := next.Encode()
 	if err != nil {
 		return "", fmt.Errorf("encode version %d of view %s: %w", next.Version, next.View, err)

@@ -24,7 +24,10 @@ type Manifest struct {
 	Format  int    `json:"format"`
 	View    string `json:"view"`
 	Version uint64 `json:"version"` // 1, 2, …; 0 is a view without any
-	Nonce   string `json:"nonce"`
+	Nonce   string `json:"nonce"`   // as Nonce makes it; of earlier builds, randomness alone
+	// FirstReady is the first complete version of this epoch; 0: there is none yet, or builds before published it. The view's
+	// history policy counts from there.
+	FirstReady uint64 `json:"first_ready,omitempty"`
 	// Parent is the key of the manifest that this one was made from; empty for the first.
 	Parent string `json:"parent,omitempty"`
 	// Epoch is which of the view's lives this is; that of the roster, whose sessions alone are folded. A reset begins a new one.

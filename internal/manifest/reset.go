@@ -41,7 +41,8 @@ func Follow(ctx context.Context, st store.Store, view string, epoch, nonce func(
 		if err != nil {
 			return nil, err
 		}
-		next := m.Empty(wanted, n, now())
+		at := now()
+		next := m.Empty(wanted, Nonce(at, n), at)
 		if _, err = Commit(ctx, st, next, etag); err == nil {
 			return next, nil
 		}

@@ -18,6 +18,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layout"
 )
 
@@ -37,6 +38,14 @@ type Config struct {
 	HotSeconds              float64 `json:"hot_s"`           // how long a file counts as being written after a change
 	StalenessSeconds        float64 `json:"staleness_s"`     // how old what a network file system shows may be
 	TombstoneTTLSeconds     float64 `json:"tombstone_ttl_s"` // how long a deletion is remembered
+	// KeepWithinSeconds is for how long every version is kept, -1 for ever; the others are of how many of the last hours, days, weeks,
+	// months and years the last version is kept, -1 of all.
+	KeepWithinSeconds float64 `json:"keep_within_s"`
+	KeepHourly        int     `json:"keep_hourly"`
+	KeepDaily         int     `json:"keep_daily"`
+	KeepWeekly        int     `json:"keep_weekly"`
+	KeepMonthly       int     `json:"keep_monthly"`
+	KeepYearly        int     `json:"keep_yearly"`
 	// Live marks a view that is only answered while a session feeds it. Readers take it from the newest version, which the compactor
 	// makes for a change if no fold does.
 	Live bool `json:"live"`
@@ -51,6 +60,7 @@ func Default(view string) Config {
 	return Config{
 		View: view, SessionTimeoutSeconds: 45, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
 		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
+		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60,
 	}
 }
 
@@ -62,6 +72,37 @@ func (c Config) SessionTimeout() time.Duration { return seconds(c.SessionTimeout
 func (c Config) Hot() time.Duration            { return seconds(c.HotSeconds) }
 func (c Config) Staleness() time.Duration      { return seconds(c.StalenessSeconds) }
 func (c Config) TombstoneTTL() time.Duration   { return seconds(c.TombstoneTTLSeconds) }
+
+// MaxKeepSeconds bounds KeepWithinSeconds, and MaxKept the counts of versions that are kept.
+const (
+	MaxKeepSeconds = 100 * 366 * 24 * 3600
+	MaxKept        = 100_000
+)
+
+// Keep are the settings of the view's history.
+func (c Config) Keep() history.Policy {
+	p := history.Policy{Within: history.Unlimited, Hourly: c.KeepHourly, Daily: c.KeepDaily, Weekly: c.KeepWeekly, Monthly: c.KeepMonthly, Yearly: c.KeepYearly}
+	if c.KeepWithinSeconds != history.Unlimited {
+		p.Within = seconds(c.KeepWithinSeconds)
+	}
+	return p
+}
+
+// checkKeep says what is wrong with the settings of the history.
+func (c Config) checkKeep() error {
+	if w := c.KeepWithinSeconds; w != history.Unlimited && !(w >= 0 && w <= MaxKeepSeconds) {
+		return fmt.Errorf("keep_within_s must be from 0 to %d seconds, or %d for ever", MaxKeepSeconds, history.Unlimited)
+	}
+	for _, k := range []struct {
+		name  string
+		value int
+	}{{"hourly", c.KeepHourly}, {"daily", c.KeepDaily}, {"weekly", c.KeepWeekly}, {"monthly", c.KeepMonthly}, {"yearly", c.KeepYearly}} {
+		if k.value < history.Unlimited || k.value > MaxKept {
+			return fmt.Errorf("keep_%s must be from 0 to %d, or %d for all", k.name, MaxKept, history.Unlimited)
+		}
+	}
+	return nil
+}
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
@@ -88,6 +129,9 @@ func (c Config) Check() error {
 		if !(d.value >= d.atLeast && d.value <= MaxSeconds) {
 			return fmt.Errorf("%s must be from %g to %d seconds", d.name, d.atLeast, MaxSeconds)
 		}
+	}
+	if err := c.checkKeep(); err != nil {
+		return err
 	}
 	if err := c.checkMounts(); err != nil {
 		return err

@@ -27,6 +27,8 @@ const (
 	slack     = 5 * time.Second            // for what is done then
 )
 
+const keepHolds = "within a minute; what it keeps no more goes within two hours"
+
 // settings has each field of viewconfig.Config but the view's name, by its name in JSON.
 var settings = map[string]setting{
 	"session_timeout_seconds": {"--session-timeout", "ingest", "for sessions that begin a minute later", func(w *world) {
@@ -149,6 +151,24 @@ var settings = map[string]setting{
 		if merge(); w.hasTombstone("/gone") {
 			w.Error("the tombstone is still there")
 		}
+	}},
+	"keep_within_s": {"--keep-within", "compactor, query", keepHolds, func(w *world) {
+		w.keeps(time.Hour, 0, 0, func(c *viewconfig.Config, n int) { c.KeepWithinSeconds = max(0, 3600*float64(n)-1800) })
+	}},
+	"keep_hourly": {"--keep-hourly", "compactor, query", keepHolds, func(w *world) {
+		w.keeps(time.Hour, 0, 0, func(c *viewconfig.Config, n int) { c.KeepHourly = n })
+	}},
+	"keep_daily": {"--keep-daily", "compactor, query", keepHolds, func(w *world) {
+		w.keeps(24*time.Hour, 0, 0, func(c *viewconfig.Config, n int) { c.KeepDaily = n })
+	}},
+	"keep_weekly": {"--keep-weekly", "compactor, query", keepHolds, func(w *world) {
+		w.keeps(7*24*time.Hour, 0, 0, func(c *viewconfig.Config, n int) { c.KeepWeekly = n })
+	}},
+	"keep_monthly": {"--keep-monthly", "compactor, query", keepHolds, func(w *world) {
+		w.keeps(0, 1, 0, func(c *viewconfig.Config, n int) { c.KeepMonthly = n })
+	}},
+	"keep_yearly": {"--keep-yearly", "compactor, query", keepHolds, func(w *world) {
+		w.keeps(0, 0, 1, func(c *viewconfig.Config, n int) { c.KeepYearly = n })
 	}},
 	"live": {"--live", "compactor, query", "within a minute; on AWS with the compactor's next tick, at most five minutes later", func(w *world) {
 		w.stopAgent()

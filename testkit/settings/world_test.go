@@ -209,6 +209,56 @@ func (w *world) head() *manifest.Manifest {
 	return m
 }
 
+// keeps holds that a rule of the history keeps the last three of six earlier versions, which were published at distances of the rule's
+// unit, and none of them when it keeps nothing; and that /versions says so.
+func (w *world) keeps(hours time.Duration, months, years int, set func(c *viewconfig.Config, n int)) {
+	w.Helper()
+	s := w.feeder()
+	s.send(s.put("/a", true))
+	w.sleep(slack)
+	w.set(func(c *viewconfig.Config) {
+		c.KeepWithinSeconds, c.KeepHourly, c.KeepDaily, c.KeepWeekly, c.KeepMonthly, c.KeepYearly = 0, 0, 0, 0, 0, 0
+		set(c, 3)
+	})
+	w.sleep(known)
+	// The view gets a past: its version is published again, after six older ones.
+	head, etag, err := manifest.Load(w.Context(), w.store, w.view)
+	if err != nil {
+		w.Fatal(err)
+	}
+	first := head.Version + 1
+	for n := 6; n >= 0; n-- {
+		at := time.Now().AddDate(-n*years, -n*months, 0).Add(-time.Duration(n) * hours)
+		next := *head
+		next.Parent, next.Version, next.FirstReady, next.FoldedAt = head.Key(), head.Version+1, first, at.UnixNano()
+		next.Nonce = manifest.Nonce(next.FoldedAt, "past")
+		if etag, err = manifest.Commit(w.Context(), w.store, &next, etag); err != nil {
+			w.Fatal(err)
+		}
+		head = &next
+	}
+	counts := func() (objects, listed int) {
+		page, err := w.store.List(w.Context(), layout.Manifests(w.view), "", 0)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, i := range page.Items {
+			if n := strings.TrimLeft(strings.TrimPrefix(i.Key, layout.Manifests(w.view))[:20], "0"); strings.HasSuffix(i.Key, "-past") && n != fmt.Sprint(first+6) {
+				objects++
+			}
+		}
+		for _, v := range w.call(w.query, "GET", "/api/v1/views/"+w.view+"/versions", "", 200)["versions"].([]any) {
+			if v := v.(map[string]any); len(v["kept"].([]any)) > 0 && v["version"].(float64) >= float64(first) && v["version"].(float64) < float64(first+6) {
+				listed++
+			}
+		}
+		return objects, listed
+	}
+	w.within(time.Hour, "three earlier versions", func() bool { objects, listed := counts(); return objects == 3 && listed == 3 })
+	w.set(func(c *viewconfig.Config) { set(c, 0) })
+	w.within(known+2*time.Hour+10*time.Minute, "none of them", func() bool { objects, listed := counts(); return objects == 0 && listed == 0 })
+}
+
 // hasTombstone reports whether the layers of the view fed remember that a path was deleted.
 func (w *world) hasTombstone(path string) bool {
 	w.Helper()

@@ -107,7 +107,7 @@ func TestAbandonedAudit(t *testing.T) {
 	f.must(err)
 	f.must(a.send(t.Context(), v2api.Audit, []any{Event(v2api.Update, "audit", root)}, false, nil, nil))
 	f.fold()
-	c, err := compactor.New(compactor.Options{Store: f.store, Grace: 1, History: 1})
+	c, err := compactor.New(compactor.Options{Store: f.store, Grace: 1})
 	f.must(err)
 	staged := func() (keys []string) {
 		t.Helper()

@@ -1,0 +1,98 @@
+package manifest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/testkit/sim"
+)
+
+// TestChain takes the history out of what races, held-up writers and copies leave.
+func TestChain(t *testing.T) {
+	now := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name  string
+		build func(write func(number uint64, nonce, parent string, made, written time.Duration))
+		want  string
+	}{
+		{"a race, and a number that is not published yet", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(1, "a", "", 0, 0)
+			write(2, "b", "1a", 1*time.Minute, 1*time.Minute)
+			write(2, "a", "1a", 1*time.Minute, 1*time.Minute)
+			write(3, "a", "2b", 2*time.Minute, 2*time.Minute)
+			write(3, "z", "2b", 2*time.Minute, 2*time.Minute)
+			write(4, "a", "3a", 3*time.Minute, 3*time.Minute)
+			write(4, "b", "3a", 3*time.Minute, 3*time.Minute)
+			write(5, "a", "4a", 4*time.Minute, 4*time.Minute)
+		}, "1a 2b 3a 4a"},
+		{"numbers that were removed, made again hours later, or written hours later", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(1, "a", "", 0, 0)
+			write(2, "late", "1a", 5*time.Hour, 5*time.Hour)
+			write(3, "held", "2a", 1*time.Minute, 5*time.Hour)
+			write(3, "a", "2a", 1*time.Minute, 1*time.Minute)
+			write(7, "held", "6a", 1*time.Minute, 5*time.Hour)
+			write(9, "a", "8a", 3*time.Hour, 3*time.Hour)
+			write(4000, "a", "3999a", 4*time.Hour, 4*time.Hour)
+		}, "1a 3a 9a 4000a"},
+		{"a copied store", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(1, "a", "", 0, 103*time.Hour)
+			write(5, "a", "4a", 1*time.Hour, 102*time.Hour)
+			write(9, "a", "8a", 2*time.Hour, 101*time.Hour)
+			write(10, "a", "9a", 3*time.Hour, 100*time.Hour)
+		}, "1a 5a 9a 10a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at := now
+			st := sim.NewStore(func() time.Time { return at })
+			var head *Manifest
+			names := map[string]string{}
+			c.build(func(number uint64, nonce, parent string, made, written time.Duration) {
+				m := &Manifest{Format: Format, View: "v", Version: number, Nonce: Nonce(now.Add(made).UnixNano(), nonce), Parent: names[parent], FoldedAt: now.Add(made).UnixNano()}
+				names[fmt.Sprint(number, nonce)] = m.Key()
+				body, err := m.Encode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				at = now.Add(written)
+				if _, err := st.Put(t.Context(), m.Key(), body); err != nil {
+					t.Fatal(err)
+				}
+				if number != 5 && nonce == "a" || c.name == "a copied store" {
+					head = m
+				}
+			})
+			list, _, err := List(t.Context(), st, "v", 0, 2, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain, strays, err := Chain(t.Context(), st, head, list)
+			if err != nil || len(chain)+len(strays) != len(list) {
+				t.Fatalf("%v; %d and %d of %d", err, len(chain), len(strays), len(list))
+			}
+			got := ""
+			for _, p := range chain {
+				for name, key := range names {
+					if key == p.Key {
+						got += " " + name
+					}
+				}
+			}
+			if got != " "+c.want {
+				t.Errorf("the history is%s, want %s", got, c.want)
+			}
+			for i := range chain {
+				if m, err := At(t.Context(), st, head, chain[i].Version); err != nil || m.Key() != chain[i].Key {
+					t.Errorf("version %d: %v", chain[i].Version, err)
+				}
+				if m, _, err := Before(t.Context(), st, head, chain[i].At); err != nil || m.Key() != chain[i].Key && i+1 < len(chain) && !chain[i+1].At.Equal(chain[i].At) {
+					t.Errorf("the version of %s: %v", chain[i].At, err)
+				}
+			}
+		})
+	}
+	if _, ok := timeOf("f471a4d272d59c98a978"); ok || layout.ValidID(Nonce(now.UnixNano(), "x")) == false {
+		t.Error("nonces of earlier builds have no time, and those of this one are valid ids")
+	}
+}
