@@ -197,7 +197,11 @@ func (h *diffHistory) mutate() {
 		r.Mode, r.UID, r.GID = r.Mode^0o11, r.UID^1, r.GID^1
 		h.rows[path] = r
 	case op == 7: // the inode becomes known, or changes
-		r.Inode = event.Inode{Links: r.Links + 1, Allocated: event.Rounded(r.Size) + 4096*h.rng.Int64N(2), CtimeNs: r.MtimeNs + h.rng.Int64N(2)}
+		r.Inode = event.Inode{Links: r.Links + 1, Allocated: event.Rounded(r.Size) + 4096*h.rng.Int64N(2), CtimeNs: r.MtimeNs + h.rng.Int64N(2),
+			BirthS: 1_600_000_000 + int64(h.files[path]%5), ACL: []event.ACL{"", event.NoACL}[h.rng.IntN(2)]}
+		if h.rng.IntN(8) == 0 {
+			r.BirthS, r.ACL = 0, "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff"
+		}
 		if r.Type == event.File && r.Links > 1 {
 			r.ID = uint64(h.files[path])
 		}
@@ -251,6 +255,7 @@ func modelFields(a, b evidence.Row) (words []string) {
 		{"type", a.Type != b.Type}, {"size", a.Size != b.Size}, {"mtime", a.MtimeNs != b.MtimeNs}, {"mode", a.Mode != b.Mode},
 		{"uid", a.UID != b.UID}, {"gid", a.GID != b.GID}, {"target", a.Target != b.Target}, {"allocated", both && a.Allocated != b.Allocated},
 		{"links", both && a.Links != b.Links}, {"ctime", both && a.CtimeNs != b.CtimeNs}, {"inode", both && a.ID != b.ID && a.ID*b.ID != 0},
+		{"birth", both && a.BirthS != b.BirthS && a.BirthS*b.BirthS != 0}, {"acl", both && a.ACL != b.ACL && a.ACL != "" && b.ACL != ""},
 	} {
 		if f.differs {
 			words = append(words, f.word)

@@ -410,7 +410,7 @@ var document = openapi.Document{
 		{At: "Node.oddities", Text: "Of reports/odd: what is odd about the entry.", Also: `"items":{"type":"string","enum":["mtime-in-future","mtime-before-1970","mtime-out-of-range","size-out-of-range","name-not-utf8","name-control-character","name-blank-at-end"]}`},
 		{At: "Change.change", Also: `"enum":["added","removed","changed"]`},
 		{At: "Change.type", Text: "Of what is there now, or was.", Also: `"enum":["f","d","l","o"]`},
-		{At: "Change.fields", Text: "Of changed: what differs.", Also: `"items":{"type":"string","enum":["type","size","mtime","mode","uid","gid","target","allocated","links","ctime","inode"]}`},
+		{At: "Change.fields", Text: "Of changed: what differs.", Also: `"items":{"type":"string","enum":["type","size","mtime","mode","uid","gid","target","allocated","links","ctime","inode","birth","acl"]}`},
 		{At: "Change.moved_from", Text: "Of added: the removed path that this file was at before."},
 		{At: "Change.moved_to", Text: "Of removed: the added path that this file is at now."},
 		{At: "Change.before", Text: "What the earlier version knows of the path; absent of added."},

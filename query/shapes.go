@@ -109,6 +109,8 @@ type (
 		Allocated int64  `json:"allocated,omitempty"`
 		Links     uint32 `json:"links,omitempty"`
 		CtimeNs   int64  `json:"ctime_ns,omitempty"`
+		BirthNs   int64  `json:"birth_ns,omitempty"`
+		ACL       string `json:"acl,omitempty"`
 		Inode     string `json:"inode,omitempty"`
 		Target    string `json:"target,omitempty"`
 		TargetB64 string `json:"target_b64,omitempty"`

@@ -26,8 +26,8 @@ func (diffCmd) Help() string {
 in key order. What both versions have in common is not read. fustor versions lists the
 versions. An entry is printed if it is what the flags ask for in either version.
 A file that was moved is printed twice, as removed and as added, each with the other
-path. Up to 100,000 added and removed paths are matched, by inode, or by name, size and
-mtime; if there are more, no move is recognised, and a line on stderr says so.
+path. Up to 100,000 added and removed paths are matched, by inode, by name, size and
+mtime, or by birth; if there are more, no move is recognised, and stderr says so.
 On a terminal it prints a table, otherwise tab-separated lines: change, type, bytes
 before, bytes after (- for none), the fields that differ (- for none), path, and the
 other path of a move. With --summary: added, removed and changed files, paths that were

@@ -218,7 +218,7 @@ func (s *changesSide) find(k Key) error {
 
 // comparedColumns are the columns of numbers in which the rows of a path that is in both versions may differ.
 var comparedColumns = [...]Column{ColumnMtimeNs, ColumnSize, ColumnCtimeNs, ColumnMode, ColumnUID, ColumnGID, ColumnType, ColumnLinks,
-	ColumnAllocatedExcess, ColumnInode}
+	ColumnAllocatedExcess, ColumnInode, ColumnBirth}
 
 // same reports whether the rows at the key are equal in the columns that are compared.
 func (c *Changes) same() (bool, error) {
@@ -243,15 +243,20 @@ func (c *Changes) same() (bool, error) {
 			return false, nil
 		}
 	}
-	x, err := a.Text(ColumnTarget)
-	if err != nil {
-		return false, err
+	for _, column := range [...]Column{ColumnTarget, ColumnACL} {
+		x, err := a.Text(column)
+		if err != nil {
+			return false, err
+		}
+		y, err := b.Text(column)
+		if err != nil {
+			return false, err
+		}
+		if x.At(old.whole.row) != y.At(now.whole.row) {
+			return false, nil
+		}
 	}
-	y, err := b.Text(ColumnTarget)
-	if err != nil {
-		return false, err
-	}
-	return x.At(old.whole.row) == y.At(now.whole.row), nil
+	return true, nil
 }
 
 // Key is the key at the position. Its strings share a block's memory.

@@ -30,9 +30,11 @@ const (
 	FieldLinks
 	FieldCtime
 	FieldInode
+	FieldBirth
+	FieldACL
 )
 
-var fieldWords = [...]string{"type", "size", "mtime", "mode", "uid", "gid", "target", "allocated", "links", "ctime", "inode"}
+var fieldWords = [...]string{"type", "size", "mtime", "mode", "uid", "gid", "target", "allocated", "links", "ctime", "inode", "birth", "acl"}
 
 // Words are the fields as answers have them.
 func (f Fields) Words() (words []string) {
@@ -63,6 +65,8 @@ func FieldsOf(before, after *evidence.Row) (f Fields) {
 		note(before.Links != after.Links, FieldLinks)
 		note(before.CtimeNs != after.CtimeNs, FieldCtime)
 		note(before.ID != after.ID && before.ID != 0 && after.ID != 0, FieldInode)
+		note(before.BirthS != after.BirthS && before.BirthS != 0 && after.BirthS != 0, FieldBirth)
+		note(before.ACL != after.ACL && before.ACL != "" && after.ACL != "", FieldACL)
 	}
 	return f
 }

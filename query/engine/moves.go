@@ -17,14 +17,15 @@ import (
 // recognised at and below the diff's path, whatever else the diff is asked for:
 //
 //   - by the inode, which rows have of files with several names: the same inode, type, size and mtime;
+//   - by the directory: it was moved, and in it the name, type, size and mtime are the same;
 //   - by the name, with type, size, mtime, mode, owner, group and target, where the mtime is finer than a second. Archives leave whole
 //     seconds, and files of the same name and size that are different; so a directory with such an mtime must have the same sums, too,
-//     and anything else is recognised by the next rule alone;
-//   - by the directory: it was moved, and in it the name, type, size and mtime are the same.
+//     and anything else is recognised by the other rules alone;
+//   - by the birth, with type, size (not 0) and mtime, where the mtime is finer than a second: so new names are recognised.
 //
-// By the first two rules, what is recognised must be unique among the removed paths and among the added ones. So a move is never
-// recognised between the wrong paths, but perhaps not recognised: a file with one name that was renamed is not. A copy that keeps the
-// mtime, of an original that was removed, looks like a move.
+// What is recognised must be unique among the removed paths and among the added ones, unless it is in a moved directory. Two different
+// births, or inodes, are two files. So a move is never recognised between the wrong paths, but perhaps not recognised. Where births are
+// not known, a new name is not, and a copy that keeps the mtime looks like a move if the original was removed.
 type Moves struct {
 	// Complete is false if there are more than MaxMoveCandidates added and removed paths, or if they are too long; none is recognised
 	// then, as nothing is known to be unique.
@@ -95,11 +96,13 @@ type moveCandidate struct {
 	path    string
 	byInode signature // zero: its inode is not known
 	byName  signature
-	alone   bool // byName is enough where it is unique
+	byBirth signature // zero: its birth is not known, or it is not enough
+	alone   bool      // byName is enough where it is unique
 	taken   bool
 
 	kind        event.Type
 	size, mtime int64
+	birth       int64 // s; 0: not known
 }
 
 // moveCandidates are the removed and the added paths of a diff, in key order: a directory before everything below it.
@@ -125,12 +128,15 @@ func (c *moveCandidates) add(change *Change) error {
 }
 
 func candidateOf(path string, r *evidence.Row) moveCandidate {
-	c := moveCandidate{path: path, alone: r.MtimeNs%1e9 != 0, kind: r.Type, size: r.Size, mtime: r.MtimeNs}
+	c := moveCandidate{path: path, alone: r.MtimeNs%1e9 != 0, kind: r.Type, size: r.Size, mtime: r.MtimeNs, birth: r.BirthS}
 	b := binary.BigEndian.AppendUint64(nil, uint64(r.Type))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Size))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.MtimeNs))
 	if r.ID != 0 {
 		c.byInode = sign(binary.BigEndian.AppendUint64(b, r.ID))
+	}
+	if r.BirthS != 0 && r.Size > 0 && c.alone {
+		c.byBirth = sign(append(binary.BigEndian.AppendUint64(b, uint64(r.BirthS)), "birth"...))
 	}
 	for _, n := range [...]uint32{r.Mode, r.UID, r.GID, uint32(len(r.Name))} {
 		b = binary.BigEndian.AppendUint32(b, n)
@@ -170,6 +176,7 @@ func index(list []moveCandidate, of func(*moveCandidate) signature) map[signatur
 
 func inodeOf(c *moveCandidate) signature { return c.byInode }
 func nameOf(c *moveCandidate) signature  { return c.byName }
+func birthOf(c *moveCandidate) signature { return c.byBirth }
 
 // match finds the pairs.
 func (c *moveCandidates) match() *Moves {
@@ -180,24 +187,26 @@ func (c *moveCandidates) match() *Moves {
 	}
 	byInode := [2]map[signature]int{index(c.removed, inodeOf), index(c.added, inodeOf)}
 	byName := [2]map[signature]int{index(c.removed, nameOf), index(c.added, nameOf)}
+	byBirth := [2]map[signature]int{index(c.removed, birthOf), index(c.added, birthOf)}
 	unique := func(of [2]map[signature]int, s signature) (int, bool) {
 		i, known := of[1][s]
 		return i, known && i != several && of[0][s] != several
 	}
 	for i := range c.removed {
 		r := &c.removed[i]
-		j, found := unique(byInode, r.byInode)
-		if !found {
-			j, found = c.inMoved(m, at, r)
+		rules := [...]func() (int, bool){
+			func() (int, bool) { return unique(byInode, r.byInode) },
+			func() (int, bool) { return c.inMoved(m, at, r) },
+			func() (int, bool) { j, found := unique(byName, r.byName); return j, found && r.alone },
+			func() (int, bool) { return unique(byBirth, r.byBirth) },
 		}
-		if !found && r.alone {
-			j, found = unique(byName, r.byName)
+		for _, rule := range rules {
+			if j, found := rule(); found && r.mayBe(&c.added[j]) {
+				c.added[j].taken = true
+				m.to[r.path], m.from[c.added[j].path] = c.added[j].path, r.path
+				break
+			}
 		}
-		if !found || !r.mayBe(&c.added[j]) {
-			continue
-		}
-		c.added[j].taken = true
-		m.to[r.path], m.from[c.added[j].path] = c.added[j].path, r.path
 	}
 	return m
 }
@@ -213,7 +222,8 @@ func (c *moveCandidates) inMoved(m *Moves, at map[string]int, r *moveCandidate) 
 	return j, ok && c.added[j].kind == r.kind && c.added[j].size == r.size && c.added[j].mtime == r.mtime
 }
 
-// mayBe reports whether an added path is still free, and no other inode.
+// mayBe reports whether an added path is still free, and not known to be another file.
 func (c *moveCandidate) mayBe(added *moveCandidate) bool {
-	return !added.taken && (c.byInode == signature{} || added.byInode == signature{} || c.byInode == added.byInode)
+	return !added.taken && (c.birth == added.birth || c.birth == 0 || added.birth == 0) &&
+		(c.byInode == signature{} || added.byInode == signature{} || c.byInode == added.byInode)
 }

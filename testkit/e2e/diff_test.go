@@ -180,7 +180,7 @@ func (s server) checkDiff(t testing.TB, before, after moment) (moved, renamed in
 // ofInode reports whether fields are those that find was not asked for.
 func ofInode(fields []string) bool {
 	for _, f := range fields {
-		if !strings.Contains(" allocated links ctime inode ", " "+f+" ") {
+		if !strings.Contains(" allocated links ctime inode birth acl ", " "+f+" ") {
 			return false
 		}
 	}
