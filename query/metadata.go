@@ -43,6 +43,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 	if err := of.nameRows(r.Context(), of.version); err != nil {
 		return err
 	}
+	of.about(path)
 	valid := validity{now: s.engine.Now()}
 	valid.add(row)
 	writeBody(w, of, valid.until, of.nodes(valid.now).node(nil, row))

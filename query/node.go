@@ -17,9 +17,9 @@ type nodeWriter struct {
 	onlyPath bool  // name, path and content_type alone, and what is unreadable
 	oddities bool  // and what is odd about the entry; its row has all columns
 	// member is the member of a forest that the next row is of; empty: of no forest.
-	member     string
-	unreadable unreadable
-	names      *rowNames
+	member   string
+	versions versions // of which the rows are
+	names    *rowNames
 }
 
 // rowNames are the names of owners for the row that is written.
@@ -55,7 +55,7 @@ func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
 		b = append(b, `,"subtree":`...)
 		b = appendTotals(b, r.Sub)
 	}
-	if n := w.unreadable.below(w.member, r); n > 0 {
+	if n := w.versions.unreadable(w.member, r.Path()); n > 0 {
 		b = append(b, `,"unreadable":`...)
 		b = strconv.AppendInt(b, int64(n), 10)
 	}

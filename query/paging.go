@@ -48,6 +48,9 @@ func (a *pageBody) finish(ctx context.Context, of *subject, path, next string) [
 	if shown, b64 := values.PathFields(path); shown != path {
 		a.json = append(append(append(a.json, `,"path_b64":"`...), b64...), '"')
 	}
+	if of.unreadable > 0 {
+		a.json = strconv.AppendInt(append(a.json, `,"unreadable":`...), int64(of.unreadable), 10)
+	}
 	if next != "" {
 		a.json = append(a.json, `,"next_cursor":`...)
 		a.json = appendString(a.json, next)
@@ -66,7 +69,8 @@ func (s *Server) answerNodes(w http.ResponseWriter, r *http.Request, of *subject
 		return nil
 	}
 	limit := of.limit()
-	nodes.now, nodes.names, nodes.unreadable = s.engine.Now(), &of.names, unreadableIn(of)
+	nodes.now, nodes.names, nodes.versions = s.engine.Now(), &of.names, of.versions()
+	of.about(path)
 	if wantsLines(r) {
 		out := newLines(w, r, of)
 		next, err := of.rows(r.Context(), q, limit, func(member string, row *evidence.Row) error {

@@ -119,7 +119,9 @@ type reportAnswer[E any] struct {
 	AsOf    *values.Seconds `json:"as_of,omitempty"`
 	Count   int             `json:"count"`
 	Omitted int             `json:"more,omitempty"` // entries beyond the limit
-	Entries []E             `json:"entries"`
+	// Unreadable is how many paths at or below the path could not be read: the report is of what could be.
+	Unreadable int `json:"unreadable,omitempty"`
+	Entries    []E `json:"entries"`
 	forestAnswer
 }
 
@@ -183,7 +185,8 @@ func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *
 
 // writeReport cuts a report at its limit, and writes it.
 func writeReport[E any](w http.ResponseWriter, r *http.Request, of *subject, path string, limit int, a *reportAnswer[E]) error {
-	a.View, a.forestAnswer = of.view, of.forestAnswer(r.Context())
+	of.about(path)
+	a.View, a.forestAnswer, a.Unreadable = of.view, of.forestAnswer(r.Context()), of.unreadable
 	a.Path, a.PathB64 = values.PathFields(path)
 	if len(a.Entries) > limit {
 		a.Omitted += len(a.Entries) - limit

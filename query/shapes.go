@@ -79,7 +79,9 @@ type (
 		Version uint64 `json:"version,omitempty"` // of no forest
 		Path    string `json:"path"`
 		PathB64 string `json:"path_b64,omitempty"`
-		Next    string `json:"next_cursor,omitempty"`
+		// Unreadable is how many paths at or below the path could not be read.
+		Unreadable int    `json:"unreadable,omitempty"`
+		Next       string `json:"next_cursor,omitempty"`
 		forestAnswer
 	}
 	// changeEntry is a path of a diff.

@@ -46,6 +46,8 @@ type statsAnswer struct {
 	IsAuditing          bool            `json:"is_auditing"`
 	ScanErrorCount      uint64          `json:"scan_error_count"`
 	ScanErrors          []scanError     `json:"scan_errors"`
+	// Unreadable is how many of the paths that could not be read are at or below the path: sums are of what could be read.
+	Unreadable int `json:"unreadable,omitempty"`
 
 	// HasLeader is whether an agent leads the view at the moment. Without one no audit runs, so missed changes are not found.
 	HasLeader bool `json:"has_leader"`
@@ -121,6 +123,8 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 			a.Best = bestOf(a.Members, best)
 		}
 	}
+	of.about(path)
+	a.Unreadable = of.unreadable
 	body, err := json.Marshal(a)
 	if err != nil {
 		return err

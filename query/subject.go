@@ -31,6 +31,8 @@ type subject struct {
 	// varies: the answer depends on more than the version and the ends of suspicions, as on the time or on who leads. It has no ETag.
 	varies bool
 	names  rowNames // of the row that rows emits
+	// unreadable is how many paths at or below the one that the answer is about could not be read (about).
+	unreadable int
 }
 
 // open opens the current version of a view, or of the members of a forest.
@@ -146,7 +148,7 @@ func (a *subject) nameRows(ctx context.Context, v *engine.Version) (err error) {
 
 // nodes writes the rows that the subject emits.
 func (a *subject) nodes(now int64) nodeWriter {
-	return nodeWriter{now: now, names: &a.names, unreadable: unreadableIn(a)}
+	return nodeWriter{now: now, names: &a.names, versions: a.versions()}
 }
 
 // tag names what the answer is of, for ETags.
@@ -166,6 +168,9 @@ func (a *subject) tag() string {
 // setFreshness sets the headers for what the answer is of, and for the time of its newest observation; of a forest, that of its member
 // that is furthest behind.
 func (a *subject) setFreshness(h http.Header) {
+	if a.unreadable > 0 {
+		h.Set("Fustor-Unreadable", strconv.Itoa(a.unreadable))
+	}
 	if a.forest == nil {
 		h.Set("Fustor-Version", strconv.FormatUint(a.version.Manifest.Version, 10))
 		h.Set("Fustor-Observed-At", values.Seconds(a.version.Manifest.ObservedAt).String())

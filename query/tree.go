@@ -44,6 +44,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
+	of.about(path)
 	nodes := of.nodes(s.engine.Now())
 	nodes.onlyPath = onlyPath
 	if of.forest != nil {

@@ -1,56 +1,38 @@
 package query
 
-import (
-	"slices"
-	"sort"
-	"strings"
+import "github.com/fustor/fustor/query/engine"
 
-	"github.com/fustor/fustor/internal/evidence"
-	"github.com/fustor/fustor/query/engine"
-)
+// versions are what a subject is of, by the member of a forest ("" for a view). They say what the last scans could not read.
+type versions map[string]*engine.Version
 
-// unreadable are the paths that the last scans of a view could not read, in order, by the member of a forest ("" for a view). The
-// sums of a directory that has one of them in it are of what could be read. A version names at most manifest.MaxScanErrors of them.
-type unreadable map[string][]string
-
-func unreadableIn(of *subject) unreadable {
-	all := unreadable{}
-	add := func(member string, v *engine.Version) {
-		if v == nil {
-			return
-		}
-		var paths []string
-		for i := range v.Manifest.Scan.Errors {
-			paths = append(paths, string(v.Manifest.Scan.Errors[i].Path))
-		}
-		if len(paths) > 0 {
-			slices.Sort(paths)
-			all[member] = slices.Compact(paths)
-		}
+func (a *subject) versions() versions {
+	all := versions{}
+	if a.version != nil {
+		all[""] = a.version
 	}
-	add("", of.version)
-	if of.forest != nil {
-		for _, m := range of.forest.Members {
-			add(m.View, m.Version)
+	if a.forest != nil {
+		for _, m := range a.forest.Members {
+			if m.Version != nil {
+				all[m.View] = m.Version
+			}
 		}
 	}
 	return all
 }
 
-// below is how many of the paths are at or below a directory.
-func (u unreadable) below(member string, r *evidence.Row) (n int) {
-	paths := u[member]
-	if len(paths) == 0 {
-		return 0
+// unreadable is how many paths at or below a path of a member could not be read.
+func (v versions) unreadable(member, path string) int {
+	if of := v[member]; of != nil {
+		return of.Unreadable(path)
 	}
-	if _, itself := slices.BinarySearch(paths, r.Path()); itself {
-		n++
+	return 0
+}
+
+// about says which path the answer is about, of all members: its headers, and the bodies of lists and reports, say how many paths at or
+// below it could not be read.
+func (a *subject) about(path string) {
+	a.unreadable = 0
+	for _, v := range a.versions() {
+		a.unreadable += v.Unreadable(path)
 	}
-	inside := r.ChildParent()
-	for i := sort.SearchStrings(paths, inside); i < len(paths) && strings.HasPrefix(paths[i], inside); i++ {
-		if paths[i] != inside { // "/" is the root itself
-			n++
-		}
-	}
-	return n
 }

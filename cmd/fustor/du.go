@@ -84,7 +84,6 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 			return nil
 		}
 		if n.Path == path {
-			a.noteUnreadable(n)
 			a.noteSaturated(n)
 		}
 		return print(out, n)
@@ -210,18 +209,6 @@ func allocatedText(s *client.Subtree, bytes bool) string {
 		return "-"
 	}
 	return sumText(s.Allocated, bytes) + "+"
-}
-
-// noteUnreadable says on stderr that the sums of a directory lack what could not be read.
-func (a *app) noteUnreadable(n *client.Node) {
-	if n.Unreadable == 0 {
-		return
-	}
-	paths := "1 path"
-	if n.Unreadable > 1 {
-		paths = show.Count(n.Unreadable) + " paths"
-	}
-	fmt.Fprintf(a.stderr, "fustor: note: %s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them\n", show.Quote(client.Where(n.Member, n.Path)), paths)
 }
 
 // noteSaturated says on stderr that a sum of a directory may be larger than it says.

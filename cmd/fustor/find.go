@@ -46,9 +46,6 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 func (c *findCmd) below(ctx context.Context, a *app, server *client.Client, path string, filter match.Filter) error {
 	p := c.printer(a)
 	each := func(n *client.Node) error {
-		if n.Path == path {
-			a.noteUnreadable(n)
-		}
 		if !filter.Match(n) {
 			return nil
 		}

@@ -82,7 +82,7 @@ func (l *lister) print(n *client.Node) error {
 		b := show.AppendEntry(nil, n)
 		if n.Subtree != nil {
 			b = append(b[:len(b)-1], `,"subtree":{`...)
-			b = append(show.AppendSubtree(b, n.Subtree), "}}"...)
+			b = append(show.AppendUnreadable(append(show.AppendSubtree(b, n.Subtree), '}'), n), '}')
 		}
 		return l.rows.Object(b)
 	case !l.table:

@@ -23,11 +23,29 @@ func (f *serverFlags) ask(ctx context.Context, a *app, arg string, run func(serv
 	if err != nil {
 		return err
 	}
+	ask := run
+	run = func(server *client.Client, path string) error {
+		err := ask(server, path)
+		a.noteUnreadable(path, server.Unreadable())
+		return err
+	}
 	err = run(p.server, p.path)
 	if !isNotFound(err) || p.path == "/" {
 		return err
 	}
 	return p.elsewhere(ctx, err, run)
+}
+
+// noteUnreadable says on stderr that an answer about a path lacks what is in n paths that could not be read.
+func (a *app) noteUnreadable(path string, n int64) {
+	if n == 0 {
+		return
+	}
+	paths := "1 path"
+	if n > 1 {
+		paths = show.Count(n) + " paths"
+	}
+	fmt.Fprintf(a.stderr, "fustor: note: %s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them\n", show.Quote(path), paths)
 }
 
 // place is ask for commands that are about paths which the view may not have yet: one more call finds out whether it has.

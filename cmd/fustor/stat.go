@@ -38,7 +38,6 @@ func (c *statCmd) show(ctx context.Context, a *app, server *client.Client, path 
 	out := a.out()
 	for i := range all {
 		n := &all[i]
-		a.noteUnreadable(n)
 		if c.JSON {
 			out.Write(append(show.AppendDetails(nil, n), '\n'))
 			continue

@@ -5,11 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/fustor/fustor/internal/client"
 )
 
-// TestNoteUnreadable: sums that lack something are told on stderr, and others are not.
+// TestNoteUnreadable: answers that lack something are told on stderr, and others are not.
 func TestNoteUnreadable(t *testing.T) {
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
@@ -17,10 +15,10 @@ func TestNoteUnreadable(t *testing.T) {
 	}
 	defer stderr.Close()
 	a := &app{stderr: stderr}
-	a.noteUnreadable(&client.Node{Path: "/whole", Type: "directory"})
-	a.noteUnreadable(&client.Node{Member: "nfs01", Path: "/part", Type: "directory", Unreadable: 1200})
+	a.noteUnreadable("/whole", 0)
+	a.noteUnreadable("/part", 1200)
 	said, err := os.ReadFile(stderr.Name())
-	if err != nil || strings.Count(string(said), "\n") != 1 || !strings.Contains(string(said), "nfs01:/part: 1,200 paths at or below it could not be read") {
+	if err != nil || strings.Count(string(said), "\n") != 1 || !strings.Contains(string(said), "/part: 1,200 paths at or below it could not be read") {
 		t.Fatalf("%q, %v", said, err)
 	}
 }

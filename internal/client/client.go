@@ -15,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/httpclient"
@@ -43,6 +45,8 @@ type Client struct {
 	explain   bool
 	costs     costs
 	members   members // of a forest
+
+	unreadable atomic.Int64
 }
 
 // New makes a Client. It sends nothing.
@@ -102,11 +106,18 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 	if err != nil {
 		return nil, err
 	}
+	if n, err := strconv.ParseInt(resp.Header.Get("Fustor-Unreadable"), 10, 64); err == nil {
+		c.unreadable.Store(n)
+	}
 	if cost, ok := costOfHeader(resp.Header); ok && c.explain && accept == "application/json" {
 		c.costs.add(cost)
 	}
 	return resp, nil
 }
+
+// Unreadable is how many paths at or below the path of the last call the last scans could not read, 0 if all calls were about paths
+// without any. What the answers list and sum up is what could be read.
+func (c *Client) Unreadable() int64 { return c.unreadable.Load() }
 
 // send sends a request with the key; the answer is of one of the media types. The caller closes its body.
 func (c *Client) send(ctx context.Context, req *http.Request, kinds ...string) (*http.Response, error) {

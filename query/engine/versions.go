@@ -32,6 +32,9 @@ type Version struct {
 	// damaged are the layers whose search index was found damaged.
 	damaged sync.Map
 
+	sortUnreadable sync.Once
+	unreadable     []string // paths, in order
+
 	mu     sync.Mutex
 	doubts *DoubtSummary // of the whole view, once they were asked for
 }

@@ -52,6 +52,8 @@ type searchPage struct {
 	pageFrame
 	Where   []textPart
 	Summary string
+	// Unreadable is how much of where was searched could not be read; empty: all was.
+	Unreadable string
 	// Forest: entries have a member. Incomplete says that some did not answer, and Missing why.
 	Forest     bool
 	Incomplete string
@@ -63,7 +65,7 @@ type crumb struct {
 	URL  string
 }
 
-type pageTotals struct{ Size, Bytes, Files, Directories, Others, Latest string }
+type pageTotals struct{ Size, Bytes, Files, Directories, Others, Latest, Unreadable string }
 
 type pageColumn struct{ Label, Class, URL, Sorted, Arrow string }
 
@@ -75,6 +77,7 @@ type pageEntry struct {
 	Size, Bytes, Files     string
 	Modified, Exact, Owner string
 	Suspect, AgentMissing  bool
+	Unreadable             string // how much at or below it could not be read; empty: all was
 }
 
 // browsePage shows a directory or, with q, the hits of a search below it.
@@ -127,8 +130,11 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 		return nil
 	}
 	page.Totals = totalsOf(dir.Sub)
+	page.Totals.Unreadable = unreadable(v, path)
 	at, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
-		page.Entries = append(page.Entries, entryOf(view, names, row, now))
+		e := entryOf(view, names, row, now)
+		e.Unreadable = unreadable(v, row.Path())
+		page.Entries = append(page.Entries, e)
 		return nil
 	})
 	if err != nil {
@@ -171,7 +177,7 @@ func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	if err != nil {
 		return err
 	}
-	page.Summary = summary(len(page.Entries), at != nil, p.After != nil)
+	page.Summary, page.Unreadable = summary(len(page.Entries), at != nil, p.After != nil), unreadable(v, path)
 	if next := p.Next(v, at); next != "" {
 		page.NextURL = pageURL(view, path, "q", text, "cursor", next)
 	}
@@ -289,6 +295,15 @@ func entryOf(view string, names *manifest.Names, r *evidence.Row, now int64) pag
 		e.Size = ""
 	}
 	return e
+}
+
+// unreadable says how many paths at or below a path the last scans could not read; empty: none.
+func unreadable(v *engine.Version, path string) string {
+	n := v.Unreadable(path)
+	if n == 0 {
+		return ""
+	}
+	return plural(int64(n), "path could not be read", "paths could not be read")
 }
 
 // browseURL is the page of a path.

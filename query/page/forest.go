@@ -30,6 +30,7 @@ type memberEntry struct {
 	Name, URL, StateURL       string
 	Size, Bytes, Files        string
 	Latest, Observed, Problem string
+	Unreadable                string // how much could not be read; empty: all was
 }
 
 func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.ForestError, key access.Record, path string) error {
@@ -67,6 +68,7 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 		if totals.LatestMtimeNs != evidence.NoMtime {
 			e.Latest = minute(totals.LatestMtimeNs)
 		}
+		e.Unreadable = unreadable(m.Version, path)
 		page.Members = append(page.Members, e)
 	}
 	page.Totals = totalsOf(all)
@@ -108,11 +110,17 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 		return err
 	}
 	page.Summary = summary(len(page.Entries), at != nil, p.After != nil)
+	var lacking []string
 	for _, m := range fo.Members {
 		if !m.Status.Answered() {
 			page.Missing = append(page.Missing, m.View+": "+problemOf(r.Context(), m))
+		} else if m.Status == forest.OK {
+			if text := unreadable(m.Version, path); text != "" {
+				lacking = append(lacking, m.View+": "+text)
+			}
 		}
 	}
+	page.Unreadable = strings.Join(lacking, ", ")
 	if n := len(page.Missing); n > 0 {
 		page.Incomplete = fmt.Sprintf("Not complete: %d of %s did not answer.", n, plural(int64(len(fo.Members)), "member", "members"))
 	}
