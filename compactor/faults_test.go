@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -211,6 +212,60 @@ func TestRetention(t *testing.T) {
 	h.sessions[0].tell(w.putEvent("/after"), w.putEvent("/"))
 	h.sessions[0].send()
 	h.once()
+	compare(h, w)
+}
+
+// TestRetentionOfNames: the object with the names of owners that the current version has stays, however old it is; one that no version has
+// goes.
+func TestRetentionOfNames(t *testing.T) {
+	h, w := told(t)
+	h.once()
+	put := func(id string) string {
+		t.Helper()
+		names, _ := (*manifest.Names)(nil).With(map[string][]event.OwnerName{"fs://h/x": {{ID: 1000, Name: id, ResolvedAt: 1}}})
+		body, err := names.Encode()
+		if err == nil {
+			_, err = h.store.Put(h.ctx, layout.Names(viewName, id), body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return layout.Names(viewName, id)
+	}
+	const current = "01KBS2M3QXTB1V6X2Y8Z9A0B1C"
+	stays, goes := put(current), put("01KBS2M3QXTB1V6X2Y8Z9A0B1D")
+	head := h.head()
+	next := *head.Manifest
+	next.Parent, next.Version, next.Nonce, next.Names = head.Key(), next.Version+1, "names", current
+	if _, err := manifest.Commit(h.ctx, h.store, &next, head.etag); err != nil {
+		t.Fatal(err)
+	}
+	exists := func(key string) bool {
+		t.Helper()
+		_, err := h.store.Get(h.ctx, key)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	if _, err := h.c.Retain(h.ctx, viewName); err != nil || !exists(goes) {
+		t.Fatalf("young names are gone, or %v", err)
+	}
+	c := h.compactor(Options{})
+	c.o.Store = &aged{Store: h.store, by: 3 * time.Hour}
+	if _, err := c.Retain(h.ctx, viewName); err != nil {
+		t.Fatal(err)
+	}
+	if !exists(stays) || exists(goes) {
+		t.Errorf("the names of the current version are there: %v; those of none: %v", exists(stays), exists(goes))
+	}
+	w.put("/after", event.Entry{Type: event.File, MtimeNs: w.tick()})
+	h.sessions[0].tell(w.putEvent("/after"), w.putEvent("/"))
+	h.sessions[0].send()
+	h.once()
+	if h.head().Names != current {
+		t.Errorf("a fold that tells no names left the view with %q", h.head().Names)
+	}
 	compare(h, w)
 }
 

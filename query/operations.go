@@ -113,7 +113,7 @@ var (
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*treeAnswer)(nil), Headers: versioned,
-			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"version":412}`},
+			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"owner":"root","group":"root","subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"version":412}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusAccepted, Text: "The scan is asked for; the view does not know the path yet.", Type: (*scanAsked)(nil), Headers: unversioned,
 				Example: `{"path":"/incoming/new","job":{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","command":"scan","path":"/incoming/new","recursive":true,"state":"queued","files":0,"directories":0,"errors":0,"requested_at":1767322990.25,"started_at":null,"finished_at":null},"version":412}`},
@@ -128,7 +128,7 @@ var (
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entries.", Type: (*entries)(nil), Headers: versioned,
-			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/incoming"}`},
+			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"count":1,"version":412,"path":"/incoming"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -139,7 +139,7 @@ var (
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry; of a forest, that of each member.", Type: (*metadataAnswer)(nil), Headers: versioned,
-			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}`},
+			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}`},
 			{Text: "Of a forest.", Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofVersion}
@@ -154,7 +154,7 @@ var (
 			ifNoneMatch, explainParameter,
 		}),
 		Answers: []openapi.Answer{{Text: "The entries that were found, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
-			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
+			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -194,7 +194,7 @@ var (
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The files.", Type: (*[]suspect)(nil), Headers: versionedList,
-			Example: `[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":true,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"suspect_until":1767323061.5}]`},
+			Example: `[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":true,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users","suspect_until":1767323061.5}]`},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	updateSuspectsOperation = openapi.Operation{ID: "updateSuspects", Tag: tag, Summary: "Taken for existing clients; changes nothing, as only evidence does",
@@ -210,7 +210,7 @@ var (
 			ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "What was found.", Type: (*blindSpotsAnswer)(nil), Headers: versioned,
-			Example: `{"additions_count":1,"additions":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":true,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"found_at":1767320000.0}],"deletion_count":0,"deletions":[],"deletion_details":[],"version":412,"path":"/"}`},
+			Example: `{"additions_count":1,"additions":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":true,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users","found_at":1767320000.0}],"deletion_count":0,"deletions":[],"deletion_details":[],"version":412,"path":"/"}`},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
 	versionsOperation = openapi.Operation{ID: "versions", Tag: tag, Summary: "The versions that are kept, the newest first",
@@ -228,7 +228,7 @@ var (
 			answerLimit,
 		),
 		Answers: []openapi.Answer{{Text: "The largest first.", Type: (*entries)(nil), Headers: versioned,
-			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100}],"count":1,"version":412,"path":"/"}`},
+			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -239,7 +239,7 @@ var (
 			openapi.Parameter{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`},
 		),
 		Answers: []openapi.Answer{{Text: "The most bytes first.", Type: (*reportAnswer[usageEntry])(nil), Headers: versioned,
-			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
+			Example: `{"view_id":"research","path":"/","version":412,"count":1,"entries":[{"uid":1000,"owner":"alice","totals":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
 			{Media: ndjson, Type: (*usageLine)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -258,7 +258,7 @@ var (
 			cursorParameter,
 		),
 		Answers: []openapi.Answer{{Text: "The directories, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
-			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"subtree":{"files":0,"directories":1,"others":0,"bytes":0,"allocated":4096,"linked_allocated":0,"unmeasured":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
+			Example: `{"entries":[{"name":"empty","path":"/empty","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"owner":"root","group":"root","subtree":{"files":0,"directories":1,"others":0,"bytes":0,"allocated":4096,"linked_allocated":0,"unmeasured":0,"latest_mtime":null,"latest_mtime_ns":null}}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}
@@ -268,7 +268,7 @@ var (
 			cursorParameter,
 		),
 		Answers: []openapi.Answer{{Text: "The entries, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
-			Example: `{"entries":[{"name":"run7.h5 ","path":"/incoming/run7.h5 ","content_type":"file","type":"f","size":4096,"modified_time":8589934592.0,"mtime_ns":8589934592000000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"oddities":["mtime-in-future","name-blank-at-end"]}],"count":1,"version":412,"path":"/"}`},
+			Example: `{"entries":[{"name":"run7.h5 ","path":"/incoming/run7.h5 ","content_type":"file","type":"f","size":4096,"modified_time":8589934592.0,"mtime_ns":8589934592000000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users","oddities":["mtime-in-future","name-blank-at-end"]}],"count":1,"version":412,"path":"/"}`},
 			{Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
 		Errors: ofPage}

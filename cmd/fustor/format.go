@@ -44,20 +44,21 @@ func (f *formatFlags) rows(a *app, columns ...string) *show.Rows {
 }
 
 // entryColumns are those of the commands that print entries.
-var entryColumns = []string{"path", "type", "size", "allocated", "links", "mode", "uid", "gid", "mtime", "ctime", "target",
+var entryColumns = []string{"path", "type", "size", "allocated", "links", "mode", "uid", "gid", "owner", "group", "mtime", "ctime", "target",
 	"subtree_files", "subtree_directories", "subtree_bytes", "subtree_allocated", "member", "path_b64"}
 
 // entryFields are an entry's fields of CSV; those that are not known are empty.
 func entryFields(n *client.Node) []any {
-	fields := []any{n.Path, string(n.Letter()), n.Size, "", "", strconv.FormatUint(uint64(n.Mode), 8), n.UID, n.GID, show.UTC{Ns: &n.MtimeNs}, show.UTC{},
+	fields := []any{n.Path, string(n.Letter()), n.Size, "", "", strconv.FormatUint(uint64(n.Mode), 8), n.UID, n.GID, owner(n.Owner, n.UID), owner(n.Group, n.GID),
+		show.UTC{Ns: &n.MtimeNs}, show.UTC{},
 		n.Target, "", "", "", "", n.Member, show.B64(n.Path)}
 	if n.Links > 0 {
-		fields[3], fields[4], fields[9] = n.Allocated, n.Links, show.UTC{Ns: &n.CtimeNs}
+		fields[3], fields[4], fields[11] = n.Allocated, n.Links, show.UTC{Ns: &n.CtimeNs}
 	}
 	if s := n.Subtree; s != nil {
-		fields[11], fields[12], fields[13] = s.Files, s.Directories, s.Bytes
+		fields[13], fields[14], fields[15] = s.Files, s.Directories, s.Bytes
 		if s.Unmeasured == 0 {
-			fields[14] = s.Allocated
+			fields[16] = s.Allocated
 		}
 	}
 	return fields

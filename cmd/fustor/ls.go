@@ -69,7 +69,7 @@ type lister struct {
 
 func (l *lister) header() {
 	if l.table {
-		l.row(l.rows.Bold, "MEMBER", "MODE", "UID", "GID", "FILES", "SIZE", "MODIFIED", l.rows.Bold("NAME"))
+		l.row(l.rows.Bold, "MEMBER", "MODE", "OWNER", "GROUP", "FILES", "SIZE", "MODIFIED", l.rows.Bold("NAME"))
 	}
 }
 
@@ -103,12 +103,12 @@ func (l *lister) print(n *client.Node) error {
 	if n.Letter() == 'l' {
 		shown += " -> " + l.rows.Name(n.Target)
 	}
-	return l.row(plainText, n.Member, show.Mode(n.Letter(), n.Mode), strconv.Itoa(int(n.UID)), strconv.Itoa(int(n.GID)),
+	return l.row(plainText, n.Member, show.Mode(n.Letter(), n.Mode), l.rows.Name(owner(n.Owner, n.UID)), l.rows.Name(owner(n.Group, n.GID)),
 		files, size, show.Time(n.MtimeNs, time.Local), shown)
 }
 
-func (l *lister) row(paint func(string) string, member, mode, uid, gid, files, size, modified, name string) error {
-	line := show.Left(mode, 10) + " " + show.Right(uid, 6) + " " + show.Right(gid, 6) + " " + show.Right(files, 11) + " " +
+func (l *lister) row(paint func(string) string, member, mode, owner, group, files, size, modified, name string) error {
+	line := show.Left(mode, 10) + " " + show.Left(owner, 8) + " " + show.Left(group, 8) + " " + show.Right(files, 11) + " " +
 		show.Right(size, 10) + "  " + show.Left(modified, 16)
 	if l.forest {
 		line = show.Left(member, 16) + " " + line

@@ -228,15 +228,15 @@ func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client
 	if err != nil {
 		return err
 	}
-	of := map[string]string{"owner": "uid", "group": "gid", "extension": "extension"}[c.By]
+	of := map[string][]string{"owner": {"uid", "owner"}, "group": {"gid", "group"}, "extension": {"extension"}}[c.By]
 	if c.Across != "" {
-		return c.cross(c.rows(a, of, "from", "to", "files", "bytes"), r)
+		return c.cross(c.rows(a, append(of, "from", "to", "files", "bytes")...), r)
 	}
-	t := table{c.rows(a, of, "bytes", "files", "directories", "others", "allocated", "linked_allocated", "unmeasured", "latest_mtime"), []int{12, 14, 14, -16}}
+	t := table{c.rows(a, append(of, "bytes", "files", "directories", "others", "allocated", "linked_allocated", "unmeasured", "latest_mtime")...), []int{12, 14, 14, -16}}
 	if t.out.Form != show.Text {
 		return structured(t.out, r, func(e client.Usage) [][]any {
 			s := e.Totals
-			return [][]any{{usageKey(&e), s.Bytes, s.Files, s.Directories, s.Others, s.Allocated, s.LinkedAllocated, s.Unmeasured, show.UTC{Ns: s.LatestMtimeNs}}}
+			return [][]any{append(usageKey(&e), s.Bytes, s.Files, s.Directories, s.Others, s.Allocated, s.LinkedAllocated, s.Unmeasured, show.UTC{Ns: s.LatestMtimeNs})}
 		})
 	}
 	name := usageNames()
@@ -251,17 +251,17 @@ func (c *reportUsageCmd) show(ctx context.Context, a *app, server *client.Client
 	return t.out.Flush()
 }
 
-// usageKey is what an entry is about: a number, or an extension.
-func usageKey(e *client.Usage) any {
+// usageKey is what an entry is about, in CSV: a number and its name, or an extension.
+func usageKey(e *client.Usage) []any {
 	switch {
 	case e.UID != nil:
-		return *e.UID
+		return []any{*e.UID, owner(e.Owner, *e.UID)}
 	case e.GID != nil:
-		return *e.GID
+		return []any{*e.GID, owner(e.Group, *e.GID)}
 	case e.Extension != nil:
-		return *e.Extension
+		return []any{*e.Extension}
 	}
-	return ""
+	return []any{""}
 }
 
 // usageNames names what an entry is about: for programs by number, and for eyes.
@@ -284,7 +284,7 @@ func (c *reportUsageCmd) cross(out *show.Rows, r *client.Report[client.Usage]) e
 	if out.Form != show.Text {
 		return structured(out, r, func(e client.Usage) (records [][]any) {
 			for _, b := range e.Across {
-				records = append(records, []any{usageKey(&e), optional(b.From), optional(b.To), b.Files, b.Bytes})
+				records = append(records, append(usageKey(&e), optional(b.From), optional(b.To), b.Files, b.Bytes))
 			}
 			return records
 		})
