@@ -501,8 +501,9 @@ func (f *fixture) putHead(m *manifest.Manifest, edit func(*manifest.Manifest)) {
 	f.putJSON(layout.Head(m.View), string(body))
 }
 
-// TestBrokenStream: what fails in the middle of a stream ends it with the problem, and cuts the connection.
-func TestBrokenStream(t *testing.T) {
+// brokenInTheMiddle serves a view of 2,000 files whose layer is damaged in the middle.
+func brokenInTheMiddle(t *testing.T) *fixture {
+	t.Helper()
 	f := newFixture(t)
 	var rows []evidence.Row
 	for i := range 2000 {
@@ -517,7 +518,12 @@ func TestBrokenStream(t *testing.T) {
 		o.Body[i] ^= 0x55
 	}
 	f.putJSON(layout.Layer(testView, m.Base[0].ID), string(o.Body))
-	server := httptest.NewServer(serve(t, f.st).server.Handler())
+	return serve(t, f.st)
+}
+
+// TestBrokenStream: what fails in the middle of a stream ends it with the problem, and cuts the connection.
+func TestBrokenStream(t *testing.T) {
+	server := httptest.NewServer(brokenInTheMiddle(t).server.Handler())
 	defer server.Close()
 	req, _ := http.NewRequest("GET", server.URL+viewURL("tree"), nil)
 	req.Header.Set("Accept", ndjson)

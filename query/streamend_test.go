@@ -11,6 +11,10 @@ import (
 	"testing"
 )
 
+// streams are the calls that stream.
+var streams = []string{"tree", "list", "search?pattern=*", "search?pattern=nothing-of-this-name", "search?pattern=*&limit=1", "tree?explain=true", "reports/largest", "reports/usage?by=owner",
+	"reports/histogram?of=size", "reports/empty-directories", "reports/duplicates", "reports/growth?since=0"}
+
 // TestStreamsHaveAnEnd asks every call that streams.
 func TestStreamsHaveAnEnd(t *testing.T) {
 	f := newFixture(t)
@@ -35,8 +39,7 @@ func TestStreamsHaveAnEnd(t *testing.T) {
 		}
 		return resp.Header.Get("Content-Type"), strings.Split(strings.TrimSpace(string(body)), "\n")
 	}
-	for _, call := range []string{"tree", "list", "search?pattern=*", "search?pattern=nothing-of-this-name", "search?pattern=*&limit=1", "tree?explain=true", "reports/largest", "reports/usage?by=owner",
-		"reports/histogram?of=size", "reports/empty-directories", "reports/duplicates", "reports/growth?since=0"} {
+	for _, call := range streams {
 		target := "/api/v1/views/" + testView + "/" + call
 		kind, plain := lines("HTTP/1.1", "curl/8", ndjson, target)
 		if kind != ndjson || strings.Contains(plain[len(plain)-1], `"end"`) {

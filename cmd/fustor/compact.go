@@ -23,18 +23,20 @@ import (
 )
 
 type compactCmd struct {
-	Store  string     `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
-	View   []string   `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
-	Follow bool       `short:"f" help:"Keep running and fold new segments, instead of ending when all are folded."`
-	Memory match.Size `default:"256MiB" placeholder:"SIZE" help:"Memory limit (default 256MiB, at least 96MiB); larger work goes to a temporary file."`
-	Temp   string     `placeholder:"DIR" type:"existingdir" help:"Directory for temporary files (default: $$TMPDIR, or the system's)."`
-	Listen string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics on this address."`
-	JSON   bool       `name:"json" help:"Print the results, one JSON object per view."`
+	Store        string     `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
+	View         []string   `placeholder:"VIEW" help:"Only this view; may be repeated (default: all)."`
+	Follow       bool       `short:"f" help:"Keep running and fold new segments, instead of ending when all are folded."`
+	Memory       match.Size `default:"256MiB" placeholder:"SIZE" help:"Memory limit (default 256MiB, at least 96MiB); larger work goes to a temporary file."`
+	Temp         string     `placeholder:"DIR" type:"existingdir" help:"Directory for temporary files (default: $$TMPDIR, or the system's)."`
+	Listen       string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics on this address."`
+	JSON         bool       `name:"json" help:"Print the results, one JSON object per view."`
+	servingFlags `embed:""`
 }
 
 // Help implements kong.HelpProvider.
 func (compactCmd) Help() string {
-	return `You may run two at once: this is safe, but wasteful.
+	return `You may run two at once: this is safe, but wasteful. Without --follow it also checks that the
+store has every layer of the newest versions.
 
 Examples:
 
@@ -48,6 +50,9 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 		if err := checkView(v); err != nil {
 			return err
 		}
+	}
+	if err := c.check(); err != nil {
+		return err
 	}
 	if c.Memory.Bytes < compactor.MinMemory {
 		return usageError("--memory: %s is less than the %s that a fold needs", show.Size(c.Memory.Bytes), show.Size(compactor.MinMemory))
@@ -79,7 +84,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return serve(ctx, l, handler, log) })
+		g.Go(func() error { return c.serve(ctx, l, handler, log) })
 	}
 	log.Info("compactor is ready", "store", st.String())
 	g.Go(func() error { return ignoreEnd(ctx, compact.Run(ctx, c.View...)) })
@@ -116,9 +121,14 @@ func (c *compactCmd) once(ctx context.Context, a *app, st store.Store, compact *
 	for _, view := range views {
 		before := broken(ctx, st, view)
 		segments, err := compact.Once(ctx, view)
+		if err == nil {
+			err = compact.CheckLayers(ctx, view)
+		}
 		if err != nil {
 			failed = errors.Join(failed, err)
-			continue
+			if segments == 0 {
+				continue
+			}
 		}
 		for id, key := range broken(ctx, st, view) {
 			if before[id] == "" {

@@ -10,9 +10,10 @@ import (
 )
 
 type ingestCmd struct {
-	Store  string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
-	Listen string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
-	APIKey string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	Store    string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
+	Listen   string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
+	APIKey   string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	apiFlags `embed:""`
 }
 
 // Help implements kong.HelpProvider.
@@ -26,6 +27,10 @@ Examples:
 }
 
 func (c *ingestCmd) Run(ctx context.Context, a *app) error {
+	cors, err := c.apiFlags.check()
+	if err != nil {
+		return err
+	}
 	st, err := openForWriting(ctx, c.Store)
 	if err != nil {
 		return err
@@ -48,5 +53,5 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info("ingest is ready", "url", "http://"+l.Addr().String(), "store", st.String())
-	return serve(ctx, l, i.Handler(), log)
+	return c.serve(ctx, l, cors.Wrap(i.Handler()), log)
 }

@@ -12,10 +12,11 @@ import (
 )
 
 type queryCmd struct {
-	Store  string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
-	Listen string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
-	Memory *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory limit of the process (default 256MiB), caches included."`
-	APIKey string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	Store    string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
+	Listen   string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
+	Memory   *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory limit of the process (default 256MiB), caches included."`
+	APIKey   string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	apiFlags `embed:""`
 }
 
 // Help implements kong.HelpProvider.
@@ -35,6 +36,10 @@ const (
 )
 
 func (c *queryCmd) Run(ctx context.Context, a *app) error {
+	cors, err := c.apiFlags.check()
+	if err != nil {
+		return err
+	}
 	memory := int64(defaultQueryMemory)
 	if c.Memory != nil {
 		memory = c.Memory.Bytes
@@ -64,5 +69,5 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info("query is ready", "memory", show.Size(memory), "url", "http://"+l.Addr().String(), "store", st.String())
-	return serve(ctx, l, q.Handler(), log)
+	return c.serve(ctx, l, cors.Wrap(q.Handler()), log)
 }

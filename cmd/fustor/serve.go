@@ -19,14 +19,49 @@ import (
 // drainTime is how long requests that are under way may go on once the process is asked to end.
 const drainTime = 5 * time.Second
 
+// servingFlags are those of every command that serves on an address.
+type servingFlags struct {
+	ConnectionsPerAddress int `default:"256" placeholder:"N" env:"FUSTOR_CONNECTIONS_PER_ADDRESS" help:"Connections that one address may have open (default 256); 0 for no limit, as behind a proxy on another host."`
+}
+
+func (f servingFlags) check() error {
+	if f.ConnectionsPerAddress < 0 {
+		return usageError("--connections-per-address must not be negative")
+	}
+	return nil
+}
+
+// apiFlags are those of the commands that serve an API.
+type apiFlags struct {
+	servingFlags `embed:""`
+	CORSOrigin   []string `name:"cors-origin" placeholder:"ORIGIN" env:"FUSTOR_CORS_ORIGINS" help:"Let web pages of this origin, such as https://app.example.org, call with a key; may be repeated; * for all."`
+}
+
+// check also makes what the pages of other sites may do.
+func (f apiFlags) check() (httpapi.CORS, error) {
+	if err := f.servingFlags.check(); err != nil {
+		return httpapi.CORS{}, err
+	}
+	cors, err := httpapi.NewCORS(f.CORSOrigin)
+	if err != nil {
+		return cors, usageError("--cors-origin: %v", err)
+	}
+	return cors, nil
+}
+
 // serve answers on l until ctx ends, and lets what is under way finish.
 func serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
+	return servingFlags{httpapi.DefaultConnections}.serve(ctx, l, h, logger)
+}
+
+func (f servingFlags) serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
+	limit := httpapi.LimitConnections(l, f.ConnectionsPerAddress, logger)
 	server := &http.Server{
-		Handler: httpapi.Pace{}.Wrap(h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
+		Handler: httpapi.Pace{}.Wrap(limit.Wrap(h)), ConnContext: limit.Context, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	go func() { ended <- server.Serve(limit) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve on %s: %w", l.Addr(), err)

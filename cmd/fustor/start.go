@@ -119,7 +119,9 @@ func storeFailure(err error) error {
 	switch {
 	case errors.Is(err, doctor.ErrUnfit):
 		e.hint = "`fustor doctor URL` tests every rule and says what to do"
-	case errors.Is(err, manifest.ErrFormat), errors.As(err, &layerObject):
+	case errors.As(err, &layerObject):
+		e.hint = "restore the object from a backup of the store, or start the view over, so that its agents scan again: `fustor admin reset VIEW`; other views are not affected"
+	case errors.Is(err, manifest.ErrFormat):
 		e.hint = "restore the object from a backup of the store, or run the version of fustor that wrote it; other views are not affected"
 	case errors.Is(err, store.ErrNotFound):
 		e.code = exitNotFound

@@ -13,6 +13,7 @@ type upCmd struct {
 	CrossFileSystems bool     `help:"Also index other file systems mounted below DIR, but never proc, sysfs and their like."`
 	Replace          bool     `help:"Replace the view if it is an index of another directory."`
 	JSON             bool     `name:"json" help:"Print the server's address and key file as a JSON object."`
+	apiFlags         `embed:""`
 }
 
 // Help implements kong.HelpProvider.

@@ -51,6 +51,7 @@ type up struct {
 
 	agent   *agent.Agent
 	compact *compactor.Compactor
+	cors    httpapi.CORS
 	handler http.Handler
 
 	before  *manifest.Manifest      // what earlier runs left; nil: nothing
@@ -62,6 +63,9 @@ type up struct {
 func (u *up) prepare(ctx context.Context) (err error) {
 	u.log, u.first = u.app.logger("up"), make(chan *manifest.Manifest, 1)
 	if err := errors.Join(checkView(u.View), checkExcludes(u.Exclude), checkDir(u.Dir)); err != nil {
+		return err
+	}
+	if u.cors, err = u.check(); err != nil {
 		return err
 	}
 	if u.root, err = tree.Resolve(u.Dir); err != nil {
@@ -240,7 +244,7 @@ func (u *up) wire() error {
 	}
 	mux.Handle(admin.Prefix+"/", i.Handler())
 	mux.Handle("/", q.Handler())
-	u.handler = mux
+	u.handler = u.cors.Wrap(mux)
 	u.agent, err = agent.New(agent.Options{
 		Root: u.root, View: u.View, IngestURL: "http://ingest", IngestHTTP: send.Handler(i.Handler()), APIKey: u.key,
 		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
@@ -300,7 +304,7 @@ func (u *up) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serve(serving, u.listener, u.handler, u.log) })
+	g.Go(func() error { return u.serve(serving, u.listener, u.handler, u.log) })
 	if err := u.greet(); err != nil {
 		stopServing()
 		return errors.Join(err, g.Wait())

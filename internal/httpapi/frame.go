@@ -53,6 +53,10 @@ func (f Frame) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		f.Metrics.end(r, rec.code(), took, rec.bytes)
 		f.log(r, rec, took)
 		if rec.abort {
+			if !r.ProtoAtLeast(1, 1) {
+				rec.Flush()
+				breakOff(r.Context())
+			}
 			panic(http.ErrAbortHandler)
 		}
 	}()

@@ -21,16 +21,13 @@ func IsV2(path string) bool { return path == V2Prefix || strings.HasPrefix(path,
 func ForV2(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		*r = *r.WithContext(context.WithValue(r.Context(), v2Key{}, true)) // the same request, on which the mux names the route
-		if r.Header.Get("Origin") != "" {
-			w.Header().Set("Access-Control-Allow-Origin", "*")
+		if !anySite.answer(w, r) {
+			h.ServeHTTP(w, r)
 		}
-		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-			preflight(w, r)
-			return
-		}
-		h.ServeHTTP(w, r)
 	})
 }
+
+var anySite = CORS{[]string{AnyOrigin}}
 
 // GreetV2 has a mux answer clients of Fustor V2 that ask, without a key, whether there is a server.
 func GreetV2(mux *Mux) {
@@ -40,19 +37,6 @@ func GreetV2(mux *Mux) {
 			return nil
 		})
 	}
-}
-
-// preflight answers a browser that asks whether a page of another site may call.
-func preflight(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key")
-	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
-		h.Set("Access-Control-Allow-Headers", asked)
-	}
-	h.Set("Access-Control-Max-Age", "600")
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("OK")) // a client that went away is no error of ours
 }
 
 type v2Key struct{}

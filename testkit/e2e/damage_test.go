@@ -183,6 +183,21 @@ func TestDamagedLayer(t *testing.T) {
 				v.intact(viewID)
 			})
 		}
+		t.Run(filepath.Ext(key)+" missing", func(t *testing.T) {
+			if err := v.store.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			r := v.compact()
+			r.stdout = strings.ReplaceAll(r.stdout, "other: 0 segments folded\n", "") // it went on with that
+			r.fails(t, "view "+viewID+" cannot be read as a whole: layer object "+key+": the object is missing")
+			if !strings.Contains(r.stderr, "hint: restore the object from a backup of the store, or start the view over") {
+				t.Errorf("it does not say what mends it: %s", r.stderr)
+			}
+			v.put(key, good)
+			if r := v.compact(); r.code != 0 || r.stdout != "other: 0 segments folded\n"+viewID+": 0 segments folded\n" && r.stdout != viewID+": 0 segments folded\nother: 0 segments folded\n" {
+				t.Errorf("with the object back: %d, %q, %q", r.code, r.stdout, r.stderr)
+			}
+		})
 		t.Run(filepath.Ext(key)+" flipped bits", func(t *testing.T) { v.flipped(t, key) })
 	}
 }

@@ -1,0 +1,189 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultConnections is how many connections an address may have open unless a server says otherwise.
+const DefaultConnections = 256
+
+// refusals is how many connections above the limit get an answer that says so. Further ones are closed at once, so that an address
+// holds no more than limit + refusals.
+const refusals = 16
+
+// ConnectionLimit bounds how many connections one address has open with a server, idle ones included. An IPv4 address counts by itself,
+// IPv6 addresses by /64, as one host may use all of these. Addresses of this machine are not bounded: a proxy that runs here brings the
+// connections of everybody. Sockets without an IP address are not bounded either.
+type ConnectionLimit struct {
+	net.Listener
+	limit  int // 0: none
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	open   map[netip.Prefix]int
+	warned time.Time // when a refusal was last logged
+}
+
+// LimitConnections bounds the connections of each address at l; 0: not at all. The server on it needs Context as its ConnContext, and
+// Wrap around its handler.
+func LimitConnections(l net.Listener, limit int, logger *slog.Logger) *ConnectionLimit {
+	return &ConnectionLimit{Listener: l, limit: limit, logger: logger, open: map[netip.Prefix]int{}}
+}
+
+// Accept implements net.Listener.
+func (l *ConnectionLimit) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from, bounded := remote(c)
+		if l.limit <= 0 || !bounded {
+			return c, nil
+		}
+		counted, n := l.take(from)
+		if !counted {
+			_ = c.Close() // a client that has so many knows nothing better to do with an answer
+			continue
+		}
+		return &countedConn{Conn: c, limit: l, from: from, over: n > l.limit}, nil
+	}
+}
+
+// take counts a connection in, unless there are too many even for an answer. n is how many there are with it.
+func (l *ConnectionLimit) take(from netip.Prefix) (counted bool, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n = l.open[from] + 1
+	if n > l.limit {
+		l.warn(from)
+	}
+	if n > l.limit+refusals {
+		return false, n
+	}
+	l.open[from] = n
+	return true, n
+}
+
+func (l *ConnectionLimit) release(from netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[from]--; l.open[from] == 0 {
+		delete(l.open, from)
+	}
+}
+
+// warn logs a refusal, at most once a minute. The lock is held.
+func (l *ConnectionLimit) warn(from netip.Prefix) {
+	if now := time.Now(); now.Sub(l.warned) >= time.Minute {
+		l.warned = now
+		l.logger.Warn("connections are refused: their address has as many open as it may", "client", describe(from), "limit", l.limit)
+	}
+}
+
+// drainLimit is how long a client may take to read the rest of an answer that was given up.
+const drainLimit = 5 * time.Second
+
+type connectionKey struct{}
+
+// Context is the ConnContext of the http.Server.
+func (l *ConnectionLimit) Context(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// breakOff has the connection of a request end as broken. In HTTP/1.0 an ordinary end is that of the answer, too. A request that came
+// another way, as in a Lambda, has no connection.
+func breakOff(ctx context.Context) {
+	c, _ := ctx.Value(connectionKey{}).(net.Conn)
+	if counted, ok := c.(*countedConn); ok {
+		c = counted.Conn
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	// Closing will send a reset, which drops what the peer has not taken: the last line says what is wrong.
+	for deadline := time.Now().Add(drainLimit); unsent(tcp) > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	_ = tcp.SetLinger(0)
+}
+
+// Wrap answers requests on connections above the limit with 429, and ends these connections.
+func (l *ConnectionLimit) Wrap(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, counted := r.Context().Value(connectionKey{}).(*countedConn)
+		if !counted || !c.over {
+			h.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		Fail(w, r, &Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second,
+			Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", describe(c.from), l.limit),
+			Hint:   "close some; behind a proxy or NAT, where many clients have one address, set --connections-per-address of the server"})
+	})
+}
+
+// countedConn is a connection that counts until it is closed.
+type countedConn struct {
+	net.Conn
+	limit  *ConnectionLimit
+	from   netip.Prefix
+	over   bool
+	closed atomic.Bool
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		c.limit.release(c.from)
+	}
+	return c.Conn.Close()
+}
+
+// CloseWrite serves http.Server, which ends connections so that the last answer arrives.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// remote is what a connection counts under; not bounded: it comes from this machine.
+func remote(c net.Conn) (from netip.Prefix, bounded bool) {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if ip.IsLoopback() || sameHost(c.LocalAddr(), ip) {
+		return netip.Prefix{}, false
+	}
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	from, err := ip.Prefix(bits)
+	return from, err == nil
+}
+
+// sameHost reports whether a connection comes from the address that it goes to.
+func sameHost(local net.Addr, remote netip.Addr) bool {
+	tcp, ok := local.(*net.TCPAddr)
+	return ok && tcp.AddrPort().Addr().Unmap().WithZone("") == remote
+}
+
+func describe(from netip.Prefix) string {
+	if from.IsSingleIP() {
+		return from.Addr().String()
+	}
+	return from.String()
+}
