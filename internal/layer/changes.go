@@ -259,9 +259,6 @@ func (c *Changes) same() (bool, error) {
 	return true, nil
 }
 
-// Key is the key at the position. Its strings share a block's memory.
-func (c *Changes) Key() Key { return c.key }
-
 // Found reports which of the two versions have the key.
 func (c *Changes) Found() (before, after bool) { return c.sides[0].found, c.sides[1].found }
 

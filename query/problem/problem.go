@@ -131,7 +131,7 @@ func questionError(err error) error {
 		}
 		return &httpapi.Error{Status: http.StatusGone, Detail: notKept.Error(), Hint: hint}
 	case errors.As(err, &incomplete):
-		return &httpapi.Error{Status: http.StatusGone, Detail: incomplete.Error(), Hint: "use since=0, the oldest version that can be compared"}
+		return &httpapi.Error{Status: http.StatusGone, Detail: incomplete.Error(), Hint: "use 0, the oldest version that can be compared"}
 	case errors.As(err, &pattern):
 		return httpapi.BadRequest(pattern.Error(), `put \ before a character to match it literally`)
 	case errors.Is(err, engine.ErrCursor), errors.Is(err, engine.ErrCursorQuery):
