@@ -60,7 +60,7 @@ const (
 	DefaultPartitionRows = 1 << 20
 	DefaultMaxDeltas     = 8
 	DefaultPollMax       = time.Second
-	DefaultGrace         = history.Least
+	DefaultGrace         = history.Shortest
 )
 
 const (

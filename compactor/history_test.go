@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/history"
@@ -270,11 +272,7 @@ func (p *past) pin() {
 		p.Fatalf("%v", err)
 	}
 	chain, _ := p.chain()
-	policy := p.policy
-	if policy.Within != history.Unlimited {
-		policy.Within = max(policy.Within, history.Least)
-	}
-	kept, _ := policy.Split(chain, p.head().Manifest, pins, p.clock().Add(history.PinMargin))
+	kept, _ := p.policy.Least().Split(chain, p.head().Manifest, pins, p.clock().Add(history.PinMargin))
 	k := kept[p.random.IntN(len(kept))]
 	name := fmt.Sprint("p", p.random.IntN(4))
 	err = history.ChangePins(p.ctx, p.store, viewName, p.two[0].newNonce, func(pins history.Pins) error {
@@ -465,4 +463,106 @@ func TestHistoryOverTwoYears(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPinsHold: a pinned version outlives its rules, and one that is about to go cannot be pinned.
+func TestPinsHold(t *testing.T) {
+	p := newPast(t, 1) // its policy keeps an hour
+	a, err := admin.New(admin.Options{Store: p.store, Now: p.clock, Random: crand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.teller("one")
+	p.change(p.c)
+	first := p.head()
+	p.pass(time.Minute)
+	p.change(p.c)
+	p.pass(56 * time.Minute)
+	var refused *admin.Error
+	if _, err := a.Pin(p.ctx, viewName, "late", first.Version, 0); !errors.As(err, &refused) || refused.Kind != admin.Conflict {
+		t.Errorf("a version that goes in four minutes: %v", err)
+	}
+	for name, kind := range map[string]admin.Kind{"7d": admin.Invalid, "12": admin.Invalid, "a/b": admin.Invalid} {
+		if _, err := a.Pin(p.ctx, viewName, name, 0, 0); !errors.As(err, &refused) || refused.Kind != kind {
+			t.Errorf("the name %q: %v", name, err)
+		}
+	}
+	pinned, err := a.Pin(p.ctx, viewName, "kept", 0, 0)
+	if err != nil || pinned.Version != p.head().Version {
+		t.Fatalf("%+v, %v", pinned, err)
+	}
+	p.change(p.c)
+	if _, err := a.Pin(p.ctx, viewName, "kept", 0, 0); !errors.As(err, &refused) || refused.Kind != admin.Conflict {
+		t.Errorf("the name of another version: %v", err)
+	}
+	retain := func() []uint64 {
+		t.Helper()
+		p.pass(3 * time.Hour)
+		if _, err := p.c.Retain(p.ctx, viewName); err != nil {
+			t.Fatal(err)
+		}
+		chain, _ := p.chain()
+		var numbers []uint64
+		for _, v := range chain {
+			m, err := manifest.LoadKey(p.ctx, p.store, viewName, v.Key)
+			if err == nil {
+				_, err = p.read(m)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			numbers = append(numbers, v.Version)
+		}
+		return numbers
+	}
+	if got := retain(); !slices.Equal(got, []uint64{pinned.Version, p.head().Version}) {
+		t.Errorf("there are %v", got)
+	}
+	if err := a.Unpin(p.ctx, viewName, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if got := retain(); !slices.Equal(got, []uint64{p.head().Version}) {
+		t.Errorf("without the pin there are %v", got)
+	}
+}
+
+// TestViewAtRestIsTended: what the last change superseded goes without another one, and then nothing is listed any more.
+func TestViewAtRestIsTended(t *testing.T) {
+	p := newPast(t, 1)
+	p.teller("one")
+	p.change(p.c)
+	p.pass(time.Minute)
+	lists := 0
+	c := p.another(&listCounter{Store: p.store, count: &lists})
+	p.change(c)
+	for range 300 {
+		p.pass(time.Minute)
+		if err := c.Tend(p.ctx, viewName); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if chain, _ := p.chain(); len(chain) != 1 {
+		t.Errorf("five hours later there are %v", chain)
+	}
+	before := lists
+	for range 300 {
+		p.pass(time.Minute)
+		if err := c.Tend(p.ctx, viewName); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lists != before {
+		t.Errorf("%d lists of a view at rest", lists-before)
+	}
+}
+
+// listCounter counts lists.
+type listCounter struct {
+	store.Store
+	count *int
+}
+
+func (l *listCounter) List(ctx context.Context, prefix, after string, limit int) (store.Page, error) {
+	*l.count++
+	return l.Store.List(ctx, prefix, after, limit)
 }

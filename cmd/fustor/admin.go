@@ -34,6 +34,7 @@ type adminGroup struct {
 	Session  adminSessions    `cmd:"" help:"List and end sessions."`
 	Reset    adminResetCmd    `cmd:"" overview:"no" help:"Start a view over: empty it, and let its agents scan again."`
 	Versions adminVersionsCmd `cmd:"" overview:"no" help:"Show a view's versions with their layers, and its objects."`
+	Version  adminVersionPins `cmd:"" help:"Pin and unpin versions."`
 	Retain   adminRetainCmd   `cmd:"" overview:"no" help:"Remove the objects that no version of a view needs."`
 }
 
@@ -48,6 +49,8 @@ type administrator interface {
 	Sessions(ctx context.Context, view string) ([]admin.Session, error)
 	EndSession(ctx context.Context, view, id string) error
 	History(ctx context.Context, view string, limit int) (*admin.History, error)
+	Pin(ctx context.Context, view, name string, number uint64, at int64) (admin.Pinned, error)
+	Unpin(ctx context.Context, view, name string) error
 	Retain(ctx context.Context, view string, dry bool) ([]admin.Removal, error)
 	Keys(ctx context.Context) ([]admin.Key, error)
 	CreateKey(ctx context.Context, n admin.NewKey) (admin.MadeKey, error)
@@ -282,9 +285,9 @@ type adminVersionsCmd struct {
 
 // Help implements kong.HelpProvider.
 func (adminVersionsCmd) Help() string {
-	return `Shows the chain of manifests from the current one backwards, and how far each
-session is folded. Also shows manifests outside the chain (orphans of lost races,
-which retention removes), and the view's objects and bytes in the store.
+	return `Shows the manifests that are kept, from the current one backwards, and how far each
+session is folded. Also shows manifests beside them (orphans of lost races, which
+retention removes), and the view's objects and bytes in the store.
 
 Examples:
 

@@ -81,6 +81,8 @@ var outcomes = map[string]outcome{
 	"fustor admin session end":    {"-", "cold none --yes --store file://HERE/cold"},
 	"fustor admin reset":          {"cold --yes --store file://HERE/cold", "none --yes --store file://HERE/cold"},
 	"fustor admin versions":       {"-", "none --store file://HERE/cold"},
+	"fustor admin version pin":    {"cold kept --store file://HERE/cold", "none kept --store file://HERE/cold"},
+	"fustor admin version unpin":  {"-", "cold none --store file://HERE/cold"},
 	"fustor admin retain":         {"-", "none --store file://HERE/cold"},
 
 	"fustor cost":        {"", ""},

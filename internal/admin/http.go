@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"time"
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -44,6 +46,8 @@ func (a *Admin) Register(mux *httpapi.Mux, keys *access.Authenticator) {
 	ofView("GET", "/sessions", &listSessionsOperation, a.getSessions)
 	ofView("DELETE", "/sessions/{session_id}", &endSessionOperation, a.deleteSession)
 	ofView("GET", "/versions", &listVersionsOperation, a.getVersions)
+	ofView("PUT", "/pins/{pin}", &pinOperation, a.putPin)
+	ofView("DELETE", "/pins/{pin}", &unpinOperation, a.deletePin)
 	ofView("POST", "/retention", &retainOperation, a.postRetention)
 	handle("GET", "/keys", &listKeysOperation, a.getKeys)
 	handle("POST", "/keys", &createKeyOperation, a.postKey)
@@ -231,6 +235,24 @@ func (a *Admin) getVersions(r *http.Request, _ http.ResponseWriter) (int, any, e
 	}
 	h, err := a.History(r.Context(), r.PathValue("view_id"), int(limit))
 	return http.StatusOK, h, err
+}
+
+func (a *Admin) putPin(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	q := httpapi.Query(r)
+	number := q.Int("version", 0, 1, math.MaxInt64)
+	at, _ := q.Time("as_of", time.Unix(0, a.clock.Now()).UTC())
+	if err := q.Err(); err != nil {
+		return 0, nil, err
+	}
+	p, err := a.Pin(r.Context(), r.PathValue("view_id"), r.PathValue("pin"), uint64(number), at)
+	return http.StatusOK, p, err
+}
+
+func (a *Admin) deletePin(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, a.Unpin(r.Context(), r.PathValue("view_id"), r.PathValue("pin"))
 }
 
 func (a *Admin) postRetention(r *http.Request, _ http.ResponseWriter) (int, any, error) {

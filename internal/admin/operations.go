@@ -69,6 +69,15 @@ var (
 				`{"next_seq":32,"agent":"nfs07"}},"counted":{"segments":32,"events":901,"entries":1284823}}],"more":true,"orphans":[],` +
 				`"objects":{"manifests":{"objects":412,"bytes":811008},"layers":{"objects":3,"bytes":18915328},"superseded_layers":{"objects":0,"bytes":0},` +
 				`"segments":{"objects":1,"bytes":2048}},"unfolded_segments":{"objects":0,"bytes":0}}`}}, Errors: ofThing}
+	pinOperation = openapi.Operation{ID: "pinVersion", Tag: tag, Summary: "Keep a version by name",
+		Description: "Without parameters it is the newest. A version that the view's history keeps for less than five minutes is refused.",
+		Parameters: []openapi.Parameter{
+			{Name: "version", Text: "Its number.", Schema: `{"type":"integer","minimum":1}`},
+			{Name: "as_of", Text: "The version that was current at that time: 7d, yesterday, RFC 3339, a date in UTC, Unix seconds with a point.", Schema: `{"type":"string"}`}},
+		Answers: []openapi.Answer{{Text: "The version is kept.", Type: (*Pinned)(nil),
+			Example: `{"view_id":"research","name":"before-cleanup","version":398,"published_at":1766718242.0}`}}, Errors: ofRemoving}
+	unpinOperation = openapi.Operation{ID: "unpinVersion", Tag: tag, Summary: "Keep a version no longer by that name",
+		Answers: []openapi.Answer{{Status: http.StatusNoContent, Text: "The name is free."}}, Errors: ofThing}
 	retainOperation = openapi.Operation{ID: "retain", Tag: tag, Summary: "Remove what no version needs",
 		Parameters: []openapi.Parameter{{Name: "dry_run", Text: "Remove nothing; say what would be.", Schema: `{"type":"boolean","default":false}`}},
 		Answers: []openapi.Answer{{Text: "What was removed.", Type: (*RemovalList)(nil),
@@ -93,6 +102,7 @@ var (
 	OpenAPIPath = []openapi.Parameter{
 		{Name: "view_id", Text: "The view.", Example: `"research"`},
 		{Name: "session_id", Text: "The session."},
+		{Name: "pin", Text: "Name of a pin: letters, digits and - _ . : @, neither a number nor a time.", Example: `"before-cleanup"`},
 		{Name: "key_id", Text: "Id or name of the key.", Example: `"9f86d081884c7d65"`},
 	}
 	OpenAPITypes = []openapi.Type{

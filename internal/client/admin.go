@@ -12,6 +12,7 @@ import (
 
 	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/httpclient"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -130,6 +131,23 @@ func (a *Admin) EndSession(ctx context.Context, view, id string) error {
 func (a *Admin) History(ctx context.Context, view string, limit int) (*admin.History, error) {
 	var h admin.History
 	return &h, a.call(ctx, http.MethodGet, ofView(view, fmt.Sprintf("/versions?limit=%d", limit)), nil, &h, "view_id")
+}
+
+// Pin keeps a version by name: that with a number, or of a time (ns), or the newest where both are 0.
+func (a *Admin) Pin(ctx context.Context, view, name string, number uint64, at int64) (p admin.Pinned, err error) {
+	q := url.Values{}
+	if number > 0 {
+		q.Set("version", strconv.FormatUint(number, 10))
+	}
+	if at != 0 {
+		q.Set("as_of", "@"+values.Seconds(at).String())
+	}
+	return p, a.call(ctx, http.MethodPut, ofView(view, "/pins/"+url.PathEscape(name)+"?"+q.Encode()), nil, &p, "version")
+}
+
+// Unpin takes a pin away.
+func (a *Admin) Unpin(ctx context.Context, view, name string) error {
+	return a.call(ctx, http.MethodDelete, ofView(view, "/pins/"+url.PathEscape(name)), nil, nil)
 }
 
 // Retain removes what no version needs; with dry it only reports what it would remove.

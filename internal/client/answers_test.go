@@ -64,6 +64,8 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Sessions":   func(ctx context.Context, a *Admin) error { _, err := a.Sessions(ctx, "v"); return err },
 		"EndSession": func(ctx context.Context, a *Admin) error { return a.EndSession(ctx, "v", "s") },
 		"History":    func(ctx context.Context, a *Admin) error { _, err := a.History(ctx, "v", 1); return err },
+		"Pin":        func(ctx context.Context, a *Admin) error { _, err := a.Pin(ctx, "v", "p", 1, 0); return err },
+		"Unpin":      func(ctx context.Context, a *Admin) error { return a.Unpin(ctx, "v", "p") },
 		"Retain":     func(ctx context.Context, a *Admin) error { _, err := a.Retain(ctx, "v", true); return err },
 		"Keys":       func(ctx context.Context, a *Admin) error { _, err := a.Keys(ctx); return err },
 		"CreateKey":  func(ctx context.Context, a *Admin) error { _, err := a.CreateKey(ctx, admin.NewKey{}); return err },

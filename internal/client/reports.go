@@ -178,6 +178,13 @@ type Version struct {
 	Number      uint64          `json:"version"`
 	PublishedAt float64         `json:"published_at"` // Unix seconds
 	Current     bool            `json:"current"`
+	Kept        []string        `json:"kept"` // why
+	Pins        []string        `json:"pins"`
+	Until       float64         `json:"kept_until"` // Unix seconds; 0: as long as it is current, pinned, or the settings say so
+	Rows        int64           `json:"rows"`
+	Files       int64           `json:"files"`
+	Dirs        int64           `json:"directories"`
+	Bytes       int64           `json:"bytes"`
 }
 
 // UnmarshalJSON keeps the version as it came.

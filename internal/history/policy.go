@@ -47,9 +47,17 @@ type Kept struct {
 	Until time.Time // when no reason holds any more; Forever if some always will
 }
 
-// Least is the least that a server keeps every version, whatever Policy.Within says: answers of many pages need it, and retention
+// Shortest is the least that a server keeps every version, whatever Policy.Within says: answers of many pages need it, and retention
 // removes nothing that is younger.
-const Least = time.Hour
+const Shortest = time.Hour
+
+// Least is the policy as servers apply it.
+func (p Policy) Least() Policy {
+	if p.Within != Unlimited {
+		p.Within = max(p.Within, Shortest)
+	}
+	return p
+}
 
 // All says of every version why and until when it is kept. chain is a part of the history that ends with head, in order.
 func (p Policy) All(chain []manifest.Published, head *manifest.Manifest, pins Pins, now time.Time) []Kept {

@@ -59,10 +59,6 @@ func (e *Engine) keptUpTo(ctx context.Context, head *manifest.Manifest, last uin
 	if err != nil {
 		return nil, err
 	}
-	policy := config.Keep()
-	if policy.Within != history.Unlimited {
-		policy.Within = max(policy.Within, history.Least)
-	}
 	pins, _, err := history.ReadPins(ctx, e.store, head.View)
 	if err != nil && !errors.Is(err, store.ErrDenied) { // a role that was made for an earlier version may not
 		return nil, err
@@ -83,7 +79,7 @@ func (e *Engine) keptUpTo(ctx context.Context, head *manifest.Manifest, last uin
 		if err != nil {
 			return nil, err
 		}
-		kept := policy.All(chain, head, pins, now)
+		kept := config.Keep().Least().All(chain, head, pins, now)
 		kept = slices.DeleteFunc(kept, func(k history.Kept) bool { return k.Version > last })
 		if len(kept) >= limit || first == 1 {
 			return kept[max(0, len(kept)-limit):], nil
