@@ -131,6 +131,13 @@ func (w *watched) Get(ctx context.Context, key string) (Object, error) {
 	return object, err
 }
 
+func (w *watched) GetUpTo(ctx context.Context, key string, most int64) (Object, error) {
+	sent := w.clock.now()
+	object, err := w.Store.GetUpTo(ctx, key, most)
+	w.clock.Observe(object.Date, sent, w.clock.now())
+	return object, err
+}
+
 func (w *watched) GetIfChanged(ctx context.Context, key, etag string) (Object, error) {
 	sent := w.clock.now()
 	object, err := w.Store.GetIfChanged(ctx, key, etag)

@@ -54,6 +54,12 @@ func (c *Counted) Get(ctx context.Context, key string) (Object, error) {
 	return c.got(object), err
 }
 
+// GetUpTo implements Store.
+func (c *Counted) GetUpTo(ctx context.Context, key string, most int64) (Object, error) {
+	object, err := c.inner.GetUpTo(ctx, key, most)
+	return c.got(object), err
+}
+
 // GetIfChanged implements Store.
 func (c *Counted) GetIfChanged(ctx context.Context, key, etag string) (Object, error) {
 	object, err := c.inner.GetIfChanged(ctx, key, etag)

@@ -12,6 +12,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -39,6 +40,16 @@ var (
 	// ErrLost is Swap's certain answer that another writer won.
 	ErrLost = errors.New("lost the race")
 )
+
+// TooLargeError: an object has more bytes than the caller takes. It was not read.
+type TooLargeError struct {
+	Key        string
+	Size, Most int64 // bytes; Size is what the store says
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("get %s: it has %d bytes, more than %d", e.Key, e.Size, e.Most)
+}
 
 // Meta describes one version of an object, and when the store said so.
 type Meta struct {
@@ -83,6 +94,8 @@ type Upload struct {
 type Store interface {
 	// Get reads a whole object.
 	Get(ctx context.Context, key string) (Object, error)
+	// GetUpTo is Get of an object that others may have written: one of more than most bytes is not read, and is a *TooLargeError.
+	GetUpTo(ctx context.Context, key string, most int64) (Object, error)
 	// GetIfChanged is Get, or ErrNotModified when the object still has this ETag.
 	GetIfChanged(ctx context.Context, key, etag string) (Object, error)
 	// GetRange reads exactly n bytes from offset off, or fails. Only for objects that are never replaced.

@@ -57,6 +57,12 @@ func (m metered) Get(ctx context.Context, key string) (store.Object, error) {
 	return o, err
 }
 
+func (m metered) GetUpTo(ctx context.Context, key string, most int64) (store.Object, error) {
+	o, err := m.Store.GetUpTo(ctx, key, most)
+	m.charge(ctx, len(o.Body))
+	return o, err
+}
+
 func (m metered) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
 	o, err := m.Store.GetIfChanged(ctx, key, etag)
 	m.charge(ctx, len(o.Body))

@@ -12,6 +12,11 @@ func (s *Store) Get(ctx context.Context, key string) (store.Object, error) {
 	return s.object(ctx, Get, key, func() (store.Object, error) { return s.inner.Get(ctx, key) })
 }
 
+// GetUpTo implements store.Store. It fails as Get does.
+func (s *Store) GetUpTo(ctx context.Context, key string, most int64) (store.Object, error) {
+	return s.object(ctx, Get, key, func() (store.Object, error) { return s.inner.GetUpTo(ctx, key, most) })
+}
+
 // GetIfChanged implements store.Store.
 func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
 	return s.object(ctx, GetIfChanged, key, func() (store.Object, error) { return s.inner.GetIfChanged(ctx, key, etag) })

@@ -36,6 +36,15 @@ func (s *Store) Get(ctx context.Context, key string) (store.Object, error) {
 	return s.GetIfChanged(ctx, key, "")
 }
 
+// GetUpTo implements store.Store.
+func (s *Store) GetUpTo(ctx context.Context, key string, most int64) (store.Object, error) {
+	o, err := s.Get(ctx, key)
+	if err == nil && o.Size > most {
+		return store.Object{}, &store.TooLargeError{Key: key, Size: o.Size, Most: most}
+	}
+	return o, err
+}
+
 // GetIfChanged implements store.Store.
 func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
 	s.mu.Lock()

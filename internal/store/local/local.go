@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -63,16 +64,26 @@ func wrap(op, key string, err error) error { return fmt.Errorf("%s %s: %w", op, 
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.Object, error) {
-	object, err := s.read(ctx, key)
+	object, err := s.read(ctx, key, math.MaxInt64)
 	if err != nil {
 		return object, wrap("get", key, err)
 	}
 	return object, nil
 }
 
+// GetUpTo implements store.Store.
+func (s *Store) GetUpTo(ctx context.Context, key string, most int64) (store.Object, error) {
+	object, err := s.read(ctx, key, most)
+	var large *store.TooLargeError
+	if err != nil && !errors.As(err, &large) {
+		err = wrap("get", key, err)
+	}
+	return object, err
+}
+
 // GetIfChanged implements store.Store. With ErrNotModified comes the object's Meta.
 func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
-	object, err := s.read(ctx, key)
+	object, err := s.read(ctx, key, math.MaxInt64)
 	if err == nil && object.ETag == etag {
 		object.Body, err = nil, store.ErrNotModified
 	}
@@ -82,13 +93,16 @@ func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Objec
 	return object, nil
 }
 
-func (s *Store) read(ctx context.Context, key string) (store.Object, error) {
+func (s *Store) read(ctx context.Context, key string, most int64) (store.Object, error) {
 	object := store.Object{Meta: store.Meta{Date: time.Now()}}
 	f, info, err := s.open(ctx, key)
 	if err != nil {
 		return object, err
 	}
 	defer f.Close()
+	if info.Size() > most {
+		return object, &store.TooLargeError{Key: key, Size: info.Size(), Most: most}
+	}
 	body := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, body); err != nil {
 		return object, explain(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -45,7 +46,7 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) (store.Meta
 // Replace implements store.Store.
 func (s *Store) Replace(ctx context.Context, key string, body []byte, etag string) (store.Meta, error) {
 	unchanged := func() error {
-		switch present, err := s.read(ctx, key); {
+		switch present, err := s.read(ctx, key, math.MaxInt64); {
 		case errors.Is(err, store.ErrNotFound):
 			return fmt.Errorf("%w: there is no such object", store.ErrChanged)
 		case err != nil:

@@ -135,11 +135,8 @@ func (c *client) Get(ctx context.Context, key string, how wire.Read) (wire.Answe
 	if how.Range != "" && header.Get("Content-Range") == "" {
 		return wire.Answer{}, errors.New("the store ignores the Range header")
 	}
-	read, err := wire.ReadBody(body, info.Size)
-	if err != nil {
-		return wire.Answer{}, err
-	}
-	return wire.Answer{Header: header, Body: read}, nil
+	read, err := how.Body(key, info.Size, body)
+	return wire.Answer{Header: header, Body: read}, err
 }
 
 // Put implements wire.Client.

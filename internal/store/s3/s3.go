@@ -100,11 +100,8 @@ func (c *client) Get(ctx context.Context, key string, how wire.Read) (wire.Answe
 	if how.Range != "" && out.ContentRange == nil {
 		return wire.Answer{}, errors.New("the store ignores the Range header")
 	}
-	body, err := wire.ReadBody(out.Body, aws.ToInt64(out.ContentLength))
-	if err != nil {
-		return wire.Answer{}, err
-	}
-	return wire.Answer{Header: header(out.ResultMetadata), Body: body}, nil
+	body, err := how.Body(key, aws.ToInt64(out.ContentLength), out.Body)
+	return wire.Answer{Header: header(out.ResultMetadata), Body: body}, err
 }
 
 // Put implements wire.Client.

@@ -36,17 +36,26 @@ type Client interface {
 type Read struct {
 	IfChanged string // not if it still has this ETag
 	Range     string // a Range header, or empty
+	Most      int64  // bytes that are taken: one more is a *store.TooLargeError; 0: any number
 }
 
-// ReadBody reads the body of an answer that says to have size bytes, or -1. What ends before is ErrCutOff.
-func ReadBody(body io.Reader, size int64) ([]byte, error) {
+// Body reads the body of an answer that says to have size bytes, or -1. What ends before is ErrCutOff.
+func (r Read) Body(key string, size int64, body io.Reader) ([]byte, error) {
+	if r.Most > 0 {
+		if size > r.Most {
+			return nil, &store.TooLargeError{Key: key, Size: size, Most: r.Most}
+		}
+		body = io.LimitReader(body, r.Most+1)
+	}
 	read := bytes.NewBuffer(make([]byte, 0, max(0, size)+bytes.MinRead))
 	_, err := io.Copy(read, body)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%w: %w", store.ErrCutOff, err)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("read body: %w: %w", store.ErrCutOff, err)
+	case err != nil:
 		return nil, fmt.Errorf("read body: %w", err)
+	case r.Most > 0 && int64(read.Len()) > r.Most:
+		return nil, &store.TooLargeError{Key: key, Size: int64(read.Len()), Most: r.Most}
 	}
 	return read.Bytes(), nil
 }
@@ -117,16 +126,30 @@ func (s *Store) full(key string) (string, error) {
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.Object, error) {
-	return s.GetIfChanged(ctx, key, "")
+	return s.get(ctx, key, Read{})
+}
+
+// GetUpTo implements store.Store.
+func (s *Store) GetUpTo(ctx context.Context, key string, most int64) (store.Object, error) {
+	return s.get(ctx, key, Read{Most: most})
 }
 
 // GetIfChanged implements store.Store. With ErrNotModified comes the Meta that the server sent along.
 func (s *Store) GetIfChanged(ctx context.Context, key, etag string) (store.Object, error) {
+	return s.get(ctx, key, Read{IfChanged: etag})
+}
+
+func (s *Store) get(ctx context.Context, key string, how Read) (store.Object, error) {
 	full, err := s.full(key)
 	if err != nil {
 		return store.Object{}, err
 	}
-	answer, err := s.getConsistent(ctx, full, Read{IfChanged: etag})
+	answer, err := s.getConsistent(ctx, full, how)
+	var large *store.TooLargeError
+	if errors.As(err, &large) {
+		large.Key = key
+		return store.Object{}, large
+	}
 	if err != nil {
 		err = fmt.Errorf("get %s: %w", key, explain(err, store.ErrNotFound, nil))
 		return store.Object{Meta: metaOf(headerOf(err), 0)}, err
