@@ -98,7 +98,7 @@ var (
 			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","uploads":[{"seq":0,"method":"PUT","url":"https://store.example.org/fustor/views/research/segments/…","headers":{"If-None-Match":["*"]},"expires_at":"2026-01-02T03:09:05Z"}],"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, httpapi.StatusSessionGone, http.StatusNotImplemented}}
 	putSegmentOperation = openapi.Operation{ID: "putSegment", Tag: "segments", Summary: "Store a segment",
-		Description: "At most 64 MiB. 409 where the segment exists with other bytes.",
+		Description: "At most 32 MiB. 409 where the segment exists with other bytes.",
 		Parameters:  whichView,
 		Body: &openapi.Body{Media: "application/zstd", Text: "The segment; docs/formats-segment.md describes it.",
 			Schema: `{"type":"string","contentMediaType":"application/zstd","maxLength":67108864}`},

@@ -19,7 +19,7 @@ import (
 
 const (
 	// maxSegment bounds a segment's bytes as they are stored.
-	maxSegment = 64 << 20
+	maxSegment = event.MaxStoredBytes
 	// maxUploadMemory bounds the bytes of segments that are in memory at once; further uploads wait.
 	maxUploadMemory = 4 * maxSegment
 	maxGrants       = 100

@@ -194,6 +194,32 @@ func TestDeeperThanAPathCanBe(t *testing.T) {
 	}
 }
 
+// TestTooDeepIsAHole scans a tree of more levels than a segment takes: what is deeper is told as what could not be read.
+func TestTooDeepIsAHole(t *testing.T) {
+	base := t.TempDir()
+	at, err := os.OpenRoot(base)
+	must(t, err)
+	defer func() { at.Close() }()
+	for range 2100 {
+		must(t, at.Mkdir("d", 0o755))
+		next, err := at.OpenRoot("d")
+		must(t, err)
+		must(t, at.Close())
+		at = next
+	}
+	c, counts := scanTree(t, base, nil)
+	deepest := strings.Repeat("/d", 2048)
+	if _, ok := c.entries[deepest]; !ok || counts.Errors.Load() != 1 || counts.Directories.Load() != 2049 {
+		t.Errorf("level 2048 found: %v, %d directories, %d errors", ok, counts.Directories.Load(), counts.Errors.Load())
+	}
+	if err := event.Fits(deepest); err != nil {
+		t.Error(err)
+	}
+	if event.Fits(deepest+"/d") == nil {
+		t.Error("a deeper one fits")
+	}
+}
+
 func TestHugeDirectoryComesInRanges(t *testing.T) {
 	dir := t.TempDir()
 	const n = 2*chunk + 17

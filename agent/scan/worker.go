@@ -450,7 +450,11 @@ func (w *worker) look(d tree.Dir, first, last int, sum *sums) error {
 		for try := 0; err != nil && !tree.Gone(err) && try < retries && w.call.next(i); try++ {
 			info, err = d.Lstat(&w.names, i)
 		}
-		if err == nil && len(w.event.Path)+1+len(name) <= event.MaxText {
+		var fits error
+		if len(w.event.Path)+1+len(name) > syscallPath {
+			fits = event.Fits(event.Join(w.event.Path, name))
+		}
+		if err == nil && fits == nil {
 			info.Entry.Name = name
 			w.entries = append(w.entries, info.Entry)
 			w.content.add(&info.Entry)
@@ -462,7 +466,7 @@ func (w *worker) look(d tree.Dir, first, last int, sum *sums) error {
 		}
 		switch {
 		case err == nil:
-			err = fmt.Errorf("a path of more than %d bytes", event.MaxText)
+			err = fits
 		case tree.Gone(err):
 			continue
 		}
@@ -477,6 +481,9 @@ func (w *worker) look(d tree.Dir, first, last int, sum *sums) error {
 	}
 	return nil
 }
+
+// syscallPath is how long a path may be for a system call, which always fits into a segment.
+const syscallPath = 4096
 
 // hole notes a name that cannot be looked at.
 func (w *worker) hole(name string, err error) error {
@@ -555,7 +562,7 @@ func (w *worker) reportHoles() {
 		}
 		for _, p := range w.readers.list {
 			p.to.Counts.Errors.Add(1)
-			if event.ValidPath(path) && len(path) <= event.MaxText {
+			if event.ValidPath(path) && event.Fits(path) == nil {
 				p.mark(w.cfg.Now(), path, message)
 			}
 		}

@@ -16,6 +16,9 @@ func check(ev *Event, maxEntries int) (text int, err error) {
 	if !ValidPath(ev.Path) {
 		return 0, fmt.Errorf("not a path: %q", excerpt(ev.Path))
 	}
+	if err := Fits(ev.Path); err != nil {
+		return 0, fmt.Errorf("%s of %q: %w", ev.Kind, excerpt(ev.Path), err)
+	}
 	text = len(ev.Path)
 	switch ev.Kind {
 	case Delete:

@@ -254,6 +254,28 @@ func TestBombs(t *testing.T) {
 		{"bytes of text, once its prefixes are restored", func(w io.Writer) {
 			repeat(t, w, header, protowire.AppendBytes(nil, recordOf(t, longDeletes(15))), 100)
 		}},
+		{"with 30000 levels", func(w io.Writer) {
+			deep := longDeletes(1)
+			deep.Paths = repeatedText("/a", 1)
+			repeat(t, w, header, protowire.AppendBytes(nil, recordOf(t, deep)), 1)
+		}},
+		{"more than 1048576 events, listed entries and directories", func(w io.Writer) {
+			many := longDeletes(100_000)
+			many.Paths = &segmentpb.Texts{PrefixLengths: make([]uint32, 100_000), SuffixLengths: columnOf(100_000, 2), Suffixes: bytes.Repeat([]byte("/a"), 100_000)}
+			repeat(t, w, header, protowire.AppendBytes(nil, recordOf(t, many)), 11)
+		}},
+		{"more than 1048576 events, listed entries and directories", func(w io.Writer) {
+			for n := range 600 { // of 2,000 levels each, all of them other ones
+				deep := longDeletes(1)
+				path := fmt.Sprintf("/%x", n) + strings.Repeat("/a", 2000)
+				deep.Paths = &segmentpb.Texts{PrefixLengths: []uint32{0}, SuffixLengths: []uint32{uint32(len(path))}, Suffixes: []byte(path)}
+				begin := header
+				if n > 0 {
+					begin = nil
+				}
+				repeat(t, w, begin, protowire.AppendBytes(nil, recordOf(t, deep)), 1)
+			}
+		}},
 	} {
 		var bomb bytes.Buffer
 		c.bomb(&bomb)
@@ -277,13 +299,22 @@ func TestBombs(t *testing.T) {
 
 // longDeletes is a block of n events with the same path of 60,000 bytes.
 func longDeletes(n int) *segmentpb.Block {
-	b := &segmentpb.Block{Paths: repeatedText("/a", n)}
+	b := &segmentpb.Block{Paths: repeatedText("/"+strings.Repeat("a", 599), n)}
 	for range n {
 		b.Kinds = append(b.Kinds, segmentpb.Kind_KIND_DELETE)
 		b.Evidences = append(b.Evidences, segmentpb.Evidence_EVIDENCE_REALTIME)
 		b.ObservedAtNsDeltas = append(b.ObservedAtNsDeltas, 1)
 	}
 	return b
+}
+
+// columnOf is a column of n values.
+func columnOf(n int, value uint32) []uint32 {
+	column := make([]uint32, n)
+	for i := range column {
+		column[i] = value
+	}
+	return column
 }
 
 // repeatedText is a column of n times the same 60,000 bytes, nearly all of them as prefixes.

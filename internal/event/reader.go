@@ -41,6 +41,7 @@ type Reader struct {
 	blocks   uint64
 	events   uint64
 	entries  uint64
+	rows     rowCount
 
 	header  Header
 	trailer Trailer
@@ -74,6 +75,7 @@ func (s *Reader) Reset(object string, r io.Reader, limits Limits) error {
 	s.offset, s.recordAt, s.text, s.blocks, s.events, s.entries = 0, 0, 0, 0, 0, 0
 	s.header, s.trailer, s.missing, s.err = Header{}, Trailer{}, 0, nil
 	s.names = nil
+	s.rows.reset()
 	s.block.reset()
 	s.hash.Reset()
 	if err := s.zstd.Reset(&s.source); err != nil {
@@ -139,6 +141,9 @@ func (s *Reader) complete(listed int) error {
 	}
 	s.events++
 	s.entries += uint64(listed)
+	if s.rows.rows += 1 + listed + s.rows.directoriesOf(s.event.Path); s.rows.rows > s.limits.MaxRows {
+		return fmt.Errorf("more than %d events, listed entries and directories above them", s.limits.MaxRows)
+	}
 	return nil
 }
 

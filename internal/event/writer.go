@@ -31,6 +31,7 @@ type Writer struct {
 	text    int64 // bytes of all events' texts before front-coding
 	events  int
 	entries int
+	rows    rowCount
 	blocks  int
 	names   int
 	err     error // of a write: nothing more can be added
@@ -69,6 +70,7 @@ func (s *Writer) Reset(w io.Writer, h Header) error {
 	s.compressor.Reset(&s.output)
 	s.hash.Reset()
 	s.block.reset()
+	s.rows.reset()
 	s.raw, s.text, s.events, s.entries, s.blocks, s.names, s.err = 0, 0, 0, 0, 0, 0, nil
 	var skew *int64
 	if h.SkewKnown {
@@ -108,6 +110,10 @@ func (s *Writer) Add(ev *Event) error {
 	if s.text+int64(text) > MaxSegmentBytes || s.raw+int64(s.block.text+text+rows*rowBytes) > MaxSegmentBytes {
 		return ErrFull
 	}
+	if s.rows.rows += s.rows.directoriesOf(ev.Path); s.rows.rows+1+len(entries) > MaxSegmentRows && s.events > 0 {
+		return ErrFull
+	}
+	s.rows.rows += 1 + len(entries)
 	s.text += int64(text)
 	s.events++
 	s.entries += len(entries)
