@@ -67,15 +67,14 @@ type group struct {
 // batch is the events of some segments, grouped by the directories that they are about.
 //
 // Example: "put /a/f" is a claim about f in the group of "/a/"; "listing of /a: f, g" is a claim about a in the group of
-// "/", and a listing in the group of "/a/"; finish adds look-ups of a in "/", and of the root's row in "".
+// "/", and a listing in the group of "/a/"; each new group adds look-ups: of a in "/", and of the root's row in "".
 type batch struct {
 	groups   map[string]*group
 	samples  []evidence.Sample
 	marks    []reportedMark
-	touched  map[string]bool // directories, as Parent of their entries, whose rows the walk will look up
 	defaults observationDefaults
 	entries  []event.Entry // the chunk that the next claim's entry goes into
-	size     int           // claims so far, each group counted as some more: the measure of the batch's memory
+	size     int           // claims so far, groups and long texts counted as some more: the measure of the batch's memory
 	rows     int           // names that something is claimed about, at most
 
 	term       uint64 // the newest of the segments and of the view before
@@ -95,20 +94,30 @@ type reportedMark struct {
 // clock before the batch.
 type observationDefaults struct{ staleness, skew int64 }
 
-// claimsPerGroup is as how many claims a group counts, by its memory.
-const claimsPerGroup = 4
+const (
+	// claimsPerGroup is as how many claims a group counts, by its memory.
+	claimsPerGroup = 4
+	// textPerClaim is how many bytes of text count as a claim more.
+	textPerClaim = 256
+)
 
 // newBatch starts a batch for a view that knows of this term.
 func newBatch(term uint64, r observationDefaults) *batch {
-	return &batch{defaults: r, groups: map[string]*group{}, touched: map[string]bool{}, term: term}
+	return &batch{defaults: r, groups: map[string]*group{}, term: term}
 }
 
+// group is that of a parent. A new one makes the walk look up the row of its directory, and of all above.
 func (b *batch) group(parent string) *group {
 	g := b.groups[parent]
 	if g == nil {
 		g = &group{parent: parent}
 		b.groups[parent] = g
-		b.size += claimsPerGroup
+		b.size += claimsPerGroup + len(parent)/textPerClaim
+		if parent != "" {
+			up, name := event.Split(parent[:len(parent)-1])
+			above := b.group(up)
+			above.claims = append(above.claims, namedClaim{name: name})
+		}
 	}
 	return g
 }
@@ -152,7 +161,7 @@ func (b *batch) addClaim(path string, p namedClaim) {
 	g := b.group(parent)
 	p.name = name
 	g.claims = append(g.claims, p)
-	b.size++
+	b.size += 1 + len(path)/textPerClaim
 	b.rows++
 }
 
@@ -165,11 +174,19 @@ func (b *batch) list(ev *event.Event, by *origin) {
 	l := &listing{by: by, entries: ev.Entries}
 	l.Listing = evidence.Listing{Provenance: by.provenance(ev.ObservedAt, ev.Evidence), MtimeNs: self.MtimeNs, From: ev.From, To: ev.To, Ownerless: !self.Owned()}
 	b.counted.Entries += uint64(len(l.entries))
-	b.size += len(l.entries)
+	b.size += len(l.entries) + textOf(l.entries)/textPerClaim
 	b.rows += len(l.entries)
 	b.addClaim(ev.Path, namedClaim{at: ev.ObservedAt, by: by, evidence: ev.Evidence, verb: evidence.Listed, entry: self, about: l})
 	g := b.group(childParent(ev.Path))
 	g.listings = append(g.listings, l)
+}
+
+// textOf is how many bytes the entries' names and targets have.
+func textOf(entries []event.Entry) (text int) {
+	for i := range entries {
+		text += len(entries[i].Name) + len(entries[i].Target)
+	}
+	return text
 }
 
 // childParent is the Parent of the rows of a directory's entries.
@@ -180,13 +197,10 @@ func childParent(dir string) string {
 	return dir + "/"
 }
 
-// finish brings the batch into the form that the walk needs: fenced listings are out, claims are in the order of names and
-// times, and every directory above one of the batch is looked up.
+// finish brings the batch into the form that the walk needs: fenced listings are out, and claims are in the order of names
+// and times.
 func (b *batch) finish() {
 	b.fence()
-	for _, parent := range b.parents() {
-		b.touchAbove(parent)
-	}
 	for _, g := range b.groups {
 		slices.SortStableFunc(g.claims, func(x, y namedClaim) int {
 			return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.at, y.at))
@@ -217,15 +231,4 @@ func (b *batch) parents() []string {
 	}
 	sort.Strings(parents)
 	return parents
-}
-
-// touchAbove makes the walk look up the row of the directory whose entries have this parent, and of all above it.
-func (b *batch) touchAbove(parent string) {
-	for parent != "" && !b.touched[parent] {
-		b.touched[parent] = true
-		up, name := event.Split(parent[:len(parent)-1])
-		g := b.group(up)
-		g.claims = append(g.claims, namedClaim{name: name})
-		parent = up
-	}
 }

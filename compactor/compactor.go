@@ -36,7 +36,7 @@ type Options struct {
 	Random io.Reader
 	// OnCommit is called with every version that this compactor publishes. It must return soon.
 	OnCommit func(*manifest.Manifest)
-	// Memory bounds a fold and a merge beside it, bytes. Where CacheBytes and BatchClaims are 0, they follow from it.
+	// Memory bounds what is done at once, of however many views, bytes. Where CacheBytes and BatchClaims are 0, they follow from it.
 	Memory int64
 	// TempDir is where a fold puts rows that Memory has no room for; empty: the system's directory for temporary files.
 	TempDir string
@@ -70,9 +70,6 @@ const (
 	bytesPerClaim = 2 << 10
 )
 
-// bufferRows is how many changed rows a fold keeps in memory: as many as its batch has names.
-func (c *Compactor) bufferRows() int { return max(2, c.o.BatchClaims) }
-
 // jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention
 // never removes what a job still writes.
 const jobLimit = 15 * time.Minute
@@ -85,6 +82,7 @@ type Compactor struct {
 	configs *viewconfig.Loader
 	ledger  *session.Ledger
 	metrics *metrics
+	turns   *turns
 
 	// decoders are of *segmentDecoder. It is a pointer, as a pool keeps what it is part of alive for two collections: many
 	// short-lived compactors in one process would add up.
@@ -111,7 +109,7 @@ func New(o Options) (*Compactor, error) {
 	return &Compactor{
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
+		metrics: newMetrics(), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
 	}, nil
 }
 

@@ -16,15 +16,13 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
-// Fold folds the next batch of a view's segments and publishes the next version. It returns how many segments were folded; 0
-// means that there are none. If another compactor publishes the same segments first, its version stands and nothing is done.
+// Fold folds the next batch of a view's segments and publishes the next version. It returns how many segments were folded, a
+// part of one counting as one; 0 means that there are none. If another compactor publishes the same segments first, its version stands and nothing is done.
 func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, jobLimit)
-	defer cancel()
-	n, err := c.fold(ctx, view)
+	n, err := c.foldInTurn(ctx, view)
 	if errors.Is(err, errReset) {
 		if err = c.follow(ctx, view); err == nil {
-			n, err = c.fold(ctx, view)
+			n, err = c.foldInTurn(ctx, view)
 		}
 	}
 	if errors.Is(err, store.ErrLost) || errors.Is(err, errReset) {
@@ -37,7 +35,25 @@ func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
 	return n, nil
 }
 
-func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
+// foldInTurn folds a small batch at once, and a large one when it is its turn.
+func (c *Compactor) foldInTurn(ctx context.Context, view string) (int, error) {
+	n, err := c.fold(ctx, view, c.turn(view))
+	if errors.Is(err, errLarge) {
+		c.found(view, true)
+		n, err = c.fold(ctx, view, c.turn(view))
+	}
+	return n, err
+}
+
+func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (int, error) {
+	if turn.large { // it has nothing to read before
+		if err := turn.begin(ctx); err != nil {
+			return 0, err
+		}
+	}
+	defer turn.end()
+	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	defer cancel()
 	began := time.Now()
 	head, err := c.current(ctx, view)
 	if err != nil {
@@ -48,14 +64,17 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		return 0, err
 	}
 	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: head.Clock.Skew()}
-	in, err := c.readBatch(ctx, head.Manifest, rules)
+	in, err := c.readBatch(ctx, head.Manifest, rules, turn)
 	if err != nil {
 		return 0, err
 	}
-	if in.segments == 0 && !in.dropped {
+	if turn.large && in.batch.size < c.o.BatchClaims/smallShare {
+		c.found(view, false)
+	}
+	if in.segments+in.parts == 0 && !in.dropped {
 		return 0, c.publishSettings(ctx, head, config)
 	}
-	w, err := c.resolve(ctx, head.Manifest, rules, in.batch)
+	w, err := c.resolve(ctx, head.Manifest, rules, in.batch, turn)
 	if err != nil {
 		return 0, err
 	}
@@ -87,7 +106,7 @@ func (c *Compactor) fold(ctx context.Context, view string) (int, error) {
 		return 0, err
 	}
 	c.metrics.folded(in, time.Since(began))
-	return in.segments, nil
+	return in.segments + in.parts, nil
 }
 
 // publishSettings publishes a version for a changed setting that readers take from the manifest (live): a view at rest has no fold that
@@ -156,7 +175,7 @@ func addMark(m *manifest.Manifest, s reportedMark) {
 }
 
 // resolve walks the view with a batch.
-func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch) (*walk, error) {
+func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch, turn *turn) (*walk, error) {
 	b.finish()
 	view, err := layer.OpenView(c.o.Store, m.View, m.Base, m.Deltas, c.cache)
 	if err != nil {
@@ -164,9 +183,10 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	}
 	w := newWalk(ctx, view, rules, b)
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
-	w.out = rowBuffer{dir: c.o.TempDir, limit: c.bufferRows()}
-	w.outDirs = rowBuffer{dir: c.o.TempDir, limit: max(2, c.bufferRows()/4)} // one row in twenty is a directory's
-	w.lookahead = lookAhead(ctx, view, b, c.lookaheadBytes(b))
+	rows := max(2, turn.claims, c.o.BatchClaims/4)
+	w.out = rowBuffer{dir: c.o.TempDir, limit: rows}
+	w.outDirs = rowBuffer{dir: c.o.TempDir, limit: max(2, rows/4)} // one row in twenty is a directory's
+	w.lookahead = lookAhead(ctx, view, b, c.lookaheadBytes(b, turn))
 	w.old.BlocksFrom(w.lookahead.block)
 	if err := w.run(); err != nil {
 		w.close()

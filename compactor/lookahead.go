@@ -56,8 +56,8 @@ type groupRead struct {
 }
 
 // lookaheadBytes is how many bytes a fold of this batch may read ahead: a small batch leaves room.
-func (c *Compactor) lookaheadBytes(b *batch) int64 {
-	return c.o.CacheBytes/2 + int64(max(0, c.o.BatchClaims-b.size))*bytesPerClaim/4
+func (c *Compactor) lookaheadBytes(b *batch, turn *turn) int64 {
+	return c.o.CacheBytes/2 + int64(max(0, turn.claims-b.size))*bytesPerClaim/4
 }
 
 // lookAhead begins to read what a batch needs.

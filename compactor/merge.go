@@ -45,15 +45,21 @@ func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
 // mergeUntil is Merge, with the time from which on the step takes no further rows.
 func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time) (bool, error) {
 	began := time.Now()
-	head, err := c.current(ctx, view)
+	head, p, err := c.toMerge(ctx, view)
+	if err == nil && p.none() {
+		return false, nil
+	}
 	if err == nil {
-		var p plan
-		if p, err = c.plan(ctx, head.Manifest); err == nil && p.none() {
+		if err = c.turns.merges.Acquire(ctx, 1); err == nil {
+			defer c.turns.merges.Release(1)
+			head, p, err = c.toMerge(ctx, view) // it may have waited
+		}
+	}
+	if err == nil {
+		if p.none() {
 			return false, nil
 		}
-		if err == nil {
-			err = c.step(ctx, head, p, stop)
-		}
+		err = c.step(ctx, head, p, stop)
 	}
 	switch {
 	case errors.Is(err, store.ErrLost):
@@ -64,6 +70,16 @@ func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time)
 	}
 	c.metrics.duration.WithLabelValues("merge").Observe(time.Since(began).Seconds())
 	return true, nil
+}
+
+// toMerge is what there is to merge, and of which version.
+func (c *Compactor) toMerge(ctx context.Context, view string) (version, plan, error) {
+	head, err := c.current(ctx, view)
+	if err != nil {
+		return head, plan{}, err
+	}
+	p, err := c.plan(ctx, head.Manifest)
+	return head, p, err
 }
 
 // step does what the plan says, and publishes it.

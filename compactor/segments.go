@@ -22,21 +22,33 @@ import (
 // foldInput is what one fold reads: its batch, and how far each session is folded with it.
 type foldInput struct {
 	batch    *batch
-	segments int
+	segments int // whole ones, or the rest of one
+	parts    int // of segments that the batch has no room for; the rest is the next folds'
 	progress map[string]manifest.Progress
 	names    map[string][]event.OwnerName // by source: what the segments say
 	dropped  bool                         // a session left the roster, or its segment is damaged: there is something to publish even without a segment
 	decoder  *segmentDecoder
 }
 
+// heldRows is how many events and listed entries of a segment are kept while it is checked, and heldText how many bytes of their texts:
+// more than agents put into one. A segment with more is read twice, so that its memory is not its writer's to choose.
+const (
+	heldRows = 128 << 10
+	heldText = 24 << 20
+)
+
 // segmentDecoder reads one segment after the other. Its buffers are kept from fold to fold.
 type segmentDecoder struct {
 	reader *event.Reader
-	events []event.Event // of the current segment
+	key    string // of the current segment
+	body   []byte
+	events []event.Event // all of it, if held
+	held   bool
 }
 
-// open begins to read a segment.
+// open begins to read a segment, from its beginning.
 func (d *segmentDecoder) open(key string, body []byte) (err error) {
+	d.key, d.body = key, body
 	if d.reader != nil {
 		return d.reader.Reset(key, bytes.NewReader(body), event.Limits{})
 	}
@@ -44,15 +56,75 @@ func (d *segmentDecoder) open(key string, body []byte) (err error) {
 	return err
 }
 
-// forget drops the events, so that what they refer to can be freed.
-func (d *segmentDecoder) forget() {
+// check reads the opened segment to its end, before any of it counts, and keeps its events if it is of a usual size.
+func (d *segmentDecoder) check() error {
+	d.held = true
+	rows, text := 0, 0
+	for {
+		ev, err := d.reader.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rows += 1 + len(ev.Entries)
+		if text += len(ev.Path) + textOf(ev.Entries); (rows > heldRows || text > heldText) && d.held {
+			d.held = false
+			d.drop()
+		}
+		if d.held {
+			d.events = append(d.events, *ev)
+			kept := &d.events[len(d.events)-1]
+			kept.Entries = slices.Clone(ev.Entries)
+		}
+	}
+}
+
+// each calls take for the events of the checked segment from number first on, until it returns false.
+func (d *segmentDecoder) each(first uint64, take func(*event.Event) bool) error {
+	if d.held {
+		for i := int(min(first, uint64(len(d.events)))); i < len(d.events) && take(&d.events[i]); i++ {
+		}
+		return nil
+	}
+	if err := d.open(d.key, d.body); err != nil {
+		return err
+	}
+	for n := uint64(0); ; n++ {
+		ev, err := d.reader.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n < first {
+			continue
+		}
+		kept := *ev
+		kept.Entries = slices.Clone(ev.Entries)
+		if !take(&kept) {
+			return nil
+		}
+	}
+}
+
+// drop forgets the events, so that what they refer to can be freed.
+func (d *segmentDecoder) drop() {
 	clear(d.events)
 	d.events = d.events[:0]
 }
 
+// forget drops all of the segment.
+func (d *segmentDecoder) forget() {
+	d.drop()
+	d.body = nil
+}
+
 // readBatch reads the next segments of every session until the batch is full or there are none. Sessions take turns, a
 // segment each, so that a scan does not delay what other hosts report.
-func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules evidence.Rules) (*foldInput, error) {
+func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, turn *turn) (*foldInput, error) {
 	t := &foldInput{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions),
 		names: map[string][]event.OwnerName{}}
 	if t.progress == nil {
@@ -71,17 +143,21 @@ func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules e
 	if err != nil {
 		return nil, err
 	}
-	for len(open) > 0 && t.batch.size < c.o.BatchClaims {
-		bodies, err := c.readNext(ctx, m.View, open, t.progress)
+	for len(open) > 0 && t.batch.size < turn.claims {
+		found, err := c.readNext(ctx, m.View, open, t.progress, turn.bytes)
 		if err != nil {
 			return nil, err
 		}
 		var still []string
 		for i, id := range open {
-			if bodies[i] == nil || t.batch.size >= c.o.BatchClaims {
+			if found[i].body == nil && !found[i].large || t.batch.size >= turn.claims {
 				continue
 			}
-			ok, err := c.addSegment(ctx, m.View, id, bodies[i], t)
+			if err := turn.begin(ctx); err != nil {
+				return nil, err
+			}
+			ok, err := c.addSegment(ctx, m.View, id, found[i], t, turn)
+			found[i] = nextSegment{} // its memory is the next one's
 			if err != nil {
 				return nil, err
 			}
@@ -90,6 +166,9 @@ func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules e
 			}
 		}
 		open = still
+	}
+	if t.batch.size >= turn.claims && !turn.large {
+		return nil, errLarge
 	}
 	return t, nil
 }
@@ -148,35 +227,64 @@ func (c *Compactor) follow(ctx context.Context, view string) error {
 	return c.ledger.EndOld(ctx, view)
 }
 
-// readNext reads the next segment of each session, nil where there is none yet.
-func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at map[string]manifest.Progress) ([][]byte, error) {
-	bodies := make([][]byte, len(ids))
+// nextSegment is the next one of a session, if there is one.
+type nextSegment struct {
+	body  []byte
+	large bool // it is to be read when its turn comes, alone
+	err   error
+}
+
+// readNext reads the next segment of each session. Many are read at once, so none of them may be large.
+func (c *Compactor) readNext(ctx context.Context, view string, ids []string, at map[string]manifest.Progress, most int64) ([]nextSegment, error) {
+	found := make([]nextSegment, len(ids))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, id := range ids {
-		key := layout.Segment(view, id, at[id].Next)
 		g.Go(func() error {
-			o, err := c.o.Store.Get(ctx, key)
-			if errors.Is(err, store.ErrNotFound) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("read segment %s: %w", key, err)
-			}
-			bodies[i] = o.Body
-			return nil
+			n, err := c.readSegment(ctx, layout.Segment(view, id, at[id].Next), most)
+			found[i] = n
+			return err
 		})
 	}
-	return bodies, g.Wait()
+	return found, g.Wait()
+}
+
+// readSegment reads a segment of at most so many bytes; a larger one is only noted.
+func (c *Compactor) readSegment(ctx context.Context, key string, most int64) (nextSegment, error) {
+	o, err := c.o.Store.GetUpTo(ctx, key, most)
+	var large *store.TooLargeError
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nextSegment{}, nil
+	case errors.As(err, &large):
+		return nextSegment{large: true, err: large}, nil
+	case err != nil:
+		return nextSegment{}, fmt.Errorf("read segment %s: %w", key, err)
+	}
+	return nextSegment{body: o.Body}, nil
 }
 
 // addSegment adds one segment to the batch. A segment that cannot be read, or is another one than its name says, ends its
 // session: the agent then begins a new session and scans again, and what came before the segment stays folded. It reports
 // whether the session goes on.
-func (c *Compactor) addSegment(ctx context.Context, view, id string, body []byte, t *foldInput) (bool, error) {
+func (c *Compactor) addSegment(ctx context.Context, view, id string, found nextSegment, t *foldInput, turn *turn) (bool, error) {
 	p := t.progress[id]
 	key := layout.Segment(view, id, p.Next)
-	by, err := t.decode(key, body, view, id, p.Next)
+	var err error
+	if found.large {
+		if found, err = c.readSegment(ctx, key, event.MaxStoredBytes); err != nil {
+			return false, err
+		}
+		if found.body == nil && !found.large {
+			return false, nil // it is not there any more, as after a reset
+		}
+	}
+	var by *origin
+	if found.large {
+		err = &event.FormatError{Object: key, Reason: found.err.Error()}
+	} else {
+		by, err = t.decode(key, found.body, view, id, p.Next)
+	}
 	var damaged *event.FormatError
 	if errors.As(err, &damaged) {
 		c.o.Logger.Error("a segment is damaged; its session is ended, and its agent will scan again", "segment", key, "error", err)
@@ -188,20 +296,35 @@ func (c *Compactor) addSegment(ctx context.Context, view, id string, body []byte
 	if err != nil {
 		return false, err
 	}
-	for i := range t.decoder.events {
-		t.batch.add(&t.decoder.events[i], by)
+	done, taken := true, p.Events
+	err = t.decoder.each(p.Events, func(ev *event.Event) bool {
+		if done = t.batch.size < 2*turn.claims || taken == p.Events; done {
+			t.batch.add(ev, by)
+			taken++
+		}
+		return done
+	})
+	if err != nil {
+		return false, err
+	}
+	t.batch.term = max(t.batch.term, by.term)
+	p.Agent = by.agent
+	if !done {
+		p.Events = taken
+		t.parts++
+		t.progress[id] = p
+		return false, nil
 	}
 	if names := t.decoder.reader.Names(); len(names) > 0 {
 		t.names[by.source] = append(t.names[by.source], names...)
 	}
-	t.batch.term = max(t.batch.term, by.term)
-	p.Next, p.Agent = p.Next+1, by.agent
+	p.Next, p.Events = p.Next+1, 0
 	t.progress[id] = p
 	t.segments++
 	return true, nil
 }
 
-// decode reads a whole segment into events, before any of it counts.
+// decode checks a whole segment, and says whose it is.
 func (t *foldInput) decode(key string, body []byte, view, id string, seq uint64) (*origin, error) {
 	d := t.decoder
 	if err := d.open(key, body); err != nil {
@@ -220,17 +343,6 @@ func (t *foldInput) decode(key string, body []byte, view, id string, seq uint64)
 	if !h.Local {
 		by.lag = t.batch.defaults.staleness
 	}
-	d.events = d.events[:0]
-	for {
-		ev, err := r.Next()
-		if err == io.EOF {
-			return by, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		d.events = append(d.events, *ev)
-		kept := &d.events[len(d.events)-1]
-		kept.Entries = slices.Clone(ev.Entries)
-	}
+	d.drop()
+	return by, d.check()
 }

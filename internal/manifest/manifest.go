@@ -78,8 +78,9 @@ type Suspect struct {
 
 // Progress is how far one session is folded.
 type Progress struct {
-	Next  uint64 `json:"next_seq"` // the first segment not yet folded
-	Agent string `json:"agent,omitempty"`
+	Next   uint64 `json:"next_seq"`         // the first segment not yet folded whole
+	Events uint64 `json:"events,omitempty"` // of segment Next are folded: the first ones
+	Agent  string `json:"agent,omitempty"`
 	// Broken: segment Next cannot be read. The session was ended for it, and nothing more of it counts.
 	Broken bool `json:"broken,omitempty"`
 }
