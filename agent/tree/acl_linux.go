@@ -34,13 +34,17 @@ func (d *aclDevices) hasNone(dev uint64) {
 	d.none[dev] = true
 }
 
+// aclBuffers are of *[512]byte, which is room for 63 entries.
+var aclBuffers = sync.Pool{New: func() any { return new([512]byte) }}
+
 // readACL is the ACL of a name in a directory, or of the directory itself if there is no name; name ends with a NUL. It is empty if
 // the file system has none, or does not say.
 func (d *aclDevices) readACL(dir int, name []byte, dev uint64) event.ACL {
 	if !d.has(dev) {
 		return ""
 	}
-	var buffer [512]byte // for 63 entries
+	buffer, _ := aclBuffers.Get().(*[512]byte)
+	defer aclBuffers.Put(buffer)
 	n, err := getACL(dir, name, buffer[:])
 	value := buffer[:max(n, 0)]
 	if err == unix.ERANGE {
