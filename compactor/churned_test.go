@@ -26,7 +26,7 @@ type churned struct {
 // that no look shows an old state.
 func newChurned(h *harness, gone, alive int, local bool) *churned {
 	s := h.teller("churn")
-	s.local, s.leads = local, 1<<62
+	s.local, s.leads = local, time.Now().UnixNano()
 	c := &churned{h: h, s: s, now: 1_700_000_000e9}
 	root := event.Entry{Type: event.Directory, Mode: 0o755, MtimeNs: c.now - 1e9}
 	c.s.tell(event.Event{Kind: event.Listing, Evidence: event.Snapshot, ObservedAt: c.now - 1e8, Path: "/", Entry: root}, // the directory comes after it

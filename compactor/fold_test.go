@@ -282,7 +282,7 @@ func TestListingsOfAnOlderTermAreFenced(t *testing.T) {
 	old.tell(w.listEvent("/", event.Snapshot))
 	old.send()
 	h.once()
-	new.term = old.term + 1
+	new.takes(old.term + 1)
 	new.tell(event.Event{Kind: event.Marked, Evidence: event.Snapshot, Path: "/", ObservedAt: w.tick(), Mark: event.Mark{Kind: event.SnapshotBegin}})
 	new.send()
 	h.once()
@@ -308,7 +308,8 @@ func TestListingsAfterTheLeaseAreFenced(t *testing.T) {
 	old.leads = w.now + 1e9
 	w.remove("/gone")
 	w.tick()
-	next.term, next.leads = old.term+1, w.now+60e9
+	next.takes(old.term + 1)
+	next.leads = w.now + 60e9
 	next.tell(w.listEvent("/", event.Snapshot))
 	next.send()
 	h.once()

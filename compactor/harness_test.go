@@ -3,6 +3,7 @@ package compactor
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -102,6 +103,38 @@ func (h *harness) teller(name string) *teller {
 	s := &teller{h: h, id: state.Record.ID, agent: name, term: state.Term}
 	h.sessions = append(h.sessions, s)
 	return s
+}
+
+// rename makes the session that of another agent.
+func (s *teller) rename(agent string) {
+	s.h.Helper()
+	roster, _, err := session.ReadRoster(s.h.ctx, s.h.store, viewName)
+	if err != nil {
+		s.h.Fatalf("read roster: %v", err)
+	}
+	entry := roster.Sessions[s.id]
+	entry.Agent = agent
+	roster.Sessions[s.id] = entry
+	s.h.overwrite(layout.Roster(viewName), roster)
+	s.agent = agent
+}
+
+// takes gives the session the view's lease in a new term.
+func (s *teller) takes(term uint64) {
+	s.h.Helper()
+	s.h.overwrite(layout.Lease(viewName), session.Lease{Term: term, Session: s.id, TTLSeconds: 3600, Nonce: fmt.Sprint(term)})
+	s.term = term
+}
+
+func (h *harness) overwrite(key string, value any) {
+	h.Helper()
+	body, err := json.Marshal(value)
+	if err == nil {
+		_, err = h.store.Put(h.ctx, key, body)
+	}
+	if err != nil {
+		h.Fatalf("overwrite %s: %v", key, err)
+	}
 }
 
 func (s *teller) tell(events ...event.Event) { s.queued = append(s.queued, events...) }

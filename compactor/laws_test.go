@@ -155,7 +155,8 @@ func (s saying) told(t tb, way telling) map[string]string {
 	}
 	slices.SortFunc(tellers, func(a, b *teller) int { return strings.Compare(a.id, b.id) }) // as folds take them
 	for i, x := range tellers {
-		x.agent, x.local, x.leads = fmt.Sprint("s", i), s.local[i], 1<<60
+		x.rename(fmt.Sprint("s", i))
+		x.local, x.leads = s.local[i], 1<<60
 	}
 	rest := slices.Clone(s.events)
 	for _, step := range way.steps {

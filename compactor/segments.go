@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +27,8 @@ type foldInput struct {
 	segments int // whole ones, or the rest of one
 	parts    int // of segments that the batch has no room for; the rest is the next folds'
 	progress map[string]manifest.Progress
+	roster   map[string]session.RosterEntry
+	term     uint64                       // the newest that is known to have been given
 	names    map[string][]event.OwnerName // by source: what the segments say
 	dropped  bool                         // a session left the roster, or its segment is damaged: there is something to publish even without a segment
 	decoder  *segmentDecoder
@@ -56,8 +60,9 @@ func (d *segmentDecoder) open(key string, body []byte) (err error) {
 	return err
 }
 
-// check reads the opened segment to its end, before any of it counts, and keeps its events if it is of a usual size.
-func (d *segmentDecoder) check() error {
+// check reads the opened segment to its end, before any of it counts, and keeps its events if it is of a usual size. Nothing may have been
+// observed after latest, ns.
+func (d *segmentDecoder) check(key string, latest int64) error {
 	d.held = true
 	rows, text := 0, 0
 	for {
@@ -67,6 +72,10 @@ func (d *segmentDecoder) check() error {
 		}
 		if err != nil {
 			return err
+		}
+		if ev.ObservedAt > latest {
+			return &event.FormatError{Object: key, Reason: fmt.Sprintf("%s of %q was observed at %s, after the segment arrived",
+				ev.Kind, excerpt(ev.Path), time.Unix(0, ev.ObservedAt).UTC().Format(time.RFC3339))}
 		}
 		rows += 1 + len(ev.Entries)
 		if text += len(ev.Path) + textOf(ev.Entries); (rows > heldRows || text > heldText) && d.held {
@@ -110,6 +119,9 @@ func (d *segmentDecoder) each(first uint64, take func(*event.Event) bool) error 
 	}
 }
 
+// excerpt is the beginning of a path, for messages.
+func excerpt(path string) string { return path[:min(len(path), 200)] }
+
 // drop forgets the events, so that what they refer to can be freed.
 func (d *segmentDecoder) drop() {
 	clear(d.events)
@@ -126,7 +138,7 @@ func (d *segmentDecoder) forget() {
 // segment each, so that a scan does not delay what other hosts report.
 func (c *Compactor) readBatch(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, turn *turn) (*foldInput, error) {
 	t := &foldInput{batch: newBatch(m.Term, observationDefaults{rules.Staleness, rules.Skew}), progress: maps.Clone(m.Sessions),
-		names: map[string][]event.OwnerName{}}
+		names: map[string][]event.OwnerName{}, term: m.Term}
 	if t.progress == nil {
 		t.progress = map[string]manifest.Progress{}
 	}
@@ -199,6 +211,7 @@ func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *foldI
 			t.progress[id] = manifest.Progress{Agent: entry.Agent}
 		}
 	}
+	t.roster = roster.Sessions
 	ids := slices.Sorted(maps.Keys(roster.Sessions))
 	return slices.DeleteFunc(ids, func(id string) bool { return t.progress[id].Broken }), nil
 }
@@ -230,7 +243,8 @@ func (c *Compactor) follow(ctx context.Context, view string) error {
 // nextSegment is the next one of a session, if there is one.
 type nextSegment struct {
 	body  []byte
-	large bool // it is to be read when its turn comes, alone
+	at    time.Time // of its arrival, by the store's clock
+	large bool      // it is to be read when its turn comes, alone
 	err   error
 }
 
@@ -261,7 +275,7 @@ func (c *Compactor) readSegment(ctx context.Context, key string, most int64) (ne
 	case err != nil:
 		return nextSegment{}, fmt.Errorf("read segment %s: %w", key, err)
 	}
-	return nextSegment{body: o.Body}, nil
+	return nextSegment{body: o.Body, at: o.LastModified}, nil
 }
 
 // addSegment adds one segment to the batch. A segment that cannot be read, or is another one than its name says, ends its
@@ -283,7 +297,10 @@ func (c *Compactor) addSegment(ctx context.Context, view, id string, found nextS
 	if found.large {
 		err = &event.FormatError{Object: key, Reason: found.err.Error()}
 	} else {
-		by, err = t.decode(key, found.body, view, id, p.Next)
+		by, err = t.decode(key, found, view, id, p.Next)
+	}
+	if err == nil {
+		err = c.checkTerm(ctx, view, key, by.term, t)
 	}
 	var damaged *event.FormatError
 	if errors.As(err, &damaged) {
@@ -325,16 +342,22 @@ func (c *Compactor) addSegment(ctx context.Context, view, id string, found nextS
 }
 
 // decode checks a whole segment, and says whose it is.
-func (t *foldInput) decode(key string, body []byte, view, id string, seq uint64) (*origin, error) {
+func (t *foldInput) decode(key string, found nextSegment, view, id string, seq uint64) (*origin, error) {
 	d := t.decoder
-	if err := d.open(key, body); err != nil {
+	if err := d.open(key, found.body); err != nil {
 		return nil, err
 	}
-	r := d.reader
-	h := r.Header()
+	h := d.reader.Header()
 	if h.View != view || h.Session != id || h.Seq != seq {
 		return nil, &event.FormatError{Object: key, Reason: fmt.Sprintf(
 			"its header says segment %d of session %s of view %s, its key says something else", h.Seq, h.Session, h.View)}
+	}
+	latest := int64(math.MaxInt64)
+	if !found.at.IsZero() {
+		latest = found.at.Add(aheadOfStore).UnixNano()
+	}
+	if err := t.checkOrigin(key, h, latest); err != nil {
+		return nil, err
 	}
 	by := &origin{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.defaults.skew}
 	if h.SkewKnown {
@@ -344,5 +367,38 @@ func (t *foldInput) decode(key string, body []byte, view, id string, seq uint64)
 		by.lag = t.batch.defaults.staleness
 	}
 	d.drop()
-	return by, d.check()
+	return by, d.check(key, latest)
+}
+
+// aheadOfStore is how far what a segment says of the present may be ahead of the store's clock when it arrived. Agents know that clock to
+// the second; what is from further in the future would count before all that is observed until then.
+const aheadOfStore = time.Minute
+
+// checkOrigin holds what a header says of its session against the roster. latest is the time that nothing in the segment may be after.
+func (t *foldInput) checkOrigin(key string, h event.Header, latest int64) error {
+	entry := t.roster[h.Session]
+	lease := int64(entry.TimeoutSeconds * 1e9)
+	switch {
+	case h.Agent != entry.Agent:
+		return &event.FormatError{Object: key, Reason: fmt.Sprintf("its header names agent %q, but its session is that of %q", h.Agent, entry.Agent)}
+	case h.LeaseUntil > latest && h.LeaseUntil-latest > lease:
+		return &event.FormatError{Object: key, Reason: "its header says that it led for longer than a lease lasts"}
+	}
+	return nil
+}
+
+// checkTerm refuses a term that the view's lease never had. Without a lease, nothing can be said of it.
+func (c *Compactor) checkTerm(ctx context.Context, view, key string, term uint64, t *foldInput) error {
+	if term <= t.term {
+		return nil
+	}
+	given, err := session.Term(ctx, c.o.Store, view)
+	if err != nil {
+		return err
+	}
+	if given != 0 && term > given {
+		return &event.FormatError{Object: key, Reason: fmt.Sprintf("its header says term %d, but the view's lease is in term %d", term, given)}
+	}
+	t.term = term
+	return nil
 }

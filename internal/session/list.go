@@ -3,6 +3,7 @@ package session
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,6 +12,15 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
 )
+
+// Term is the view's newest term, by its lease; 0 if it has none, or one that cannot be read.
+func Term(ctx context.Context, s store.Store, view string) (uint64, error) {
+	lease, err := read[Lease](ctx, s, layout.Lease(view))
+	if errors.Is(err, ErrDamaged) {
+		return 0, nil
+	}
+	return lease.value.Term, err
+}
 
 // Status is a session as others see it. It leads, lives without leading, has ended (Record.Ended), or is lost: its time is over,
 // and nobody has noticed yet.
