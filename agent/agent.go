@@ -27,6 +27,7 @@ type Agent struct {
 	o           Options
 	clock       *pipe.Clock
 	stream      *pipe.Stream
+	sender      send.Sender
 	situation   *situation
 	stateFile   *stateFile
 	spooling    *spooling
@@ -134,8 +135,9 @@ func (a *Agent) addServices(client *send.Client, excludes *tree.Excludes) {
 		o: &a.o, client: client, situation: a.situation, stream: a.stream, watching: a.watching, directories: a.directories, stateFile: a.stateFile,
 		commands: commands, status: a.Status, gone: make(chan string, 1), soon: make(chan struct{}, 1),
 	}
+	a.sender = a.o.sender(client)
 	upload := &uploader{
-		stream: a.stream, sender: a.o.sender(client), situation: a.situation, directories: a.directories, counters: a.counters, log: a.o.Logger,
+		stream: a.stream, sender: a.sender, situation: a.situation, directories: a.directories, counters: a.counters, log: a.o.Logger,
 		sessionGone: a.session.sessionGone, draining: a.draining,
 	}
 	a.source = []service{

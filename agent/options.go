@@ -187,7 +187,11 @@ func (o Options) sender(client *send.Client) send.Sender {
 	case o.ThroughIngest:
 		return send.NewThrough(client)
 	case o.Sender == nil:
-		return send.NewIngest(client, nil)
+		s := send.NewIngest(client, nil)
+		s.OnRefused = func(why error) {
+			o.Logger.Warn("uploads that ingest signs fail, so this session's segments go through ingest", "error", why)
+		}
+		return s
 	}
 	return o.Sender
 }

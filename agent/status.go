@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/bus"
+	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/spool"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/pipeapi"
@@ -34,6 +35,7 @@ type Status struct {
 	SentBytes       uint64
 	SendFailures    uint64
 	SendError       error // why the last try to send failed; nil: it did not
+	UploadsRefused  error // why this session's segments go through ingest though it signs uploads; nil: they do not
 
 	RootLost error // nil: it is there
 
@@ -76,6 +78,9 @@ func (a *Agent) Status() Status {
 	s.Hanging, s.HangingPath = a.watching.subscription.Hanging()
 	s.Atimes = a.directories.atimesWord()
 	s.Source = a.watching.subscription.Status()
+	if through, ok := a.sender.(*send.Ingest); ok {
+		s.UploadsRefused = through.Refused()
+	}
 	s.Tasks = a.supervisor.report()
 	s.Version = a.o.Version
 	a.counters.addTo(&s)
@@ -133,6 +138,9 @@ func (s Status) report() *pipeapi.AgentStatus {
 	}
 	if s.SendError != nil {
 		r.SendError = shorten(s.SendError.Error(), maxReport)
+	}
+	if s.UploadsRefused != nil {
+		r.UploadsRefused = shorten(s.UploadsRefused.Error(), maxReport)
 	}
 	if len(s.Tasks) > 0 {
 		r.Tasks = maps.Clone(s.Tasks)

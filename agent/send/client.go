@@ -2,7 +2,8 @@
 //
 // A Sender returns nil only once the segment is durable; sending one again is harmless. Store writes to an object store
 // the agent has credentials for, Ingest uploads through ingest, or to what ingest presigns. Client is the other calls:
-// sessions and heartbeats. Nothing here retries for long or keeps state beyond a request: package agent decides.
+// sessions and heartbeats. Nothing here retries, and of earlier requests only Ingest knows something: its grants, and
+// whether presigned uploads work. Package agent decides all else.
 package send
 
 import (

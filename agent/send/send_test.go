@@ -136,6 +136,80 @@ func TestThroughIngestWhereNothingIsPresigned(t *testing.T) {
 	}
 }
 
+// Where a store does not take what ingest signs, segments go through ingest until the session ends; where ingest does not reach the
+// store either, or the store is only busy, uploads are tried again and again.
+func TestUploadsThatNeverWork(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		store, ingest  int // what they answer: 0, that it is stored
+		tries          int
+		way            string // of each try and of one with the next session, where the store takes all: u an upload, i through ingest
+		refused, later bool
+	}{
+		{"refuses", 403, 0, 4, "uuiiu", true, false},
+		{"knows no conditions", 501, 0, 3, "uuiu", true, false},
+		{"is away", -1, 0, 3, "uuiu", true, false},
+		{"is a page", 200, 0, 3, "uuiu", true, false},
+		{"is busy", 503, 0, 12, "uuuuuuuuuuiiu", true, false},
+		{"is busy, and ingest is", 503, 503, 13, "uuuuuuuuuuiuiu", false, false},
+		{"refuses both", 403, 503, 6, "uuiuiuu", false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, way, works := &bucket{objects: map[string]string{}}, "", false
+			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch way += "u"; {
+				case works:
+					b.ServeHTTP(w, r)
+				case c.store < 0:
+					panic(http.ErrAbortHandler)
+				default:
+					w.Header().Set("Content-Type", "text/html")
+					w.WriteHeader(c.store)
+				}
+			}))
+			defer front.Close()
+			s := NewIngest(newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if strings.HasSuffix(r.URL.Path, "/uploads") {
+					var q pipeapi.UploadsRequest
+					if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+						t.Error(err)
+					}
+					_ = json.NewEncoder(w).Encode(pipeapi.Uploads{Uploads: []pipeapi.Grant{{Seq: *q.FromSeq, Upload: store.Upload{Method: "PUT", URL: front.URL,
+						Header: http.Header{"If-None-Match": {"*"}}, Expires: time.Now().Add(time.Hour)}}}})
+					return
+				}
+				if way += "i"; c.ingest != 0 {
+					w.WriteHeader(c.ingest)
+				}
+				_, _ = io.WriteString(w, `{"status":"stored"}`)
+			})), front.Client())
+			told := 0
+			s.OnRefused = func(why error) {
+				if told++; why == nil {
+					t.Error("no reason")
+				}
+			}
+			for try := range c.tries {
+				err := s.Send(t.Context(), pipe.Segment{Session: "s1", Seq: 0, Body: []byte("x")})
+				if ok := c.ingest == 0 && strings.HasSuffix(way, "i"); ok != (err == nil) {
+					t.Errorf("try %d of %s: error %v", try, way, err)
+				}
+			}
+			if refused := s.Refused() != nil; refused != c.refused || refused != (told == 1) {
+				t.Errorf("refused %v, told %d times", s.Refused(), told)
+			}
+			works = true
+			if err := s.Send(t.Context(), pipe.Segment{Session: "s2", Seq: 0, Body: []byte("x")}); err != nil || s.Refused() != nil {
+				t.Errorf("the next session: error %v, refused %v", err, s.Refused())
+			}
+			if way != c.way {
+				t.Errorf("ways %s, want %s", way, c.way)
+			}
+		})
+	}
+}
+
 func TestStoreTakesARepeatedSegmentForTheFirst(t *testing.T) {
 	st, err := local.Open(t.TempDir())
 	if err != nil {

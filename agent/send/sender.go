@@ -47,15 +47,22 @@ func (s *Store) Send(ctx context.Context, seg pipe.Segment) error {
 }
 
 // Ingest sends through ingest: to the uploads that it presigns where its store can do that, otherwise as requests to
-// ingest itself.
+// ingest itself. Where presigned uploads fail and requests to ingest work, the rest of the session goes through ingest.
 type Ingest struct {
+	// OnRefused, if set, is told once a session that its segments go through ingest from now on, and why.
+	OnRefused func(why error)
+
 	client *Client
 	// upload sends presigned requests, which go to the object store and not to ingest.
 	upload *http.Client
 
-	mu     sync.Mutex
-	direct bool // no presigned uploads here
-	grants map[grantKey]pipeapi.Grant
+	mu      sync.Mutex
+	direct  bool // no presigned uploads here
+	grants  map[grantKey]pipeapi.Grant
+	session string // of the last segment; what follows is of it
+	failing int    // points of the uploads that failed since the last that did not
+	why     error  // the last failure of an upload
+	refused bool   // segments go through ingest, as uploads fail
 }
 
 type grantKey struct {
@@ -63,8 +70,13 @@ type grantKey struct {
 	seq     uint64
 }
 
-// grantsAtOnce is how many uploads are asked for in one request.
-const grantsAtOnce = 16
+const (
+	// grantsAtOnce is how many uploads are asked for in one request.
+	grantsAtOnce = 16
+	// An upload that fails counts these points, and from maxFailing on ingest is tried: after two refusals, as the first may be
+	// a grant that expired by the store's clock, or after ten times that the store was busy.
+	pointsRefused, pointsBusy, maxFailing = 5, 1, 10
+)
 
 // NewIngest makes a sender of the client's ingest. A nil upload client is http.DefaultClient.
 func NewIngest(c *Client, upload *http.Client) *Ingest {
@@ -77,18 +89,102 @@ func NewThrough(c *Client) *Ingest { return &Ingest{client: c, direct: true} }
 
 // Send implements Sender.
 func (s *Ingest) Send(ctx context.Context, seg pipe.Segment) error {
-	g, ok, err := s.grant(ctx, seg)
-	if err == nil {
-		if ok {
-			err = s.put(ctx, g, seg.Body)
-		} else {
-			err = s.through(ctx, seg)
-		}
-	}
-	if err != nil {
+	if err := s.send(ctx, seg); err != nil {
 		return fmt.Errorf("send segment %d: %w", seg.Seq, err)
 	}
 	return nil
+}
+
+func (s *Ingest) send(ctx context.Context, seg pipe.Segment) error {
+	switch s.way(seg.Session) {
+	case throughIngest:
+		return s.through(ctx, seg)
+	case tryIngest:
+		err := s.through(ctx, seg)
+		s.tried(err)
+		return err
+	}
+	g, ok, err := s.grant(ctx, seg)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return s.through(ctx, seg)
+	}
+	err = s.put(ctx, g, seg.Body)
+	s.uploaded(err)
+	return err
+}
+
+// way is how a segment is to be sent.
+type way int
+
+const (
+	presigned way = iota
+	tryIngest     // uploads fail; whether ingest reaches the store is not known
+	throughIngest
+)
+
+// way is how a segment of the session is to be sent. A new session begins with presigned uploads again.
+func (s *Ingest) way(session string) way {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session != session {
+		s.session, s.failing, s.why, s.refused = session, 0, nil, false
+	}
+	switch {
+	case s.refused:
+		return throughIngest
+	case s.failing >= maxFailing:
+		return tryIngest
+	}
+	return presigned
+}
+
+// uploaded takes in how a presigned upload ended.
+func (s *Ingest) uploaded(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.why = err
+	if err == nil {
+		s.failing = 0
+		return
+	}
+	points := pointsRefused
+	var answer *uploadError
+	if errors.As(err, &answer) && answer.busy() {
+		points = pointsBusy
+	} else {
+		clear(s.grants) // the grant may have expired by the store's clock
+	}
+	s.failing += points
+}
+
+// tried takes in how a segment went through ingest after uploads had failed. If ingest does not reach the store either, it is
+// not the uploads that do not work: the next try is one.
+func (s *Ingest) tried(err error) {
+	s.mu.Lock()
+	if err != nil {
+		s.failing = maxFailing - 1
+		s.mu.Unlock()
+		return
+	}
+	s.refused = true
+	why := s.why
+	s.mu.Unlock()
+	if s.OnRefused != nil {
+		s.OnRefused(why)
+	}
+}
+
+// Refused is why the session's segments go through ingest though it presigns uploads; nil: they do not.
+func (s *Ingest) Refused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.refused {
+		return nil
+	}
+	return s.why
 }
 
 // grant returns the presigned upload of a segment; ok is false where ingest does not presign.
@@ -144,16 +240,30 @@ func (s *Ingest) put(ctx context.Context, g pipeapi.Grant, body []byte) error {
 		return err
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	switch {
-	case resp.StatusCode/100 == 2, resp.StatusCode == http.StatusPreconditionFailed:
+	if resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusPreconditionFailed {
 		// 412: the key is taken. Only this session's grants lead to it, so it was this segment, sent before.
 		return nil
-	case resp.StatusCode == http.StatusForbidden:
-		s.mu.Lock()
-		clear(s.grants) // it may have expired by the store's clock
-		s.mu.Unlock()
 	}
-	return fmt.Errorf("the object store answers %d: %.200q", resp.StatusCode, text)
+	return &uploadError{resp.StatusCode, text}
+}
+
+// uploadError is an object store's answer that an upload failed.
+type uploadError struct {
+	status int
+	text   []byte
+}
+
+func (e *uploadError) Error() string {
+	return fmt.Sprintf("the object store answers %d: %.200q", e.status, e.text)
+}
+
+// busy reports whether the same upload may well succeed later.
+func (e *uploadError) busy() bool {
+	switch e.status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return e.status >= 500 && e.status != http.StatusNotImplemented
 }
 
 // redact keeps presigned URLs, which are credentials, out of messages.

@@ -59,6 +59,8 @@ type pipeStatus struct {
 	SentBytes    uint64 `json:"sent_bytes"`
 	Starts       int    `json:"starts"`
 	Error        string `json:"error,omitempty"`
+	// UploadsRefused is why segments go through ingest though it signs uploads.
+	UploadsRefused string `json:"uploads_refused,omitempty"`
 
 	Paused          *pipeapi.Pause                `json:"paused,omitempty"`
 	Rates           *pipeapi.Rates                `json:"rates,omitempty"`
@@ -100,6 +102,9 @@ func newPipeStatus(s fleet.Status) pipeStatus {
 		p.BacklogBytes, p.SpoolBytes, p.SentSegments, p.SentBytes = a.BacklogBytes, a.Spool.Bytes, a.SentSegments, a.SentBytes
 		p.SourceNumber, p.SourcePipes, p.SourceEvents, p.TakenEvents = a.Source.Source, a.Source.Pipes, a.Source.Emitted, a.Source.Delivered
 		p.QueuedEvents, p.DroppedEvents, p.ScansLeft = a.Source.Queued, a.Source.Dropped, a.Source.ScansLeft
+		if a.UploadsRefused != nil {
+			p.UploadsRefused = a.UploadsRefused.Error()
+		}
 		switch {
 		case a.Leader:
 			p.Role = "leader"
@@ -405,6 +410,9 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 		fmt.Fprintf(out, "\n%s\n", line)
 	}
 	for _, p := range st.Pipes {
+		if p.UploadsRefused != "" {
+			fmt.Fprintf(out, "\n%s: its segments go through ingest, as uploads that ingest signs fail: %s\n", p.Pipe, out.Name(p.UploadsRefused))
+		}
 		if p.QueuedEvents > 0 {
 			fmt.Fprintf(out, "\n%s: %s events wait for it\n", p.Pipe, show.Count(int64(p.QueuedEvents)))
 		}

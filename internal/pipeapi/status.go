@@ -45,6 +45,7 @@ type AgentStatus struct {
 	SentSegments    uint64 `json:"sent_segments"`
 	SendFailures    uint64 `json:"send_failures"`
 	SendError       string `json:"send_error,omitempty"`      // why the last try to send failed
+	UploadsRefused  string `json:"uploads_refused,omitempty"` // why segments go through ingest though it signs uploads
 	SpoolBytes      *int64 `json:"spool_bytes,omitempty"`     // nil: the agent has no spool
 	SpoolMaxBytes   int64  `json:"spool_max_bytes,omitempty"` // likewise 0
 	SpoolError      string `json:"spool_error,omitempty"`     // why it takes nothing

@@ -14,6 +14,7 @@ const fullStatus = `{"state":"audit","directories":1,"files":2,"bytes":3,"errors
 	`"last_scan":{"scan":"snapshot","began_at":"2026-01-31T12:00:00Z","seconds":6,"directories":7,"files":8,"errors":9,"changed_directories":10},` +
 	`"coverage":"realtime-hotset","watch_method":"inotify","watch_reason":"r","watch_limit":11,"watches":12,"unwatched":13,"unreadable":14,` +
 	`"pending":15,"overflows":16,"atimes":"relatime","backlog_bytes":17,"backlog_segments":18,"sent_bytes":19,"sent_segments":20,"send_failures":21,` +
+	`"uploads_refused":"403",` +
 	`"spool_bytes":22,"spool_max_bytes":23,"spool_error":"full","rates":{"events_per_s":24,"entries_per_s":25,"sent_bytes_per_s":26},` +
 	`"clock":{"offset_s":27,"skew_s":28},"uptime_s":29,"read_errors":{"permission":{"count":30,"example":"/a"}},` +
 	`"tasks":{"audit":{"error":"e","at":"2026-01-31T12:00:00Z","restarts":31}},"hanging":32,"hanging_path":"/slow","root_lost":"gone",` +
@@ -24,7 +25,7 @@ func TestStatusOnTheWire(t *testing.T) {
 	built := &pipeapi.AgentStatus{State: "audit", Directories: 1, Files: 2, Bytes: 3, Errors: 4, Looked: 35, Scan: &pipeapi.RunningScan{Scan: "audit", Seconds: 5},
 		LastScan: &pipeapi.LastScan{Scan: "snapshot", At: at, Seconds: 6, Directories: 7, Files: 8, Errors: 9, Changed: 10},
 		Coverage: "realtime-hotset", WatchMethod: "inotify", WatchReason: "r", WatchLimit: 11, Watches: 12, Unwatched: 13, Unreadable: 14, Pending: 15,
-		Overflows: 16, Atimes: "relatime", BacklogBytes: 17, BacklogSegments: 18, SentBytes: 19, SentSegments: 20, SendFailures: 21, SpoolBytes: new(int64(22)), SpoolMaxBytes: 23,
+		Overflows: 16, Atimes: "relatime", BacklogBytes: 17, BacklogSegments: 18, SentBytes: 19, SentSegments: 20, SendFailures: 21, UploadsRefused: "403", SpoolBytes: new(int64(22)), SpoolMaxBytes: 23,
 		SpoolError: "full", Rates: pipeapi.Rates{Events: 24, Entries: 25, Bytes: 26}, Clock: pipeapi.Clock{Offset: 27, Skew: 28}, Uptime: 29,
 		ReadErrors: map[string]pipeapi.ReadErrors{"permission": {Count: 30, Example: "/a"}},
 		Tasks:      map[string]pipeapi.TaskFailure{"audit": {Error: "e", At: at, Restarts: 31}}, Hanging: 32, HangingPath: "/slow", RootLost: "gone",
