@@ -69,7 +69,10 @@ func (c *churned) dir() event.Entry {
 func (c *churned) put(name string) event.Event { return putOf("/d/"+name, c.now, 1) }
 
 func (c *churned) tellListing(entries []event.Entry) {
-	c.s.tell(event.Event{Kind: event.Listing, Evidence: event.Audit, ObservedAt: c.now, Path: "/d", Entry: c.dir(), Entries: entries})
+	whole := event.Event{Kind: event.Listing, Evidence: event.Audit, ObservedAt: c.now, Path: "/d", Entry: c.dir(), Entries: entries}
+	for piece := range event.SplitListing(&whole, 0) {
+		c.s.tell(*piece)
+	}
 }
 
 // more has the directory listed so many times, with a few files made and deleted in between, and folds that.
