@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
@@ -64,7 +63,7 @@ type Ingest struct {
 	// answerAtOnce is Options.AnswerAtOnce.
 	answerAtOnce bool
 	onSegment    func(view, session string, seq uint64)
-	uploads      *semaphore.Weighted // bytes of bodies in memory
+	uploads      *uploads
 	metrics      *metrics
 	v2           *v2side
 	mux          *httpapi.Mux
@@ -91,7 +90,7 @@ func New(o Options) (*Ingest, error) {
 	}
 	i := &Ingest{clock: store.NewClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
 		random:       o.Rand,
-		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: semaphore.NewWeighted(maxUploadMemory)}
+		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: newUploads()}
 	i.store = i.clock.Watch(i.counted)
 	i.views = viewconfig.NewLoader(i.store, o.Now)
 	var err error

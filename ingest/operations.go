@@ -98,13 +98,13 @@ var (
 			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","uploads":[{"seq":0,"method":"PUT","url":"https://store.example.org/fustor/views/research/segments/…","headers":{"If-None-Match":["*"]},"expires_at":"2026-01-02T03:09:05Z"}],"server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, httpapi.StatusSessionGone, http.StatusNotImplemented}}
 	putSegmentOperation = openapi.Operation{ID: "putSegment", Tag: "segments", Summary: "Store a segment",
-		Description: "At most 32 MiB. 409 where the segment exists with other bytes.",
+		Description: "At most 32 MiB, with a Content-Length. 409 where the segment exists with other bytes.",
 		Parameters:  whichView,
 		Body: &openapi.Body{Media: "application/zstd", Text: "The segment; docs/formats-segment.md describes it.",
-			Schema: `{"type":"string","contentMediaType":"application/zstd","maxLength":67108864}`},
+			Schema: `{"type":"string","contentMediaType":"application/zstd","maxLength":33554432}`},
 		Answers: []openapi.Answer{{Text: "It is durable. The same bytes may be sent again.", Type: (*pipeapi.SegmentStored)(nil),
 			Example: `{"status":"stored","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","seq":0,"server_time_ns":1767323045250000000}`}},
-		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, httpapi.StatusSessionGone}}
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, httpapi.StatusSessionGone}}
 	sendEventsOperation = openapi.Operation{ID: "sendEvents", Role: "events", Tag: "events", Summary: "Send rows of files and directories",
 		Description: "From sessions that were created with a source_type. Rows of source_type message count as the kernel's word, at once; those of snapshot and on_demand_job as observations, at once; those of an audit are gathered until a batch with is_end, and what the audit did not see in a directory that it reported is removed then. At most 16 MiB. The same body may be sent again. Fields that are not named here are skipped.",
 		Parameters:  whichView,
@@ -193,6 +193,7 @@ var document = openapi.Document{
 		{Status: http.StatusNotFound, Name: "NotFound", Text: "There is no such thing."},
 		{Status: http.StatusConflict, Name: "Conflict", Text: "Something else is there."},
 		{Status: http.StatusRequestEntityTooLarge, Name: "TooLarge", Text: "The body is too large."},
+		{Status: http.StatusLengthRequired, Name: "LengthRequired", Text: "The request does not say how long its body is."},
 		{Status: http.StatusUnsupportedMediaType, Name: "WrongType", Text: "The body is not JSON."},
 		{Status: httpapi.StatusSessionGone, Name: "SessionGone", Text: "The session has ended, timed out, or never was: create a new one."},
 		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "More than 100 commands and scans of the view wait."},

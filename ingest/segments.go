@@ -20,10 +20,8 @@ import (
 const (
 	// maxSegment bounds a segment's bytes as they are stored.
 	maxSegment = event.MaxStoredBytes
-	// maxUploadMemory bounds the bytes of segments that are in memory at once; further uploads wait.
-	maxUploadMemory = 4 * maxSegment
-	maxGrants       = 100
-	grantTTL        = 5 * time.Minute
+	maxGrants  = 100
+	grantTTL   = 5 * time.Minute
 )
 
 // grantUploads hands out presigned PUTs, so that agents need no credentials of the store.
@@ -96,10 +94,15 @@ func (i *Ingest) putSegment(c *call) error {
 // readSegment reads the body once there is memory for it; release gives the memory back.
 func (i *Ingest) readSegment(c *call) (body []byte, release func(), err error) {
 	size := c.r.ContentLength
-	if size < 0 || size > maxSegment {
-		size = maxSegment
+	switch {
+	case size < 0:
+		c.w.Header().Set("Connection", "close") // or the server would wait for the body before it answers
+		return nil, nil, &httpapi.Error{Status: http.StatusLengthRequired, Detail: "the request does not say how long the segment is", Hint: "send a Content-Length"}
+	case size > maxSegment:
+		size = maxSegment // reading it fails
 	}
-	if err := i.uploads.Acquire(c.ctx, size); err != nil {
+	release, err = i.uploads.acquire(c.ctx, c.view, size)
+	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second, Detail: "too many uploads at once", Hint: "send it again later"}
 		}
@@ -109,10 +112,10 @@ func (i *Ingest) readSegment(c *call) (body []byte, release func(), err error) {
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(requestTimeout))
 	body, err = httpapi.ReadBody(c.w, c.r, maxSegment)
 	if err != nil {
-		i.uploads.Release(size)
+		release()
 		return nil, nil, err
 	}
-	return body, func() { i.uploads.Release(size) }, nil
+	return body, release, nil
 }
 
 // checkSegment refuses what is no segment, a damaged one, or one that says to be another's: a compactor that found it
