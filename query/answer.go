@@ -13,8 +13,9 @@ import (
 )
 
 // An ETag is the version and, if the answer shows a suspect entry, the time until which it is right: an entry stops being suspect
-// when its time is over, without a new version. So 304 is answered without reading a layer. An answer that depends on anything else has
-// no ETag (subject.varies), nor has a stream: it begins before it is known which entries it has.
+// when its time is over, without a new version. So 304 is answered without reading a layer. An answer as of an earlier time shows what was
+// suspect then, and its ETag is compared with that time: of "7d" it goes on like the clock, and otherwise it stays. An answer that depends
+// on anything else has no ETag (subject.varies), nor has a stream: it begins before it is known which entries it has.
 
 // etag is the ETag of an answer that holds until the given time (ns; 0: as long as its versions).
 func (a *subject) etag(until int64) string {
@@ -26,7 +27,7 @@ func (a *subject) etag(until int64) string {
 }
 
 // matchingETag is the one ETag among the request's If-None-Match that is of the subject and still valid; empty if there is none.
-func matchingETag(r *http.Request, a *subject, now int64) string {
+func matchingETag(r *http.Request, a *subject) string {
 	version := strings.TrimSuffix(a.etag(0), `"`)
 	for given := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
 		tag, ok := strings.CutPrefix(strings.TrimSuffix("W/"+strings.TrimPrefix(strings.TrimSpace(given), "W/"), `"`), version)
@@ -34,7 +35,7 @@ func matchingETag(r *http.Request, a *subject, now int64) string {
 			continue
 		}
 		end, limited := strings.CutPrefix(tag, ".until-")
-		if ns, err := strconv.ParseInt(end, 10, 64); tag == "" || limited && err == nil && now < ns {
+		if ns, err := strconv.ParseInt(end, 10, 64); tag == "" || limited && err == nil && a.moment < ns {
 			return a.etag(ns)
 		}
 	}
@@ -56,11 +57,11 @@ func (v *validity) addEnd(ns int64) {
 }
 
 // notModified answers 304 if an ETag of the request is still valid.
-func (s *Server) notModified(w http.ResponseWriter, r *http.Request, a *subject) bool {
+func notModified(w http.ResponseWriter, r *http.Request, a *subject) bool {
 	if a.varies {
 		return false
 	}
-	tag := matchingETag(r, a, s.engine.Now())
+	tag := matchingETag(r, a)
 	if tag == "" {
 		return false
 	}

@@ -42,7 +42,7 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
-	if !wantsLines(r) && s.notModified(w, r, of) {
+	if !wantsLines(r) && notModified(w, r, of) {
 		return nil
 	}
 	moves, err := s.engine.Moves(r.Context(), d)
@@ -66,6 +66,11 @@ func (s *Server) openDiff(r *http.Request, q *httpapi.Params, view, from, to str
 	if given && cursor == "" {
 		return nil, engine.ErrCursor
 	}
+	for name, version := range map[string]string{"from": from, "to": to} {
+		if version == "" && q.Has(name) {
+			return nil, httpapi.BadRequest(fmt.Sprintf("parameter %q is empty", name), "leave it out for its default")
+		}
+	}
 	a := &subject{view: view}
 	var err error
 	a.from, a.version, a.page, err = s.engine.OpenDiff(r.Context(), view, cursor, int(limit), from, to, parts...)
@@ -73,11 +78,11 @@ func (s *Server) openDiff(r *http.Request, q *httpapi.Params, view, from, to str
 		return nil, &httpapi.Error{Status: http.StatusConflict, Detail: fmt.Sprintf("view %q is a forest, and a diff is of one view", of.View),
 			Hint: "ask its members one by one; /views lists them"}
 	}
-	if errors.Is(err, engine.ErrSince) || to == "" && q.Has("to") {
-		return nil, httpapi.BadRequest(`parameter "from" or "to" is neither a version nor a time`,
-			"pass the number of a version, 0 for the oldest that is kept, or a time: 7d, 2026-01-31, RFC 3339, Unix seconds with a point")
+	if err != nil {
+		return nil, err
 	}
-	return a, err
+	a.moment = s.engine.Now()
+	return a, nil
 }
 
 // movesWord says whether moves are recognised in a diff.

@@ -22,14 +22,13 @@ func (s *Server) suspectList(w http.ResponseWriter, r *http.Request, view string
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, of) {
+	if notModified(w, r, of) {
 		return nil
 	}
-	now := s.engine.Now()
-	valid := validity{now: now}
-	nodes := of.nodes(now)
+	valid := validity{now: of.moment}
+	nodes := of.nodes()
 	b, n := []byte{'['}, 0
-	next, err := of.rows(r.Context(), doubtful(path, engine.Suspects(now), 0), of.limit(), func(member string, row *evidence.Row) error {
+	next, err := of.rows(r.Context(), doubtful(path, engine.Suspects(of.moment), 0), of.limit(), func(member string, row *evidence.Row) error {
 		if n++; n > 1 {
 			b = append(b, ',')
 		}
@@ -109,10 +108,10 @@ func (s *Server) listBlindSpots(w http.ResponseWriter, r *http.Request, view str
 	if err != nil {
 		return err
 	}
-	if s.notModified(w, r, of) {
+	if notModified(w, r, of) {
 		return nil
 	}
-	a := blindSpotPage{nodes: of.nodes(s.engine.Now()), valid: validity{now: s.engine.Now()}}
+	a := blindSpotPage{nodes: of.nodes(), valid: validity{now: of.moment}}
 	if a.counts, err = countBlindSpots(r.Context(), of, path); err != nil {
 		return err
 	}

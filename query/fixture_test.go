@@ -47,6 +47,8 @@ type fixture struct {
 	now    time.Time
 	heads  map[string]string // ETags
 	last   map[string]*manifest.Manifest
+	// dated: versions are published at now, and their names say so.
+	dated bool
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -74,6 +76,12 @@ func (d dated) GetIfChanged(ctx context.Context, key, etag string) (store.Object
 	o, err := d.Store.GetIfChanged(ctx, key, etag)
 	o.Date = d.now()
 	return o, err
+}
+
+func (d dated) List(ctx context.Context, prefix, after string, limit int) (store.Page, error) {
+	p, err := d.Store.List(ctx, prefix, after, limit)
+	p.Date = d.now()
+	return p, err
 }
 
 // serve makes a fixture over a store; its head is looked at every time.
@@ -223,6 +231,10 @@ func (f *fixture) commit(view string, edit func(*manifest.Manifest)) *manifest.M
 	m.Nonce = ulid.Make().String()
 	m.FoldedAt, m.ObservedAt = observed+2e9, observed
 	m.Scan.SnapshotDone = 1
+	if f.dated {
+		m.FoldedAt, m.ObservedAt = f.now.UnixNano(), f.now.Add(-time.Second).UnixNano()
+		m.Nonce = manifest.Nonce(m.FoldedAt, m.Nonce)
+	}
 	edit(m)
 	tag, err := manifest.Commit(context.Background(), f.st, m, f.heads[view])
 	if err != nil {

@@ -26,7 +26,7 @@ func belowEach(path string, depth int) forest.Question {
 // forestTree answers the tree of each member: nested, in pages, or as a stream. Pages are cut from the rows of all members, in the order of
 // their keys.
 func (s *Server) forestTree(w http.ResponseWriter, r *http.Request, of *subject, path string, depth int, nodes nodeWriter) error {
-	if !wantsLines(r) && s.notModified(w, r, of) {
+	if !wantsLines(r) && notModified(w, r, of) {
 		return nil
 	}
 	question := belowEach(path, depth)

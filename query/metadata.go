@@ -15,10 +15,7 @@ import (
 func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, once := q.Path("/"), q.Bool("links_once", false)
-	if err := q.Err(); err != nil {
-		return err
-	}
-	of, err := s.open(r, view)
+	of, err := s.open(r, q, view)
 	if err != nil {
 		return err
 	}
@@ -33,7 +30,7 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 				return nil, out(row)
 			}})
 	}
-	if s.notModified(w, r, of) {
+	if notModified(w, r, of) {
 		return nil
 	}
 	row, err := lookup(r.Context(), of.version, path, once)
@@ -44,9 +41,9 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 		return err
 	}
 	of.about(path)
-	valid := validity{now: s.engine.Now()}
+	valid := validity{now: of.moment}
 	valid.add(row)
-	writeBody(w, of, valid.until, of.nodes(valid.now).node(nil, row))
+	writeBody(w, of, valid.until, of.nodes().node(nil, row))
 	return nil
 }
 

@@ -34,7 +34,7 @@ var (
 	varying = []openapi.Header{membersHeader, costHeader}
 )
 
-// The problems that a call answers: of the current version, of a page that may be of an earlier one, and others.
+// The problems that a call answers: of the current version, of one that may be an earlier one, and others.
 var (
 	ofVersion = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusBadGateway, http.StatusServiceUnavailable}
 	ofPage    = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusBadGateway,
@@ -49,14 +49,16 @@ var (
 const notModifiedText = "The version, and so the answer, is still the one of If-None-Match."
 
 // versionForms are the forms of a version that is not the current one.
-const versionForms = "its number, or a time (7d, RFC 3339, a date, Unix seconds with a point) for the version of that time"
+const versionForms = "its number, a time (7d, yesterday, RFC 3339, a date in UTC, Unix seconds with a point) for the version that was current then, or the name of a pin"
 
 // Parameters that several calls have.
 var (
 	explainParameter = openapi.Parameter{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`}
-	ifNoneMatch      = openapi.Parameter{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one. Streams, and answers to times that count from now, such as 7d, have none."}
+	ifNoneMatch      = openapi.Parameter{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one. Streams, and answers to filters that count from now, such as newer_than=7d, have none."}
 	pathParameter    = openapi.Parameter{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`}
 	pathB64Parameter = openapi.Parameter{Name: "path_b64", Text: "The path as base64url of its bytes, for names that are not UTF-8."}
+	asOfParameter    = openapi.Parameter{Name: "as_of", Text: "The version to read instead of the current one: " + versionForms + "; 0 for the oldest that is kept. Suspects, and ages such as 7d, are as of that time, or as of when the version was published. Of a forest it is a time.", Schema: `{"type":"string","minLength":1}`, Example: `"yesterday"`}
+	versionParameter = openapi.Parameter{Name: "version", Text: "The number of the version to read instead of the current one. Give this or as_of. Not of forests.", Schema: `{"type":"integer","minimum":1}`}
 	cursorParameter  = openapi.Parameter{Name: "cursor", Text: "next_cursor of the page before. The answer continues on that page's version. All other parameters but limit must be the same."}
 	pageLimit        = openapi.Parameter{Name: "limit", Text: "Entries in a page.", Schema: `{"type":"integer","minimum":1,"maximum":10000,"default":1000}`}
 	answerLimit      = openapi.Parameter{Name: "limit", Text: "Entries in the answer.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`}
@@ -97,7 +99,7 @@ func ofReport(own ...openapi.Parameter) []openapi.Parameter {
 	filters := slices.DeleteFunc(append([]openapi.Parameter{reportPattern}, filterParameters...), func(p openapi.Parameter) bool {
 		return slices.ContainsFunc(own, func(o openapi.Parameter) bool { return o.Name == p.Name })
 	})
-	return slices.Concat([]openapi.Parameter{pathParameter, pathB64Parameter}, own, filters, []openapi.Parameter{explainParameter, ifNoneMatch})
+	return slices.Concat([]openapi.Parameter{pathParameter, pathB64Parameter}, own, filters, []openapi.Parameter{asOfParameter, versionParameter, explainParameter, ifNoneMatch})
 }
 
 var (
@@ -110,7 +112,7 @@ var (
 			{Name: "on_demand_scan", Text: "Has the leader scan the path: the answer has the job, and is what the view knows before it. 202 where the view does not know the path.", Schema: `{"type":"boolean","default":false}`},
 			{Name: "limit", Text: "Entries in a page, the entry itself not counted. Default 10000; without a limit application/x-ndjson has everything in one answer.", Schema: `{"type":"integer","minimum":1,"maximum":100000}`},
 			cursorParameter,
-			ifNoneMatch, explainParameter,
+			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry with what is below it, as far as this page has it.", Type: (*treeAnswer)(nil), Headers: versioned,
 			Example: `{"name":"incoming","path":"/incoming","content_type":"directory","type":"d","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":493,"uid":0,"gid":0,"owner":"root","group":"root","subtree":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"children":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"version":412}`},
@@ -125,7 +127,7 @@ var (
 			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","mtime"],"default":"name"}`},
 			pageLimit,
 			cursorParameter,
-			ifNoneMatch, explainParameter,
+			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entries.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"count":1,"version":412,"path":"/incoming"}`},
@@ -136,13 +138,13 @@ var (
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
 			{Name: "links_once", Text: "true: what a directory's subtree has allocated counts each file once, not each of its names.", Schema: `{"type":"boolean","default":false}`},
-			ifNoneMatch, explainParameter,
+			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The entry; of a forest, that of each member.", Type: (*metadataAnswer)(nil), Headers: versioned,
 			Example: `{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}`},
 			{Text: "Of a forest.", Media: ndjson, Type: (*line)(nil)},
 			{Status: http.StatusNotModified, Text: notModifiedText}},
-		Errors: ofVersion}
+		Errors: ofPage}
 	searchOperation = openapi.Operation{ID: "search", Tag: tag, Summary: "Entries by name and attributes",
 		Parameters: slices.Concat([]openapi.Parameter{
 			{Name: "pattern", Text: "A glob if it has *, ? or [ (case-sensitive; {bam,gz} are alternatives), otherwise a part of the name in any case. With a slash it is matched against the path. Required, under this name or as query, unless there is a name or not_name.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
@@ -151,7 +153,7 @@ var (
 		}, filterParameters, []openapi.Parameter{
 			pageLimit,
 			cursorParameter,
-			ifNoneMatch, explainParameter,
+			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
 		}),
 		Answers: []openapi.Answer{{Text: "The entries that were found, in the order of their paths.", Type: (*entries)(nil), Headers: versioned,
 			Example: `{"entries":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users"}],"count":1,"version":412,"path":"/"}`},
@@ -181,17 +183,17 @@ var (
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
 			{Name: "best", Text: "Of a forest: name the member that has the most files or bytes, or the latest file.", Schema: `{"type":"string","enum":["file_count","total_size","latest_mtime"]}`},
-			explainParameter,
+			asOfParameter, versionParameter, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The sums, and how fresh they are.", Type: (*statsAnswer)(nil), Headers: varying,
 			Example: `{"view_id":"research","path":"/","item_count":1220,"total_files":1204,"total_directories":16,"total_others":0,"total_size":93411220,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000,"latency_ms":412.5,"staleness_seconds":3.25,"oldest_item_path":null,"has_blind_spot":false,"suspect_file_count":1,"logical_now":1767323045.25,"last_audit_finished_at":1767312000.5,"audit_cycle_count":4,"is_auditing":false,"scan_error_count":0,"scan_errors":[],"has_leader":true,"version":412,"folded_at":1767323042.0,"folded_at_ns":1767323042000000000,"observed_at":1767323041.5,"observed_at_ns":1767323041500000000}`}},
-		Errors: ofVersion}
+		Errors: ofPage}
 	suspectListOperation = openapi.Operation{ID: "suspectList", Tag: tag, Summary: "Files that may still be written to; the next page's cursor is in Fustor-Next-Cursor",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
 			pageLimit,
 			cursorParameter,
-			ifNoneMatch, explainParameter,
+			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The files.", Type: (*[]suspect)(nil), Headers: versionedList,
 			Example: `[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":true,"agent_missing":false,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users","suspect_until":1767323061.5}]`},
@@ -207,7 +209,7 @@ var (
 			pathParameter, pathB64Parameter,
 			pageLimit,
 			cursorParameter,
-			ifNoneMatch, explainParameter,
+			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "What was found.", Type: (*blindSpotsAnswer)(nil), Headers: versioned,
 			Example: `{"additions_count":1,"additions":[{"name":"run7.h5","path":"/incoming/run7.h5","content_type":"file","type":"f","size":4096,"modified_time":1767323001.5,"mtime_ns":1767323001500000000,"created_time":null,"integrity_suspect":false,"agent_missing":true,"audit_skipped":false,"last_agent_id":"nfs07","source_uri":"fs://nfs07/data","mode":420,"uid":1000,"gid":100,"owner":"alice","group":"users","found_at":1767320000.0}],"deletion_count":0,"deletions":[],"deletion_details":[],"version":412,"path":"/"}`},
@@ -284,7 +286,7 @@ var (
 		Errors: ofPage}
 	reportGrowthOperation = openapi.Operation{ID: "reportGrowth", Tag: tag, Summary: "Directories that grew or shrank",
 		Parameters: ofReport(
-			openapi.Parameter{Name: "since", Text: "The earlier version: its number, 0 for the oldest that is kept, or a time (7d, RFC 3339, a date, Unix seconds with a point).", Schema: `{"type":"string","default":"0"}`},
+			openapi.Parameter{Name: "since", Text: "The earlier version: " + versionForms + "; 0 for the oldest that is kept.", Schema: `{"type":"string","default":"0"}`},
 			openapi.Parameter{Name: "depth", Text: "Levels below the path.", Schema: `{"type":"integer","minimum":1,"maximum":100,"default":1}`},
 			answerLimit,
 		),
@@ -338,7 +340,7 @@ var document = openapi.Document{
 		{Status: http.StatusForbidden, Name: "Forbidden", Text: "The key may not read this view, or no member of this forest."},
 		{Status: http.StatusNotFound, Name: "NotFound", Text: "There is no such view, or no such path in it."},
 		{Status: http.StatusConflict, Name: "IsForest", Text: "The view is a forest, and has no data of its own."},
-		{Status: http.StatusGone, Name: "Gone", Text: "The version that the cursor continues on is no longer kept."},
+		{Status: http.StatusGone, Name: "Gone", Text: "There is no version of that number or time any more, nearest has the kept ones next to it; or the one that the cursor continues on is no longer kept."},
 		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "Too many scans of the view wait already."},
 		{Status: http.StatusNotImplemented, Name: "NotImplemented", Text: "This server may not write to its store; ask the ingest."},
 		{Status: http.StatusBadGateway, Name: "Damaged", Text: "An object of the view is damaged, missing or not Fustor's; the detail names it."},
@@ -471,6 +473,7 @@ var document = openapi.Document{
 		{At: "BrokenOff", Text: "The last line of an answer that cannot be completed; the connection is cut then."},
 		{At: "Problem.detail", Text: "What is wrong."}, {At: "Problem.hint", Text: "What to do about it."}, {At: "Problem.type", Also: `"const":"about:blank"`},
 		{At: "Problem.server_time_ns", Text: "On the pipe side: the object store's time, ns since 1970."},
+		{At: "Problem.nearest", Text: "Of 410: the kept versions before and after the one that is not."},
 		{At: "Problem.path_b64", Text: "base64url of the path that is not there, where its bytes are not UTF-8."},
 		{At: "SuspectsTaken.updated_count", Text: "Always 0."},
 	},

@@ -65,11 +65,11 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, of *subject,
 
 // answerNodes is answerPage with what nodes have beside their usual members.
 func (s *Server) answerNodes(w http.ResponseWriter, r *http.Request, of *subject, path string, nodes nodeWriter, q forest.Question) error {
-	if !wantsLines(r) && s.notModified(w, r, of) {
+	if !wantsLines(r) && notModified(w, r, of) {
 		return nil
 	}
 	limit := of.limit()
-	nodes.now, nodes.names, nodes.versions = s.engine.Now(), &of.names, of.versions()
+	nodes.now, nodes.names, nodes.versions = of.moment, &of.names, of.versions()
 	of.about(path)
 	if wantsLines(r) {
 		out := newLines(w, r, of)

@@ -33,15 +33,10 @@ const (
 func (s *Server) reportLargest(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	kind, limit := q.Enum("type", "file", "file", "directory", "f", "d"), int(q.Int("limit", defaultReport, 1, maxReport))
-	wanted, err := s.reportParams(q)
+	of, wanted, err := s.openReport(r, q, view)
 	if err != nil {
 		return err
 	}
-	of, err := s.open(r, view)
-	if err != nil {
-		return err
-	}
-	of.varies = q.Relative()
 	of.setLimit(limit)
 	kinds := event.File
 	if kind[0] == 'd' {
@@ -74,35 +69,38 @@ func (s *Server) reportOdd(w http.ResponseWriter, r *http.Request, view string) 
 // answerRows answers a report whose entries are nodes in the order of the rows, in pages.
 func (s *Server) answerRows(w http.ResponseWriter, r *http.Request, view, name string, nodes nodeWriter,
 	rows func(*engine.Version, context.Context, *engine.Search, *engine.Position, int, engine.Emit) (*engine.Position, error)) error {
-	q := httpapi.Query(r)
-	now := s.agesFrom(r)
-	wanted, parts, err := filterParams(q, time.Unix(0, now), "*")
+	of, wanted, ages, err := s.openWanted(r, httpapi.Query(r), view, name, reportParams)
 	if err != nil {
 		return err
 	}
-	of, err := s.openPage(r, q, view, 0, maxLimit, append(parts, name)...)
-	if err != nil {
-		return err
-	}
-	now = of.timeFor(q, now)
 	return s.answerNodes(w, r, of, wanted.Path, nodes, forest.Question{
-		Extra: func(*evidence.Row) int64 { return now },
+		Extra: func(*evidence.Row) int64 { return ages },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
 			at, err := rows(v, ctx, wanted, after, limit, out)
 			if at != nil {
-				at.Extra = now
+				at.Extra = ages
 			}
 			return at, err
 		}})
 }
 
-// reportParams reads what a report wants of entries, and checks that nothing else is asked for: call it last.
-func (s *Server) reportParams(q *httpapi.Params) (*engine.Search, error) {
-	wanted, _, err := filterParams(q, time.Unix(0, s.engine.Now()), "*")
-	if err != nil {
-		return nil, err
+// reportParams reads what a report wants of entries.
+func reportParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, parts []string, err error) {
+	return filterParams(q, now, "*")
+}
+
+// openReport reads what a report without pages wants of entries, and opens what it is of; call it after what reads its own parameters.
+func (s *Server) openReport(r *http.Request, q *httpapi.Params, view string) (of *subject, wanted *engine.Search, err error) {
+	if wanted, _, err = reportParams(q, time.Unix(0, s.engine.Now())); err != nil {
+		return nil, nil, err
 	}
-	return wanted, q.Err()
+	if of, err = s.open(r, q, view); err != nil {
+		return nil, nil, err
+	}
+	if of.varies = q.Relative(); of.varies && !of.which.IsCurrent() {
+		wanted, _, err = reportParams(q, time.Unix(0, of.moment))
+	}
+	return of, wanted, err
 }
 
 // reportAnswer is the answer of a report whose entries are no nodes but E.
@@ -143,7 +141,7 @@ type reportPart[E any] struct {
 
 // answerReport answers the entries of a report, as JSON or NDJSON.
 func answerReport[E any](s *Server, w http.ResponseWriter, r *http.Request, of *subject, q reportQuestion[E]) error {
-	if !wantsLines(r) && s.notModified(w, r, of) {
+	if !wantsLines(r) && notModified(w, r, of) {
 		return nil
 	}
 	one := func(ctx context.Context, v *engine.Version) (*reportAnswer[E], error) {
@@ -297,15 +295,10 @@ func (s *Server) reportUsage(w http.ResponseWriter, r *http.Request, view string
 	q := httpapi.Query(r)
 	by, across := q.Enum("by", "owner", "owner", "group", "extension"), q.Enum("across", "", "size", "mtime", "atime")
 	limit := int(q.Int("limit", maxReport, 1, maxLimit))
-	wanted, err := s.reportParams(q)
+	of, wanted, err := s.openReport(r, q, view)
 	if err != nil {
 		return err
 	}
-	of, err := s.open(r, view)
-	if err != nil {
-		return err
-	}
-	of.varies = q.Relative()
 	return answerReport(s, w, r, of, reportQuestion[usageEntry]{wanted, limit, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[usageEntry]) error {
 		classes, asOf := classesOf(across, v)
 		names, err := v.Names(ctx)
@@ -435,15 +428,10 @@ func mergeBuckets(parts []reportPart[bucketEntry]) (out []bucketEntry) {
 func (s *Server) reportHistogram(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	of := q.Enum("of", "size", "size", "mtime", "atime")
-	wanted, err := s.reportParams(q)
+	subject, wanted, err := s.openReport(r, q, view)
 	if err != nil {
 		return err
 	}
-	subject, err := s.open(r, view)
-	if err != nil {
-		return err
-	}
-	subject.varies = q.Relative()
 	return answerReport(s, w, r, subject, reportQuestion[bucketEntry]{wanted, maxReport, func(ctx context.Context, v *engine.Version, scope report.Scope, a *reportAnswer[bucketEntry]) error {
 		classes, asOf := classesOf(of, v)
 		a.AsOf = asOf
@@ -486,16 +474,11 @@ func (s *Server) reportDuplicates(w http.ResponseWriter, r *http.Request, view s
 	if !given {
 		minSize = duplicatesFrom
 	}
-	wanted, err := s.reportParams(q)
+	of, wanted, err := s.openReport(r, q, view)
 	if err != nil {
 		return err
 	}
-	of, err := s.open(r, view)
-	if err != nil {
-		return err
-	}
-	of.varies = q.Relative()
-	if !wantsLines(r) && s.notModified(w, r, of) {
+	if !wantsLines(r) && notModified(w, r, of) {
 		return nil
 	}
 	select { // one at a time, for the memory
@@ -587,19 +570,19 @@ func (s *Server) reportGrowth(w http.ResponseWriter, r *http.Request, view strin
 	q := httpapi.Query(r)
 	since := q.String("since", "0")
 	depth, limit := int(q.Int("depth", 1, 1, 100)), int(q.Int("limit", defaultReport, 1, maxReport))
-	wanted, err := s.reportParams(q)
-	if err != nil {
-		return err
-	}
-	of, err := s.open(r, view)
+	of, wanted, err := s.openReport(r, q, view)
 	if err != nil {
 		return err
 	}
 	of.varies = true // the earlier version may be the oldest that is kept, or the one of a time ago
 	return answerReport(s, w, r, of, reportQuestion[growthEntry]{wanted, limit, func(ctx context.Context, now *engine.Version, _ report.Scope, a *reportAnswer[growthEntry]) error {
-		old, err := s.engine.Earlier(ctx, now, since)
+		old, err := s.engine.Earlier(ctx, now.Manifest.View, "since", since)
 		if err != nil {
 			return err
+		}
+		if old.Manifest.Version > now.Manifest.Version {
+			return httpapi.BadRequest(fmt.Sprintf("version %d, of since=%s, is later than version %d, of as_of=%s", old.Manifest.Version, since, now.Manifest.Version, of.which),
+				"pass a since that is before as_of; times such as 7d count from now in both")
 		}
 		before, after := values.Seconds(old.Manifest.FoldedAt), values.Seconds(now.Manifest.FoldedAt)
 		a.Since, a.SinceAt, a.At = old.Manifest.Version, &before, &after
@@ -658,7 +641,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	if err := q.Err(); err != nil {
 		return err
 	}
-	of, err := s.open(r, view)
+	of, err := s.openWhich(r, view, engine.Which{})
 	if err != nil {
 		return err
 	}

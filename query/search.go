@@ -18,26 +18,39 @@ import (
 
 // search answers the entries at and below a path whose names and attributes match, in key order.
 func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) error {
-	q := httpapi.Query(r)
-	now := s.agesFrom(r)
-	wanted, parts, err := searchParams(q, time.Unix(0, now))
+	of, wanted, ages, err := s.openWanted(r, httpapi.Query(r), view, "search", searchParams)
 	if err != nil {
 		return err
 	}
-	of, err := s.openPage(r, q, view, 0, maxLimit, append(parts, "search")...)
-	if err != nil {
-		return err
-	}
-	now = of.timeFor(q, now)
 	return s.answerPage(w, r, of, wanted.Path, forest.Question{
-		Extra: func(*evidence.Row) int64 { return now },
+		Extra: func(*evidence.Row) int64 { return ages },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
 			at, err := v.Search(ctx, wanted, after, limit, out)
 			if at != nil {
-				at.Extra = now
+				at.Extra = ages
 			}
 			return at, err
 		}})
+}
+
+// openWanted reads what a call wants of entries, and opens the page. ages is what cursors hold: the time (ns) that ages such as "7d" count
+// from, if there are any; 0 otherwise, so that the same question has the same answer later.
+func (s *Server) openWanted(r *http.Request, q *httpapi.Params, view, call string,
+	read func(*httpapi.Params, time.Time) (*engine.Search, []string, error)) (of *subject, wanted *engine.Search, ages int64, err error) {
+	now := s.agesFrom(r)
+	wanted, parts, err := read(q, time.Unix(0, now))
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	if of, err = s.openPage(r, q, view, 0, maxLimit, append(parts, call)...); err != nil {
+		return nil, nil, 0, err
+	}
+	if ages = of.timeFor(q, now); ages == 0 || of.which.IsCurrent() || q.Has("cursor") {
+		return of, wanted, ages, nil
+	}
+	// What "7d" meant at an earlier time is known now that its version is.
+	wanted, _, err = read(q, time.Unix(0, of.moment))
+	return of, wanted, of.moment, err
 }
 
 // agesFrom is the time, ns, that ages such as "7d" count from: that of the first page, which the cursor holds.

@@ -167,6 +167,7 @@ type (
 		httpapi.ProblemBody
 		Progress *problem.Progress `json:"progress,omitempty"`
 		PathB64  string            `json:"path_b64,omitempty"`
+		Nearest  *problem.Nearest  `json:"nearest,omitempty"`
 	}
 )
 

@@ -88,10 +88,7 @@ type scanError struct {
 func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path, best := q.Path("/"), q.Enum("best", "", "file_count", "total_size", "latest_mtime")
-	if err := q.Err(); err != nil {
-		return err
-	}
-	of, err := s.open(r, view)
+	of, err := s.open(r, q, view)
 	if err != nil {
 		return err
 	}
@@ -100,16 +97,16 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request, view string) erro
 	}
 	of.varies = true // who leads, and how long ago the newest observation was
 	var a *statsAnswer
-	valid := validity{now: s.engine.Now()}
+	valid := validity{now: of.moment}
 	if of.forest == nil {
 		var until int64
-		if a, until, err = s.readStats(r.Context(), of.version, path); err != nil {
+		if a, until, err = s.readStats(r.Context(), of.version, path, of.moment); err != nil {
 			return err
 		}
 		valid.addEnd(until)
 	} else {
 		list, err := forest.Ask(r.Context(), of.forest, forest.Deadline, func(ctx context.Context, m *forest.Member) (datedStats, error) {
-			answer, until, err := s.readStats(ctx, m.Version, path)
+			answer, until, err := s.readStats(ctx, m.Version, path, of.moment)
 			return datedStats{answer, until}, err
 		})
 		if err != nil {
@@ -139,10 +136,9 @@ type datedStats struct {
 	until  int64
 }
 
-// readStats reads the answer of /stats for one version, and until when it is right (ns; 0: as long as the version).
-func (s *Server) readStats(ctx context.Context, v *engine.Version, path string) (a *statsAnswer, until int64, err error) {
+// readStats reads the answer of /stats for one version as of a time, and until when it is right (ns; 0: as long as the version).
+func (s *Server) readStats(ctx context.Context, v *engine.Version, path string, now int64) (a *statsAnswer, until int64, err error) {
 	// These run in parallel, so that a cold answer takes three rounds of requests.
-	now := s.engine.Now()
 	var row *evidence.Row
 	var below *engine.DoubtSummary
 	var leader string

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,6 +27,11 @@ type subject struct {
 	page    engine.Page
 	from    *engine.Version // of a diff: the earlier version
 
+	which engine.Which // the version that was asked for
+	// moment is the time, ns, that the answer is as of: entries are suspect, and ages are, as they were then. Of the current version it is
+	// the time of the question.
+	moment int64
+
 	forest     *forest.Forest // nil: a view
 	forestPage forest.Page
 
@@ -35,38 +42,88 @@ type subject struct {
 	unreadable int
 }
 
-// open opens the current version of a view, or of the members of a forest.
-func (s *Server) open(r *http.Request, view string) (*subject, error) {
-	v, err := s.engine.Current(r.Context(), view)
-	var of *engine.ForestError
-	if !errors.As(err, &of) {
-		return &subject{view: view, version: v}, err
+// whichParams reads the parameters as_of and version: which version an answer is of.
+func (s *Server) whichParams(q *httpapi.Params) (w engine.Which, err error) {
+	text, number := q.String("as_of", ""), q.Int("version", 0, 1, math.MaxInt64)
+	switch {
+	case q.Has("as_of") && number != 0:
+		return w, httpapi.BadRequest(`parameter "as_of" cannot be combined with version`, "send only one of them")
+	case q.Has("as_of") && text == "":
+		return w, httpapi.BadRequest(`parameter "as_of" is empty`, "leave it out for the current version")
+	case number != 0:
+		text = strconv.FormatInt(number, 10)
 	}
-	fo, err := s.forests.Open(r.Context(), of, mayRead(r.Context()))
-	return &subject{view: view, forest: fo}, err
+	if err := q.Err(); err != nil || text == "" {
+		return w, err
+	}
+	return engine.WhichOf("as_of", text, s.engine.Now()), nil
 }
 
-// openPage reads the parameters limit and cursor, and opens what the page is of. parts are what two calls must have in common for a
-// cursor of one to serve the other.
+// open reads the parameters as_of and version, and checks that nothing else is asked for: call it after what reads the others. It opens
+// that version of a view, or those of the members of a forest.
+func (s *Server) open(r *http.Request, q *httpapi.Params, view string) (*subject, error) {
+	which, err := s.whichParams(q)
+	if err != nil {
+		return nil, err
+	}
+	return s.openWhich(r, view, which)
+}
+
+// openWhich opens a version of a view, or of the members of a forest.
+func (s *Server) openWhich(r *http.Request, view string, which engine.Which) (*subject, error) {
+	a := &subject{view: view, which: which}
+	var err error
+	a.version, err = s.engine.Open(r.Context(), view, which)
+	var of *engine.ForestError
+	if errors.As(err, &of) {
+		if err := checkForest(of, which); err != nil {
+			return nil, err
+		}
+		a.version = nil
+		a.forest, err = s.forests.Open(r.Context(), of, which, mayRead(r.Context()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.moment = s.engine.Moment(which, a.version)
+	return a, nil
+}
+
+// checkForest refuses a version of a forest that is not one of a time: its members have numbers and pins of their own.
+func checkForest(of *engine.ForestError, which engine.Which) error {
+	if which.IsCurrent() || which.IsTime() {
+		return nil
+	}
+	return httpapi.BadRequest(fmt.Sprintf("view %q is a forest: %q is not a time, and its members have versions and pins of their own", of.View, which),
+		"pass as_of with a time, such as 7d, yesterday or 2026-01-31T12:00:00Z; or ask a member")
+}
+
+// openPage reads the parameters limit, cursor, as_of and version, and opens what the page is of. parts are what two calls must have in
+// common for a cursor of one to serve the other.
 func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit, most int64, parts ...string) (*subject, error) {
 	limit = q.Int("limit", limit, 1, most)
 	given, cursor := q.Has("cursor"), q.String("cursor", "")
-	if err := q.Err(); err != nil {
+	which, err := s.whichParams(q)
+	if err != nil {
 		return nil, err
 	}
 	if given && cursor == "" {
 		return nil, engine.ErrCursor
 	}
-	a := &subject{view: view}
-	var err error
-	a.version, a.page, err = s.engine.OpenPage(r.Context(), view, cursor, int(limit), parts...)
-	of, isForest := s.forestOf(r.Context(), view, err)
-	if !isForest {
-		return a, err
+	a := &subject{view: view, which: which}
+	a.version, a.page, err = s.engine.OpenPage(r.Context(), view, which, cursor, int(limit), parts...)
+	if of, isForest := s.forestOf(r.Context(), view, err); isForest {
+		if err := checkForest(of, which); err != nil {
+			return nil, err
+		}
+		a.version = nil
+		a.forest, a.forestPage, err = s.forests.OpenPage(r.Context(), of, which, mayRead(r.Context()), cursor, int(limit), parts...)
 	}
-	a.version = nil
-	a.forest, a.forestPage, err = s.forests.OpenPage(r.Context(), of, mayRead(r.Context()), cursor, int(limit), parts...)
-	return a, err
+	if err != nil {
+		return nil, err
+	}
+	a.moment = s.engine.Moment(which, a.version)
+	return a, nil
 }
 
 // forestOf is the forest that a view is, by the error of opening the view. The cursor of a forest is none of a view.
@@ -147,8 +204,8 @@ func (a *subject) nameRows(ctx context.Context, v *engine.Version) (err error) {
 }
 
 // nodes writes the rows that the subject emits.
-func (a *subject) nodes(now int64) nodeWriter {
-	return nodeWriter{now: now, names: &a.names, versions: a.versions()}
+func (a *subject) nodes() nodeWriter {
+	return nodeWriter{now: a.moment, names: &a.names, versions: a.versions()}
 }
 
 // tag names what the answer is of, for ETags.

@@ -44,8 +44,11 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	if err != nil {
 		return err
 	}
+	if demand && !of.which.IsCurrent() {
+		return httpapi.BadRequest(`parameter "on_demand_scan" is for the current version`, "leave out as_of and version")
+	}
 	of.about(path)
-	nodes := of.nodes(s.engine.Now())
+	nodes := of.nodes()
 	nodes.onlyPath = onlyPath
 	if of.forest != nil {
 		if demand {
@@ -64,7 +67,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		requested = &state
 		w.Header().Set("Fustor-Job", j.ID)
 		of.varies = true
-	} else if !wantsLines(r) && s.notModified(w, r, of) {
+	} else if !wantsLines(r) && notModified(w, r, of) {
 		return nil
 	}
 	root, err := v.LookupAhead(r.Context(), path, p.After, depth > 1)

@@ -37,7 +37,7 @@ func (s v2Views) Forest(ctx context.Context, view, path string) ([]v2.Member, er
 	if !errors.As(err, &of) {
 		return nil, err
 	}
-	fo, err := s.forests.Open(ctx, of, mayRead(ctx))
+	fo, err := s.forests.Open(ctx, of, engine.Which{}, mayRead(ctx))
 	if fo == nil || ctx.Err() != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (v v2Version) doubtful(ctx context.Context, kind engine.DoubtKind, use func
 
 // Stats implements v2.Version.
 func (v v2Version) Stats(ctx context.Context) (a v2api.Stats, err error) {
-	n, _, err := v.server.readStats(ctx, v.version, "/")
+	n, _, err := v.server.readStats(ctx, v.version, "/", v.Now())
 	if err != nil {
 		return a, err
 	}

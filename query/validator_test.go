@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/session"
@@ -22,6 +24,7 @@ var triedValues = map[string][]string{
 	"regex": {"^d"}, "pattern": {"*"}, "query": {"*"}, "name": {"*"}, "not_name": {"x*"}, "path": {"/data"}, "path_b64": {b64("/data")}, "type": {"f"},
 	"limit": {"1"}, "max_depth": {"1"}, "depth": {"2"}, "before": {"1000"}, "since": {"0", "8s"}, "from": {"0", "1", "8s"}, "to": {"1", "8s"}, "perm": {"-400"}, "owner": {"1000"}, "group": {"100"},
 	"min_size": {"1"}, "max_size": {"1G"}, "min_allocated": {"0"}, "max_allocated": {"1G"}, "min_links": {"0"}, "max_links": {"9"}, "inode": {"1"},
+	"as_of": {"5s", "@1700000000.5", "before-cleanup"}, "version": {"1"},
 }
 
 // triedTimes are values for the parameters that are times.
@@ -84,9 +87,26 @@ func TestValidators(t *testing.T) {
 			rows[i].MtimeNs, rows[i].SuspectUntil = f.now.Add(-5*time.Second).UnixNano(), f.now.Add(30*time.Second).UnixNano()
 		}
 	}
-	f.base("other", rows)
-	f.base(testView, rows)
-	f.base(testView, rows)
+	f.dated = true
+	at := func(ago time.Duration, view string) {
+		now := f.now
+		f.now = now.Add(-ago)
+		f.base(view, rows)
+		f.now = now
+	}
+	at(time.Hour, "other")
+	at(time.Minute, testView)
+	at(time.Second, testView) // what 5s means four seconds later
+	pin := func(version uint64) {
+		err := history.ChangePins(t.Context(), f.st, testView, func() (string, error) { return "n" + strconv.FormatUint(version, 10), nil }, func(p history.Pins) error {
+			p["before-cleanup"] = history.Pin{Version: version}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pin(1)
 	f.forest("all", testView, "other", "missing-*")
 	f.begin("s1")
 	lease := func(ttl float64, age time.Duration) {
@@ -186,6 +206,7 @@ func TestValidators(t *testing.T) {
 		}},
 		{"a member is added", func() { f.forest("all", testView, "other", "third"); f.now = f.now.Add(2 * time.Minute) }},
 		{"the members' list is shorter", func() { f.forest("all", testView); f.now = f.now.Add(2 * time.Minute) }},
+		{"a pin goes to another version", func() { pin(2) }},
 		{"an old version is removed", func() {
 			old := *f.last[testView]
 			if err := f.st.Delete(t.Context(), old.Parent); err != nil {

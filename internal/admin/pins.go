@@ -44,12 +44,12 @@ func (a *Admin) Pin(ctx context.Context, view, name string, number uint64, at in
 	if err != nil {
 		return p, err
 	}
-	m := head
+	m := head.Published()
 	switch {
 	case number > 0:
 		m, err = manifest.At(ctx, a.store, head, number)
 	case at != 0:
-		m, _, err = manifest.Before(ctx, a.store, head, time.Unix(0, at))
+		m, err = manifest.Before(ctx, a.store, head, time.Unix(0, at))
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return p, refuse(NotFound, "`fustor versions` lists the versions that are kept", "that version of view %q is not kept", view)

@@ -189,39 +189,68 @@ func History(ctx context.Context, st store.Store, head *Manifest, from uint64, n
 	return list[:min(n, len(list))], len(list) > n, nil
 }
 
-// At reads the version with a number of the history that ends with head. store.ErrNotFound where it is not kept.
-func At(ctx context.Context, st store.Store, head *Manifest, number uint64) (*Manifest, error) {
+// Published is what a listing says of the version: nobody has listed it.
+func (m *Manifest) Published() Published {
+	return Published{Version: m.Version, Key: m.Key(), At: time.Unix(0, m.FoldedAt)}
+}
+
+// At finds the version with a number of the history that ends with head. store.ErrNotFound where it is not kept.
+func At(ctx context.Context, st store.Store, head *Manifest, number uint64) (Published, error) {
 	if number == head.Version {
-		return head, nil
+		return head.Published(), nil
 	}
 	if number > 0 && number < head.Version {
 		list, _, err := History(ctx, st, head, number, 1)
 		if err != nil {
-			return nil, err
+			return Published{}, err
 		}
 		if len(list) > 0 && list[0].Version == number {
-			return LoadKey(ctx, st, head.View, list[0].Key)
+			return list[0], nil
 		}
 	}
-	return nil, fmt.Errorf("version %d of view %s: %w", number, head.View, store.ErrNotFound)
+	return Published{}, fmt.Errorf("version %d of view %s: %w", number, head.View, store.ErrNotFound)
+}
+
+// Around finds the kept versions next to a number, which is not kept, of the history that ends with head: nil where there is none.
+// The numbers that are kept have gaps, so it lists more and more of those before.
+func Around(ctx context.Context, st store.Store, head *Manifest, number uint64) (before, after *Published, err error) {
+	for span := uint64(100); ; span *= 8 {
+		from := number - min(number, span)
+		list, _, err := List(ctx, st, head.View, from, 0, func(list []Published, _ time.Time) bool {
+			return len(list) > 0 && list[len(list)-1].Version > number+1 // the one after number is listed whole
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if list, _, err = Chain(ctx, st, head, list); err != nil {
+			return nil, nil, err
+		}
+		i := sort.Search(len(list), func(i int) bool { return list[i].Version > number })
+		if i < len(list) {
+			after = &list[i]
+		}
+		if i > 0 {
+			return &list[i-1], after, nil
+		}
+		if from == 0 {
+			return nil, after, nil
+		}
+	}
 }
 
 // Before finds the newest version of the history that ends with head and that was published at or before a time, to the second.
 // Of versions of which not all are kept, that is the newest kept one. It takes some twenty small requests at most, and mostly one.
-// store.ErrNotFound where none that old is kept; oldest is the oldest one that is.
-func Before(ctx context.Context, st store.Store, head *Manifest, at time.Time) (m *Manifest, oldest Published, err error) {
+// store.ErrNotFound where none that old is kept.
+func Before(ctx context.Context, st store.Store, head *Manifest, at time.Time) (found Published, err error) {
 	late := func(p Published) bool { return p.At.Unix() > at.Unix() }
 	first, more, err := History(ctx, st, head, 0, 500)
 	if err != nil {
-		return nil, oldest, err
+		return found, err
 	}
-	if len(first) > 0 {
-		oldest = first[0]
+	if len(first) == 0 || late(first[0]) {
+		return found, fmt.Errorf("a version of view %s before %s: %w", head.View, at.UTC().Format(time.RFC3339), store.ErrNotFound)
 	}
-	if len(first) == 0 || late(oldest) {
-		return nil, oldest, fmt.Errorf("a version of view %s before %s: %w", head.View, at.UTC().Format(time.RFC3339), store.ErrNotFound)
-	}
-	found := first[max(0, sort.Search(len(first), func(i int) bool { return late(first[i]) })-1)]
+	found = first[max(0, sort.Search(len(first), func(i int) bool { return late(first[i]) })-1)]
 	if last := first[len(first)-1]; more && !late(last) {
 		// The versions behind are those of the last hour, or of a history that keeps all.
 		sort.Search(int(head.Version-last.Version), func(i int) bool {
@@ -235,21 +264,14 @@ func Before(ctx context.Context, st store.Store, head *Manifest, at time.Time) (
 			found = next[0]
 			return false
 		})
-		if err != nil {
-			return nil, oldest, err
-		}
 	}
-	if found.Version == head.Version {
-		return head, oldest, nil
-	}
-	m, err = LoadKey(ctx, st, head.View, found.Key)
-	return m, oldest, err
+	return found, err
 }
 
-// First reads the first kept version for which is holds, of the history that ends with head, for which it must hold: is must be
-// one that, once it holds, holds for all later versions.
-func First(ctx context.Context, st store.Store, head *Manifest, is func(*Manifest) bool) (*Manifest, error) {
-	first, last := uint64(0), head.Version
+// First reads the first kept version from a number on for which is holds, of the history that ends with head, for which it must hold: is
+// must be one that, once it holds, holds for all later versions.
+func First(ctx context.Context, st store.Store, head *Manifest, from uint64, is func(*Manifest) bool) (*Manifest, error) {
+	first, last := from, head.Version
 	found := head
 	for first < last {
 		middle := first + (last-first)/2

@@ -83,10 +83,10 @@ func TestChain(t *testing.T) {
 				t.Errorf("the history is%s, want %s", got, c.want)
 			}
 			for i := range chain {
-				if m, err := At(t.Context(), st, head, chain[i].Version); err != nil || m.Key() != chain[i].Key {
+				if p, err := At(t.Context(), st, head, chain[i].Version); err != nil || p.Key != chain[i].Key {
 					t.Errorf("version %d: %v", chain[i].Version, err)
 				}
-				if m, _, err := Before(t.Context(), st, head, chain[i].At); err != nil || m.Key() != chain[i].Key && i+1 < len(chain) && !chain[i+1].At.Equal(chain[i].At) {
+				if p, err := Before(t.Context(), st, head, chain[i].At); err != nil || p.Key != chain[i].Key && i+1 < len(chain) && !chain[i+1].At.Equal(chain[i].At) {
 					t.Errorf("the version of %s: %v", chain[i].At, err)
 				}
 			}

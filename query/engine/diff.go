@@ -273,13 +273,12 @@ func (e *Engine) OpenDiff(ctx context.Context, view, cursor string, limit int, f
 		if later, err = e.Current(ctx, view); err != nil {
 			return nil, nil, p, err
 		}
-		now := later
 		if to != "" {
-			if later, err = e.Earlier(ctx, now, to); err != nil {
+			if later, err = e.Earlier(ctx, view, "to", to); err != nil {
 				return nil, nil, p, err
 			}
 		}
-		earlier, err = e.Earlier(ctx, now, from)
+		earlier, err = e.Earlier(ctx, view, "from", from)
 		p.from = earlier
 		return earlier, later, p, err
 	}

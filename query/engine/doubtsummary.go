@@ -40,7 +40,8 @@ func (m *DoubtSummary) Of(row *evidence.Row, now int64) *DoubtSummary {
 	return own
 }
 
-// Doubts summarizes the doubtful rows below a path. Row groups without any are not read. The summary of the whole version is read once.
+// Doubts summarizes the doubtful rows below a path. Row groups without any are not read. The summary of the whole version is read
+// once, and again for an earlier time.
 func (v *Version) Doubts(ctx context.Context, path string, now int64) (*DoubtSummary, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	if path != "/" {
@@ -48,12 +49,12 @@ func (v *Version) Doubts(ctx context.Context, path string, now int64) (*DoubtSum
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.doubts == nil {
+	if v.doubts == nil || now < v.doubtsFrom {
 		found, err := v.readDoubts(ctx, parent, now)
 		if err != nil {
 			return nil, err
 		}
-		v.doubts = found
+		v.doubts, v.doubtsFrom = found, now
 	}
 	return v.doubts, nil
 }

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +24,6 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
-	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -163,40 +161,6 @@ func (e *Engine) Reopen(ctx context.Context, view string, number uint64, nonce s
 		return nil, err
 	}
 	return e.versions.of(m, true)
-}
-
-// Earlier opens an earlier version. text is its number, 0 for the oldest that is kept and complete, or a time in any form of
-// values.ParseTime but whole Unix seconds, for the version of that time. ErrSince if it is neither; NotKeptError, IncompleteError.
-func (e *Engine) Earlier(ctx context.Context, now *Version, text string) (*Version, error) {
-	number, err := strconv.ParseUint(text, 10, 64)
-	isNumber := err == nil
-	var m *manifest.Manifest
-	switch {
-	case isNumber && number == 0:
-		m, err = manifest.First(ctx, e.store, now.Manifest, (*manifest.Manifest).Ready)
-	case isNumber:
-		m, err = manifest.At(ctx, e.store, now.Manifest, number)
-	default:
-		at, wrong := values.ParseTime(text, time.Unix(0, e.Now()).UTC())
-		if wrong != nil {
-			return nil, ErrSince
-		}
-		var oldest manifest.Published
-		m, oldest, err = manifest.Before(ctx, e.store, now.Manifest, time.Unix(0, at))
-		if errors.Is(err, store.ErrNotFound) && oldest.Version != 0 {
-			return nil, &NotKeptError{text, oldest}
-		}
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, &NotKeptError{Asked: text}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !m.Ready() {
-		return nil, &IncompleteError{m.Version}
-	}
-	return e.versions.of(m, m.Version != now.Manifest.Version)
 }
 
 // MaxViews bounds how many views Views finds of each kind.

@@ -47,15 +47,21 @@ type NotLedError struct{ View string }
 // GoneError: the version is no longer kept.
 type GoneError struct{ Version uint64 }
 
-// NotKeptError: there is no version of that number, or at that time. Oldest is
-// the oldest version that is kept; it is set only for a time.
+// NotKeptError: there is no version of that number, or of that time. Before and After are the nearest that are kept; nil: there is none.
 type NotKeptError struct {
-	Asked  string
-	Oldest manifest.Published
+	Asked         string
+	Time          bool // a time was asked for
+	Before, After *manifest.Published
 }
 
-// IncompleteError: the first scan was not complete in that version, so nothing can be compared with it.
-type IncompleteError struct{ Version uint64 }
+// IncompleteError: the first scan was not complete in that version. After is the first in which it was; nil: there is none.
+type IncompleteError struct {
+	Version uint64
+	After   *manifest.Published
+}
+
+// NoVersionError: a text is neither the number of a version nor a time, and the view has no pin of that name. Of is what it was given as.
+type NoVersionError struct{ Of, Text string }
 
 // PatternError: the pattern of a search is invalid.
 type PatternError struct{ Reason error }
@@ -65,9 +71,6 @@ var (
 	ErrCursor      = errors.New("this is not a cursor of this server")
 	ErrCursorQuery = errors.New("the cursor belongs to a call with other parameters")
 )
-
-// ErrSince: the text is neither the number of a version nor a time.
-var ErrSince = errors.New("neither a version nor a time")
 
 func (e *NoViewError) Error() string { return fmt.Sprintf("there is no view %q", e.View) }
 func (e *ForestError) Error() string {
@@ -97,12 +100,35 @@ func (e *NotLedError) Error() string {
 }
 
 func (e *NotKeptError) Error() string {
-	if e.Oldest.Version != 0 {
-		return fmt.Sprintf("versions that old are not kept: the oldest is version %d, published %s", e.Oldest.Version, e.Oldest.At.UTC().Format(time.RFC3339))
+	if e.Time && e.After != nil {
+		return fmt.Sprintf("versions that old are not kept: the oldest is %s", describe(e.After))
 	}
-	return fmt.Sprintf("version %s is not kept", e.Asked)
+	if e.Time {
+		return "versions that old are not kept"
+	}
+	near := ""
+	switch {
+	case e.Before != nil && e.After != nil:
+		near = fmt.Sprintf("; next to it are %s, and %s", describe(e.Before), describe(e.After))
+	case e.Before != nil:
+		near = fmt.Sprintf("; the newest is %s", describe(e.Before))
+	case e.After != nil:
+		near = fmt.Sprintf("; the oldest is %s", describe(e.After))
+	}
+	return fmt.Sprintf("version %s is not kept%s", e.Asked, near)
+}
+
+func describe(p *manifest.Published) string {
+	return fmt.Sprintf("version %d, published %s", p.Version, p.At.UTC().Format(time.RFC3339))
 }
 
 func (e *IncompleteError) Error() string {
+	if e.After != nil {
+		return fmt.Sprintf("the first scan was not complete in version %d: it was in %s", e.Version, describe(e.After))
+	}
 	return fmt.Sprintf("the first scan was not complete in version %d", e.Version)
+}
+
+func (e *NoVersionError) Error() string {
+	return fmt.Sprintf("parameter %q: %q is neither a version nor a time, and the view has no pin of that name", e.Of, e.Text)
 }

@@ -75,6 +75,14 @@ func QueryHash(parts ...string) uint64 {
 	return h.Sum64()
 }
 
+// QueryHash is the hash of a query about that version. One about the current version is as cursors of earlier builds have it.
+func (w Which) QueryHash(parts ...string) uint64 {
+	if w.IsCurrent() {
+		return QueryHash(parts...)
+	}
+	return QueryHash(append([]string{"as of", w.text}, parts...)...)
+}
+
 // CursorExtra is the Position.Extra in a cursor, whatever query the cursor belongs to; false if the text is no cursor.
 func CursorExtra(text string) (extra int64, ok bool) {
 	t, err := decodePageToken(text, 0)

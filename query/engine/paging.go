@@ -75,12 +75,12 @@ func (l *pageLimiter) end(err error) (*Position, error) {
 	return &Position{Key: l.last}, nil
 }
 
-// OpenPage opens the version of a page: that of the cursor, or the current one without a cursor. parts are what two calls must have
-// in common to be the same query. ErrCursor if the cursor is none, ErrCursorQuery if it is of another query.
-func (e *Engine) OpenPage(ctx context.Context, view, cursor string, limit int, parts ...string) (*Version, Page, error) {
-	p := Page{Limit: limit, query: QueryHash(parts...)}
+// OpenPage opens the version of a page: that of the cursor, or without a cursor the one that is meant. parts are what two calls must have
+// in common to be the same query, beside which version. ErrCursor if the cursor is none, ErrCursorQuery if it is of another query.
+func (e *Engine) OpenPage(ctx context.Context, view string, w Which, cursor string, limit int, parts ...string) (*Version, Page, error) {
+	p := Page{Limit: limit, query: w.QueryHash(parts...)}
 	if cursor == "" {
-		v, err := e.Current(ctx, view)
+		v, err := e.Open(ctx, view, w)
 		return v, p, err
 	}
 	c, err := decodePageToken(cursor, p.query)

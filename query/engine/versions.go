@@ -37,6 +37,8 @@ type Version struct {
 
 	mu     sync.Mutex
 	doubts *DoubtSummary // of the whole view, once they were asked for
+	// doubtsFrom is the earliest time (ns) that doubts are right for.
+	doubtsFrom int64
 }
 
 // versions is a cache of open versions.

@@ -51,13 +51,13 @@ func (f *Forests) Members(ctx context.Context, of *engine.ForestError, may func(
 	return fo, nil
 }
 
-// Open opens the current version of each member.
-func (f *Forests) Open(ctx context.Context, of *engine.ForestError, may func(view string) bool) (*Forest, error) {
+// Open opens the version of each member that is meant: the current one, or the one of a time.
+func (f *Forests) Open(ctx context.Context, of *engine.ForestError, w engine.Which, may func(view string) bool) (*Forest, error) {
 	fo, err := f.Members(ctx, of, may)
 	if err != nil {
 		return nil, err
 	}
-	return fo, fo.open(ctx, func(ctx context.Context, m *Member) (*engine.Version, error) { return f.engine.Current(ctx, m.View) })
+	return fo, fo.open(ctx, func(ctx context.Context, m *Member) (*engine.Version, error) { return f.engine.Open(ctx, m.View, w) })
 }
 
 // open opens a version of each member that is OK.

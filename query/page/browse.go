@@ -194,7 +194,7 @@ func (s *Pages) openPage(r *http.Request, q *httpapi.Params, view string, parts 
 	if err != nil {
 		return nil, engine.Page{}, err
 	}
-	return s.engine.OpenPage(r.Context(), view, cursor, limit, parts...)
+	return s.engine.OpenPage(r.Context(), view, engine.Which{}, cursor, limit, parts...)
 }
 
 func pageParams(q *httpapi.Params) (limit int, cursor string, err error) {

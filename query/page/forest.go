@@ -34,7 +34,7 @@ type memberEntry struct {
 }
 
 func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.ForestError, key access.Record, path string) error {
-	fo, err := s.forests.Open(r.Context(), of, key.Views.Has)
+	fo, err := s.forests.Open(r.Context(), of, engine.Which{}, key.Views.Has)
 	if fo == nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 	if err != nil {
 		return err
 	}
-	fo, p, err := s.forests.OpenPage(r.Context(), of, key.Views.Has, cursor, limit, "found", path, text)
+	fo, p, err := s.forests.OpenPage(r.Context(), of, engine.Which{}, key.Views.Has, cursor, limit, "found", path, text)
 	if err != nil {
 		return err
 	}

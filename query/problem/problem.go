@@ -86,6 +86,7 @@ func questionError(err error) error {
 		gone         *engine.GoneError
 		notKept      *engine.NotKeptError
 		incomplete   *engine.IncompleteError
+		noVersion    *engine.NoVersionError
 		pattern      *engine.PatternError
 		isForest     *engine.ForestError
 		noMembers    *forest.NoMembersError
@@ -125,22 +126,50 @@ func questionError(err error) error {
 	case errors.As(err, &gone):
 		return &httpapi.Error{Status: http.StatusGone, Detail: gone.Error(), Hint: "start again without a cursor, on the current version"}
 	case errors.As(err, &notKept):
-		hint := "/versions lists the versions that are kept"
-		if notKept.Oldest.Version != 0 {
-			hint = "use that version, or configure the compactor to keep a longer history"
-		}
-		return &httpapi.Error{Status: http.StatusGone, Detail: notKept.Error(), Hint: hint}
+		return notThere(notKept, notKept.Before, notKept.After)
 	case errors.As(err, &incomplete):
-		return &httpapi.Error{Status: http.StatusGone, Detail: incomplete.Error(), Hint: "use 0, the oldest version that can be compared"}
+		return notThere(incomplete, nil, incomplete.After)
+	case errors.As(err, &noVersion):
+		return httpapi.BadRequest(noVersion.Error(),
+			"pass the number of a version, 0 for the oldest that is kept, a time (7d, yesterday, 2026-01-31, RFC 3339, Unix seconds with a point) or the name of a pin; /versions lists versions and pins")
 	case errors.As(err, &pattern):
 		return httpapi.BadRequest(pattern.Error(), `put \ before a character to match it literally`)
 	case errors.Is(err, engine.ErrCursor), errors.Is(err, engine.ErrCursorQuery):
 		return httpapi.BadRequest(err.Error(), "pass next_cursor unchanged, with the same parameters; only limit may differ")
-	case errors.Is(err, engine.ErrSince):
-		return httpapi.BadRequest(`parameter "since" is neither a version nor a time`,
-			"pass the number of a version, 0 for the oldest that is kept, or a time: 7d, 2026-01-31, RFC 3339, Unix seconds with a point")
 	}
 	return nil
+}
+
+// Nearest are the kept versions next to one that is not there: the member "nearest" of the answer.
+type Nearest struct {
+	Before *Kept `json:"before,omitempty"`
+	After  *Kept `json:"after,omitempty"`
+}
+
+// Kept is a version that is kept.
+type Kept struct {
+	Version     uint64         `json:"version"`
+	PublishedAt values.Seconds `json:"published_at"`
+}
+
+// notThere says that a version is not kept or cannot be read, with the nearest that can.
+func notThere(err error, before, after *manifest.Published) error {
+	e := &httpapi.Error{Status: http.StatusGone, Detail: err.Error(), Hint: "/versions lists the versions that are kept"}
+	if before == nil && after == nil {
+		return e
+	}
+	kept := func(p *manifest.Published) *Kept {
+		if p == nil {
+			return nil
+		}
+		return &Kept{p.Version, values.Seconds(p.At.UnixNano())}
+	}
+	e.Hint = "use one of them; /versions lists the versions that are kept"
+	if before == nil || after == nil {
+		e.Hint = "use that version; `fustor admin view configure` sets how long a history is kept"
+	}
+	e.Extra = map[string]any{"nearest": Nearest{kept(before), kept(after)}}
+	return e
 }
 
 func noSuchPath(path string) error {

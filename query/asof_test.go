@@ -1,0 +1,316 @@
+package query
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/history"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/testkit/sim"
+)
+
+// askedThen are calls whose answers as of a time are what they were then.
+var askedThen = []string{
+	"tree", "tree?path=/data&max_depth=1", "list?path=/data", "list?sort=mtime", "metadata?path=/data", "metadata?links_once=true", "search?name=*.dat",
+	"search?name=*&newer_than=3d", "search?name=*&changed_after=2024-01-01", "stats", "stats?path=/data", "suspect-list", "suspect-list?path=/data", "blind-spots",
+	"reports/largest", "reports/largest?older_than=1d&type=f", "reports/usage", "reports/usage?across=mtime", "reports/histogram?of=mtime", "reports/empty-directories?newer_than=2w",
+	"reports/odd", "reports/duplicates?min_size=0",
+}
+
+// asStream is a call that is answered as NDJSON.
+const asStream = "search?name=*"
+
+// noted are the answers of a time.
+type noted struct {
+	at        time.Time
+	version   uint64 // of the test's view
+	published int64  // when it was published, ns
+	answers   map[string]*answer
+	ofForest  map[string]*answer
+}
+
+// past is a view, another one and a forest of both, over a turned clock.
+type past struct {
+	*fixture
+	random *rand.Rand
+	rows   []evidence.Row
+	notes  []noted
+}
+
+func newPast(t *testing.T, seed uint64) *past {
+	begin := time.Date(2024, 2, 28, 23, 30, 0, 0, time.UTC)
+	var f *fixture
+	st := sim.NewStore(func() time.Time {
+		if f == nil {
+			return begin
+		}
+		return f.now
+	})
+	f = serve(t, st)
+	f.now, f.dated = begin, true
+	f.forest("all", testView, "other")
+	return &past{fixture: f, random: rand.New(rand.NewPCG(seed, 1)), rows: sample()}
+}
+
+// change publishes a version of a view with some rows changed.
+func (p *past) change(view string) {
+	for range 1 + p.random.IntN(3) {
+		r := file(fmt.Sprintf("/data/%c.dat", 'a'+rune(p.random.IntN(12))), p.random.Int64N(5))
+		r.MtimeNs = p.now.Add(-time.Duration(p.random.IntN(10)) * 24 * time.Hour).UnixNano()
+		r.AgentMissing = p.random.IntN(4) == 0
+		if p.random.IntN(2) == 0 {
+			r.SuspectUntil = p.now.Add(time.Duration(1+p.random.IntN(100)) * time.Minute).UnixNano()
+		}
+		p.rows = slices.DeleteFunc(p.rows, func(old evidence.Row) bool { return old.Path() == r.Path() })
+		if p.random.IntN(4) > 0 {
+			p.rows = append(p.rows, r)
+		}
+	}
+	p.rows = treeOf(p.rows...)
+	p.base(view, p.rows)
+}
+
+// note asks every call as it is.
+func (p *past) note() {
+	n := noted{version: p.last[testView].Version, published: p.last[testView].FoldedAt, answers: map[string]*answer{}, ofForest: map[string]*answer{}}
+	for _, call := range askedThen {
+		n.answers[call] = p.get("/api/v1/views/" + testView + "/" + call).is(200)
+		n.ofForest[call] = p.get("/api/v1/views/all/" + call).is(200)
+	}
+	n.at = time.Unix(0, p.server.engine.Now()) // the server knows the store's time to the second
+	n.answers[asStream] = p.get("/api/v1/views/"+testView+"/"+asStream, "Accept", ndjson).is(200)
+	p.notes = append(p.notes, n)
+}
+
+// live publishes versions for a year and a half, at times that are seconds to weeks apart.
+func (p *past) live() {
+	for _, view := range []string{"other", testView} {
+		p.now = p.now.Add(time.Minute)
+		p.change(view)
+	}
+	for range 20 {
+		p.change([]string{testView, testView, "other"}[p.random.IntN(3)])
+		p.note()
+		steps := []time.Duration{3 * time.Second, 5 * time.Minute, 7 * time.Hour, 30 * 24 * time.Hour}
+		p.now = p.now.Add(steps[p.random.IntN(len(steps))] + time.Duration(p.random.IntN(10))*time.Second + 2*time.Second)
+		p.note() // the version is older by now, and fewer files are suspect
+		p.now = p.now.Add(2 * time.Second)
+	}
+	p.change(testView)
+	p.now = p.now.Add(time.Hour)
+}
+
+// as adds a parameter to a call.
+func as(call, name, value string) string {
+	join := "?"
+	if strings.Contains(call, "?") {
+		join = "&"
+	}
+	return call + join + name + "=" + url.QueryEscape(value)
+}
+
+// TestAsOf: each call as of each time at which it was asked answers what it answered then, byte for byte: by the time in several forms, by
+// the version's number and by a pin; of a forest, by the time.
+func TestAsOf(t *testing.T) {
+	for seed := range uint64(2) {
+		p := newPast(t, seed)
+		p.live()
+		for i, n := range p.notes {
+			ago := time.Unix(0, p.server.engine.Now()).Sub(n.at)
+			times := []string{n.at.UTC().Format(time.RFC3339Nano), fmt.Sprintf("@%d.%09d", n.at.Unix(), n.at.Nanosecond()), ago.String()}
+			published := time.Unix(0, n.published).UTC().Format(time.RFC3339)
+			for call, then := range n.answers {
+				headers := []string{}
+				if call == asStream {
+					headers = []string{"Accept", ndjson}
+				}
+				ask := func(name, value string) *answer {
+					return p.get("/api/v1/views/"+testView+"/"+as(call, name, value), headers...).is(200)
+				}
+				p.same(ask("as_of", times[i%3]), then)
+				if i%4 == 0 {
+					p.same(ask("version", fmt.Sprint(n.version)), ask("as_of", published))
+					p.same(ask("as_of", fmt.Sprint(n.version)), ask("as_of", published))
+				}
+			}
+			for call, then := range n.ofForest {
+				p.same(p.get("/api/v1/views/all/"+as(call, "as_of", times[i%3])), then)
+			}
+		}
+	}
+}
+
+// read reads a manifest.
+func (p *past) read(key string) *manifest.Manifest {
+	p.t.Helper()
+	m, err := manifest.LoadKey(p.t.Context(), p.st, testView, key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return m
+}
+
+// same checks that an answer is what another was.
+func (p *past) same(now, then *answer) {
+	p.t.Helper()
+	if now.status != then.status || string(now.body) != string(then.body) {
+		p.t.Fatalf("%s: %d %s\nbut %s was %d %s", now.what, now.status, now.body, then.what, then.status, then.body)
+	}
+	for _, name := range []string{"ETag", "Fustor-Version", "Fustor-Observed-At", "Content-Type", "Fustor-Members"} {
+		if now.header.Get(name) != then.header.Get(name) {
+			p.t.Fatalf("%s: %s: %s, but %s has %s", now.what, name, now.header.Get(name), then.what, then.header.Get(name))
+		}
+	}
+}
+
+// TestAsOfThinned: where a version was removed, a time means the newest kept one before it; and where there is none, or the number of a
+// removed one was asked for, 410 has the kept ones next to it.
+func TestAsOfThinned(t *testing.T) {
+	p := newPast(t, 7)
+	p.live()
+	last := p.last[testView]
+	kept := []uint64{3, 4, 8, last.Version}
+	published := map[uint64]time.Time{}
+	for n, m := last.Version, last; ; n-- {
+		published[n] = time.Unix(0, m.FoldedAt)
+		if n == 1 {
+			break
+		}
+		m = p.read(m.Parent)
+		if !slices.Contains(kept, m.Version) {
+			if err := p.st.Delete(t.Context(), m.Key()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	near := func(a *answer, before, after uint64) {
+		t.Helper()
+		problem := a.problem(http.StatusGone, "kept")
+		for name, version := range map[string]uint64{"before": before, "after": after} {
+			nearest, _ := problem["nearest"].(map[string]any)
+			found, _ := nearest[name].(map[string]any)
+			if version == 0 && found == nil {
+				continue
+			}
+			if fmt.Sprint(found["version"]) != fmt.Sprint(version) || found["published_at"] != float64(published[version].Unix()) {
+				t.Errorf("%s: %s: %v, not version %d of %v", a.what, name, found, version, published[version])
+			}
+		}
+	}
+	for number := uint64(1); number <= last.Version; number++ {
+		a := p.call("list", "version", fmt.Sprint(number))
+		if slices.Contains(kept, number) {
+			a.is(200)
+			continue
+		}
+		before, after := uint64(0), uint64(0)
+		for _, k := range kept {
+			if k < number {
+				before = k
+			} else if after == 0 {
+				after = k
+			}
+		}
+		near(a, before, after)
+		asked := published[number].Format(time.RFC3339)
+		if before == 0 {
+			near(p.call("stats", "as_of", asked), 0, after)
+			continue
+		}
+		if got := p.call("stats", "as_of", asked).is(200).header.Get("Fustor-Version"); got != fmt.Sprint(before) {
+			t.Errorf("as of version %d, which is removed, %s answers, not %d", number, got, before)
+		}
+	}
+	near(p.call("metadata", "as_of", "3y"), 0, kept[0])
+	near(p.call("metadata", "version", "1000"), last.Version, 0)
+	near(p.call("diff", "from", "2", "to", "3"), 0, 3)
+}
+
+// TestAsOfPin: a pinned name is a version wherever one is named.
+func TestAsOfPin(t *testing.T) {
+	p := newPast(t, 3)
+	p.live()
+	err := history.ChangePins(t.Context(), p.st, testView, func() (string, error) { return "nonce", nil }, func(pins history.Pins) error {
+		pins["before-cleanup"] = history.Pin{Version: 2}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range askedThen {
+		p.same(p.get("/api/v1/views/"+testView+"/"+as(call, "as_of", "before-cleanup")), p.get("/api/v1/views/"+testView+"/"+as(call, "version", "2")).is(200))
+	}
+	p.same(p.call("diff", "from", "before-cleanup", "to", "4"), p.call("diff", "from", "2", "to", "4").is(200))
+	p.same(p.call("reports/growth", "since", "before-cleanup", "version", "4"), p.call("reports/growth", "since", "2", "as_of", "4").is(200))
+}
+
+// TestAsOfRefused: what is wrong is said in the words of the call.
+func TestAsOfRefused(t *testing.T) {
+	p := newPast(t, 4)
+	p.live()
+	p.call("list", "as_of", "yesterdy").problem(http.StatusBadRequest, `parameter "as_of": "yesterdy" is neither a version nor a time`, "no pin")
+	p.call("list", "as_of", "").problem(http.StatusBadRequest, "empty")
+	p.call("list", "version", "0").problem(http.StatusBadRequest, "version")
+	p.call("list", "version", "2", "as_of", "2").problem(http.StatusBadRequest, "cannot be combined")
+	p.call("tree", "on_demand_scan", "true", "as_of", "1d").problem(http.StatusBadRequest, "on_demand_scan")
+	p.call("versions", "as_of", "1d").problem(http.StatusBadRequest, "unknown parameter")
+	p.call("reports/growth", "since", "5", "version", "4").problem(http.StatusBadRequest, "later than")
+	p.of("all", "list", "version", "1").problem(http.StatusBadRequest, "forest")
+	p.of("all", "list", "as_of", "before-cleanup").problem(http.StatusBadRequest, "forest")
+	// A cursor goes on with its own question alone.
+	first := p.call("list", "path", "/data", "limit", "2", "as_of", "2").is(200).object()
+	cursor := first["next_cursor"].(string)
+	p.call("list", "path", "/data", "limit", "2", "cursor", cursor, "as_of", "3").problem(http.StatusBadRequest, "other parameters")
+	p.call("list", "path", "/data", "limit", "2", "cursor", cursor).problem(http.StatusBadRequest, "other parameters")
+}
+
+// TestAsOfPages: the pages of an answer are of the version that its first page was of, whatever the time means by then.
+func TestAsOfPages(t *testing.T) {
+	for _, view := range []string{testView, "all"} {
+		p := newPast(t, 5)
+		p.live()
+		published := time.Unix(0, p.last[testView].FoldedAt)
+		ago := fmt.Sprintf("%ds", int(p.now.Sub(published).Seconds())+1)
+		whole := p.of(view, "search", "name", "*", "as_of", ago).is(200).object()
+		var entries []any
+		for cursor := ""; ; {
+			params := []string{"name", "*", "as_of", ago, "limit", "5"}
+			if cursor != "" {
+				params = append(params, "cursor", cursor)
+			}
+			page := p.of(view, "search", params...).is(200).object()
+			entries = append(entries, page["entries"].([]any)...)
+			p.now = p.now.Add(time.Minute)
+			if cursor, _ = page["next_cursor"].(string); cursor == "" {
+				break
+			}
+		}
+		if fmt.Sprint(entries) != fmt.Sprint(whole["entries"]) {
+			t.Errorf("%s: pages have\n%v, not\n%v", view, entries, whole["entries"])
+		}
+		if now := p.of(view, "search", "name", "*", "as_of", ago).is(200).object(); fmt.Sprint(now["entries"]) == fmt.Sprint(entries) {
+			t.Errorf("%s: %s should mean another version by now", view, ago)
+		}
+	}
+}
+
+// TestAsOfYoungMember: a member that has no version that old is named, and the others answer.
+func TestAsOfYoungMember(t *testing.T) {
+	p := newPast(t, 6)
+	p.change("other")
+	then := p.now
+	p.now = p.now.Add(24 * time.Hour)
+	p.change(testView)
+	a := p.of("all", "list", "as_of", then.Format(time.RFC3339)).is(200).object()
+	if a["complete"] != false || !strings.Contains(fmt.Sprint(a["members"]), "versions that old are not kept") {
+		t.Errorf("%v", a)
+	}
+	p.of("all", "list", "as_of", "1y").problem(http.StatusGone, "versions that old are not kept")
+}
