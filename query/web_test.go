@@ -51,6 +51,12 @@ func TestKeyCookie(t *testing.T) {
 		}
 	}
 	f.do("POST", "/login", "key="+queryKey, "Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site").is(403)
+	for _, from := range []string{"cross-site", "same-site"} {
+		a := f.do("GET", "/browse/research/docs?key="+queryKey, "", "Sec-Fetch-Site", from).is(403)
+		if a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "A link on another site") || strings.Contains(string(a.body), queryKey) {
+			t.Errorf("a link from a page that is %s: %v\n%s", from, a.header, a.body)
+		}
+	}
 	out := f.do("POST", "/logout", "").is(303).header.Get("Set-Cookie")
 	if !strings.Contains(out, "fustor_key=;") || !strings.Contains(out, "Max-Age=0") {
 		t.Errorf("logging out: %s", out)

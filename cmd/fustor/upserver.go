@@ -339,15 +339,19 @@ func ignoreEnd(ctx context.Context, err error) error {
 	return err
 }
 
-// greet says where to look, and with which key.
+// greet says where to look, and with which key; in the journal of systemd, which others may read, only where the key is.
 func (u *up) greet() error {
 	page := u.url + "/?" + url.Values{"key": {u.key}}.Encode()
 	if u.JSON {
 		return json.NewEncoder(u.app.stdout).Encode(map[string]any{
 			"url": u.url, "open": page, "api_key": u.key, "view": u.View, "dir": u.root, "data": u.data, "pid": os.Getpid()})
 	}
+	key := u.key
+	if u.app.getenv("JOURNAL_STREAM") != "" {
+		page, key = u.url+"/", "in "+show.Quote(settings.KeyFile(u.data))
+	}
 	_, err := fmt.Fprintf(u.app.stdout, "fustor indexes %s as view %q\n  open  %s\n  url   %s\n  key   %s\n  data  %s\n",
-		show.Quote(u.root), u.View, page, u.url, u.key, show.Quote(u.data))
+		show.Quote(u.root), u.View, page, u.url, key, show.Quote(u.data))
 	return err
 }
 

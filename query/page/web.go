@@ -87,6 +87,12 @@ type pageHandler func(w http.ResponseWriter, r *http.Request, key access.Record)
 func (s *Pages) withKey(f pageHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if key := r.URL.Query().Get("key"); key != "" {
+			if from := r.Header.Get("Sec-Fetch-Site"); from == "cross-site" || from == "same-site" {
+				// Another site must not choose with whose key its visitor reads.
+				render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: withoutKey(r.URL),
+					Problem: "A link on another site led here, so the key in it is not used. Enter your key."})
+				return
+			}
 			s.useKey(w, r, key, withoutKey(r.URL))
 			return
 		}

@@ -60,10 +60,13 @@ func RemoveUp(data string, pid int) error {
 	return os.Remove(filepath.Join(data, upFile))
 }
 
+// KeyFile is where a data directory has its key.
+func KeyFile(data string) string { return filepath.Join(data, keyFile) }
+
 // KeepKey returns the data directory's API key, which only its owner can read: given, if the user gave one, otherwise
 // the one that is kept there, otherwise a generated one. The directory must exist.
 func KeepKey(data, given string, generate func() string) (string, error) {
-	path := filepath.Join(data, keyFile)
+	path := KeyFile(data)
 	key := given
 	if key == "" {
 		kept, err := readKey(path)
