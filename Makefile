@@ -13,7 +13,7 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e e2e-long soak servers lint bench scale generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e e2e-long soak servers lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -107,6 +107,11 @@ bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for lar
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./internal/layer ./internal/event ./agent ./internal/client ./testkit/storesuite
 	go run ./tools/sidebyside bin/fustor "$(TREE)"
 	go run ./tools/agentload bin/fustor
+
+bench-once: ## runs each benchmark of the parts once on a small view, to see that none is broken (a minute or two)
+	FUSTOR_BENCH_ROWS=20000 FUSTOR_BENCH_GONE=3000 FUSTOR_BENCH_PARTITION=20000 go test -p 1 -run '^$$' -bench . -benchtime 1x \
+		./compactor ./query/engine ./internal/layer ./internal/event
+	go test -run '^$$' -bench . -benchtime 1x ./query -rows 20000
 
 scale: servers ## measures how costs grow with the view, up to 100 M rows (tools/scale/scale.sh)
 	tools/scale/scale.sh

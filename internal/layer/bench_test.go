@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,8 +15,14 @@ import (
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
-// partition is how many rows the benchmarks' base partitions have.
-const partition = 1_000_000
+// partition is how many rows the benchmarks' base partitions have: FUSTOR_BENCH_PARTITION, or a million. Views have one or ten.
+var partition = int64(1_000_000)
+
+func init() {
+	if n, err := strconv.ParseInt(os.Getenv("FUSTOR_BENCH_PARTITION"), 10, 64); err == nil && n > 0 {
+		partition = n
+	}
+}
 
 // benchView writes a view of that many rows, and of some deltas that change one row in a hundred each.
 func benchView(b *testing.B, st store.Store, rows, deltas int) (base, over []Info) {
@@ -61,7 +69,7 @@ func perRow(b *testing.B, rows int64, what string) {
 
 func BenchmarkWriteRows(b *testing.B) {
 	var rows []evidence.Row
-	for r := range gentree.New(gentree.Options{Seed: 1, Rows: partition}).Rows() {
+	for r := range gentree.New(gentree.Options{Seed: 1, Rows: int(partition)}).Rows() {
 		rows = append(rows, *r)
 	}
 	var built Built
@@ -78,13 +86,13 @@ func BenchmarkWriteRows(b *testing.B) {
 		}
 	}
 	perRow(b, partition, "rows")
-	b.ReportMetric(float64(built.Info.Bytes)/partition, "bytes/row")
+	b.ReportMetric(float64(built.Info.Bytes)/float64(partition), "bytes/row")
 	b.ReportMetric(float64(len(built.Index)), "index-bytes/Mrow")
 }
 
 // BenchmarkRest measures a view at rest, its indexes included.
 func BenchmarkRest(b *testing.B) {
-	for _, rows := range []int{1_000_000, 10_000_000} {
+	for _, rows := range []int{int(partition), 10 * int(partition)} {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			for b.Loop() {
 				base, _ := benchView(b, openStore(b), rows, 0)
@@ -101,7 +109,7 @@ func BenchmarkRest(b *testing.B) {
 
 func BenchmarkCopy(b *testing.B) {
 	st := openStore(b)
-	base, _ := benchView(b, st, partition, 0)
+	base, _ := benchView(b, st, int(partition), 0)
 	l := open(b, st, base[0])
 	groups, _ := l.Groups(b.Context())
 	for _, how := range []string{"block", "verbatim"} {
@@ -138,7 +146,11 @@ func BenchmarkDecode(b *testing.B) {
 	st := openStore(b)
 	base, _ := benchView(b, st, 100_000, 0)
 	l := open(b, st, base[0])
-	raw, err := l.RawGroups(b.Context(), 0, 12)
+	groups, err := l.Groups(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := l.RawGroups(b.Context(), 0, len(groups))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -174,7 +186,7 @@ func BenchmarkDecode(b *testing.B) {
 
 // BenchmarkScan goes through a whole view, cold: every row group is read and decoded.
 func BenchmarkScan(b *testing.B) {
-	const rows = 10_000_000
+	rows := 10 * int(partition)
 	st := openStore(b)
 	base, deltas := benchView(b, st, rows, 8)
 	for _, n := range []int{0, 8} {
@@ -223,7 +235,7 @@ func goThrough(b *testing.B, c *Cursor, what string) (n int64) {
 
 // BenchmarkGet looks keys up: cold in a view just opened, warm in one whose row groups are in the cache.
 func BenchmarkGet(b *testing.B) {
-	for _, rows := range []int{1_000_000, 10_000_000} {
+	for _, rows := range []int{int(partition), 10 * int(partition)} {
 		st := openStore(b)
 		base, deltas := benchView(b, st, rows, 8)
 		keys := sampleKeys(b, benchOpen(b, st, base, nil, NewCache(1<<30)), 2000)

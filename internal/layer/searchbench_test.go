@@ -14,7 +14,7 @@ import (
 // of the processor, so that the share is right on a busy machine.
 func BenchmarkSearchIndex(b *testing.B) {
 	var rows []evidence.Row
-	for r := range gentree.New(gentree.Options{Seed: 1, Rows: partition}).Rows() {
+	for r := range gentree.New(gentree.Options{Seed: 1, Rows: int(partition)}).Rows() {
 		rows = append(rows, *r)
 	}
 	var index, pages, all, pageBytes float64
@@ -52,10 +52,10 @@ func BenchmarkSearchIndex(b *testing.B) {
 		}
 		pages += cputime.Used().Seconds() - began
 	}
-	b.ReportMetric(pageBytes/float64(b.N)/partition, "bytes/row")
+	b.ReportMetric(pageBytes/float64(b.N)/float64(partition), "bytes/row")
 	b.ReportMetric(100*(index+pages)/all, "%-of-writing")
-	b.ReportMetric(1e9*index/float64(b.N)/partition, "cpu-ns/row-names")
-	b.ReportMetric(1e9*pages/float64(b.N)/partition, "cpu-ns/row-pages")
-	b.ReportMetric(1e9*all/float64(b.N)/partition, "cpu-ns/row-writing")
+	b.ReportMetric(1e9*index/float64(b.N)/float64(partition), "cpu-ns/row-names")
+	b.ReportMetric(1e9*pages/float64(b.N)/float64(partition), "cpu-ns/row-pages")
+	b.ReportMetric(1e9*all/float64(b.N)/float64(partition), "cpu-ns/row-writing")
 	b.ReportMetric(0, "ns/op")
 }
