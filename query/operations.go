@@ -219,6 +219,7 @@ var (
 		Parameters: []openapi.Parameter{
 			answerLimit,
 			{Name: "before", Text: "Those before this version.", Schema: `{"type":"integer","minimum":1}`},
+			{Name: "kept", Text: "Only those that are kept for more than being recent: by a rule, by a pin, or as the current one.", Schema: `{"type":"boolean","default":false}`},
 			explainParameter,
 		},
 		Answers: []openapi.Answer{{Text: "The versions.", Type: (*versionsAnswer)(nil), Headers: varying,

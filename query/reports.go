@@ -638,6 +638,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	q := httpapi.Query(r)
 	limit := int(q.Int("limit", defaultReport, 1, maxReport))
 	before := uint64(q.Int("before", 0, 1, 1<<62))
+	lasting := q.Bool("kept", false)
 	if err := q.Err(); err != nil {
 		return err
 	}
@@ -648,7 +649,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	of.varies = true // earlier versions are removed without a new one
 	a := versionsAnswer{View: view, Versions: []versionEntry{}}
 	if of.forest == nil {
-		if a.Versions, err = s.versionsOf(r.Context(), of.version, before, limit); err != nil {
+		if a.Versions, err = s.versionsOf(r.Context(), of.version, before, lasting, limit); err != nil {
 			return err
 		}
 	} else {
@@ -656,7 +657,7 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 			return httpapi.BadRequest(`parameter "before" is for views`, "ask a member for its earlier versions")
 		}
 		lists, err := forest.Ask(r.Context(), of.forest, forest.Deadline, func(ctx context.Context, m *forest.Member) ([]versionEntry, error) {
-			return s.versionsOf(ctx, m.Version, 0, limit)
+			return s.versionsOf(ctx, m.Version, 0, lasting, limit)
 		})
 		if err != nil {
 			return err
@@ -677,9 +678,9 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, view strin
 	return nil
 }
 
-// versionsOf are the kept versions of a view up to v, those below before (0: all), the newest first.
-func (s *Server) versionsOf(ctx context.Context, v *engine.Version, before uint64, limit int) ([]versionEntry, error) {
-	list, err := s.engine.History(ctx, v, before, limit)
+// versionsOf are the kept versions of a view up to v, as engine.History has them.
+func (s *Server) versionsOf(ctx context.Context, v *engine.Version, before uint64, lasting bool, limit int) ([]versionEntry, error) {
+	list, err := s.engine.History(ctx, v, before, lasting, limit)
 	out := []versionEntry{}
 	for _, k := range list {
 		e := versionEntry{Version: k.Version, PublishedAt: values.Seconds(k.At.UnixNano()), Current: k.Version == v.Manifest.Version, Kept: k.Why, Pins: k.Pins,

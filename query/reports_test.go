@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/report"
@@ -574,6 +576,17 @@ func TestGrowthSince(t *testing.T) {
 	equal(t, "versions", numbers, []string{"5 true", "4 false", "3 false", "2 false", "1 false"})
 	if n := f.call("versions", "before", "3", "limit", "1").object()["versions"].([]any); len(n) != 1 || n[0].(map[string]any)["version"] != 2.0 {
 		t.Errorf("versions before 3: %v", n)
+	}
+
+	f.putJSON(layout.Pins(testView), `{"format":1,"nonce":"n","pins":{"before-cleanup":{"version":3,"at_ns":1,"pinned_at_ns":1},"first":{"version":1,"at_ns":1,"pinned_at_ns":1}}}`)
+	lasting := func(params ...string) (numbers []any) {
+		for _, v := range f.call("versions", append(params, "kept", "true")...).is(http.StatusOK).object()["versions"].([]any) {
+			numbers = append(numbers, v.(map[string]any)["version"])
+		}
+		return numbers
+	}
+	if all, two, last := lasting(), lasting("limit", "2"), lasting("before", "3"); !reflect.DeepEqual([][]any{all, two, last}, [][]any{{5.0, 3.0, 1.0}, {5.0, 3.0}, {1.0}}) {
+		t.Errorf("versions that are kept for more than being recent: %v, two of them %v, before 3 %v", all, two, last)
 	}
 }
 

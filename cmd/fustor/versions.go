@@ -11,7 +11,8 @@ import (
 )
 
 type versionsCmd struct {
-	Limit int `default:"20" placeholder:"N" help:"Show at most N, the newest first (default: ${default})."`
+	Limit int  `default:"20" placeholder:"N" help:"Show at most N, the newest first (default: ${default})."`
+	Kept  bool `help:"Leave out versions that are kept only because they are recent: show what stays after them, and pins."`
 	formatFlags
 	serverFlags
 }
@@ -21,11 +22,13 @@ func (versionsCmd) Help() string {
 	return `Each fold and each merge makes a new version of the view. Every version is kept for an
 hour, some for longer: by default one an hour for two days, one a day for 90 days and
 one a month for five years (fustor admin view configure), and those that are pinned
-(fustor admin version pin). fustor report growth compares with them.
+(fustor admin version pin). A busy view makes hundreds an hour: --kept shows those that
+stay longer. fustor report growth compares with them.
 
 Examples:
 
     fustor versions
+    fustor versions --kept
     fustor versions --limit 1 --json | jq .version`
 }
 
@@ -38,7 +41,7 @@ func (c *versionsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	out, n := c.rows(a, "version", "published_at", "current", "member", "kept", "pins", "kept_until", "rows", "files", "directories", "bytes"), 0
-	err = server.Versions(ctx, c.Limit, func(v *client.Version) error {
+	err = server.Versions(ctx, c.Limit, c.Kept, func(v *client.Version) error {
 		switch out.Form {
 		case show.CSV:
 			return out.Record(v.Number, nsOfUnix(v.PublishedAt), v.Current, v.Member, strings.Join(v.Kept, " "), strings.Join(v.Pins, " "), nsOfUnix(v.Until), v.Rows, v.Files, v.Dirs, v.Bytes)

@@ -33,7 +33,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		},
 		"DiffSums": func(ctx context.Context, c *Client) error { _, err := c.DiffSums(ctx, Query{}, "0", "", 1); return err },
 		"Versions": func(ctx context.Context, c *Client) error {
-			return c.Versions(ctx, 1, func(*Version) error { return nil })
+			return c.Versions(ctx, 1, false, func(*Version) error { return nil })
 		},
 		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },

@@ -194,9 +194,13 @@ func (v *Version) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*plain)(v))
 }
 
-// Versions calls each for the versions that are kept, the newest first, at most limit.
-func (c *Client) Versions(ctx context.Context, limit int, each func(*Version) error) error {
+// Versions calls each for the versions that are kept, the newest first, at most limit. If lasting, these are only those that are kept for
+// more than being recent.
+func (c *Client) Versions(ctx context.Context, limit int, lasting bool, each func(*Version) error) error {
 	q := url.Values{}
+	if lasting {
+		q.Set("kept", "true")
+	}
 	for left := limit; left > 0; {
 		var a struct {
 			Versions []Version `json:"versions"`

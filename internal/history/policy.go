@@ -8,6 +8,7 @@ package history
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/fustor/fustor/internal/manifest"
@@ -45,6 +46,12 @@ type Kept struct {
 	Why   []string  // the reasons above, in that order
 	Pins  []string  // the names of its pins, in order
 	Until time.Time // when no reason holds any more; Forever if some always will
+}
+
+// Lasting reports whether a version is kept for more than being recent: it is the current one, pinned, or the last of its hour, day and
+// so on.
+func (k Kept) Lasting() bool {
+	return len(k.Pins) > 0 || slices.ContainsFunc(k.Why, func(why string) bool { return why != Recent })
 }
 
 // Shortest is the least that a server keeps every version, whatever Policy.Within says: answers of many pages need it, and retention

@@ -19,15 +19,16 @@ type KeptVersion struct {
 	Manifest *manifest.Manifest
 }
 
-// History are the kept versions of a view up to now, the newest first, at most limit: those below before (0: all). It lists as much as it
-// answers, and reads the manifest of each. One that retention removes meanwhile is left out.
-func (e *Engine) History(ctx context.Context, now *Version, before uint64, limit int) ([]KeptVersion, error) {
+// History are the kept versions of a view up to now, the newest first, at most limit: those below before (0: all), and of these, if
+// lasting, only those that are kept for more than being recent. It lists as much as it needs, and reads the manifest of each that it
+// answers. One that retention removes meanwhile is left out.
+func (e *Engine) History(ctx context.Context, now *Version, before uint64, lasting bool, limit int) ([]KeptVersion, error) {
 	head := now.Manifest
 	last := head.Version
 	if before > 0 {
 		last = min(last, before-1)
 	}
-	kept, err := e.keptUpTo(ctx, head, last, limit)
+	kept, err := e.keptUpTo(ctx, head, last, lasting, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (e *Engine) History(ctx context.Context, now *Version, before uint64, limit
 
 // keptUpTo are the newest limit kept versions up to a number, in order. Their numbers have gaps, so it lists more and more of them until
 // it has enough.
-func (e *Engine) keptUpTo(ctx context.Context, head *manifest.Manifest, last uint64, limit int) ([]history.Kept, error) {
+func (e *Engine) keptUpTo(ctx context.Context, head *manifest.Manifest, last uint64, lasting bool, limit int) ([]history.Kept, error) {
 	config, err := e.configs.Load(ctx, head.View)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (e *Engine) keptUpTo(ctx context.Context, head *manifest.Manifest, last uin
 			return nil, err
 		}
 		kept := config.Keep().Least().All(chain, head, pins, now)
-		kept = slices.DeleteFunc(kept, func(k history.Kept) bool { return k.Version > last })
+		kept = slices.DeleteFunc(kept, func(k history.Kept) bool { return k.Version > last || lasting && !k.Lasting() })
 		if len(kept) >= limit || first == 1 {
 			return kept[max(0, len(kept)-limit):], nil
 		}
