@@ -13,8 +13,8 @@ import (
 )
 
 type diffCmd struct {
-	From    string `default:"0" placeholder:"VERSION|TIME" help:"Version to compare with: a number, or the version at a time (2h, 7d, 2026-01-31) (default: the oldest one)."`
-	To      string `placeholder:"VERSION|TIME" help:"The other version, in the same forms (default: the current one)."`
+	From    string `default:"0" placeholder:"VERSION|TIME|NAME" help:"Version to compare with: a number, the version at a time (2h, 7d, 2026-01-31) or the name of a pin (default: the oldest one)."`
+	To      string `placeholder:"VERSION|TIME|NAME" help:"The other version, in the same forms (default: the current one)."`
 	Summary bool   `help:"Print the sums of directories instead of paths."`
 	Depth   int    `short:"d" default:"1" placeholder:"N" help:"With --summary: directories down to N levels below PATH (default: ${default})."`
 	reportFlags

@@ -17,7 +17,7 @@ type doubtFlags struct {
 	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
 	// FailIfAny makes the exit code the answer, for scripts.
 	FailIfAny bool `help:"Exit with code 5 if there are any, and 0 only if there are none."`
-	serverFlags
+	pastFlags
 }
 
 // result is how the command ends after printing n entries.

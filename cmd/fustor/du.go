@@ -19,7 +19,7 @@ type duCmd struct {
 	LinksOnce bool   `name:"links-once" help:"Count what a file with several names occupies once, as du(1) does."`
 	formatFlags
 	Bytes bool `short:"b" help:"Print sizes in bytes."`
-	serverFlags
+	pastFlags
 }
 
 // Help implements kong.HelpProvider.

@@ -138,6 +138,7 @@ var answersElse = map[string]int{
 	"fustor diff --from 2h":                                                           exitFailure, // the view is younger
 	"fustor diff --from 7d --summary --depth 2":                                       exitFailure, // so it is
 	"fustor diff /projects --from 1042 --to 1050 --type f":                            exitFailure, // there are no such versions
+	"fustor ls /projects --as-of yesterday":                                           exitFailure, // nor of yesterday
 	"fustor diff --from yesterday --json | jq -r 'select(.change==\"removed\").path'": exitFailure, // nor of yesterday
 }
 

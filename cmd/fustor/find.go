@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
@@ -13,7 +12,7 @@ type findCmd struct {
 	Path string `arg:"" optional:"" default:"/" help:"Where to start: a path of the view, or of a host that mounts it."`
 	filterFlags
 	entryFlags
-	serverFlags
+	pastFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -36,7 +35,7 @@ Examples:
 }
 
 func (c *findCmd) Run(ctx context.Context, a *app) error {
-	filter, err := c.filter(time.Now())
+	filter, err := c.filter(c.moment())
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ type lsCmd struct {
 	formatFlags
 	Bytes bool   `short:"b" help:"Print sizes in bytes."`
 	Sort  string `enum:"name,size,mtime" default:"name" placeholder:"BY" help:"Order: name, size (largest first) or mtime (newest first)."`
-	serverFlags
+	pastFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -30,6 +30,7 @@ Examples:
     fustor ls
     fustor ls /projects --sort size
     fustor ls /projects --json
+    fustor ls /projects --as-of yesterday
     fustor ls default:/projects      # of the view default`
 }
 

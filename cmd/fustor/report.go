@@ -38,7 +38,7 @@ type reportFlags struct {
 
 // report asks for a report on what PATH and the filter flags mean, and shows it.
 func (f *reportFlags) report(ctx context.Context, a *app, show func(server *client.Client, query client.Query) error) error {
-	filter, err := f.filter(time.Now())
+	filter, err := f.filter(f.past.moment())
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,18 @@ func (f *reportFlags) report(ctx context.Context, a *app, show func(server *clie
 		query.Path = path
 		return show(server, query)
 	})
+}
+
+// pastReportFlags are those of a report on one version.
+type pastReportFlags struct {
+	asOfFlag
+	reportFlags
+}
+
+// report is reportFlags.report on that version.
+func (f *pastReportFlags) report(ctx context.Context, a *app, show func(server *client.Client, query client.Query) error) error {
+	f.past = f.asOfFlag
+	return f.reportFlags.report(ctx, a, show)
 }
 
 // table prints a report's lines: for eyes with a header, for programs with tabs between the fields.
@@ -131,7 +143,7 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 type reportLargestCmd struct {
 	Directories bool `short:"D" help:"Print directories, by the bytes of their subtrees, instead of files."`
 	Limit       int  `default:"20" placeholder:"N" help:"Print at most N (default: ${default})."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -199,7 +211,7 @@ func owner(name string, id uint32) string {
 type reportUsageCmd struct {
 	By     string `enum:"owner,group,extension" default:"owner" placeholder:"owner|group|extension" help:"Key to sum up by (default: ${default})."`
 	Across string `enum:",size,mtime,atime" default:"" placeholder:"size|mtime|atime" help:"Print a cross table: the files of each by size, or by age since modification or access."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -344,7 +356,7 @@ func compareBuckets(a, b client.Bucket) int {
 
 type reportHistogramCmd struct {
 	Of string `enum:"size,mtime,atime" default:"size" placeholder:"size|mtime|atime" help:"Count by size, or by age since modification or access (default: ${default})."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -439,10 +451,10 @@ func rangeText(b client.Bucket, isSize bool) string {
 }
 
 type reportGrowthCmd struct {
-	Since string `default:"0" placeholder:"VERSION|TIME" help:"Version to compare with: a number, or the version at a time (2h, 7d, 2026-01-31) (default: the oldest one)."`
+	Since string `default:"0" placeholder:"VERSION|TIME|NAME" help:"Version to compare with: a number, the version at a time (2h, 7d, 2026-01-31) or the name of a pin (default: the oldest one)."`
 	Depth int    `short:"d" default:"1" placeholder:"N" help:"Print directories down to N levels below PATH (default: ${default})."`
 	Limit int    `default:"50" placeholder:"N" help:"Print at most N (default: ${default})."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -513,7 +525,7 @@ var duplicatesFrom = int64(1 << 20)
 
 type reportDuplicatesCmd struct {
 	Limit int `default:"50" placeholder:"N" help:"Print at most N groups (default: ${default})."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -573,7 +585,7 @@ func (c *reportDuplicatesCmd) show(ctx context.Context, a *app, server *client.C
 
 type reportEmptyCmd struct {
 	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -598,7 +610,7 @@ func (c *reportEmptyCmd) show(ctx context.Context, a *app, server *client.Client
 
 type reportOddCmd struct {
 	Print0 bool `name:"print0" short:"0" xor:"form" help:"End each path with a NUL byte, for xargs -0."`
-	reportFlags
+	pastReportFlags
 }
 
 // Help implements kong.HelpProvider.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/internal/client"
@@ -15,7 +14,7 @@ type searchCmd struct {
 	Limit   int    `placeholder:"N" group:"filter" help:"Stop after N entries."`
 	filterFlags
 	entryFlags
-	serverFlags
+	pastFlags
 }
 
 // Help implements kong.HelpProvider.
@@ -33,7 +32,7 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	if c.Limit < 0 {
 		return usageError("--limit must not be negative")
 	}
-	filter, err := c.filter(time.Now())
+	filter, err := c.filter(c.moment())
 	if err != nil {
 		return err
 	}

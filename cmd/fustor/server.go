@@ -20,6 +20,8 @@ type serverFlags struct {
 	Data   string `placeholder:"DIR" group:"server" help:"Ask the fustor up with this data directory ($$FUSTOR_DATA)."`
 	// Explain is told on stderr once the command has printed its answer.
 	Explain bool `group:"server" help:"Also print the cost of the answer on stderr."`
+
+	past asOfFlag `kong:"-"` // of commands that read a version
 }
 
 // connect finds the server. It sends nothing.
@@ -40,7 +42,7 @@ func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.New(client.Options{
-		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain,
+		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain, AsOf: f.past.param(),
 	})
 	if err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}

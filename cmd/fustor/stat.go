@@ -13,7 +13,7 @@ import (
 type statCmd struct {
 	Path string `arg:"" help:"Path to show: a path of the view, or of a host that mounts it."`
 	JSON bool   `name:"json" help:"Print a JSON object."`
-	serverFlags
+	pastFlags
 }
 
 // Help implements kong.HelpProvider.

@@ -18,7 +18,7 @@ type treeCmd struct {
 
 	Format *string `enum:"table,json,ndjson,csv" xor:"form" placeholder:"table|json|ndjson|csv" help:"Print the drawing (table), nested JSON objects, or the entries one by one as JSON lines or CSV."`
 	JSON   bool    `name:"json" xor:"form" help:"Print nested JSON objects."`
-	serverFlags
+	pastFlags
 }
 
 // Help implements kong.HelpProvider.

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -30,6 +31,7 @@ type Options struct {
 	Ingest    string       // optional; the ingest to give commands to, where it is not behind URL
 	UserAgent string       // optional
 	Explain   bool         // ask what each call costs, for Cost
+	AsOf      string       // which version is read, as docs/api.md has as_of; empty: the current one
 	HTTP      *http.Client // optional; nil: one without a time limit, as streams may take long
 }
 
@@ -43,6 +45,7 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	explain   bool
+	asOf      string
 	costs     costs
 	members   members // of a forest
 
@@ -62,7 +65,7 @@ func New(o Options) (*Client, error) {
 	if err := httpclient.CheckKey(o.Key); err != nil {
 		return nil, err
 	}
-	c := &Client{server: u, key: o.Key, userAgent: o.UserAgent, view: o.View, explain: o.Explain}
+	c := &Client{server: u, key: o.Key, userAgent: o.UserAgent, view: o.View, explain: o.Explain, asOf: o.AsOf}
 	c.base, c.pipe = u.String()+"/api/v1/views/"+url.PathEscape(o.View), ingest.String()+"/api/v1/pipe"
 	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -93,6 +96,9 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 	if c.explain {
 		q.Set("explain", "true")
 	}
+	if c.asOf != "" && readsVersion(call) {
+		q.Set("as_of", c.asOf)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+call+"?"+q.Encode(), nil)
 	if err != nil {
 		return nil, err
@@ -113,6 +119,15 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 		c.costs.add(cost)
 	}
 	return resp, nil
+}
+
+// readsVersion reports whether a call is answered from one version of the view, and may ask for an earlier one.
+func readsVersion(call string) bool {
+	switch call {
+	case "/tree", "/list", "/metadata", "/search", "/suspect-list", "/blind-spots":
+		return true
+	}
+	return strings.HasPrefix(call, "/reports/")
 }
 
 // Unreadable is how many paths at or below the path of the last call the last scans could not read, 0 if all calls were about paths
