@@ -2,9 +2,11 @@ package query
 
 import (
 	"fmt"
+	"html"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -313,4 +315,53 @@ func TestAsOfYoungMember(t *testing.T) {
 		t.Errorf("%v", a)
 	}
 	p.of("all", "list", "as_of", "1y").problem(http.StatusGone, "versions that old are not kept")
+}
+
+// TestAsOfBrowse: every page that can be reached from one as of a version is of that version, but those that its link to the current one
+// leads to, and the state of the agents.
+func TestAsOfBrowse(t *testing.T) {
+	p := newPast(t, 8)
+	p.live()
+	links := regexp.MustCompile(`href="([^"]*)"`)
+	for _, begin := range []string{"/browse/" + testView + "?as_of=2", "/browse/all?as_of=" + time.Unix(0, p.last["other"].FoldedAt).UTC().Format(time.RFC3339)} {
+		_, as, _ := strings.Cut(begin, "?")
+		seen, todo := map[string]bool{}, []string{begin, begin + "&limit=2", begin + "&q=a&limit=2"}
+		for len(todo) > 0 {
+			target := todo[0]
+			todo = todo[1:]
+			if seen[target] {
+				continue
+			}
+			seen[target] = true
+			page := string(p.get(target).is(200).body)
+			if !strings.Contains(page, "As of <b>") || !strings.Contains(page, `type="hidden" name="as_of"`) {
+				t.Fatalf("%s does not say of when it is: %s", target, page)
+			}
+			if strings.HasPrefix(target, "/browse/"+testView) && as == "as_of=2" && !strings.Contains(page, "Version 2,") {
+				t.Fatalf("%s is of another version", target)
+			}
+			now := strings.SplitN(strings.SplitN(page, `</b>. <a href="`, 2)[1], `"`, 2)[0]
+			for _, found := range links.FindAllStringSubmatch(page, -1) {
+				link := html.UnescapeString(found[1])
+				switch {
+				case link == html.UnescapeString(now), strings.HasPrefix(link, "/state/"), strings.HasPrefix(link, "/web/"), link == "/", link == "/openapi.json":
+				case !strings.Contains(link, url.QueryEscape(strings.TrimPrefix(as, "as_of="))):
+					t.Errorf("%s has the link %s", target, link)
+				case strings.HasPrefix(link, "/browse/"):
+					todo = append(todo, link)
+				default:
+					p.get(link).is(200)
+				}
+			}
+		}
+		if len(seen) < 5 {
+			t.Errorf("only %d pages are reached from %s", len(seen), begin)
+		}
+	}
+	for target, status := range map[string]int{
+		"/browse/" + testView + "?as_of=9y": http.StatusGone, "/browse/" + testView + "?as_of=1000": http.StatusGone, "/browse/" + testView + "?as_of=yesterdy": http.StatusBadRequest,
+		"/browse/all?as_of=2": http.StatusBadRequest, "/browse/all?as_of=2&q=a": http.StatusBadRequest, "/browse/" + testView + "?as_of=": http.StatusOK,
+	} {
+		p.get(target, "Accept", "text/html").is(status)
+	}
 }

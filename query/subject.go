@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -76,9 +75,6 @@ func (s *Server) openWhich(r *http.Request, view string, which engine.Which) (*s
 	a.version, err = s.engine.Open(r.Context(), view, which)
 	var of *engine.ForestError
 	if errors.As(err, &of) {
-		if err := checkForest(of, which); err != nil {
-			return nil, err
-		}
 		a.version = nil
 		a.forest, err = s.forests.Open(r.Context(), of, which, mayRead(r.Context()))
 	}
@@ -87,15 +83,6 @@ func (s *Server) openWhich(r *http.Request, view string, which engine.Which) (*s
 	}
 	a.moment = s.engine.Moment(which, a.version)
 	return a, nil
-}
-
-// checkForest refuses a version of a forest that is not one of a time: its members have numbers and pins of their own.
-func checkForest(of *engine.ForestError, which engine.Which) error {
-	if which.IsCurrent() || which.IsTime() {
-		return nil
-	}
-	return httpapi.BadRequest(fmt.Sprintf("view %q is a forest: %q is not a time, and its members have versions and pins of their own", of.View, which),
-		"pass as_of with a time, such as 7d, yesterday or 2026-01-31T12:00:00Z; or ask a member")
 }
 
 // openPage reads the parameters limit, cursor, as_of and version, and opens what the page is of. parts are what two calls must have in
@@ -113,9 +100,6 @@ func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit
 	a := &subject{view: view, which: which}
 	a.version, a.page, err = s.engine.OpenPage(r.Context(), view, which, cursor, int(limit), parts...)
 	if of, isForest := s.forestOf(r.Context(), view, err); isForest {
-		if err := checkForest(of, which); err != nil {
-			return nil, err
-		}
 		a.version = nil
 		a.forest, a.forestPage, err = s.forests.OpenPage(r.Context(), of, which, mayRead(r.Context()), cursor, int(limit), parts...)
 	}

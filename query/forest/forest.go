@@ -119,6 +119,13 @@ type NoMembersError struct{ View string }
 
 func (e *NoMembersError) Error() string { return fmt.Sprintf("forest %q has no members yet", e.View) }
 
+// NoTimeError: a version was asked for by its number or by a pin, and the members have versions and pins of their own.
+type NoTimeError struct{ View, Text string }
+
+func (e *NoTimeError) Error() string {
+	return fmt.Sprintf("view %q is a forest: %q is not a time, and its members have versions and pins of their own", e.View, e.Text)
+}
+
 // MemberError: no member has an answer, and this is why the first has none. Absent is how many answered that they have no such path.
 type MemberError struct {
 	View   string

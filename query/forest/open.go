@@ -51,8 +51,11 @@ func (f *Forests) Members(ctx context.Context, of *engine.ForestError, may func(
 	return fo, nil
 }
 
-// Open opens the version of each member that is meant: the current one, or the one of a time.
+// Open opens the version of each member that is meant: the current one, or the one of a time; NoTimeError for others.
 func (f *Forests) Open(ctx context.Context, of *engine.ForestError, w engine.Which, may func(view string) bool) (*Forest, error) {
+	if !w.IsCurrent() && !w.IsTime() {
+		return nil, &NoTimeError{of.View, w.String()}
+	}
 	fo, err := f.Members(ctx, of, may)
 	if err != nil {
 		return nil, err

@@ -72,6 +72,9 @@ func (f *Forests) OpenPage(ctx context.Context, of *engine.ForestError, w engine
 	if err != nil {
 		return nil, p, err
 	}
+	if !w.IsCurrent() && !w.IsTime() {
+		return nil, p, &NoTimeError{of.View, w.String()}
+	}
 	p.After = &Position{Position: engine.Position{Key: engine.CursorKey(t.After), Extra: t.Extra}, member: t.Last}
 	fo := &Forest{View: of.View}
 	for i, m := range t.Members {

@@ -26,6 +26,7 @@ type pageFrame struct {
 	Title, View, ViewURL string
 	Here                 string // URL of the directory that the search form searches below
 	Query                string
+	AsOf, NowURL         string // the version that was asked for, if not the current one, and the same page of that
 	Cookie               bool
 	Entries              []pageEntry
 	NextURL              string
@@ -73,7 +74,7 @@ type pageEntry struct {
 	Kind                   string
 	Name, Target, Parent   []textPart
 	URL, ParentURL         string
-	Member                 string // of a forest
+	Member, MemberURL      string // of a forest
 	Size, Bytes, Files     string
 	Modified, Exact, Owner string
 	Suspect, AgentMissing  bool
@@ -91,26 +92,26 @@ func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Re
 		return httpapi.BadRequest("the path "+err.Error(), "")
 	}
 	q := httpapi.Query(r)
-	var of *engine.ForestError
+	of, at := (*engine.ForestError)(nil), s.linkOf(q, view)
 	if _, err := s.engine.Head(r.Context(), view); errors.As(err, &of) {
 		if !q.Has("q") {
-			return s.forestPage(w, r, of, key, path)
+			return s.forestPage(w, r, of, at, key, path)
 		}
 		limit, cursor, err := pageParams(q)
 		if err != nil {
 			return err
 		}
-		return s.forestSearch(w, r, of, key, path, q.String("q", ""), limit, cursor)
+		return s.forestSearch(w, r, of, at, key, path, q.String("q", ""), limit, cursor)
 	}
 	if q.Has("q") {
-		return s.searchPage(w, r, q, view, path)
+		return s.searchPage(w, r, q, at, path)
 	}
-	return s.directoryPage(w, r, q, view, path)
+	return s.directoryPage(w, r, q, at, path)
 }
 
-func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, at link, path string) error {
 	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
-	v, p, err := s.openPage(r, q, view, "page", path, order)
+	v, p, err := s.openPage(r, q, at, "page", path, order)
 	if err != nil {
 		return err
 	}
@@ -122,17 +123,17 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 	if err != nil {
 		return err
 	}
-	now := s.engine.Now()
-	page := directoryPage{pageFrame: frameOf(v, r, now, path, "/list?"), Crumbs: crumbs(view, path), Columns: columns(view, path, order), Empty: "This directory is empty."}
+	now := s.engine.Moment(at.which, v)
+	page := directoryPage{pageFrame: frameOf(v, at, r, s.engine.Now(), path, "/list?"), Crumbs: crumbs(at, path), Columns: columns(at, path, order), Empty: "This directory is empty."}
 	if dir.Type != event.Directory {
-		page.Entries = []pageEntry{entryOf(view, names, dir, now)}
+		page.Entries = []pageEntry{entryOf(at, names, dir, now)}
 		render(w, http.StatusOK, "directory", page)
 		return nil
 	}
 	page.Totals = totalsOf(dir.Sub)
 	page.Totals.Unreadable = unreadable(v, path)
-	at, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
-		e := entryOf(view, names, row, now)
+	end, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
+		e := entryOf(at, names, row, now)
 		e.Unreadable = unreadable(v, row.Path())
 		page.Entries = append(page.Entries, e)
 		return nil
@@ -140,46 +141,46 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 	if err != nil {
 		return err
 	}
-	if next := p.Next(v, at); next != "" {
-		page.NextURL = pageURL(view, path, "sort", order, "cursor", next)
+	if next := p.Next(v, end); next != "" {
+		page.NextURL = pageURL(at, path, "sort", order, "cursor", next)
 	}
 	render(w, http.StatusOK, "directory", page)
 	return nil
 }
 
-func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, view, path string) error {
+func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, at link, path string) error {
 	text := q.String("q", "")
 	search, err := engine.NewSearch(text, path)
 	if err != nil {
 		return err
 	}
-	v, p, err := s.openPage(r, q, view, "found", path, text)
+	v, p, err := s.openPage(r, q, at, "found", path, text)
 	if err != nil {
 		return err
 	}
-	now := s.engine.Now()
-	page := searchPage{pageFrame: frameOf(v, r, now, path, "/search?pattern="+url.QueryEscape(text)+"&")}
+	now := s.engine.Moment(at.which, v)
+	page := searchPage{pageFrame: frameOf(v, at, r, s.engine.Now(), path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
 	}
-	at, err := v.Search(r.Context(), search, p.After, p.Limit, func(row *evidence.Row) error {
+	end, err := v.Search(r.Context(), search, p.After, p.Limit, func(row *evidence.Row) error {
 		names, err := v.Names(r.Context())
 		if err != nil {
 			return err
 		}
-		e := entryOf(view, names, row, now)
+		e := entryOf(at, names, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
-		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(view, parent)
+		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(at, parent)
 		page.Entries = append(page.Entries, e)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	page.Summary, page.Unreadable = summary(len(page.Entries), at != nil, p.After != nil), unreadable(v, path)
-	if next := p.Next(v, at); next != "" {
-		page.NextURL = pageURL(view, path, "q", text, "cursor", next)
+	page.Summary, page.Unreadable = summary(len(page.Entries), end != nil, p.After != nil), unreadable(v, path)
+	if next := p.Next(v, end); next != "" {
+		page.NextURL = pageURL(at, path, "q", text, "cursor", next)
 	}
 	render(w, http.StatusOK, "found", page)
 	return nil
@@ -189,12 +190,12 @@ func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 const maxEntries = 10_000
 
 // openPage opens the version and the page that the request asks for.
-func (s *Pages) openPage(r *http.Request, q *httpapi.Params, view string, parts ...string) (*engine.Version, engine.Page, error) {
+func (s *Pages) openPage(r *http.Request, q *httpapi.Params, at link, parts ...string) (*engine.Version, engine.Page, error) {
 	limit, cursor, err := pageParams(q)
 	if err != nil {
 		return nil, engine.Page{}, err
 	}
-	return s.engine.OpenPage(r.Context(), view, engine.Which{}, cursor, limit, parts...)
+	return s.engine.OpenPage(r.Context(), at.view, at.which, cursor, limit, parts...)
 }
 
 func pageParams(q *httpapi.Params) (limit int, cursor string, err error) {
@@ -216,7 +217,7 @@ func summary(n int, more, continued bool) string {
 	return plural(int64(n), "match", "matches") + "."
 }
 
-func frameOf(v *engine.Version, r *http.Request, now int64, path, call string) pageFrame {
+func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call string) pageFrame {
 	view := v.Manifest.View
 	param := "path=" + url.QueryEscape(path)
 	if _, b64 := values.PathFields(path); b64 != "" {
@@ -224,9 +225,9 @@ func frameOf(v *engine.Version, r *http.Request, now int64, path, call string) p
 	}
 	_, err := r.Cookie(keyCookie)
 	f := pageFrame{
-		Title: readable(path), View: view, ViewURL: browseURL(view, "/"), Here: browseURL(view, path), Cookie: err == nil,
+		Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil,
 		Footer: pageFooter{
-			Version: v.Manifest.Version, StateURL: "/state/" + view, JSON: "/api/v1/views/" + view + call + param,
+			Version: v.Manifest.Version, StateURL: "/state/" + view, JSON: "/api/v1/views/" + view + call + param + at.param(),
 			Folded: ago(now, v.Manifest.FoldedAt), FoldedAt: exact(v.Manifest.FoldedAt), Observed: ago(now, v.Manifest.ObservedAt), ObservedAt: exact(v.Manifest.ObservedAt),
 		},
 	}
@@ -239,20 +240,20 @@ func frameOf(v *engine.Version, r *http.Request, now int64, path, call string) p
 	return f
 }
 
-func crumbs(view, path string) []crumb {
-	out := []crumb{{parts(view), browseURL(view, "/")}}
+func crumbs(at link, path string) []crumb {
+	out := []crumb{{parts(at.view), browseURL(at, "/")}}
 	for i := 1; i < len(path); {
 		end := i + strings.IndexByte(path[i:]+"/", '/')
-		out = append(out, crumb{parts(path[i:end]), browseURL(view, path[:end])})
+		out = append(out, crumb{parts(path[i:end]), browseURL(at, path[:end])})
 		i = end + 1
 	}
 	out[len(out)-1].URL = ""
 	return out
 }
 
-func columns(view, path, order string) []pageColumn {
+func columns(at link, path, order string) []pageColumn {
 	column := func(label, class, sort, direction, arrow string) pageColumn {
-		c := pageColumn{Label: label, Class: class, URL: pageURL(view, path, "sort", sort)}
+		c := pageColumn{Label: label, Class: class, URL: pageURL(at, path, "sort", sort)}
 		if sort == order {
 			c.Class, c.Sorted, c.Arrow, c.URL = class+" sorted", direction, arrow, ""
 		}
@@ -279,7 +280,7 @@ func totalsOf(t evidence.Totals) *pageTotals {
 	return p
 }
 
-func entryOf(view string, names *manifest.Names, r *evidence.Row, now int64) pageEntry {
+func entryOf(at link, names *manifest.Names, r *evidence.Row, now int64) pageEntry {
 	e := pageEntry{
 		Kind: r.Type.String(), Name: parts(r.Name), Size: size(r.Size), Bytes: count(r.Size),
 		Modified: minute(r.MtimeNs), Exact: exact(r.MtimeNs),
@@ -287,7 +288,7 @@ func entryOf(view string, names *manifest.Names, r *evidence.Row, now int64) pag
 	}
 	switch r.Type {
 	case event.Directory:
-		e.URL = browseURL(view, r.Path())
+		e.URL = browseURL(at, r.Path())
 		e.Size, e.Bytes, e.Files = sum(r.Sub.Bytes), count(r.Sub.Bytes), count(r.Sub.Files)
 	case event.Symlink:
 		e.Target, e.Size = parts(r.Target), ""
@@ -306,8 +307,42 @@ func unreadable(v *engine.Version, path string) string {
 	return plural(int64(n), "path could not be read", "paths could not be read")
 }
 
+// link is where the links of a page lead: to a view, at the version that the page is of.
+type link struct {
+	view  string
+	which engine.Which
+}
+
+// linkOf reads the parameter as_of.
+func (s *Pages) linkOf(q *httpapi.Params, view string) link {
+	at := link{view: view}
+	if text := q.String("as_of", ""); text != "" {
+		at.which = engine.WhichOf("as_of", text, s.engine.Now())
+	}
+	return at
+}
+
+// asOf is the text of the parameter as_of; empty: the current version.
+func (at link) asOf() string { return at.which.String() }
+
+// param is as_of behind other parameters.
+func (at link) param() string {
+	if at.which.IsCurrent() {
+		return ""
+	}
+	return "&as_of=" + url.QueryEscape(at.asOf())
+}
+
 // browseURL is the page of a path.
-func browseURL(view, path string) string {
+func browseURL(at link, path string) string {
+	if at.which.IsCurrent() {
+		return pathURL(at.view, path)
+	}
+	return pageURL(at, path)
+}
+
+// pathURL is the page of a path of the current version.
+func pathURL(view, path string) string {
 	var b strings.Builder
 	b.WriteString("/browse/" + view)
 	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
@@ -319,12 +354,15 @@ func browseURL(view, path string) string {
 }
 
 // pageURL is the page of a path with parameters name, value, …
-func pageURL(view, path string, params ...string) string {
+func pageURL(at link, path string, params ...string) string {
 	q := url.Values{}
+	if !at.which.IsCurrent() {
+		q.Set("as_of", at.asOf())
+	}
 	for i := 0; i+1 < len(params); i += 2 {
 		q.Set(params[i], params[i+1])
 	}
-	return browseURL(view, path) + "?" + q.Encode()
+	return pathURL(at.view, path) + "?" + q.Encode()
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }

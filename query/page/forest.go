@@ -33,8 +33,8 @@ type memberEntry struct {
 	Unreadable                string // how much could not be read; empty: all was
 }
 
-func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.ForestError, key access.Record, path string) error {
-	fo, err := s.forests.Open(r.Context(), of, engine.Which{}, key.Views.Has)
+func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.ForestError, at link, key access.Record, path string) error {
+	fo, err := s.forests.Open(r.Context(), of, at.which, key.Views.Has)
 	if fo == nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 		return err
 	}
 	now := s.engine.Now()
-	page := forestPage{pageFrame: forestFrame(of.View, r, path, "/stats?"), Crumbs: crumbs(of.View, path)}
+	page := forestPage{pageFrame: forestFrame(at, r, path, "/stats?"), Crumbs: crumbs(at, path)}
 	all := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	for i, m := range fo.Members {
 		e := memberEntry{Name: m.View, StateURL: "/state/" + m.View}
@@ -63,7 +63,7 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 			totals = row.Sub
 		}
 		all = all.Plus(totals)
-		e.URL, e.Observed = browseURL(m.View, path), ago(now, m.Version.Manifest.ObservedAt)
+		e.URL, e.Observed = browseURL(link{m.View, at.which}, path), ago(now, m.Version.Manifest.ObservedAt)
 		e.Size, e.Bytes, e.Files = sum(totals.Bytes), count(totals.Bytes), count(totals.Files)
 		if totals.LatestMtimeNs != evidence.NoMtime {
 			e.Latest = minute(totals.LatestMtimeNs)
@@ -77,22 +77,22 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 }
 
 // forestSearch shows the hits of a search in all members.
-func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.ForestError, key access.Record, path, text string, limit int, cursor string) error {
+func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.ForestError, at link, key access.Record, path, text string, limit int, cursor string) error {
 	search, err := engine.NewSearch(text, path)
 	if err != nil {
 		return err
 	}
-	fo, p, err := s.forests.OpenPage(r.Context(), of, engine.Which{}, key.Views.Has, cursor, limit, "found", path, text)
+	fo, p, err := s.forests.OpenPage(r.Context(), of, at.which, key.Views.Has, cursor, limit, "found", path, text)
 	if err != nil {
 		return err
 	}
-	now := s.engine.Now()
-	page := searchPage{pageFrame: forestFrame(of.View, r, path, "/search?pattern="+url.QueryEscape(text)+"&"), Forest: true}
+	now := s.engine.Moment(at.which, nil)
+	page := searchPage{pageFrame: forestFrame(at, r, path, "/search?pattern="+url.QueryEscape(text)+"&"), Forest: true}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
 	}
-	at, err := fo.Rows(r.Context(), forest.Question{
+	end, err := fo.Rows(r.Context(), forest.Question{
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
 			return v.Search(ctx, search, after, limit, out)
 		}}, p, func(m *forest.Member, row *evidence.Row) error {
@@ -100,16 +100,17 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 		if err != nil {
 			return err
 		}
-		e := entryOf(m.View, names, row, now)
+		e := entryOf(link{m.View, at.which}, names, row, now)
 		parent := strings.TrimSuffix(row.Parent, "/")
-		e.Member, e.Parent, e.ParentURL = m.View, parts(parent+"/"), browseURL(m.View, parent)
+		e.Member, e.MemberURL = m.View, browseURL(link{m.View, at.which}, "/")
+		e.Parent, e.ParentURL = parts(parent+"/"), browseURL(link{m.View, at.which}, parent)
 		page.Entries = append(page.Entries, e)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	page.Summary = summary(len(page.Entries), at != nil, p.After != nil)
+	page.Summary = summary(len(page.Entries), end != nil, p.After != nil)
 	var lacking []string
 	for _, m := range fo.Members {
 		if !m.Status.Answered() {
@@ -124,8 +125,8 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 	if n := len(page.Missing); n > 0 {
 		page.Incomplete = fmt.Sprintf("Not complete: %d of %s did not answer.", n, plural(int64(len(fo.Members)), "member", "members"))
 	}
-	if next := p.Next(fo, at); next != "" {
-		page.NextURL = pageURL(of.View, path, "q", text, "cursor", next)
+	if next := p.Next(fo, end); next != "" {
+		page.NextURL = pageURL(at, path, "q", text, "cursor", next)
 	}
 	render(w, http.StatusOK, "found", page)
 	return nil
@@ -140,14 +141,15 @@ func problemOf(ctx context.Context, m *forest.Member) string {
 }
 
 // forestFrame is frameOf for a forest, which has no version of its own.
-func forestFrame(view string, r *http.Request, path, call string) pageFrame {
+func forestFrame(at link, r *http.Request, path, call string) pageFrame {
 	param := "path=" + url.QueryEscape(path)
 	if _, b64 := values.PathFields(path); b64 != "" {
 		param = "path_b64=" + b64
 	}
+	view := at.view
 	_, err := r.Cookie(keyCookie)
-	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(view, "/"), Here: browseURL(view, path), Cookie: err == nil,
-		Footer: pageFooter{JSON: "/api/v1/views/" + view + call + param}}
+	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil,
+		Footer: pageFooter{JSON: "/api/v1/views/" + view + call + param + at.param()}}
 	if path == "/" {
 		f.Title = view
 	}

@@ -54,14 +54,14 @@ func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Rec
 	v, err := s.engine.Newest(r.Context(), view)
 	var of *engine.ForestError
 	if errors.As(err, &of) { // its page shows how its members fare
-		http.Redirect(w, r, browseURL(view, "/"), http.StatusSeeOther)
+		http.Redirect(w, r, pathURL(view, "/"), http.StatusSeeOther)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	now := s.engine.Now()
-	page := statePage{pageFrame: frameOf(v, r, now, "/", "/sessions?")}
+	page := statePage{pageFrame: frameOf(v, link{view: view}, r, now, "/", "/sessions?")}
 	page.Title, page.Footer.JSON = "State of "+view, "/api/v1/views/"+view+"/sessions"
 	g, ctx := errgroup.WithContext(r.Context())
 	g.Go(func() error {
@@ -185,9 +185,9 @@ func uncertainLists(ctx context.Context, v *engine.Version, now int64) ([]uncert
 			return list, err
 		}
 		n, _, err := v.Doubtful(ctx, root, d, nil, uncertainEntries, func(r *evidence.Row) error {
-			e := entryOf(v.Manifest.View, names, r, now)
+			e := entryOf(link{view: v.Manifest.View}, names, r, now)
 			parent := strings.TrimSuffix(r.Parent, "/")
-			e.Parent, e.ParentURL = parts(parent+"/"), browseURL(v.Manifest.View, parent)
+			e.Parent, e.ParentURL = parts(parent+"/"), pathURL(v.Manifest.View, parent)
 			e.Modified, e.Exact = minute(when(r)), exact(when(r))
 			e.Suspect, e.AgentMissing = false, false // the list says so
 			if r.Removed {

@@ -228,7 +228,7 @@ func problemPage(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	page := errorPage{Title: http.StatusText(e.Status), Detail: e.Detail, Hint: e.Hint, Back: "/", BackLabel: "All views"}
 	if view := r.PathValue("view_id"); layout.ValidView(view) && e.Status != http.StatusForbidden {
-		page.Back, page.BackLabel = browseURL(view, "/"), "Root of "+view
+		page.Back, page.BackLabel = pathURL(view, "/"), "Root of "+view
 	}
 	render(w, e.Status, "problem", page)
 }
@@ -265,12 +265,12 @@ func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Rec
 		return httpapi.StoreFailure(err)
 	}
 	if len(names) == 1 {
-		http.Redirect(w, r, browseURL(names[0], "/"), http.StatusSeeOther)
+		http.Redirect(w, r, pathURL(names[0], "/"), http.StatusSeeOther)
 		return nil
 	}
 	page := viewsPage{Title: "Views"}
 	for _, name := range names {
-		link := viewLink{Name: name, URL: browseURL(name, "/")}
+		link := viewLink{Name: name, URL: pathURL(name, "/")}
 		if members, ok := forests[name]; ok {
 			link.Members = strings.Join(members, ", ")
 		}

@@ -91,11 +91,14 @@ func questionError(err error) error {
 		isForest     *engine.ForestError
 		noMembers    *forest.NoMembersError
 		forbidden    *forest.ForbiddenError
+		noTime       *forest.NoTimeError
 		late         *forest.TimeoutError
 	)
 	switch {
 	case errors.As(err, &isForest):
 		return httpapi.BadRequest(isForest.Error(), "forests do not nest, and some calls are for views alone: ask a view, or name the forest's members")
+	case errors.As(err, &noTime):
+		return httpapi.BadRequest(noTime.Error(), "pass as_of with a time, such as 7d, yesterday or 2026-01-31T12:00:00Z; or ask a member")
 	case errors.As(err, &noMembers):
 		return &httpapi.Error{Status: http.StatusNotFound, Detail: noMembers.Error(), Hint: "no view matches them: `fustor admin view configure` changes the members"}
 	case errors.As(err, &forbidden):
