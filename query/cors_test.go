@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,10 +46,11 @@ func TestCORSInABrowser(t *testing.T) {
 	}
 	f := newFixture(t)
 	f.base("v", []evidence.Row{entry("/", event.Directory, 0), entry("/a", event.File, 42)})
-	var page string
+	var page atomic.Value // a string: browsers may ask for more than the page, late
+	page.Store("")
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = io.WriteString(w, page)
+		_, _ = io.WriteString(w, fmt.Sprint(page.Load()))
 	}))
 	defer site.Close()
 	for _, c := range []struct {
@@ -68,7 +70,7 @@ func TestCORSInABrowser(t *testing.T) {
 			}
 			server := httptest.NewServer(cors.Wrap(f.server.Handler()))
 			defer server.Close()
-			page = fmt.Sprintf(corsPage, server.URL, queryKey)
+			page.Store(fmt.Sprintf(corsPage, server.URL, queryKey))
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			browser := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

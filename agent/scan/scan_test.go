@@ -200,7 +200,7 @@ func TestTooDeepIsAHole(t *testing.T) {
 	at, err := os.OpenRoot(base)
 	must(t, err)
 	defer func() { at.Close() }()
-	for range 2100 {
+	for range 4150 {
 		must(t, at.Mkdir("d", 0o755))
 		next, err := at.OpenRoot("d")
 		must(t, err)
@@ -208,9 +208,9 @@ func TestTooDeepIsAHole(t *testing.T) {
 		at = next
 	}
 	c, counts := scanTree(t, base, nil)
-	deepest := strings.Repeat("/d", 2048)
-	if _, ok := c.entries[deepest]; !ok || counts.Errors.Load() != 1 || counts.Directories.Load() != 2049 {
-		t.Errorf("level 2048 found: %v, %d directories, %d errors", ok, counts.Directories.Load(), counts.Errors.Load())
+	deepest := strings.Repeat("/d", 4096)
+	if _, ok := c.entries[deepest]; !ok || counts.Errors.Load() != 1 || counts.Directories.Load() != 4097 {
+		t.Errorf("level 4096 found: %v, %d directories, %d errors", ok, counts.Directories.Load(), counts.Errors.Load())
 	}
 	if err := event.Fits(deepest); err != nil {
 		t.Error(err)

@@ -20,8 +20,8 @@ const (
 )
 
 // maxPathCost bounds the levels of a path times its bytes: what the rows of the directories on its way may take. Whatever one system call
-// can name (4096 bytes, so 2048 levels) is within it.
-const maxPathCost = 8 << 20
+// can name is within it, and any path of long names.
+const maxPathCost = 32 << 20
 
 // Fits says why no segment takes a path; nil: it does.
 func Fits(path string) error {

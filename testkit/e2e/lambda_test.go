@@ -283,7 +283,7 @@ func TestLambda(t *testing.T) {
 	if code := l.call("GET", l.coldQuery()+"/api/v1/views/"+viewID+"/search?pattern=*&limit=5&cursor="+page.Next, nil, nil); code != 200 {
 		t.Errorf("the next page: %d", code)
 	}
-	for _, path := range []string{"/sessions", "/stats", "/blind-spots", "/suspect-list"} {
+	for _, path := range []string{"/sessions", "/stats", "/blind-spots", "/suspect-list", "/versions", "/stats?as_of=0"} {
 		if code := l.call("GET", view+path, nil, nil); code != 200 {
 			t.Errorf("GET %s: %d", path, code)
 		}
