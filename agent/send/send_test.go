@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,10 +156,20 @@ func TestUploadsThatNeverWork(t *testing.T) {
 		{"refuses both", 403, 503, 6, "uuiuiuu", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, way, works := &bucket{objects: map[string]string{}}, "", false
+			b := &bucket{objects: map[string]string{}}
+			var works atomic.Bool
+			var mu sync.Mutex
+			way := ""
+			went := func(by string) string { // an upload that was aborted may still be in its handler
+				mu.Lock()
+				defer mu.Unlock()
+				way += by
+				return way
+			}
 			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				switch way += "u"; {
-				case works:
+				went("u")
+				switch {
+				case works.Load():
 					b.ServeHTTP(w, r)
 				case c.store < 0:
 					panic(http.ErrAbortHandler)
@@ -179,7 +190,7 @@ func TestUploadsThatNeverWork(t *testing.T) {
 						Header: http.Header{"If-None-Match": {"*"}}, Expires: time.Now().Add(time.Hour)}}}})
 					return
 				}
-				if way += "i"; c.ingest != 0 {
+				if went("i"); c.ingest != 0 {
 					w.WriteHeader(c.ingest)
 				}
 				_, _ = io.WriteString(w, `{"status":"stored"}`)
@@ -192,18 +203,18 @@ func TestUploadsThatNeverWork(t *testing.T) {
 			}
 			for try := range c.tries {
 				err := s.Send(t.Context(), pipe.Segment{Session: "s1", Seq: 0, Body: []byte("x")})
-				if ok := c.ingest == 0 && strings.HasSuffix(way, "i"); ok != (err == nil) {
-					t.Errorf("try %d of %s: error %v", try, way, err)
+				if ok := c.ingest == 0 && strings.HasSuffix(went(""), "i"); ok != (err == nil) {
+					t.Errorf("try %d of %s: error %v", try, went(""), err)
 				}
 			}
 			if refused := s.Refused() != nil; refused != c.refused || refused != (told == 1) {
 				t.Errorf("refused %v, told %d times", s.Refused(), told)
 			}
-			works = true
+			works.Store(true)
 			if err := s.Send(t.Context(), pipe.Segment{Session: "s2", Seq: 0, Body: []byte("x")}); err != nil || s.Refused() != nil {
 				t.Errorf("the next session: error %v, refused %v", err, s.Refused())
 			}
-			if way != c.way {
+			if way := went(""); way != c.way {
 				t.Errorf("ways %s, want %s", way, c.way)
 			}
 		})

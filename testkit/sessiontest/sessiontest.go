@@ -73,6 +73,15 @@ func (s *Store) Get(ctx context.Context, key string) (store.Object, error) {
 	return object, err
 }
 
+// GetUpTo implements store.Store.
+func (s *Store) GetUpTo(ctx context.Context, key string, most int64) (store.Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object, err := s.Store.GetUpTo(ctx, key, most)
+	object.Meta = s.stamp(object.Meta, key)
+	return object, err
+}
+
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, key string, body []byte) (store.Meta, error) {
 	return s.write(ctx, key, body, func() (store.Meta, error) { return s.Store.Create(ctx, key, body) })

@@ -35,8 +35,8 @@ type deployment struct {
 }
 
 type sender struct {
-	id  string
-	seq uint64
+	id, agent string
+	seq       uint64
 }
 
 const key = "key-of-everybody"
@@ -73,7 +73,7 @@ func deploy(t *testing.T, agents int) *deployment {
 	d.ingest, d.query = i.Handler(), q.Handler()
 	for n := range agents {
 		a := d.call(d.ingest, "POST", "/api/v1/pipe/session?view=v", fmt.Sprintf(`{"task_id":"t%d"}`, n), 200)
-		d.agents = append(d.agents, &sender{id: a["session_id"].(string)})
+		d.agents = append(d.agents, &sender{id: a["session_id"].(string), agent: fmt.Sprint("t", n)})
 	}
 	d.scan()
 	return d
@@ -97,7 +97,7 @@ func (d *deployment) send(a int, events ...event.Event) {
 	d.t.Helper()
 	s := d.agents[a]
 	var b bytes.Buffer
-	w, err := event.NewWriter(&b, event.Header{View: "v", Session: s.id, Agent: "a", Seq: s.seq, Term: 1, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), Local: true})
+	w, err := event.NewWriter(&b, event.Header{View: "v", Session: s.id, Agent: s.agent, Seq: s.seq, Term: 1, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), Local: true})
 	for i := range events {
 		if err == nil {
 			err = w.Add(&events[i])
