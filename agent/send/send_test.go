@@ -296,3 +296,30 @@ func TestRetryAfter(t *testing.T) {
 		t.Errorf("a date: %v", got)
 	}
 }
+
+// TestStatusDoesNotWaitForIngest asks why uploads are refused while ingest takes its time to grant one.
+func TestStatusDoesNotWaitForIngest(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	s := NewIngest(newClient(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-goOn
+		w.WriteHeader(http.StatusInternalServerError)
+	})), nil)
+	sent := make(chan error, 1)
+	go func() { sent <- s.Send(t.Context(), pipe.Segment{Session: "s1", Body: []byte("x")}) }()
+	<-asked
+	told := make(chan error, 1)
+	go func() { told <- s.Refused() }()
+	select {
+	case err := <-told:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for ingest")
+	}
+	close(goOn)
+	if <-sent == nil {
+		t.Error("it was sent")
+	}
+}

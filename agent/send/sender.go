@@ -56,8 +56,8 @@ type Ingest struct {
 	// upload sends presigned requests, which go to the object store and not to ingest.
 	upload *http.Client
 
-	mu      sync.Mutex
-	direct  bool // no presigned uploads here
+	mu      sync.Mutex // held for no request
+	direct  bool       // no presigned uploads here
 	grants  map[grantKey]pipeapi.Grant
 	session string // of the last segment; what follows is of it
 	failing int    // points of the uploads that failed since the last that did not
@@ -189,20 +189,17 @@ func (s *Ingest) Refused() error {
 
 // grant returns the presigned upload of a segment; ok is false where ingest does not presign.
 func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g pipeapi.Grant, ok bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.direct {
-		return pipeapi.Grant{}, false, nil
-	}
 	key := grantKey{seg.Session, seg.Seq}
-	if g, ok = s.grants[key]; ok && time.Until(g.Expires) > 30*time.Second {
-		return g, true, nil
+	if g, ok, done := s.granted(key); done {
+		return g, ok, nil
 	}
-	clear(s.grants) // those of earlier segments and sessions
+	// The lock is not held while ingest is asked: whoever asks for the agent's status must not wait for that.
 	var answer pipeapi.Uploads
 	count := grantsAtOnce
 	ask := pipeapi.UploadsRequest{FromSeq: &seg.Seq, Count: &count}
 	err = s.client.call(ctx, http.MethodPost, "/api/v1/pipe/session/"+url.PathEscape(seg.Session)+"/uploads", ask, &answer, "uploads")
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var status *StatusError
 	if errors.As(err, &status) && (status.Status == http.StatusNotImplemented || status.Status == http.StatusNotFound || status.Status == http.StatusMethodNotAllowed) {
 		s.direct = true
@@ -217,6 +214,20 @@ func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g pipeapi.Grant, 
 	g, ok = s.grants[key]
 	s.direct = !ok
 	return g, ok, nil
+}
+
+// granted is a grant that is there already; done: ingest need not be asked, as there is one, or as it does not presign.
+func (s *Ingest) granted(key grantKey) (g pipeapi.Grant, ok, done bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.direct {
+		return pipeapi.Grant{}, false, true
+	}
+	if g, ok = s.grants[key]; ok && time.Until(g.Expires) > 30*time.Second {
+		return g, true, true
+	}
+	clear(s.grants) // those of earlier segments and sessions
+	return pipeapi.Grant{}, false, false
 }
 
 // put sends a segment to its presigned upload.

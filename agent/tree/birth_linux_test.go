@@ -16,7 +16,7 @@ import (
 // TestBirthsAreThoseOfStat holds births against stat(1), of a tree with a time long before it.
 func TestBirthsAreThoseOfStat(t *testing.T) {
 	if _, err := exec.LookPath("stat"); err != nil {
-		t.Skip("no stat")
+		t.Skip("stat(1) is not installed")
 	}
 	dir := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(dir, "a"), 0o755))
@@ -41,7 +41,7 @@ func TestBirthsAreThoseOfStat(t *testing.T) {
 func TestACLsAreThoseOfGetfacl(t *testing.T) {
 	for _, tool := range []string{"setfacl", "getfacl"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("no " + tool)
+			t.Skip(tool + "(1) is not installed")
 		}
 	}
 	dir := t.TempDir()
@@ -113,7 +113,7 @@ func TestFileSystemsWithoutACLsAreAskedOnce(t *testing.T) {
 	var acls aclDevices
 	fd, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		t.Skip("no /proc")
+		t.Skip("there is no /proc")
 	}
 	defer unix.Close(fd)
 	if acl := acls.readACL(fd, []byte("sys\x00"), 7); acl != "" || acls.has(7) || !acls.has(8) {
