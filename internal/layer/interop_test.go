@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -85,6 +86,14 @@ func TestParquetGoReadsALayer(t *testing.T) {
 	}
 	if f.NumRows() != want.Rows {
 		t.Fatalf("%d rows, want %d", f.NumRows(), want.Rows)
+	}
+	if by := f.Metadata().CreatedBy; !regexp.MustCompile(`^\S+ version \d+\.\d+\.\d+ \(build \S+\)$`).MatchString(by) {
+		t.Errorf("created_by is %q: parquet-java ignores the bounds of such files", by)
+	}
+	for i, e := range f.Metadata().Schema[1:] {
+		if int(e.FieldID) != i+1 || e.Name != specs[i].name {
+			t.Errorf("column %d is %q with the field id %d", i, e.Name, e.FieldID)
+		}
 	}
 	type row struct {
 		Parent   string `parquet:"parent"`

@@ -179,13 +179,16 @@ func evidenceNames() []string {
 	return names
 }
 
+// FieldID is the id of a column that table formats know it by (Iceberg). Ids are for ever: a column keeps its own.
+func (c Column) FieldID() int { return int(c) + 1 }
+
 // schema is the tree that Parquet readers see: flat, all columns required.
 func schema() thrift.Slice[format.SchemaElement] {
 	root := format.SchemaElement{Name: "fustor", NumChildren: thrift.New(int32(columns))}
 	elements := thrift.Slice[format.SchemaElement]{root}
 	for i := range specs {
 		s := &specs[i]
-		e := format.SchemaElement{Name: s.name, Type: thrift.New(s.physical), RepetitionType: thrift.New(format.Required)}
+		e := format.SchemaElement{Name: s.name, Type: thrift.New(s.physical), RepetitionType: thrift.New(format.Required), FieldID: int32(Column(i).FieldID())}
 		switch s.logical.(type) {
 		case *format.StringType:
 			e.ConvertedType = thrift.New(deprecated.UTF8)
