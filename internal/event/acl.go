@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -24,12 +25,12 @@ const (
 
 // The tags of entries. Source: linux/include/uapi/linux/posix_acl.h.
 const (
-	aclUserObject  = 0x01
-	aclUser        = 0x02
-	aclGroupObject = 0x04
-	aclGroup       = 0x08
-	aclMask        = 0x10
-	aclOther       = 0x20
+	ACLUserObject  = 0x01 // the owner
+	ACLUser        = 0x02 // a named user
+	ACLGroupObject = 0x04 // the owning group
+	ACLGroup       = 0x08 // a named group
+	ACLMask        = 0x10 // the most that named users and all groups get
+	ACLOther       = 0x20
 )
 
 // Exists reports whether there is an ACL, as far as is known.
@@ -43,26 +44,27 @@ func (a ACL) Valid() bool {
 	if len(a) > MaxACL || len(a)%aclEntry != aclHeader || !strings.HasPrefix(string(a), string(NoACL)) {
 		return false
 	}
-	for entry := range a.entries() {
-		if aclName(entry.tag) == "" || entry.permissions > 7 {
+	for entry := range a.Entries() {
+		if aclName(entry.Tag) == "" || entry.Permissions > 7 {
 			return false
 		}
 	}
 	return true
 }
 
-// aclEntryOf is an entry of an ACL.
-type aclEntryOf struct {
-	tag, permissions uint16
-	id               uint32
+// ACLEntry is an entry of an ACL. Permissions are bits: read 4, write 2, and 1 for execute or search. ID is a uid or gid of ACLUser and
+// ACLGroup.
+type ACLEntry struct {
+	Tag, Permissions uint16
+	ID               uint32
 }
 
-// entries yields the entries in their order.
-func (a ACL) entries() func(yield func(aclEntryOf) bool) {
-	return func(yield func(aclEntryOf) bool) {
+// Entries yields the entries in their order.
+func (a ACL) Entries() iter.Seq[ACLEntry] {
+	return func(yield func(ACLEntry) bool) {
 		for b := []byte(a[min(len(a), aclHeader):]); len(b) >= aclEntry; b = b[aclEntry:] {
 			order := binary.LittleEndian
-			if !yield(aclEntryOf{order.Uint16(b), order.Uint16(b[2:]), order.Uint32(b[4:])}) {
+			if !yield(ACLEntry{order.Uint16(b), order.Uint16(b[2:]), order.Uint32(b[4:])}) {
 				return
 			}
 		}
@@ -71,13 +73,13 @@ func (a ACL) entries() func(yield func(aclEntryOf) bool) {
 
 func aclName(tag uint16) string {
 	switch tag {
-	case aclUserObject, aclUser:
+	case ACLUserObject, ACLUser:
 		return "user"
-	case aclGroupObject, aclGroup:
+	case ACLGroupObject, ACLGroup:
 		return "group"
-	case aclMask:
+	case ACLMask:
 		return "mask"
-	case aclOther:
+	case ACLOther:
 		return "other"
 	}
 	return ""
@@ -93,22 +95,22 @@ func (a ACL) String() string {
 		return "none"
 	}
 	var b strings.Builder
-	for entry := range a.entries() {
+	for entry := range a.Entries() {
 		if b.Len() > 0 {
 			b.WriteByte(',')
 		}
-		name := aclName(entry.tag)
+		name := aclName(entry.Tag)
 		if name == "" {
-			name = fmt.Sprintf("tag%d", entry.tag)
+			name = fmt.Sprintf("tag%d", entry.Tag)
 		}
 		b.WriteString(name)
 		b.WriteByte(':')
-		if entry.tag == aclUser || entry.tag == aclGroup {
-			b.WriteString(strconv.FormatUint(uint64(entry.id), 10))
+		if entry.Tag == ACLUser || entry.Tag == ACLGroup {
+			b.WriteString(strconv.FormatUint(uint64(entry.ID), 10))
 		}
 		b.WriteByte(':')
 		for i, letter := range "rwx" {
-			if entry.permissions>>(2-i)&1 == 0 {
+			if entry.Permissions>>(2-i)&1 == 0 {
 				letter = '-'
 			}
 			b.WriteRune(letter)
