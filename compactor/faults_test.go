@@ -223,7 +223,7 @@ func TestRetentionOfNames(t *testing.T) {
 	put := func(id string) string {
 		t.Helper()
 		names, _ := (*manifest.Names)(nil).With(map[string][]event.OwnerName{"fs://h/x": {{ID: 1000, Name: id, ResolvedAt: 1}}})
-		body, err := names.Encode()
+		body, err := names.Encode(layout.Names(viewName, id))
 		if err == nil {
 			_, err = h.store.Put(h.ctx, layout.Names(viewName, id), body)
 		}

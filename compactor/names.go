@@ -32,14 +32,14 @@ func (c *Compactor) writeNames(ctx context.Context, m *manifest.Manifest, told m
 	if !changed {
 		return m.Names, nil
 	}
-	body, err := names.Encode()
-	if err != nil {
-		return "", fmt.Errorf("encode the names of owners: %w", err)
-	}
 	if id, err = c.newID(); err != nil {
 		return "", err
 	}
 	key := layout.Names(m.View, id)
+	body, err := names.Encode(key)
+	if err != nil {
+		return "", fmt.Errorf("encode the names of owners: %w", err)
+	}
 	if _, err := c.o.Store.Put(ctx, key, body); err != nil {
 		return "", fmt.Errorf("write %s: %w", key, err)
 	}

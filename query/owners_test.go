@@ -55,7 +55,7 @@ func TestOwnersByName(t *testing.T) {
 func (f *fixture) tell(m *manifest.Manifest, id string, told map[string][]event.OwnerName) {
 	f.t.Helper()
 	names, _ := (*manifest.Names)(nil).With(told)
-	body, err := names.Encode()
+	body, err := names.Encode(layout.Names(m.View, id))
 	if err != nil {
 		f.t.Fatal(err)
 	}

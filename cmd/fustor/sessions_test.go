@@ -312,6 +312,8 @@ func (f *feeders) edit(key string, change func(map[string]any)) {
 	var object map[string]any
 	f.decode(body, &object)
 	change(object)
+	delete(object, "$object") // an object that was edited by hand is not sealed
+	delete(object, "$xxh64")
 	body, err = json.Marshal(object)
 	f.do(err)
 	f.do(os.WriteFile(f.file(key), body, 0o600))

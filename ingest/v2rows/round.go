@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/v2api"
@@ -75,8 +76,12 @@ func (r *Rows) round(ctx context.Context, view, id string) (heldRound, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return h, nil
 	}
+	var plain []byte
 	if err == nil {
-		err = json.Unmarshal(o.Body, &h.round)
+		plain, err = seal.Open(layout.Round(view, id), o.Body)
+	}
+	if err == nil {
+		err = json.Unmarshal(plain, &h.round)
 	}
 	if err != nil {
 		return h, fmt.Errorf("read %s: %w", layout.Round(view, id), err)
@@ -91,7 +96,7 @@ func (r *Rows) replace(ctx context.Context, view, id string, h *heldRound, next 
 	if next.Nonce, err = nonce(r.o.Random); err != nil {
 		return err
 	}
-	body, err := json.Marshal(next)
+	body, err := seal.JSON(layout.Round(view, id), next)
 	if err != nil {
 		return err
 	}

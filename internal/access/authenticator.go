@@ -139,7 +139,7 @@ func (a *Authenticator) load(ctx context.Context, hash string) (cached, error) {
 	if err != nil {
 		return cached{}, err
 	}
-	record, err := DecodeRecord(layout.KeyConfigs+hash[:8]+"…", object.Body)
+	record, err := DecodeRecord(layout.KeyConfigs+hash[:8]+"…", hash, object.Body)
 	if err != nil {
 		return cached{}, err
 	}

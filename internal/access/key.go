@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -139,12 +140,19 @@ func (r Record) Check() error {
 // ErrRecord: the object is not a key record.
 var ErrRecord = errors.New("invalid key record")
 
-// DecodeRecord reads a record strictly; object is the name that errors give.
-func DecodeRecord(object string, body []byte) (Record, error) {
+// DecodeRecord reads the record of the key with a hash strictly; object is the name that errors give, which should not have the hash.
+func DecodeRecord(object, hash string, body []byte) (Record, error) {
 	var r Record
-	decoder := json.NewDecoder(bytes.NewReader(body))
+	plain, of, err := seal.Look(body)
+	switch {
+	case err != nil:
+		return r, fmt.Errorf("%s: %w: %w; if it was edited, remove its members $object and $xxh64", object, ErrRecord, err)
+	case of != "" && of != layout.KeyConfig(hash):
+		return r, fmt.Errorf("%s: %w: %w: it is another key's record", object, ErrRecord, seal.ErrBroken)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(plain))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&r)
+	err = decoder.Decode(&r)
 	if err == nil {
 		if _, tail := decoder.Token(); !errors.Is(tail, io.EOF) {
 			err = errors.New("something follows the record")
@@ -164,11 +172,12 @@ func Register(ctx context.Context, s store.Store, key string, r Record) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	body, err := json.Marshal(r)
+	object := layout.KeyConfig(Hash(key))
+	body, err := seal.JSON(object, r)
 	if err != nil {
 		return fmt.Errorf("encode key record: %w", err)
 	}
-	if _, err := store.Swap(ctx, s, layout.KeyConfig(Hash(key)), body, ""); err != nil {
+	if _, err := store.Swap(ctx, s, object, body, ""); err != nil {
 		return fmt.Errorf("register key %q: %w", r.Name, err)
 	}
 	return nil

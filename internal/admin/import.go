@@ -165,7 +165,7 @@ func (a *Admin) importKey(ctx context.Context, k PlannedKey, dry, force bool) (S
 	case err != nil:
 		return step, err
 	}
-	known, err := access.DecodeRecord("the record", object.Body)
+	known, err := access.DecodeRecord("the record", access.Hash(k.secret), object.Body)
 	is := "damaged"
 	if err == nil {
 		is = rights(known.Roles, known.Views)

@@ -105,7 +105,7 @@ func (a *Admin) Keys(ctx context.Context, scope access.Views) ([]Key, error) {
 			if err != nil {
 				return err
 			}
-			record, err := access.DecodeRecord("the record", object.Body)
+			record, err := access.DecodeRecord("the record", hash, object.Body)
 			if err != nil {
 				all[i] = Key{ID: hash[:idLength], Roles: []access.Role{}, Damaged: err.Error(), Views: access.AllViews, hash: hash}
 				return nil
@@ -157,7 +157,7 @@ func (a *Admin) RegisterKey(ctx context.Context, n NewKey, secret string) (made 
 	if err != nil {
 		return false, err
 	}
-	known, err := access.DecodeRecord("the record", object.Body)
+	known, err := access.DecodeRecord("the record", access.Hash(secret), object.Body)
 	if err == nil && slices.Equal(known.Roles, n.Roles) && within(known.Views, n.Views) && within(n.Views, known.Views) {
 		return false, nil
 	}

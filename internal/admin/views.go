@@ -192,9 +192,9 @@ func (a *Admin) checkForest(ctx context.Context, c viewconfig.Config) error {
 }
 
 func (a *Admin) saveView(ctx context.Context, c viewconfig.Config, etag string) error {
-	body, err := json.MarshalIndent(c, "", "  ")
+	body, err := c.Encode()
 	if err != nil {
-		return fmt.Errorf("encode configuration: %w", err)
+		return err
 	}
 	key := layout.ViewConfig(c.View)
 	if etag == "" { // the settings of others may be the same to the byte, which a Swap would take for its own

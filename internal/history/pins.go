@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -45,6 +46,9 @@ type pinsObject struct {
 
 const pinsFormat = 1
 
+// ErrPins: the object has no pins that can be read.
+var ErrPins = errors.New("not a list of pins that this version of fustor can read")
+
 // ReadPins reads the pins of a view, and the ETag of their object; both are empty if it never had any.
 func ReadPins(ctx context.Context, st store.Store, view string) (Pins, string, error) {
 	key := layout.Pins(view)
@@ -56,8 +60,15 @@ func ReadPins(ctx context.Context, st store.Store, view string) (Pins, string, e
 		return nil, "", fmt.Errorf("read %s: %w", key, err)
 	}
 	var body pinsObject
-	if err := json.Unmarshal(o.Body, &body); err != nil || body.Format != pinsFormat {
-		return nil, "", fmt.Errorf("%s: not a list of pins that this version of fustor can read", key)
+	plain, err := seal.Open(key, o.Body)
+	if err == nil {
+		err = json.Unmarshal(plain, &body)
+	}
+	if err == nil && body.Format != pinsFormat {
+		err = fmt.Errorf("its format is %d", body.Format)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w: %w", key, ErrPins, err)
 	}
 	return body.Pins, o.ETag, nil
 }
@@ -81,7 +92,7 @@ func ChangePins(ctx context.Context, st store.Store, view string, nonce func() (
 		if o.Nonce, err = nonce(); err != nil {
 			return err
 		}
-		body, err := json.Marshal(o)
+		body, err := seal.JSON(layout.Pins(view), o)
 		if err != nil {
 			return fmt.Errorf("encode the pins of view %s: %w", view, err)
 		}

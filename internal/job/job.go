@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -139,11 +140,12 @@ func (j *Job) write(ctx context.Context, st store.Store, etag string, random io.
 		return err
 	}
 	j.Nonce = nonce.String()
-	body, err := json.Marshal(j)
+	key := layout.Command(j.View, j.Session, j.ID)
+	body, err := seal.JSON(key, j)
 	if err != nil {
 		return err
 	}
-	_, err = store.Swap(ctx, st, layout.Command(j.View, j.Session, j.ID), body, etag)
+	_, err = store.Swap(ctx, st, key, body, etag)
 	return err
 }
 
@@ -209,7 +211,11 @@ func read(ctx context.Context, st store.Store, key string) (*Job, string, error)
 		return nil, "", fmt.Errorf("read job %s: %w", key, err)
 	}
 	j := &Job{}
-	if err := json.Unmarshal(o.Body, j); err != nil {
+	plain, err := seal.Open(key, o.Body)
+	if err == nil {
+		err = json.Unmarshal(plain, j)
+	}
+	if err != nil {
 		return nil, "", fmt.Errorf("read job %s: damaged object: %w", key, err)
 	}
 	return j, o.ETag, nil

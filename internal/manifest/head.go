@@ -46,7 +46,11 @@ func LoadKey(ctx context.Context, st store.Store, view, key string) (*Manifest, 
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	return decodeOf(view, key, o.Body)
+	m, err := decodeOf(view, key, o.Body)
+	if err == nil && m.Key() != key {
+		return nil, fmt.Errorf("%s: %w: it is version %d, %s", key, ErrFormat, m.Version, m.Key())
+	}
+	return m, err
 }
 
 func decodeOf(view, key string, body []byte) (*Manifest, error) {

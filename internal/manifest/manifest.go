@@ -13,6 +13,7 @@ import (
 
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/values"
 )
 
@@ -144,7 +145,11 @@ func Decode(object string, body []byte) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
-	if err := json.Unmarshal(body, m); err != nil {
+	body, of, err := seal.Look(body)
+	if err == nil {
+		err = json.Unmarshal(body, m)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
 	if m.Format != Format {
@@ -153,15 +158,18 @@ func Decode(object string, body []byte) (*Manifest, error) {
 	if m.View == "" || m.Version == 0 || m.Nonce == "" {
 		return nil, fmt.Errorf("%s: %w: view, version or nonce is missing", object, ErrFormat)
 	}
+	if of != "" && of != m.Key() {
+		return nil, fmt.Errorf("%s: %w: it is the object %s", object, ErrFormat, of)
+	}
 	for _, sum := range [...]*int64{&m.Totals.Bytes, &m.Totals.Allocated, &m.Totals.LinkedAllocated} {
 		*sum = values.Unwrapped(*sum)
 	}
 	return m, nil
 }
 
-// Encode writes a manifest as Decode reads it.
+// Encode writes a manifest as Decode reads it. It is sealed as the object Key, as head too, which has the same bytes.
 func (m *Manifest) Encode() ([]byte, error) {
-	body, err := json.Marshal(m)
+	body, err := seal.JSON(m.Key(), m)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -63,9 +64,12 @@ type nameJSON struct {
 
 const namesFormat = 1
 
-// DecodeNames reads the names of a view; object is the name that errors give.
+// DecodeNames reads the names of a view, which are the object of that key.
 func DecodeNames(object string, body []byte) (*Names, error) {
 	body, err := unpack(body)
+	if err == nil {
+		body, err = seal.Open(object, body)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
@@ -95,14 +99,14 @@ func DecodeNames(object string, body []byte) (*Names, error) {
 	return n, nil
 }
 
-// Encode writes the names as DecodeNames reads them. Equal names have equal bytes.
-func (n *Names) Encode() ([]byte, error) {
+// Encode writes the names as DecodeNames reads them from an object. Equal names have equal bytes.
+func (n *Names) Encode(object string) ([]byte, error) {
 	j := namesJSON{Format: namesFormat}
 	for _, source := range slices.Sorted(maps.Keys(n.sources)) {
 		of := n.sources[source]
 		j.Sources = append(j.Sources, sourceJSON{[]byte(source), namesInOrder(of.users), namesInOrder(of.groups)})
 	}
-	body, err := json.Marshal(&j)
+	body, err := seal.JSON(object, &j)
 	if err != nil {
 		return nil, err
 	}

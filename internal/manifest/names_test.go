@@ -25,11 +25,11 @@ func TestNamesNewestWinsPerSource(t *testing.T) {
 	for _, told := range []map[string][]event.OwnerName{{"fs://b/x": b}, {"fs://a/x\xff": a}, {"fs://a/x\xff": {user(1, "al", 4)}}} {
 		other, _ = other.With(told)
 	}
-	body, err := one.Encode()
+	body, err := one.Encode("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if same, _ := other.Encode(); string(same) != string(body) {
+	if same, _ := other.Encode("test"); string(same) != string(body) {
 		t.Errorf("the order counts:\n%s\n%s", body, same)
 	}
 	if _, changed := one.With(map[string][]event.OwnerName{"fs://a/x\xff": a}); changed {

@@ -11,6 +11,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -78,8 +79,12 @@ func read[T any](ctx context.Context, s store.Store, key string) (held[T], error
 	if err != nil {
 		return h, fmt.Errorf("read %s: %w", key, err)
 	}
-	if err := json.Unmarshal(object.Body, &h.value); err != nil {
-		return h, fmt.Errorf("read %s: %w: %v", key, ErrDamaged, err)
+	plain, err := seal.Open(key, object.Body)
+	if err == nil {
+		err = json.Unmarshal(plain, &h.value)
+	}
+	if err != nil {
+		return held[T]{meta: object.Meta}, fmt.Errorf("read %s: %w: %v", key, ErrDamaged, err)
 	}
 	h.meta = object.Meta
 	return h, nil
@@ -87,7 +92,7 @@ func read[T any](ctx context.Context, s store.Store, key string) (held[T], error
 
 // swap puts value in the place of the version old, or fails with store.ErrLost.
 func swap[T any](ctx context.Context, s store.Store, key string, value T, old store.Meta) (held[T], error) {
-	body, err := json.Marshal(value)
+	body, err := seal.JSON(key, value)
 	if err != nil {
 		return held[T]{}, fmt.Errorf("encode %s: %w", key, err)
 	}

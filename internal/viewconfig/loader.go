@@ -2,7 +2,6 @@ package viewconfig
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -96,9 +95,9 @@ func Save(ctx context.Context, s store.Store, c Config) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	body, err := json.MarshalIndent(c, "", "  ")
+	body, err := c.Encode()
 	if err != nil {
-		return fmt.Errorf("encode configuration: %w", err)
+		return err
 	}
 	if _, err := s.Put(ctx, layout.ViewConfig(c.View), body); err != nil {
 		return fmt.Errorf("save configuration of view %s: %w", c.View, err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/seal"
 )
 
 // Config is the settings of one view. Fields that the object leaves out have their defaults. Parts that run take a change within KnownFor,
@@ -164,12 +165,28 @@ func (c Config) checkMounts() error {
 // ErrInvalid: the object is not the configuration of that view.
 var ErrInvalid = errors.New("invalid view configuration")
 
-// Decode reads the configuration of view strictly; object is the name that errors give.
+// Encode writes a configuration as Decode reads it.
+func (c Config) Encode() ([]byte, error) {
+	body, err := json.MarshalIndent(c, "", "  ")
+	if err == nil {
+		body, err = seal.Seal(layout.ViewConfig(c.View), body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration of view %s: %w", c.View, err)
+	}
+	return body, nil
+}
+
+// Decode reads the configuration of view strictly; object is the name that errors give. One that people wrote is not sealed.
 func Decode(object, view string, body []byte) (Config, error) {
 	c := Default(view)
-	decoder := json.NewDecoder(bytes.NewReader(body))
+	plain, err := seal.Open(layout.ViewConfig(view), body)
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w: %w; if it was edited, remove its members $object and $xxh64", object, ErrInvalid, err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(plain))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&c)
+	err = decoder.Decode(&c)
 	if err == nil {
 		if _, tail := decoder.Token(); !errors.Is(tail, io.EOF) {
 			err = errors.New("something follows the configuration")

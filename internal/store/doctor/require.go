@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -51,7 +52,7 @@ func Require(ctx context.Context, s store.Store) error {
 	}
 	known.Passed[s.String()] = pass{Version: version, At: now}
 	known.Nonce = rand.Text()
-	body, err := json.Marshal(known)
+	body, err := seal.JSON(Marker, known)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,8 @@ func readMarker(ctx context.Context, s store.Store) (m marker, etag string, now 
 	case err != nil:
 		return m, "", now, err
 	}
-	if json.Unmarshal(object.Body, &m) != nil || m.Passed == nil {
+	plain, err := seal.Open(Marker, object.Body)
+	if err != nil || json.Unmarshal(plain, &m) != nil || m.Passed == nil {
 		m.Passed = map[string]pass{} // foreign or damaged: probe, and write it anew
 	}
 	return m, object.ETag, now, nil
