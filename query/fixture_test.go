@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,8 @@ type fixture struct {
 	last   map[string]*manifest.Manifest
 	// dated: versions are published at now, and their names say so.
 	dated bool
+	// turned is how far the server's clock was turned while it serves, and keysTurned how far that of its keys.
+	turned, keysTurned atomic.Int64
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -91,7 +94,7 @@ func serve(t testing.TB, st store.Store) *fixture {
 	allow := func(views access.Views, role access.Role) access.Record {
 		return access.Record{Name: "test", Roles: []access.Role{role}, Views: views}
 	}
-	keys, err := access.New(access.Options{Store: st, Static: []access.Static{
+	keys, err := access.New(access.Options{Store: st, Now: func() time.Time { return time.Now().Add(time.Duration(f.keysTurned.Load())) }, Static: []access.Static{
 		{Key: queryKey, Record: allow(access.AllViews, access.Query)},
 		{Key: ingestKey, Record: allow(access.AllViews, access.Ingest)},
 		{Key: adminKey, Record: allow(access.AllViews, access.Admin)},
@@ -100,7 +103,7 @@ func serve(t testing.TB, st store.Store) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := func() time.Time { return f.now }
+	now := func() time.Time { return f.now.Add(time.Duration(f.turned.Load())) }
 	f.server, err = New(Options{Store: dated{st, now}, Authenticator: keys, HeadTTL: -1, CacheBytes: 64 << 20,
 		Now: now, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

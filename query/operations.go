@@ -179,6 +179,21 @@ var (
 			{Media: ndjson, Type: (*diffLine)(nil)},
 			{Status: http.StatusNotModified, Text: "The versions, and so the answer, are still those of If-None-Match."}},
 		Errors: ofPageOfView}
+	changesOperation = openapi.Operation{ID: "changes", Tag: tag, Summary: "The changes after a version, one version after the other, and those to come",
+		Description: "Each change is what /diff says between a kept version and the next. application/x-ndjson, the default, ends at the current version, and waits for changes if there are none; text/event-stream goes on.",
+		Parameters: slices.Concat([]openapi.Parameter{
+			{Name: "after", Text: "Where to begin: a cursor of this feed; or a version: " + versionForms + "; 0 for the oldest complete one that is kept. Without it, the current version: only what is new is told.", Schema: `{"type":"string","minLength":1}`, Example: `"412"`},
+			{Name: "Last-Event-ID", In: "header", Text: "The id of the last event, which browsers send when they connect again: a cursor. It counts instead of after."},
+			{Name: "wait", Text: "Seconds to wait for changes if there are none yet. Not of text/event-stream.", Schema: `{"type":"integer","minimum":0,"maximum":3600,"default":0}`},
+			{Name: "limit", Text: "The most changes in the answer; go on with the cursor of the last. Without it, all. Not of text/event-stream.", Schema: `{"type":"integer","minimum":1,"maximum":10000}`},
+			pathParameter, pathB64Parameter,
+			{Name: "pattern", Text: "Only entries that this pattern of a search finds, before or after the change.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`, Example: `"*.h5"`},
+		}, filterParameters, []openapi.Parameter{explainParameter}),
+		Answers: []openapi.Answer{
+			{Text: "Changes, and after those of a version a line that says so: whoever has that line has everything up to the version. Heartbeats come in between.", Media: ndjson, Type: (*feedLine)(nil), Headers: unversioned,
+				Example: `{"change":"added","path":"/incoming/run7.h5","type":"f","after":{"type":"f","size":4096,"mtime_ns":1767323001500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"},"version":413,"folded_at":1767323043.5,"cursor":"c.AQ"}`},
+			{Media: eventStream, Schema: `{"type":"string"}`}},
+		Errors: ofPageOfView}
 	statsOperation = openapi.Operation{ID: "stats", Tag: tag, Summary: "Sums and health of the view or of a directory",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
@@ -366,6 +381,7 @@ var document = openapi.Document{
 		{Of: (*changeEntry)(nil), Name: "Change"}, {Of: (*changeState)(nil), Name: "State"}, {Of: (*changes)(nil), Name: "Changes"},
 		{Of: (*diffSums)(nil), Name: "DiffSums"}, {Of: (*diffSumsAnswer)(nil), Name: "DiffSummary"},
 		{Of: (*diffAnswer)(nil), Name: "Diff", OneOf: []any{(*changes)(nil), (*diffSumsAnswer)(nil)}},
+		{Of: (*feedLine)(nil), Name: "FeedLine", OneOf: []any{(*feedChange)(nil), (*feedVersion)(nil), (*feedBeat)(nil), (*explained)(nil), (*endOfStream)(nil), (*feedProblem)(nil)}},
 		{Of: (*diffLine)(nil), Name: "DiffLine", OneOf: []any{(*changeEntry)(nil), (*diffSums)(nil), (*nextPage)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*metadataAnswer)(nil), Name: "Metadata", OneOf: []any{(*node)(nil), (*entries)(nil)}},
 		{Of: (*treeAnswer)(nil), Name: "TreeAnswer", OneOf: []any{(*tree)(nil), (*trees)(nil)}},

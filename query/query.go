@@ -40,6 +40,8 @@ type Options struct {
 	// HeadTTL is how long the head of a view is taken from memory before the store is asked again; 0: 250 ms, negative: not at all.
 	HeadTTL time.Duration
 	Logger  *slog.Logger // nil: none
+	// AnswerAtOnce has feeds end where they would wait for changes, for functions that are billed by time.
+	AnswerAtOnce bool
 	// Registry gets the metrics, and /metrics shows it; nil: a new one.
 	Registry *prometheus.Registry
 	// OpenAPI makes what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI.
@@ -59,6 +61,9 @@ type Server struct {
 
 	duplicates chan struct{} // holds a token while a report on duplicates runs
 	largePages chan struct{} // holds a token while a large page of a tree is built
+
+	atOnce    bool          // Options.AnswerAtOnce
+	heartbeat time.Duration // of feeds
 }
 
 const (
@@ -94,6 +99,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		engine: e, forests: forest.New(e, o.Now), keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
 		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),
+		atOnce: o.AnswerAtOnce, heartbeat: feedHeartbeat,
 	}
 	if o.OpenAPI == nil {
 		o.OpenAPI = s.OpenAPI
@@ -153,7 +159,8 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 		handler   viewHandler
 	}{
 		{"tree", &treeOperation, s.tree}, {"list", &listOperation, s.list}, {"metadata", &metadataOperation, s.metadata},
-		{"search", &searchOperation, s.search}, {"diff", &diffOperation, s.diff}, {"stats", &statsOperation, s.stats}, {"suspect-list", &suspectListOperation, s.suspectList},
+		{"search", &searchOperation, s.search}, {"diff", &diffOperation, s.diff}, {"changes", &changesOperation, s.feed},
+		{"stats", &statsOperation, s.stats}, {"suspect-list", &suspectListOperation, s.suspectList},
 		{"blind-spots", &blindSpotsOperation, s.listBlindSpots}, {"versions", &versionsOperation, s.listVersions},
 		{"reports/largest", &reportLargestOperation, s.reportLargest}, {"reports/usage", &reportUsageOperation, s.reportUsage},
 		{"reports/histogram", &reportHistogramOperation, s.reportHistogram},

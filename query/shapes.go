@@ -130,6 +130,33 @@ type (
 		FromFoldedAt values.Seconds `json:"from_folded_at"`
 		Moves        string         `json:"moves"`
 	}
+	// feedChange is a change in a feed.
+	feedChange struct {
+		changeEntry
+		Version  uint64         `json:"version"`
+		FoldedAt values.Seconds `json:"folded_at"`
+		Cursor   string         `json:"cursor"`
+	}
+	// feedVersion says that all changes of a version were told.
+	feedVersion struct {
+		Version    uint64         `json:"version"`
+		Complete   bool           `json:"complete"`
+		FoldedAt   values.Seconds `json:"folded_at"`
+		ObservedAt values.Seconds `json:"observed_at"`
+		Changes    int64          `json:"changes"`
+		Moves      string         `json:"moves,omitempty"`
+		Cursor     string         `json:"cursor"`
+	}
+	// feedBeat says that a feed is alive.
+	feedBeat struct {
+		Heartbeat bool   `json:"heartbeat"`
+		Version   uint64 `json:"version"`
+	}
+	// feedProblem ends a feed that cannot go on.
+	feedProblem struct {
+		brokenOff
+		Nearest *problem.Nearest `json:"nearest,omitempty"`
+	}
 	// suspect is a file that may still be written to.
 	suspect struct {
 		node
@@ -189,6 +216,7 @@ type (
 	duplicateLine struct{}
 	growthLine    struct{}
 	diffLine      struct{}
+	feedLine      struct{}
 
 	// nextPage ends a page that is not the last.
 	nextPage struct {

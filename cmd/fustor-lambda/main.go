@@ -123,7 +123,7 @@ func beginQuery(ctx context.Context, url string, mem int64, log *slog.Logger) (f
 		return nil, err
 	}
 	q, err := query.New(query.Options{
-		Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry(), CacheBytes: mem / 4,
+		Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry(), CacheBytes: mem / 4, AnswerAtOnce: true,
 	})
 	if err != nil {
 		return nil, err

@@ -58,7 +58,8 @@ func (f servingFlags) serve(ctx context.Context, l net.Listener, h http.Handler,
 	limit := httpapi.LimitConnections(l, f.ConnectionsPerAddress, logger)
 	server := &http.Server{
 		Handler: httpapi.Pace{}.Wrap(limit.Wrap(h)), ConnContext: limit.Context, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		BaseContext: func(net.Listener) context.Context { return httpapi.WithEnding(context.Background(), ctx.Done()) },
+		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(limit) }()

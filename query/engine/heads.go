@@ -27,6 +27,8 @@ type heads struct {
 	budget int64
 	// invalidated counts the calls of invalidate. A request that began before such a call does not count as a check.
 	invalidated uint64
+	// waiting are closed when the head of a view is another, or may be.
+	waiting map[string]chan struct{}
 }
 
 type cachedHead struct {
@@ -38,7 +40,7 @@ type cachedHead struct {
 
 // newHeads returns a cache of about budget bytes. Beyond that it drops heads in no order.
 func newHeads(st store.Store, ttl time.Duration, now func() time.Time, budget int64) *heads {
-	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]cachedHead{}}
+	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]cachedHead{}, waiting: map[string]chan struct{}{}}
 }
 
 // memoryOf is about how many bytes a manifest takes.
@@ -55,7 +57,12 @@ func memoryOf(m *manifest.Manifest) int64 {
 
 // current is the view's newest version. manifest.ErrNoHead where it has none.
 func (h *heads) current(ctx context.Context, view string) (*manifest.Manifest, error) {
-	if s, ok := h.get(view); ok && h.now().Sub(s.checked) < h.ttl {
+	return h.within(ctx, view, h.ttl)
+}
+
+// within is the view's newest version, as of age ago or later; of a cache that takes nothing from memory, as of now.
+func (h *heads) within(ctx context.Context, view string, age time.Duration) (*manifest.Manifest, error) {
+	if s, ok := h.get(view); ok && h.ttl >= 0 && h.now().Sub(s.checked) < age {
 		return s.manifest, nil
 	}
 	flight := h.flights.DoChan(view, func() (any, error) {
@@ -103,7 +110,30 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 		checked = time.Time{}
 	}
 	h.known[view] = cachedHead{m, n, etag, checked}
+	if m != old.manifest {
+		h.wake(view)
+	}
 	return m, nil
+}
+
+// news is closed when the head of a view is another than now, or may be.
+func (h *heads) news(view string) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.waiting[view]
+	if c == nil {
+		c = make(chan struct{})
+		h.waiting[view] = c
+	}
+	return c
+}
+
+// wake wakes those who wait for news of a view, under the lock.
+func (h *heads) wake(view string) {
+	if c := h.waiting[view]; c != nil {
+		close(c)
+		delete(h.waiting, view)
+	}
 }
 
 func (h *heads) get(view string) (cachedHead, bool) {
@@ -131,6 +161,7 @@ func (h *heads) invalidate(view string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.invalidated++
+	h.wake(view)
 	if s, ok := h.known[view]; ok {
 		s.checked = time.Time{}
 		h.known[view] = s

@@ -84,6 +84,7 @@ func questionError(err error) error {
 		notReady     *engine.NotReadyError
 		notLed       *engine.NotLedError
 		gone         *engine.GoneError
+		feedGone     *engine.FeedGoneError
 		notKept      *engine.NotKeptError
 		incomplete   *engine.IncompleteError
 		noVersion    *engine.NoVersionError
@@ -126,6 +127,8 @@ func questionError(err error) error {
 	case errors.As(err, &notLed):
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: RetryAfter, Passing: true, Detail: notLed.Error(),
 			Hint: "start an agent, or wait until one takes over; /sessions shows the agents of the view"}
+	case errors.As(err, &feedGone):
+		return feedEnded(feedGone)
 	case errors.As(err, &gone):
 		return &httpapi.Error{Status: http.StatusGone, Detail: gone.Error(), Hint: "start again without a cursor, on the current version"}
 	case errors.As(err, &notKept):
@@ -138,7 +141,7 @@ func questionError(err error) error {
 	case errors.As(err, &pattern):
 		return httpapi.BadRequest(pattern.Error(), `put \ before a character to match it literally`)
 	case errors.Is(err, engine.ErrCursor), errors.Is(err, engine.ErrCursorQuery):
-		return httpapi.BadRequest(err.Error(), "pass next_cursor unchanged, with the same parameters; only limit may differ")
+		return httpapi.BadRequest(err.Error(), "pass a cursor unchanged, with the parameters of the call that gave it; only limit and wait may differ")
 	}
 	return nil
 }
@@ -173,6 +176,16 @@ func notThere(err error, before, after *manifest.Published) error {
 	}
 	e.Extra = map[string]any{"nearest": Nearest{kept(before), kept(after)}}
 	return e
+}
+
+// feedEnded says that a feed cannot go on, and where to begin again.
+func feedEnded(gone *engine.FeedGoneError) error {
+	err := notThere(gone, gone.Before, gone.After)
+	var e *httpapi.Error
+	if errors.As(err, &e) {
+		e.Hint = "the changes since then are not known one by one any more: take a diff from a version that is kept (/versions lists them), or read the tree as of a version; then go on with after= that version"
+	}
+	return err
 }
 
 func noSuchPath(path string) error {
