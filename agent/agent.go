@@ -115,7 +115,7 @@ func (a *Agent) subscribe(patterns []string, excludes *tree.Excludes) *bus.Subsc
 		},
 		Patterns: patterns, Workers: a.o.ScanWorkers, Rate: a.o.ScanRate, Idle: a.o.IOIdle, HangAfter: t.HangAfter,
 	}, bus.Subscriber{
-		Clock: a.clock, Events: a.emitRealtime, HasRoom: a.stream.HasRoom, Skew: a.stream.Skew,
+		Clock: a.clock, Events: a.emitRealtime, HasRoom: a.stream.HasRoom, Skew: a.stream.Skew, Hot: a.situation.hot,
 		Lost: a.situation.lost, RootLost: a.rootLost, RootBack: a.rootBack, Uncover: a.situation.uncover,
 		OnError: a.counters.unreadable, Answers: a.answersAgain,
 	})
@@ -126,10 +126,10 @@ func (a *Agent) addServices(client *send.Client, excludes *tree.Excludes) {
 	commands := newCommands(client, a.situation, a.o.Logger)
 	scans := &scanner{
 		o: &a.o, situation: a.situation, watching: a.watching, stream: a.stream, directories: a.directories, counters: a.counters,
-		clock: a.clock, progress: a.progress, excludes: excludes,
+		clock: a.clock, progress: a.progress, excludes: excludes, hot: &hotFiles{hot: a.situation.hot},
 	}
 	demand := &demandScanner{scanner: scans, commands: commands, every: func(report func()) (stop func()) { return a.supervisor.every("job", reportEvery, report) }}
-	suspects := &sentinel{client: client, situation: a.situation, watching: a.watching, stream: a.stream, now: a.clock.Now}
+	suspects := &sentinel{client: client, situation: a.situation, watching: a.watching, stream: a.stream, now: a.clock.Now, hot: scans.hot}
 	a.control = &control{commands: commands, log: a.o.Logger, pause: a.SetPaused, reload: a.o.Reload, stop: a.Stop}
 	a.session = &sessionKeeper{
 		o: &a.o, client: client, situation: a.situation, stream: a.stream, watching: a.watching, directories: a.directories, stateFile: a.stateFile,

@@ -132,6 +132,7 @@ func (d *demandScanner) scanPath(ctx context.Context, of schedule.Leadership, pa
 			if info.Entry.Type == event.File {
 				counts.Files.Add(1)
 			}
+			d.hot.note(path, &info.Entry, at, d.stream.Skew())
 			return d.stream.Scan(ctx, of.Term, observation(path, at, event.OnDemand, info.Entry), nil)
 		}
 	}

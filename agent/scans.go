@@ -32,6 +32,7 @@ type scanner struct {
 	clock       *pipe.Clock
 	progress    func() (stop func())
 	excludes    *tree.Excludes
+	hot         *hotFiles
 
 	failed  backoff
 	alone   bool        // the next scan is shared with no other pipe: they were too quick for the last one
@@ -256,10 +257,15 @@ func (s *scanner) list(to *scan.Receiver, term uint64, evidence event.Evidence) 
 	to.Room = s.room
 	to.Emit = func(ctx context.Context, ev *event.Event, reading scan.Reading) error {
 		ev.ObservedAt = s.clock.At(ev.ObservedAt)
+		check := func() (*event.Event, error) { return reading.Check(ev) }
 		if reading == nil {
-			return s.stream.ScanNow(ctx, term, ev, nil)
+			check = nil
 		}
-		return s.stream.ScanNow(ctx, term, ev, func() (*event.Event, error) { return reading.Check(ev) })
+		if err := s.stream.ScanNow(ctx, term, ev, check); err != nil {
+			return err
+		}
+		s.hot.noteListing(ev, s.stream.Skew())
+		return nil
 	}
 }
 

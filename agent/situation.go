@@ -283,6 +283,13 @@ func (s *situation) sentinelInterval() time.Duration {
 	return s.role.SentinelInterval
 }
 
+// hot is how long the view counts a file as being written after a change; 0: not known.
+func (s *situation) hot() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.role.Hot
+}
+
 // alive reports whether this is the session and is known to be alive.
 func (s *situation) alive(session string) bool {
 	s.mu.Lock()

@@ -57,7 +57,7 @@ func (i *Ingest) createSession(c *call) error {
 	i.metrics.lead(state)
 	return c.ok(pipeapi.Session{
 		ID: state.Record.ID, View: c.view, Standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
-		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state), Skew: skew, Broken: broken, Timed: c.timed(),
+		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Hot: config.HotSeconds, Message: message(c.view, state), Skew: skew, Broken: broken, Timed: c.timed(),
 	})
 }
 
@@ -147,19 +147,19 @@ func (i *Ingest) heartbeat(c *call) error {
 	}
 	i.metrics.lead(state)
 	commands := orEmpty(i.waiting(c, state))
-	audit, sentinel := i.intervals(c)
-	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime, Audit: audit, Sentinel: sentinel,
+	audit, sentinel, hot := i.intervals(c)
+	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime, Audit: audit, Sentinel: sentinel, Hot: hot,
 		Message: message(c.view, state), Commands: commands, Timed: c.timed()})
 }
 
 // intervals are those of the view's settings at present, seconds; nil while these cannot be read, which must not cost a session.
-func (i *Ingest) intervals(c *call) (audit, sentinel *float64) {
+func (i *Ingest) intervals(c *call) (audit, sentinel, hot *float64) {
 	config, err := i.views.Load(c.ctx, c.view)
 	if err != nil {
 		i.logger.Warn("the view's settings cannot be read; its agents keep to the intervals that they have", "view", c.view, "error", err)
-		return nil, nil
+		return nil, nil, nil
 	}
-	return &config.AuditIntervalSeconds, &config.SentinelIntervalSeconds
+	return &config.AuditIntervalSeconds, &config.SentinelIntervalSeconds, &config.HotSeconds
 }
 
 // waiting are the commands that a session is told with its heartbeat.

@@ -118,6 +118,8 @@ type Subscriber struct {
 	Events  func([]event.Event) bool
 	HasRoom func() bool
 	Skew    func() int64 // the store's time minus the file server's, ns
+	// Hot is how long the view counts a file as being written after a change; 0: not known.
+	Hot func() time.Duration
 	// Lost says that what is below these directories must be scanned again; nil: everything.
 	Lost     func(subtrees []string)
 	RootLost func(error)
@@ -236,7 +238,7 @@ func (src *Source) newWatcher() (*watch.Watcher, error) {
 	cfg := src.spec.Watch
 	cfg.Now, cfg.Logger = src.bus.ticks.Now, src.log
 	cfg.System = hang.System(cfg.System, src.calls)
-	cfg.Emit, cfg.HasRoom, cfg.Skew = src.emit, src.hasRoom, src.skew
+	cfg.Emit, cfg.HasRoom, cfg.Skew, cfg.Hot = src.emit, src.hasRoom, src.skew, src.hot
 	cfg.Overflow, cfg.RootLost, cfg.RootBack, cfg.CoverAgain = src.overflow, src.rootLost, src.rootBack, src.coverAgain
 	cfg.OnError = func(path string, err error) { src.each(func(s *Subscription) { s.to.OnError(path, err) }) }
 	return watch.New(cfg)
@@ -326,6 +328,19 @@ func (src *Source) skew() (skew int64) {
 		s.protect(func() { skew = s.to.Skew() - s.to.Clock.Ahead() })
 	}
 	return skew
+}
+
+// hot is the watcher's Config.Hot: the shortest of all views.
+func (src *Source) hot() (shortest time.Duration) {
+	src.each(func(s *Subscription) {
+		if s.to.Hot == nil {
+			return
+		}
+		if hot := s.to.Hot(); hot > 0 && (shortest == 0 || hot < shortest) {
+			shortest = hot
+		}
+	})
+	return shortest
 }
 
 func (src *Source) overflow(subtrees []string) {

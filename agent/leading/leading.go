@@ -26,6 +26,7 @@ type Role struct {
 
 	AuditInterval    time.Duration // 0: no audits
 	SentinelInterval time.Duration // 0: the sentinel is off
+	Hot              time.Duration // how long the view counts a file as being written after a change; 0: not known
 
 	timeout  time.Duration // of the session
 	interval time.Duration // between heartbeats, in this role
@@ -36,7 +37,7 @@ type Role struct {
 // Begin is the role in a new session, a follower's until Answer says otherwise. start is when the session was asked for.
 func Begin(s pipeapi.Session, start lease.Instant) Role {
 	r := Role{
-		Session: s.ID, Term: s.Term, AuditInterval: seconds(s.Audit), SentinelInterval: seconds(s.Sentinel),
+		Session: s.ID, Term: s.Term, AuditInterval: seconds(s.Audit), SentinelInterval: seconds(s.Sentinel), Hot: seconds(s.Hot),
 		timeout: seconds(s.Timeout), alive: start,
 	}
 	if r.timeout <= 0 {
@@ -72,6 +73,9 @@ func (r *Role) SetIntervals(b pipeapi.Beat) (changed bool) {
 	}
 	if b.Sentinel != nil {
 		r.SentinelInterval = seconds(*b.Sentinel)
+	}
+	if b.Hot != nil {
+		r.Hot = seconds(*b.Hot)
 	}
 	return r.AuditInterval != audit || r.SentinelInterval != sentinel
 }

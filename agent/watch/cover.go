@@ -459,6 +459,7 @@ func (w *Watcher) checkRoot() {
 	}
 	w.model.reset()
 	w.hints.reset()
+	w.open.reset()
 	w.budget.byActivity, w.budget.leaving = nil, nil
 	clear(w.unreadable)
 	w.identity, w.lost = now, nil
@@ -478,6 +479,7 @@ func (w *Watcher) loseRoot(err error) {
 	again := w.lost != nil
 	w.lost = err
 	w.hints.reset()
+	w.open.reset()
 	w.mu.Unlock()
 	if !again {
 		w.cfg.RootLost(err)

@@ -44,7 +44,7 @@ func TestMergedNotices(t *testing.T) {
 		"made over a file":             {OpCreate | OpMovedTo | OpCloseWrite, hintEnter | hintClosed},
 		"deleted and created":          {OpDelete | OpCreate, hintEnter | hintNew},
 		"a directory went and came":    {OpDelete | OpCreate | OpDirectory, hintRemoved | hintEnter | hintNew},
-		"a directory was moved around": {OpMovedFrom | OpMovedTo | OpDirectory, hintRemoved | hintEnter | hintClosed},
+		"a directory was moved around": {OpMovedFrom | OpMovedTo | OpDirectory, hintRemoved | hintEnter | hintClosed | hintMoved},
 		"written to and deleted":       {OpModify | OpCloseWrite | OpDelete, hintClosed},
 	} {
 		r := newRig(t, None, nil)

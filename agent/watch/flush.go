@@ -51,6 +51,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 	if err := w.observeLinked(ctx, root, paths); err != nil {
 		return err
 	}
+	w.endFlush()
 	return w.emit(ctx, 1)
 }
 
@@ -158,6 +159,7 @@ func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looke
 	if info.Entry.Type != event.Directory {
 		w.forgetDirectory(path)
 		atomic := finished(info, h, w.notifier.Closes())
+		atomic = !w.isOpen(path, info, h, atomic, time.Now()) && atomic
 		w.put(path, at, info.Entry, atomic)
 		w.noteLinked(path, info, atomic)
 		return nil
@@ -211,6 +213,7 @@ func (w *Watcher) observeGone(path string, h hint, at int64) {
 		return
 	}
 	w.gone[path] = true
+	w.leavesOpen(path)
 	w.forgetUnreadableBelow(path)
 	delete(w.retries, path)
 	w.forgetDirectory(path)

@@ -10,7 +10,7 @@ import (
 //
 // The last appearance or disappearance decides: appeared and vanished drop what was noted before, but for hintRemoved. That one
 // must survive until the flush, because the view may have rows below a directory that was there, whatever is there now.
-type hint uint8
+type hint uint16
 
 const (
 	// hintRemoved: a directory was here and went away, so everything that was below it is gone, even if there is
@@ -31,6 +31,8 @@ const (
 	// hintUnheard: the directory's watch is gone, as it is when its file system is unmounted. If there is a directory all the same,
 	// what changed in it before it was watched again came with no notice.
 	hintUnheard
+	// hintMoved: it was moved here, and not closed since. Whoever wrote it may still have it open.
+	hintMoved
 )
 
 // hints are the paths to be looked at.
@@ -64,7 +66,7 @@ func (h *hints) appeared(path string, created bool) {
 	if created {
 		h.paths[path] = was | hintEnter | hintNew
 	} else {
-		h.paths[path] = was | hintEnter | hintClosed
+		h.paths[path] = was | hintEnter | hintClosed | hintMoved
 	}
 }
 
@@ -89,7 +91,7 @@ func (h *hints) written(path string, now time.Time) {
 // closed: path was closed by someone who may have written to it.
 func (h *hints) closed(path string) {
 	delete(h.writes, path)
-	h.paths[path] = h.paths[path]&^hintWriting | hintClosed
+	h.paths[path] = h.paths[path]&^(hintWriting|hintMoved) | hintClosed
 }
 
 // overflowed notes that notices of what is below path were lost.

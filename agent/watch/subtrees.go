@@ -22,5 +22,6 @@ func (w *Watcher) collapse() []string {
 		dirs[event.Parent(p)] = true
 	}
 	w.hints.reset()
+	w.open.reset() // closings may be among the hints
 	return subtrees.Reduce(slices.Collect(maps.Keys(dirs)), subtrees.Max)
 }

@@ -34,7 +34,9 @@ type Config struct {
 	// Mount is where the root's file system was mounted when the root was watched before. Where it is not mounted there now, the
 	// root is lost from the start: what is there is what lies beneath. Empty: not known.
 	Mount string
-	Now   func() int64 // what observations are stamped with, strictly growing, ns
+	// Hot is how long a view counts a file as being written after a change; nil or 0: a minute.
+	Hot func() time.Duration
+	Now func() int64 // what observations are stamped with, strictly growing, ns
 	// Emit takes events, all or none; false means that there is no room for now. It must not wait. HasRoom tells
 	// beforehand.
 	Emit    func([]event.Event) bool
@@ -126,6 +128,7 @@ type Watcher struct {
 	inPlace   map[string]bool        // directories that this flush found to be where the model says, or not
 	linked    map[string]linkedFiles // files with several names that this flush has emitted, by their directories
 	retries   map[string]int
+	open      openFiles
 	rootDoubt bool     // something happened to the root
 	unheard   []string // directories to be scanned: see scanUnheard
 	// mountChanges is what System.MountChanges said when mounts was made.
@@ -154,6 +157,9 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.Skew == nil {
 		cfg.Skew = func() int64 { return 0 }
 	}
+	if cfg.Hot == nil {
+		cfg.Hot = func() time.Duration { return defaultHot }
+	}
 	if cfg.CoverAgain == nil {
 		cfg.CoverAgain = func() {}
 	}
@@ -177,6 +183,7 @@ func New(cfg Config) (*Watcher, error) {
 	w.queue = queue{max: max(cfg.MaxPending, leastQueue), ready: make(chan struct{}, 1)}
 	w.model.reset()
 	w.hints.reset()
+	w.open.reset()
 	w.readMounts()
 	if cfg.Mount != "" && cfg.Mount != identity.mount {
 		w.lost = otherMount(cfg.Root, cfg.Mount, identity.mount)
@@ -277,6 +284,11 @@ func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	w.mu.Unlock()
 	if w.refreshQuota(now) {
 		w.cfg.CoverAgain()
+	}
+	if !w.isLost() {
+		if err := w.lookAtOpen(ctx, now); err != nil {
+			return err
+		}
 	}
 	w.mu.Lock()
 	lost, pending := w.lost != nil, len(w.hints.paths)+len(w.hints.marks)
@@ -403,6 +415,7 @@ func (w *Watcher) applyNotices() {
 	}
 	if overflow {
 		w.budget.leaving = nil // whatever the kernel had still to say of them
+		w.open.reset()         // closings may be among what was lost
 	}
 	if overflow && !lost {
 		w.hints.overflowed("/")

@@ -77,7 +77,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *Paren
 		row.set(c)
 		row.AgentMissing, row.SuspectUntil = false, 0
 		if !c.Atomic && c.Entry.Type == event.File {
-			row.SuspectUntil = c.At + r.Hot
+			row.SuspectUntil = r.openUntil(&c.Provenance, c.Entry)
 		}
 	case Gone:
 		row.Removed, row.AgentMissing, row.SuspectUntil, row.Watermark = true, false, 0, c.At-c.Skew

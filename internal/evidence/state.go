@@ -3,6 +3,7 @@ package evidence
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/fustor/fustor/internal/event"
 )
@@ -184,6 +185,22 @@ func (r Rules) suspectUntil(by *Provenance, entry *event.Entry) int64 {
 	return until
 }
 
+// LongestOpen bounds for how long, ns, a report that a file is open makes it suspect.
+const LongestOpen = 30 * time.Minute
+
+// openUntil is until when a file is suspect that the kernel reported as being written: for Hot, or for as long again as it had not
+// changed when it was reported. Within half of that time its agent looks again (agent/watch), so a file that is held open stays suspect
+// until its closing is reported, and one that rests costs few looks.
+//
+// Example, with hot 60: a file that is open and was last changed 10 minutes before the report is suspect for 10 minutes after it.
+func (r Rules) openUntil(by *Provenance, entry *event.Entry) int64 {
+	unchanged := int64(LongestOpen)
+	if changed := entry.MtimeNs + by.Skew; changed > by.At-unchanged {
+		unchanged = by.At - changed
+	}
+	return by.At + max(r.Hot, unchanged)
+}
+
 // reportOf is the fact that the kernel reported.
 func (r Rules) reportOf(c *Claim) fact {
 	e := fact{Provenance: c.Provenance, Since: c.At, Gone: c.Verb == Gone}
@@ -191,7 +208,7 @@ func (r Rules) reportOf(c *Claim) fact {
 		e.Entry = *c.Entry
 		e.Entry.Name = ""
 		if !c.Atomic && c.Entry.Type == event.File {
-			e.SuspectUntil = c.At + r.Hot
+			e.SuspectUntil = r.openUntil(&c.Provenance, c.Entry)
 		}
 	}
 	return e

@@ -67,7 +67,9 @@ type Session struct {
 	Timeout  float64 `json:"session_timeout_seconds"`
 	Audit    float64 `json:"audit_interval_sec"`
 	Sentinel float64 `json:"sentinel_interval_sec"`
-	NextSeq  uint64  `json:"next_seq"` // of the first segment
+	// Hot is how long a file counts as being written after a change; left out by ingests that do not say.
+	Hot     float64 `json:"hot_sec,omitempty"`
+	NextSeq uint64  `json:"next_seq"` // of the first segment
 	// Skew is the store's time minus the file server's, ns, as the view knows it; left out by a view without a version.
 	Skew *int64 `json:"skew_ns,omitempty"`
 	// Broken are sessions that were not folded to their end: what an agent knows to have sent in them, the view may lack.
@@ -88,9 +90,10 @@ type Beat struct {
 	Status string `json:"status"` // ok
 	Standing
 	CanRealtime bool `json:"can_realtime"`
-	// Audit and Sentinel are the view's intervals at present. Nil: ingest does not say, and they are as before.
+	// Audit, Sentinel and Hot are the view's settings at present. Nil: ingest does not say, and they are as before.
 	Audit    *float64      `json:"audit_interval_sec,omitempty"`
 	Sentinel *float64      `json:"sentinel_interval_sec,omitempty"`
+	Hot      *float64      `json:"hot_sec,omitempty"`
 	Message  string        `json:"message"`
 	Commands []job.Command `json:"commands"`
 	Timed
