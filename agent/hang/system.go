@@ -222,6 +222,15 @@ func (d *dir) Info() (tree.Info, error) {
 	return info, failed
 }
 
+func (d *dir) ACL() (event.ACL, error) {
+	var acl event.ACL
+	var failed error
+	if _, err := d.do("getxattr", d.path, func() { acl, failed = d.Dir.ACL() }); err != nil {
+		return "", err
+	}
+	return acl, failed
+}
+
 func (d *dir) Read(n *tree.Names) error {
 	own := &tree.Names{}
 	var failed error
@@ -255,15 +264,24 @@ type looker struct {
 }
 
 func (l *looker) Lstat(path string) (tree.Info, error) {
-	var info tree.Info
+	return bounded(l, path, func(mine tree.Looker) (tree.Info, error) { return mine.Lstat(path) })
+}
+
+func (l *looker) Identify(path string) (tree.ID, error) {
+	return bounded(l, path, func(mine tree.Looker) (tree.ID, error) { return mine.Identify(path) })
+}
+
+// bounded is one look at path.
+func bounded[T any](l *looker, path string, look func(tree.Looker) (T, error)) (got T, err error) {
+	var seen T
 	var failed error
 	mine := l.Looker
-	gaveUp, err := l.root.calls.do("lstat", path, l.root.Root, func() { info, failed = mine.Lstat(path) }, mine.Close)
+	gaveUp, err := l.root.calls.do("lstat", path, l.root.Root, func() { seen, failed = look(mine) }, mine.Close)
 	if gaveUp {
 		l.Looker = l.root.Root.Looker()
 	}
 	if err != nil {
-		return tree.Info{}, err
+		return got, err
 	}
-	return info, failed
+	return seen, failed
 }

@@ -192,14 +192,22 @@ func (s *Stream) publish() {
 
 // Scan is ScanNow once there is room: it waits while too much is unsent.
 func (s *Stream) Scan(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
-	stop := context.AfterFunc(ctx, s.room.Broadcast)
-	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unsent >= s.cfg.ScanBacklog {
+		defer context.AfterFunc(ctx, s.broadcast)()
+	}
 	for s.unsent >= s.cfg.ScanBacklog && ctx.Err() == nil && s.term == term {
 		s.room.Wait()
 	}
 	return s.scan(ctx, term, ev, check)
+}
+
+// broadcast has those who wait for room look again. It takes the lock, as one who has found no room may be about to wait.
+func (s *Stream) broadcast() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room.Broadcast()
 }
 
 // ScanNow adds an event of a scan under term, unless ctx has ended. Once it is the event's turn, and nothing else can get in

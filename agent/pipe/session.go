@@ -44,7 +44,7 @@ func (s *Stream) Begin(session string, term uint64) (dropped bool, err error) {
 // and waits while much is unsent, so that events of today need not wait for those of an outage. What a view shows does
 // not depend on the order in which events come.
 func (s *Stream) Carry(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, s.room.Broadcast)
+	stop := context.AfterFunc(ctx, s.broadcast)
 	defer stop()
 	for {
 		seg, err := s.awaitOld(ctx)

@@ -103,3 +103,38 @@ func (a *auditor) run(t *testing.T) map[string][]event.Entry {
 	}, "/"))
 	return listed
 }
+
+// TestACLOfADirectoryIsReadOnce: a scan looks at a directory several times while it reads it, for its times, and asks for the ACL once;
+// never for one who only wants directories watched.
+func TestACLOfADirectoryIsReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"a/b", "c"} {
+		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	excludes, err := tree.NewExcludes(nil)
+	must(t, err)
+	emit := func(context.Context, *event.Event, Reading) error { return nil }
+	for _, c := range []struct {
+		to   *Receiver
+		want map[string]int
+	}{
+		{&Receiver{Counts: &Counts{}, Emit: emit}, map[string]int{"/": 1, "/a": 1, "/a/b": 1, "/c": 1}},
+		{&Receiver{Counts: &Counts{}}, map[string]int{}},
+	} {
+		var mu sync.Mutex
+		asked := map[string]int{}
+		root := openSlow(t, dir, func(what, path string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if what == "acl" {
+				asked[path]++
+			}
+		})
+		cover := func(tree.Root, tree.Dir, string) (Reading, error) { return freeReading{}, nil }
+		must(t, Run(t.Context(), Config{Root: root, Excludes: excludes, Now: counter(), Cover: cover}, c.to, "/"))
+		root.Close()
+		if !maps.Equal(asked, c.want) {
+			t.Errorf("ACLs asked for: %v, want %v", asked, c.want)
+		}
+	}
+}

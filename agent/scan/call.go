@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent/tree"
+	"github.com/fustor/fustor/internal/event"
 )
 
 // errAbandoned ends a worker whose call took so long that its pool has gone on without it. All that it had is void.
@@ -120,6 +121,16 @@ func (w *worker) info(d tree.Dir) (tree.Info, error) {
 		return info, errAbandoned
 	}
 	return info, err
+}
+
+func (w *worker) acl(d tree.Dir) (event.ACL, error) {
+	w.call.begin(-1)
+	acl, err := d.ACL()
+	w.calls++
+	if !w.call.end() {
+		return "", errAbandoned
+	}
+	return acl, err
 }
 
 func (w *worker) cover(d tree.Dir, path string) (Reading, error) {

@@ -51,6 +51,11 @@ func (d slowDir) Lstat(n *tree.Names, i int) (tree.Info, error) {
 	return d.Dir.Lstat(n, i)
 }
 
+func (d slowDir) ACL() (event.ACL, error) {
+	d.root.look("acl", d.path)
+	return d.Dir.ACL()
+}
+
 func openSlow(t *testing.T, dir string, look func(what, path string)) *slowRoot {
 	t.Helper()
 	root, err := tree.OpenRoot(dir)
@@ -61,7 +66,7 @@ func openSlow(t *testing.T, dir string, look func(what, path string)) *slowRoot 
 // TestHangTakesOneWorkerAlong: wherever a call hangs, the rest of the tree is listed, the path is reported, nothing is said
 // of what is below it, and the scan ends. While it hangs nobody asks for it again; then its end is told.
 func TestHangTakesOneWorkerAlong(t *testing.T) {
-	for _, what := range []string{"open", "read", "lstat"} {
+	for _, what := range []string{"open", "acl", "read", "lstat"} {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
 			for i := range 20 {

@@ -109,8 +109,10 @@ func (r *readers) sort(parts []*Part, path string, mtime int64) {
 
 // directory reads one directory. It fails only where the scan cannot go on.
 func (w *worker) directory(ctx context.Context, path string) error {
-	failure := hang.Error("scan", path)
-	if !w.dir.hangs && !w.cfg.Hangs.Blocked(path, w.dir.dev) {
+	var failure error
+	if w.dir.hangs || w.cfg.Hangs.Blocked(path, w.dir.dev) {
+		failure = hang.Error("scan", path)
+	} else {
 		failure = w.persist(ctx, path)
 	}
 	if failure != nil {
@@ -223,6 +225,11 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	}
 	w.decided = w.cfg.Excludes.LeaveOut(d, path, &w.names, w.decided[:0])
 	w.readers.sort(w.parts, path, mtime)
+	if len(w.readers.keep)+len(w.readers.cover) < len(w.parts) {
+		if before.Entry.ACL, err = w.acl(d); err != nil {
+			return false, err
+		}
+	}
 	_, before.Entry.Name = event.Split(path)
 	w.event = event.Event{Kind: event.Listing, ObservedAt: observed, Path: path, Entry: before.Entry}
 	if len(w.readers.compare) > 0 {
@@ -395,7 +402,7 @@ func (w *worker) subdirectories(yield func(string) bool) {
 
 // lookAll looks at the names from first to before last as fast as the rate allows.
 func (w *worker) lookAll(ctx context.Context, d tree.Dir, first, last int, sum *sums) error {
-	w.entries = w.entries[:0]
+	w.entries = slices.Grow(w.entries[:0], last-first)
 	const step = 256
 	for at := first; at < last; {
 		to := min(last, at+step)

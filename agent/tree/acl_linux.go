@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,22 +17,26 @@ import (
 // aclDevices are the file systems that have no POSIX ACLs, by their device numbers.
 type aclDevices struct {
 	mu   sync.Mutex
-	none map[uint64]bool
+	none atomic.Pointer[[]uint64] // never changed in place
 }
 
 func (d *aclDevices) has(dev uint64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.none[dev]
+	none := d.none.Load()
+	return none == nil || !slices.Contains(*none, dev)
 }
 
 func (d *aclDevices) hasNone(dev uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.none == nil {
-		d.none = map[uint64]bool{}
+	if !d.has(dev) {
+		return
 	}
-	d.none[dev] = true
+	var none []uint64
+	if was := d.none.Load(); was != nil {
+		none = slices.Clone(*was)
+	}
+	none = append(none, dev)
+	d.none.Store(&none)
 }
 
 // aclBuffers are of *[512]byte, which is room for 63 entries.

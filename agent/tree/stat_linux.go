@@ -97,17 +97,23 @@ func fromStat(st *unix.Statx_t) Info {
 	if st.Mask&unix.STATX_BTIME != 0 {
 		e.BirthS = min(max(st.Btime.Sec, -event.MaxBirthS), event.MaxBirthS)
 	}
-	id := ID{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		e.Type = event.File
 	case unix.S_IFDIR:
 		e.Type = event.Directory
-		id.Birth = birthOf(st)
 	case unix.S_IFLNK:
 		e.Type = event.Symlink
 	}
-	return Info{Entry: e, ID: id, Links: uint64(st.Nlink)}
+	return Info{Entry: e, ID: idOf(st), Links: uint64(st.Nlink)}
+}
+
+func idOf(st *unix.Statx_t) ID {
+	id := ID{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		id.Birth = birthOf(st)
+	}
+	return id
 }
 
 // birthOf is when a directory was made, if that tells it from others; otherwise 0. On an overlay it is of the layer that the

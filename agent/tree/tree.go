@@ -64,8 +64,10 @@ type Root interface {
 
 // Dir is an open directory.
 type Dir interface {
-	// Info is the directory itself as it is now.
+	// Info is the directory itself as it is now, but for its ACL.
 	Info() (Info, error)
+	// ACL is the directory's own. It takes a call, and most look at a directory for its times or its identity alone.
+	ACL() (event.ACL, error)
 	// Read adds the directory's names to n and sorts them. "." and ".." are not among them.
 	Read(n *Names) error
 	// Lstat looks at the i-th name.
@@ -86,6 +88,8 @@ type Bounded interface {
 type Looker interface {
 	// Lstat looks at path now.
 	Lstat(path string) (Info, error)
+	// Identify is Lstat for those who only ask which file is at path.
+	Identify(path string) (ID, error)
 	// Forget lets go of the parent directory, so that the next look resolves its path anew.
 	Forget()
 	Close()

@@ -47,6 +47,7 @@ type osDir struct {
 	dev  uint64 // of the view's root
 	acls *aclDevices
 	own  atomic.Pointer[event.ACL] // the directory's, once it was read
+	on   atomic.Uint64             // the device that it is on; 0: nobody has asked
 }
 
 func (r *osRoot) OpenDir(path string) (Dir, error) {
@@ -67,14 +68,38 @@ func (d *osDir) FD() int { return d.fd }
 func (d *osDir) Close() { _ = unix.Close(d.fd) }
 
 func (d *osDir) Info() (Info, error) {
-	info, err := fdInfo(d.fd, d.acls)
-	if err != nil {
+	var st unix.Statx_t
+	if err := statAt(d.fd, itself, &st); err != nil {
 		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
 	}
-	acl := info.Entry.ACL
-	d.own.Store(&acl)
+	info := fromStat(&st)
+	d.on.Store(info.ID.Dev)
 	return info, nil
 }
+
+func (d *osDir) ACL() (event.ACL, error) {
+	dev := d.on.Load()
+	if dev == 0 { // nobody has asked which file system it is on
+		info, err := d.Info()
+		if err != nil {
+			return "", err
+		}
+		dev = info.ID.Dev
+	}
+	return d.readOwnACL(dev), nil
+}
+
+func (d *osDir) readOwnACL(dev uint64) event.ACL {
+	acl := d.acls.readACL(d.fd, itself, dev)
+	if acl == event.NoACL {
+		d.own.Store(&noACL)
+	} else {
+		d.own.Store(&acl)
+	}
+	return acl
+}
+
+var noACL = event.NoACL
 
 func (d *osDir) Read(n *Names) error {
 	buffer := direntBuffers.Get().(*[direntBytes]byte)
@@ -110,7 +135,7 @@ func (n *Names) addDirents(b []byte) {
 				break
 			}
 		}
-		if s := string(name); s != "." && s != ".." && s != "" {
+		if string(name) != "." && string(name) != ".." && len(name) > 0 {
 			n.Add(name, direntHint(b[18]), binary.NativeEndian.Uint64(b))
 		}
 		b = b[size:]
@@ -166,9 +191,7 @@ func (d *osDir) ownACL(dev uint64) event.ACL {
 	if own := d.own.Load(); own != nil {
 		return *own
 	}
-	own := d.acls.readACL(d.fd, itself, dev)
-	d.own.Store(&own)
-	return own
+	return d.readOwnACL(dev)
 }
 
 // osLooker is a Looker that keeps the last parent directory open.
@@ -197,21 +220,42 @@ func (l *osLooker) Lstat(path string) (Info, error) {
 		}
 		return info, nil
 	}
-	parent, name := event.Split(path)
+	var st unix.Statx_t
+	name, err := l.stat(path, &st)
+	if err != nil {
+		return Info{}, err
+	}
+	return l.dir.info(name, &st)
+}
+
+func (l *osLooker) Identify(path string) (ID, error) {
+	var st unix.Statx_t
+	if path == "/" {
+		if err := statAt(l.root.fd, itself, &st); err != nil {
+			return ID{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+		}
+	} else if _, err := l.stat(path, &st); err != nil {
+		return ID{}, err
+	}
+	return idOf(&st), nil
+}
+
+// stat looks at a path below the root. It answers the last name of path, with a NUL.
+func (l *osLooker) stat(path string, st *unix.Statx_t) (name []byte, err error) {
+	parent, last := event.Split(path)
 	if l.dir.fd < 0 || l.parent != parent {
 		l.Close()
 		fd, err := l.root.open(relative(strings.TrimSuffix(parent, "/")), unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
-			return Info{}, &fs.PathError{Op: "open", Path: parent, Err: err}
+			return nil, &fs.PathError{Op: "open", Path: parent, Err: err}
 		}
 		l.parent, l.dir = parent, osDir{fd: fd, path: strings.TrimSuffix(parent, "/"), dev: l.root.info.ID.Dev, acls: l.root.acls}
 	}
-	var st unix.Statx_t
-	ended := append([]byte(name), 0)
-	if err := statAt(l.dir.fd, ended, &st); err != nil {
-		return Info{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	name = append([]byte(last), 0)
+	if err := statAt(l.dir.fd, name, st); err != nil {
+		return nil, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	return l.dir.info(ended, &st)
+	return name, nil
 }
 
 // pathStep is how many bytes of a path go to the kernel at once; PATH_MAX is 4096.

@@ -56,6 +56,9 @@ func (d *osDir) Info() (Info, error) {
 	return fromFileInfo(info), nil
 }
 
+// ACL implements Dir: package os does not tell it.
+func (d *osDir) ACL() (event.ACL, error) { return "", nil }
+
 func (d *osDir) Read(n *Names) error {
 	for {
 		entries, err := d.file.ReadDir(4096)
@@ -93,6 +96,11 @@ func (l *osLooker) Forget() {}
 
 func (l *osLooker) Lstat(path string) (Info, error) {
 	return lstat(filepath.Join(l.root.path, filepath.FromSlash(path)))
+}
+
+func (l *osLooker) Identify(path string) (ID, error) {
+	info, err := l.Lstat(path)
+	return info.ID, err
 }
 
 func lstat(full string) (Info, error) {

@@ -167,8 +167,9 @@ func (w *Watcher) enterCovered(root tree.Root, same bool, err error, got watchGr
 // /a has; before the scan enters it into the model, the loop evicts number 7. The scan now holds a number without a watch.
 // enterModel finds that out (model.mayBeLost), answers errGivenUp, and the scan asks again.
 type watchGrant struct {
-	id    WatchID
-	since uint64
+	id     WatchID
+	since  uint64
+	active int64 // how active the directory was then
 }
 
 // errGivenUp: the watch may be one that was given up meanwhile; ask for it again.
@@ -186,7 +187,7 @@ func (w *Watcher) enterModel(path string, got watchGrant, info tree.Info) (*node
 	}
 	n, err := w.model.attach(path, id, info.ID, w.generation)
 	if err == nil {
-		w.noteActivity(n, w.activity(info), fresh)
+		w.noteActivity(n, got.active, fresh)
 		if fresh {
 			w.trim() // several that are covered at the same time may have been promised the last one
 		}
@@ -261,8 +262,7 @@ func (r *reading) Done() {
 // watch watches an open directory. Where that cannot be, or others need the watches more, it answers NoWatch and no error:
 // the directory is known, and audited. It may take long where a file server does, so the lock must not be held.
 func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (watchGrant, error) {
-	none := watchGrant{id: NoWatch}
-	active, since, room := w.roomFor(path, info)
+	none, active, room := w.roomFor(path, info)
 	if !room {
 		return none, nil
 	}
@@ -276,17 +276,19 @@ func (w *Watcher) watch(d tree.Dir, path string, info tree.Info) (watchGrant, er
 		w.deny(err)
 		return none, nil
 	}
-	return watchGrant{id, since}, err
+	return watchGrant{id, none.since, none.active}, err
 }
 
-// roomFor reports whether a directory may have a watch, how active it was last, and what model.givenUp is then.
-func (w *Watcher) roomFor(path string, info tree.Info) (active int64, since uint64, room bool) {
+// roomFor reports whether a directory may have a watch, and how active it was last, as far as is known. none is what it gets where
+// it may not.
+func (w *Watcher) roomFor(path string, info tree.Info) (none watchGrant, active int64, room bool) {
+	own := w.activity(info)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	active = w.activity(info)
+	active, none = own, watchGrant{id: NoWatch, since: w.model.givenUp, active: own}
 	if w.shownAgain(path) {
 		w.deny(errAgain)
-		return active, w.model.givenUp, false
+		return none, active, false
 	}
 	held := path == "/"
 	if n := w.model.lookup(path); n != nil && n.id == info.ID {
@@ -294,10 +296,11 @@ func (w *Watcher) roomFor(path string, info tree.Info) (active int64, since uint
 		held = held || n.watch != NoWatch
 	}
 	if held || w.makeRoom(active) {
-		return active, w.model.givenUp, true
+		none.since = w.model.givenUp
+		return none, active, true
 	}
 	w.deny(errBudget)
-	return active, w.model.givenUp, false
+	return none, active, false
 }
 
 // roomInLess takes note that there are fewer watches than was thought, as others have taken them, and makes room in what there is.

@@ -337,6 +337,9 @@ func (w *Watcher) readDirectory(root tree.Root, f foundDirectory, names *tree.Na
 	if err != nil {
 		return nil, err
 	}
+	if info.Entry.ACL, err = d.ACL(); err != nil {
+		return nil, err
+	}
 	w.putDirectory(f.path, at, info)
 	names.Reset()
 	if err := d.Read(names); err != nil {

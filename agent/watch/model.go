@@ -273,9 +273,9 @@ func (m *model) stays(n *node, since uint64) bool {
 func verify(root tree.Root, id tree.ID, path string) (bool, error) {
 	looker := root.Looker()
 	defer looker.Close()
-	info, err := looker.Lstat(path)
+	now, err := looker.Identify(path)
 	if err != nil {
 		return false, err
 	}
-	return info.ID == id, nil
+	return now == id, nil
 }

@@ -64,6 +64,13 @@ func (l guardedLooker) Lstat(path string) (tree.Info, error) {
 	return l.Looker.Lstat(path)
 }
 
+func (l guardedLooker) Identify(path string) (tree.ID, error) {
+	if err := l.g.check(path, false); err != nil {
+		return tree.ID{}, err
+	}
+	return l.Looker.Identify(path)
+}
+
 // TestRightsComeBack has a directory closed while things change in it: once it is open again, what is there is scanned.
 func TestRightsComeBack(t *testing.T) { onEach(t, testRightsComeBack) }
 

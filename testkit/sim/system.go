@@ -151,6 +151,11 @@ func (l *looker) Lstat(path string) (tree.Info, error) {
 	return info(n, c), nil
 }
 
+func (l *looker) Identify(path string) (tree.ID, error) {
+	info, err := l.Lstat(path)
+	return info.ID, err
+}
+
 // directory is an open directory.
 type directory struct {
 	root *root
@@ -172,6 +177,12 @@ func (d *directory) Info() (tree.Info, error) {
 		return tree.Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: fs.ErrNotExist}
 	}
 	return info(d.node, c), nil
+}
+
+// ACL implements tree.Dir.
+func (d *directory) ACL() (event.ACL, error) {
+	info, err := d.Info()
+	return info.Entry.ACL, err
 }
 
 // Read reads the names in two halves, between which the directory may change.
