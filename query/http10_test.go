@@ -112,7 +112,7 @@ func TestHTTP10(t *testing.T) {
 		f    *fixture
 	}{{"whole", good}, {"cut", brokenInTheMiddle(t)}} {
 		limit := httpapi.LimitConnections(mustListen(t), 0, slog.New(slog.DiscardHandler))
-		server := httptest.NewUnstartedServer(httpapi.Pace{}.Wrap(limit.Wrap(c.f.server.Handler())))
+		server := httptest.NewUnstartedServer(httpapi.Pace{}.Wrap(limit.Wrap(httpapi.CORS{}, c.f.server.Handler())))
 		server.Listener.Close()
 		server.Listener, server.Config.ConnContext = limit, limit.Context
 		server.Start()

@@ -28,6 +28,12 @@ func newLogger(w io.Writer) *slog.Logger {
 	}})})
 }
 
+// takeLibrariesLog has what libraries print by the log package, Lambda's own and net/http's above all, be lines of our log.
+func takeLibrariesLog(log *slog.Logger) {
+	slog.SetDefault(log)
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+}
+
 type withRequestID struct{ slog.Handler }
 
 // Handle implements slog.Handler.

@@ -45,6 +45,7 @@ func run(getenv func(string) string, stderr io.Writer) int {
 		return 2
 	}
 	log := newLogger(stderr)
+	takeLibrariesLog(log)
 	began := time.Now()
 	function, part, err := begin(context.Background(), getenv, log)
 	if err != nil {

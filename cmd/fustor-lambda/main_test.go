@@ -4,6 +4,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +29,12 @@ var bootstrap, scratch string
 // TestMain lets the test's own binary be a function too, with handlers that go wrong as ours should not.
 func TestMain(m *testing.M) {
 	if os.Getenv("FUSTOR_LAMBDA_TEST") != "" {
-		lambda.StartHandlerFunc(serveURL(http.HandlerFunc(goWrong), newLogger(os.Stderr)))
+		log := newLogger(os.Stderr)
+		takeLibrariesLog(log)
+		if os.Getenv("FUSTOR_LAMBDA_TEST") == "fails" {
+			lambda.StartHandlerFunc(func(context.Context, json.RawMessage) (any, error) { return nil, errors.New("it\nfails") })
+		}
+		lambda.StartHandlerFunc(serveURL(http.HandlerFunc(goWrong), log))
 	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "fustor-lambda-"); err == nil {
@@ -176,6 +183,36 @@ func TestHandlersThatGoWrong(t *testing.T) {
 	}
 	if r := get(t, f, "/", nil); r.status != http.StatusOK {
 		t.Errorf("afterwards: %+v", r)
+	}
+	linesAreJSON(t, f)
+}
+
+// TestLinesOfLambdasLibrary: what the library says by the log package, as of an error, is a line of our log.
+func TestLinesOfLambdasLibrary(t *testing.T) {
+	self, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "fails", Handler: "x", Memory: 256, Timeout: 10 * time.Second,
+		Env: []string{"FUSTOR_LAMBDA_TEST=fails"}})
+	if _, err := f.Invoke(t.Context(), []byte("{}")); err == nil {
+		t.Error("it does not fail")
+	}
+	awaitLog(t, f, `it\\nfails`)
+	linesAreJSON(t, f)
+}
+
+// linesAreJSON looks at all that a function has written.
+func linesAreJSON(t *testing.T, f *lambdatest.Function) {
+	t.Helper()
+	for line := range strings.Lines(f.Log()) {
+		var entry struct {
+			Timestamp      time.Time
+			Level, Message string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Timestamp.IsZero() || entry.Level == "" || entry.Message == "" {
+			t.Errorf("no line of JSON: %v: %q", err, line)
+		}
 	}
 }
 

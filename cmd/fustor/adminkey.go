@@ -67,7 +67,7 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, a *app) error {
 	}
 	return c.print(a, made, func(out *show.Output) {
 		fmt.Fprintln(out, made.Secret)
-		fmt.Fprintf(a.stderr, "created key %s (%s): %s on %s, %s; it is not shown again\n", made.ID, made.Name, roleNames(made.Roles), viewNames(made.Views), expiry(made.Key))
+		a.say("created key %s (%s): %s on %s, %s; it is not shown again", made.ID, made.Name, roleNames(made.Roles), viewNames(made.Views), expiry(made.Key))
 	})
 }
 

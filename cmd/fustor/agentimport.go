@@ -91,9 +91,9 @@ func (c *agentImportCmd) Run(a *app) error {
 		return err
 	}
 	for _, variable := range sortedKeys(m.KeyEnv) {
-		fmt.Fprintf(a.stderr, "set %s to the key of V2's sender %s before you run the agent\n", variable, m.KeyEnv[variable])
+		a.say("set %s to the key of V2's sender %s before you run the agent", variable, m.KeyEnv[variable])
 	}
-	fmt.Fprintf(a.stderr, "%s is written; `fustor agent check --config %s` shows its pipes\n", c.Output, c.Output)
+	a.say("%s is written; `fustor agent check --config %s` shows its pipes", c.Output, c.Output)
 	return nil
 }
 
@@ -145,7 +145,7 @@ func replaceFile(path, body string, mode fs.FileMode) error {
 // warnOfV2 prints what is not taken over, one line each.
 func (a *app) warnOfV2(warnings []v2config.Warning) {
 	for _, w := range warnings {
-		fmt.Fprintf(a.stderr, "fustor: warning: %s\n", w)
+		a.warn("%s", w)
 	}
 }
 

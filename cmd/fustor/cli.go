@@ -128,7 +128,7 @@ func (a *app) logger(part string) *slog.Logger {
 	}
 	var h slog.Handler
 	switch {
-	case a.LogFormat == "json":
+	case a.jsonLog():
 		h = slog.NewJSONHandler(a.screen(), &slog.HandlerOptions{Level: level, ReplaceAttr: inWords})
 	case terminal(a.stderr):
 		h = tint.NewTextHandler(a.screen(), &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !a.colors(a.stderr)})

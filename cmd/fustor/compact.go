@@ -84,7 +84,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return c.serve(ctx, l, handler, log) })
+		g.Go(func() error { return c.serve(ctx, l, httpapi.CORS{}, handler, log) })
 	}
 	log.Info("compactor is ready", "store", st.String())
 	g.Go(func() error { return ignoreEnd(ctx, compact.Run(ctx, c.View...)) })

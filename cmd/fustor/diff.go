@@ -84,7 +84,7 @@ func (c *diffCmd) paths(ctx context.Context, a *app, server *client.Client, quer
 
 // noteManyMoves says on stderr that moves are not marked.
 func (a *app) noteManyMoves() {
-	fmt.Fprintln(a.stderr, "fustor: note: too many paths were added and removed to tell which were moved; pass a PATH further down")
+	a.note("too many paths were added and removed to tell which were moved; pass a PATH further down")
 }
 
 // printChange prints a path of a diff.

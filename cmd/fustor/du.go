@@ -110,7 +110,7 @@ func (c *duCmd) sum(ctx context.Context, a *app, server *client.Client, path str
 	}
 	if linked > 0 && !c.LinksOnce && err == nil {
 		err = out.Flush()
-		fmt.Fprintf(a.stderr, "fustor: note: %s of what is allocated are names of files with several names, and each name counts; --links-once counts such files once\n", show.Sum(linked))
+		a.note("%s of what is allocated are names of files with several names, and each name counts; --links-once counts such files once", show.Sum(linked))
 	}
 	return out.End(err)
 }
@@ -214,6 +214,6 @@ func allocatedText(s *client.Subtree, bytes bool) string {
 // noteSaturated says on stderr that a sum of a directory may be larger than it says.
 func (a *app) noteSaturated(n *client.Node) {
 	if n.Subtree != nil && n.Subtree.Saturated() {
-		fmt.Fprintf(a.stderr, "fustor: note: %s: a sum of %s bytes stands for as many or more\n", show.Quote(client.Where(n.Member, n.Path)), show.Count(values.MaxSum))
+		a.note("%s: a sum of %s bytes stands for as many or more", show.Quote(client.Where(n.Member, n.Path)), show.Count(values.MaxSum))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"syscall"
 
@@ -61,9 +62,13 @@ func (a *app) report(err error) int {
 	if e.msg == "" {
 		return e.code
 	}
-	fmt.Fprintf(a.stderr, "fustor: error: %s\n", e.msg)
-	if e.hint != "" {
-		fmt.Fprintf(a.stderr, "fustor: hint: %s\n", e.hint)
+	switch {
+	case e.hint == "":
+		a.tell(slog.LevelError, "fustor: error: ", e.msg)
+	case a.jsonLog():
+		a.tell(slog.LevelError, "", e.msg, slog.String("hint", e.hint))
+	default:
+		a.tell(slog.LevelError, "fustor: error: ", e.msg+"\nfustor: hint: "+e.hint)
 	}
 	return e.code
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -192,7 +193,7 @@ func (f *field) run(stdout *os.File, name string, args ...string) ending {
 	return ending{code, out.String(), diagnostics.String()}
 }
 
-// TestExitCodes is the table of docs/cli.md: every command, and how it ends.
+// TestExitCodes is the table of docs/cli.md: every command, and how it ends. What is said on stderr is JSON if the log is.
 func TestExitCodes(t *testing.T) {
 	f := newField(t)
 	if end := f.run(nil, "fustor", "admin", "view", "create", "cold", "--store", "file://"+f.here+"/cold"); end.code != 0 {
@@ -227,8 +228,14 @@ func TestExitCodes(t *testing.T) {
 					words[i] = f.fresh(name, fresh)
 				}
 			}
-			if end := f.run(stdout, words[0], words[1:]...); end.code != want || want != 0 && want != exitFound && end.stderr == "" {
+			end := f.run(stdout, words[0], append(words[1:], "--log-format", "json")...)
+			if end.code != want || want != 0 && want != exitFound && end.stderr == "" {
 				t.Errorf("%s: %s: exit code %d, want %d; stderr %q", what, words, end.code, want, end.stderr)
+			}
+			for line := range strings.Lines(end.stderr) {
+				if err := inJSON(line); err != nil {
+					t.Errorf("%s: %s: %v in the JSON log", what, words, err)
+				}
 			}
 		}
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -294,6 +301,21 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d; %q", words, end.code, c.want, end.stderr)
 		}
 	}
+}
+
+// inJSON says what keeps a line on stderr from being one of a log in JSON.
+func inJSON(line string) error {
+	var entry struct {
+		Time       time.Time
+		Level, Msg string
+	}
+	if err := json.Unmarshal([]byte(line), &entry); err != nil {
+		return fmt.Errorf("%w: %q", err, line)
+	}
+	if entry.Time.IsZero() || entry.Level == "" || entry.Msg == "" {
+		return fmt.Errorf("no time, level or msg: %q", line)
+	}
+	return nil
 }
 
 // fresh is the name of a view or a key that there is not yet, or that there is where the command removes it.

@@ -53,5 +53,5 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info("ingest is ready", "url", "http://"+l.Addr().String(), "store", st.String())
-	return c.serve(ctx, l, cors.Wrap(i.Handler()), log)
+	return c.serve(ctx, l, cors, i.Handler(), log)
 }

@@ -42,12 +42,14 @@ func run() int {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
+		a.globals = logOfArguments(args)
 		if a.unwritten(err) { // the help, which kong prints as it parses
 			return a.report(err)
 		}
 		return a.report(usageFailure(err))
 	}
 	a.globals = c.globals
+	a.takeLibrariesLog()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err = parsed.Run(a); err == nil && a.asked != nil {
 		err = a.asked.Incomplete()

@@ -45,7 +45,7 @@ func (a *app) noteUnreadable(path string, n int64) {
 	if n > 1 {
 		paths = show.Count(n) + " paths"
 	}
-	fmt.Fprintf(a.stderr, "fustor: note: %s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them\n", show.Quote(path), paths)
+	a.note("%s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them", show.Quote(path), paths)
 }
 
 // place is ask for commands that are about paths which the view may not have yet: one more call finds out whether it has.

@@ -18,12 +18,13 @@ type scanCounts struct {
 // progress shows how far a scan is: one line that is redrawn on a terminal, otherwise a line now and then.
 type progress struct {
 	screen *console
-	every  time.Duration // between two lines
+	say    func(format string, args ...any) // prints a line that stays
+	every  time.Duration                    // between two lines
 	now    func() time.Time
 }
 
-func newProgress(screen *console) *progress {
-	p := &progress{screen: screen, every: 10 * time.Second, now: time.Now}
+func newProgress(screen *console, say func(string, ...any)) *progress {
+	p := &progress{screen: screen, say: say, every: 10 * time.Second, now: time.Now}
 	if screen.terminal {
 		p.every = 200 * time.Millisecond
 	}
@@ -73,7 +74,7 @@ func (p *progress) show(s string, stays bool) {
 		return
 	}
 	p.screen.draw("")
-	fmt.Fprintln(p.screen, s)
+	p.say("%s", s)
 }
 
 // followScans shows on a terminal what the agents scan now, until stop is called. The log says how a scan ended.

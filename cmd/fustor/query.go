@@ -69,5 +69,5 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info("query is ready", "memory", show.Size(memory), "url", "http://"+l.Addr().String(), "store", st.String())
-	return c.serve(ctx, l, cors.Wrap(q.Handler()), log)
+	return c.serve(ctx, l, cors, q.Handler(), log)
 }

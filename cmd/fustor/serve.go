@@ -51,13 +51,15 @@ func (f apiFlags) check() (httpapi.CORS, error) {
 
 // serve answers on l until ctx ends, and lets what is under way finish.
 func serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
-	return servingFlags{httpapi.DefaultConnections}.serve(ctx, l, h, logger)
+	return servingFlags{httpapi.DefaultConnections}.serve(ctx, l, httpapi.CORS{}, h, logger)
 }
 
-func (f servingFlags) serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
+// serve also lets the pages of other sites call, as cors has it. Nothing that answers stands outside of cors but net/http, which refuses what
+// no browser sends.
+func (f servingFlags) serve(ctx context.Context, l net.Listener, cors httpapi.CORS, h http.Handler, logger *slog.Logger) error {
 	limit := httpapi.LimitConnections(l, f.ConnectionsPerAddress, logger)
 	server := &http.Server{
-		Handler: httpapi.Pace{}.Wrap(limit.Wrap(h)), ConnContext: limit.Context, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
+		Handler: httpapi.Pace{}.Wrap(limit.Wrap(cors, h)), ConnContext: limit.Context, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
 		BaseContext: func(net.Listener) context.Context { return httpapi.WithEnding(context.Background(), ctx.Done()) },
 		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}

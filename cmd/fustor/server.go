@@ -64,7 +64,7 @@ func (a *app) explain() {
 	if c.Version > 0 { // a forest has one for each member
 		version = fmt.Sprintf(", version %d", c.Version)
 	}
-	fmt.Fprintf(a.stderr, "cost: %s GETs of %s, %s rows examined, row groups: %s read, %s skipped, %s cache hits, %.1f ms%s\n",
+	a.say("cost: %s GETs of %s, %s rows examined, row groups: %s read, %s skipped, %s cache hits, %.1f ms%s",
 		show.Count(c.Gets), show.Size(c.Bytes), show.Count(c.Rows), show.Count(c.GroupsRead), show.Count(c.GroupsSkipped),
 		show.Count(c.CacheHits), c.Milliseconds, version)
 }

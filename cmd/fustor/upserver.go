@@ -155,7 +155,7 @@ func (u *up) prepareView(ctx context.Context) error {
 		}
 	}
 	if err == nil && string(before) != u.root {
-		fmt.Fprintf(u.app.stderr, "view %q was an index of %s; it starts over\n", u.View, show.Quote(string(before)))
+		u.app.say("view %q was an index of %s; it starts over", u.View, show.Quote(string(before)))
 		if err := u.forget(ctx); err != nil {
 			return err
 		}
@@ -244,7 +244,7 @@ func (u *up) wire() error {
 	}
 	mux.Handle(admin.Prefix+"/", i.Handler())
 	mux.Handle("/", q.Handler())
-	u.handler = u.cors.Wrap(mux)
+	u.handler = mux
 	u.agent, err = agent.New(agent.Options{
 		Root: u.root, View: u.View, IngestURL: "http://ingest", IngestHTTP: send.Handler(i.Handler()), APIKey: u.key,
 		Sender:    &send.Store{Store: u.store, OnSegment: func(string) { u.compact.Wake(u.View) }},
@@ -304,7 +304,7 @@ func (u *up) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return u.serve(serving, u.listener, u.handler, u.log) })
+	g.Go(func() error { return u.serve(serving, u.listener, u.cors, u.handler, u.log) })
 	if err := u.greet(); err != nil {
 		stopServing()
 		return errors.Join(err, g.Wait())
@@ -315,7 +315,7 @@ func (u *up) run(ctx context.Context) error {
 		defer stopServing()
 		err := u.agent.Run(ctx)
 		if stopped := new(agent.StoppedError); errors.As(err, &stopped) { // what is indexed can be read on
-			fmt.Fprintf(u.app.stderr, "the index is no longer kept current: its agent was %s\n", stopped)
+			u.app.say("the index is no longer kept current: its agent was %s", stopped)
 			<-ctx.Done()
 		}
 		err = ignoreEnd(ctx, err)
@@ -359,7 +359,7 @@ func (u *up) greet() error {
 func (u *up) show(ctx context.Context) {
 	began := time.Now()
 	if m := u.before; m != nil && m.Ready() {
-		fmt.Fprintf(u.app.stderr, "the index of %s is already served; scanning again\n", time.Unix(0, m.FoldedAt).Format(time.DateTime))
+		u.app.say("the index of %s is already served; scanning again", time.Unix(0, m.FoldedAt).Format(time.DateTime))
 	}
 	scanning, done := context.WithCancel(ctx)
 	var first *manifest.Manifest
@@ -370,7 +370,7 @@ func (u *up) show(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}()
-	newProgress(u.app.screen()).follow(scanning, "scanning "+u.root, func() scanCounts {
+	newProgress(u.app.screen(), u.app.say).follow(scanning, "scanning "+u.root, func() scanCounts {
 		s := u.agent.Status()
 		return scanCounts{Files: int64(s.Files), Directories: int64(s.Directories), Bytes: int64(s.Bytes)}
 	})
@@ -382,17 +382,17 @@ func (u *up) show(ctx context.Context) {
 // announce says what the view holds once the scan is folded.
 func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 	t := m.Totals
-	fmt.Fprintf(u.app.stderr, "ready after %s: %s files, %s directories, %s; the index stays current while fustor runs (try `fustor du /`)\n",
+	u.app.say("ready after %s: %s files, %s directories, %s; the index stays current while fustor runs (try `fustor du /`)",
 		took.Round(100*time.Millisecond), show.Count(t.Files), show.Count(t.Directories), show.Size(t.Bytes))
 	if w := u.agent.Status().Watch; w.Coverage != "" {
 		text := coverage(w.Coverage, w.Method)
 		if w.Reason != "" {
 			text += ": " + w.Reason
 		}
-		fmt.Fprintf(u.app.stderr, "coverage %s\n", text)
+		u.app.say("coverage %s", text)
 	}
 	if n := m.Scan.ErrorCount; n > 0 {
-		fmt.Fprintf(u.app.stderr, "%d directories could not be read; the index keeps what it knew about them (first: %s: %s)\n",
+		u.app.say("%d directories could not be read; the index keeps what it knew about them (first: %s: %s)",
 			n, show.Quote(string(m.Scan.Errors[0].Path)), m.Scan.Errors[0].Message)
 	}
 }

@@ -63,7 +63,7 @@ func (c *viewsCmd) Run(ctx context.Context, a *app) error {
 		columns(out.Output, []string{"VIEW", "STATE", "FILES", "DIRECTORIES", "SIZE", "OCCUPIES", "AGE", "NOTE"}, table)
 	}
 	if more {
-		fmt.Fprintln(a.stderr, "fustor: warning: the server has more views than it lists; fustor admin view list has all")
+		a.warn("the server has more views than it lists; fustor admin view list has all")
 	}
 	return out.End(nil)
 }

@@ -117,19 +117,31 @@ func breakOff(ctx context.Context) {
 	_ = tcp.SetLinger(0)
 }
 
-// Wrap answers requests on connections above the limit with 429, and ends these connections.
-func (l *ConnectionLimit) Wrap(h http.Handler) http.Handler {
+// Wrap answers requests on connections above the limit with 429, and ends these connections. Pages that may call see the answer as they
+// see those of h: Wrap stands around cors for both.
+func (l *ConnectionLimit) Wrap(cors CORS, h http.Handler) http.Handler {
+	served, refused := cors.Wrap(h), cors.Wrap(http.HandlerFunc(l.refuse))
+	v2 := ForV2(http.HandlerFunc(l.refuse))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, counted := r.Context().Value(connectionKey{}).(*countedConn)
-		if !counted || !c.over {
-			h.ServeHTTP(w, r)
+		if c, counted := r.Context().Value(connectionKey{}).(*countedConn); !counted || !c.over {
+			served.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("Connection", "close")
-		Fail(w, r, &Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second,
-			Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", describe(c.from), l.limit),
-			Hint:   "close some; behind a proxy or NAT, where many clients have one address, set --connections-per-address of the server"})
+		if IsV2(r.URL.Path) {
+			v2.ServeHTTP(w, r)
+			return
+		}
+		refused.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers a request on a connection above the limit.
+func (l *ConnectionLimit) refuse(w http.ResponseWriter, r *http.Request) {
+	c := r.Context().Value(connectionKey{}).(*countedConn)
+	Fail(w, r, &Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second,
+		Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", describe(c.from), l.limit),
+		Hint:   "close some; behind a proxy or NAT, where many clients have one address, set --connections-per-address of the server"})
 }
 
 // countedConn is a connection that counts until it is closed.

@@ -65,7 +65,7 @@ func limitedServer(t *testing.T, limit int) *limited {
 	}
 	l := &limited{t: t, from: make(chan string, 1), addr: inner.Addr().String()}
 	bounded := LimitConnections(elsewhere{inner, l.from}, limit, slog.New(slog.NewTextHandler(l, nil)))
-	server := &http.Server{ConnContext: bounded.Context, Handler: bounded.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := &http.Server{ConnContext: bounded.Context, Handler: bounded.Wrap(CORS{[]string{page}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "served")
 	}))}
 	go func() { _ = server.Serve(bounded) }()

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -75,18 +76,19 @@ type parts struct {
 	t     testing.TB
 	store string   // its URL
 	env   []string // credentials and the key
+	flags []string // of all processes, beside what each needs
 
 	ingest, compact, query *process
 	ingestURL, queryURL    string
 	server
 }
 
-var readyURL = regexp.MustCompile(`msg="\w+ is ready".* url="?([^ "]+)`)
+var readyURL = regexp.MustCompile(`(?:msg="\w+ is ready".* url="?|"msg":"\w+ is ready".*"url":")([^ "]+)`)
 
 // startParts starts an ingest, a compactor and a query handler on a store, and waits until they serve.
-func startParts(t testing.TB, storeURL string) *parts {
+func startParts(t testing.TB, storeURL string, flags ...string) *parts {
 	t.Helper()
-	p := &parts{t: t, store: storeURL, env: []string{"FUSTOR_API_KEY=" + apiKey}}
+	p := &parts{t: t, store: storeURL, env: []string{"FUSTOR_API_KEY=" + apiKey}, flags: flags}
 	p.known(storeURL)
 	p.ingest, p.ingestURL = p.startServer("ingest")
 	p.query, p.queryURL = p.startServer("query")
@@ -125,7 +127,7 @@ func (p *parts) known(storeURL string) {
 // startServer starts a server on a free port, which it keeps when it is restarted.
 func (p *parts) startServer(name string) (*process, string) {
 	p.t.Helper()
-	s := start(p.t, p.env, name, "--store", p.store, "--listen", "127.0.0.1:0")
+	s := start(p.t, p.env, slices.Concat([]string{name}, p.flags, []string{"--store", p.store, "--listen", "127.0.0.1:0"})...)
 	address := s.says(readyURL, 0)
 	u, err := url.Parse(address)
 	if err != nil {
@@ -137,7 +139,7 @@ func (p *parts) startServer(name string) (*process, string) {
 
 func (p *parts) startCompact() *process {
 	p.t.Helper()
-	c := start(p.t, p.env, "compact", "--follow", "--store", p.store, "--view", viewID)
+	c := start(p.t, p.env, append([]string{"compact", "--follow", "--store", p.store, "--view", viewID}, p.flags...)...)
 	c.says(regexp.MustCompile("compactor is ready"), 0)
 	return c
 }
@@ -153,7 +155,7 @@ func (p *parts) startAgent(dir, id, store string) *process {
 		}
 		args = append(args, "--store", store)
 	}
-	return start(p.t, p.env, args...)
+	return start(p.t, p.env, append(args, p.flags...)...)
 }
 
 // objects opens the store as the tests' own. It is not counted or cached.

@@ -39,7 +39,7 @@ type line struct {
 
 	mu    sync.Mutex
 	down  bool
-	conns map[net.Conn]bool
+	conns map[net.Conn]bool // whether it is to a client
 }
 
 func newLine(t testing.TB, endpoint string) *line {
@@ -80,7 +80,7 @@ func (l *line) joined(in, out net.Conn) bool {
 		out.Close()
 		return false
 	}
-	l.conns[in], l.conns[out] = true, true
+	l.conns[in], l.conns[out] = true, false
 	return true
 }
 
@@ -95,20 +95,27 @@ func (l *line) cut() {
 	clear(l.conns)
 }
 
+// speak says something to every client, in the server's name.
+func (l *line) speak(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c, client := range l.conns {
+		if client {
+			_, _ = io.WriteString(c, text) // it may have gone
+		}
+	}
+}
+
 func (l *line) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = false
 }
 
-// over is a minio:// store URL that goes through here.
+// over is a store URL that goes through here.
 func (l *line) over(storeURL string) string {
-	u, err := url.Parse(storeURL)
-	if err != nil {
-		panic(err)
-	}
-	u.Host = l.listener.Addr().String()
-	return u.String()
+	here := l.listener.Addr().String()
+	return strings.NewReplacer(l.server, here, url.QueryEscape(l.server), url.QueryEscape(here)).Replace(storeURL)
 }
 
 // covered is what an agent says once it watches every directory; what happened before, while it was not there, it does not see.
