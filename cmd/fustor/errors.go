@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"syscall"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
@@ -114,9 +115,21 @@ func explain(err error) *cliError {
 	return e
 }
 
+// inSeconds is when to try again, after a Retry-After header; one with a date, or none, says nothing here.
+func inSeconds(retryAfter string) string {
+	if n, err := strconv.ParseUint(retryAfter, 10, 32); err == nil {
+		return fmt.Sprintf(" in %d s", n)
+	}
+	return ""
+}
+
 func explainRefusal(refused *client.Error) (hint string, code int) {
 	code = exitFailure
 	switch {
+	case refused.Foreign && refused.Status == http.StatusTooManyRequests:
+		hint = "a proxy on the way limits requests: try again" + inSeconds(refused.RetryAfter)
+	case refused.Foreign && (refused.Status == http.StatusBadGateway || refused.Status == http.StatusServiceUnavailable || refused.Status == http.StatusGatewayTimeout):
+		hint = "a proxy on the way has no answer from the server: try again" + inSeconds(refused.RetryAfter) + ", and check that fustor runs behind it"
 	case refused.Foreign:
 		hint = "check that this is the URL of a fustor server"
 	case refused.Status == http.StatusBadRequest: // a value that only the server can judge, such as a pattern
@@ -128,7 +141,7 @@ func explainRefusal(refused *client.Error) (hint string, code int) {
 	case refused.Status == http.StatusForbidden:
 		hint = "the key is valid, but not for this: pass another view with --view, or use another key"
 	case refused.Status == http.StatusServiceUnavailable && refused.RetryAfter != "":
-		hint = "try again in " + refused.RetryAfter + " s"
+		hint = "try again" + inSeconds(refused.RetryAfter)
 	}
 	if refused.Hint != "" {
 		hint = refused.Hint

@@ -5,11 +5,14 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fustor/fustor/internal/client"
 )
 
 var flagInText = regexp.MustCompile(`(?:^|[\s\x60"'(])--([a-z][a-z0-9-]*[a-z0-9])`)
@@ -59,4 +62,24 @@ func TestHintsNameFlagsThatExist(t *testing.T) {
 		}
 	}
 	t.Logf("%d flags in texts", found)
+}
+
+// TestHintsOfAProxysAnswer: what a proxy refuses by itself is told apart from a wrong URL.
+func TestHintsOfAProxysAnswer(t *testing.T) {
+	for _, c := range []struct {
+		status     int
+		retryAfter string
+		hint       string
+	}{
+		{http.StatusTooManyRequests, "", "a proxy on the way limits requests: try again"},
+		{http.StatusTooManyRequests, "7", "a proxy on the way limits requests: try again in 7 s"},
+		{http.StatusBadGateway, "", "a proxy on the way has no answer from the server: try again, and check that fustor runs behind it"},
+		{http.StatusServiceUnavailable, "Sun, 06 Nov 1994 08:49:37 GMT", "a proxy on the way has no answer from the server: try again, and check that fustor runs behind it"},
+		{http.StatusGatewayTimeout, "3", "a proxy on the way has no answer from the server: try again in 3 s, and check that fustor runs behind it"},
+		{http.StatusNotFound, "", "check that this is the URL of a fustor server"},
+	} {
+		if e := explain(&client.Error{Status: c.status, RetryAfter: c.retryAfter, Foreign: true}); e.hint != c.hint || e.code != exitFailure {
+			t.Errorf("%d, Retry-After %q: %q, exit code %d; want %q", c.status, c.retryAfter, e.hint, e.code, c.hint)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -195,5 +196,84 @@ func (p *parts) cutOff(t *testing.T, dir string) {
 		t.Errorf("%d lines of more than %d, and the command ended with %v\n%s", lines, many, err, said.String())
 	} else if whole {
 		t.Logf("the whole answer was under way before query was killed")
+	}
+}
+
+// TestProxyThatLimits has the limits of infra/proxy/nginx.conf, smaller, be reached: commands say what it is and what to do, the agent
+// loses nothing and is let in again.
+func TestProxyThatLimits(t *testing.T) {
+	config := strings.NewReplacer("# limit_", "limit_", "open 256", "open 2", "rate=100r/s", "rate=20r/s", "burst=500", "burst=10")
+	const connections, requests = "limit_req zone", "limit_conn open"
+	for what, without := range map[string]string{"connections": connections, "requests": requests} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			proxyBinary(t, "nginx")
+			p := startParts(t, fileStore(t))
+			conf := config.Replace(shipped(t, "nginx.conf"))
+			if !strings.Contains(conf, "\tlimit_conn open 2;") || !strings.Contains(conf, "\tlimit_req zone=rate burst=10 nodelay;") {
+				t.Fatalf("the configuration has other limits:\n%s", conf)
+			}
+			front := startProxy(t, "nginx", strings.Replace(conf, without, "# "+without, 1), hostOf(t, p.queryURL), hostOf(t, p.ingestURL))
+			direct := p.server
+			p.ingestURL, p.server = "http://"+front+"/ingest", server{"--url", "http://" + front, "--api-key", apiKey, "--view", viewID}
+			dir := t.TempDir()
+			agent := p.startAgent(dir, "agent-1", "")
+			work(t, dir, 23, operationsOf(200), nil)
+			direct.equal(t, dir, time.Now(), patience(settle))
+
+			full := make(chan struct{})
+			var crowd sync.WaitGroup
+			for range 10 { // as many as it takes, at once
+				crowd.Go(func() {
+					for {
+						select {
+						case <-full:
+							return
+						default:
+						}
+						if what == "requests" {
+							answers("http://" + front)
+							continue
+						}
+						occupy(front, full)
+					}
+				})
+			}
+			eventually(t, patience(10*time.Second), "a command is refused by the proxy", func() bool {
+				r := p.ask(t, "find", "/")
+				return r.code == 1 && strings.Contains(r.stderr, "429 too many requests") && strings.Contains(r.stderr, "a proxy on the way limits requests: try again")
+			})
+			n := 0
+			agent.await("to be refused by the proxy", func() bool {
+				n++
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("while it is crowded ", n)), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return strings.Contains(agent.log.String(), "429 Too Many Requests")
+			})
+			close(full)
+			crowd.Wait()
+			direct.equal(t, dir, time.Now(), patience(settle))
+			p.equal(t, dir, time.Now(), patience(settle))
+		})
+	}
+}
+
+// occupy has a request under way, whose body does not come, until the proxy refuses it or done is closed.
+func occupy(address string, done <-chan struct{}) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "PUT /ingest/ HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Length: 10\r\n\r\n", apiKey)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = c.Read(make([]byte, 1))
+	}()
+	select {
+	case <-done:
+	case <-ended:
 	}
 }
