@@ -24,7 +24,45 @@ func (c *Compactor) current(ctx context.Context, view string) (version, error) {
 	if errors.Is(err, manifest.ErrNoHead) {
 		return version{Manifest: &manifest.Manifest{Format: manifest.Format, View: view}}, nil
 	}
-	return version{m, etag}, err
+	if err != nil {
+		return version{}, err
+	}
+	return version{m, etag}, c.notBack(m)
+}
+
+// notBack refuses a head that is older than one that this process has seen.
+func (c *Compactor) notBack(m *manifest.Manifest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := m.Follows(c.seen[m.View]); err != nil {
+		return err
+	}
+	c.seen[m.View] = &manifest.Manifest{View: m.View, Epoch: m.Epoch, Version: m.Version}
+	return nil
+}
+
+// prove holds head against the manifests beside it, before this process builds upon it for the first time. From then on it would know
+// an older one.
+func (c *Compactor) prove(ctx context.Context, from version, epoch string) error {
+	c.mu.Lock()
+	proved := c.proved[from.View] && from.Version > 0
+	c.mu.Unlock()
+	if proved {
+		return nil
+	}
+	if from.Version > 0 {
+		if err := from.Proved(ctx, c.o.Store); err != nil {
+			return err
+		}
+	} else if begin, err := manifest.Begin(ctx, c.o.Store, from.View, epoch); err != nil {
+		return err
+	} else if begin.Version > 0 { // it is being deleted, or was reset, while it has no head
+		return errReset
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.proved[from.View] = true
+	return nil
 }
 
 // next is the draft of the version after v, for now with all that v has.
@@ -54,6 +92,9 @@ var errOvertaken = fmt.Errorf("another compactor published first: %w", store.Err
 // another epoch.
 func (c *Compactor) publish(ctx context.Context, from version, reason string, change func(*manifest.Manifest) error) (*manifest.Manifest, error) {
 	epoch := from.Epoch
+	if err := c.prove(ctx, from, epoch); err != nil {
+		return nil, err
+	}
 	for {
 		m, err := c.next(from, reason)
 		if err != nil {

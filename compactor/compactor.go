@@ -90,8 +90,10 @@ type Compactor struct {
 
 	mu       sync.Mutex
 	views    map[string]*viewWorker
-	retained map[string]retentionDone // by view
-	cutOff   map[string]int           // by view: steps of merges that a deadline has cut off, in Work
+	retained map[string]retentionDone      // by view
+	cutOff   map[string]int                // by view: steps of merges that a deadline has cut off, in Work
+	seen     map[string]*manifest.Manifest // by view: the newest version, of which it has the epoch and the number
+	proved   map[string]bool               // views whose head was held against their manifests
 }
 
 // New makes a compactor.
@@ -110,6 +112,7 @@ func New(o Options) (*Compactor, error) {
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
 		metrics: newMetrics(), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
+		seen: map[string]*manifest.Manifest{}, proved: map[string]bool{},
 	}, nil
 }
 

@@ -190,6 +190,13 @@ func (r *retention) versions() error {
 	if r.head, err = r.c.current(r.ctx, r.view); err != nil {
 		return err
 	}
+	if r.head.Version > 0 { // else what is newer would count as what lost a race
+		if err := r.head.Proved(r.ctx, r.c.o.Store); err != nil {
+			return err
+		}
+	} else if len(list) > 0 {
+		return manifest.WentBack("there is no %s, but there is %s", layout.Head(r.view), list[len(list)-1].Key)
+	}
 	pins, _, err := history.ReadPins(r.ctx, r.c.o.Store, r.view)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,15 +193,21 @@ func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *foldI
 		return nil, err
 	}
 	switch {
+	case roster == nil && m.Epoch != "":
+		return nil, manifest.WentBack("there is no %s, but version %d", layout.Roster(m.View), m.Version)
 	case roster == nil:
 		roster = &session.Roster{}
 	case m.Version == 0:
-		m.Epoch = roster.Epoch
+		m.Epoch, m.EpochNumber = roster.Epoch, roster.EpochNumber
 	case m.Epoch != roster.Epoch:
 		return nil, errReset
 	}
 	for id := range t.progress {
 		if _, listed := roster.Sessions[id]; !listed {
+			// Its record is removed after it left the roster, and was that of a session that had ended.
+			if record, err := session.Read(ctx, c.o.Store, m.View, id); err != nil || record.ID != "" && !record.Ended {
+				return nil, cmp.Or(err, manifest.WentBack("%s lacks session %s, which lives and of which version %d has segments", layout.Roster(m.View), id, m.Version))
+			}
 			delete(t.progress, id)
 			t.dropped = true
 		}
@@ -230,9 +237,9 @@ var errReset = errors.New("the view was reset, and its head is still of the earl
 
 // follow completes a reset: mostly whoever asked for it has done so already.
 func (c *Compactor) follow(ctx context.Context, view string) error {
-	_, err := manifest.Follow(ctx, c.o.Store, view, func() (string, error) {
+	_, err := manifest.Follow(ctx, c.o.Store, view, func() (string, uint64, error) {
 		r, _, err := session.ReadRoster(ctx, c.o.Store, view)
-		return r.Epoch, err
+		return r.Epoch, r.EpochNumber, err
 	}, c.newNonce, c.clock.Now)
 	if err != nil {
 		return err

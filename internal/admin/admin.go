@@ -102,9 +102,9 @@ func (a *Admin) Reset(ctx context.Context, view string) (epoch string, err error
 	if epoch, err = a.ledger.NewEpoch(ctx, view); err != nil {
 		return "", err
 	}
-	_, err = manifest.Follow(ctx, a.store, view, func() (string, error) {
+	_, err = manifest.Follow(ctx, a.store, view, func() (string, uint64, error) {
 		r, _, err := session.ReadRoster(ctx, a.store, view)
-		return r.Epoch, err
+		return r.Epoch, r.EpochNumber, err
 	}, a.nonce, a.clock.Now)
 	if err != nil {
 		return "", fmt.Errorf("reset view %s: %w", view, err)

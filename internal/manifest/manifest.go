@@ -33,6 +33,8 @@ type Manifest struct {
 	Parent string `json:"parent,omitempty"`
 	// Epoch is which of the view's lives this is; that of the roster, whose sessions alone are folded. A reset begins a new one.
 	Epoch string `json:"epoch,omitempty"`
+	// EpochNumber counts the view's epochs, as the roster does; 0: not known, as of earlier builds.
+	EpochNumber uint64 `json:"epoch_number,omitempty"`
 	// FoldedAt is the store's time when the version was made, ns; Reason says what made it: fold, merge, reset, settings.
 	FoldedAt int64  `json:"folded_at_ns"`
 	Reason   string `json:"reason"`

@@ -113,6 +113,13 @@ func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held
 	}
 	renewed := lease.value
 	renewed.Work = l.work(ctx, next, lease.value)
+	if state.Record.Nonce != record.value.Nonce { // now and then, for the price of a read
+		var err error
+		if renewed.Term, err = l.provenTerm(ctx, next.View, lease); err != nil {
+			return State{}, err
+		}
+		state.Term = renewed.Term
+	}
 	if _, err := l.writeLease(ctx, next.View, renewed, lease.meta); err != nil {
 		return State{}, err
 	}
@@ -176,7 +183,11 @@ func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bo
 
 // takeOver gives the lease, free or expired, to a session that has just renewed its record.
 func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State, error) {
-	next := Lease{Term: old.value.Term + 1, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
+	term, err := l.nextTerm(ctx, r.View, old)
+	if err != nil {
+		return State{}, err
+	}
+	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
 	lease, err := l.writeLease(ctx, r.View, next, old.meta)
 	if err != nil {
 		return State{}, err
@@ -197,7 +208,7 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 		}
 		return State{Record: record.value, Term: lease.value.Term}, nil
 	}
-	if old.value.Session != "" {
+	if ValidID(old.value.Session) {
 		// The end of the old leader is noticed here, or by the next one who looks.
 		_, _ = l.sweep(ctx, r.View, old.value.Session)
 	}

@@ -96,7 +96,11 @@ func (l *Ledger) lead(ctx context.Context, r Record) (State, error) {
 	if liveLease(lease) || r.Paused {
 		return State{Record: r, Term: lease.value.Term, Leads: liveLease(lease) && lease.value.Session == r.ID}, nil
 	}
-	next := Lease{Term: lease.value.Term + 1, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
+	term, err := l.nextTerm(ctx, r.View, lease)
+	if err != nil {
+		return State{}, err
+	}
+	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
 	if lease, err = l.writeLease(ctx, r.View, next, lease.meta); err != nil {
 		return State{}, err
 	}
@@ -129,11 +133,15 @@ func (e *enrolment) try(ctx context.Context) error {
 	if err := e.conflict(roster.value); err != nil {
 		return err
 	}
-	epoch := roster.value.Epoch
+	epoch, number := roster.value.Epoch, roster.value.EpochNumber
 	if !roster.exists() {
+		if err := l.isNew(ctx, view); err != nil {
+			return err
+		}
 		if epoch, err = newNonce(l.random); err != nil {
 			return err
 		}
+		number = 1
 	}
 	if !e.written.exists() || e.record.Epoch != epoch { // the record may be of an attempt before a reset
 		e.record.Epoch = epoch
@@ -141,7 +149,7 @@ func (e *enrolment) try(ctx context.Context) error {
 			return err
 		}
 	}
-	next := Roster{Epoch: epoch, Sessions: e.swept(roster.value)}
+	next := Roster{Epoch: epoch, EpochNumber: number, Sessions: e.swept(roster.value)}
 	if len(next.Sessions) >= MaxSessions {
 		return fmt.Errorf("%w: %d in its roster", ErrFull, len(next.Sessions))
 	}

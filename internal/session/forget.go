@@ -41,7 +41,7 @@ func (l *Ledger) Forget(ctx context.Context, view string, grace time.Duration, f
 	if len(gone) == 0 {
 		return nil
 	}
-	next := Roster{Epoch: roster.value.Epoch, Sessions: maps.Clone(roster.value.Sessions)}
+	next := Roster{Epoch: roster.value.Epoch, EpochNumber: roster.value.EpochNumber, Sessions: maps.Clone(roster.value.Sessions)}
 	for _, id := range gone {
 		delete(next.Sessions, id)
 	}

@@ -134,7 +134,7 @@ func (l *Ledger) writeRecord(ctx context.Context, r Record, old store.Meta) (hel
 
 func (l *Ledger) readLease(ctx context.Context, view string) (held[Lease], error) {
 	key := layout.Lease(view)
-	h, err := read[Lease](ctx, l.store, key)
+	h, err := leaseOf(ctx, l.store, view)
 	if err == nil && h.exists() {
 		l.leases.Set(key, h)
 	} else {

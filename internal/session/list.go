@@ -3,7 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -15,10 +14,7 @@ import (
 
 // Term is the view's newest term, by its lease; 0 if it has none, or one that cannot be read.
 func Term(ctx context.Context, s store.Store, view string) (uint64, error) {
-	lease, err := read[Lease](ctx, s, layout.Lease(view))
-	if errors.Is(err, ErrDamaged) {
-		return 0, nil
-	}
+	lease, err := leaseOf(ctx, s, view)
 	return lease.value.Term, err
 }
 
@@ -87,7 +83,7 @@ type Leading struct {
 // Leader says what List says of who leads a view, for the price of the lease and, where somebody holds that, of the roster. The
 // record need not be asked: whoever ends a session takes its lease away first.
 func Leader(ctx context.Context, s store.Store, view string) (Leading, error) {
-	lease, err := read[Lease](ctx, s, layout.Lease(view))
+	lease, err := leaseOf(ctx, s, view)
 	if err != nil {
 		return Leading{}, err
 	}
@@ -115,7 +111,7 @@ func readRosterAndLease(ctx context.Context, s store.Store, view string) (Roster
 		return err
 	})
 	group.Go(func() (err error) {
-		lease, err = read[Lease](groupCtx, s, layout.Lease(view))
+		lease, err = leaseOf(groupCtx, s, view)
 		return err
 	})
 	if err := group.Wait(); err != nil {

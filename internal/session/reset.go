@@ -24,7 +24,11 @@ func (l *Ledger) NewEpoch(ctx context.Context, view string) (epoch string, err e
 		if err != nil || roster.value.Epoch == epoch { // an attempt that looked lost had landed
 			return err
 		}
-		next := Roster{Epoch: epoch, Sessions: map[string]RosterEntry{}}
+		number, err := l.epochs(ctx, view, roster.value.EpochNumber)
+		if err != nil {
+			return err
+		}
+		next := Roster{Epoch: epoch, EpochNumber: number + 1, Sessions: map[string]RosterEntry{}}
 		for id, entry := range roster.value.Sessions {
 			entry.Ended = true
 			next.Sessions[id] = entry
@@ -60,4 +64,13 @@ func (l *Ledger) EndOld(ctx context.Context, view string) error {
 func ReadRoster(ctx context.Context, s store.Store, view string) (Roster, store.Meta, error) {
 	h, err := read[Roster](ctx, s, layout.Roster(view))
 	return h.value, h.meta, err
+}
+
+// Read reads the record of a session; the zero Record where there is none.
+func Read(ctx context.Context, s store.Store, view, id string) (Record, error) {
+	if !ValidID(id) {
+		return Record{}, nil
+	}
+	h, err := read[Record](ctx, s, layout.Session(view, id))
+	return h.value, err
 }

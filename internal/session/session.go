@@ -64,9 +64,11 @@ type Lease struct {
 type Roster struct {
 	// Epoch is which of the view's lives this is; a reset gives it a new one. Sessions of other epochs are over, and their
 	// segments are not folded.
-	Epoch    string                 `json:"epoch,omitempty"`
-	Sessions map[string]RosterEntry `json:"sessions"`
-	Nonce    string                 `json:"nonce"`
+	Epoch string `json:"epoch,omitempty"`
+	// EpochNumber is which one that is: 1, 2, …; 0: not known, as of earlier builds. It tells a reset from an older roster.
+	EpochNumber uint64                 `json:"epoch_number,omitempty"`
+	Sessions    map[string]RosterEntry `json:"sessions"`
+	Nonce       string                 `json:"nonce"`
 }
 
 // RosterEntry is the part of a session that never changes, but for its end.

@@ -23,6 +23,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -103,6 +104,9 @@ func (e *Engine) absent(ctx context.Context, view string) error {
 				return e.forests.add(&ForestError{view, config.Members})
 			}
 		}
+		if err == nil && key == layout.Roster(view) {
+			err = e.begins(ctx, view)
+		}
 		if err == nil {
 			return e.notReady(ctx, view, evidence.Totals{})
 		}
@@ -111,6 +115,15 @@ func (e *Engine) absent(ctx context.Context, view string) error {
 		}
 	}
 	return &NoViewError{view}
+}
+
+// begins reports an error where a view that has no head had one: its first version is not still to come.
+func (e *Engine) begins(ctx context.Context, view string) error {
+	roster, _, err := session.ReadRoster(ctx, e.store, view)
+	if err == nil {
+		_, err = manifest.Begin(ctx, e.store, view, roster.Epoch)
+	}
+	return err
 }
 
 // Current is the view's newest version, ready to be read.

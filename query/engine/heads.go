@@ -95,6 +95,9 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 		h.drop(view)
 		return nil, err
 	}
+	if err := m.Follows(old.manifest); err != nil {
+		return nil, err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget(view)
