@@ -71,7 +71,7 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, view string) error
 	}
 	defer out.beat(s.heartbeat, check)()
 	if !within {
-		out.told(f, 0, "")
+		out.told(f, 0, "", true)
 	}
 	out.flush()
 	err = s.tell(ctx, f, q, out, limit, life)
@@ -193,13 +193,13 @@ func (s *Server) tellVersion(ctx context.Context, f *engine.Feed, q *httpapi.Par
 	if err != nil {
 		return 0, err
 	}
-	version := f.Next()
+	version, within := f.Next(), f.Within()
 	err = f.Changes(ctx, d, limit, func(c *engine.Change) error {
 		told++
 		return out.change(version.Manifest, f.CursorAt(c), func(b []byte) []byte { return changes.append(b, c) })
 	})
 	if err == nil && f.Next() == nil {
-		out.told(f, told, movesWord(moves))
+		out.told(f, told, movesWord(moves), within || told > 0)
 	}
 	return told, err
 }

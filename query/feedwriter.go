@@ -145,9 +145,9 @@ func (out *feedWriter) change(of *manifest.Manifest, cursor string, entry func([
 	return out.err
 }
 
-// told tells that all changes of the feed's version were told, n of them in this answer. That of a version without changes waits for the
-// next heartbeat; with moves empty, the record is where the feed begins, and does not wait.
-func (out *feedWriter) told(f *engine.Feed, n int, moves string) {
+// told tells that all changes of the feed's version were told, n of them in this answer: now, or with the next heartbeat, unless a change
+// comes first.
+func (out *feedWriter) told(f *engine.Feed, n int, moves string, now bool) {
 	m := f.At().Manifest
 	out.mu.Lock()
 	defer out.mu.Unlock()
@@ -159,14 +159,14 @@ func (out *feedWriter) told(f *engine.Feed, n int, moves string) {
 	b = appendSeconds(append(b, `,"complete":true,"folded_at":`...), m.FoldedAt)
 	b = appendSeconds(append(b, `,"observed_at":`...), m.ObservedAt)
 	b = strconv.AppendInt(append(b, `,"changes":`...), int64(n), 10)
-	if moves != "" && n > 0 {
+	if n > 0 {
 		b = append(append(append(b, `,"moves":"`...), moves...), '"')
 	}
 	out.buffer = append(b, '}')
 	records := out.records
 	out.endRecord(cursor)
 	out.records, out.passed, out.buffer, out.version = records, out.buffer, kept, m.Version
-	if n > 0 || moves == "" {
+	if now {
 		out.tellPassed()
 	}
 }

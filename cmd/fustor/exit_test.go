@@ -56,6 +56,7 @@ var outcomes = map[string]outcome{
 	"fustor report odd":        {"/ --format csv", "/none"},
 	"fustor views":             {"", ""},
 	"fustor diff":              {"/ --summary", "/none"},
+	"fustor watch":             {"/ --once", "/none --once"},
 	"fustor versions":          {"", ""},
 	"fustor suspects":          {"/", "/none"},
 	"fustor blind-spots":       {"/", "/none"},
@@ -346,7 +347,7 @@ func asksServer(n *kong.Node) bool {
 // printsAlways reports whether a command has something to print in a good case.
 func printsAlways(name string) bool {
 	switch name {
-	case "fustor suspects", "fustor blind-spots", "fustor report growth", "fustor admin session list", "fustor compact":
+	case "fustor watch", "fustor suspects", "fustor blind-spots", "fustor report growth", "fustor admin session list", "fustor compact":
 		return false
 	}
 	return true

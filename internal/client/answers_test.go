@@ -31,6 +31,9 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 			_, err := c.Diff(ctx, Query{}, "0", "", func(*Change) error { return nil })
 			return err
 		},
+		"Changes": func(ctx context.Context, c *Client) error {
+			return c.Changes(ctx, Query{}, "1", 0, func(*FeedLine) error { return nil })
+		},
 		"DiffSums": func(ctx context.Context, c *Client) error { _, err := c.DiffSums(ctx, Query{}, "0", "", 1); return err },
 		"Versions": func(ctx context.Context, c *Client) error {
 			return c.Versions(ctx, 1, false, func(*Version) error { return nil })

@@ -109,6 +109,9 @@ func (f *Feed) At() *Version { return f.at }
 // Next is the version whose changes are told now; nil between two versions.
 func (f *Feed) Next() *Version { return f.next }
 
+// Within reports whether some changes of Next were told.
+func (f *Feed) Within() bool { return f.after != nil }
+
 // Resumed reports whether the feed was opened at a cursor.
 func (f *Feed) Resumed() bool { return f.resumed }
 
