@@ -189,6 +189,11 @@ func BenchmarkRead(b *testing.B) {
 			}
 			b.ReportMetric(float64(most.Get), "gets-max")
 			b.ReportMetric(float64(most.BytesIn)/1024, "KiB-max")
+			deepest := 0
+			for i := range min(b.N, 20) {
+				deepest = max(deepest, fewestRounds(b, f, c.target(i)))
+			}
+			b.ReportMetric(float64(deepest), "rounds-max")
 		})
 	}
 	benchScans(b, warm)

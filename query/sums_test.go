@@ -3,12 +3,15 @@ package query
 import (
 	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
 )
 
@@ -133,5 +136,43 @@ func TestSumsThatWrappedAround(t *testing.T) {
 	}
 	if got := string(f.get("/api/v1/views").is(200).body); strings.Contains(got, "-2") {
 		t.Errorf("views: %s", got)
+	}
+}
+
+// TestLinksOnceReadsWhatHasLinks: of a view with many directories, only the row groups on the way to files with several names are read.
+func TestLinksOnceReadsWhatHasLinks(t *testing.T) {
+	f := newFixture(t)
+	var all []evidence.Row
+	for d := range 40 {
+		for i := range 100 {
+			r := file(fmt.Sprintf("/d%02d/sub/f%03d", d, i), 1)
+			r.Inode = event.Inode{Links: 1, Allocated: 4096}
+			if d == 7 && i >= 98 {
+				r.Inode = event.Inode{Links: 2, Allocated: 4096, ID: 7}
+			}
+			all = append(all, r)
+		}
+	}
+	m := f.base(testView, treeOf(all...))
+	reads := func(once string) (bytes uint64) {
+		t.Helper()
+		st := store.Count(f.st)
+		s, err := New(Options{Store: st, Authenticator: f.server.keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("GET", viewURL("metadata", "links_once", once), nil)
+		req.Header.Set("X-API-Key", queryKey)
+		answer := httptest.NewRecorder()
+		s.Handler().ServeHTTP(answer, req)
+		if answer.Code != http.StatusOK {
+			t.Fatalf("%d %s", answer.Code, answer.Body)
+		}
+		return st.Counts().BytesIn
+	}
+	// 4,081 rows in groups of 16: the root's directories, /d07's and those of /d07/sub take ten of 256.
+	plain, once := reads("false"), reads("true")
+	if more, layer := once-plain, uint64(m.Base[0].Bytes); more == 0 || more > layer/10 {
+		t.Errorf("links_once reads %d bytes more, of a layer of %d", more, layer)
 	}
 }
