@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"sync"
@@ -100,11 +99,6 @@ func (c *watchCmd) Run(ctx context.Context, a *app) error {
 		return usageError("%s", other.Error())
 	}
 	return err
-}
-
-// note says something on stderr that is no failure.
-func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "fustor: note: "+format+"\n", args...)
 }
 
 // watchPrinter prints the lines of a feed.
