@@ -13,7 +13,7 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test simulate e2e e2e-long soak servers lint bench bench-once scale generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate e2e e2e-long soak servers lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -58,12 +58,18 @@ bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aw
 test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
-	@go test -json $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
+	@$(if $(RACE),RAPID_CHECKS=20) go test -json $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
+
+CASES ?= 1
+
+models: ## runs the tests of random cases in full, without the race detector (CASES=10 for ten times as many)
+	@FUSTOR_CASES=$(CASES) RAPID_CHECKS=$$((100 * $(CASES))) go test -timeout 60m $$(sh .ci/models)
 
 SEEDS ?= 10000
+FIRST ?= 0
 
-simulate: ## runs the simulation on SEEDS=10000 seeds (docs/reliability.md)
-	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS)
+simulate: ## runs the simulation on SEEDS=10000 seeds from FIRST=0 on (docs/reliability.md)
+	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS) -first=$(FIRST)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=1000
 
 E2E ?= .

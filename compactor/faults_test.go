@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/cases"
 	"github.com/fustor/fustor/testkit/fault"
 	"github.com/fustor/fustor/testkit/wait"
 )
@@ -105,7 +106,7 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 				}
 				break
 			}
-			if n >= 8 { // every request at first, then wider steps
+			if n >= int64(cases.Of(8)) { // every request at first, then wider steps
 				n += n / 2
 			}
 		}

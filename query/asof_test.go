@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/testkit/cases"
 	"github.com/fustor/fustor/testkit/sim"
 )
 
@@ -121,7 +122,7 @@ func as(call, name, value string) string {
 // TestAsOf: each call as of each time at which it was asked answers what it answered then, byte for byte: by the time in several forms, by
 // the version's number and by a pin; of a forest, by the time.
 func TestAsOf(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range uint64(cases.Of(2)) {
 		p := newPast(t, seed)
 		p.live()
 		for i, n := range p.notes {

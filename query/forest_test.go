@@ -22,6 +22,7 @@ import (
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/query/forest"
+	"github.com/fustor/fustor/testkit/cases"
 	"github.com/fustor/fustor/testkit/fault"
 	"github.com/fustor/fustor/testkit/sim"
 	"github.com/fustor/fustor/testkit/wait"
@@ -131,7 +132,7 @@ func (f *fixture) grow(view string, random *rand.Rand) {
 
 // TestForestIsItsMembers: whatever is asked, and however it is cut into pages, a forest answers what its members answer.
 func TestForestIsItsMembers(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(cases.Of(3)) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		f := newFixture(t)
 		var members []string

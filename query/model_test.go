@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/query/engine"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // model answers from all rows of a view, one by one.
@@ -111,7 +112,7 @@ func directoriesOf(rng *rand.Rand, rows model) []string {
 // TestAgainstModel: whatever the layers that a view lies in, its answers are those of its rows one by one, whole and in
 // pages, nested and as a stream; removed rows are in none.
 func TestAgainstModel(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(cases.Of(6)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			f := newFixture(t)

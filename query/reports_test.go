@@ -22,6 +22,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/report"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // below are the rows below a directory.
@@ -36,7 +37,7 @@ func (m model) rowsBelow(dir string) (out model) {
 
 // TestReportsAgainstModel: whatever the layers that a view lies in, its reports are what its rows, one by one, say.
 func TestReportsAgainstModel(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(cases.Of(6)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 11))
 			f := newFixture(t)

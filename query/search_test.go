@@ -26,6 +26,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // searchTree is a tree whose names have something to be found by, in any case and in bytes that are no characters.
@@ -207,7 +208,7 @@ func (f *fixture) copied(info layer.Info) layer.Info {
 // TestSearchIsExact: whatever the indexes rule out, a search finds what a look at every row finds, in the same order;
 // in views of partitions written and copied, with deltas and tombstones over them.
 func TestSearchIsExact(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(cases.Of(5)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 3))
 			f := newFixture(t)
