@@ -105,6 +105,7 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 		}
 		_, err = manifest.Commit(ctx, c.o.Store, m, from.etag)
 		if err == nil {
+			c.sawVersion(m.View, m.Version)
 			c.o.OnCommit(m)
 			return m, nil
 		}

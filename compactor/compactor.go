@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layer"
@@ -83,6 +84,8 @@ type Compactor struct {
 	ledger  *session.Ledger
 	metrics *metrics
 	turns   *turns
+	// publishing bounds what is published as tables at once.
+	publishing *semaphore.Weighted
 
 	// decoders are of *segmentDecoder. It is a pointer, as a pool keeps what it is part of alive for two collections: many
 	// short-lived compactors in one process would add up.
@@ -93,6 +96,7 @@ type Compactor struct {
 	retained map[string]retentionDone      // by view
 	cutOff   map[string]int                // by view: steps of merges that a deadline has cut off, in Work
 	seen     map[string]*manifest.Manifest // by view: the newest version, of which it has the epoch and the number
+	tables   map[string]tableDone          // by view
 	proved   map[string]bool               // views whose head was held against their manifests
 }
 
@@ -112,7 +116,7 @@ func New(o Options) (*Compactor, error) {
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
 		metrics: newMetrics(), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
-		seen: map[string]*manifest.Manifest{}, proved: map[string]bool{},
+		seen: map[string]*manifest.Manifest{}, proved: map[string]bool{}, tables: map[string]tableDone{}, publishing: semaphore.NewWeighted(1),
 	}, nil
 }
 

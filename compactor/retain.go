@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,12 +11,13 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // Tend is tend, for callers that have no worker on the view (Run). It removes objects at most four times per grace, and only when
 // something may have become removable. What ctx cuts off is done the next time.
 func (c *Compactor) Tend(ctx context.Context, view string) error {
-	if err := c.tend(ctx, view); err != nil {
+	if err := errors.Join(c.tend(ctx, view), c.tendTable(ctx, view)); err != nil {
 		return fmt.Errorf("tend view %s: %w", view, err)
 	}
 	return nil
@@ -28,6 +30,7 @@ func (c *Compactor) tend(ctx context.Context, view string) error {
 	if err != nil || head.Version == 0 {
 		return err
 	}
+	c.sawVersion(view, head.Version)
 	if err := c.ledger.Forget(ctx, view, c.o.Grace, func(id string) bool { return c.foldedToEnd(ctx, view, id) }); err != nil {
 		return err
 	}
@@ -101,11 +104,11 @@ func (c *Compactor) Retention(ctx context.Context, view string, dry bool) ([]Rem
 	if err != nil {
 		return nil, fmt.Errorf("retention of view %s: %w", view, err)
 	}
-	r.asked = config.Keep()
+	r.config, r.asked = config, config.Keep()
 	if r.policy = r.asked; r.policy.Within != history.Unlimited {
 		r.policy.Within = max(r.policy.Within, c.o.Grace)
 	}
-	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging} {
+	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging, r.tableObjects} {
 		if err := step(); err != nil {
 			return r.removed, fmt.Errorf("retention of view %s: %w", view, err)
 		}
@@ -120,6 +123,7 @@ type retention struct {
 	c       *Compactor
 	ctx     context.Context
 	view    string
+	config  viewconfig.Config
 	asked   history.Policy // by the settings
 	policy  history.Policy // asked, with the grace
 	last    retentionDone
@@ -215,6 +219,9 @@ func (r *retention) versions() error {
 	}
 	var gone []history.Kept
 	r.kept, gone = r.policy.Split(chain, r.head.Manifest, pins, now)
+	if err := r.table(); err != nil {
+		return err
+	}
 	for _, p := range gone {
 		if err := r.remove(Removal{p.Key, p.Bytes, now.Sub(p.At), "version that the history does not keep"}); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/fustor/fustor/internal/history"
+	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -168,4 +169,70 @@ func (m *manifestReader) ids(key string) (map[string]bool, error) {
 		m.known[key] = idsOf(of)
 	}
 	return m.known[key], nil
+}
+
+// table takes the versions that are not kept out of the view's table, before they and their layers go. If its current snapshot is one of
+// them, head is published first. A table that the view's settings no longer ask for, or of which no version is complete any more, is
+// withdrawn.
+func (r *retention) table() error {
+	p := r.c.publisher()
+	if r.dry || p == nil {
+		return nil
+	}
+	kept := map[uint64]bool{}
+	for _, k := range r.kept {
+		kept[k.Version] = true
+	}
+	listed := uint64(0)
+	if n := len(r.kept); n > 0 {
+		listed = r.kept[n-1].Version
+	}
+	isKept := func(version uint64) bool { return kept[version] || version > listed }
+	if r.config.IcebergInterval() > 0 {
+		fine, err := p.Expire(r.ctx, r.view, isKept)
+		if err != nil || fine {
+			return err
+		}
+		if r.head.Ready() {
+			if _, err := r.c.PublishTable(r.ctx, r.view); err != nil {
+				return err
+			}
+			if fine, err = p.Expire(r.ctx, r.view, isKept); err != nil || fine {
+				return err
+			}
+		}
+	} else if _, err := iceberg.Load(r.ctx, r.c.o.Store, r.view); errors.Is(err, iceberg.ErrNone) {
+		return nil
+	}
+	return r.c.withdraw(r.ctx, r.view)
+}
+
+// tableObjects removes the objects of the view's table that its metadata does not need. They are listed before that is read.
+func (r *retention) tableObjects() error {
+	var old []store.Item
+	err := store.Each(r.ctx, r.c.o.Store, layout.Iceberg(r.view), func(i store.Item, _ time.Duration) error {
+		old = append(old, i)
+		return nil
+	})
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	needed, err := iceberg.Objects(r.ctx, r.c.o.Store, r.view)
+	if err != nil {
+		return err
+	}
+	for _, i := range old {
+		if needed[i.Key] {
+			continue
+		}
+		age := r.now.Sub(i.LastModified)
+		if age <= r.c.o.Grace {
+			r.later(i.LastModified.Add(r.c.o.Grace))
+			continue
+		}
+		if err := r.remove(Removal{i.Key, i.Size, age, "file of the view's table that no snapshot needs"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

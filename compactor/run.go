@@ -27,6 +27,7 @@ type viewWorker struct {
 	view   string
 	wake   chan struct{}
 	merges chan struct{} // holds a token while a merge is under way
+	tables chan struct{} // holds a token while the view's table is published
 }
 
 // Run keeps views folded until ctx ends: those named, or all that the store has where none is. It wakes on Wake and on the
@@ -153,7 +154,7 @@ func (c *Compactor) worker(ctx context.Context, view string) {
 	if c.views[view] != nil {
 		return
 	}
-	w := &viewWorker{c: c, view: view, wake: make(chan struct{}, 1), merges: make(chan struct{}, 1)}
+	w := &viewWorker{c: c, view: view, wake: make(chan struct{}, 1), merges: make(chan struct{}, 1), tables: make(chan struct{}, 1)}
 	c.views[view] = w
 	go func() {
 		w.run(ctx)
@@ -205,6 +206,7 @@ func (w *viewWorker) run(ctx context.Context) {
 			failed = 0
 			pace.work(began)
 			w.mergeBeside(ctx)
+			w.publishBeside(ctx)
 			continue
 		}
 		if now := w.c.o.Now(); now.Sub(tended) > tendEvery {
@@ -214,9 +216,11 @@ func (w *viewWorker) run(ctx context.Context) {
 			}
 		}
 		failed = 0
+		w.publishBeside(ctx)
 		w.wait(ctx, pace.rest(time.Now()))
 	}
 	w.merges <- struct{}{} // a merge that is under way ends with ctx
+	w.tables <- struct{}{}
 }
 
 // wait ends early when there is news.
@@ -247,6 +251,24 @@ func (w *viewWorker) mergeBeside(ctx context.Context) {
 			if err != nil || !merged {
 				return
 			}
+		}
+	}()
+}
+
+// publishBeside publishes the view's table, where that is due, while folds go on.
+func (w *viewWorker) publishBeside(ctx context.Context) {
+	if !w.c.tableDue(w.view, tendEvery) {
+		return
+	}
+	select {
+	case w.tables <- struct{}{}:
+	default:
+		return
+	}
+	go func() {
+		defer func() { <-w.tables }()
+		if err := w.c.tendTable(ctx, w.view); err != nil && ctx.Err() == nil {
+			w.c.o.Logger.Error("cannot publish the view's table; it will be tried again", "view", w.view, "error", err)
 		}
 	}()
 }

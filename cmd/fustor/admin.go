@@ -35,6 +35,7 @@ type adminGroup struct {
 	Reset    adminResetCmd    `cmd:"" overview:"no" help:"Start a view over: empty it, and let its agents scan again."`
 	Versions adminVersionsCmd `cmd:"" overview:"no" help:"Show a view's versions with their layers, and its objects."`
 	Version  adminVersionPins `cmd:"" help:"Pin and unpin versions."`
+	Publish  adminPublishCmd  `cmd:"" overview:"no" help:"Publish views as Iceberg tables now."`
 	Retain   adminRetainCmd   `cmd:"" overview:"no" help:"Remove the objects that no version of a view needs."`
 }
 

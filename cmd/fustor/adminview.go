@@ -41,6 +41,7 @@ type viewFlags struct {
 	KeepWeekly       *keepCount     `placeholder:"N" group:"settings" help:"The same by weeks, which begin on Monday (default 0)."`
 	KeepMonthly      *keepCount     `placeholder:"N" group:"settings" help:"The same by months (default 60)."`
 	KeepYearly       *keepCount     `placeholder:"N" group:"settings" help:"The same by years (default 0)."`
+	IcebergInterval  *time.Duration `placeholder:"TIME" group:"settings" help:"How often the view is published as an Iceberg table while it changes (default 5m); 0 means never."`
 	Mount            *[]string      `placeholder:"DIR,…" group:"settings" help:"Where hosts without an agent mount the view's root, for PATH arguments; '' for nowhere."`
 	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
@@ -52,6 +53,7 @@ func (f *viewFlags) fields() ([]byte, int) {
 	for name, d := range map[string]*time.Duration{
 		"session_timeout_seconds": f.SessionTimeout, "audit_interval_sec": f.AuditInterval, "sentinel_interval_sec": f.SentinelInterval,
 		"hot_s": f.Hot, "staleness_s": f.Staleness, "tombstone_ttl_s": f.TombstoneTTL,
+		"iceberg_interval_sec": f.IcebergInterval,
 	} {
 		if d != nil {
 			fields[name] = d.Seconds()
@@ -218,7 +220,7 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 		{"session timeout", seconds(c.SessionTimeoutSeconds)}, {"concurrent agents", yesNo(c.AllowConcurrentPush)},
 		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
 		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)},
-		{"history", keepText(c)}}
+		{"history", keepText(c)}, {"iceberg table", interval(c.IcebergIntervalSeconds)}}
 	if len(c.Mounts) > 0 {
 		rows = append(rows, []string{"mounts", strings.Join(c.Mounts, " ")})
 	}

@@ -47,6 +47,9 @@ type Config struct {
 	KeepWeekly        int     `json:"keep_weekly"`
 	KeepMonthly       int     `json:"keep_monthly"`
 	KeepYearly        int     `json:"keep_yearly"`
+	// IcebergIntervalSeconds is how often the compactor publishes the view as a table of Iceberg while it changes; 0 is never, and takes
+	// the table back.
+	IcebergIntervalSeconds float64 `json:"iceberg_interval_sec"`
 	// Live marks a view that is only answered while a session feeds it. Readers take it from the newest version, which the compactor
 	// makes for a change if no fold does.
 	Live bool `json:"live"`
@@ -61,7 +64,7 @@ func Default(view string) Config {
 	return Config{
 		View: view, SessionTimeoutSeconds: 45, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
 		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
-		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60,
+		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300,
 	}
 }
 
@@ -73,6 +76,9 @@ func (c Config) SessionTimeout() time.Duration { return seconds(c.SessionTimeout
 func (c Config) Hot() time.Duration            { return seconds(c.HotSeconds) }
 func (c Config) Staleness() time.Duration      { return seconds(c.StalenessSeconds) }
 func (c Config) TombstoneTTL() time.Duration   { return seconds(c.TombstoneTTLSeconds) }
+
+// IcebergInterval is IcebergIntervalSeconds as a duration.
+func (c Config) IcebergInterval() time.Duration { return seconds(c.IcebergIntervalSeconds) }
 
 // MaxKeepSeconds bounds KeepWithinSeconds, and MaxKept the counts of versions that are kept.
 const (
@@ -123,6 +129,7 @@ func (c Config) Check() error {
 		{"hot_s", c.HotSeconds, 0, false},
 		{"staleness_s", c.StalenessSeconds, 0, false},
 		{"tombstone_ttl_s", c.TombstoneTTLSeconds, 0, false},
+		{"iceberg_interval_sec", c.IcebergIntervalSeconds, 60, true},
 	} {
 		if d.zeroIsDifferent && d.value == 0 {
 			continue

@@ -3,6 +3,8 @@
 package settings
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
@@ -169,6 +172,38 @@ var settings = map[string]setting{
 	}},
 	"keep_yearly": {"--keep-yearly", "compactor, query", keepHolds, func(w *world) {
 		w.keeps(0, 0, 1, func(c *viewconfig.Config, n int) { c.KeepYearly = n })
+	}},
+	"iceberg_interval_sec": {"--iceberg-interval", "compactor", "with the next change a minute later; 0 takes the table back then", func(w *world) {
+		published := func() int64 {
+			t, err := iceberg.Load(w.Context(), w.store, "fed")
+			if errors.Is(err, iceberg.ErrNone) {
+				return 0
+			}
+			if err != nil {
+				w.Fatal(err)
+			}
+			return t.Metadata.CurrentSnapshotID
+		}
+		s := w.feeder()
+		n := 0
+		change := func() {
+			n++
+			s.send(s.put(fmt.Sprintf("/f%d", n), false))
+		}
+		w.within(15*time.Second, "the table", func() bool { return published() > 0 })
+		w.set(func(c *viewconfig.Config) { c.IcebergIntervalSeconds = 3600 })
+		w.sleep(10 * time.Minute)
+		before := published()
+		change()
+		if w.sleep(20 * time.Minute); published() != before {
+			w.Errorf("published again within an hour: %d, %d", before, published())
+		}
+		w.set(func(c *viewconfig.Config) { c.IcebergIntervalSeconds = 60 })
+		w.within(known+slack, "a snapshot", func() bool { return published() > before })
+		w.set(func(c *viewconfig.Config) { c.IcebergIntervalSeconds = 0 })
+		w.sleep(known)
+		change()
+		w.within(time.Minute+slack, "no table", func() bool { return published() == 0 })
 	}},
 	"live": {"--live", "compactor, query", "within a minute; on AWS with the compactor's next tick, at most five minutes later", func(w *world) {
 		w.stopAgent()

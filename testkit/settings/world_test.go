@@ -33,6 +33,11 @@ import (
 
 const key = "key-of-everybody"
 
+// placed is a store with a place that engines of SQL know, so that views are published as tables.
+type placed struct{ store.Store }
+
+func (placed) String() string { return "file:///store" }
+
 // world is all parts at work on one store, in a bubble: a minute passes at once. An agent feeds the view v.
 type world struct {
 	*testing.T
@@ -46,7 +51,7 @@ type world struct {
 }
 
 func inWorld(t *testing.T, do func(*world)) {
-	w := &world{T: t, store: sim.NewStore(time.Now), view: "v"}
+	w := &world{T: t, store: placed{sim.NewStore(time.Now)}, view: "v"}
 	keys, err := access.New(access.Options{Store: w.store, Static: []access.Static{{
 		Key: key, Record: access.Record{Name: "test", Roles: []access.Role{access.Admin, access.Ingest, access.Query}, Views: access.AllViews},
 	}}})
