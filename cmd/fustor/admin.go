@@ -127,9 +127,12 @@ func (f *adminFlags) open(ctx context.Context, a *app, writes bool) (administrat
 	if url == "" {
 		return f.connect(a)
 	}
-	opened := openForReading
-	if writes {
-		opened = openForWriting
+	opened := openForWriting
+	if !writes {
+		if _, err := openExisting(ctx, url); err != nil {
+			return nil, err
+		}
+		opened = openForReading
 	}
 	st, err := opened(ctx, url)
 	if err != nil {

@@ -140,7 +140,7 @@ func (s *echoSender) Send(ctx context.Context, seg pipe.Segment) error {
 // storeSender sends to a store that is checked before it is written to. One that is no good is refused at once. One that
 // cannot be asked is waited for: an agent has a tree to watch meanwhile.
 func storeSender(ctx context.Context, url string, log *slog.Logger) (send.Sender, error) {
-	st, err := openStore(ctx, url)
+	st, err := openExisting(ctx, url) // ingest made it, or it is another one, whose segments nobody folds
 	if err != nil {
 		return nil, err
 	}

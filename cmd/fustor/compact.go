@@ -57,6 +57,11 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	if c.Memory.Bytes < compactor.MinMemory {
 		return usageError("--memory: %s is less than the %s that a fold needs", show.Size(c.Memory.Bytes), show.Size(compactor.MinMemory))
 	}
+	if !c.Follow { // there is nothing to fold in a store that nobody has made
+		if _, err := openExisting(ctx, c.Store); err != nil {
+			return err
+		}
+	}
 	st, err := openForWriting(ctx, c.Store)
 	if err != nil {
 		return err

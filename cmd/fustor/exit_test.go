@@ -297,6 +297,10 @@ func TestExitCodes(t *testing.T) {
 		{"fustor suspects /old --fail-if-any", exitOK},
 		{"fustor suspects /none --fail-if-any", exitNotFound},
 		{"fustor healthcheck http://127.0.0.1:1", exitFailure},
+		{"fustor admin view list --store file://HERE/typo", exitNotFound},
+		{"fustor compact --store file://HERE/typo", exitNotFound},
+		{"fustor agent tree --ingest http://127.0.0.1:1 --state HERE/state.json --store file://HERE/typo", exitNotFound},
+		{"fustor doctor file://HERE/typo", exitNotFound},
 	} {
 		words := strings.Fields(strings.ReplaceAll(c.args, "HERE", f.here))
 		if end := f.run(nil, words[0], words[1:]...); end.code != c.want {

@@ -17,7 +17,8 @@ func TestProgress(t *testing.T) {
 		var out bytes.Buffer
 		at := time.Unix(0, 0)
 		reads := int64(0)
-		p := &progress{screen: &console{w: &out, terminal: terminal, width: 60}, every: time.Millisecond, now: func() time.Time {
+		screen := &console{w: &out, terminal: terminal, width: 60}
+		p := &progress{screen: screen, say: (&app{console: screen}).say, every: time.Millisecond, now: func() time.Time {
 			at = at.Add(time.Second)
 			return at
 		}}

@@ -13,7 +13,7 @@ func openStore(ctx context.Context, url string) (store.Store, error) {
 	return opened(open.Open(ctx, url))
 }
 
-// openExisting is openStore for commands that only look: they make no store.
+// openExisting is openStore for commands that only look, or come after others: they make no store.
 func openExisting(ctx context.Context, url string) (store.Store, error) {
 	return opened(open.Existing(ctx, url))
 }
