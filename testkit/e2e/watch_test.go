@@ -191,15 +191,19 @@ func TestWatchKilledAnywhere(t *testing.T) {
 		}
 	}()
 	rnd := rand.New(rand.NewPCG(21, 4))
-	// take reads what the first consumer gets for a while.
-	take := func(d time.Duration) {
-		for end := time.After(d); ; {
+	// take reads what the first consumer gets for a while, up to some changes.
+	take := func(d time.Duration, most int) {
+		for end, until := time.After(d), exact.changes+most; exact.changes < until; {
 			select {
 			case <-end:
 				return
 			case line, ok := <-one.lines:
-				if !ok {
-					t.Fatalf("the watch has ended: %s", one.said.String())
+				if !ok { // it began while there was no server, which is a failure
+					if one.kill(); !strings.Contains(one.said.String(), "connection refused") {
+						t.Fatalf("the watch has ended: %s", one.said.String())
+					}
+					one.start(t, "--after", exact.cursor)
+					continue
 				}
 				if err := exact.apply(t, line); err != nil {
 					t.Fatal(err)
@@ -207,18 +211,25 @@ func TestWatchKilledAnywhere(t *testing.T) {
 			}
 		}
 	}
+	for _, state := range []string{"two", "three"} { // from then on, they wait for their server
+		eventually(t, patience(time.Minute), "the position is kept", func() bool {
+			_, err := os.Stat(filepath.Join(data, state))
+			return err == nil
+		})
+	}
 	rounds := shortOr(12, 60)
 	operations := 0
 	for round := range rounds {
 		stop := load(t, filepath.Join(dir, fmt.Sprint("round", round%5)), uint64(2100+round))
-		take(time.Duration(rnd.Int64N(int64(500 * time.Millisecond))))
+		take(time.Duration(rnd.Int64N(int64(500*time.Millisecond))), 1e9)
 		if round%3 == 1 {
 			p.query.Kill()
-			take(time.Duration(rnd.Int64N(int64(100 * time.Millisecond))))
+			take(time.Duration(rnd.Int64N(int64(100*time.Millisecond))), 1e9)
 			p.query.Restart()
 		}
-		switch w := all[rnd.IntN(3)]; w {
+		switch all[rnd.IntN(3)] {
 		case one:
+			take(time.Second, 1+rnd.IntN(30)) // most often, the last one is in the middle of a version
 			one.kill()
 			one.start(t, "--after", exact.cursor)
 		case two:
@@ -241,7 +252,7 @@ func TestWatchKilledAnywhere(t *testing.T) {
 	p.equal(t, dir, time.Now(), patience(settle))
 	disk := gnuFind(t, dir)
 	eventually(t, patience(time.Minute), "the first consumer has everything", func() bool {
-		take(100 * time.Millisecond)
+		take(100*time.Millisecond, 1e9)
 		return difference(exact.tree, disk) == ""
 	})
 	var again, whole *replica
