@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -111,8 +112,8 @@ func hostOf(t *testing.T, address string) string {
 }
 
 // TestBehindProxies does the main job, agent and readers, through each configuration of infra/proxy as it is shipped, and through a chain
-// of all three whose first is an nginx with its defaults. Answers are the tree, a scan is waited for, and a stream that breaks off is
-// never taken for a whole one.
+// of all three whose first is an nginx with its defaults. Answers are the tree, a scan is waited for, changes come as they are made, and a
+// stream that breaks off is never taken for a whole one.
 func TestBehindProxies(t *testing.T) {
 	type hop struct{ kind, config string }
 	nginx := hop{"nginx", shipped(t, "nginx.conf")}
@@ -148,6 +149,7 @@ func TestBehindProxies(t *testing.T) {
 				t.Errorf("a scan that is waited for: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 			}
 			follows(t, front, dir)
+			p.feeds(t, dir, front)
 			p.cutOff(t, dir)
 		})
 	}
@@ -328,4 +330,136 @@ func occupy(address string, done <-chan struct{}) {
 	case <-done:
 	case <-ended:
 	}
+}
+
+// feeds follows a view by server-sent events and by `fustor watch`, each change once, and kills query in between.
+func (p *parts) feeds(t *testing.T, dir, front string) {
+	t.Helper()
+	began := time.Now()
+	watch := &watchProcess{args: append([]string{"/", "--json", "--name", "feed-*", "--type", "f"}, p.server...)}
+	watch.start(t)
+	defer func() { watch.kill() }()
+	changes := func(line []byte) (path string) {
+		var l watchLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if l.Complete || l.Change != "added" {
+			return ""
+		}
+		return l.Path
+	}
+	<-watch.lines // where it begins
+	id, lines, end := p.feed(t, front, "")
+	for i := range 4 {
+		name := fmt.Sprintf("/feed-%d", i)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for got := ""; got == ""; {
+			line, ok := <-watch.lines
+			if !ok {
+				t.Fatalf("the watch has ended: %s", watch.said.String())
+			}
+			if got = changes(line); got != "" && got != name {
+				t.Fatalf("the watch prints %q, not %q", got, name)
+			}
+		}
+		for got := ""; got == ""; {
+			e, ok := <-lines
+			if !ok { // as a browser does
+				id, lines, end = p.feed(t, front, id)
+				continue
+			}
+			if e.id != "" {
+				id = e.id
+			}
+			if e.data != nil {
+				if got = changes(append(e.data[:len(e.data)-1], `,"cursor":"x"}`...)); got != "" && got != name {
+					t.Fatalf("the events have %q, not %q", got, name)
+				}
+			}
+		}
+		if i == 1 {
+			p.query.Kill()
+			p.query.Restart()
+		}
+	}
+	end()
+	t.Logf("feeds followed in %v", time.Since(began).Round(time.Millisecond))
+}
+
+// serverEvent is an event of a feed.
+type serverEvent struct {
+	id   string
+	data []byte // of a change
+}
+
+// feed connects to a feed of server-sent events until there is a server. The channel ends with the connection.
+func (p *parts) feed(t *testing.T, front, id string) (last string, events chan serverEvent, end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var resp *http.Response
+	eventually(t, patience(time.Minute), "the feed is open", func() bool {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, front+"/api/v1/views/"+viewID+"/changes?name=feed-*&type=f", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-API-Key", apiKey)
+		req.Header.Set("Accept", "text/event-stream")
+		req.Header.Set("Last-Event-ID", id)
+		if resp, err = http.DefaultClient.Do(req); err != nil {
+			return false
+		}
+		if resp.StatusCode != http.StatusOK {
+			resp.Body.Close()
+		}
+		return resp.StatusCode == http.StatusOK
+	})
+	events = make(chan serverEvent)
+	read := func(lines *bufio.Scanner) (e serverEvent, ok bool) {
+		name := ""
+		for lines.Scan() {
+			switch field, value, _ := strings.Cut(lines.Text(), ": "); field {
+			case "event":
+				name = value
+			case "id":
+				e.id = value
+			case "data":
+				if name == "change" {
+					e.data = []byte(value)
+				}
+			case "":
+				if e.id != "" {
+					return e, true
+				}
+			}
+		}
+		return e, false
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	if id == "" { // where it begins
+		e, ok := read(lines)
+		if !ok {
+			t.Fatal("the feed ends before it begins")
+		}
+		id = e.id
+	}
+	go func() {
+		defer close(events)
+		defer resp.Body.Close()
+		for {
+			e, ok := read(lines)
+			if !ok {
+				return
+			}
+			select {
+			case events <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return id, events, cancel
 }
