@@ -58,7 +58,7 @@ bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aw
 test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
-	@$(if $(RACE),RAPID_CHECKS=20) go test -json $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
+	@go test -json $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
 
 CASES ?= 1
 

@@ -1,9 +1,10 @@
 // Package cases says how many random cases a test tries. The race detector makes a case five to ten times as dear and finds in the
 // tenth what it found in the first, so with it a test tries a fifth of them; make models tries all of them without it, and
-// CASES=10 ten times as many. Tests by rapid have RAPID_CHECKS in the same way (Makefile).
+// CASES=10 ten times as many.
 package cases
 
 import (
+	"flag"
 	"os"
 	"strconv"
 )
@@ -17,4 +18,17 @@ func Of(n int) int {
 		return n * times
 	}
 	return n
+}
+
+// OfRapid has rapid try as many of its hundred cases, unless -rapid.checks or RAPID_CHECKS says how many: for TestMain of a package
+// whose cases are dear. Laws that are quick have all of them always.
+func OfRapid() {
+	flag.Parse()
+	given := os.Getenv("RAPID_CHECKS") != ""
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", strconv.Itoa(Of(100))); err != nil {
+			panic(err)
+		}
+	}
 }

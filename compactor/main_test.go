@@ -1,0 +1,13 @@
+package compactor
+
+import (
+	"os"
+	"testing"
+
+	"github.com/fustor/fustor/testkit/cases"
+)
+
+func TestMain(m *testing.M) {
+	cases.OfRapid()
+	os.Exit(m.Run())
+}
