@@ -148,60 +148,10 @@ func TestBehindProxies(t *testing.T) {
 			if r := p.ask(t, "scan", "/", "--wait"); r.code != 0 {
 				t.Errorf("a scan that is waited for: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 			}
-			follows(t, front, dir)
 			p.feeds(t, dir, front)
 			p.cutOff(t, dir)
 		})
 	}
-}
-
-// follows reads the feed of changes, as server-sent events and by a long poll: each tells of a file while it has no end.
-func follows(t *testing.T, front, dir string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit(patience(time.Minute)))
-	defer cancel()
-	ask := func(query, accept string) *bufio.Scanner {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, front+"/api/v1/views/"+viewID+"/changes?"+query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Accept", accept)
-		r.Header.Set("X-API-Key", apiKey)
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { response.Body.Close() })
-		if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || !strings.HasPrefix(kind, accept) {
-			t.Fatalf("the feed: %s, %s", response.Status, kind)
-		}
-		return bufio.NewScanner(response.Body)
-	}
-	until := func(lines *bufio.Scanner, what string) (cursor string) {
-		for lines.Scan() {
-			if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
-				cursor = id
-			}
-			if strings.Contains(lines.Text(), what) {
-				return cursor
-			}
-		}
-		t.Fatalf("the feed ended before %s: %v", what, lines.Err())
-		return ""
-	}
-	create := func(name string) {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	events := ask("", "text/event-stream")
-	until(events, `"complete":true`)
-	create("told by an event")
-	until(events, "told by an event")
-	cursor := until(events, `"complete":true`) // nothing else changes: the file is all of its version
-	polled := ask("wait=60&after="+url.QueryEscape(cursor), "application/x-ndjson")
-	create("told by a long poll")
-	until(polled, "told by a long poll")
 }
 
 // cutOff kills query while it sends a long stream, and wants the command to say that the answer is not whole.
