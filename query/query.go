@@ -7,6 +7,7 @@
 package query
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/query/catalog"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/forest"
 	"github.com/fustor/fustor/query/page"
@@ -57,6 +59,7 @@ type Server struct {
 	now     func() time.Time // this machine's
 	mux     *httpapi.Mux
 	v2      *v2.API
+	catalog *catalog.API
 	handler http.Handler
 
 	duplicates chan struct{} // holds a token while a report on duplicates runs
@@ -130,10 +133,14 @@ func (s *Server) resetting(next http.Handler) http.Handler {
 	})
 }
 
-// dispatch has two muxes, as the calls of Fustor V2 have errors of their own form.
+// dispatch has three muxes, as the calls of Fustor V2 and those of Iceberg's catalog have errors of their own forms.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if httpapi.IsV2(r.URL.Path) {
 		s.v2.ServeHTTP(w, r)
+		return
+	}
+	if httpapi.IsIceberg(r.URL.Path) {
+		s.catalog.ServeHTTP(w, r)
 		return
 	}
 	if page.IsAsked(r) && !s.mux.Knows(r) {
@@ -178,6 +185,11 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 			return s.serveView(w, r, viewHandler(f))
 		}), access.Query)
 	}})
+	s.catalog = catalog.New(catalog.Options{Store: s.engine.Store(), Protect: func(h http.Handler) http.Handler { return s.keys.Require(h, access.Query) },
+		Views: func(ctx context.Context) ([]string, error) {
+			names, _, err := s.engine.Views(ctx)
+			return names, err
+		}})
 	httpapi.Probes{Ready: s.engine.Ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
 	page.New(s.engine, s.forests, s.keys).Register(s.mux)
 }

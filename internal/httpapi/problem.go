@@ -97,6 +97,10 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 		writeV2(w, e, err)
 		return
 	}
+	if forIceberg(r.Context()) {
+		writeIceberg(w, e, err)
+		return
+	}
 	p := ProblemBody{Type: "about:blank", Title: title(e.Status), Status: e.Status, Detail: e.Detail, Hint: e.Hint}
 	if now := serverTime(r.Context()); now != nil {
 		p.ServerTime = now()

@@ -39,6 +39,36 @@ func Root(storeURL string) (string, error) {
 	return "", fmt.Errorf("store %s: engines have no name for it", storeURL)
 }
 
+// EngineConfig is what engines have to know to reach a store, given its URL, but for credentials: those they have themselves.
+func EngineConfig(storeURL string) map[string]string {
+	config := map[string]string{}
+	u, err := url.Parse(storeURL)
+	if err != nil {
+		return config
+	}
+	q := u.Query()
+	switch {
+	case u.Scheme == "minio":
+		scheme := "https://"
+		if q.Get("tls") == "false" {
+			scheme = "http://"
+		}
+		config["s3.endpoint"], config["s3.path-style-access"] = scheme+u.Host, "true"
+		config["s3.region"], config["client.region"] = "us-east-1", "us-east-1"
+	case u.Scheme == "s3":
+		if endpoint := q.Get("endpoint"); endpoint != "" {
+			config["s3.endpoint"], config["s3.path-style-access"] = endpoint, "true"
+			if q.Get("path_style") == "false" {
+				config["s3.path-style-access"] = "false"
+			}
+		}
+		if region := q.Get("region"); region != "" {
+			config["s3.region"], config["client.region"] = region, region
+		}
+	}
+	return config
+}
+
 // Location is a table's place in a store.
 func Location(root, view string) string {
 	return root + "/" + strings.TrimSuffix(layout.Iceberg(view), "/")

@@ -300,6 +300,7 @@ var reasons = map[string]string{
 	"IngestRole s3:PutObject /views/*/staging/*":           "an audit of a V2 agent; the run has none",
 	"IngestRole s3:DeleteObject /views/*/staging/*":        "an audit of a V2 agent; the run has none",
 	"IngestRole s3:ListBucket prefix views/*/staging/*":    "an audit of a V2 agent; the run has none",
+	"QueryRole s3:GetObject /views/*/iceberg/metadata/v*":  "the catalog of tables; the run has no SQL engine",
 	"QueryRole s3:GetObject /views/bell.json":              "a forest whose members are globs; the run has none",
 	"QueryRole s3:ListBucket prefix config/views/":         "a forest whose members are globs, and the page of all views; the run has none",
 	"CompactorRole s3:DeleteObject /views/*/staging/*":     "what a V2 agent's session left of an audit is removed two hours after its end",
