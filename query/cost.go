@@ -18,6 +18,7 @@ type cost struct {
 	started time.Time
 	now     func() time.Time
 	explain bool   // the body has it, too
+	hidden  bool   // it is not shown at all
 	version uint64 // of the answer; 0: none
 }
 
@@ -89,7 +90,9 @@ func (w *costWriter) send() {
 		return
 	}
 	w.written = true
-	w.Header().Set("Fustor-Cost", w.cost.header())
+	if !w.cost.hidden {
+		w.Header().Set("Fustor-Cost", w.cost.header())
+	}
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}

@@ -403,3 +403,13 @@ func equal(t testing.TB, what string, got, want []string) {
 		t.Fatalf("%s:\n got %q\nwant %q", what, got, want)
 	}
 }
+
+// raw is do without holding the answer to the document: for routes that it does not list.
+func (f *fixture) raw(method, target, key string) *answer {
+	f.t.Helper()
+	req := httptest.NewRequest(method, target, strings.NewReader(""))
+	req.Header.Set("X-API-Key", key)
+	rec := httptest.NewRecorder()
+	f.server.Handler().ServeHTTP(rec, req)
+	return &answer{f.t, method + " " + target, rec.Code, rec.Header(), rec.Body.Bytes()}
+}

@@ -121,7 +121,7 @@ func (s *Server) jobsOf(ctx context.Context, view string, limit int) ([]jobAnswe
 
 // jobsOfForest answers the jobs of all members, the newest first.
 func (s *Server) jobsOfForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError, limit int) error {
-	fo, err := s.forests.Members(r.Context(), of, mayRead(r.Context()))
+	fo, err := s.forests.Members(r.Context(), of, s.mayRead(r.Context()))
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ var errNoJob = &httpapi.Error{Status: http.StatusNotFound, Detail: "there is no 
 
 // jobInForest looks for a job in all members.
 func (s *Server) jobInForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError) (found jobAnswer, err error) {
-	fo, err := s.forests.Members(r.Context(), of, mayRead(r.Context()))
+	fo, err := s.forests.Members(r.Context(), of, s.mayRead(r.Context()))
 	if err != nil {
 		return found, err
 	}

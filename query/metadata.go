@@ -50,6 +50,9 @@ func (s *Server) metadata(w http.ResponseWriter, r *http.Request, view string) e
 // lookup finds one row; with once, the allocated bytes of a directory count each file once.
 func lookup(ctx context.Context, v *engine.Version, path string, once bool) (*evidence.Row, error) {
 	row, err := v.Lookup(ctx, path)
+	if err == nil {
+		err = v.Sum(ctx, row)
+	}
 	if err == nil && once && row.Type == event.Directory {
 		err = v.LinksOnce(ctx, row)
 	}

@@ -45,13 +45,16 @@ func (w nodeWriter) open(b []byte, r *evidence.Row) []byte {
 	b = append(b, `,"content_type":"`...)
 	b = append(b, r.Type.String()...)
 	b = append(b, '"')
-	if !w.onlyPath {
+	switch {
+	case r.Hidden&evidence.HiddenAttributes != 0:
+		return append(b, `,"attributes_hidden":true`...)
+	case !w.onlyPath:
 		b = w.attributes(b, r)
 	}
 	if r.Type != event.Directory {
 		return b
 	}
-	if !w.onlyPath {
+	if !w.onlyPath && r.Hidden&evidence.HiddenTotals == 0 {
 		b = append(b, `,"subtree":`...)
 		b = appendTotals(b, r.Sub)
 	}

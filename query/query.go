@@ -152,13 +152,16 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, error), reset http.Handler) {
 	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
-	s.mux.HandleAPI(http.MethodGet, "/api/v1/views", &viewsOperation, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+	s.mux.HandleAPI(http.MethodGet, "/api/v1/views", &viewsOperation, s.protectReader(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		return s.serveCall(w, r, "", s.views)
 	})))
 	route := func(method, call string, o *openapi.Operation, f viewHandler) {
-		s.mux.HandleAPI(method, "/api/v1/views/{view_id}/"+call, o, protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
-			return s.serveView(w, r, f)
-		})))
+		h := httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error { return s.serveView(w, r, f) })
+		if forReaders[call] && method == http.MethodGet {
+			s.mux.HandleAPI(method, "/api/v1/views/{view_id}/"+call, o, s.protectReader(h))
+			return
+		}
+		s.mux.HandleAPI(method, "/api/v1/views/{view_id}/"+call, o, protect(h))
 	}
 	for _, c := range []struct {
 		name      string
@@ -202,6 +205,9 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
 	}
+	if err := s.checkOpen(r.Context(), view); err != nil {
+		return problem.Of(view, err)
+	}
 	return s.serveCall(w, r, view, f)
 }
 
@@ -217,9 +223,15 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request, view string, 
 	if c.explain, err = takeExplain(r); err != nil {
 		return err
 	}
+	if _, restricted := engine.ReaderOf(ctx); restricted { // what an answer costs depends on what it does not show
+		if c.explain {
+			return &httpapi.Error{Status: http.StatusForbidden, Detail: "what an answer costs is shown only to those who may see everything", Hint: "leave out explain"}
+		}
+		c.hidden = true
+	}
 	out := &costWriter{ResponseWriter: w, cost: c}
 	if err := f(out, r, view); err != nil {
-		if !out.written {
+		if !out.written && !c.hidden {
 			w.Header().Set("Fustor-Cost", c.header())
 		}
 		return problem.Of(view, err)

@@ -68,7 +68,7 @@ func (s *Server) readSessions(ctx context.Context, view string) (*engine.Session
 }
 
 func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *engine.ForestError) error {
-	fo, err := s.forests.Members(r.Context(), of, mayRead(r.Context()))
+	fo, err := s.forests.Members(r.Context(), of, s.mayRead(r.Context()))
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,8 @@ type (
 		TargetB64   string         `json:"target_b64,omitempty"`
 		Subtree     *totals        `json:"subtree,omitempty"`
 		Unreadable  int64          `json:"unreadable,omitempty"`
-		Oddities    []string       `json:"oddities,omitempty"` // of reports/odd
+		Oddities    []string       `json:"oddities,omitempty"`          // of reports/odd
+		Hidden      bool           `json:"attributes_hidden,omitempty"` // the reader may list the directory, and not search it
 	}
 	// totals are evidence.Totals.
 	totals struct {

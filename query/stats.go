@@ -139,6 +139,10 @@ type datedStats struct {
 // readStats reads the answer of /stats for one version as of a time, and until when it is right (ns; 0: as long as the version).
 func (s *Server) readStats(ctx context.Context, v *engine.Version, path string, now int64) (a *statsAnswer, until int64, err error) {
 	// These run in parallel, so that a cold answer takes three rounds of requests.
+	if _, restricted := engine.ReaderOf(ctx); restricted {
+		a, err = s.readReaderStats(ctx, v, path, now)
+		return a, 0, err
+	}
 	var row *evidence.Row
 	var below *engine.DoubtSummary
 	var leader string
@@ -163,6 +167,27 @@ func (s *Server) readStats(ctx context.Context, v *engine.Version, path string, 
 	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
 	a.Suspects, until = doubtful.Suspects(now)
 	return a, until, nil
+}
+
+// readReaderStats is readStats for a user: the sums of what that user may see, and of the view only which version it is. What scans could
+// not read, what is suspect and what agents missed may be hidden.
+func (s *Server) readReaderStats(ctx context.Context, v *engine.Version, path string, now int64) (*statsAnswer, error) {
+	row, err := v.Lookup(ctx, path)
+	if err == nil {
+		err = v.Sum(ctx, row)
+	}
+	if err != nil {
+		return nil, err
+	}
+	leader, err := s.engine.Leader(ctx, v.Manifest.View)
+	if err != nil {
+		return nil, err
+	}
+	of := *v.Manifest
+	of.Scan = manifest.Scan{}
+	a := statsOf(&of, row, now)
+	a.HasLeader = leader != ""
+	return a, nil
 }
 
 // sumStats makes one answer of those of a forest's members: sums, and of times and states the one that is furthest behind.

@@ -37,6 +37,8 @@ type subject struct {
 	// varies: the answer depends on more than the version and the ends of suspicions, as on the time or on who leads. It has no ETag.
 	varies bool
 	names  rowNames // of the row that rows emits
+	// reader is engine.ReaderTag of who asks; empty: somebody who may see everything.
+	reader string
 	// unreadable is how many paths at or below the one that the answer is about could not be read (about).
 	unreadable int
 }
@@ -70,13 +72,13 @@ func (s *Server) open(r *http.Request, q *httpapi.Params, view string) (*subject
 
 // openWhich opens a version of a view, or of the members of a forest.
 func (s *Server) openWhich(r *http.Request, view string, which engine.Which) (*subject, error) {
-	a := &subject{view: view, which: which}
+	a := &subject{view: view, which: which, reader: engine.ReaderTag(r.Context())}
 	var err error
 	a.version, err = s.engine.Open(r.Context(), view, which)
 	var of *engine.ForestError
 	if errors.As(err, &of) {
 		a.version = nil
-		a.forest, err = s.forests.Open(r.Context(), of, which, mayRead(r.Context()))
+		a.forest, err = s.forests.Open(r.Context(), of, which, s.mayRead(r.Context()))
 	}
 	if err != nil {
 		return nil, err
@@ -97,11 +99,11 @@ func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit
 	if given && cursor == "" {
 		return nil, engine.ErrCursor
 	}
-	a := &subject{view: view, which: which}
+	a := &subject{view: view, which: which, reader: engine.ReaderTag(r.Context())}
 	a.version, a.page, err = s.engine.OpenPage(r.Context(), view, which, cursor, int(limit), parts...)
 	if of, isForest := s.forestOf(r.Context(), view, err); isForest {
 		a.version = nil
-		a.forest, a.forestPage, err = s.forests.OpenPage(r.Context(), of, which, mayRead(r.Context()), cursor, int(limit), parts...)
+		a.forest, a.forestPage, err = s.forests.OpenPage(r.Context(), of, which, s.mayRead(r.Context()), cursor, int(limit), parts...)
 	}
 	if err != nil {
 		return nil, err
@@ -119,10 +121,10 @@ func (s *Server) forestOf(ctx context.Context, view string, err error) (of *engi
 	return of, isForest
 }
 
-// mayRead says which members of a forest the caller's key is for.
-func mayRead(ctx context.Context) func(view string) bool {
+// mayRead says which members of a forest the caller may ask.
+func (s *Server) mayRead(ctx context.Context) func(view string) bool {
 	record, _ := access.FromContext(ctx)
-	return record.Views.Has
+	return func(view string) bool { return record.Views.Has(view) && s.checkOpen(ctx, view) == nil }
 }
 
 // limit is the limit of the page; 0: none was given.
@@ -192,8 +194,15 @@ func (a *subject) nodes() nodeWriter {
 	return nodeWriter{now: a.moment, names: &a.names, versions: a.versions()}
 }
 
-// tag names what the answer is of, for ETags.
+// tag names what the answer is of, and to whom it is, for ETags.
 func (a *subject) tag() string {
+	if a.reader != "" {
+		return a.tagForAll() + ".reader-" + a.reader
+	}
+	return a.tagForAll()
+}
+
+func (a *subject) tagForAll() string {
 	if a.forest != nil {
 		return a.forest.Tag()
 	}

@@ -40,6 +40,9 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		depth = 0
 	}
 	demand := q.Bool("on_demand_scan", false)
+	if _, restricted := engine.ReaderOf(r.Context()); restricted && demand {
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: "scans are not yet made for those who do not see everything", Hint: "leave out on_demand_scan; the next audit finds what the agents missed"}
+	}
 	of, err := s.openPage(r, q, view, 0, maxTreeLimit, "tree", path, strconv.FormatInt(depth, 10), strconv.FormatBool(onlyPath))
 	if err != nil {
 		return err

@@ -7,6 +7,9 @@ type versions map[string]*engine.Version
 
 func (a *subject) versions() versions {
 	all := versions{}
+	if a.reader != "" { // what the agents could not read may be hidden
+		return all
+	}
 	if a.version != nil {
 		all[""] = a.version
 	}

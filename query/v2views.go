@@ -37,7 +37,7 @@ func (s v2Views) Forest(ctx context.Context, view, path string) ([]v2.Member, er
 	if !errors.As(err, &of) {
 		return nil, err
 	}
-	fo, err := s.forests.Open(ctx, of, engine.Which{}, mayRead(ctx))
+	fo, err := s.forests.Open(ctx, of, engine.Which{}, s.mayRead(ctx))
 	if fo == nil || ctx.Err() != nil {
 		return nil, err
 	}

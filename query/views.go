@@ -71,6 +71,7 @@ func (s *Server) views(w http.ResponseWriter, r *http.Request, _ string) error {
 		}
 		more = len(names) >= engine.MaxViews
 	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !s.mayRead(r.Context())(name) })
 	found := make([]*viewEntry, len(names))
 	g, ctx := errgroup.WithContext(r.Context())
 	g.SetLimit(16)
@@ -108,6 +109,8 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 	case errors.As(err, &of):
 		v.State, v.Members = viewForest, of.Members
 		return v, nil
+	case errors.As(err, &begun) && begun.Restricted:
+		return v, nil
 	case errors.As(err, &begun):
 		v.count(begun.Begun)
 		v.Leader = begun.Leading.Session != ""
@@ -120,6 +123,9 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 	}
 	if m.Ready() {
 		v.State = viewReady
+	}
+	if _, restricted := engine.ReaderOf(ctx); restricted {
+		return v, nil
 	}
 	leader, err := s.engine.Leader(ctx, view)
 	if err != nil && !errors.Is(err, session.ErrDamaged) {

@@ -19,7 +19,8 @@ type adminKeyGroup struct {
 
 type adminKeyCreateCmd struct {
 	Name    string        `arg:"" help:"Name for the key, such as its owner."`
-	Role    []string      `required:"" enum:"ingest,query,admin" placeholder:"ROLE" help:"Role: ingest (agents), query (readers) or admin; separate several with commas."`
+	Role    []string      `enum:"ingest,query,admin" placeholder:"ROLE" help:"Role: ingest (agents), query (readers) or admin; separate several with commas."`
+	As      string        `placeholder:"USER" help:"The key sees what this user's file permissions allow: a user of the host of fustor query, or uid:gid,gid. Its role is query."`
 	View    []string      `placeholder:"VIEW" help:"View that the key is for; separate several with commas."`
 	All     bool          `name:"all-views" help:"The key is for all views, future ones included."`
 	Expires time.Duration `placeholder:"TIME" help:"How long the key is valid, such as 720h (default: until it is revoked)."`
@@ -35,6 +36,7 @@ Examples:
 
     fustor admin key create nfs07 --role ingest --view research > ingest.key
     fustor admin key create alice --role query --view research,scratch --expires 720h
+    fustor admin key create alice-notebook --as alice --all-views
     fustor admin key create ops --role admin --all-views --store s3://bucket/fustor`
 }
 
@@ -45,7 +47,13 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, a *app) error {
 	if c.Expires < 0 {
 		return usageError("--expires is in the past")
 	}
-	n := admin.NewKey{Name: c.Name, Views: access.Views{All: c.All, Names: c.View}}
+	if len(c.Role) == 0 && c.As == "" {
+		return usageError("missing flags: --role=ROLE")
+	}
+	if len(c.Role) == 0 {
+		c.Role = []string{string(access.Query)}
+	}
+	n := admin.NewKey{Name: c.Name, As: c.As, Views: access.Views{All: c.All, Names: c.View}}
 	for _, v := range c.View {
 		if err := checkView(v); err != nil {
 			return err
@@ -67,7 +75,7 @@ func (c *adminKeyCreateCmd) Run(ctx context.Context, a *app) error {
 	}
 	return c.print(a, made, func(out *show.Output) {
 		fmt.Fprintln(out, made.Secret)
-		a.say("created key %s (%s): %s on %s, %s; it is not shown again", made.ID, made.Name, roleNames(made.Roles), viewNames(made.Views), expiry(made.Key))
+		a.say("created key %s (%s): %s on %s, %s; it is not shown again", made.ID, made.Name, keyRights(made.Key), viewNames(made.Views), expiry(made.Key))
 	})
 }
 
@@ -77,6 +85,14 @@ func roleNames(roles []access.Role) string {
 		names = append(names, string(r))
 	}
 	return strings.Join(names, ",")
+}
+
+// keyRights are the roles of a key, and as whom it acts.
+func keyRights(k admin.Key) string {
+	if k.As == "" {
+		return roleNames(k.Roles)
+	}
+	return roleNames(k.Roles) + " as " + k.As
 }
 
 func viewNames(v access.Views) string {
@@ -122,7 +138,7 @@ func (c *adminKeyListCmd) Run(ctx context.Context, a *app) error {
 	return c.print(a, keys, func(out *show.Output) {
 		var rows [][]string
 		for _, k := range keys {
-			rows = append(rows, []string{k.ID, dash(out.Name(k.Name)), dash(roleNames(k.Roles)), viewNames(k.Views), show.Time(k.CreatedAt, time.Local), expiry(k)})
+			rows = append(rows, []string{k.ID, dash(out.Name(k.Name)), dash(keyRights(k)), viewNames(k.Views), show.Time(k.CreatedAt, time.Local), expiry(k)})
 		}
 		columns(out, []string{"ID", "NAME", "ROLES", "VIEWS", "MADE", "WORKS"}, rows)
 	})

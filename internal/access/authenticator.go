@@ -37,6 +37,7 @@ type Options struct {
 	Store  store.Store // where records are; nil: only static keys
 	Static []Static
 	Now    func() time.Time // nil: time.Now
+	Users  *Users           // nil: those of this host
 }
 
 // Authenticator knows keys. It is safe for concurrent use.
@@ -44,6 +45,7 @@ type Authenticator struct {
 	store  store.Store
 	static []staticKey
 	now    func() time.Time
+	users  *Users
 	cache  *otter.Cache[string, cached] // by hash
 }
 
@@ -64,6 +66,9 @@ func New(o Options) (*Authenticator, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	if a.users = o.Users; a.users == nil {
+		a.users = NewUsers(a.now)
+	}
 	for _, s := range o.Static {
 		if s.Key == "" || len(s.Key) > maxKey {
 			return nil, fmt.Errorf("static API key %q: it must have 1 to %d bytes", s.Record.Name, maxKey)
@@ -80,6 +85,9 @@ func New(o Options) (*Authenticator, error) {
 	a.cache = cache
 	return a, nil
 }
+
+// Users are those of this host.
+func (a *Authenticator) Users() *Users { return a.users }
 
 // Authenticate returns the record of a key, or ErrUnknownKey; any other error is of the store.
 func (a *Authenticator) Authenticate(ctx context.Context, key string) (Record, error) {

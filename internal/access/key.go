@@ -106,10 +106,19 @@ type Record struct {
 	Views     Views  `json:"views"`
 	CreatedAt int64  `json:"created_at_ns"`
 	ExpiresAt int64  `json:"expires_at_ns,omitempty"` // 0: never
+	// As restricts the key to what a user's file permissions allow: a user of the host that serves, or numbers. It is empty for a key
+	// that sees everything. Builds that do not know the field refuse the record.
+	As string `json:"as,omitempty"`
 }
 
-// Allows reports whether a key may act in a role.
-func (r Record) Allows(role Role) bool {
+// Restricted reports whether the key sees what a user's file permissions allow, and no more.
+func (r Record) Restricted() bool { return r.As != "" }
+
+// Allows reports whether a key may act in a role. A restricted key may not: who serves it answers as file permissions allow
+// (RequireReader), and all others refuse it.
+func (r Record) Allows(role Role) bool { return !r.Restricted() && r.has(role) }
+
+func (r Record) has(role Role) bool {
 	return slices.Contains(r.Roles, role) || slices.Contains(r.Roles, Admin)
 }
 
@@ -134,7 +143,13 @@ func (r Record) Check() error {
 			return fmt.Errorf("%q is not a view's name", view)
 		}
 	}
-	return nil
+	if !r.Restricted() {
+		return nil
+	}
+	if !slices.Equal(r.Roles, []Role{Query}) {
+		return errors.New("a key for what a user may see has the role query alone")
+	}
+	return CheckUser(r.As)
 }
 
 // ErrRecord: the object is not a key record.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/permission"
 )
 
 type (
@@ -22,7 +24,11 @@ func FromContext(ctx context.Context) (Record, bool) {
 	return r, ok
 }
 
-// Require lets requests through to next whose key may act in one of the roles, with its record in their context.
+// AsHeader names the user as whom an administrator asks.
+const AsHeader = "Fustor-As"
+
+// Require lets requests through to next whose key may act in one of the roles, with its record in their context. Nothing is answered as
+// file permissions allow: keys of users are refused.
 func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		key, err := keyOf(r)
@@ -30,20 +36,38 @@ func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 			return err
 		}
 		record, err := a.allowed(r.Context(), key, roles)
+		if err == nil && r.Header.Get(AsHeader) != "" {
+			err = errNotForUsers
+		}
 		if err != nil {
 			return err
 		}
-		// Replacing *r keeps r the same request, on which the mux has named the route.
-		ctx := context.WithValue(r.Context(), recordKey{}, record)
-		*r = *r.WithContext(context.WithValue(ctx, againKey{}, func(ctx context.Context) (Record, error) { return a.allowed(ctx, key, roles) }))
-		httpapi.Trust(w)
-		next.ServeHTTP(w, r)
+		*r = *r.WithContext(context.WithValue(r.Context(), againKey{}, func(ctx context.Context) (Record, error) { return a.allowed(ctx, key, roles) }))
+		a.pass(w, r, record, next)
 		return nil
 	})
 }
 
+// errNotForUsers refuses a user.
+var errNotForUsers = &httpapi.Error{Status: http.StatusForbidden, Detail: "this call is not answered as a user's file permissions allow",
+	Hint: "docs/access.md lists the calls that are; an administrator makes keys for all others"}
+
 // allowed is the record of a key that may act in one of the roles, or the *httpapi.Error that says why it may not.
 func (a *Authenticator) allowed(ctx context.Context, key string, roles []Role) (Record, error) {
+	record, err := a.record(ctx, key)
+	switch {
+	case err != nil:
+		return record, err
+	case record.Restricted():
+		return record, errNotForUsers
+	case !slices.ContainsFunc(roles, record.Allows):
+		return record, notAllowed(roles[0])
+	}
+	return record, nil
+}
+
+// record is the record of a key, or the *httpapi.Error that says why there is none.
+func (a *Authenticator) record(ctx context.Context, key string) (Record, error) {
 	record, err := a.Authenticate(ctx, key)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
@@ -55,13 +79,85 @@ func (a *Authenticator) allowed(ctx context.Context, key string, roles []Role) (
 	case err != nil:
 		return record, httpapi.StoreFailure(err)
 	}
-	for _, role := range roles {
-		if record.Allows(role) {
-			return record, nil
+	return record, nil
+}
+
+// RequireReader lets requests through to next that may read: those whose key has the role query, those of users whose key, or whose
+// connection to a socket, says who they are, and those of administrators who ask as a user. If there is a user, next must answer as
+// the file permissions of Reader allow.
+func (a *Authenticator) RequireReader(next http.Handler) http.Handler {
+	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		if peer, ok := peerOf(r.Context()); ok && !hasKey(r) {
+			*r = *r.WithContext(context.WithValue(r.Context(), readerKey{}, peer))
+			a.pass(w, r, Record{Name: "socket", Roles: []Role{Query}, Views: AllViews, As: peer.Name}, next)
+			return nil
 		}
+		key, err := keyOf(r)
+		if err != nil {
+			return err
+		}
+		record, err := a.record(r.Context(), key)
+		if err != nil {
+			return err
+		}
+		if !record.has(Query) && !record.has(Admin) {
+			return notAllowed(Query)
+		}
+		if as := r.Header.Get(AsHeader); as != "" {
+			if !record.Allows(Admin) {
+				return &httpapi.Error{Status: http.StatusForbidden, Detail: "only a key of the role admin may ask as a user", Hint: "leave out the header " + AsHeader + ", or the flag --as"}
+			}
+			record.As = as
+		}
+		if record.Restricted() {
+			identity, err := a.users.Identity(r.Context(), record.As)
+			if err != nil {
+				return noIdentity(record.As, err)
+			}
+			*r = *r.WithContext(context.WithValue(r.Context(), readerKey{}, Reader{Identity: identity, Name: record.As}))
+		}
+		a.pass(w, r, record, next)
+		return nil
+	})
+}
+
+// Reader is the user whose file permissions decide on an answer.
+type Reader struct {
+	permission.Identity
+	Name   string
+	Socket bool // the connection says who it is, and views say whether they are open to that
+}
+
+type readerKey struct{}
+
+// ReaderFrom is the user of a request; false: the request is answered in full.
+func ReaderFrom(ctx context.Context) (Reader, bool) {
+	r, ok := ctx.Value(readerKey{}).(Reader)
+	return r, ok
+}
+
+func noIdentity(name string, err error) error {
+	if errors.Is(err, ErrNoUser) {
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("the host of this server knows no user %q", name),
+			Hint: "`getent passwd NAME` on that host must find the user; or use numbers: uid:gid,gid"}
 	}
-	return record, &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key does not allow this",
-		Hint: fmt.Sprintf("use a key with the role %q", roles[0])}
+	if CheckUser(name) != nil {
+		return httpapi.BadRequest(err.Error(), "pass the name of a user, or uid:gid,gid")
+	}
+	return &httpapi.Error{Status: http.StatusServiceUnavailable, Passing: true, Cause: err, Detail: "the name service of the server's host does not answer, so nobody can say which groups you are in",
+		Hint: "try again; `getent passwd NAME` and `getent initgroups NAME` on that host must work"}
+}
+
+func notAllowed(role Role) error {
+	return &httpapi.Error{Status: http.StatusForbidden, Detail: "this API key does not allow this", Hint: fmt.Sprintf("use a key with the role %q", role)}
+}
+
+// pass hands a request with its record to next.
+func (a *Authenticator) pass(w http.ResponseWriter, r *http.Request, record Record, next http.Handler) {
+	// Replacing *r keeps r the same request, on which the mux has named the route.
+	*r = *r.WithContext(context.WithValue(r.Context(), recordKey{}, record))
+	httpapi.Trust(w)
+	next.ServeHTTP(w, r)
 }
 
 // CheckAgain says whether the key of a request is still one for the view, for answers that last: an *httpapi.Error 401 or 403 if it is
@@ -80,6 +176,10 @@ func CheckAgain(ctx context.Context, view string) error {
 		return nil
 	}
 	return CheckView(context.WithValue(ctx, recordKey{}, record), view)
+}
+
+func hasKey(r *http.Request) bool {
+	return r.Header.Get("X-API-Key") != "" || r.Header.Get("Authorization") != ""
 }
 
 // keyOf reads the key of a request. Two different ones are a mistake that nobody should have to guess about.

@@ -24,6 +24,8 @@ type Key struct {
 	CreatedAt int64         `json:"created_at_ns"`
 	ExpiresAt int64         `json:"expires_at_ns,omitempty"` // 0: never
 	Expired   bool          `json:"expired"`
+	// As is the user whose file permissions the key has; empty: it sees everything.
+	As string `json:"as,omitempty"`
 	// Damaged says what is wrong with a record that cannot be read. Its key does not work.
 	Damaged string `json:"damaged,omitempty"`
 
@@ -38,6 +40,8 @@ type NewKey struct {
 	Roles     []access.Role `json:"roles"`
 	Views     access.Views  `json:"views"`
 	ExpiresAt int64         `json:"expires_at_ns,omitempty"`
+	// As restricts the key to what a user's file permissions allow: a user of the host that serves, or uid:gid,gid.
+	As string `json:"as,omitempty"`
 }
 
 // MadeKey is a new key. The key itself is shown this once and kept nowhere.
@@ -55,7 +59,7 @@ func within(inner, outer access.Views) bool {
 func (a *Admin) CreateKey(ctx context.Context, scope access.Views, n NewKey) (MadeKey, error) {
 	const maxName = 200
 	n.Name = strings.TrimSpace(n.Name)
-	record := access.Record{Name: n.Name, Roles: n.Roles, Views: n.Views, CreatedAt: a.now().UnixNano(), ExpiresAt: n.ExpiresAt}
+	record := access.Record{Name: n.Name, Roles: n.Roles, Views: n.Views, CreatedAt: a.now().UnixNano(), ExpiresAt: n.ExpiresAt, As: n.As}
 	if err := record.Check(); err != nil {
 		return MadeKey{}, refuse(Invalid, "", "%s", err)
 	}
@@ -77,7 +81,7 @@ func (a *Admin) CreateKey(ctx context.Context, scope access.Views, n NewKey) (Ma
 
 func (a *Admin) key(hash string, r access.Record) Key {
 	return Key{ID: hash[:idLength], Name: r.Name, Roles: r.Roles, Views: r.Views, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
-		Expired: r.Expired(a.now()), hash: hash}
+		Expired: r.Expired(a.now()), As: r.As, hash: hash}
 }
 
 // Keys are those that are for no view out of scope, in the order of their making. Damaged ones are told of to those
@@ -148,7 +152,7 @@ func (a *Admin) RevokeKey(ctx context.Context, scope access.Views, word string) 
 // RegisterKey registers a key that was made elsewhere. It reports whether it did: a key that has the same rights already
 // is left as it is. One that has others must be revoked first.
 func (a *Admin) RegisterKey(ctx context.Context, n NewKey, secret string) (made bool, err error) {
-	record := access.Record{Name: n.Name, Roles: n.Roles, Views: n.Views, CreatedAt: a.now().UnixNano(), ExpiresAt: n.ExpiresAt}
+	record := access.Record{Name: n.Name, Roles: n.Roles, Views: n.Views, CreatedAt: a.now().UnixNano(), ExpiresAt: n.ExpiresAt, As: n.As}
 	err = access.Register(ctx, a.store, secret, record)
 	if !errors.Is(err, store.ErrLost) {
 		return err == nil, err
@@ -158,7 +162,7 @@ func (a *Admin) RegisterKey(ctx context.Context, n NewKey, secret string) (made 
 		return false, err
 	}
 	known, err := access.DecodeRecord("the record", access.Hash(secret), object.Body)
-	if err == nil && slices.Equal(known.Roles, n.Roles) && within(known.Views, n.Views) && within(n.Views, known.Views) {
+	if err == nil && slices.Equal(known.Roles, n.Roles) && known.As == n.As && within(known.Views, n.Views) && within(n.Views, known.Views) {
 		return false, nil
 	}
 	return false, refuse(Conflict, "revoke it, or register a new key", "key %s is registered with other rights", access.Hash(secret)[:idLength])

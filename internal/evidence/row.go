@@ -46,7 +46,19 @@ type Row struct {
 
 	// Sub, of a directory, sums up everything at and below it, itself included.
 	Sub Totals
+
+	// Hidden is what the reader of an answer may not see of the row. It is no part of a view: only query/engine sets it.
+	Hidden Hidden
 }
+
+// Hidden are parts of a row that are zero because its reader may not see them.
+type Hidden uint8
+
+// The parts of a row that may be hidden.
+const (
+	HiddenTotals     Hidden = 1 << iota // Sub
+	HiddenAttributes                    // everything but the key and the type
+)
 
 // Path is the row's path: "/" for the root.
 func (r *Row) Path() string {

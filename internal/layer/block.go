@@ -486,6 +486,28 @@ func (b *Block) totals(i int, t *evidence.Totals) error {
 	return nil
 }
 
+// Access sets r to the key, type, mode, owner, group and ACL of row i, and to whether it is removed: what decides on the rights to a
+// directory. The rest is zero.
+func (b *Block) Access(i int, r *evidence.Row) error {
+	var n [6]*Numbers
+	for at, c := range [...]Column{ColumnType, ColumnMode, ColumnUID, ColumnGID, ColumnRemoved, ColumnLinks} {
+		var err error
+		if n[at], err = b.Numbers(c); err != nil {
+			return err
+		}
+	}
+	acl, err := b.Text(ColumnACL)
+	if err != nil {
+		return err
+	}
+	*r = evidence.Row{Parent: b.Parent(i), Name: b.Name(i), Type: event.Type(n[0].At(i)), Mode: uint32(n[1].At(i)), UID: uint32(n[2].At(i)),
+		GID: uint32(n[3].At(i)), Removed: n[4].At(i) != 0}
+	if n[5].At(i) != 0 { // as for Row: of what is not measured, nobody tells
+		r.ACL = aclOf(r.Type, acl.At(i))
+	}
+	return nil
+}
+
 // loadAll decodes every column.
 func (b *Block) loadAll() (*blockRows, error) {
 	if f := b.full.Load(); f != nil {

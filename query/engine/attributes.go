@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -84,6 +85,13 @@ func (a *Attributes) byInode() bool {
 // filtered reports whether the search looks at more than names.
 func (a *Attributes) filtered() bool {
 	return a.bySize() || a.byMtime() || a.owner != "" || a.group != "" || a.typeBits != everyType || a.byInode() || a.byAtime() || a.Perm != nil || a.Empty
+}
+
+// byMoreThanType reports whether the search looks at more than names and types, which is all that some directories show.
+func (a *Attributes) byMoreThanType() bool {
+	byType := *a
+	byType.typeBits = everyType
+	return byType.filtered()
 }
 
 // excludes reports whether no row of a row group can be a hit, by what its index says of attributes.
@@ -220,8 +228,28 @@ func idOf(text string) []uint32 {
 	return []uint32{uint32(id)}
 }
 
-// resolve is a search whose names of an owner and a group are ids in this version. NoOwnerError if no host of the view knows one.
+// resolve is a search as the reader of a context may search this version, with ids for the names of an owner and a group. NoOwnerError if no
+// host of the view knows one. To a restricted reader such a name is one whose files are not shown: nil, nothing can match.
 func (v *Version) resolve(ctx context.Context, s *Search) (*Search, error) {
+	g, err := v.gate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if g != nil {
+		bound := *s
+		bound.gate = g
+		s = &bound
+	}
+	s, err = v.withOwners(ctx, s)
+	var unknown *NoOwnerError
+	if g != nil && errors.As(err, &unknown) {
+		return nil, nil
+	}
+	return s, err
+}
+
+// withOwners is a search with ids for the names of an owner and a group.
+func (v *Version) withOwners(ctx context.Context, s *Search) (*Search, error) {
 	byOwner, byGroup := s.owner != "" && s.uids == nil, s.group != "" && s.gids == nil
 	if !byOwner && !byGroup {
 		return s, nil

@@ -188,7 +188,15 @@ func (d *Diff) below(ctx context.Context, from, until layer.Key, limit int, out 
 	if limit == 0 || limit > longIteration {
 		ahead = streamAhead
 	}
-	c, err := layer.CompareViews(ctx, d.From.view, d.To.view, from, until, ahead)
+	before, err := d.From.all(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := d.To.all(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := layer.CompareViews(ctx, before, after, from, until, ahead)
 	if err != nil {
 		return d.readError(err)
 	}
@@ -196,19 +204,19 @@ func (d *Diff) below(ctx context.Context, from, until layer.Key, limit int, out 
 		costOf(ctx).rows.Add(c.Rows())
 		costOf(ctx).skipped.Add(c.Skipped())
 	}()
-	var before, after evidence.Row
+	var was, is evidence.Row
 	complete := d.search().byAtime()
 	for c.Next() {
-		if err := c.Read(&before, &after, complete); err != nil {
+		if err := c.Read(&was, &is, complete); err != nil {
 			return d.readError(err)
 		}
 		var found Change
-		was, is := c.Found()
-		if was {
-			found.Before = &before
+		inFrom, inTo := c.Found()
+		if inFrom {
+			found.Before = &was
 		}
-		if is {
-			found.After = &after
+		if inTo {
+			found.After = &is
 		}
 		if err := d.emit(&found, out); err != nil {
 			return err

@@ -112,7 +112,11 @@ func (m *DoubtSummary) add(b *layer.Block, from, to int, now int64) error {
 // doubtCursor returns a cursor over the row groups of a range that may have rows of a kind, and over the rows of deltas that hide rows
 // in them. It is nil if no row group may have any. It reads the indexes only of layers that may.
 func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d DoubtKind) (*layer.Cursor, error) {
-	view := v.view.Within(from, until, d.layer)
+	all, err := v.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	view := all.Within(from, until, d.layer)
 	if view == nil {
 		return nil, nil
 	}

@@ -58,13 +58,14 @@ func New(o Options) *Engine {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	st := metered{clock.Watch(o.Store)}
+	configs := viewconfig.NewLoader(st, o.Now)
 	return &Engine{
 		store: st, clock: clock,
 		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
-		versions: newVersions(st, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
+		versions: newVersions(st, configs, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
-		configs:  viewconfig.NewLoader(st, o.Now),
+		configs:  configs,
 		moves:    newMovesCache(),
 		logger:   o.Logger,
 	}
@@ -72,6 +73,11 @@ func New(o Options) *Engine {
 
 // Store is the store. It charges each read to the Cost of the context.
 func (e *Engine) Store() store.Store { return e.store }
+
+// Config is the settings of a view; they may be as old as viewconfig.KnownFor.
+func (e *Engine) Config(ctx context.Context, view string) (viewconfig.Config, error) {
+	return e.configs.Load(ctx, view)
+}
 
 // Now is the store's time, ns since 1970.
 func (e *Engine) Now() int64 { return e.clock.Now() }

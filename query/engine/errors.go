@@ -39,6 +39,8 @@ type NotReadyError struct {
 	View    string
 	Begun   evidence.Totals
 	Leading session.Leading
+	// Restricted: the reader may not know how much there is.
+	Restricted bool
 }
 
 // NotLedError: the view is configured to be read only while an agent leads it, and none does.
@@ -92,6 +94,9 @@ func (e *PatternError) Error() string      { return fmt.Sprintf("invalid pattern
 func (e *PatternError) Unwrap() error      { return e.Reason }
 
 func (e *NotReadyError) Error() string {
+	if e.Restricted {
+		return fmt.Sprintf("the first scan of view %q is not complete", e.View)
+	}
 	return fmt.Sprintf("the first scan of view %q is not complete: %d files, %d directories and %d bytes so far", e.View, e.Begun.Files, e.Begun.Directories, e.Begun.Bytes)
 }
 

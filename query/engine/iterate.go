@@ -39,18 +39,28 @@ func subtreeEnd(parent string) layer.Key {
 type rowIterator struct {
 	ctx    context.Context
 	v      *Version
+	gate   *gate  // nil: everything is emitted
+	start  string // where the question begins: the Parent of that directory's entries
 	rows   *layer.Cursor
 	row    evidence.Row
 	passed int // rows
+
+	inside string  // the Parent of the row before
+	let    verdict // what the gate lets through of its entries
 }
 
-// iterate returns a pass up to a key. limit is how many rows the caller takes at most; 0: all. Only long passes read ahead.
-func (v *Version) iterate(ctx context.Context, until layer.Key, limit int) *rowIterator {
-	c := v.view.Cursor(ctx).Until(until)
+// iterate returns a pass up to a key, for a question that begins at the directory whose entries have the Parent start. limit is how many
+// rows the caller takes at most; 0: all. Only long passes read ahead.
+func (v *Version) iterate(ctx context.Context, start string, until layer.Key, limit int) (*rowIterator, error) {
+	g, err := v.gate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := v.rows.through(g).Cursor(ctx).Until(until)
 	if limit == 0 || limit > longIteration {
 		c.ReadAhead(streamAhead)
 	}
-	return &rowIterator{ctx: ctx, v: v, rows: c}
+	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c}, nil
 }
 
 // seek goes to the first row of the range after the position, or at from and later without one. False if there is none.
@@ -76,7 +86,28 @@ func (it *rowIterator) emit(out Emit) error {
 	if it.row.Removed {
 		return nil
 	}
+	if it.gate != nil {
+		if it.let == everything {
+			if err := it.gate.note(&it.row); err != nil {
+				return err
+			}
+		}
+		it.gate.conceal(&it.row, it.let)
+	}
 	return out(&it.row)
+}
+
+// enter notes which directory the current row is in, and reports whether the gate lets anything of its entries through. If not, nothing
+// below it is let through either.
+func (it *rowIterator) enter() (some bool, err error) {
+	if it.gate == nil {
+		return true, nil
+	}
+	if p := it.rows.Key().Parent; p != it.inside || it.let == nothing {
+		it.inside = p
+		it.let, err = it.gate.entries(it.start, p)
+	}
+	return it.let != nothing, err
 }
 
 // charge adds the rows passed to the cost.
@@ -92,8 +123,14 @@ func (it *rowIterator) end() error {
 
 // children emits the entries of a directory after a position.
 func (v *Version) children(ctx context.Context, parent string, after *Position, limit int, out Emit) error {
-	it := v.iterate(ctx, childrenEnd(parent), limit)
+	it, err := v.iterate(ctx, parent, childrenEnd(parent), limit)
+	if err != nil {
+		return err
+	}
 	defer it.charge()
+	if it.let, err = it.gate.entries(parent, parent); err != nil || it.let == nothing {
+		return err
+	}
 	for ok := it.seek(layer.Key{Parent: parent}, after); ok; ok = it.rows.Next() {
 		if err := it.emit(out); err != nil {
 			return err
@@ -104,7 +141,10 @@ func (v *Version) children(ctx context.Context, parent string, after *Position, 
 
 // subtree emits what is below a directory, depth levels of it, after a position. It seeks past what lies deeper.
 func (v *Version) subtree(ctx context.Context, parent string, depth int, after *Position, limit int, out Emit) error {
-	it := v.iterate(ctx, subtreeEnd(parent), limit)
+	it, err := v.iterate(ctx, parent, subtreeEnd(parent), limit)
+	if err != nil {
+		return err
+	}
 	defer it.charge()
 	slashes := strings.Count(parent, "/") + depth // a parent with so many is too deep
 	inside, deep := "", 0
@@ -114,6 +154,12 @@ func (v *Version) subtree(ctx context.Context, parent string, depth int, after *
 		}
 		if deep > 0 {
 			ok = it.rows.Seek(subtreeEnd(inside[:deep]))
+			continue
+		}
+		if some, err := it.enter(); err != nil {
+			return err
+		} else if !some {
+			ok = it.rows.Seek(subtreeEnd(inside))
 			continue
 		}
 		if err := it.emit(out); err != nil {

@@ -78,6 +78,9 @@ func (e *Engine) LeaderNow(ctx context.Context, view string) (string, error) {
 
 // notReady is the error of a view whose first scan is not complete. If its leader is silent, it says so.
 func (e *Engine) notReady(ctx context.Context, view string, begun evidence.Totals) error {
+	if _, restricted := ReaderOf(ctx); restricted {
+		return &NotReadyError{View: view, Restricted: true}
+	}
 	leading, err := e.leaders.of(ctx, view)
 	if err != nil { // the view is not ready, whoever leads
 		leading = session.Leading{}

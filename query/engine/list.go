@@ -24,6 +24,9 @@ func (v *Version) List(ctx context.Context, dir *evidence.Row, order string, aft
 		return nil, &NotDirectoryError{dir.Path()}
 	}
 	parent := dir.ChildParent()
+	if err := v.mayList(ctx, parent); err != nil {
+		return nil, err
+	}
 	if order == ByName {
 		page := pageLimiter{limit: limit, emit: out}
 		return page.end(v.children(ctx, parent, after, limit, page.take))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +18,14 @@ const firstGroups = 2
 // LookupAhead is Lookup of a directory whose entries are read next, from the beginning or after a position. It fetches the first row
 // groups of the entries into the cache at the same time, so that a cold read waits for one round of requests instead of two.
 func (v *Version) LookupAhead(ctx context.Context, path string, after *Position, deep bool) (*evidence.Row, error) {
-	first := v.uncachedFirst(ctx, path, after, deep)
+	view, err := v.all(ctx)
+	if err != nil && !errors.Is(err, ErrRestricted) {
+		return nil, err
+	}
+	var first func() ([]layer.GroupRef, error)
+	if view != nil { // of a restricted reader it is not known yet whether the entries are shown at all
+		first = uncachedFirst(ctx, view, path, after, deep)
+	}
 	if first == nil {
 		return v.Lookup(ctx, path)
 	}
@@ -37,7 +45,7 @@ func (v *Version) LookupAhead(ctx context.Context, path string, after *Position,
 }
 
 // uncachedFirst returns a function that finds the row groups that the entries begin in; nil if all of them are in the cache.
-func (v *Version) uncachedFirst(ctx context.Context, path string, after *Position, deep bool) func() ([]layer.GroupRef, error) {
+func uncachedFirst(ctx context.Context, view *layer.View, path string, after *Position, deep bool) func() ([]layer.GroupRef, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
 	from, until := layer.Key{Parent: parent}, childrenEnd(parent)
 	if deep {
@@ -59,10 +67,10 @@ func (v *Version) uncachedFirst(ctx context.Context, path string, after *Positio
 		cold = cold || !l.Cached(from, until, firstGroups)
 		return true
 	}
-	for _, l := range v.view.Deltas() {
+	for _, l := range view.Deltas() {
 		consider(l)
 	}
-	for _, l := range v.view.Base() {
+	for _, l := range view.Base() {
 		if consider(l) && deep {
 			break // one partition is enough to begin with
 		}

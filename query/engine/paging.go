@@ -78,7 +78,7 @@ func (l *pageLimiter) end(err error) (*Position, error) {
 // OpenPage opens the version of a page: that of the cursor, or without a cursor the one that is meant. parts are what two calls must have
 // in common to be the same query, beside which version. ErrCursor if the cursor is none, ErrCursorQuery if it is of another query.
 func (e *Engine) OpenPage(ctx context.Context, view string, w Which, cursor string, limit int, parts ...string) (*Version, Page, error) {
-	p := Page{Limit: limit, query: w.QueryHash(parts...)}
+	p := Page{Limit: limit, query: w.QueryHash(ReaderParts(ctx, parts)...)}
 	if cursor == "" {
 		v, err := e.Open(ctx, view, w)
 		return v, p, err

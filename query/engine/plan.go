@@ -37,11 +37,11 @@ const (
 // searchRanges cuts the range of a search where base partitions begin, and returns the bounds: the first is from, the last until.
 // A search with a limit may find enough in the first partition. Then it does not read the indexes of the others. Without a limit
 // there is one range. With many partitions the ranges grow: they begin at partitions 1, 16, 136, ….
-func (v *Version) searchRanges(from, until layer.Key, limit int) []layer.Key {
+func (v *Version) searchRanges(s *Search, from, until layer.Key, limit int) []layer.Key {
 	bounds := []layer.Key{from}
 	if limit > 0 {
 		n, next := 0, 1
-		for _, l := range v.view.Base() {
+		for _, l := range v.rows.through(s.gate).Base() {
 			first := l.Info().First
 			if first.Compare(from) <= 0 || first.Compare(until) >= 0 {
 				continue
@@ -68,13 +68,14 @@ func (v *Version) plan(ctx context.Context, s *Search, from, until layer.Key) (*
 	var choices []*groupChoice
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(planReads)
-	for i, l := range slices.Concat(v.view.Deltas(), v.view.Base()) {
+	view := v.rows.through(s.gate)
+	for i, l := range slices.Concat(view.Deltas(), view.Base()) {
 		if info := l.Info(); info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0 {
 			continue
 		}
 		c := &groupChoice{layer: l}
 		choices = append(choices, c)
-		isBase := i >= len(v.view.Deltas())
+		isBase := i >= len(view.Deltas())
 		g.Go(func() error { return v.chooseGroups(gctx, s, c, isBase, from, until) })
 	}
 	if err := g.Wait(); err != nil {

@@ -12,23 +12,54 @@ import (
 // Scope is the scope of a report: what a search wants below a directory of the version, its Path. Pass errors of its methods through
 // ReadError.
 func (v *Version) Scope(ctx context.Context, of *Search) (report.Scope, error) {
+	path := of.Path
 	of, err := v.resolve(ctx, of)
 	if err != nil {
 		return report.Scope{}, err
 	}
-	root, err := v.Lookup(ctx, of.Path)
+	if of == nil {
+		return v.emptyScope(ctx, path)
+	}
+	root, err := v.lookup(ctx, of.gate, of.Path)
 	if err != nil {
 		return report.Scope{}, err
 	}
 	if root.Type != event.Directory {
 		return report.Scope{}, &NotDirectoryError{of.Path}
 	}
-	return report.Scope{View: v.view, Root: root, Filter: of.filter()}, nil
+	if of.gate != nil {
+		if err := v.mayList(ctx, root.ChildParent()); err != nil {
+			return report.Scope{}, err
+		}
+	}
+	return report.Scope{View: v.rows.through(of.gate), Root: root, Filter: of.filter()}, nil
+}
+
+// emptyScope is the scope of a report in which nothing is wanted.
+func (v *Version) emptyScope(ctx context.Context, path string) (report.Scope, error) {
+	unmet, err := NewSearch("*", path)
+	if err != nil {
+		return report.Scope{}, err
+	}
+	unmet.MinSize, unmet.MaxSize = 1, 0
+	return v.Scope(ctx, unmet)
 }
 
 // filter is the search as the filter of a report; nil: it wants everything. A report reads all rows of its scope, so it uses no search
 // index.
 func (s *Search) filter() *report.Filter {
+	if s.gate != nil {
+		return &report.Filter{Excludes: s.excludes, Rows: func(rows []uint32, b *layer.Block, from, to int) ([]uint32, error) {
+			if err := s.gate.noteAll(s.start(), b, from, to); err != nil {
+				return nil, err
+			}
+			rows, err := s.matching(rows, b, from, to)
+			if err != nil {
+				return nil, err
+			}
+			return s.gate.keep(s.start(), true, s.Empty, b, rows) // reports are about attributes
+		}}
+	}
 	if s.Everything() {
 		return nil
 	}
@@ -37,8 +68,12 @@ func (s *Search) filter() *report.Filter {
 
 // LinksOnce takes the further names of files out of what a directory's row says is allocated: a file with several names below it counts
 // once, as du has it.
-func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) (err error) {
-	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = report.Scope{View: v.view, Root: dir}.LinksOnce(ctx)
+func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) error {
+	view, err := v.all(ctx)
+	if err != nil {
+		return err
+	}
+	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = report.Scope{View: view, Root: dir}.LinksOnce(ctx)
 	return v.ReadError(err)
 }
 
@@ -48,8 +83,16 @@ func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, lim
 	if err != nil {
 		return err
 	}
+	g, err := v.gate(ctx)
+	if err == nil && g != nil && of == event.Directory { // the totals as stored count what is hidden, too
+		err = ErrRestricted
+	}
+	if err != nil {
+		return err
+	}
 	rows, err := scope.Largest(ctx, of, limit)
 	for i := range rows {
+		g.conceal(&rows[i], everything)
 		if err := out(&rows[i]); err != nil {
 			return err
 		}
@@ -59,7 +102,9 @@ func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, lim
 
 // EmptyDirectories emits the directories that a search wants and that have no entries, after a position, up to limit.
 func (v *Version) EmptyDirectories(ctx context.Context, where *Search, after *Position, limit int, out Emit) (*Position, error) {
-	return v.reportPage(ctx, where, after, limit, out, report.Scope.EmptyDirectories)
+	empty := *where
+	empty.Empty = true // who may not list a directory does not know that it is empty
+	return v.reportPage(ctx, &empty, after, limit, out, report.Scope.EmptyDirectories)
 }
 
 // Odd emits the entries that a search wants and that have oddities, after a position, up to limit. Its rows have all columns.
@@ -78,7 +123,14 @@ func (v *Version) reportPage(ctx context.Context, where *Search, after *Position
 	if after != nil {
 		from = after.next()
 	}
-	page := pageLimiter{limit: limit, emit: out}
+	g, err := v.gate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page := pageLimiter{limit: limit, emit: func(r *evidence.Row) error {
+		g.conceal(r, everything)
+		return out(r)
+	}}
 	at, err := page.end(rows(scope, ctx, from, page.take))
 	return at, v.ReadError(err)
 }
@@ -87,14 +139,26 @@ func (v *Version) reportPage(ctx context.Context, where *Search, after *Position
 // the search wants.
 func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth, limit int) ([]report.Growth, error) {
 	if where.filter() == nil {
-		list, err := report.GrowthOf(ctx, old.view, v.view, where.Path, depth, limit)
+		from, err := old.all(ctx)
+		if err != nil {
+			return nil, err
+		}
+		to, err := v.all(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list, err := report.GrowthOf(ctx, from, to, where.Path, depth, limit)
 		return list, old.ReadError(err) // retention may have deleted its layers
+	}
+	before, err := old.all(ctx)
+	if err != nil {
+		return nil, err
 	}
 	to, err := v.Scope(ctx, where)
 	if err != nil {
 		return nil, err
 	}
-	from := report.Scope{View: old.view, Root: to.Root, Filter: to.Filter} // where the path was not there, nothing is below it
+	from := report.Scope{View: before, Root: to.Root, Filter: to.Filter} // where the path was not there, nothing is below it
 	list, err := report.FilteredGrowth(ctx, from, to, depth, limit)
 	return list, old.ReadError(err)
 }

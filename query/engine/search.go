@@ -24,6 +24,7 @@ type Search struct {
 	either   *layer.Needle   // of names outside of subtrees, too; nil: none
 	subtrees []keyRange
 	Attributes
+	gate *gate // of the version that is searched: its reader sees nothing else; nil: everything
 }
 
 // NewSearch returns a search at and below a path for rows whose name, or path, matches a pattern.
@@ -53,7 +54,7 @@ func newSearch(p pattern, path string) *Search {
 // of the path itself is looked up while the indexes below it are read.
 func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit int, out Emit) (*Position, error) {
 	s, err := v.resolve(ctx, s)
-	if err != nil {
+	if s == nil || err != nil {
 		return nil, err
 	}
 	s, err = v.withSubtrees(ctx, s)
@@ -61,12 +62,12 @@ func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit 
 		return nil, err
 	}
 	from, until, some := s.keys(after)
-	bounds := v.searchRanges(from, until, limit)
+	bounds := v.searchRanges(s, from, until, limit)
 	var root *evidence.Row
 	var below *plan
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		root, err = v.Lookup(gctx, s.Path)
+		root, err = v.lookup(gctx, s.gate, s.Path)
 		return err
 	})
 	var planErr error // a missing path is reported rather than this
@@ -81,6 +82,10 @@ func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit 
 	}
 	page := pageLimiter{limit: limit, emit: out}
 	if (after == nil || after.Including && after.Key == layer.KeyOf(s.Path)) && root.Parent != "" && s.Matches(root) {
+		if some, err := s.gate.mayBeEmpty(&s.Attributes, root); err != nil || !some {
+			return nil, err
+		}
+		s.gate.conceal(root, everything)
 		if err := page.take(root); err != nil {
 			return page.end(err)
 		}

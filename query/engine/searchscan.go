@@ -57,7 +57,7 @@ func (v *Version) scan(ctx context.Context, s *Search, p *plan, limit int, out E
 		q.handOut(i)
 		select {
 		case found := <-q.results[i]:
-			if err := v.emitHits(found, &row, out); err != nil {
+			if err := v.emitHits(s, found, &row, out); err != nil {
 				return err
 			}
 			q.release(i, limit == 0 || len(found.hits) <= limit/8)
@@ -134,11 +134,16 @@ func (q *shardQueue) work(ctx context.Context, s *Search, limit int) {
 }
 
 // emitHits emits the hits of a shard.
-func (v *Version) emitHits(found shardResult, row *evidence.Row, out Emit) error {
+func (v *Version) emitHits(s *Search, found shardResult, row *evidence.Row, out Emit) error {
 	for _, h := range found.hits {
 		if err := h.block.Shown(h.row, row); err != nil {
 			return v.ReadError(err)
 		}
+		let, err := s.gate.entries(s.start(), row.Parent)
+		if err != nil {
+			return err
+		}
+		s.gate.conceal(row, let)
 		if err := out(row); err != nil {
 			return err
 		}
@@ -183,7 +188,7 @@ func (v *Version) scanShard(ctx context.Context, s *Search, p *plan, part *shard
 			held[group] = b.Detached(withLiteral[group].names, withLiteral[group].offsets)
 		}
 	}
-	c := v.view.Cursor(ctx).Until(part.until).Skip(skip).Hold(held)
+	c := v.rows.through(s.gate).Cursor(ctx).Until(part.until).Skip(skip).Hold(held)
 	for ok := c.Seek(part.from); ok; ok = c.NextSpan() {
 		if ctx.Err() != nil {
 			return shardResult{err: ctx.Err()}
@@ -279,8 +284,20 @@ func (s *Search) searchSpan(hits []hit, b *layer.Block, from, to int, rows *[]ui
 	return hits, nil
 }
 
-// wanted appends to left, which is empty, those of the rows from to to-1 of a block that are hits.
-func (s *Search) wanted(left []uint32, b *layer.Block, from, to int) (_ []uint32, err error) {
+// start is where the search begins, as the Parent of the entries there.
+func (s *Search) start() string { return strings.TrimSuffix(s.Path, "/") + "/" }
+
+// wanted appends to left, which is empty, those of the rows from to to-1 of a block that are hits, and that the reader may see.
+func (s *Search) wanted(left []uint32, b *layer.Block, from, to int) ([]uint32, error) {
+	left, err := s.matching(left, b, from, to)
+	if err != nil {
+		return left, err
+	}
+	return s.gate.keep(s.start(), s.byMoreThanType(), s.Empty, b, left)
+}
+
+// matching appends to left, which is empty, those of the rows from to to-1 of a block that are hits.
+func (s *Search) matching(left []uint32, b *layer.Block, from, to int) (_ []uint32, err error) {
 	if g := b.Group(); s.excludes(&g) {
 		return left, nil
 	}

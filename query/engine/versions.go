@@ -16,19 +16,23 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // Version is one version of a view, open for reading. It never changes.
 type Version struct {
 	Manifest *manifest.Manifest
-	view     *layer.View
+	rows     guarded
 	pinned   bool  // not the current version: retention may delete its objects
 	bytes    int64 // of its layers
 	cache    *layer.Cache
 	ahead    *semaphore.Weighted
 	log      *slog.Logger
 	names    *ownerNames
-	named    atomic.Pointer[*manifest.Names] // once they were read
+	configs  *viewconfig.Loader
+	// standings are those of the readers of all versions, by version and reader.
+	standings *otter.Cache[string, *standings]
+	named     atomic.Pointer[*manifest.Names] // once they were read
 	// damaged are the layers whose search index was found damaged.
 	damaged sync.Map
 
@@ -43,19 +47,21 @@ type Version struct {
 
 // versions is a cache of open versions.
 type versions struct {
-	store store.Store
-	cache *layer.Cache
-	ahead *semaphore.Weighted // bytes of memory for reading ahead
-	log   *slog.Logger
-	names *ownerNames
-	open  *otter.Cache[string, *Version] // by the manifest's key
+	store     store.Store
+	cache     *layer.Cache
+	ahead     *semaphore.Weighted // bytes of memory for reading ahead
+	log       *slog.Logger
+	names     *ownerNames
+	configs   *viewconfig.Loader
+	standings *otter.Cache[string, *standings]
+	open      *otter.Cache[string, *Version] // by the manifest's key
 }
 
 // maxOpen bounds the open versions by the number of their layers, about. The data of layers is in the layer cache.
 const maxOpen = 4096
 
-func newVersions(st store.Store, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
-	return &versions{st, cache, semaphore.NewWeighted(ahead), log, newOwnerNames(st), otter.Must(&otter.Options[string, *Version]{
+func newVersions(st store.Store, configs *viewconfig.Loader, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
+	return &versions{st, cache, semaphore.NewWeighted(ahead), log, newOwnerNames(st), configs, newStandings(), otter.Must(&otter.Options[string, *Version]{
 		MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 { return uint32(16 + len(v.Manifest.Base) + len(v.Manifest.Deltas)) },
 	})}
 }
@@ -70,7 +76,8 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
 	}
-	v := &Version{Manifest: m, view: view, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log, names: s.names}
+	v := &Version{Manifest: m, rows: guarded{view}, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log, names: s.names,
+		configs: s.configs, standings: s.standings}
 	for _, l := range slices.Concat(view.Base(), view.Deltas()) {
 		v.bytes += l.Info().Bytes
 	}
@@ -86,11 +93,29 @@ func (v *Version) ReadError(err error) error {
 	return err
 }
 
-// Lookup is the row of a path. NoPathError if the version has no such path.
+// Lookup is the row of a path. NoPathError if the version has no such path, or the reader may not know of it.
 func (v *Version) Lookup(ctx context.Context, path string) (*evidence.Row, error) {
+	g, err := v.gate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := v.lookup(ctx, g, path)
+	if err == nil {
+		g.conceal(r, everything)
+	}
+	return r, err
+}
+
+// lookup is Lookup with the totals of a directory as they are stored, which count what is hidden, too.
+func (v *Version) lookup(ctx context.Context, g *gate, path string) (*evidence.Row, error) {
 	v.namesAhead(ctx)
+	if known, err := g.knows(layer.KeyOf(path).Parent); err != nil {
+		return nil, err
+	} else if !known {
+		return nil, &NoPathError{path}
+	}
 	r := &evidence.Row{}
-	found, err := v.view.Get(ctx, layer.KeyOf(path), r)
+	found, err := v.rows.through(g).Get(ctx, layer.KeyOf(path), r)
 	if err != nil {
 		return nil, v.ReadError(err)
 	}

@@ -63,7 +63,7 @@ func (e *outError) Error() string { return "it did not answer an earlier page of
 // OpenPage opens the versions of a page: those of the cursor, or without a cursor the ones that are meant. parts are what two calls must
 // have in common to be the same query, beside which version. engine.ErrCursor if the cursor is none, engine.ErrCursorQuery if it is of another query.
 func (f *Forests) OpenPage(ctx context.Context, of *engine.ForestError, w engine.Which, may func(view string) bool, cursor string, limit int, parts ...string) (*Forest, Page, error) {
-	p := Page{Limit: limit, query: w.QueryHash(parts...)}
+	p := Page{Limit: limit, query: w.QueryHash(engine.ReaderParts(ctx, parts)...)}
 	if cursor == "" {
 		fo, err := f.Open(ctx, of, w, may)
 		return fo, p, err

@@ -3,6 +3,7 @@
 package problem
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,7 @@ func questionError(err error) error {
 		forbidden    *forest.ForbiddenError
 		noTime       *forest.NoTimeError
 		late         *forest.TimeoutError
+		notReadable  *engine.NotReadableError
 	)
 	switch {
 	case errors.As(err, &isForest):
@@ -115,6 +117,13 @@ func questionError(err error) error {
 	case errors.As(err, &notDirectory):
 		shown, _ := values.PathFields(notDirectory.Path)
 		return httpapi.BadRequest(fmt.Sprintf("%q is not a directory", shown), "only directories have entries; /metadata shows this path")
+	case errors.Is(err, engine.ErrRestricted):
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: engine.ErrRestricted.Error(), Hint: "docs/access.md lists the questions that are; others need a key for everything"}
+	case errors.As(err, &notReadable):
+		shown, _ := values.PathFields(cmp.Or(notReadable.Path, "/"))
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("permission denied: you may not list %q", shown), Hint: "`fustor access PATH` says which entry denies it"}
+	case errors.As(err, &notReady) && notReady.Restricted:
+		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: RetryAfter, Passing: true, Detail: notReady.Error(), Hint: "try again later"}
 	case errors.As(err, &notReady):
 		begun, hint := notReady.Begun, "try again later; /sessions shows which agent scans"
 		if by := notReady.Leading; by.Silence != nil {

@@ -19,6 +19,21 @@ type Share[K cmp.Ordered] struct {
 	Across []Bucket        // of a cross table: its files, by class
 }
 
+// Totals are the sums of everything wanted below the root.
+func (s Scope) Totals(ctx context.Context) (evidence.Totals, error) {
+	sum := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+	p := pass{ctx: ctx, scope: s, columns: slices.Clone(countedColumns)}
+	err := p.each(func(s *span) error {
+		for i := s.from; i < s.to; i++ {
+			if s.present(i) {
+				s.count(&sum, i)
+			}
+		}
+		return nil
+	})
+	return sum, err
+}
+
 // ByOwner sums up by uid, the most bytes first; in a cross table by class as well, unless across is nil.
 func (s Scope) ByOwner(ctx context.Context, across *Classes) ([]Share[uint32], error) {
 	return s.byNumber(ctx, layer.ColumnUID, across)

@@ -1,0 +1,452 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/permission"
+	"github.com/fustor/fustor/query/report"
+)
+
+// A restricted reader is shown what the kernel would show that user through the root of the view. What is hidden does not exist: the
+// engine passes over it before it counts, limits, sorts or sums up anything.
+//
+// The rows of a version are behind a guard. It gives them to whoever is not restricted (all), and otherwise only together with a gate,
+// through which every row must pass. So a question that knows nothing of readers is refused to them, and does not leak.
+
+type readerKey struct{}
+
+// WithReader makes what is asked under the context be answered as a user's file permissions allow.
+func WithReader(ctx context.Context, who permission.Identity) context.Context {
+	return context.WithValue(ctx, readerKey{}, who)
+}
+
+// ReaderOf is the user as whom a context asks; false: the context asks for everything.
+func ReaderOf(ctx context.Context) (permission.Identity, bool) {
+	who, ok := ctx.Value(readerKey{}).(permission.Identity)
+	return who, ok
+}
+
+// ReaderTag tells the readers of contexts apart, in ETags and cursors; empty: the context asks for everything.
+func ReaderTag(ctx context.Context) string {
+	who, restricted := ReaderOf(ctx)
+	if !restricted {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(who.Key()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// ReaderParts are what two calls must have in common for a cursor of one to serve the other: the parts, and who asks.
+func ReaderParts(ctx context.Context, parts []string) []string {
+	if tag := ReaderTag(ctx); tag != "" {
+		return append([]string{"reader", tag}, parts...)
+	}
+	return parts
+}
+
+// ErrRestricted: the question is not yet answered to a reader who may not see everything.
+var ErrRestricted = errors.New("this question is not answered as file permissions allow, only to those who may see everything")
+
+// NotReadableError: the reader may not list the directory.
+type NotReadableError struct{ Path string }
+
+func (e *NotReadableError) Error() string {
+	return fmt.Sprintf("permission denied: you may not list directory %q", cmp.Or(e.Path, "/"))
+}
+
+// guarded are the rows of a version.
+type guarded struct{ view *layer.View }
+
+// all are the rows of the version for a reader who may see everything; ErrRestricted for others.
+func (v *Version) all(ctx context.Context) (*layer.View, error) {
+	g, err := v.gate(ctx)
+	if err == nil && g != nil {
+		err = ErrRestricted
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.rows.view, nil
+}
+
+// through are the rows for somebody who passes each through a gate, and emits only what the gate lets through. No gate: the version has
+// found that the reader may see everything.
+func (g guarded) through(*gate) *layer.View { return g.view }
+
+// gate decides for one question what its reader may see of a version. A nil gate lets everything through.
+type gate struct {
+	ctx   context.Context
+	v     *Version
+	who   permission.Identity
+	rules permission.Rules
+	known *standings
+}
+
+// gate is that of the context's reader; nil if the reader may see everything.
+func (v *Version) gate(ctx context.Context) (*gate, error) {
+	who, restricted := ReaderOf(ctx)
+	if !restricted {
+		return nil, nil
+	}
+	config, err := v.configs.Load(ctx, v.Manifest.View)
+	if err != nil {
+		return nil, err
+	}
+	if config.RootSquash {
+		who = who.Squashed()
+	}
+	if who.IsRoot() {
+		return nil, nil
+	}
+	g := &gate{ctx: ctx, v: v, who: who, rules: permission.Rules{TrustModes: config.TrustModes}}
+	key := fmt.Sprintf("%s\x00%t\x00%s", v.Manifest.Key(), config.TrustModes, who.Key())
+	g.known, _ = v.standings.ComputeIfAbsent(key, func() (*standings, bool) { return &standings{of: map[string]standing{}}, false })
+	return g, nil
+}
+
+// verdict is what a gate lets through of the entries of a directory.
+type verdict uint8
+
+const (
+	nothing verdict = iota
+	names           // names and types
+	everything
+)
+
+// standing is how a reader stands to a directory, in a form that does not depend on where a question begins.
+type standing struct {
+	// enter: the reader may search the directory and all directories above it, so that attributes of its entries are shown.
+	enter bool
+	// listed is the length of the shortest Parent such that a question that begins in that directory finds the names here: it may read
+	// and search all directories from there on, and read this one. -1: the names are not shown.
+	listed int32
+}
+
+// closed is how a reader stands to what is below a directory that may not be searched, and to what is no directory.
+var closed = standing{listed: -1}
+
+// standings are how one reader stands to the directories of one version, by the Parent of their entries.
+type standings struct {
+	mu   sync.Mutex
+	of   map[string]standing
+	sums map[string]evidence.Totals // of what is below
+}
+
+const (
+	// maxStandings bounds the directories that one reader's standings keep; beyond it, they are all forgotten.
+	maxStandings = 1 << 16
+	// maxReaders bounds the readers (and versions) whose standings are kept: about 8 MB each, at most.
+	maxReaders = 12
+)
+
+func newStandings() *otter.Cache[string, *standings] {
+	return otter.Must(&otter.Options[string, *standings]{MaximumSize: maxReaders})
+}
+
+func (s *standings) get(dir string) (standing, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.of[dir]
+	return known, ok
+}
+
+func (s *standings) set(dir string, at standing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.of) >= maxStandings {
+		clear(s.of)
+	}
+	s.of[strings.Clone(dir)] = at
+}
+
+// standing is how the reader stands to the directory whose entries have a Parent.
+func (g *gate) standing(dir string) (standing, error) {
+	if at, ok := g.known.get(dir); ok {
+		return at, nil
+	}
+	above := standing{enter: true, listed: -1}
+	if dir != "/" {
+		var err error
+		if above, err = g.standing(parentOf(dir)); err != nil {
+			return closed, err
+		}
+	}
+	// Below what may not be searched nothing is looked up, so that what is there does not tell by the time that it takes.
+	at := closed
+	if above.enter {
+		row, found, err := g.access(dir)
+		if err != nil {
+			return closed, err
+		}
+		if found && row.Type == event.Directory {
+			at = g.below(above, dir, &row)
+		}
+	}
+	g.known.set(dir, at)
+	return at, nil
+}
+
+// parentOf is the Parent of the entries of the directory above, given that of the entries of a directory that is not the root.
+func parentOf(dir string) string { return dir[:strings.LastIndexByte(dir[:len(dir)-1], '/')+1] }
+
+// below is how the reader stands to a directory that may be reached, given how it stands to the one above.
+func (g *gate) below(above standing, dir string, row *evidence.Row) standing {
+	rights := g.rules.Rights(g.who, directoryOf(row))
+	at := standing{enter: rights.Has(permission.Search), listed: -1}
+	if rights.Has(permission.Read) {
+		at.listed = int32(len(dir))
+		if dir != "/" && above.listed >= 0 { // above.enter holds
+			at.listed = above.listed
+		}
+	}
+	return at
+}
+
+func directoryOf(row *evidence.Row) permission.Directory {
+	return permission.Directory{UID: row.UID, GID: row.GID, Mode: row.Mode, ACL: row.ACL}
+}
+
+// access reads what decides on the rights to the directory whose entries have a Parent.
+func (g *gate) access(dir string) (row evidence.Row, found bool, err error) {
+	k := layer.KeyOf(strings.TrimSuffix(dir, "/"))
+	if dir == "/" {
+		k = layer.KeyOf("/")
+	}
+	c := g.v.rows.through(g).Cursor(g.ctx).Until(keyAfter(k))
+	if !c.Seek(k) {
+		return row, false, g.v.ReadError(c.Err())
+	}
+	b, i, _ := c.Span()
+	if err := b.LoadKeys(); err != nil {
+		return row, false, g.v.ReadError(err)
+	}
+	err = b.Access(i, &row)
+	return row, err == nil && !row.Removed, g.v.ReadError(err)
+}
+
+// note takes in a directory that a pass over rows meets, so that it need not be looked up.
+func (g *gate) note(row *evidence.Row) error {
+	if g == nil || row.Type != event.Directory {
+		return nil
+	}
+	above := standing{enter: true, listed: -1}
+	if row.Parent != "" {
+		var err error
+		if above, err = g.standing(row.Parent); err != nil {
+			return err
+		}
+	}
+	at, dir := closed, row.ChildParent()
+	if above.enter {
+		at = g.below(above, dir, row)
+	}
+	g.known.set(dir, at)
+	return nil
+}
+
+// entries is what the gate lets through of the entries with a Parent, for a question that begins at the directory start, itself given as
+// the Parent of its entries.
+func (g *gate) entries(start, parent string) (verdict, error) {
+	if g == nil {
+		return everything, nil
+	}
+	at, err := g.standing(parent)
+	switch {
+	case err != nil:
+		return nothing, err
+	case at.listed < 0 || int(at.listed) > len(start):
+		return nothing, nil
+	case at.enter:
+		return everything, nil
+	}
+	return names, nil
+}
+
+// knows reports whether the attributes of an entry with a Parent are shown to who names its path.
+func (g *gate) knows(parent string) (bool, error) {
+	if g == nil || parent == "" { // the root: what is above it is not known here
+		return true, nil
+	}
+	at, err := g.standing(parent)
+	return at.enter, err
+}
+
+// mayList is a NotReadableError if the reader may not list the directory whose entries have a Parent.
+func (v *Version) mayList(ctx context.Context, parent string) error {
+	g, err := v.gate(ctx)
+	if err != nil {
+		return err
+	}
+	let, err := g.entries(parent, parent)
+	if err == nil && let == nothing {
+		err = &NotReadableError{strings.TrimSuffix(parent, "/")}
+	}
+	return err
+}
+
+// conceal takes out of a row what the reader may not see of it. Totals count what is hidden, too.
+func (g *gate) conceal(row *evidence.Row, v verdict) {
+	if g == nil {
+		return
+	}
+	if v == names {
+		*row = evidence.Row{Parent: row.Parent, Name: row.Name, Type: row.Type, Hidden: evidence.HiddenAttributes}
+	}
+	if row.Type == event.Directory {
+		row.Sub, row.Hidden = evidence.Totals{LatestMtimeNs: evidence.NoMtime}, row.Hidden|evidence.HiddenTotals
+	}
+}
+
+// maxSums bounds the directories whose sums a reader's standings keep.
+const maxSums = 1 << 10
+
+// Sum sets what is below a directory, as far as its reader may see it: the sum of what find shows from there on. What Lookup hides of a
+// row is then there. It reads the columns of everything below, and keeps the sum for the same reader and version.
+func (v *Version) Sum(ctx context.Context, dir *evidence.Row) error {
+	if dir.Hidden != evidence.HiddenTotals {
+		return nil
+	}
+	g, err := v.gate(ctx)
+	if err != nil {
+		return err
+	}
+	start := dir.ChildParent()
+	sum, known := g.known.sum(start)
+	if !known {
+		sum = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+		let, err := g.entries(start, start)
+		if err != nil {
+			return err
+		}
+		if let == everything {
+			all, err := NewSearch("*", dir.Path())
+			if err != nil {
+				return err
+			}
+			all.gate = g
+			if sum, err = (report.Scope{View: v.rows.through(g), Root: dir, Filter: all.filter()}).Totals(ctx); err != nil {
+				return v.ReadError(err)
+			}
+		}
+		g.known.setSum(start, sum)
+	}
+	dir.Sub, dir.Hidden = dir.Own().Plus(sum), 0
+	return nil
+}
+
+func (s *standings) sum(dir string) (evidence.Totals, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.sums[dir]
+	return t, ok
+}
+
+func (s *standings) setSum(dir string, t evidence.Totals) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sums == nil || len(s.sums) >= maxSums {
+		s.sums = map[string]evidence.Totals{}
+	}
+	s.sums[strings.Clone(dir)] = t
+}
+
+// noteAll takes in the directories among the rows from to to-1 of a block, which a pass over everything below start meets.
+func (g *gate) noteAll(start string, b *layer.Block, from, to int) error {
+	if err := b.LoadKeys(); err != nil {
+		return err
+	}
+	if b.Group().Types&(1<<event.Directory) == 0 {
+		return nil
+	}
+	types, err := b.Numbers(layer.ColumnType)
+	if err != nil {
+		return err
+	}
+	var row evidence.Row
+	for i := from; i < to; {
+		end := min(to, b.ParentEnd(i))
+		let, err := g.entries(start, b.Parent(i))
+		if err != nil {
+			return err
+		}
+		for ; let == everything && i < end; i++ {
+			if event.Type(types.At(i)) != event.Directory {
+				continue
+			}
+			if err := b.Access(i, &row); err != nil {
+				return err
+			}
+			if row.Removed {
+				continue
+			}
+			if err := g.note(&row); err != nil {
+				return err
+			}
+		}
+		i = end
+	}
+	return nil
+}
+
+// mayBeEmpty reports whether the reader may know that a row is an empty directory, if that is what a search asks for.
+func (g *gate) mayBeEmpty(a *Attributes, row *evidence.Row) (bool, error) {
+	if g == nil || !a.Empty || row.Type != event.Directory {
+		return true, nil
+	}
+	at, err := g.standing(row.ChildParent())
+	return at.listed >= 0, err
+}
+
+// keep keeps those rows of a block, in order, that the gate lets through for a question that begins at start. byAttributes: the question
+// asks for attributes, so that names alone are no hits. empty: it asks for empty directories, which only those know who may list them.
+func (g *gate) keep(start string, byAttributes, empty bool, b *layer.Block, rows []uint32) ([]uint32, error) {
+	if g == nil || len(rows) == 0 {
+		return rows, nil
+	}
+	if err := b.LoadKeys(); err != nil {
+		return nil, err
+	}
+	var types *layer.Numbers
+	if empty {
+		var err error
+		if types, err = b.Numbers(layer.ColumnType); err != nil {
+			return nil, err
+		}
+	}
+	kept := rows[:0]
+	end, let := 0, nothing
+	for _, i := range rows {
+		if int(i) >= end {
+			end = b.ParentEnd(int(i))
+			var err error
+			if let, err = g.entries(start, b.Parent(int(i))); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case let == nothing || let == names && byAttributes:
+			continue
+		case empty && event.Type(types.At(int(i))) == event.Directory:
+			dir := b.Parent(int(i)) + b.Name(int(i)) + "/"
+			if at, err := g.standing(dir); err != nil {
+				return nil, err
+			} else if at.listed < 0 {
+				continue
+			}
+		}
+		kept = append(kept, i)
+	}
+	return kept, nil
+}

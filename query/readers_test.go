@@ -1,0 +1,405 @@
+package query
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/permission"
+	"github.com/fustor/fustor/internal/viewconfig"
+)
+
+// userKey makes a key for what a user may see.
+func (f *fixture) userKey(who permission.Identity) string {
+	f.t.Helper()
+	groups := make([]string, len(who.Groups))
+	for i, g := range who.Groups {
+		groups[i] = fmt.Sprint(g)
+	}
+	key := access.GenerateKey()
+	record := access.Record{Name: "user", Roles: []access.Role{access.Query}, Views: access.AllViews, As: fmt.Sprintf("%d:%s", who.UID, strings.Join(groups, ","))}
+	if err := access.Register(f.t.Context(), f.st, key, record); err != nil {
+		f.t.Fatal(err)
+	}
+	return key
+}
+
+// as calls with a key.
+func (f *fixture) as(key, name string, params ...string) *answer {
+	f.t.Helper()
+	return f.do(http.MethodGet, viewURL(name, params...), "", "X-API-Key", key)
+}
+
+// owned is a directory with rights.
+func owned(path string, mode, uid, gid uint32) evidence.Row {
+	r := entry(path, event.Directory, 4096)
+	r.Mode, r.UID, r.GID = mode, uid, gid
+	r.Inode = event.Inode{Links: 2, Allocated: 4096, ACL: event.NoACL}
+	return r
+}
+
+// The user whom the tests are about.
+var alice = permission.NewIdentity(1001, 100)
+
+// shared is a tree with all kinds of rights. What is not shown to alice is named hidden, or is below /closed; without is the tree without it.
+func shared() (all, without []evidence.Row) {
+	named := file("/listed/known-by-name", 50)
+	rows := []evidence.Row{
+		owned("/", 0o755, 0, 0), owned("/home", 0o755, 0, 0),
+		owned("/home/alice", 0o700, 1001, 100), file("/home/alice/mine.log", 7), file("/home/alice/run.bam", 3<<20),
+		owned("/home/bob", 0o711, 1002, 100), owned("/project", 0o2750, 1003, 100), file("/project/data.log", 11), file("/project/dup.bam", 3<<20),
+		owned("/project/empty", 0o700, 1001, 100), owned("/closed", 0o700, 1002, 101), owned("/listed", 0o744, 1002, 101), named, owned("/home/bob/public", 0o755, 1002, 100),
+		file("/home/bob/public/paper.log", 13), owned("/project/locked", 0o700, 1003, 100), file("/readme", 5),
+	}
+	secret := file("/closed/hidden.log", 1<<30)
+	secret.AgentMissing, secret.SuspectUntil, secret.UID = true, observed+1e18, 4242
+	hidden := []evidence.Row{
+		secret, owned("/closed/hidden-dir", 0o777, 1001, 100), file("/closed/hidden-dir/run.bam", 3<<20), file("/home/bob/hidden.log", 17),
+		file("/project/locked/hidden.log", 19), file("/project/locked/data.log", 11), entry("/closed/hidden-link", event.Symlink, 3),
+	}
+	return treeOf(append(slices.Clone(rows), hidden...)...), treeOf(rows...)
+}
+
+func TestReadersSeeWhatFindShows(t *testing.T) {
+	f := newFixture(t)
+	all, _ := shared()
+	f.base(testView, all)
+	key := f.userKey(alice)
+	// /home/bob may be searched and not read: what is there is shown to who names it. /listed may be read and not searched.
+	equal(t, "search", paths(t, f.as(key, "search", "pattern", "*").is(200).object()["entries"].([]any)), []string{
+		"/closed", "/home", "/listed", "/project", "/readme", "/home/alice", "/home/bob", "/home/alice/mine.log", "/home/alice/run.bam",
+		"/listed/known-by-name", "/project/data.log", "/project/dup.bam", "/project/empty", "/project/locked"})
+	equal(t, "below what may be searched", paths(t, f.as(key, "search", "pattern", "*", "path", "/home/bob/public").is(200).object()["entries"].([]any)),
+		[]string{"/home/bob/public", "/home/bob/public/paper.log"})
+	equal(t, "attributes", paths(t, f.as(key, "search", "pattern", "*.log", "min_size", "1").is(200).object()["entries"].([]any)),
+		[]string{"/home/alice/mine.log", "/project/data.log"})
+	equal(t, "by type", paths(t, f.as(key, "search", "pattern", "known*", "type", "f").is(200).object()["entries"].([]any)), []string{"/listed/known-by-name"})
+	equal(t, "empty", paths(t, f.as(key, "search", "pattern", "*", "empty", "true", "type", "d").is(200).object()["entries"].([]any)), []string{"/project/empty"})
+	f.as(key, "list", "path", "/home/bob").problem(403, "may not list")
+	f.as(key, "list", "path", "/closed").problem(403, "may not list")
+	f.as(key, "list", "path", "/home/bob/hidden-dir").problem(404)
+	f.as(key, "metadata", "path", "/closed/hidden.log").problem(404)
+	f.as(key, "metadata", "path", "/listed/known-by-name").problem(404)
+	f.as(key, "metadata", "path", "/home/bob/hidden.log").is(200) // find /home/bob/hidden.log shows it, too
+	name := f.as(key, "list", "path", "/listed").is(200).object()["entries"].([]any)[0].(map[string]any)
+	if name["name"] != "known-by-name" || name["size"] != nil || name["uid"] != nil || name["attributes_hidden"] != true {
+		t.Errorf("in a directory that may only be listed: %v", name)
+	}
+	sub := f.as(key, "metadata", "path", "/project").is(200).object()["subtree"].(map[string]any)
+	if sub["files"] != 2.0 || sub["bytes"] != float64(3<<20+11) || sub["directories"] != 3.0 {
+		t.Errorf("sum of what may be seen: %v", sub)
+	}
+	sums := f.as(key, "stats").is(200).object()
+	if sums["total_files"] != 5.0 || sums["suspect_file_count"] != 0.0 || sums["has_blind_spot"] != false {
+		t.Errorf("stats: %v", sums)
+	}
+	for _, e := range f.as(key, "list", "path", "/").is(200).object()["entries"].([]any) {
+		if e.(map[string]any)["subtree"] != nil {
+			t.Errorf("a list shows sums that count what is hidden: %v", e)
+		}
+	}
+	f.as(key, "metadata", "path", "/project", "links_once", "true").problem(403)
+	f.as(key, "reports/largest", "type", "d").problem(403)
+	f.as(key, "tree", "on_demand_scan", "true").problem(403)
+	f.as(key, "search", "pattern", "*", "explain", "true").problem(403)
+}
+
+// Views that differ only in what a user may not see answer that user the same, byte for byte, headers included, whatever is asked.
+func TestHiddenIsNonexistent(t *testing.T) {
+	all, without := shared()
+	nonces := map[string]string{}
+	open := func(rows []evidence.Row, errors int) (*fixture, string) {
+		f := newFixture(t)
+		f.now = f.now.Truncate(0)
+		info := f.layer(testView, rows)
+		f.commit(testView, func(m *manifest.Manifest) {
+			m.Base, m.Totals = append(m.Base, info), rows[0].Sub
+			m.Scan.ErrorCount = uint64(errors)
+			for range errors {
+				m.Scan.Errors = append(m.Scan.Errors, manifest.ScanError{Path: []byte("/closed/hidden-dir"), Message: "permission denied"})
+			}
+		})
+		nonces[f.last[testView].Nonce] = "NONCE"
+		return f, f.userKey(alice)
+	}
+	a, aliceA := open(all, 1)
+	b, aliceB := open(without, 0)
+	b.now = a.now
+	canonical := func(of *answer) string {
+		text := fmt.Sprint(of.status, of.header, string(of.body))
+		for nonce := range nonces {
+			text = strings.ReplaceAll(text, nonce, "NONCE")
+		}
+		return regexp.MustCompile(`next_cursor":"[^"]*|Request-Id:\[[^]]*`).ReplaceAllString(text, "")
+	}
+	asked := 0
+	for call := range forReaders {
+		for _, params := range questions(call) {
+			for _, accept := range []string{"application/json", "application/x-ndjson;end=true"} {
+				one := a.do(http.MethodGet, viewURL(call, params...), "", "X-API-Key", aliceA, "Accept", accept)
+				other := b.do(http.MethodGet, viewURL(call, params...), "", "X-API-Key", aliceB, "Accept", accept)
+				if x, y := canonical(one), canonical(other); x != y && !t.Failed() {
+					t.Errorf("%s %q: what is hidden shows:\n%s\nbut without it\n%s", call, params, x, y)
+				}
+				asked++
+			}
+		}
+	}
+	if asked < 200 {
+		t.Errorf("only %d questions were asked", asked)
+	}
+	// And for whoever may see everything they differ.
+	if string(a.call("stats").body) == string(b.call("stats").body) {
+		t.Error("the two views do not differ at all")
+	}
+}
+
+// questions are parameters of a call: paths that are shown, hidden and absent, pages, filters, and what is refused.
+func questions(call string) (all [][]string) {
+	for _, path := range []string{"/", "/home", "/home/alice", "/home/bob", "/home/bob/public", "/home/bob/nothing", "/project", "/project/locked", "/closed",
+		"/closed/hidden-dir", "/closed/hidden-dir/run.bam", "/closed/hidden.log", "/closed/hidden-link", "/closed/nothing", "/listed/known-by-name", "/listed", "/nothing", "/readme", "/readme/x"} {
+		params := []string{"path", path}
+		all = append(all, params)
+		with := func(more ...string) { all = append(all, append(slices.Clone(params), more...)) }
+		with("version", "1")
+		with("as_of", "no-such-pin")
+		switch {
+		case call == "search":
+			all = all[:len(all)-3]
+			params = append(params, "pattern", "*")
+			for _, more := range [][]string{{}, {"limit", "1"}, {"limit", "3"}, {"min_size", "1"}, {"empty", "true"}, {"owner", "4242"}, {"owner", "nobody-knows"}, {"type", "d"}, {"min_links", "2"}} {
+				with(more...)
+			}
+			params = []string{"path", path, "pattern", "hidden"}
+			with()
+			params = []string{"path", path, "regex", ".*run.*"}
+			with()
+		case call == "list":
+			for _, order := range []string{"name", "size", "mtime"} {
+				with("sort", order)
+				with("sort", order, "limit", "1")
+			}
+		case call == "tree":
+			for _, depth := range []string{"0", "1", "2"} {
+				with("max_depth", depth)
+			}
+			with("limit", "2")
+			with("only_path", "true")
+			with("on_demand_scan", "true")
+		case call == "metadata":
+			with("links_once", "true")
+		case call == "reports/usage":
+			for _, by := range []string{"owner", "group", "extension"} {
+				with("by", by, "across", "size")
+			}
+			with("owner", "nobody-knows")
+		case call == "reports/duplicates":
+			with("min_size", "1")
+		case call == "reports/largest":
+			with("type", "d")
+		case strings.HasPrefix(call, "reports/"):
+			with("name", "*.log")
+		}
+	}
+	return append(all, []string{"path", "relative"}, []string{"explain", "true"}, []string{"no_such", "parameter"})
+}
+
+// Whatever is not made for users refuses them, in all documents.
+func TestEveryRouteRefusesUsersOrKnowsThem(t *testing.T) {
+	f := newFixture(t)
+	all, _ := shared()
+	f.base(testView, all)
+	key := f.userKey(alice)
+	routes := slices.Concat(f.server.mux.Routes(), f.server.v2.Routes())
+	refused := 0
+	for _, r := range routes {
+		call, ofView := strings.CutPrefix(r.Pattern, "/api/v1/views/{view_id}/")
+		switch r.Pattern {
+		case "/healthz", "/v2", "/v2/api/v1", "/web/style.css", "/web/icon.svg", "/login", "/logout", "/api/v1/views":
+			continue
+		}
+		if ofView && forReaders[call] && r.Method == http.MethodGet {
+			continue
+		}
+		target := regexp.MustCompile(`\{job_id\}|\{id\}|\{path\.\.\.\}`).ReplaceAllString(strings.ReplaceAll(r.Pattern, "{view_id}", testView), "x")
+		req := f.raw(r.Method, target, key)
+		if req.status != http.StatusForbidden {
+			t.Errorf("%s %s answers a key of a user: %d %.200s", r.Method, r.Pattern, req.status, req.body)
+		}
+		if strings.Contains(string(req.body), "hidden.log") {
+			t.Errorf("%s %s shows what is hidden: %s", r.Method, r.Pattern, req.body)
+		}
+		refused++
+	}
+	if refused < 30 {
+		t.Errorf("only %d routes refuse", refused)
+	}
+}
+
+// Cursors and ETags are of one user.
+func TestCursorsAndETagsAreOfOneUser(t *testing.T) {
+	f := newFixture(t)
+	all, _ := shared()
+	f.base(testView, all)
+	aliceKey, bobKey := f.userKey(alice), f.userKey(permission.NewIdentity(1002, 101))
+	first := f.as(aliceKey, "search", "pattern", "*", "limit", "2").is(200).object()["next_cursor"].(string)
+	for _, other := range []string{bobKey, queryKey} {
+		f.do(http.MethodGet, viewURL("search", "pattern", "*", "cursor", first), "", "X-API-Key", other).problem(400, "cursor belongs")
+	}
+	f.as(aliceKey, "search", "pattern", "*", "cursor", first).is(200)
+	ofAll := f.call("search", "pattern", "*", "limit", "2").is(200).object()["next_cursor"].(string)
+	f.as(aliceKey, "search", "pattern", "*", "cursor", ofAll).problem(400, "cursor belongs")
+	tags := map[string]bool{}
+	for _, key := range []string{aliceKey, bobKey, queryKey} {
+		tag := f.do(http.MethodGet, viewURL("metadata", "path", "/project"), "", "X-API-Key", key).is(200).header.Get("ETag")
+		tags[tag] = true
+		for _, other := range []string{aliceKey, bobKey, queryKey} {
+			want := 200
+			if other == key {
+				want = 304
+			}
+			f.do(http.MethodGet, viewURL("metadata", "path", "/project"), "", "X-API-Key", other, "If-None-Match", tag).is(want)
+		}
+	}
+	if len(tags) != 3 {
+		t.Errorf("three readers have the ETags %v", tags)
+	}
+	// What one reader was answered is not the next one's answer.
+	f.as(bobKey, "metadata", "path", "/closed/hidden.log").is(200)
+	f.as(aliceKey, "metadata", "path", "/closed/hidden.log").problem(404)
+}
+
+func TestAdministratorsAskAsUsers(t *testing.T) {
+	f := newFixture(t)
+	all, _ := shared()
+	f.base(testView, all)
+	as := func(key, who, call string, params ...string) *answer {
+		return f.do(http.MethodGet, viewURL(call, params...), "", "X-API-Key", key, access.AsHeader, who)
+	}
+	as(adminKey, "1001:100", "metadata", "path", "/closed/hidden.log").problem(404)
+	as(adminKey, "1002:101", "metadata", "path", "/closed/hidden.log").is(200)
+	as(queryKey, "1002:101", "metadata", "path", "/closed/hidden.log").problem(403, "role admin")
+	as(f.userKey(alice), "1002:101", "metadata", "path", "/closed/hidden.log").problem(403, "role admin")
+	as(adminKey, "1001:100", "diff", "from", "1").problem(403, "not answered as")
+	as(adminKey, "-x", "metadata", "path", "/").problem(400)
+	as(adminKey, "0:0", "metadata", "path", "/closed/hidden.log").is(200)
+	config := viewconfig.Default(testView)
+	config.RootSquash = true
+	if err := viewconfig.Save(t.Context(), f.st, config); err != nil {
+		t.Fatal(err)
+	}
+	f.now = f.now.Add(2 * viewconfig.KnownFor)
+	as(adminKey, "0:0", "metadata", "path", "/closed/hidden.log").problem(404)
+}
+
+// Random trees, users and questions: the answers are those of a model that asks for each row alone.
+func TestReadersAgainstModel(t *testing.T) {
+	rounds := 40
+	if testing.Short() {
+		rounds = 8
+	}
+	rng := rand.New(rand.NewPCG(5, 23))
+	for range rounds {
+		f := newFixture(t)
+		rights := func(rows []evidence.Row) []evidence.Row {
+			for i := range rows {
+				if r := &rows[i]; r.Type == event.Directory {
+					r.UID, r.GID = 1000+rng.Uint32N(3), 100+rng.Uint32N(3)
+					r.Mode = [...]uint32{0o755, 0o755, 0o755, 0o750, 0o700, 0o711, 0o744, 0o077, 0o705, 0o550}[rng.IntN(10)]
+					r.Inode = event.Inode{Links: 2, Allocated: 4096, ACL: event.NoACL}
+				}
+			}
+			return rows
+		}
+		rows := rights(randomTree(rng, 120))
+		f.base(testView, rows)
+		for range 2 {
+			next := rights(slices.Clone(rows))
+			f.delta(testView, change(rows, next))
+			rows = next
+		}
+		byPath := map[string]permission.Directory{}
+		for _, r := range rows {
+			if r.Type == event.Directory {
+				byPath[r.ChildParent()] = permission.Directory{UID: r.UID, GID: r.GID, Mode: r.Mode, ACL: r.ACL}
+			}
+		}
+		for range 4 {
+			who := permission.NewIdentity(1000+rng.Uint32N(4), 100+rng.Uint32N(4))
+			key := f.userKey(who)
+			right := func(dir string, want permission.Rights) bool {
+				return permission.Rules{}.Rights(who, byPath[dir]).Has(want)
+			}
+			above := func(parent string) (all []string) {
+				for i, c := range parent {
+					if c == '/' {
+						all = append(all, parent[:i+1])
+					}
+				}
+				return all
+			}
+			known := func(r evidence.Row) bool {
+				return !slices.ContainsFunc(above(r.Parent), func(d string) bool { return !right(d, permission.Search) })
+			}
+			start := rows[rng.IntN(len(rows))]
+			if start.Type != event.Directory {
+				start = rows[0]
+			}
+			listed := func(r evidence.Row) bool {
+				for _, d := range above(r.Parent) {
+					within := len(d) >= len(start.ChildParent())
+					if within && !right(d, permission.Read) || d != r.Parent && !right(d, permission.Search) {
+						return false
+					}
+				}
+				return strings.HasPrefix(r.Parent, start.ChildParent())
+			}
+			var want, full []string
+			var sum evidence.Totals
+			for _, r := range rows {
+				if r.Path() == start.Path() || listed(r) {
+					want = append(want, r.Path())
+					if known(r) {
+						full, sum = append(full, r.Path()), sum.Plus(r.Own())
+					}
+				}
+			}
+			if !known(start) {
+				f.as(key, "tree", "path", start.Path()).problem(404)
+				continue
+			}
+			var found, searched []string
+			for _, line := range f.do(http.MethodGet, viewURL("tree", "path", start.Path()), "", "X-API-Key", key, "Accept", ndjson).is(200).lines() {
+				found = append(found, pathOf(t, line))
+			}
+			equal(t, fmt.Sprintf("tree of %s as %v", start.Path(), who), found, want)
+			for cursor, limit := "", fmt.Sprint(1+rng.IntN(20)); ; {
+				params := []string{"path", start.Path(), "pattern", "*", "min_size", "0", "max_links", "1000000", "limit", limit, "not_name", "no-such"}
+				if cursor != "" {
+					params = append(params, "cursor", cursor)
+				}
+				page := f.as(key, "search", params...).is(200).object()
+				searched = append(searched, paths(t, page["entries"].([]any))...)
+				if cursor, _ = page["next_cursor"].(string); cursor == "" {
+					break
+				}
+			}
+			measured := slices.DeleteFunc(slices.Clone(full), func(p string) bool {
+				return p == "/" || !slices.ContainsFunc(rows, func(r evidence.Row) bool { return r.Path() == p && r.Measured() })
+			})
+			equal(t, "search", searched, measured)
+			got := f.as(key, "metadata", "path", start.Path()).is(200).object()["subtree"].(map[string]any)
+			if got["files"] != float64(sum.Files) || got["bytes"] != float64(sum.Bytes) || got["directories"] != float64(sum.Directories) || got["others"] != float64(sum.Others) {
+				t.Fatalf("sum of %s as %v: %v, not %+v", start.Path(), who, got, sum)
+			}
+		}
+	}
+}
