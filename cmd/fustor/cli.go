@@ -36,6 +36,7 @@ type cli struct {
 	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"Report on sizes, owners, ages, duplicates and growth."`
 	Diff       diffCmd       `cmd:"" overview:"no" group:"read" help:"Print what differs between two versions."`
 	Watch      watchCmd      `cmd:"" overview:"no" group:"read" help:"Print what changes, as it comes, or run a command for it."`
+	SQL        sqlCmd        `cmd:"" name:"sql" overview:"no" group:"read" help:"Print the SQL that makes the view one of DuckDB, or ask DuckDB."`
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`
 	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print files that may still be written to."`
 	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print changes that no agent reported but a scan found."`

@@ -58,6 +58,7 @@ var outcomes = map[string]outcome{
 	"fustor diff":              {"/ --summary", "/none"},
 	"fustor watch":             {"/ --once", "/none --once"},
 	"fustor versions":          {"", ""},
+	"fustor sql":               {"-", "--store file://HERE/cold --view none"},
 	"fustor suspects":          {"/", "/none"},
 	"fustor blind-spots":       {"/", "/none"},
 	"fustor sessions":          {"", ""},
