@@ -162,6 +162,9 @@ func entries(c *scan.Counts) uint64 { return c.Files.Load() + c.Directories.Load
 // round keeps the digits of a figure that people read.
 func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
+// errorKinds are what errorKind may answer.
+var errorKinds = []string{"permission", "vanished", "timeout", "io", "other"}
+
 // errorKind sorts the errors of file systems: permission, vanished, timeout, io or other.
 func errorKind(err error) string {
 	var timeout interface{ Timeout() bool }

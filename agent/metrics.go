@@ -63,7 +63,7 @@ func (a *Agent) register(to prometheus.Registerer) error {
 			}
 			return float64(s.LastScan.At.UnixNano()) / 1e9
 		}),
-		gauge("last_scan_seconds", "How long it took.", func(s Status) float64 {
+		gauge("last_scan_seconds", "How long the last whole scan took.", func(s Status) float64 {
 			if s.LastScan == nil {
 				return 0
 			}
@@ -108,7 +108,8 @@ func (r readErrors) Describe(out chan<- *prometheus.Desc) { out <- r.desc() }
 
 // Collect implements prometheus.Collector.
 func (r readErrors) Collect(out chan<- prometheus.Metric) {
-	for kind, e := range r.a.Status().ReadErrors {
-		out <- prometheus.MustNewConstMetric(r.desc(), prometheus.CounterValue, float64(e.Count), kind)
+	found := r.a.Status().ReadErrors
+	for _, kind := range errorKinds { // also those that there are none of, so that the first one is a rise
+		out <- prometheus.MustNewConstMetric(r.desc(), prometheus.CounterValue, float64(found[kind].Count), kind)
 	}
 }

@@ -22,12 +22,17 @@ type version struct {
 func (c *Compactor) current(ctx context.Context, view string) (version, error) {
 	m, etag, err := manifest.Load(ctx, c.o.Store, view)
 	if errors.Is(err, manifest.ErrNoHead) {
+		c.figures.lost(view)
 		return version{Manifest: &manifest.Manifest{Format: manifest.Format, View: view}}, nil
 	}
 	if err != nil {
 		return version{}, err
 	}
-	return version{m, etag}, c.notBack(m)
+	if err := c.notBack(m); err != nil {
+		return version{}, err
+	}
+	c.figures.saw(m)
+	return version{m, etag}, nil
 }
 
 // notBack refuses a head that is older than one that this process has seen.
@@ -106,6 +111,7 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 		_, err = manifest.Commit(ctx, c.o.Store, m, from.etag)
 		if err == nil {
 			c.sawVersion(m.View, m.Version)
+			c.figures.saw(m)
 			c.o.OnCommit(m)
 			return m, nil
 		}

@@ -83,6 +83,8 @@ type Compactor struct {
 	configs *viewconfig.Loader
 	ledger  *session.Ledger
 	metrics *metrics
+	figures *viewMetrics
+	counted *store.Counted
 	turns   *turns
 	// publishing bounds what is published as tables at once.
 	publishing *semaphore.Weighted
@@ -106,8 +108,8 @@ func New(o Options) (*Compactor, error) {
 		return nil, errors.New("compactor: no store")
 	}
 	o.setDefaults()
-	clock := store.NewClock(o.Now)
-	o.Store = clock.Watch(o.Store)
+	clock, counted := store.NewClock(o.Now), store.Count(o.Store)
+	o.Store = clock.Watch(counted)
 	ledger, err := session.NewLedger(o.Store, clock, o.Random)
 	if err != nil {
 		return nil, fmt.Errorf("compactor: %w", err)
@@ -115,7 +117,7 @@ func New(o Options) (*Compactor, error) {
 	return &Compactor{
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
+		metrics: newMetrics(), figures: newViewMetrics(o.Now), counted: counted, turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
 		seen: map[string]*manifest.Manifest{}, proved: map[string]bool{}, tables: map[string]tableDone{}, publishing: semaphore.NewWeighted(1),
 	}, nil
 }

@@ -19,15 +19,20 @@ import (
 // Fold folds the next batch of a view's segments and publishes the next version. It returns how many segments were folded, a
 // part of one counting as one; 0 means that there are none. If another compactor publishes the same segments first, its version stands and nothing is done.
 func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
-	n, err := c.foldInTurn(ctx, view)
+	began := c.o.Now()
+	n, all, err := c.foldInTurn(ctx, view)
 	if errors.Is(err, errReset) {
 		if err = c.follow(ctx, view); err == nil {
-			n, err = c.foldInTurn(ctx, view)
+			n, all, err = c.foldInTurn(ctx, view)
 		}
 	}
 	if errors.Is(err, store.ErrLost) || errors.Is(err, errReset) {
 		return 0, nil // go on from the winner's version
 	}
+	if err != nil && ctx.Err() != nil { // it was stopped
+		return n, fmt.Errorf("fold view %s: %w", view, err)
+	}
+	c.figures.folded(view, began, all, err)
 	if err != nil {
 		c.metrics.failures.WithLabelValues("fold").Inc()
 		return n, fmt.Errorf("fold view %s: %w", view, err)
@@ -35,20 +40,20 @@ func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
 	return n, nil
 }
 
-// foldInTurn folds a small batch at once, and a large one when it is its turn.
-func (c *Compactor) foldInTurn(ctx context.Context, view string) (int, error) {
-	n, err := c.fold(ctx, view, c.turn(view))
+// foldInTurn folds a small batch at once, and a large one when it is its turn. all: it took in all that there was.
+func (c *Compactor) foldInTurn(ctx context.Context, view string) (n int, all bool, err error) {
+	n, all, err = c.fold(ctx, view, c.turn(view))
 	if errors.Is(err, errLarge) {
 		c.found(view, true)
-		n, err = c.fold(ctx, view, c.turn(view))
+		n, all, err = c.fold(ctx, view, c.turn(view))
 	}
-	return n, err
+	return n, all, err
 }
 
-func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (int, error) {
+func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, all bool, err error) {
 	if turn.large { // it has nothing to read before
 		if err := turn.begin(ctx); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
 	defer turn.end()
@@ -57,35 +62,35 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (int, err
 	began := time.Now()
 	head, err := c.current(ctx, view)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	config, err := c.configs.Load(ctx, view)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	rules := evidence.Rules{Hot: int64(config.Hot()), Staleness: int64(config.Staleness()), Skew: head.Clock.Skew()}
 	in, err := c.readBatch(ctx, head.Manifest, rules, turn)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if turn.large && in.batch.size < c.o.BatchClaims/smallShare {
 		c.found(view, false)
 	}
 	if in.segments+in.parts == 0 && !in.dropped {
-		return 0, c.publishSettings(ctx, head, config)
+		return 0, true, c.publishSettings(ctx, head, config)
 	}
 	w, err := c.resolve(ctx, head.Manifest, rules, in.batch, turn)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer w.close()
 	layers, err := c.writeDelta(ctx, view, w)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	names, err := c.writeNames(ctx, head.Manifest, in.names)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	_, err = c.publish(ctx, head, "fold", func(m *manifest.Manifest) error {
 		if !sameFold(m, head.Manifest) {
@@ -103,10 +108,10 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (int, err
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	c.metrics.folded(in, time.Since(began))
-	return in.segments + in.parts, nil
+	return in.segments + in.parts, in.parts == 0 && in.batch.size < turn.claims, nil
 }
 
 // publishSettings publishes a version for a changed setting that readers take from the manifest (live): a view at rest has no fold that

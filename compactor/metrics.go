@@ -1,9 +1,15 @@
 package compactor
 
 import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fustor/fustor/internal/httpapi"
 )
 
 // metrics are what a compactor counts of its own work.
@@ -18,7 +24,7 @@ func newMetrics() *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "fustor", Subsystem: "compactor", Name: name, Help: help})
 	}
-	return &metrics{
+	m := &metrics{
 		segments:   counter("segments_folded_total", "Segments folded."),
 		events:     counter("events_folded_total", "Events folded."),
 		entries:    counter("entries_folded_total", "Listed entries folded."),
@@ -32,15 +38,34 @@ func newMetrics() *metrics {
 			Namespace: "fustor", Subsystem: "compactor", Name: "job_seconds", Help: "How long jobs took that published a version.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 4, 9)}, []string{"job"}),
 	}
+	for _, job := range []string{"fold", "merge"} { // so that the first failure is a rise
+		m.failures.WithLabelValues(job)
+		m.duration.WithLabelValues(job)
+	}
+	return m
 }
 
 // Register makes the compactor's metrics known to r.
 func (c *Compactor) Register(r prometheus.Registerer) error {
 	m := c.metrics
-	for _, x := range []prometheus.Collector{m.segments, m.events, m.entries, m.damaged, m.lost, m.removed, m.mergedRows, m.failures, m.duration} {
+	for _, x := range []prometheus.Collector{m.segments, m.events, m.entries, m.damaged, m.lost, m.removed, m.mergedRows, m.failures, m.duration, c.figures} {
 		if err := r.Register(x); err != nil {
 			return err
 		}
+	}
+	return httpapi.RegisterStoreCounts(r, "compact", c.counted)
+}
+
+// failingLong is for how long folds of a view may fail before the compactor says that it is not ready: a store that is away for a
+// minute is no news.
+const failingLong = 5 * time.Minute
+
+// Ready is an error if every fold of a view has failed for a while.
+func (c *Compactor) Ready() error {
+	failing := c.figures.failing(failingLong)
+	for _, view := range slices.Sorted(maps.Keys(failing)) {
+		return &httpapi.Error{Status: http.StatusServiceUnavailable, Hint: "the compactor's log has the error of each try",
+			Detail: fmt.Sprintf("every fold of view %q has failed since %s; %d views are affected", view, failing[view].UTC().Format(time.RFC3339), len(failing))}
 	}
 	return nil
 }

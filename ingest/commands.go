@@ -163,6 +163,9 @@ func (i *Ingest) awaitCommands(c *call) error {
 	if i.answerAtOnce {
 		wait = 0
 	}
+	if wait > 0 {
+		httpapi.Waits(c.w)
+	}
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	for {

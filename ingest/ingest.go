@@ -38,6 +38,7 @@ type Options struct {
 	Authenticator *access.Authenticator
 	Logger        *slog.Logger         // nil: no log
 	Registry      *prometheus.Registry // for metrics, shown at /metrics; nil: one of its own
+	OpenProbes    bool                 // /readyz and /metrics are answered without a key
 	Now           func() time.Time     // nil: time.Now
 	Rand          io.Reader            // of ids and nonces; nil: crypto/rand
 	// AnswerAtOnce has calls that wait for commands answered at once, for functions that are billed by time.
@@ -102,7 +103,7 @@ func New(o Options) (*Ingest, error) {
 		err = httpapi.RegisterStoreCounts(o.Registry, "ingest", i.counted)
 	}
 	if err == nil {
-		i.metrics, err = newMetrics(o.Registry)
+		i.metrics, err = newMetrics(o.Registry, o.Now)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -114,7 +115,7 @@ func New(o Options) (*Ingest, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.mux = i.routes(o.Registry)
+	i.mux = i.routes(o.Registry, o.OpenProbes)
 	administrator.Register(i.mux, i.keys)
 	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Measured}
 	i.v2mux = i.routesForV2()
@@ -139,11 +140,12 @@ func (i *Ingest) OpenAPI() ([]byte, error) {
 // Handler serves the pipe side and the probes.
 func (i *Ingest) Handler() http.Handler { return i.handler }
 
-func (i *Ingest) routes(gatherer prometheus.Gatherer) *httpapi.Mux {
+func (i *Ingest) routes(gatherer prometheus.Gatherer, openProbes bool) *httpapi.Mux {
 	mux := httpapi.NewMux()
-	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, OpenAPI: i.OpenAPI, Protect: func(h http.Handler) http.Handler {
-		return i.keys.Require(h, access.Ingest, access.Query)
-	}}.Register(mux)
+	httpapi.Probes{Ready: i.ready, Gatherer: gatherer, Open: openProbes,
+		MaySee: func(ctx context.Context, view string) bool { return access.CheckView(ctx, view) == nil }, OpenAPI: i.OpenAPI, Protect: func(h http.Handler) http.Handler {
+			return i.keys.Require(h, access.Ingest, access.Query)
+		}}.Register(mux)
 	handle := func(method, pattern string, o *openapi.Operation, f func(*call) error) {
 		mux.HandleAPI(method, "/api/v1/pipe"+pattern, o, i.keys.Require(i.call(f), access.Ingest))
 	}

@@ -54,7 +54,7 @@ func (i *Ingest) createSession(c *call) error {
 	}
 	skew, broken := i.known(c)
 	i.metrics.created.Inc()
-	i.metrics.lead(state)
+	i.metrics.beat(state)
 	return c.ok(pipeapi.Session{
 		ID: state.Record.ID, View: c.view, Standing: standingOf(state), Timeout: state.Record.TimeoutSeconds,
 		Audit: config.AuditIntervalSeconds, Sentinel: config.SentinelIntervalSeconds, Hot: config.HotSeconds, Message: message(c.view, state), Skew: skew, Broken: broken, Timed: c.timed(),
@@ -145,7 +145,7 @@ func (i *Ingest) heartbeat(c *call) error {
 	if err != nil {
 		return err
 	}
-	i.metrics.lead(state)
+	i.metrics.beat(state)
 	commands := orEmpty(i.waiting(c, state))
 	audit, sentinel, hot := i.intervals(c)
 	return c.ok(pipeapi.Beat{Status: "ok", Standing: standingOf(state), CanRealtime: state.Record.CanRealtime, Audit: audit, Sentinel: sentinel, Hot: hot,
@@ -187,6 +187,9 @@ func keptStatus(status *pipeapi.AgentStatus) *pipeapi.AgentStatus {
 func (i *Ingest) endSession(c *call) error {
 	if err := i.ledger.End(c.ctx, c.view, c.session(), session.Closed); err != nil {
 		return err
+	}
+	if record, err := i.ledger.Known(c.ctx, c.view, c.session()); err == nil && record.ID != "" { // the ledger has just read it
+		i.metrics.beats.end(c.view, record.Agent)
 	}
 	return c.ok(pipeapi.Ended{Status: "terminated", Session: c.session(), Timed: c.timed()})
 }

@@ -101,7 +101,7 @@ func (i *Ingest) createV2(c *call) error {
 		return err
 	}
 	i.metrics.created.Inc()
-	i.metrics.lead(state)
+	i.metrics.beat(state)
 	return c.ok(eventsSession{v2api.Created{Session: state.Record.ID, Role: role(state), Timeout: state.Record.TimeoutSeconds, Audit: config.AuditIntervalSeconds,
 		Sentinel: config.SentinelIntervalSeconds, Message: message(c.view, state)}, c.view, c.timed()})
 }
@@ -138,7 +138,7 @@ func (i *Ingest) heartbeatV2(c *call) error {
 	if err != nil {
 		return err
 	}
-	i.metrics.lead(state)
+	i.metrics.beat(state)
 	i.v2.rows.Resume(c.ctx, c.view, state.Record.ID)
 	return c.ok(eventsBeat{v2api.Beaten{Status: "ok", Role: role(state), Commands: i.commandsV2(c, state)}, c.timed()})
 }

@@ -61,6 +61,9 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, view string) error
 	if s.atOnce || r.Method == http.MethodHead {
 		life = 0
 	}
+	if life > 0 {
+		httpapi.Waits(w)
+	}
 	ctx, stop := context.WithCancelCause(r.Context())
 	defer stop(nil)
 	out := newFeedWriter(w, r, events, f.At())

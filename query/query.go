@@ -46,6 +46,8 @@ type Options struct {
 	AnswerAtOnce bool
 	// Registry gets the metrics, and /metrics shows it; nil: a new one.
 	Registry *prometheus.Registry
+	// OpenProbes has /readyz and /metrics answered without a key.
+	OpenProbes bool
 	// OpenAPI makes what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI.
 	OpenAPI func() ([]byte, error)
 	Now     func() time.Time // nil: time.Now
@@ -98,7 +100,11 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register query metrics: %w", err)
 	}
-	e := engine.New(engine.Options{Store: o.Store, Now: o.Now, MemoryBytes: o.MemoryBytes, CacheBytes: o.CacheBytes, HeadTTL: o.HeadTTL, Logger: o.Logger})
+	counted := store.Count(o.Store)
+	if err := httpapi.RegisterStoreCounts(o.Registry, "query", counted); err != nil {
+		return nil, fmt.Errorf("register query metrics: %w", err)
+	}
+	e := engine.New(engine.Options{Store: counted, Now: o.Now, MemoryBytes: o.MemoryBytes, CacheBytes: o.CacheBytes, HeadTTL: o.HeadTTL, Logger: o.Logger})
 	s := &Server{
 		engine: e, forests: forest.New(e, o.Now), keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
 		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),
@@ -111,7 +117,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
 	}
-	s.routes(o.Registry, o.OpenAPI, administrator.ResetHandler(s.keys))
+	s.routes(o, administrator.ResetHandler(s.keys))
 	s.handler = httpapi.Compress(httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(http.HandlerFunc(s.dispatch)))
 	return s, nil
 }
@@ -150,7 +156,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, error), reset http.Handler) {
+func (s *Server) routes(o Options, reset http.Handler) {
 	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
 	s.mux.HandleAPI(http.MethodGet, "/api/v1/views", &viewsOperation, s.protectReader(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		return s.serveCall(w, r, "", s.views)
@@ -193,7 +199,8 @@ func (s *Server) routes(registry *prometheus.Registry, document func() ([]byte, 
 			names, _, err := s.engine.Views(ctx)
 			return names, err
 		}})
-	httpapi.Probes{Ready: s.engine.Ready, Gatherer: registry, OpenAPI: document, Protect: protect}.Register(s.mux)
+	httpapi.Probes{Ready: s.engine.Ready, Gatherer: o.Registry, OpenAPI: o.OpenAPI, Protect: protect, Open: o.OpenProbes,
+		MaySee: func(ctx context.Context, view string) bool { return access.CheckView(ctx, view) == nil }}.Register(s.mux)
 	page.New(s.engine, s.forests, s.keys).Register(s.mux)
 }
 

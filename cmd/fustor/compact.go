@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
@@ -99,7 +98,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 // compactProbes is what a compactor serves: whether it lives, whether it reaches its store, and metrics. There is nothing
 // in them that needs a key.
 func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, error) {
-	registry := prometheus.NewRegistry()
+	registry := processMetrics()
 	if err := compact.Register(registry); err != nil {
 		return nil, err
 	}
@@ -108,7 +107,7 @@ func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, 
 		if _, err := st.Get(ctx, doctor.Marker); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return nil
+		return compact.Ready()
 	}}.Register(mux)
 	return mux, nil
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 )
@@ -44,7 +42,7 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: prometheus.NewRegistry(), Retain: retention(compact)})
+	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes, Retain: retention(compact)})
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"runtime/debug"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/query"
@@ -60,7 +58,7 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		debug.SetMemoryLimit(memory - memory/5)
 	}
 	log := a.logger("query")
-	q, err := query.New(query.Options{Store: st, Authenticator: keys, MemoryBytes: memory, Logger: log, Registry: prometheus.NewRegistry()})
+	q, err := query.New(query.Options{Store: st, Authenticator: keys, MemoryBytes: memory, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func (f servingFlags) check() error {
 // apiFlags are those of the commands that serve an API.
 type apiFlags struct {
 	servingFlags `embed:""`
+	OpenProbes   bool     `name:"open-probes" env:"FUSTOR_OPEN_PROBES" help:"Answer /readyz and /metrics without a key. Metrics have the names of views and agents, and no paths."`
 	CORSOrigin   []string `name:"cors-origin" placeholder:"ORIGIN" env:"FUSTOR_CORS_ORIGINS" help:"Let web pages of this origin, such as https://app.example.org, call with a key; may be repeated; * for all."`
 }
 

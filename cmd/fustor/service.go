@@ -15,10 +15,15 @@ import (
 	"github.com/fustor/fustor/agent/guard"
 )
 
-// processMetrics has what can be said of any process in Go.
+// processMetrics has what can be said of any of Fustor's processes: which build it is, and how it does.
 func processMetrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	v := buildVersion()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "fustor_build_info", Help: "1; the labels say which build runs.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go, "platform": v.Platform}})
+	build.Set(1)
+	r.MustRegister(build)
 	return r
 }
 

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/agent"
@@ -202,7 +201,7 @@ func (u *up) wire() error {
 	if err != nil {
 		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
 	}
-	registry := prometheus.NewRegistry()
+	registry := processMetrics()
 	var q *query.Server
 	var i *ingest.Ingest
 	document := func() ([]byte, error) { // once somebody asks
@@ -216,7 +215,7 @@ func (u *up) wire() error {
 		}
 		return httpapi.MergeOpenAPI(reads, pipes, "Pipe")
 	}
-	q, err = query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document})
+	q, err = query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document, OpenProbes: u.OpenProbes})
 	if err != nil {
 		return err
 	}

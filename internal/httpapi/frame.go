@@ -50,7 +50,7 @@ func (f Frame) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 			f.recovered(rec, r, v)
 		}
 		took := f.Now().Sub(start)
-		f.Metrics.end(r, rec.code(), took, rec.bytes)
+		f.Metrics.end(r, rec, took)
 		f.log(r, rec, took)
 		if rec.abort {
 			if !r.ProtoAtLeast(1, 1) {
@@ -123,6 +123,7 @@ type recorder struct {
 	bytes  int64
 	err    error
 	abort  bool
+	waits  bool // Waits
 
 	writeError error // of the connection to the client
 }
@@ -182,15 +183,30 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // note keeps the error of an answer for the log.
 func note(w http.ResponseWriter, err error) {
+	if rec := recorderOf(w); rec != nil {
+		rec.err = err
+	}
+}
+
+// Waits says that an answer lasts as long as its client wants, such as a long poll or a feed: how long it takes says nothing of the
+// server, so the histogram of durations leaves it out.
+func Waits(w http.ResponseWriter) {
+	if rec := recorderOf(w); rec != nil {
+		rec.waits = true
+	}
+}
+
+// recorderOf is the recorder that a handler writes through; nil where it stands in no Frame.
+func recorderOf(w http.ResponseWriter) *recorder {
 	for w != nil {
 		if rec, ok := w.(*recorder); ok {
-			rec.err = err
-			return
+			return rec
 		}
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
-			return
+			return nil
 		}
 		w = wrapper.Unwrap()
 	}
+	return nil
 }

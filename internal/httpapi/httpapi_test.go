@@ -217,3 +217,87 @@ func TestReadJSON(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestWaitsAreNoDurations: what waits for news, as long as its client wants, is counted and not in the histogram.
+func TestWaitsAreNoDurations(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	metrics, err := NewMetrics(registry, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := NewMux()
+	mux.HandleFunc("GET", "/poll", func(w http.ResponseWriter, r *http.Request) error {
+		Waits(w)
+		WriteJSON(w, r, 200, "news")
+		return nil
+	})
+	mux.HandleFunc("GET", "/call", func(w http.ResponseWriter, r *http.Request) error { WriteJSON(w, r, 200, "at once"); return nil })
+	h := Frame{Metrics: metrics}.Wrap(mux)
+	for _, path := range []string{"/poll", "/call"} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil))
+	}
+	Waits(httptest.NewRecorder()) // in no Frame
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "route" {
+					found[f.GetName()+" "+l.GetValue()]++
+				}
+			}
+		}
+	}
+	if found["fustor_http_requests_total /poll"] != 1 || found["fustor_http_request_seconds /poll"] != 0 || found["fustor_http_request_seconds /call"] != 1 {
+		t.Error(found)
+	}
+}
+
+// TestOpenProbes: without a key, probes and scrapers are let in where the server is set to, and nobody reads the document.
+func TestOpenProbes(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		mux := NewMux()
+		Probes{Open: open, OpenAPI: func() ([]byte, error) { return []byte("{}"), nil }, Protect: func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+		}}.Register(mux)
+		for path, want := range map[string]int{"/healthz": 200, "/readyz": 401, "/metrics": 401, "/openapi.json": 401} {
+			if open && path != "/openapi.json" {
+				want = 200
+			}
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			if w.Code != want {
+				t.Errorf("open %v: %s answers %d", open, path, w.Code)
+			}
+		}
+	}
+}
+
+// TestMetricsOfOtherViews: a key for some views does not show the others.
+func TestMetricsOfOtherViews(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	for _, name := range []string{"views_total", "hidden_total"} {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name}, []string{"view"})
+		registry.MustRegister(v)
+		v.WithLabelValues("theirs").Inc()
+		if name == "views_total" {
+			v.WithLabelValues("mine").Inc()
+		}
+	}
+	other := prometheus.NewCounter(prometheus.CounterOpts{Name: "other_total"})
+	registry.MustRegister(other)
+	for _, open := range []bool{false, true} {
+		mux := NewMux()
+		Probes{Open: open, Gatherer: registry, OpenAPI: func() ([]byte, error) { return nil, nil },
+			MaySee: func(_ context.Context, view string) bool { return view == "mine" }}.Register(mux)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		body := w.Body.String()
+		if strings.Contains(body, "theirs") != open || strings.Contains(body, "hidden_total") != open || !strings.Contains(body, `view="mine"`) || !strings.Contains(body, "other_total 0") {
+			t.Errorf("open %v: %s", open, body)
+		}
+	}
+}

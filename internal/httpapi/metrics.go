@@ -27,7 +27,7 @@ func NewMetrics(registry prometheus.Registerer, part string) (*Metrics, error) {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fustor_http_requests_total",
 			Help: "HTTP requests answered.", ConstLabels: labels}, []string{"method", "route", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "fustor_http_request_seconds",
-			Help: "Time from a request's head to the end of its answer.", ConstLabels: labels,
+			Help: "Time from a request's head to the end of its answer; long polls and feeds, which wait for news, are left out.", ConstLabels: labels,
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"route"}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "fustor_http_response_bytes_total",
 			Help: "Bytes of answers' bodies.", ConstLabels: labels}),
@@ -44,15 +44,17 @@ func (m *Metrics) begin() {
 	}
 }
 
-func (m *Metrics) end(r *http.Request, code int, took time.Duration, bytes int64) {
+func (m *Metrics) end(r *http.Request, answer *recorder, took time.Duration) {
 	if m == nil {
 		return
 	}
 	m.inFlight.Dec()
-	m.bytes.Add(float64(bytes))
+	m.bytes.Add(float64(answer.bytes))
 	route := routeOf(r)
-	m.requests.WithLabelValues(methodName(r.Method), route, strconv.Itoa(code)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	m.requests.WithLabelValues(methodName(r.Method), route, strconv.Itoa(answer.code())).Inc()
+	if !answer.waits {
+		m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	}
 }
 
 // routeOf is the route's pattern, so that the number of series does not grow with what clients ask.
