@@ -2,7 +2,6 @@ package compactor
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,8 +204,12 @@ func (c *Compactor) sessions(ctx context.Context, m *manifest.Manifest, t *foldI
 	for id := range t.progress {
 		if _, listed := roster.Sessions[id]; !listed {
 			// Its record is removed after it left the roster, and was that of a session that had ended.
-			if record, err := session.Read(ctx, c.o.Store, m.View, id); err != nil || record.ID != "" && !record.Ended {
-				return nil, cmp.Or(err, manifest.WentBack("%s lacks session %s, which lives and of which version %d has segments", layout.Roster(m.View), id, m.Version))
+			record, err := session.Read(ctx, c.o.Store, m.View, id)
+			if err == nil && record.ID != "" && !record.Ended {
+				err = manifest.WentBack("%s lacks session %s, which lives and of which version %d has segments", layout.Roster(m.View), id, m.Version)
+			}
+			if err != nil {
+				return nil, err
 			}
 			delete(t.progress, id)
 			t.dropped = true

@@ -47,7 +47,8 @@ type cli struct {
 	Admin      adminGroup    `cmd:"" group:"look" overview:"whole" help:"Manage views, API keys, sessions and resets."`
 	Cost       costCmd       `cmd:"" overview:"no" group:"look" help:"Estimate the monthly cost in the cloud."`
 	Segment    segmentCmd    `cmd:"" group:"look" help:"Read segments, the objects that agents send."`
-	Doctor     doctorCmd     `cmd:"" group:"look" help:"Test a store for every rule that Fustor relies on."`
+	Doctor     doctorCmd     `cmd:"" group:"look" help:"Test a store; fustor check checks what is in it."`
+	Check      checkCmd      `cmd:"" overview:"no" group:"look" help:"Check everything in a store, and repair it."`
 	Health     healthCmd     `cmd:"" name:"healthcheck" overview:"no" group:"look" help:"Check whether a part can do its work; exit code 0 or 1."`
 	Version    versionCmd    `cmd:"" overview:"no" group:"look" help:"Print the version."`
 	HelpFor    helpCmd       `cmd:"" name:"help" overview:"no" group:"look" help:"Print the help of a command."`

@@ -92,6 +92,7 @@ var outcomes = map[string]outcome{
 	"fustor cost":        {"", ""},
 	"fustor segment cat": {"-", "HERE/none"},
 	"fustor doctor":      {"file://HERE/cold", ""},
+	"fustor check":       {"file://HERE/cold", ""},
 	"fustor healthcheck": {"-", ""},
 	"fustor version":     {"", ""},
 	"fustor help":        {"find", ""},

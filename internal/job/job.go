@@ -110,6 +110,15 @@ type Report struct {
 // ErrNotFound: there is no such job.
 var ErrNotFound = errors.New("no such job")
 
+// ErrDamaged: the object has no job that can be read.
+var ErrDamaged = errors.New("damaged object")
+
+// Check reads the job of a key.
+func Check(ctx context.Context, st store.Store, key string) error {
+	_, _, err := read(ctx, st, key)
+	return err
+}
+
 // maxListed bounds what List reads.
 const maxListed = 1000
 
@@ -216,7 +225,7 @@ func read(ctx context.Context, st store.Store, key string) (*Job, string, error)
 		err = json.Unmarshal(plain, j)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("read job %s: damaged object: %w", key, err)
+		return nil, "", fmt.Errorf("read job %s: %w: %w", key, ErrDamaged, err)
 	}
 	return j, o.ETag, nil
 }

@@ -65,6 +65,8 @@ type Info struct {
 	IndexBytes int64  `json:"index_bytes,omitempty"`
 	// Marks are of its rows, removed ones included; nil where the layer is older than they are.
 	Marks *Marks `json:"marks,omitempty"`
+	// Hash is the XXH64 of the whole Parquet object, in hex; empty where the layer is older than it is.
+	Hash string `json:"xxh64,omitempty"`
 }
 
 // Marks sum up what is doubtful in a layer, so that layers without a doubtful row need not be read.

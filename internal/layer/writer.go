@@ -329,7 +329,7 @@ func (w *Writer) Finish() (Built, error) {
 	}
 	out := Built{Data: data, Info: Info{
 		ID: w.o.ID, First: w.groups[0].First, Last: w.groups[len(w.groups)-1].Last,
-		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)), Marks: &Marks{},
+		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)), Marks: &Marks{}, Hash: fmt.Sprintf("%016x", xxhash.Sum64(data)),
 	}}
 	for i := range w.groups {
 		out.Info.Marks.add(&w.groups[i])
