@@ -212,9 +212,6 @@ func (s *Server) serveView(w http.ResponseWriter, r *http.Request, f viewHandler
 	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
 	}
-	if err := s.checkOpen(r.Context(), view); err != nil {
-		return problem.Of(view, err)
-	}
 	return s.serveCall(w, r, view, f)
 }
 

@@ -44,6 +44,7 @@ type viewFlags struct {
 	IcebergInterval  *time.Duration `placeholder:"TIME" group:"settings" help:"How often the view is published as an Iceberg table while it changes (default 5m); 0 means never."`
 	Mount            *[]string      `placeholder:"DIR,…" group:"settings" help:"Where hosts without an agent mount the view's root, for PATH arguments; '' for nowhere."`
 	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
+	RootSquash       *bool          `negatable:"" group:"settings" help:"Show a user who is root what the user nobody may see."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
@@ -68,7 +69,7 @@ func (f *viewFlags) fields() ([]byte, int) {
 			fields[name] = *n
 		}
 	}
-	for name, b := range map[string]*bool{"allow_concurrent_push": f.ConcurrentAgents, "live": f.Live} {
+	for name, b := range map[string]*bool{"allow_concurrent_push": f.ConcurrentAgents, "live": f.Live, "root_squash": f.RootSquash} {
 		if b != nil {
 			fields[name] = *b
 		}

@@ -86,9 +86,6 @@ func New(o Options) (*Authenticator, error) {
 	return a, nil
 }
 
-// Users are those of this host.
-func (a *Authenticator) Users() *Users { return a.users }
-
 // Authenticate returns the record of a key, or ErrUnknownKey; any other error is of the store.
 func (a *Authenticator) Authenticate(ctx context.Context, key string) (Record, error) {
 	if key == "" || len(key) > maxKey {

@@ -82,16 +82,11 @@ func (a *Authenticator) record(ctx context.Context, key string) (Record, error) 
 	return record, nil
 }
 
-// RequireReader lets requests through to next that may read: those whose key has the role query, those of users whose key, or whose
-// connection to a socket, says who they are, and those of administrators who ask as a user. If there is a user, next must answer as
+// RequireReader lets requests through to next that may read: those whose key has the role query, those of users whose key says
+// who they are, and those of administrators who ask as a user. If there is a user, next must answer as
 // the file permissions of Reader allow.
 func (a *Authenticator) RequireReader(next http.Handler) http.Handler {
 	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
-		if peer, ok := peerOf(r.Context()); ok && !hasKey(r) {
-			*r = *r.WithContext(context.WithValue(r.Context(), readerKey{}, peer))
-			a.pass(w, r, Record{Name: "socket", Roles: []Role{Query}, Views: AllViews, As: peer.Name}, next)
-			return nil
-		}
 		key, err := keyOf(r)
 		if err != nil {
 			return err
@@ -124,8 +119,7 @@ func (a *Authenticator) RequireReader(next http.Handler) http.Handler {
 // Reader is the user whose file permissions decide on an answer.
 type Reader struct {
 	permission.Identity
-	Name   string
-	Socket bool // the connection says who it is, and views say whether they are open to that
+	Name string
 }
 
 type readerKey struct{}
@@ -176,10 +170,6 @@ func CheckAgain(ctx context.Context, view string) error {
 		return nil
 	}
 	return CheckView(context.WithValue(ctx, recordKey{}, record), view)
-}
-
-func hasKey(r *http.Request) bool {
-	return r.Header.Get("X-API-Key") != "" || r.Header.Get("Authorization") != ""
 }
 
 // keyOf reads the key of a request. Two different ones are a mistake that nobody should have to guess about.

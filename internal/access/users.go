@@ -117,31 +117,6 @@ func (u *Users) Identity(ctx context.Context, name string) (permission.Identity,
 	})
 }
 
-// Group is the gid of a group: a name or a number.
-func (u *Users) Group(ctx context.Context, name string) (uint32, error) {
-	if gid, err := strconv.ParseUint(name, 10, 32); err == nil {
-		return uint32(gid), nil
-	}
-	if !userName.MatchString(name) {
-		return 0, fmt.Errorf("%q is not the name of a group", name)
-	}
-	found, err := u.cached(ctx, "group "+name, func(ctx context.Context) (permission.Identity, error) {
-		line, err := u.ask(ctx, "group", name)
-		if err != nil {
-			return permission.Identity{}, err
-		}
-		fields := strings.Split(strings.TrimSpace(line), ":")
-		if len(fields) < 3 || fields[0] != name {
-			return permission.Identity{}, fmt.Errorf("getent group %s: an answer that is not understood", name)
-		}
-		return ofNumbers("0:" + fields[2])
-	})
-	if err != nil {
-		return 0, err
-	}
-	return found.Groups[0], nil
-}
-
 func (u *Users) cached(ctx context.Context, key string, ask func(context.Context) (permission.Identity, error)) (permission.Identity, error) {
 	u.mu.Lock()
 	have, ok := u.known[key]

@@ -55,12 +55,8 @@ type Config struct {
 	Live bool `json:"live"`
 	// Mounts are absolute paths where hosts mount the view's root, beyond those that its agents read.
 	Mounts []string `json:"mounts,omitempty"`
-	// OpenTo says who may ask without a key, as the file permissions allow: see access.go.
-	OpenTo []string `json:"open_to,omitempty"`
 	// RootSquash: a reader who is root sees what the user nobody sees, as on a file server that squashes root.
 	RootSquash bool `json:"root_squash,omitempty"`
-	// TrustModes: where the ACL of a directory is not known, it has none. It is right for file systems without POSIX ACLs.
-	TrustModes bool `json:"trust_modes,omitempty"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
 }
@@ -148,9 +144,6 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.checkMounts(); err != nil {
-		return err
-	}
-	if err := c.checkOpenTo(); err != nil {
 		return err
 	}
 	return c.checkMembers()

@@ -74,11 +74,6 @@ func New(o Options) *Engine {
 // Store is the store. It charges each read to the Cost of the context.
 func (e *Engine) Store() store.Store { return e.store }
 
-// Config is the settings of a view; they may be as old as viewconfig.KnownFor.
-func (e *Engine) Config(ctx context.Context, view string) (viewconfig.Config, error) {
-	return e.configs.Load(ctx, view)
-}
-
 // Now is the store's time, ns since 1970.
 func (e *Engine) Now() int64 { return e.clock.Now() }
 

@@ -5,6 +5,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"strings"
@@ -213,6 +214,21 @@ var settings = map[string]setting{
 		w.within(known+slack, "a refusal", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 503 })
 		w.set(func(c *viewconfig.Config) { c.Live = false })
 		w.within(known+slack, "an answer again", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 200 })
+	}},
+	"root_squash": {"--root-squash", "query", "within a minute", func(w *world) {
+		asRoot := func() int { // sums that count what is hidden are for those who may see everything
+			r := httptest.NewRequest("GET", "/api/v1/views/v/reports/largest?type=d", nil)
+			r.Header.Set("X-API-Key", key)
+			r.Header.Set("Fustor-As", "0:0")
+			rec := httptest.NewRecorder()
+			w.query.ServeHTTP(rec, r)
+			return rec.Code
+		}
+		w.within(known, "an answer to root", func() bool { return asRoot() == 200 })
+		w.set(func(c *viewconfig.Config) { c.RootSquash = true })
+		w.within(known, "a refusal", func() bool { return asRoot() == 403 })
+		w.set(func(c *viewconfig.Config) { c.RootSquash = false })
+		w.within(known, "an answer again", func() bool { return asRoot() == 200 })
 	}},
 	"mounts": {"--mount", "query", "within a minute", func(w *world) {
 		mounts := func() int {
