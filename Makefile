@@ -13,17 +13,21 @@ BUF         = go run github.com/bufbuild/buf/cmd/buf@v1.75.0
 # The race detector needs cgo and a C compiler.
 RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ]; then echo -race; fi)
 
+# fustor runs fustor-read of the same version for reading commands (cmd/fustor/internal/first).
+BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
+	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
+
 .PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate e2e e2e-long soak servers lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 run: ## builds fustor and indexes DIR (make run DIR=/usr)
-	@go build -ldflags "-X main.version=$(VERSION)" -o bin/fustor ./cmd/fustor
+	@$(BUILD)
 	@exec bin/fustor up "$(DIR)"
 
-build: ## builds bin/fustor
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/fustor ./cmd/fustor
+build: ## builds bin/fustor, and bin/fustor-read, which it runs for reading commands
+	$(BUILD)
 	@echo "bin/fustor $(VERSION)"
 
 # Of the two, the one that infra/aws/template.yaml takes is bin/lambda/bootstrap. Lambda's arm64 is cheaper by a fifth.

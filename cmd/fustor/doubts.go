@@ -1,3 +1,5 @@
+//go:build !reading
+
 package main
 
 import (
@@ -256,8 +258,6 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 	}
 	return out.Flush()
 }
-
-func unixTime(seconds float64) time.Time { return time.UnixMicro(int64(seconds * 1e6)) }
 
 // age is how long ago a time was, in words of one unit.
 func age(seconds float64) string {

@@ -148,3 +148,12 @@ func explainRefusal(refused *client.Error) (hint string, code int) {
 	}
 	return hint, code
 }
+
+// plain strips the path from a file error, where the message has it already.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
@@ -69,3 +70,13 @@ func nsOfUnix(seconds float64) show.UTC {
 	ns := unixTime(seconds).UnixNano()
 	return show.UTC{Ns: &ns}
 }
+
+// owner is the name that the server has for an owner, or else the number.
+func owner(name string, id uint32) string {
+	if name == "" {
+		return strconv.FormatUint(uint64(id), 10)
+	}
+	return name
+}
+
+func unixTime(seconds float64) time.Time { return time.UnixMicro(int64(seconds * 1e6)) }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	_ "github.com/fustor/fustor/cmd/fustor/internal/first" // before all else
 )
 
 func main() {
@@ -29,6 +31,9 @@ func run() int {
 	// A reader that stops reading is an error of Write, which report judges: without this the runtime ends the process, as of a signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
+	if err := sameBuild(); err != nil {
+		return a.report(err)
+	}
 	var c cli
 	parser := newParser(&c, a)
 	a.model = parser.Model
@@ -43,6 +48,9 @@ func run() int {
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		a.globals = logOfArguments(args)
+		if failed := handOver(); failed != nil {
+			return a.report(failed)
+		}
 		if a.unwritten(err) { // the help, which kong prints as it parses
 			return a.report(err)
 		}

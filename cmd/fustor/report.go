@@ -1,3 +1,5 @@
+//go:build !reading
+
 package main
 
 import (
@@ -198,14 +200,6 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 		header()
 	}
 	return t.out.End(err)
-}
-
-// owner is the name that the server has for an owner, or else the number.
-func owner(name string, id uint32) string {
-	if name == "" {
-		return strconv.FormatUint(uint64(id), 10)
-	}
-	return name
 }
 
 type reportUsageCmd struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/values"
 )
 
@@ -49,6 +50,17 @@ func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 	}
 	a.asked, a.explained = c, f.Explain
 	return c, nil
+}
+
+// checkView refuses what is no view's name.
+func checkView(view string) error {
+	if layout.ValidView(view) {
+		return nil
+	}
+	return &cliError{
+		msg:  fmt.Sprintf("%q is not a view's name", view),
+		hint: "a name has 1 to 63 of a-z 0-9 - _ and starts with a letter or digit", code: exitUsage,
+	}
 }
 
 // explain prints what the command's calls cost the server, if the user asked for that.

@@ -1,3 +1,5 @@
+//go:build !reading
+
 package main
 
 import (
@@ -11,7 +13,6 @@ import (
 
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/layer"
-	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
@@ -45,17 +46,6 @@ func checkExcludes(patterns []string) error {
 		return &cliError{msg: "--exclude: " + err.Error(), code: exitUsage, err: err}
 	}
 	return nil
-}
-
-// checkView refuses what is no view's name.
-func checkView(view string) error {
-	if layout.ValidView(view) {
-		return nil
-	}
-	return &cliError{
-		msg:  fmt.Sprintf("%q is not a view's name", view),
-		hint: "a name has 1 to 63 of a-z 0-9 - _ and starts with a letter or digit", code: exitUsage,
-	}
 }
 
 // listen opens the address to serve on, or says why not and what else to try.
@@ -135,13 +125,4 @@ func storeFailure(err error) error {
 		e.hint = "check that this is the address of an object store; `fustor doctor URL` tests every rule"
 	}
 	return e
-}
-
-// plain strips the path from a file error, where the message has it already.
-func plain(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
