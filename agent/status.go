@@ -52,6 +52,9 @@ type Status struct {
 	Hanging     int    // calls into the tree that do not return
 	HangingPath string // of the first of them
 
+	Local    bool              // the tree is in a file system of this host
+	CaughtUp *pipeapi.CaughtUp // nil: it cannot be said at present
+
 	Atimes string // what becomes of the times of the last access: a tree.Atimes, or off; empty: not known yet
 
 	State string // of the table in docs/agent.md
@@ -83,9 +86,17 @@ func (a *Agent) Status() Status {
 	}
 	s.Tasks = a.supervisor.report()
 	s.Version = a.o.Version
+	s.Local = !a.directories.remote
+	if next, since, ok := a.stream.Durable(); ok && s.Watch.Told != 0 && s.Source.Queued == 0 && s.RootLost == nil {
+		durable := a.clock.Now() - int64(time.Since(since))
+		s.CaughtUp = &pipeapi.CaughtUp{At: min(durable, a.clock.At(s.Watch.Told)) - int64(noticesWithin), NextSeq: next}
+	}
 	a.counters.addTo(&s)
 	return s
 }
+
+// noticesWithin is how long a notice of the kernel takes at most to be pending, and a look at what it is about to be in a segment.
+const noticesWithin = 2 * time.Second
 
 // addTo fills in the role, the state and the scan that runs.
 func (s *situation) addTo(to *Status) {
@@ -122,7 +133,7 @@ func (s Status) report() *pipeapi.AgentStatus {
 		BacklogBytes: s.BacklogBytes, BacklogSegments: s.BacklogSegments, SentSegments: s.SentSegments, SentBytes: s.SentBytes,
 		SendFailures: s.SendFailures, Rates: s.Rates, Uptime: math.Round(s.Uptime.Seconds()), Version: s.Version,
 		Clock:      pipeapi.Clock{Offset: round(s.ClockOffset.Seconds()), Skew: round(s.Skew.Seconds())},
-		ReadErrors: s.ReadErrors, Paused: s.Paused, Hanging: s.Hanging, Atimes: s.Atimes,
+		ReadErrors: s.ReadErrors, Paused: s.Paused, Hanging: s.Hanging, Atimes: s.Atimes, Local: s.Local, CaughtUp: s.CaughtUp,
 	}
 	if s.Scan != "" {
 		r.Scan = &pipeapi.RunningScan{Scan: s.Scan, Seconds: math.Round(s.ScanTime.Seconds())}

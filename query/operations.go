@@ -194,6 +194,20 @@ var (
 				Example: `{"change":"added","path":"/incoming/run7.h5","type":"f","after":{"type":"f","size":4096,"mtime_ns":1767323001500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"},"version":413,"folded_at":1767323043.5,"cursor":"c.AQ"}`},
 			{Media: eventStream, Schema: `{"type":"string"}`}},
 		Errors: ofPageOfView}
+	completeOperation = openapi.Operation{ID: "complete", Tag: tag, Summary: "Whether what is at and below a path is complete",
+		Description: "It is if nothing below is being written, nothing changed for the quiet time, and the view certainly has everything that happened until then. The answer says what it rests on, and is 200 also where the path does not exist. Of views only: a forest's members are asked one by one.",
+		Parameters: []openapi.Parameter{
+			pathParameter, pathB64Parameter,
+			{Name: "quiet", Text: "For how long nothing may have changed: 60s, 5m, 1h.", Schema: `{"type":"string","minLength":1,"default":"1m0s"}`, Example: `"5m"`},
+			{Name: "min_files", Text: "At least so many files.", Schema: `{"type":"integer","minimum":0,"default":0}`},
+			{Name: "min_bytes", Text: "At least so many bytes (or 10K, 5M, 2G …)."},
+			{Name: "wait", Text: "Seconds to wait until it is complete, or something new is known.", Schema: `{"type":"integer","minimum":0,"maximum":300,"default":0}`},
+			{Name: "known", Text: "With wait: the version of the answer that the caller has. An answer of another version is new.", Schema: `{"type":"integer","minimum":0,"default":0}`},
+			explainParameter,
+		},
+		Answers: []openapi.Answer{{Text: "Whether it is complete, why not, and what that rests on.", Type: (*completeAnswer)(nil), Headers: unversioned,
+			Example: `{"view_id":"research","path":"/incoming/run7","complete":false,"reasons":[{"code":"writing","text":"1 files may still be written to"}],"quiet_s":60,"known_until":1767323043.0,"last_change":{"at":1767323041.5,"path":"/incoming/run7/a.bam"},"exists":true,"files":12,"directories":1,"bytes":93411220,"suspects":{"count":1,"first":[{"path":"/incoming/run7/a.bam"}]},"unreadable":0,"blind_spots":0,"rests_on":{"realtime":true,"agents":[{"agent_id":"nfs07","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","source_uri":"fs://nfs07/data","role":"leader","coverage":"realtime","local_file_system":true,"known_until":1767323043.0}],"scan":{"scan":"audit","began_at":1767312000.5}},"next_audit":1767333600.5,"version":412,"folded_at":1767323042.0,"now":1767323045.25}`}},
+		Errors: ofPageOfView}
 	statsOperation = openapi.Operation{ID: "stats", Tag: tag, Summary: "Sums and health of the view or of a directory",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
@@ -379,6 +393,8 @@ var document = openapi.Document{
 		{Of: (*reportAnswer[duplicateEntry])(nil), Name: "DuplicatesReport"}, {Of: (*reportAnswer[growthEntry])(nil), Name: "GrowthReport"},
 		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*changeEntry)(nil), Name: "Change"}, {Of: (*changeState)(nil), Name: "State"}, {Of: (*changes)(nil), Name: "Changes"},
+		{Of: (*completeAnswer)(nil), Name: "Completeness"}, {Of: (*engine.Reason)(nil), Name: "IncompleteReason"}, {Of: (*completeChange)(nil), Name: "LastChange"},
+		{Of: (*completeSuspects)(nil), Name: "SuspectFiles"}, {Of: (*completeRests)(nil), Name: "RestsOn"}, {Of: (*completeWatcher)(nil), Name: "Watcher"}, {Of: (*completeScan)(nil), Name: "LookedAt"},
 		{Of: (*diffSums)(nil), Name: "DiffSums"}, {Of: (*diffSumsAnswer)(nil), Name: "DiffSummary"},
 		{Of: (*diffAnswer)(nil), Name: "Diff", OneOf: []any{(*changes)(nil), (*diffSumsAnswer)(nil)}},
 		{Of: (*feedLine)(nil), Name: "FeedLine", OneOf: []any{(*feedChange)(nil), (*feedVersion)(nil), (*feedBeat)(nil), (*explained)(nil), (*endOfStream)(nil), (*feedProblem)(nil)}},

@@ -42,8 +42,9 @@ type Segment struct {
 
 	file    spool.ID // 0: in memory only
 	size    int      // bytes of Body
-	carries bool     // it has events that outlive the session
-	drops   bool     // it has events that do not
+	begun   time.Time
+	carries bool // it has events that outlive the session
+	drops   bool // it has events that do not
 }
 
 // Config is what a stream is made for.
@@ -155,6 +156,22 @@ func (s *Stream) Backlog() (bytes, segments int) {
 		bytes += s.old[i].size
 	}
 	return bytes, len(s.sealed) + len(s.old)
+}
+
+// Durable says since when events of the session wait to be durable, now if none does, and in which segment the first of them is: all
+// segments before it are durable. ok is false where there is no session, or events of the one before it are still to be carried over.
+func (s *Stream) Durable() (next uint64, since time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.session == "" || len(s.old) > 0:
+		return 0, time.Time{}, false
+	case len(s.sealed) > 0:
+		return s.sealed[0].Seq, s.sealed[0].begun, true
+	case s.open != nil && s.writer.Events() > 0:
+		return s.open.seq, s.open.begun, true
+	}
+	return s.seq, time.Now(), true
 }
 
 // Realtime adds events of the kernel, all of them or none: false means that too much is unsent. It does not wait.
@@ -349,7 +366,7 @@ func (s *Stream) seal() error {
 	}
 	seg := Segment{
 		View: s.cfg.View, Session: s.session, Seq: s.open.seq, Term: s.open.term, Body: s.open.body.Bytes(),
-		Events: s.writer.Events(), Entries: s.writer.Entries(), carries: s.open.carries, drops: s.open.drops,
+		Events: s.writer.Events(), Entries: s.writer.Entries(), carries: s.open.carries, drops: s.open.drops, begun: s.open.begun,
 	}
 	s.open = nil
 	s.seq++

@@ -28,6 +28,7 @@ func (w *Watcher) flush(ctx context.Context) error {
 		return nil
 	}
 	defer root.Close()
+	begun := w.cfg.Now()
 	paths, marks := w.takeHints()
 	looker := root.Looker()
 	defer looker.Close()
@@ -52,7 +53,13 @@ func (w *Watcher) flush(ctx context.Context) error {
 		return err
 	}
 	w.endFlush()
-	return w.emit(ctx, 1)
+	if err := w.emit(ctx, 1); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.stats.Told = begun
+	w.mu.Unlock()
+	return nil
 }
 
 // scanUnheard has the directories scanned that are there though their watch was gone. What the loop read in them is what is there,

@@ -90,6 +90,9 @@ type Status struct {
 	Overflows   uint64 // since the start
 	Errors      uint64 // looks that failed
 	Unreadable  int    // paths that cannot be read for want of rights
+	// Told is until when everything that the kernel has told was looked at and emitted, the time of Config.Now; 0: nothing yet. Files
+	// that are being written to are looked at now and then.
+	Told int64
 }
 
 // Watcher watches one tree.
@@ -363,6 +366,9 @@ func (w *Watcher) Status() Status {
 	s.Method, s.Reason = method, reason
 	s.Directories, s.Watches, s.Unwatched = w.model.directories, len(w.model.byWatch), w.unwatched()
 	s.Pending, s.Limit, s.Unreadable = len(w.hints.paths), w.budget.max, len(w.unreadable)
+	if s.Pending == 0 && w.lost == nil {
+		s.Told = w.cfg.Now()
+	}
 	switch {
 	case w.blind:
 		s.Coverage, s.Method, s.Directories = AuditOnly, None, 0

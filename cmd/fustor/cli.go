@@ -20,7 +20,8 @@ type cli struct {
 	Watch      watchCmd      `cmd:"" overview:"no" group:"read" help:"Print what changes, as it comes, or run a command for it."`
 	SQL        sqlCmd        `cmd:"" name:"sql" overview:"no" group:"read" help:"Print the SQL that makes the view one of DuckDB, or ask DuckDB."`
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`
-	Suspects   suspectsCmd   `cmd:"" group:"read" help:"Print files that may still be written to."`
+	Wait       waitCmd       `cmd:"" group:"read" help:"Wait until a path is complete."`
+	Suspects   suspectsCmd   `cmd:"" overview:"no" group:"read" help:"Print files that may still be written to."`
 	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print changes that no agent reported but a scan found."`
 	Sessions   sessionsGroup `cmd:"" group:"read" help:"Show the agents that feed the view, and control them."`
 	Scan       scanCmd       `cmd:"" group:"read" help:"Request a scan of PATH; fustor jobs shows its progress."`

@@ -23,6 +23,8 @@ const (
 	exitNotFound    = 3
 	exitIncomplete  = 4 // of a forest, some members did not answer
 	exitFound       = 5 // there are some, and --fail-if-any was given
+	exitNotYet      = 6 // not complete within --timeout
+	exitUnknown     = 7 // and it could not be known
 	exitInterrupted = 130
 )
 

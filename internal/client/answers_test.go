@@ -38,6 +38,10 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Versions": func(ctx context.Context, c *Client) error {
 			return c.Versions(ctx, 1, false, func(*Version) error { return nil })
 		},
+		"Complete": func(ctx context.Context, c *Client) error {
+			_, err := c.Complete(ctx, CompleteQuery{Path: "/"})
+			return err
+		},
 		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
 		"Views":      func(ctx context.Context, c *Client) error { _, _, err := c.Views(ctx); return err },
@@ -74,7 +78,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"CreateKey":  func(ctx context.Context, a *Admin) error { _, err := a.CreateKey(ctx, admin.NewKey{}); return err },
 		"RevokeKey":  func(ctx context.Context, a *Admin) error { _, err := a.RevokeKey(ctx, "k"); return err },
 	}
-	silent := map[string]bool{"Cost": true, "Incomplete": true, "IsForest": true, "Unreadable": true} // they ask nothing
+	silent := map[string]bool{"Cost": true, "Incomplete": true, "IsForest": true, "Unreadable": true, "At": true} // they ask nothing
 	for _, of := range []struct {
 		kind  reflect.Type
 		calls reflect.Value

@@ -77,6 +77,12 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// At is a Client of the same server and view whose calls read a version by its number.
+func (c *Client) At(version uint64) *Client {
+	return &Client{server: c.server, http: c.http, key: c.key, userAgent: c.userAgent, base: c.base, pipe: c.pipe, view: c.view,
+		asOf: strconv.FormatUint(version, 10)}
+}
+
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -63,10 +63,21 @@ type AgentStatus struct {
 	Paused      *Pause                 `json:"paused,omitempty"`
 	Version     string                 `json:"version"`
 
+	// Local: the tree is in a file system of the agent's host, so the kernel reports the changes of everybody.
+	Local bool `json:"local_file_system,omitempty"`
+	// CaughtUp says until when everything is sent; nil: the agent cannot say at present, or never does.
+	CaughtUp *CaughtUp `json:"caught_up,omitempty"`
+
 	// Omitted says why ingest kept nothing but the state.
 	Omitted string `json:"omitted,omitempty"`
 
 	came json.RawMessage // as it was decoded; nil: it was built here
+}
+
+// CaughtUp says that everything that the kernel told the agent until a time is durable, in the segments of its session before NextSeq.
+type CaughtUp struct {
+	At      int64  `json:"at_ns"` // the store's time
+	NextSeq uint64 `json:"next_seq"`
 }
 
 // RunningScan is the scan that runs.

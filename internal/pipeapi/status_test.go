@@ -18,7 +18,7 @@ const fullStatus = `{"state":"audit","directories":1,"files":2,"bytes":3,"errors
 	`"spool_bytes":22,"spool_max_bytes":23,"spool_error":"full","rates":{"events_per_s":24,"entries_per_s":25,"sent_bytes_per_s":26},` +
 	`"clock":{"offset_s":27,"skew_s":28},"uptime_s":29,"read_errors":{"permission":{"count":30,"example":"/a"}},` +
 	`"tasks":{"audit":{"error":"e","at":"2026-01-31T12:00:00Z","restarts":31}},"hanging":32,"hanging_path":"/slow","root_lost":"gone",` +
-	`"paused":{"by":"key","since":"2026-01-31T12:00:00Z"},"version":"1","omitted":"o"}`
+	`"paused":{"by":"key","since":"2026-01-31T12:00:00Z"},"version":"1","local_file_system":true,"caught_up":{"at_ns":36,"next_seq":37},"omitted":"o"}`
 
 func TestStatusOnTheWire(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
@@ -29,7 +29,7 @@ func TestStatusOnTheWire(t *testing.T) {
 		SpoolError: "full", Rates: pipeapi.Rates{Events: 24, Entries: 25, Bytes: 26}, Clock: pipeapi.Clock{Offset: 27, Skew: 28}, Uptime: 29,
 		ReadErrors: map[string]pipeapi.ReadErrors{"permission": {Count: 30, Example: "/a"}},
 		Tasks:      map[string]pipeapi.TaskFailure{"audit": {Error: "e", At: at, Restarts: 31}}, Hanging: 32, HangingPath: "/slow", RootLost: "gone",
-		Paused: &pipeapi.Pause{By: "key", Since: at}, Version: "1", Omitted: "o"}
+		Paused: &pipeapi.Pause{By: "key", Since: at}, Version: "1", Local: true, CaughtUp: &pipeapi.CaughtUp{At: 36, NextSeq: 37}, Omitted: "o"}
 	if body, err := json.Marshal(built); err != nil || string(body) != fullStatus {
 		t.Errorf("%s, %v", body, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
 
@@ -26,6 +27,8 @@ type Status struct {
 	Leads        bool
 	Lives        bool
 	LastActivity int64 // when it last proved that it lives, ns in the store's time; 0: not known
+	// CaughtUp is what its agent last said of that; nil: it could not say yet, or never does.
+	CaughtUp *pipeapi.CaughtUp
 	// Silence is of a leader that gets nothing done although it should, and of a session that lost the lease for that.
 	Silence *Silence
 }
@@ -163,6 +166,12 @@ func statusOf(r held[Record], lease held[Lease]) Status {
 	id := r.value.ID
 	s := Status{Record: r.value, Leads: !r.value.Ended && leads(lease, id)}
 	s.Lives = !r.value.Ended && (holds(lease, id) || Live(Age(r.meta), r.value.TimeoutSeconds))
+	if status := r.value.AgentStatus; status != nil {
+		s.CaughtUp = status.CaughtUp
+	}
+	if holds(lease, id) && lease.value.Work != nil && lease.value.Work.CaughtUp != nil {
+		s.CaughtUp = lease.value.Work.CaughtUp
+	}
 	if s.Silence = r.value.Silence; holds(lease, id) && lease.value.silence() != nil {
 		s.Silence = lease.value.silence()
 	}

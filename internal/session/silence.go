@@ -42,6 +42,8 @@ type Work struct {
 	Since int64 `json:"since_ns"`
 	// Owes is what a silent leader owes; empty: it is not silent.
 	Owes string `json:"owes,omitempty"`
+	// CaughtUp is what the leader's agent last said of that; nil: nothing yet. The record has the status of ten minutes ago.
+	CaughtUp *pipeapi.CaughtUp `json:"caught_up,omitempty"`
 }
 
 // Silence is that a leader got nothing done for SilentAfter time-outs although it owed something.
@@ -75,6 +77,12 @@ func (v Lease) silence() *Silence {
 func (l *Ledger) work(ctx context.Context, r Record, v Lease) *Work {
 	now := l.clock.Now()
 	w := Work{Done: doneOf(r.AgentStatus), Since: now}
+	if r.AgentStatus != nil {
+		w.CaughtUp = r.AgentStatus.CaughtUp
+	}
+	if w.CaughtUp == nil && v.Work != nil {
+		w.CaughtUp = v.Work.CaughtUp
+	}
 	owes := owedBy(r.AgentStatus)
 	if v.Work == nil {
 		return &w

@@ -93,6 +93,8 @@ type Diff struct {
 	From, To *Version
 	// wanted are the search as each of the versions has it; nil: no row of that version can be wanted.
 	wanted [2]*Search
+	// whole has the rows read with all columns, also those that never differ in a diff, such as when an entry was observed.
+	whole bool
 }
 
 // NewDiff is the diff of what a search wants, before or after. NoOwnerError if neither version knows the search's owner or group.
@@ -205,7 +207,7 @@ func (d *Diff) below(ctx context.Context, from, until layer.Key, limit int, out 
 		costOf(ctx).skipped.Add(c.Skipped())
 	}()
 	var was, is evidence.Row
-	complete := d.search().byAtime()
+	complete := d.whole || d.search().byAtime()
 	for c.Next() {
 		if err := c.Read(&was, &is, complete); err != nil {
 			return d.readError(err)

@@ -1,0 +1,387 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/session"
+)
+
+// Whether what is below a path is complete. A version alone cannot say: it shows what was known when it was folded. So the question is up
+// to which time the view is certain to have everything (KnownUntil), and whether nothing changed for the quiet time before that.
+//
+//	    last change        quiet_at          known until   now
+//	────────┼──── quiet ──────┼──────────────────┼──────────┼──
+//
+// KnownUntil is the earliest of what it rests on. Every agent that watches must have sent everything that its kernel reported until then,
+// and all of that must be folded. Where the tree is not in a file system of one such agent's own host, other hosts may change it without a
+// report: then a scan must have begun since, too, by as much as a client of the file server may be behind.
+
+// The reasons why something is not complete, or cannot be known to be.
+const (
+	ReasonAbsent     = "absent"     // the view has no such path
+	ReasonWriting    = "writing"    // files may still be written to
+	ReasonChanged    = "changed"    // something changed within the quiet time
+	ReasonFewFiles   = "few-files"  // fewer than min_files
+	ReasonFewBytes   = "few-bytes"  // less than min_bytes
+	ReasonUnreadable = "unreadable" // some of it cannot be read
+	ReasonNoLeader   = "no-leader"  // no agent leads the view
+	ReasonAgent      = "agent"      // an agent that watches is not live, or paused, or has lost its tree
+	ReasonBehind     = "behind"     // what an agent saw is not all in the view yet
+	ReasonNotWatched = "not-watched"
+)
+
+// Reason is why something is not complete. Known is false if more time, or somebody's help, is needed to know.
+type Reason struct {
+	Code  string `json:"code"`
+	Text  string `json:"text"`            // for people
+	Agent string `json:"agent,omitempty"` // that it is about
+}
+
+// Watcher is an agent that feeds the view.
+type Watcher struct {
+	Agent      string `json:"agent"`
+	Session    string `json:"session_id"`
+	Source     string `json:"source_uri"`
+	Role       string `json:"role"`
+	Coverage   string `json:"coverage"` // realtime, realtime-hotset, audit-only; empty: it does not say
+	Local      bool   `json:"local"`    // it reports everybody's changes
+	KnownUntil int64  `json:"known_until_ns,omitempty"`
+}
+
+// Looked is the last scan that has looked at everything below a path.
+type Looked struct {
+	How     string `json:"how"` // audit, snapshot or on-demand
+	BeganAt int64  `json:"began_at_ns"`
+}
+
+// Completeness is the answer.
+type Completeness struct {
+	Version    *Version
+	Row        *evidence.Row // nil: there is no such path
+	Complete   bool
+	Reasons    []Reason
+	KnownUntil int64 // ns; 0: not at all
+	// Realtime: reports of the kernel suffice, without a scan.
+	Realtime bool
+	Watchers []Watcher
+	Looked   *Looked // nil: no scan has, or none was needed and none is known
+
+	// Changes are how many paths changed within the quiet time, as far as they were counted; LastChange is the time of the last, ns
+	// (0: before what is known), and LastChanged its path.
+	Changes     int64
+	LastChange  int64
+	LastChanged string
+
+	Suspects     int64
+	SuspectPaths []string // the first of them
+	Unreadable   int
+	BlindSpots   int64
+	// NextAudit is when the next audit is due, ns; 0: none is, or it is not known.
+	NextAudit int64
+}
+
+// Wanted is what is asked of something that is complete.
+type Wanted struct {
+	Path     string
+	Quiet    time.Duration
+	MinFiles int64
+	MinBytes int64
+}
+
+// shownSuspects is how many suspects an answer names.
+const shownSuspects = 10
+
+// Complete says whether what is at and below a path is complete. A path that does not exist is not an error.
+func (e *Engine) Complete(ctx context.Context, view string, w Wanted) (*Completeness, error) {
+	if _, err := e.Head(ctx, view); err != nil { // a view that is not there, or a forest
+		return nil, err
+	}
+	// What the agents say comes before the version that is to have it all.
+	overview, err := session.List(ctx, e.store, view)
+	if err != nil {
+		return nil, err
+	}
+	v, err := e.Newest(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	config, err := e.configs.Load(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	c := &Completeness{Version: v, Unreadable: v.Unreadable(w.Path)}
+	c.Row, err = v.Lookup(ctx, w.Path)
+	if none := new(NoPathError); err != nil && !errors.As(err, &none) {
+		return nil, err
+	}
+	c.judgeWatchers(&overview, v.Manifest)
+	if c.Looked, err = e.lookedAt(ctx, v.Manifest, w.Path, c.Realtime); err != nil {
+		return nil, err
+	}
+	if !c.Realtime {
+		c.limitByScan(config.Staleness())
+	}
+	if config.AuditIntervalSeconds > 0 && v.Manifest.Scan.AuditFinishedAt+v.Manifest.Scan.SnapshotFinishedAt > 0 {
+		last := max(v.Manifest.Scan.AuditStartedAt, v.Manifest.Scan.SnapshotStartedAt)
+		c.NextAudit = last + int64(config.AuditIntervalSeconds*1e9)
+	}
+	if err := c.judgeContent(ctx, e, w); err != nil {
+		return nil, err
+	}
+	c.Complete = len(c.Reasons) == 0
+	return c, nil
+}
+
+func (c *Completeness) because(code, agent, format string, args ...any) {
+	c.Reasons = append(c.Reasons, Reason{Code: code, Agent: agent, Text: fmt.Sprintf(format, args...)})
+}
+
+// judgeWatchers takes in who feeds the view, and until when what they saw is in it.
+func (c *Completeness) judgeWatchers(o *session.Overview, m *manifest.Manifest) {
+	if o.Leader == "" {
+		c.because(ReasonNoLeader, "", "no agent leads the view: nobody looks for changes that are not reported")
+	}
+	known, watching, local := int64(0), 0, false
+	for i := range o.Sessions {
+		s := &o.Sessions[i]
+		r := &s.Record
+		progress := m.Sessions[r.ID]
+		switch {
+		case r.Ended && o.Epoch == r.Epoch && !progress.Broken:
+			continue // it watches no more; what it sent is folded before it leaves the roster
+		case !s.Lives:
+			c.because(ReasonAgent, r.Agent, "agent %s has not been heard of since %s", r.Agent, clockOf(s.LastActivity))
+			continue
+		}
+		w := Watcher{Agent: r.Agent, Session: r.ID, Source: r.Source, Role: "follower"}
+		if s.Leads {
+			w.Role = "leader"
+		}
+		status := r.AgentStatus
+		if status != nil {
+			w.Coverage, w.Local = status.Coverage, status.Local
+		}
+		switch {
+		case r.Paused:
+			c.because(ReasonAgent, r.Agent, "agent %s is paused", r.Agent)
+		case status != nil && status.RootLost != "":
+			c.because(ReasonAgent, r.Agent, "agent %s has lost its tree: %s", r.Agent, status.RootLost)
+		case status != nil && status.Hanging > 0:
+			c.because(ReasonAgent, r.Agent, "agent %s waits for a file system that does not answer, at %s", r.Agent, status.HangingPath)
+		case s.CaughtUp == nil:
+			if status != nil && status.Version != "" && status.BacklogSegments+status.Pending > 0 {
+				c.because(ReasonBehind, r.Agent, "agent %s has yet to send some of what it saw", r.Agent)
+			} else if w.Coverage == "realtime" {
+				c.because(ReasonBehind, r.Agent, "agent %s has not said yet that it has sent everything; agents and ingests of earlier builds never do", r.Agent)
+			}
+		case progress.Next < s.CaughtUp.NextSeq:
+			c.because(ReasonBehind, r.Agent, "%d segments of agent %s are not folded yet", s.CaughtUp.NextSeq-progress.Next, r.Agent)
+		default:
+			w.KnownUntil = s.CaughtUp.At
+			if known == 0 || w.KnownUntil < known {
+				known = w.KnownUntil
+			}
+			if w.Coverage == "realtime" {
+				watching++
+				local = local || w.Local
+			}
+		}
+		c.Watchers = append(c.Watchers, w)
+	}
+	c.Realtime = watching > 0 && local
+	c.KnownUntil = known
+}
+
+// limitByScan takes in that other hosts may have changed what is below the path since the last scan of it.
+func (c *Completeness) limitByScan(staleness time.Duration) {
+	if c.Looked == nil {
+		c.KnownUntil = 0
+		return
+	}
+	until := c.Looked.BeganAt - int64(staleness)
+	if c.KnownUntil == 0 || until < c.KnownUntil {
+		c.KnownUntil = until
+	}
+}
+
+// lookedAt is the last scan of everything at and below a path whose results are in a version; nil: none is known. Jobs are asked only if
+// realtime reports do not suffice.
+func (e *Engine) lookedAt(ctx context.Context, m *manifest.Manifest, path string, realtime bool) (last *Looked, err error) {
+	take := func(how string, began int64) {
+		if began > 0 && (last == nil || began > last.BeganAt) {
+			last = &Looked{how, began}
+		}
+	}
+	if s := &m.Scan; s.SnapshotFinishedAt >= s.SnapshotStartedAt {
+		take("snapshot", s.SnapshotStartedAt)
+	}
+	if s := &m.Scan; s.AuditFinishedAt >= s.AuditStartedAt {
+		take("audit", s.AuditStartedAt)
+	}
+	if realtime {
+		return last, nil
+	}
+	jobs, err := job.List(ctx, e.store, m.View)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		covers := j.Recursive && (string(j.Path) == path || strings.HasPrefix(path, strings.TrimSuffix(string(j.Path), "/")+"/"))
+		if (j.Kind != "" && j.Kind != job.Scan) || j.State != job.Done || !covers || j.Errors > 0 {
+			continue
+		}
+		if progress, feeds := m.Sessions[j.Runner]; j.LastSeq < 0 || feeds && progress.Next > uint64(j.LastSeq) {
+			take("on-demand", j.StartedAt)
+		}
+	}
+	return last, nil
+}
+
+// judgeContent takes in what is below the path, and how it changed.
+func (c *Completeness) judgeContent(ctx context.Context, e *Engine, w Wanted) error {
+	if c.Row == nil {
+		c.because(ReasonAbsent, "", "the view has no such path yet")
+	}
+	if c.Unreadable > 0 {
+		c.because(ReasonUnreadable, "", "%d paths at or below it cannot be read by the agents", c.Unreadable)
+	}
+	if c.Row != nil {
+		sums := c.Row.Own()
+		if c.Row.Type == event.Directory {
+			sums = c.Row.Sub
+		}
+		if sums.Files < w.MinFiles {
+			c.because(ReasonFewFiles, "", "%d files of at least %d are there", sums.Files, w.MinFiles)
+		}
+		if sums.Bytes < w.MinBytes {
+			c.because(ReasonFewBytes, "", "%d bytes of at least %d are there", sums.Bytes, w.MinBytes)
+		}
+		// As of when the view is certain to have everything: a look that lets a suspicion go on may be on its way. What is open then is
+		// suspect then, as the looks at it come before half of its suspicion is over.
+		at := e.Now()
+		if c.KnownUntil > 0 {
+			at = min(at, c.KnownUntil)
+		}
+		var err error
+		c.Suspects, _, err = c.Version.Doubtful(ctx, c.Row, Suspects(at), nil, shownSuspects, func(r *evidence.Row) error {
+			c.SuspectPaths = append(c.SuspectPaths, r.Path())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if c.Row.Type == event.File && c.Row.SuspectUntil > at && c.Suspects == 0 {
+			c.Suspects, c.SuspectPaths = 1, []string{c.Row.Path()}
+		}
+		if c.BlindSpots, err = c.Version.CountDoubtful(ctx, c.Row, BlindSpots(false)); err != nil {
+			return err
+		}
+	}
+	if c.Suspects > 0 {
+		c.because(ReasonWriting, "", "%d files may still be written to", c.Suspects)
+	}
+	return c.judgeQuiet(ctx, e, w)
+}
+
+// judgeQuiet takes in whether nothing changed for the quiet time before KnownUntil.
+func (c *Completeness) judgeQuiet(ctx context.Context, e *Engine, w Wanted) error {
+	quietSince := e.Now() - int64(w.Quiet)
+	if c.KnownUntil > 0 {
+		quietSince = c.KnownUntil - int64(w.Quiet)
+	}
+	from, err := e.find(ctx, c.Version.Manifest, Which{of: "quiet", text: "quiet", kind: byTime, at: quietSince})
+	var young *NotKeptError
+	var begun *IncompleteError
+	if errors.As(err, &young) || errors.As(err, &begun) {
+		if from, err = e.find(ctx, c.Version.Manifest, Which{of: "quiet", text: "0"}); err == nil {
+			c.LastChange = from.Manifest.Scan.SnapshotFinishedAt // what came before it is not known
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.findLastChange(ctx, from, w.Path, quietSince); err != nil {
+		return err
+	}
+	switch {
+	case !c.Realtime && (c.KnownUntil == 0 || c.LastChange > 0 && c.KnownUntil < c.LastChange+int64(w.Quiet)):
+		c.because(ReasonNotWatched, "", "%s", c.notWatched())
+	case c.KnownUntil-c.LastChange < int64(w.Quiet):
+		c.because(ReasonChanged, "", "something changed at %s, and the view has everything until %s: not quiet for %s yet",
+			clockOf(c.LastChange), clockOf(c.KnownUntil), w.Quiet)
+	}
+	return nil
+}
+
+// notWatched says what is needed where reports of the kernel do not suffice.
+func (c *Completeness) notWatched() string {
+	why := "other hosts may change it without a report"
+	if i := slices.IndexFunc(c.Watchers, func(w Watcher) bool { return w.Coverage == "" }); i >= 0 {
+		why = fmt.Sprintf("agent %s does not say, or has not said yet, how much of it it watches", c.Watchers[i].Agent)
+	} else if len(c.Watchers) == 0 || !slices.ContainsFunc(c.Watchers, func(w Watcher) bool { return w.Coverage == "realtime" }) {
+		why = "no agent watches all of it"
+	}
+	next := "request a scan of the path to know sooner"
+	if c.NextAudit > 0 {
+		next = fmt.Sprintf("it cannot be known before the next audit, due at %s; %s", clockOf(c.NextAudit), next)
+	}
+	return why + ", and no scan has looked at it since it changed last: " + next
+}
+
+// findLastChange finds the last change below the path between a version and this one.
+func (c *Completeness) findLastChange(ctx context.Context, from *Version, path string, quietSince int64) error {
+	wanted, err := NewSearch("*", path)
+	if err != nil {
+		return err
+	}
+	d, err := NewDiff(ctx, from, c.Version, wanted)
+	if err != nil {
+		return err
+	}
+	d.whole = true
+	const enough = 1000 // of the changes that decide
+	_, err = d.Page(ctx, nil, 0, func(change *Change) error {
+		at := changedAt(change)
+		if at == 0 {
+			return nil
+		}
+		if at > c.LastChange {
+			c.LastChange, c.LastChanged = at, change.Row().Path()
+		}
+		if at > quietSince {
+			c.Changes++
+		}
+		if c.Changes >= enough {
+			return errStop
+		}
+		return nil
+	})
+	if none := new(NoPathError); errors.As(err, &none) {
+		return nil
+	}
+	return err
+}
+
+// changedAt is when a change was reported or found, ns in the store's time; 0: what differs is no change of the content.
+func changedAt(c *Change) int64 {
+	const incidental = FieldAllocated | FieldCtime | FieldBirth | FieldInode | FieldLinks | FieldACL
+	if c.Before != nil && c.After != nil && c.Fields&^incidental == 0 {
+		return 0
+	}
+	if c.After == nil {
+		return 0 // the directory above it has changed as well
+	}
+	return c.After.ObservedAt
+}
+
+// clockOf is a time as the texts have it.
+func clockOf(ns int64) string { return time.Unix(0, ns).UTC().Format("15:04:05 UTC") }
