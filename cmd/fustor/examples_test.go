@@ -60,7 +60,7 @@ func TestExamplesParse(t *testing.T) {
 	}
 	f := &field{t: t, here: t.TempDir(), env: os.Environ()}
 	stubs := t.TempDir()
-	for _, name := range []string{"fustor", "jq", "systemctl", "ssh", "ls", "sha256sum", "rmdir", "sleep", "xargs"} {
+	for _, name := range []string{"fustor", "jq", "systemctl", "ssh", "ls", "sha256sum", "rmdir", "sleep", "xargs", "duckdb"} {
 		stub(t, stubs, name)
 	}
 	said := filepath.Join(stubs, "fustor.said")

@@ -121,7 +121,7 @@ func questionError(err error) error {
 		return &httpapi.Error{Status: http.StatusForbidden, Detail: engine.ErrRestricted.Error(), Hint: "docs/access.md lists the questions that are; others need a key for everything"}
 	case errors.As(err, &notReadable):
 		shown, _ := values.PathFields(cmp.Or(notReadable.Path, "/"))
-		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("permission denied: you may not list %q", shown), Hint: "`fustor access PATH` says which entry denies it"}
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("permission denied: you may not list %q", shown), Hint: "docs/access.md has the rules"}
 	case errors.As(err, &notReady) && notReady.Restricted:
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: RetryAfter, Passing: true, Detail: notReady.Error(), Hint: "try again later"}
 	case errors.As(err, &notReady):
