@@ -213,7 +213,6 @@ type builder struct {
 	version uint64
 	state   *state // of the version before, or of a later one
 	objects int    // made
-	used    map[string]bool
 	prefix  string // of the names of objects that it makes
 }
 
