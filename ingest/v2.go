@@ -36,7 +36,7 @@ type v2side struct {
 }
 
 func newV2(i *Ingest) (*v2side, error) {
-	rows, err := v2rows.New(v2rows.Options{Store: i.store, Ledger: i.ledger, Now: i.clock.Now, Random: i.random, Logger: i.logger,
+	rows, err := v2rows.New(v2rows.Options{Store: i.store, Ledger: i.ledger, Now: i.clock.Now, Measured: i.clock.Measured, Random: i.random, Logger: i.logger,
 		InRequest: i.answerAtOnce, OnSegment: func(view, session string, seq uint64, size int) {
 			i.metrics.segments.Inc()
 			i.metrics.segmentBytes.Add(float64(size))

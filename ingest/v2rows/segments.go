@@ -122,7 +122,11 @@ func (r *Rows) write(ctx context.Context, s segment) (int64, error) {
 			return int64(seq), err
 		}
 	}
-	at := max(r.o.Now(), t.observed+1)
+	now, err := r.storeTime(ctx, view, id)
+	if err != nil {
+		return -1, err
+	}
+	at := max(now, t.observed+1)
 	last := at
 	for {
 		body, err := r.encode(s, t.next, at, &last)
@@ -154,6 +158,20 @@ func (r *Rows) write(ctx context.Context, s segment) (int64, error) {
 		r.o.OnSegment(view, id, t.next-1, len(body))
 		return int64(t.next - 1), nil
 	}
+}
+
+// storeTime is the store's time, ns, which a segment is stamped with. If this host's clock was set a moment ago, the store is asked
+// anew: compactors refuse what seems to come from the future, and end its session.
+func (r *Rows) storeTime(ctx context.Context, view, id string) (int64, error) {
+	for range 3 {
+		if now := r.o.Measured(); now != 0 {
+			return now, nil
+		}
+		if _, err := r.o.Store.Get(ctx, layout.Session(view, id)); err != nil {
+			return 0, fmt.Errorf("ask for the store's time: %w", err)
+		}
+	}
+	return 0, errors.New("the store's time cannot be told: it answers too slowly, or this host's clock is being set")
 }
 
 // remember takes in where a session's segments end, unless something later is known.

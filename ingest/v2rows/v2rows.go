@@ -30,8 +30,10 @@ type Options struct {
 	Store  store.Store
 	Ledger *session.Ledger
 	Now    func() int64 // the store's time, ns
-	Random io.Reader
-	Logger *slog.Logger
+	// Measured is Now if the store has told its time within the last seconds, otherwise 0: this host's clock may have been set.
+	Measured func() int64
+	Random   io.Reader
+	Logger   *slog.Logger
 	// OnSegment hears of every segment that was written. It must not block.
 	OnSegment func(view, session string, seq uint64, bytes int)
 	// InRequest has an audit's end worked out within the request alone, for functions that stand still between two.
