@@ -422,7 +422,7 @@ func imageBinary(t *testing.T) string {
 		t.Fatal(err)
 	}
 	ran := 0
-	for _, line := range strings.Split(string(raw), "\n") {
+	for _, line := range strings.Split(strings.ReplaceAll(string(raw), "\\\n", ""), "\n") {
 		build, ok := strings.CutPrefix(line, "RUN ")
 		if !ok || !strings.Contains(build, "go build") {
 			continue

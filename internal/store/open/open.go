@@ -38,7 +38,7 @@ func Existing(ctx context.Context, rawURL string) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme == "file" && u.Path != "" {
+	if u.Scheme == "file" && checkFile(u) == nil { // Open says what is wrong with the URL
 		if _, err := os.Stat(u.Path); err != nil {
 			return nil, fmt.Errorf("store %s: %w", redacted(u), err)
 		}
@@ -104,19 +104,27 @@ func parse(rawURL string) (*url.URL, error) {
 }
 
 func openFile(u *url.URL) (store.Store, error) {
-	if _, err := query(u, fileForm); err != nil {
+	if err := checkFile(u); err != nil {
 		return nil, err
-	}
-	switch {
-	case u.Opaque != "" || !strings.HasPrefix(u.Path, "/"):
-		return nil, wrong(u, fileForm, "the directory must be absolute")
-	case u.Host != "" && u.Host != "localhost":
-		return nil, wrong(u, fileForm, "%q would be a host; a path starts with a third slash", u.Host)
 	}
 	if _, err := os.Stat(filepath.Dir(filepath.Clean(u.Path))); err != nil {
 		return nil, fmt.Errorf("the parent of its directory: %w", err)
 	}
 	return local.Open(u.Path)
+}
+
+// checkFile checks the form of a file store's URL.
+func checkFile(u *url.URL) error {
+	if _, err := query(u, fileForm); err != nil {
+		return err
+	}
+	switch {
+	case u.Opaque != "" || !strings.HasPrefix(u.Path, "/"):
+		return wrong(u, fileForm, "the directory must be absolute")
+	case u.Host != "" && u.Host != "localhost":
+		return wrong(u, fileForm, "%q would be a host; a path starts with a third slash", u.Host)
+	}
+	return nil
 }
 
 func openS3(ctx context.Context, u *url.URL) (store.Store, error) {
