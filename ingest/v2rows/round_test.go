@@ -136,7 +136,8 @@ func (w *world) ledger(s store.Store) *session.Ledger {
 // process is an ingest process on a store.
 func (w *world) process(s store.Store) *Rows {
 	w.Helper()
-	r, err := New(Options{Store: s, Ledger: w.ledger(s), Now: func() int64 { return w.clock.Now().UnixNano() }, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
+	now := func() int64 { return w.clock.Now().UnixNano() }
+	r, err := New(Options{Store: s, Ledger: w.ledger(s), Now: now, Measured: now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 		OnSegment: func(string, string, uint64, int) {}, InRequest: true})
 	if err != nil {
 		w.Fatal(err)
