@@ -194,6 +194,18 @@ var (
 				Example: `{"change":"added","path":"/incoming/run7.h5","type":"f","after":{"type":"f","size":4096,"mtime_ns":1767323001500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"},"version":413,"folded_at":1767323043.5,"cursor":"c.AQ"}`},
 			{Media: eventStream, Schema: `{"type":"string"}`}},
 		Errors: ofPageOfView}
+	logOperation = openapi.Operation{ID: "log", Tag: tag, Summary: "What a path was in the kept versions, the newest first",
+		Description: "Only the versions in which the path is not what it was in the kept version before. It is looked up once in each. 404 if no kept version has it. Of views only: a forest's members are asked one by one.",
+		Parameters: []openapi.Parameter{
+			pathParameter, pathB64Parameter,
+			{Name: "limit", Text: "Versions to look at. Not each has an entry.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "before", Text: "Look at those before this version: next_before of the answer before.", Schema: `{"type":"integer","minimum":1}`},
+			{Name: "kept", Text: "Look only at those that are kept for more than being recent: by a rule, by a pin, or as the current one.", Schema: `{"type":"boolean","default":false}`},
+			explainParameter,
+		},
+		Answers: []openapi.Answer{{Text: "The versions in which it changed.", Type: (*logAnswer[[]logged])(nil), Headers: unversioned,
+			Example: `{"view_id":"research","path":"/incoming/run7.h5","version":412,"versions":2,"found":true,"count":2,"entries":[{"change":"changed","version":412,"published_at":1767323042.0,"previous_version":398,"previous_published_at":1766718242.0,"type":"f","fields":["size","mtime"],"before":{"type":"f","size":0,"mtime_ns":1767323000500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"},"after":{"type":"f","size":4096,"mtime_ns":1767323001500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"}},{"change":"existing","version":398,"published_at":1766718242.0,"type":"f","after":{"type":"f","size":0,"mtime_ns":1767323000500000000,"mode":420,"uid":1000,"gid":100,"owner":"ada","group":"lab"}}]}`}},
+		Errors: ofPageOfView}
 	completeOperation = openapi.Operation{ID: "complete", Tag: tag, Summary: "Whether what is at and below a path is complete",
 		Description: "It is if nothing below is being written, nothing changed for the quiet time, and the view certainly has everything that happened until then. The answer says what it rests on, and is 200 also where the path does not exist. Of views only: a forest's members are asked one by one.",
 		Parameters: []openapi.Parameter{
@@ -393,6 +405,7 @@ var document = openapi.Document{
 		{Of: (*reportAnswer[duplicateEntry])(nil), Name: "DuplicatesReport"}, {Of: (*reportAnswer[growthEntry])(nil), Name: "GrowthReport"},
 		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*changeEntry)(nil), Name: "Change"}, {Of: (*changeState)(nil), Name: "State"}, {Of: (*changes)(nil), Name: "Changes"},
+		{Of: (*logged)(nil), Name: "Logged"}, {Of: (*loggedState)(nil), Name: "LoggedState"}, {Of: (*logAnswer[[]logged])(nil), Name: "Log"},
 		{Of: (*completeAnswer)(nil), Name: "Completeness"}, {Of: (*engine.Reason)(nil), Name: "IncompleteReason"}, {Of: (*completeChange)(nil), Name: "LastChange"},
 		{Of: (*completeSuspects)(nil), Name: "SuspectFiles"}, {Of: (*completeRests)(nil), Name: "RestsOn"}, {Of: (*completeWatcher)(nil), Name: "Watcher"}, {Of: (*completeScan)(nil), Name: "LookedAt"},
 		{Of: (*diffSums)(nil), Name: "DiffSums"}, {Of: (*diffSumsAnswer)(nil), Name: "DiffSummary"},

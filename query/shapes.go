@@ -118,6 +118,24 @@ type (
 		Target    string `json:"target,omitempty"`
 		TargetB64 string `json:"target_b64,omitempty"`
 	}
+	// logged is what a log's path is in a version in which it is not what it was before.
+	logged struct {
+		Change      string         `json:"change"`
+		Version     uint64         `json:"version"`
+		PublishedAt values.Seconds `json:"published_at"`
+		// Previous is the kept version before; absent: there is none.
+		Previous            uint64         `json:"previous_version,omitempty"`
+		PreviousPublishedAt values.Seconds `json:"previous_published_at,omitempty"`
+		Type                string         `json:"type"`
+		Fields              []string       `json:"fields,omitempty"`
+		Before              *loggedState   `json:"before,omitempty"`
+		After               *loggedState   `json:"after,omitempty"`
+	}
+	// loggedState is a changeState; of a directory, with what was below it.
+	loggedState struct {
+		changeState
+		Subtree *totals `json:"subtree,omitempty"`
+	}
 	// changes are a page of a diff.
 	changes struct {
 		Entries      []changeEntry  `json:"entries"`

@@ -17,6 +17,7 @@ type cli struct {
 	Views      viewsCmd      `cmd:"" overview:"no" group:"read" help:"List the views that the key may read."`
 	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"Report on sizes, owners, ages, duplicates and growth."`
 	Diff       diffCmd       `cmd:"" overview:"no" group:"read" help:"Print what differs between two versions."`
+	Log        logCmd        `cmd:"" overview:"no" group:"read" help:"Print what a path was in the kept versions."`
 	Watch      watchCmd      `cmd:"" overview:"no" group:"read" help:"Print what changes, as it comes, or run a command for it."`
 	SQL        sqlCmd        `cmd:"" name:"sql" overview:"no" group:"read" help:"Print the SQL that makes the view one of DuckDB, or ask DuckDB."`
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`

@@ -56,6 +56,7 @@ var outcomes = map[string]outcome{
 	"fustor report odd":        {"/ --format csv", "/none"},
 	"fustor views":             {"", ""},
 	"fustor diff":              {"/ --summary", "/none"},
+	"fustor log":               {"/", "/none"},
 	"fustor watch":             {"/ --once", "/none --once"},
 	"fustor versions":          {"", ""},
 	"fustor sql":               {"-", "--store file://HERE/cold --view none"},

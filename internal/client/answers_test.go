@@ -42,6 +42,9 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 			_, err := c.Complete(ctx, CompleteQuery{Path: "/"})
 			return err
 		},
+		"Log": func(ctx context.Context, c *Client) error {
+			return c.Log(ctx, "/", false, func(*Stage) error { return nil })
+		},
 		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
 		"Views":      func(ctx context.Context, c *Client) error { _, _, err := c.Views(ctx); return err },
