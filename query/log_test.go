@@ -156,6 +156,29 @@ func TestLog(t *testing.T) {
 	l.of("all", "log").problem(409, "forest")
 	l.call("log", "limit", "0").problem(400, "limit")
 
+	l.now = l.now.Add(-time.Hour)
+	trend := func(path string, params ...string) (lines []string) {
+		t.Helper()
+		for _, e := range l.call("reports/trend", append(params, "path", path)...).is(200).object()["entries"].([]any) {
+			e := e.(map[string]any)
+			lines = append(lines, fmt.Sprint(e["version"], " ", e["exists"], " ", e["files"], " ", e["directories"], " ", e["bytes"]))
+		}
+		return lines
+	}
+	equal(t, "trend", trend("/data/x", "limit", "5"), []string{"7 false 0 0 0", "8 false 0 0 0", "9 true 1 0 7", "10 true 1 0 8", "11 true 1 0 7"})
+	equal(t, "trend of the directory", trend("/data", "limit", "3"), []string{"9 true 2 1 4451", "10 true 2 1 4452", "11 true 2 1 4451"})
+	if got := trend("/data/x"); len(got) != 10 || got[0] != "2 false 0 0 0" {
+		t.Errorf("the whole trend is %q", got) // without version 1, whose scan was not complete
+	}
+	// Version 3 was published on day 19783 since 1970, the last of 4.
+	equal(t, "trend by 4 days", trend("/data/x", "every", "4d"), []string{"3 true 1 0 5", "7 false 0 0 0", "11 true 1 0 7"})
+	if a := l.call("reports/trend", "every", "4d", "limit", "2").is(200).object(); a["count"] != 2.0 || a["more"] != 1.0 {
+		t.Errorf("a part of the trend says %v", a)
+	}
+	l.call("reports/trend", "path", "/none").problem(404, "/none")
+	l.call("reports/trend", "every", "soon").problem(400, "every")
+	l.of("all", "reports/trend").problem(409, "forest")
+
 	l.thin(5, 6, 10)
 	equal(t, "log of what is kept", l.log("/data/x"), []string{
 		"added 9 8 <nil> - > 7 of 1001",

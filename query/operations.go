@@ -336,6 +336,17 @@ var (
 			Example: `{"view_id":"research","path":"/","version":412,"since_version":398,"since":1766718242.0,"until":1767323042.0,"count":1,"entries":[{"path":"/incoming","bytes":104857600,"files":12,"directories":1,"from":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000},"to":{"files":1204,"directories":16,"others":0,"bytes":93411220,"allocated":93413376,"linked_allocated":0,"unmeasured":0,"latest_mtime":1767323001.5,"latest_mtime_ns":1767323001500000000}}]}`},
 			{Media: ndjson, Type: (*growthLine)(nil)}},
 		Errors: ofPage}
+	reportTrendOperation = openapi.Operation{ID: "reportTrend", Tag: tag, Summary: "How large a path was over the kept versions",
+		Description: "One lookup in the last version of each interval of time. Of views only: a forest's members are asked one by one.",
+		Parameters: []openapi.Parameter{
+			pathParameter, pathB64Parameter,
+			{Name: "every", Text: "The interval: 1h, 1d, 2w. Days are in UTC.", Schema: `{"type":"string","minLength":1,"default":"1d"}`, Example: `"1d"`},
+			{Name: "limit", Text: "The newest so many intervals that have a version.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			explainParameter,
+		},
+		Answers: []openapi.Answer{{Text: "The path in those versions, the oldest first.", Type: (*reportAnswer[trendEntry])(nil), Headers: unversioned,
+			Example: `{"view_id":"research","path":"/incoming","version":412,"count":2,"entries":[{"version":398,"published_at":1766718242.0,"exists":true,"files":1180,"directories":16,"bytes":93100000,"allocated":93102080,"unmeasured":0},{"version":412,"published_at":1767323042.0,"exists":true,"files":1204,"directories":16,"bytes":93411220,"allocated":93413376,"unmeasured":0}]}`}},
+		Errors: ofPageOfView}
 	resetOperation = openapi.Operation{ID: "reset", Tag: tag, Summary: "Start the view over",
 		Description: "For keys of the role admin. The view is empty at once, its sessions end, and it answers 503 until the first scan of the next leader is folded. A server that may not write to its store answers 501.",
 		Answers:     []openapi.Answer{{Status: http.StatusNoContent, Text: "The view has started over."}},
@@ -403,6 +414,7 @@ var document = openapi.Document{
 		{Of: (*growthEntry)(nil), Name: "Growth"}, {Of: (*pathEntry)(nil), Name: "Path"},
 		{Of: (*reportAnswer[usageEntry])(nil), Name: "UsageReport"}, {Of: (*reportAnswer[bucketEntry])(nil), Name: "HistogramReport"},
 		{Of: (*reportAnswer[duplicateEntry])(nil), Name: "DuplicatesReport"}, {Of: (*reportAnswer[growthEntry])(nil), Name: "GrowthReport"},
+		{Of: (*trendEntry)(nil), Name: "TrendPoint"}, {Of: (*reportAnswer[trendEntry])(nil), Name: "TrendReport"},
 		{Of: (*line)(nil), Name: "Line", OneOf: []any{(*node)(nil), (*nextPage)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*changeEntry)(nil), Name: "Change"}, {Of: (*changeState)(nil), Name: "State"}, {Of: (*changes)(nil), Name: "Changes"},
 		{Of: (*logged)(nil), Name: "Logged"}, {Of: (*loggedState)(nil), Name: "LoggedState"}, {Of: (*logAnswer[[]logged])(nil), Name: "Log"},

@@ -184,6 +184,7 @@ func (s *Server) routes(o Options, reset http.Handler) {
 		{"reports/empty-directories", &reportEmptyDirectoriesOperation, s.reportEmpty},
 		{"reports/odd", &reportOddOperation, s.reportOdd},
 		{"reports/duplicates", &reportDuplicatesOperation, s.reportDuplicates}, {"reports/growth", &reportGrowthOperation, s.reportGrowth},
+		{"reports/trend", &reportTrendOperation, s.reportTrend},
 		{"sessions", &sessionsOperation, s.sessions}, {"jobs", &jobsOperation, s.jobs}, {"jobs/{job_id}", &jobOperation, s.showJob},
 	} {
 		route(http.MethodGet, c.name, c.operation, c.handler)

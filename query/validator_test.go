@@ -24,7 +24,7 @@ var triedValues = map[string][]string{
 	"regex": {"^d"}, "pattern": {"*"}, "query": {"*"}, "name": {"*"}, "not_name": {"x*"}, "path": {"/data"}, "path_b64": {b64("/data")}, "type": {"f"},
 	"limit": {"1"}, "max_depth": {"1"}, "depth": {"2"}, "before": {"1000"}, "since": {"0", "8s"}, "from": {"0", "1", "8s"}, "to": {"1", "8s"}, "perm": {"-400"}, "owner": {"1000"}, "group": {"100"},
 	"min_size": {"1"}, "max_size": {"1G"}, "min_allocated": {"0"}, "max_allocated": {"1G"}, "min_links": {"0"}, "max_links": {"9"}, "inode": {"1"},
-	"after": {"0", "1", "8s"}, "wait": {"0"}, "quiet": {"10s"}, "min_files": {"1"}, "min_bytes": {"1K"}, "known": {"1"},
+	"after": {"0", "1", "8s"}, "wait": {"0"}, "quiet": {"10s"}, "min_files": {"1"}, "min_bytes": {"1K"}, "known": {"1"}, "every": {"1h"},
 	"as_of": {"5s", "@1700000000.5", "before-cleanup"}, "version": {"1"},
 }
 

@@ -51,6 +51,7 @@ var outcomes = map[string]outcome{
 	"fustor report usage":      {"/", "/none"},
 	"fustor report histogram":  {"/", "/none"},
 	"fustor report growth":     {"/ --json", "/none"},
+	"fustor report trend":      {"/", "/none"},
 	"fustor report duplicates": {"/ --min-size 0", "/none"},
 	"fustor report empty":      {"/", "/none"},
 	"fustor report odd":        {"/ --format csv", "/none"},

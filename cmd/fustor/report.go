@@ -25,6 +25,7 @@ type reportGroup struct {
 	Usage      reportUsageCmd      `cmd:"" help:"Sum up usage by owner, group or extension."`
 	Histogram  reportHistogramCmd  `cmd:"" help:"Count files by size or age."`
 	Growth     reportGrowthCmd     `cmd:"" help:"Print directories that grew or shrank."`
+	Trend      reportTrendCmd      `cmd:"" help:"Print how large a path was over the kept versions."`
 	Duplicates reportDuplicatesCmd `cmd:"" help:"Print files with the same name and size."`
 	Empty      reportEmptyCmd      `cmd:"" help:"Print empty directories."`
 	Odd        reportOddCmd        `cmd:"" help:"Print entries whose times, sizes or names are odd."`

@@ -78,3 +78,21 @@ func (c *Client) Log(ctx context.Context, path string, lasting bool, each func(*
 		q.Set("before", strconv.FormatUint(a.Next, 10))
 	}
 }
+
+// TrendPoint is a path in a kept version. Of a directory it has the sums of what is below it.
+type TrendPoint struct {
+	Version     uint64  `json:"version"`
+	PublishedAt float64 `json:"published_at"` // Unix seconds
+	Exists      bool    `json:"exists"`
+	Files       int64   `json:"files"`
+	Directories int64   `json:"directories"`
+	Bytes       int64   `json:"bytes"`
+	Allocated   int64   `json:"allocated"`
+	Unmeasured  int64   `json:"unmeasured"`
+}
+
+// Trend is a path in the last kept version of each interval of time, of the newest limit intervals that have one, the oldest first. every is
+// as the API reads it.
+func (c *Client) Trend(ctx context.Context, path, every string, limit int) (*Report[TrendPoint], error) {
+	return report[TrendPoint](ctx, c, "trend", Query{Path: path}, url.Values{"every": {every}, "limit": {strconv.Itoa(limit)}})
+}

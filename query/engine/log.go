@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -98,6 +100,35 @@ func (s *Stage) compare() bool {
 
 func sumsDiffer(a, b *evidence.Totals) bool {
 	return a.Files != b.Files || a.Directories != b.Directories || a.Others != b.Others || a.Bytes != b.Bytes || a.Allocated != b.Allocated
+}
+
+// Point is a path in a kept version; Row is nil if that has no such path.
+type Point struct {
+	LookedAt
+	Row *evidence.Row
+}
+
+// Trend is a path in the kept versions of a view, in order: of each interval of time (by the clock of 1970, in UTC) in the last one that
+// was published in it, of the newest limit intervals that have one. omitted is how many earlier ones have one.
+func (e *Engine) Trend(ctx context.Context, now *Version, path string, every time.Duration, limit int) (points []Point, omitted int, err error) {
+	kept, err := e.keptUpTo(ctx, now.Manifest, now.Manifest.Version, false, math.MaxInt)
+	if err != nil {
+		return nil, 0, err
+	}
+	var last []history.Kept
+	for i, k := range kept {
+		if i+1 == len(kept) || k.At.UnixNano()/int64(every) != kept[i+1].At.UnixNano()/int64(every) {
+			last = append(last, k)
+		}
+	}
+	omitted = max(0, len(last)-limit)
+	looks, err := e.lookAll(ctx, now, path, last[omitted:])
+	for _, l := range looks {
+		if l.Version.Manifest.Ready() {
+			points = append(points, Point{l.LookedAt, l.row})
+		}
+	}
+	return points, omitted, err
 }
 
 // look is the row of a path in a version; nil: that has no such path.

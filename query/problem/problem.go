@@ -181,7 +181,7 @@ func notThere(err error, before, after *manifest.Published) error {
 	}
 	e.Hint = "use one of them; /versions lists the versions that are kept"
 	if before == nil || after == nil {
-		e.Hint = "use that version; `fustor admin view configure` sets how long a history is kept"
+		e.Hint = "use that version; `fustor admin view configure` sets how long a history is kept (--keep-daily and its like)"
 	}
 	e.Extra = map[string]any{"nearest": Nearest{kept(before), kept(after)}}
 	return e
