@@ -59,9 +59,17 @@ func TestCatalog(t *testing.T) {
 		t.Helper()
 		return f.do(http.MethodGet, "/iceberg/v1/"+path, "", "Authorization", "Bearer "+key)
 	}
-	if a := get("config?warehouse=w", queryKey).is(200).object(); len(a["endpoints"].([]any)) != 6 {
-		t.Errorf("config: %v", a)
+	var endpoints []string
+	for _, e := range get("config?warehouse=fustor", queryKey).is(200).object()["endpoints"].([]any) {
+		endpoints = append(endpoints, e.(string))
 	}
+	equal(t, "endpoints", endpoints, []string{
+		"GET /v1/{prefix}/namespaces", "GET /v1/{prefix}/namespaces/{namespace}", "HEAD /v1/{prefix}/namespaces/{namespace}",
+		"GET /v1/{prefix}/namespaces/{namespace}/tables", "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}", "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+		"GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials", "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
+	})
+	get("config", queryKey).is(200)
+	get("config?warehouse=w", queryKey).refusal(t, 400, "BadRequestException")
 	if a := get("namespaces", queryKey).is(200); string(a.body) != `{"namespaces":[["fustor"]]}`+"\n" {
 		t.Errorf("namespaces: %s", a.body)
 	}
@@ -96,16 +104,124 @@ func TestCatalog(t *testing.T) {
 	get("namespaces/fustor/tables/research?nonsense=1", queryKey).refusal(t, 400, "BadRequestException")
 	get("namespaces/fustor/tables/research", otherKey).refusal(t, 403, "ForbiddenException")
 	get("nothing", queryKey).refusal(t, 404, "NotFoundException")
-	f.do(http.MethodDelete, "/iceberg/v1/namespaces/fustor/tables/research", "", "Authorization", "Bearer "+queryKey).refusal(t, 405, "UnsupportedOperationException")
+	f.do(http.MethodPut, "/iceberg/v1/namespaces/fustor/tables/research", "", "Authorization", "Bearer "+queryKey).refusal(t, 405, "UnsupportedOperationException")
+	refused := 0
 	for _, r := range f.server.catalog.Routes() {
-		target := strings.NewReplacer("{namespace}", "fustor", "{table}", "research").Replace(r.Pattern)
+		target := strings.NewReplacer("{namespace}", "fustor", "{table}", "research", "{view}", "research").Replace(r.Pattern)
 		f.do(r.Method, target, "").refusal(t, 401, "NotAuthorizedException")
 		f.do(r.Method, target, "", "X-API-Key", "unknown").refusal(t, 401, "NotAuthorizedException")
 		f.do(r.Method, target, "", "X-API-Key", ingestKey).refusal(t, 403, "ForbiddenException")
-		if a := f.do(r.Method, target, "", "X-API-Key", adminKey); a.status != 200 {
+		if r.Operation == nil { // it would write
+			refused++
+			f.do(r.Method, target, "{}", "X-API-Key", adminKey).refusal(t, 406, "UnsupportedOperationException")
+			continue
+		}
+		if a := f.do(r.Method, target, `{"report-type":"scan-report"}`, "X-API-Key", adminKey); a.status != 200 && !(a.status == 204 && r.Method == http.MethodPost) {
 			t.Errorf("%s: %d for an administrator", target, a.status)
 		}
 	}
+	if refused != 16 {
+		t.Errorf("%d calls that write are refused", refused)
+	}
+	if a := f.do(http.MethodPost, "/iceberg/v1/oauth/tokens", "grant_type=client_credentials").is(400).object(); a["error"] != "unsupported_grant_type" {
+		t.Errorf("a token: %v", a)
+	}
+}
+
+// TestCatalogByTheSpecification: what Iceberg's REST specification says of pages, of namespaces in parts, of validators, of reports and of
+// credentials.
+func TestCatalogByTheSpecification(t *testing.T) {
+	f := newFixture(t)
+	want := []string{"a", "b", "d", "e", "research"}
+	for _, view := range append([]string{"c-unpublished"}, want...) {
+		f.base(view, sample())
+		if view != "c-unpublished" {
+			f.publish(view)
+		}
+	}
+	do := func(method, path, body string, headers ...string) *answer {
+		t.Helper()
+		return f.do(method, "/iceberg/v1/"+path, body, append([]string{"Authorization", "Bearer " + queryKey}, headers...)...)
+	}
+	get := func(path string, headers ...string) *answer {
+		t.Helper()
+		return do(http.MethodGet, path, "", headers...)
+	}
+
+	for size := range 7 {
+		var names []string
+		path, pages := "namespaces/fustor/tables?pageToken=", 0
+		for token := ""; pages < 9; pages++ {
+			at := path + token
+			if size > 0 {
+				at += fmt.Sprintf("&pageSize=%d", size)
+			}
+			a := get(at).is(200).object()
+			for _, i := range a["identifiers"].([]any) {
+				names = append(names, i.(map[string]any)["name"].(string))
+			}
+			next, more := a["next-page-token"].(string)
+			if !more {
+				break
+			}
+			token = next
+		}
+		equal(t, fmt.Sprintf("tables in pages of %d", size), names, want)
+		if most := map[int]int{0: 0, 1: 5, 2: 2, 3: 1}[size]; size < 4 && pages != most {
+			t.Errorf("pages of %d: %d follow the first", size, pages)
+		}
+	}
+	if a := get("namespaces/fustor/tables").is(200).object(); a["next-page-token"] != nil || len(a["identifiers"].([]any)) != len(want) {
+		t.Errorf("without a page: %v", a)
+	}
+	get("namespaces/fustor/tables?pageSize=0").refusal(t, 400, "BadRequestException")
+	get("namespaces/fustor/tables?pageToken=!").refusal(t, 400, "BadRequestException")
+	if a := get("namespaces?pageToken=&pageSize=1").is(200).object(); a["next-page-token"] != nil || len(a["namespaces"].([]any)) != 1 {
+		t.Errorf("a page of namespaces: %v", a)
+	}
+
+	for _, path := range []string{"namespaces/fustor%1Fdeep", "namespaces/fustor%1Fdeep/tables", "namespaces/fustor%1Fdeep/tables/research", "namespaces?parent=fustor%1Fdeep"} {
+		a := get(path)
+		a.refusal(t, 404, "NoSuchNamespaceException")
+		if !strings.Contains(string(a.body), "fustor.deep") {
+			t.Errorf("%s: %s", path, a.body)
+		}
+	}
+	if a := get("namespaces?parent=").is(200).object(); len(a["namespaces"].([]any)) != 1 { // as if it were absent
+		t.Errorf("an empty parent: %v", a)
+	}
+
+	const table = "namespaces/fustor/tables/research"
+	whole := get(table).is(200)
+	tag := whole.header.Get("ETag")
+	if a := get(table, "If-None-Match", tag); a.status != 304 || len(a.body) > 0 || a.header.Get("ETag") != tag {
+		t.Errorf("unchanged: %d %s", a.status, a.body)
+	}
+	get(table, "If-None-Match", `"other", `+strings.TrimPrefix(tag, "W/")).is(304)
+	rows := treeOf(file("/data/a", 5))
+	f.delta("research", change(rows, treeOf(file("/data/a", 50))))
+	f.publish("research")
+	changed := get(table, "If-None-Match", tag).is(200)
+	refs := get(table+"?snapshots=refs&referenced-by=x", "If-None-Match", changed.header.Get("ETag")).is(200) // another answer
+	snapshots := func(a *answer) (ids []float64) {
+		for _, s := range a.object()["metadata"].(map[string]any)["snapshots"].([]any) {
+			ids = append(ids, s.(map[string]any)["snapshot-id"].(float64))
+		}
+		return ids
+	}
+	if all, some := snapshots(changed), snapshots(refs); !slices.Equal(all, []float64{1, 2}) || !slices.Equal(some, []float64{2}) {
+		t.Errorf("snapshots: %v, of references %v", all, some)
+	}
+	get(table+"?snapshots=some").refusal(t, 400, "BadRequestException")
+
+	if a := get(table + "/credentials").is(200); string(a.body) != `{"storage-credentials":[]}`+"\n" {
+		t.Errorf("credentials: %s", a.body)
+	}
+	get("namespaces/fustor/tables/none/credentials").refusal(t, 404, "NoSuchTableException")
+	do(http.MethodPost, table+"/metrics", `{"report-type":"scan-report","table-name":"fustor.research","snapshot-id":1,"metrics":{}}`).is(204)
+	do(http.MethodPost, table+"/metrics", `nonsense`).refusal(t, 400, "BadRequestException")
+	do(http.MethodPost, table+"/metrics", `{"report-type":"`+strings.Repeat("x", 1<<20)+`"}`).refusal(t, 413, "BadRequestException")
+	do(http.MethodPost, "namespaces/fustor/tables/none/metrics", `{"report-type":"scan-report"}`).refusal(t, 404, "NoSuchTableException")
 }
 
 // catalogScript reads a table through the catalog.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -123,7 +124,12 @@ func New(o Options) (*Server, error) {
 }
 
 // OpenAPI makes the document of the calls that the Handler serves, the pages aside (OpenAPI 3.1, JSON).
-func (s *Server) OpenAPI() ([]byte, error) { return s.mux.OpenAPI(document) }
+func (s *Server) OpenAPI() ([]byte, error) {
+	d := document
+	d.Path = slices.Concat(d.Path, catalog.PathParameters)
+	d.Types = slices.Concat(d.Types, catalog.Types)
+	return s.mux.OpenAPI(d, s.catalog.OpenAPICalls()...)
+}
 
 // Handler serves the reading calls, the probes and the pages.
 func (s *Server) Handler() http.Handler { return s.handler }

@@ -47,7 +47,8 @@ func (e *IcebergError) Unwrap() error { return e.Err }
 // icebergTypes are the types of errors that are known by their status.
 var icebergTypes = map[int]string{
 	http.StatusBadRequest: "BadRequestException", http.StatusUnauthorized: "NotAuthorizedException", http.StatusForbidden: "ForbiddenException",
-	http.StatusNotFound: "NotFoundException", http.StatusMethodNotAllowed: "UnsupportedOperationException", http.StatusServiceUnavailable: "ServiceUnavailableException",
+	http.StatusNotFound: "NotFoundException", http.StatusMethodNotAllowed: "UnsupportedOperationException",
+	http.StatusRequestEntityTooLarge: "BadRequestException", http.StatusServiceUnavailable: "ServiceUnavailableException",
 }
 
 // writeIceberg writes an error as the specification has it.

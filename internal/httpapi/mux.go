@@ -64,13 +64,18 @@ func (f Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// OpenAPI makes the document of the routes that have an Operation.
-func (m *Mux) OpenAPI(d openapi.Document) ([]byte, error) {
+// OpenAPI makes the document of the routes that have an Operation, and of other calls.
+func (m *Mux) OpenAPI(d openapi.Document, others ...openapi.Call) ([]byte, error) {
+	return d.Build(slices.Concat(m.OpenAPICalls(), others))
+}
+
+// OpenAPICalls are the routes, for a document.
+func (m *Mux) OpenAPICalls() []openapi.Call {
 	calls := make([]openapi.Call, 0, len(m.routes))
 	for _, r := range m.routes {
 		calls = append(calls, openapi.Call{Method: r.Method, Path: r.Pattern, Operation: r.Operation})
 	}
-	return d.Build(calls)
+	return calls
 }
 
 // Routes are the calls served, in the order in which they were added.

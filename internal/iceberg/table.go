@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -85,6 +86,24 @@ func (t *Table) Has(version uint64) bool { return t.Metadata.snapshot(version) !
 // Current is the table's current snapshot; nil if there is none.
 func (t *Table) Current() *Snapshot {
 	return t.Metadata.snapshot(uint64(max(0, t.Metadata.CurrentSnapshotID)))
+}
+
+// OnlyRefs is the table's metadata without the snapshots that no branch or tag names.
+func (t *Table) OnlyRefs() ([]byte, error) {
+	var members map[string]json.RawMessage
+	err := json.Unmarshal(t.Body, &members)
+	if err != nil {
+		return nil, fmt.Errorf("not a table's metadata: %w", err)
+	}
+	named := map[int64]bool{}
+	for _, r := range t.Metadata.Refs {
+		named[r.SnapshotID] = true
+	}
+	left := slices.DeleteFunc(slices.Clone(t.Metadata.Snapshots), func(s Snapshot) bool { return !named[s.ID] })
+	if members["snapshots"], err = json.Marshal(left); err != nil {
+		return nil, fmt.Errorf("encode the table's snapshots: %w", err)
+	}
+	return json.Marshal(members)
 }
 
 // load is Load, and returns a table without a body where there is none, or none any more.

@@ -2,25 +2,35 @@
 // read is a table of that name in the namespace fustor.
 //
 // Invariants: it answers with the form of Iceberg's REST specification, errors included; it hands out no credentials, so engines reach
-// the store with their own; it writes nothing. A call reads one small object, or two. query mounts it at /iceberg.
+// the store with their own; it writes nothing, and calls that would are refused as the specification says. A call about a table reads
+// one small object, or two; a list of tables one for each. query mounts it at /iceberg.
 package catalog
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Namespace is the one namespace that there is.
+// Namespace is the one namespace that there is, and the name of the one warehouse.
 const Namespace = "fustor"
 
 // Options are what an API needs.
@@ -34,44 +44,109 @@ type Options struct {
 
 // API answers the calls.
 type API struct {
-	o       Options
-	mux     *httpapi.Mux
-	handler http.Handler
+	o         Options
+	mux       *httpapi.Mux
+	handler   http.Handler
+	endpoints []string // the calls as the specification names them, for clients, which then leave out others
 }
 
-// endpoints are the calls of the specification that are answered. Clients leave out others.
-var endpoints = []string{
-	"GET /v1/{prefix}/namespaces", "GET /v1/{prefix}/namespaces/{namespace}", "HEAD /v1/{prefix}/namespaces/{namespace}",
-	"GET /v1/{prefix}/namespaces/{namespace}/tables", "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}",
-	"HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+// call is a call of the specification that is answered.
+type call struct {
+	method, path string // below /v1
+	operation    *openapi.Operation
+	// answer makes the body; nil: there is none.
+	answer func(*API, http.ResponseWriter, *http.Request, *httpapi.Params) (any, error)
+}
+
+const (
+	namespacePath = "/namespaces/{namespace}"
+	tablePath     = namespacePath + "/tables/{table}"
+)
+
+// calls are those that are answered.
+var calls = []call{
+	{http.MethodGet, "/config", &configOperation, (*API).config},
+	{http.MethodGet, "/namespaces", &namespacesOperation, (*API).namespaces},
+	{http.MethodGet, namespacePath, &namespaceOperation, (*API).namespace},
+	{http.MethodGet, namespacePath + "/tables", &tablesOperation, (*API).tables},
+	{http.MethodGet, tablePath, &tableOperation, (*API).table},
+	{http.MethodGet, tablePath + "/credentials", &credentialsOperation, (*API).credentials},
+	{http.MethodPost, tablePath + "/metrics", &metricsOperation, (*API).metrics},
+}
+
+// refused are the calls of the specification that write, or that have the server plan a scan.
+var refused = []string{
+	"POST /namespaces", "DELETE " + namespacePath, "POST " + namespacePath + "/properties",
+	"POST " + namespacePath + "/tables", "POST " + namespacePath + "/register", "POST " + tablePath, "DELETE " + tablePath,
+	"POST " + tablePath + "/plan", "POST " + tablePath + "/tasks", "POST /tables/rename", "POST /transactions/commit",
+	"POST " + namespacePath + "/views", "POST " + namespacePath + "/views/{view}", "DELETE " + namespacePath + "/views/{view}",
+	"POST " + namespacePath + "/register-view", "POST /views/rename",
 }
 
 // New makes the calls.
 func New(o Options) *API {
 	a := &API{o: o, mux: httpapi.NewMux()}
-	const base, one = httpapi.IcebergPrefix + "/v1", httpapi.IcebergPrefix + "/v1/namespaces/{namespace}"
-	for pattern, f := range map[string]func(*http.Request, *httpapi.Params) (any, error){
-		base + "/config": a.config, base + "/namespaces": a.namespaces, one: a.namespace, one + "/tables": a.tables, one + "/tables/{table}": a.table,
-	} {
-		a.mux.Handle(http.MethodGet, pattern, o.Protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
-			q := httpapi.Query(r)
-			for _, name := range []string{"pageToken", "pageSize"} { // one page has all
-				q.String(name, "")
-			}
-			answer, err := f(r, q)
+	const base = httpapi.IcebergPrefix + "/v1"
+	for _, c := range calls {
+		a.mux.HandleAPI(c.method, base+c.path, c.operation, o.Protect(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
+			answer, err := c.answer(a, w, r, httpapi.Query(r))
 			if err != nil {
 				return err
 			}
-			if r.Method == http.MethodHead {
-				w.WriteHeader(http.StatusNoContent)
-				return nil
-			}
-			httpapi.WriteJSON(w, r, http.StatusOK, answer)
-			return nil
+			return write(w, r, answer)
 		})))
+		a.endpoints = append(a.endpoints, c.method+" /v1/{prefix}"+c.path)
+		if c.path == namespacePath || c.path == tablePath {
+			a.endpoints = append(a.endpoints, "HEAD /v1/{prefix}"+c.path)
+		}
 	}
+	for _, c := range refused {
+		method, path, _ := strings.Cut(c, " ")
+		a.mux.Handle(method, base+path, o.Protect(httpapi.Handler(func(http.ResponseWriter, *http.Request) error { return errReadOnly })))
+	}
+	a.mux.HandleUnlisted(http.MethodPost, base+"/oauth/tokens", http.HandlerFunc(noTokens))
 	a.handler = httpapi.ForIceberg(a.mux)
 	return a
+}
+
+// write writes an answer with an ETag, or none if there is nothing to say.
+func write(w http.ResponseWriter, r *http.Request, answer any) error {
+	if answer == nil || r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("encode an answer of the catalog: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	tag := `W/"` + hex.EncodeToString(sum[:12]) + `"`
+	h := w.Header()
+	h.Set("ETag", tag)
+	h.Set("Cache-Control", "private, no-cache")
+	for given := range strings.SplitSeq(strings.Join(r.Header.Values("If-None-Match"), ","), ",") {
+		if "W/"+strings.TrimPrefix(strings.TrimSpace(given), "W/") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	h.Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // a client that went away is no error of ours
+	return nil
+}
+
+// errReadOnly refuses what would write.
+var errReadOnly = &httpapi.IcebergError{Type: "UnsupportedOperationException", Err: &httpapi.Error{Status: http.StatusNotAcceptable,
+	Detail: "this catalog is for reading: its tables are views of Fustor, which publishes them", Hint: "write to a table of another catalog"}}
+
+// noTokens answers clients that are set up to ask for a token: an API key is one already.
+func noTokens(w http.ResponseWriter, _ *http.Request) {
+	body := []byte(`{"error":"unsupported_grant_type","error_description":"an API key of Fustor is the token: set the property token, not credential"}` + "\n")
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = w.Write(body)
 }
 
 // ServeHTTP implements http.Handler.
@@ -80,44 +155,94 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 // Routes are the calls.
 func (a *API) Routes() []httpapi.Route { return a.mux.Routes() }
 
+// OpenAPICalls are the calls for the server's OpenAPI document.
+func (a *API) OpenAPICalls() []openapi.Call { return a.mux.OpenAPICalls() }
+
 type configAnswer struct {
 	Defaults  map[string]string `json:"defaults"`
 	Overrides map[string]string `json:"overrides"`
 	Endpoints []string          `json:"endpoints"`
 }
 
-func (a *API) config(_ *http.Request, q *httpapi.Params) (any, error) {
-	q.String("warehouse", "") // there is one
-	return configAnswer{map[string]string{}, map[string]string{}, endpoints}, q.Err()
+func (a *API) config(_ http.ResponseWriter, _ *http.Request, q *httpapi.Params) (any, error) {
+	if w := q.String("warehouse", ""); w != "" && w != Namespace && q.Err() == nil {
+		return nil, httpapi.BadRequest(fmt.Sprintf("there is no warehouse %q", w), "the only one is "+Namespace+"; leave it out, or name that")
+	}
+	return configAnswer{map[string]string{}, map[string]string{}, a.endpoints[1:]}, q.Err() // the first is this one
 }
+
+// page is which part of a list a request asks for: all of it, unless it has a pageToken, which is empty for the first page, or a
+// pageSize.
+type page struct {
+	token string
+	size  int64 // 0: all
+}
+
+func readPage(q *httpapi.Params) (p page) {
+	if q.Has("pageToken") || q.Has("pageSize") {
+		p.token, p.size = q.String("pageToken", ""), q.Int("pageSize", defaultPage, 1, 1<<31-1)
+	}
+	return p
+}
+
+// of are the names of the page, and the token of the next one. names are sorted.
+func (p page) of(names []string) (part []string, next string, err error) {
+	if p.size == 0 {
+		return names, "", nil
+	}
+	after, err := base64.RawURLEncoding.DecodeString(p.token)
+	if err != nil {
+		return nil, "", httpapi.BadRequest("the pageToken is not one that this catalog gave", "begin again with an empty one")
+	}
+	at, found := slices.BinarySearch(names, string(after))
+	if found {
+		at++
+	}
+	if names = names[at:]; int64(len(names)) > p.size {
+		names = names[:p.size]
+		next = base64.RawURLEncoding.EncodeToString([]byte(names[p.size-1]))
+	}
+	return names, next, nil
+}
+
+// defaultPage is how many entries a page has if the request does not say.
+const defaultPage = 1000
 
 type namespacesAnswer struct {
 	Namespaces [][]string `json:"namespaces"`
+	Next       string     `json:"next-page-token,omitempty"`
 }
 
-func (a *API) namespaces(_ *http.Request, q *httpapi.Params) (any, error) {
-	switch parent := q.String("parent", ""); {
+func (a *API) namespaces(_ http.ResponseWriter, _ *http.Request, q *httpapi.Params) (any, error) {
+	parent, asked, all := q.String("parent", ""), readPage(q), []string{Namespace}
+	switch {
 	case q.Err() != nil:
 		return nil, q.Err()
-	case parent == "":
-		return namespacesAnswer{[][]string{{Namespace}}}, nil
 	case parent == Namespace:
-		return namespacesAnswer{[][]string{}}, nil
-	default:
-		return nil, noNamespace()
+		all = nil
+	case parent != "":
+		return nil, noNamespace(parent)
 	}
+	names, next, err := asked.of(all)
+	answer := namespacesAnswer{Namespaces: [][]string{}, Next: next}
+	for _, name := range names {
+		answer.Namespaces = append(answer.Namespaces, []string{name})
+	}
+	return answer, err
 }
 
-func noNamespace() error {
-	return &httpapi.IcebergError{Type: "NoSuchNamespaceException", Err: httpapi.Errorf(http.StatusNotFound, "the only namespace is %s", Namespace)}
+// noNamespace refuses a name, whose parts are separated by the unit separator.
+func noNamespace(name string) error {
+	return &httpapi.IcebergError{Type: "NoSuchNamespaceException", Err: httpapi.Errorf(http.StatusNotFound, "there is no namespace %q: the only one is %s",
+		strings.ReplaceAll(name, "\x1f", "."), Namespace)}
 }
 
 func checkNamespace(r *http.Request, q *httpapi.Params) error {
 	if err := q.Err(); err != nil {
 		return err
 	}
-	if r.PathValue("namespace") != Namespace {
-		return noNamespace()
+	if name := r.PathValue("namespace"); name != Namespace {
+		return noNamespace(name)
 	}
 	return nil
 }
@@ -127,12 +252,13 @@ type namespaceAnswer struct {
 	Properties map[string]string `json:"properties"`
 }
 
-func (a *API) namespace(r *http.Request, q *httpapi.Params) (any, error) {
+func (a *API) namespace(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
 	return namespaceAnswer{[]string{Namespace}, map[string]string{}}, checkNamespace(r, q)
 }
 
 type tablesAnswer struct {
 	Identifiers []identifier `json:"identifiers"`
+	Next        string       `json:"next-page-token,omitempty"`
 }
 
 type identifier struct {
@@ -140,49 +266,80 @@ type identifier struct {
 	Name      string   `json:"name"`
 }
 
-// tables are the views of the key that are published.
-func (a *API) tables(r *http.Request, q *httpapi.Params) (any, error) {
+const parallelReads = 8
+
+// tables are the views of the key that are published. A page is of so many views, and has those of them.
+func (a *API) tables(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	asked := readPage(q)
 	if err := checkNamespace(r, q); err != nil {
 		return nil, err
 	}
 	key, _ := access.FromContext(r.Context())
-	views := key.Views.Names
+	views := slices.Clone(key.Views.Names)
 	if key.Views.All {
 		var err error
 		if views, err = a.o.Views(r.Context()); err != nil {
 			return nil, httpapi.StoreFailure(err)
 		}
 	}
-	answer := tablesAnswer{Identifiers: []identifier{}}
-	for _, view := range slices.Sorted(slices.Values(views)) {
-		switch _, err := a.o.Store.Get(r.Context(), layout.IcebergHint(view)); {
-		case errors.Is(err, store.ErrNotFound):
-		case err != nil:
-			return nil, httpapi.StoreFailure(err)
-		default:
+	slices.Sort(views)
+	views, next, err := asked.of(slices.Compact(views))
+	if err != nil {
+		return nil, err
+	}
+	published := make([]bool, len(views))
+	g, ctx := errgroup.WithContext(r.Context())
+	g.SetLimit(parallelReads)
+	for i, view := range views {
+		g.Go(func() (err error) {
+			published[i], err = a.published(ctx, view)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	answer := tablesAnswer{Identifiers: []identifier{}, Next: next}
+	for i, view := range views {
+		if published[i] {
 			answer.Identifiers = append(answer.Identifiers, identifier{[]string{Namespace}, view})
 		}
 	}
 	return answer, nil
 }
 
+func (a *API) published(ctx context.Context, view string) (bool, error) {
+	_, err := a.o.Store.Get(ctx, layout.IcebergHint(view))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, httpapi.StoreFailure(err)
+}
+
+// checkTable is the view that a request is about, if its key may read it.
+func checkTable(r *http.Request, q *httpapi.Params) (view string, err error) {
+	if err := checkNamespace(r, q); err != nil {
+		return "", err
+	}
+	if view = r.PathValue("table"); !layout.ValidView(view) {
+		return "", noTable(view)
+	}
+	return view, access.CheckView(r.Context(), view)
+}
+
 type tableAnswer struct {
-	Location string            `json:"metadata-location"`
-	Metadata json.RawMessage   `json:"metadata"`
-	Config   map[string]string `json:"config"`
+	Location    string            `json:"metadata-location"`
+	Metadata    json.RawMessage   `json:"metadata"`
+	Config      map[string]string `json:"config"`
+	Credentials []struct{}        `json:"storage-credentials"`
 }
 
 // table loads a table.
-func (a *API) table(r *http.Request, q *httpapi.Params) (any, error) {
-	q.String("snapshots", "") // all of them are named in any case
-	if err := checkNamespace(r, q); err != nil {
-		return nil, err
-	}
-	view := r.PathValue("table")
-	if !layout.ValidView(view) {
-		return nil, noTable(view)
-	}
-	if err := access.CheckView(r.Context(), view); err != nil {
+func (a *API) table(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	q.String("referenced-by", "") // of a view that reads it; who may read the table may read it there
+	snapshots := q.Enum("snapshots", "all", "all", "refs")
+	view, err := checkTable(r, q)
+	if err != nil {
 		return nil, err
 	}
 	t, err := iceberg.Load(r.Context(), a.o.Store, view)
@@ -192,9 +349,57 @@ func (a *API) table(r *http.Request, q *httpapi.Params) (any, error) {
 	if err != nil {
 		return nil, httpapi.StoreFailure(err)
 	}
-	return tableAnswer{
-		Location: fmt.Sprintf("%s/metadata/v%d.metadata.json", t.Metadata.Location, t.Number), Metadata: t.Body, Config: iceberg.EngineConfig(a.o.Store.String()),
-	}, nil
+	if snapshots == "refs" {
+		if t.Body, err = t.OnlyRefs(); err != nil {
+			return nil, err
+		}
+	}
+	return tableAnswer{Location: fmt.Sprintf("%s/metadata/v%d.metadata.json", t.Metadata.Location, t.Number), Metadata: bytes.TrimSpace(t.Body),
+		Config: iceberg.EngineConfig(a.o.Store.String()), Credentials: []struct{}{}}, nil
+}
+
+type credentialsAnswer struct {
+	Credentials []struct{} `json:"storage-credentials"`
+}
+
+// credentials are none: engines have their own.
+func (a *API) credentials(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	q.String("planId", "")
+	q.String("referenced-by", "")
+	return credentialsAnswer{[]struct{}{}}, a.checkPublished(r, q)
+}
+
+func (a *API) checkPublished(r *http.Request, q *httpapi.Params) error {
+	view, err := checkTable(r, q)
+	if err != nil {
+		return err
+	}
+	there, err := a.published(r.Context(), view)
+	if err == nil && !there {
+		return noTable(view)
+	}
+	return err
+}
+
+// maxReport bounds a report of metrics, bytes.
+const maxReport = 1 << 20
+
+// metrics takes what an engine reports of a scan, which nobody asks for.
+func (a *API) metrics(w http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	if err := a.checkPublished(r, q); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+	if err != nil {
+		return nil, err
+	}
+	var report struct {
+		Type string `json:"report-type"`
+	}
+	if json.Unmarshal(body, &report) != nil || report.Type == "" {
+		return nil, httpapi.BadRequest("the body is no report of metrics", "it is a JSON object with a report-type")
+	}
+	return nil, nil
 }
 
 func noTable(view string) error {

@@ -52,6 +52,7 @@ const victim = "victim"
 // listsOwn are the calls that answer any key of their role, and must show nothing of other views.
 var listsOwn = map[string]bool{
 	"GET /api/v1/admin/views": true, "GET /api/v1/admin/keys": true, "DELETE /api/v1/admin/keys/{key_id}": true,
+	"GET /iceberg/v1/config": true, "GET /iceberg/v1/namespaces": true, "GET /iceberg/v1/namespaces/{namespace}": true, "GET /iceberg/v1/namespaces/{namespace}/tables": true,
 }
 
 // role is the role that a call asks for; empty: any key will do, as it is about no view.
@@ -63,7 +64,7 @@ func role(method, path string) access.Role {
 		return access.Admin
 	case strings.HasPrefix(path, "/api/v1/pipe/"):
 		return access.Ingest
-	case strings.HasPrefix(path, "/api/v1/views/"):
+	case strings.HasPrefix(path, "/api/v1/views/"), strings.HasPrefix(path, httpapi.IcebergPrefix+"/"):
 		return access.Query
 	}
 	return ""
@@ -208,8 +209,10 @@ func (c call) sendAs(key, accept string) (int, string) {
 	path = strings.Replace(path, "/v2/pipe/pipes/{id}", "/v2/pipe/pipes/"+Asked, 1)
 	target := wildcard.ReplaceAllStringFunc(path, func(w string) string {
 		switch strings.Trim(w, "{}") {
-		case "view_id":
+		case "view_id", "table":
 			return Asked
+		case "namespace":
+			return "fustor"
 		case "key_id":
 			return victim
 		case "seq":
