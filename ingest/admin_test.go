@@ -163,7 +163,7 @@ func TestOpenAPIOfAdmins(t *testing.T) {
 			}
 		}
 		optional := map[string]bool{"expires_at_ns": true, "damaged": true, "ended_reason": true, "members": true, "mounts": true, // members are of forests; most views have no mounts
-			"root_squash": true, "as": true} // of views that squash root, and of the keys of users
+			"root_squash": true, "trust_modes": true, "open_to": true, "as": true} // of views that squash root, and of the keys of users
 		for field := range documented {
 			if _, there := got[field]; !there && !optional[field] {
 				t.Errorf("%s lacks %s", name, field)

@@ -119,7 +119,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("query: %w", err)
 	}
 	s.routes(o, administrator.ResetHandler(s.keys))
-	s.handler = httpapi.Compress(httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(http.HandlerFunc(s.dispatch)))
+	s.handler = httpapi.Compress(httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.keys.Wrap(http.HandlerFunc(s.dispatch))))
 	return s, nil
 }
 

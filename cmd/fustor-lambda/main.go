@@ -100,7 +100,7 @@ func storeAndKeys(ctx context.Context, url string) (store.Store, *access.Authent
 	if err != nil {
 		return nil, nil, err
 	}
-	keys, err := parts.Keys(st, "")
+	keys, err := parts.Keys(access.Options{Store: st}, "")
 	return st, keys, err
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,8 @@ type viewFlags struct {
 	Mount            *[]string      `placeholder:"DIR,…" group:"settings" help:"Where hosts without an agent mount the view's root, for PATH arguments; '' for nowhere."`
 	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
 	RootSquash       *bool          `negatable:"" group:"settings" help:"Show a user who is root what the user nobody may see."`
+	TrustModes       *bool          `negatable:"" group:"settings" help:"Believe the group bits of directories whose ACL is not known, as on NFS: for file systems without ACLs."`
+	OpenTo           *[]string      `placeholder:"WHO,…" group:"settings" help:"Who may ask without a key: socket, oidc, proxy, group:NAME; '' for nobody (default)."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
@@ -71,7 +74,7 @@ func (f *viewFlags) fields() ([]byte, int) {
 			fields[name] = *n
 		}
 	}
-	for name, b := range map[string]*bool{"allow_concurrent_push": f.ConcurrentAgents, "live": f.Live, "root_squash": f.RootSquash} {
+	for name, b := range map[string]*bool{"allow_concurrent_push": f.ConcurrentAgents, "live": f.Live, "root_squash": f.RootSquash, "trust_modes": f.TrustModes} {
 		if b != nil {
 			fields[name] = *b
 		}
@@ -81,6 +84,9 @@ func (f *viewFlags) fields() ([]byte, int) {
 	}
 	if f.Mount != nil {
 		fields["mounts"] = f.mounts()
+	}
+	if f.OpenTo != nil {
+		fields["open_to"] = slices.DeleteFunc(slices.Clone(*f.OpenTo), func(to string) bool { return to == "" })
 	}
 	body, err := json.Marshal(fields)
 	if err != nil { // numbers, booleans and strings
@@ -183,6 +189,7 @@ Examples:
     fustor admin view configure research --no-concurrent-agents --staleness 0s
     fustor admin view configure research --keep-daily 30 --keep-monthly 12
     fustor admin view configure research --mount /srv/lab,/mnt/lab
+    fustor admin view configure research --open-to socket
     fustor admin view configure all --members 'nfs*','scratch-*'`
 }
 
@@ -215,8 +222,9 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 		}
 		return "every " + seconds(s)
 	}
+	openTo := []string{"open to", cmp.Or(strings.Join(c.OpenTo, " "), "keys alone")}
 	if c.IsForest() {
-		columns(out, []string{"view", c.View}, [][]string{{"members", strings.Join(c.Members, " ")}})
+		columns(out, []string{"view", c.View}, [][]string{{"members", strings.Join(c.Members, " ")}, openTo})
 		return
 	}
 	rows := [][]string{
@@ -224,6 +232,13 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
 		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)},
 		{"history", keepText(c)}, {"iceberg table", interval(c.IcebergIntervalSeconds)}}
+	rows = append(rows, openTo)
+	if c.RootSquash {
+		rows = append(rows, []string{"root squash", yesNo(c.RootSquash)})
+	}
+	if c.TrustModes {
+		rows = append(rows, []string{"trust modes", yesNo(c.TrustModes)})
+	}
 	if len(c.Mounts) > 0 {
 		rows = append(rows, []string{"mounts", strings.Join(c.Mounts, " ")})
 	}

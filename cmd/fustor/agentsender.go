@@ -85,7 +85,7 @@ func (e *echo) open(ctx context.Context, w io.Writer, o agent.Options, fields []
 		return err
 	}
 	o.APIKey = access.GenerateKey()
-	keys, err := authenticator(st, o.APIKey)
+	keys, err := authenticator(access.Options{Store: st}, o.APIKey)
 	if err != nil {
 		return err
 	}

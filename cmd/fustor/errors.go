@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/settings"
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/httpclient"
+	"github.com/fustor/fustor/internal/unixsocket"
 )
 
 // The exit codes. They are a promise: docs/cli.md.
@@ -93,7 +94,10 @@ func explain(err error) *cliError {
 	var incomplete *client.IncompleteError
 	var redirected *httpclient.RedirectError
 	var answered *httpclient.AnswerError
+	var unsafe *unixsocket.UnsafeError
 	switch {
+	case errors.As(err, &unsafe):
+		e.msg, e.hint = unsafe.Error(), "nothing was sent to it; ask the administrator of this machine, or name a server with --url"
 	case errors.As(err, &incomplete):
 		e.hint, e.code = fmt.Sprintf("what the other %s is printed; ask a member alone with --view to see what is wrong with it",
 			plural(int64(incomplete.Asked-len(incomplete.Missing)), "member has", "members have")), exitIncomplete
@@ -108,8 +112,11 @@ func explain(err error) *cliError {
 	case errors.As(err, &unreachable):
 		e.msg = fmt.Sprintf("no answer from %s", unreachable.URL)
 		e.hint = "check that `fustor up DIR` is running, or check --url, FUSTOR_URL and the config file"
+		if _, socket := unixsocket.PathOf(unreachable.URL); socket {
+			e.hint = "check that `fustor query --socket` or `fustor up --socket` is running there, or name another server with --url"
+		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			e.msg += ": " + unreachable.Err.Error()
+			e.msg += ": " + plain(unreachable.Err).Error()
 		} else {
 			e.msg += ": connection refused"
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
+	"github.com/fustor/fustor/internal/access"
 )
 
 type ingestCmd struct {
@@ -35,7 +36,7 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	keys, err := authenticator(st, c.APIKey)
+	keys, err := authenticator(access.Options{Store: st}, c.APIKey)
 	if err != nil {
 		return err
 	}

@@ -12,11 +12,12 @@ import (
 )
 
 type queryCmd struct {
-	Store    string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
-	Listen   string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080)."`
-	Memory   *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory limit of the process (default 256MiB), caches included."`
-	APIKey   string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
-	apiFlags `embed:""`
+	Store       string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
+	Listen      string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080); 'none' serves at the socket alone."`
+	Memory      *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory limit of the process (default 256MiB), caches included."`
+	APIKey      string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	apiFlags    `embed:""`
+	callerFlags `embed:""`
 }
 
 // Help implements kong.HelpProvider.
@@ -27,7 +28,8 @@ Examples:
 
     fustor query --store file:///srv/fustor
     fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080
-    fustor query --store file:///srv/fustor --memory 1GiB`
+    fustor query --store file:///srv/fustor --memory 1GiB
+    fustor query --store file:///srv/fustor --listen none --socket /run/fustor/query.sock`
 }
 
 const (
@@ -47,11 +49,19 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if memory < leastQueryMemory {
 		return usageError("--memory must be at least %s", show.Size(leastQueryMemory))
 	}
+	options, err := c.callerFlags.options()
+	if err != nil {
+		return err
+	}
+	if c.Listen == listenNowhere && c.Socket == "" {
+		return usageError("--listen none needs --socket")
+	}
 	st, err := openForReading(ctx, c.Store)
 	if err != nil {
 		return err
 	}
-	keys, err := authenticator(st, c.APIKey)
+	options.Store = st
+	keys, err := authenticator(options, c.APIKey)
 	if err != nil {
 		return err
 	}
@@ -64,10 +74,10 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	l, err := listen(c.Listen)
+	listeners, err := c.listeners(ctx, c.Listen, log)
 	if err != nil {
 		return err
 	}
-	log.Info("query is ready", "memory", show.Size(memory), "url", "http://"+l.Addr().String(), "store", st.String())
-	return c.serve(ctx, l, cors, q.Handler(), log)
+	log.Info("query is ready", append([]any{"memory", show.Size(memory), "store", st.String()}, addresses(listeners)...)...)
+	return c.serveAll(ctx, listeners, cors, q.Handler(), log)
 }

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fustor/fustor/cmd/internal/parts"
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -81,9 +83,18 @@ func (f servingFlags) serve(ctx context.Context, l net.Listener, cors httpapi.CO
 	return nil
 }
 
+// serveAll is serve on several listeners. The first that fails ends the others.
+func (f servingFlags) serveAll(ctx context.Context, listeners []net.Listener, cors httpapi.CORS, h http.Handler, logger *slog.Logger) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		g.Go(func() error { return f.serve(ctx, l, cors, h, logger) })
+	}
+	return g.Wait()
+}
+
 // authenticator knows the keys in the store, and the one that the process was given for everything.
-func authenticator(st store.Store, key string) (*access.Authenticator, error) {
-	return parts.Keys(st, key)
+func authenticator(o access.Options, key string) (*access.Authenticator, error) {
+	return parts.Keys(o, key)
 }
 
 // openForReading opens a store and asks it one thing, so that a wrong URL or key is found now, not by the first reader.

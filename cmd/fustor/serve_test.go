@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fustor/fustor/ingest"
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/query"
@@ -40,7 +41,7 @@ func TestPagesSeeEveryRefusal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := authenticator(st, key)
+	keys, err := authenticator(access.Options{Store: st}, key)
 	if err != nil {
 		t.Fatal(err)
 	}

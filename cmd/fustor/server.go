@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/unixsocket"
 	"github.com/fustor/fustor/internal/values"
 )
 
@@ -19,6 +20,7 @@ type serverFlags struct {
 	APIKey string `name:"api-key" placeholder:"KEY" group:"server" help:"Key for the server ($$FUSTOR_API_KEY)."`
 	View   string `placeholder:"VIEW" group:"server" help:"View to ask (default: default) ($$FUSTOR_VIEW)."`
 	Data   string `placeholder:"DIR" group:"server" help:"Ask the fustor up with this data directory ($$FUSTOR_DATA)."`
+	As     string `name:"as" placeholder:"USER" group:"server" help:"As an administrator, see what this user may see: a name, or uid:gid,gid."`
 	// Explain is told on stderr once the command has printed its answer.
 	Explain bool `group:"server" help:"Also print the cost of the answer on stderr."`
 
@@ -32,9 +34,9 @@ func (f *serverFlags) connect(a *app) (*client.Client, error) { return f.connect
 func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 	server, err := settings.Find(settings.Given{
 		URL: f.URL, Key: f.APIKey, View: f.View, Data: f.Data,
-		EnvURL: a.getenv("FUSTOR_URL"), EnvKey: a.getenv("FUSTOR_API_KEY"),
+		EnvURL: a.getenv("FUSTOR_URL"), EnvSocket: a.getenv("FUSTOR_SOCKET"), EnvKey: a.getenv("FUSTOR_API_KEY"),
 		EnvView: a.getenv("FUSTOR_VIEW"), EnvData: a.getenv("FUSTOR_DATA"),
-		ConfigFile: a.configFile(), DefaultData: a.defaultDataDir(),
+		ConfigFile: a.configFile(), DefaultData: a.defaultDataDir(), DefaultSocket: unixsocket.DefaultPath,
 	})
 	if err != nil {
 		return nil, err
@@ -43,7 +45,7 @@ func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.New(client.Options{
-		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain, AsOf: f.past.param(),
+		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain, AsOf: f.past.param(), As: f.As,
 	})
 	if err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}

@@ -16,6 +16,7 @@ type upCmd struct {
 	Replace          bool     `help:"Replace the view if it is an index of another directory."`
 	JSON             bool     `name:"json" help:"Print the server's address and key file as a JSON object."`
 	apiFlags         `embed:""`
+	callerFlags      `embed:""`
 }
 
 // Help implements kong.HelpProvider.

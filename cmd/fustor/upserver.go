@@ -48,6 +48,8 @@ type up struct {
 	log        *slog.Logger
 	store      store.Store
 	listener   net.Listener
+	socket     net.Listener // for users of this host; nil: none
+	callers    access.Options
 	unlock     func()
 
 	agent   *agent.Agent
@@ -67,6 +69,9 @@ func (u *up) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if u.cors, err = u.check(); err != nil {
+		return err
+	}
+	if u.callers, err = u.callerFlags.options(); err != nil {
 		return err
 	}
 	if u.root, err = tree.Resolve(u.Dir); err != nil {
@@ -90,6 +95,9 @@ func (u *up) prepare(ctx context.Context) (err error) {
 		return storeFailure(err)
 	}
 	if u.listener, err = listen(u.Listen); err != nil {
+		return err
+	}
+	if u.socket, err = u.callerFlags.listen(ctx, u.log); err != nil {
 		return err
 	}
 	u.url = "http://" + reachable(u.listener.Addr())
@@ -199,7 +207,8 @@ const upCompactMemory = 160 << 20
 // wire makes the parts and ties them: what the agent sends wakes the compactor, what the compactor publishes is news to
 // the query handler.
 func (u *up) wire() error {
-	keys, err := authenticator(u.store, u.key)
+	u.callers.Store = u.store
+	keys, err := authenticator(u.callers, u.key)
 	if err != nil {
 		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
 	}
@@ -305,7 +314,11 @@ func (u *up) run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return u.serve(serving, u.listener, u.cors, u.handler, u.log) })
+	listeners := []net.Listener{u.listener}
+	if u.socket != nil {
+		listeners = append(listeners, u.socket)
+	}
+	g.Go(func() error { return u.serveAll(serving, listeners, u.cors, u.handler, u.log) })
 	if err := u.greet(); err != nil {
 		stopServing()
 		return errors.Join(err, g.Wait())
@@ -402,6 +415,9 @@ func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 func (u *up) close() {
 	if u.listener != nil {
 		u.listener.Close()
+	}
+	if u.socket != nil {
+		u.socket.Close()
 	}
 	if u.unlock != nil {
 		u.unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/viewconfig"
 )
 
 // KnownFor is how long the store's record of a key is believed: a key that is taken away works at most so much longer.
@@ -38,6 +39,8 @@ type Options struct {
 	Static []Static
 	Now    func() time.Time // nil: time.Now
 	Users  *Users           // nil: those of this host
+	Tokens Tokens           // of an OpenID provider; nil: none are accepted
+	Proxy  Proxy            // whose header names users; without a Header, none is
 }
 
 // Authenticator knows keys. It is safe for concurrent use.
@@ -46,6 +49,9 @@ type Authenticator struct {
 	static []staticKey
 	now    func() time.Time
 	users  *Users
+	tokens Tokens
+	proxy  Proxy
+	views  *viewconfig.Loader           // nil: only keys may ask
 	cache  *otter.Cache[string, cached] // by hash
 }
 
@@ -62,12 +68,15 @@ type cached struct {
 
 // New returns an Authenticator. A static key that is empty or has a bad record is an error.
 func New(o Options) (*Authenticator, error) {
-	a := &Authenticator{store: o.Store, now: o.Now}
+	a := &Authenticator{store: o.Store, now: o.Now, tokens: o.Tokens, proxy: o.Proxy}
 	if a.now == nil {
 		a.now = time.Now
 	}
 	if a.users = o.Users; a.users == nil {
 		a.users = NewUsers(a.now)
+	}
+	if o.Store != nil {
+		a.views = viewconfig.NewLoader(o.Store, a.now)
 	}
 	for _, s := range o.Static {
 		if s.Key == "" || len(s.Key) > maxKey {

@@ -58,13 +58,20 @@ const (
 type Views struct {
 	All   bool
 	Names []string
+	// admits says which of all views those are that somebody without a key may ask, with an *httpapi.Error for others; nil for keys.
+	admits func(view string) error
 }
 
 // AllViews is "*".
 var AllViews = Views{All: true}
 
-// Has reports whether view is among them.
-func (v Views) Has(view string) bool { return v.All || slices.Contains(v.Names, view) }
+// Has reports whether view is among them. Whoever lists all views, as All has it, asks for each.
+func (v Views) Has(view string) bool {
+	if v.admits != nil {
+		return v.admits(view) == nil
+	}
+	return v.All || slices.Contains(v.Names, view)
+}
 
 // Single is the one view that a key is for, if it is for exactly one.
 func (v Views) Single() (view string, ok bool) {

@@ -27,22 +27,22 @@ func FromContext(ctx context.Context) (Record, bool) {
 // AsHeader names the user as whom an administrator asks.
 const AsHeader = "Fustor-As"
 
-// Require lets requests through to next whose key may act in one of the roles, with its record in their context. Nothing is answered as
-// file permissions allow: keys of users are refused.
+// Require lets requests through to next whose caller may act in one of the roles, with its record in their context. Nothing is answered as
+// file permissions allow: users are refused.
 func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
-		key, err := keyOf(r)
+		c, err := a.claimOf(r)
 		if err != nil {
 			return err
 		}
-		record, err := a.allowed(r.Context(), key, roles)
+		record, err := a.allowed(r.Context(), c, roles)
 		if err == nil && r.Header.Get(AsHeader) != "" {
 			err = errNotForUsers
 		}
 		if err != nil {
 			return err
 		}
-		*r = *r.WithContext(context.WithValue(r.Context(), againKey{}, func(ctx context.Context) (Record, error) { return a.allowed(ctx, key, roles) }))
+		*r = *r.WithContext(context.WithValue(r.Context(), againKey{}, func(ctx context.Context) (Record, error) { return a.allowed(ctx, c, roles) }))
 		a.pass(w, r, record, next)
 		return nil
 	})
@@ -52,18 +52,20 @@ func (a *Authenticator) Require(next http.Handler, roles ...Role) http.Handler {
 var errNotForUsers = &httpapi.Error{Status: http.StatusForbidden, Detail: "this call is not answered as a user's file permissions allow",
 	Hint: "docs/access.md lists the calls that are; an administrator makes keys for all others"}
 
-// allowed is the record of a key that may act in one of the roles, or the *httpapi.Error that says why it may not.
-func (a *Authenticator) allowed(ctx context.Context, key string, roles []Role) (Record, error) {
-	record, err := a.record(ctx, key)
+// allowed is the record of a caller who may act in one of the roles, or the *httpapi.Error that says why that is not so.
+func (a *Authenticator) allowed(ctx context.Context, c claim, roles []Role) (Record, error) {
+	g, err := a.grant(ctx, c)
 	switch {
 	case err != nil:
-		return record, err
-	case record.Restricted():
-		return record, errNotForUsers
-	case !slices.ContainsFunc(roles, record.Allows):
-		return record, notAllowed(roles[0])
+		return g.record, err
+	case g.reader != nil && !g.reader.whole || g.record.Restricted():
+		return g.record, errNotForUsers
+	case !slices.ContainsFunc(roles, g.record.Allows):
+		return g.record, notAllowed(roles[0])
+	case g.reader != nil:
+		g.record.Views.admits = a.unsquashed(ctx)
 	}
-	return record, nil
+	return g.record, nil
 }
 
 // record is the record of a key, or the *httpapi.Error that says why there is none.
@@ -82,44 +84,68 @@ func (a *Authenticator) record(ctx context.Context, key string) (Record, error) 
 	return record, nil
 }
 
-// RequireReader lets requests through to next that may read: those whose key has the role query, those of users whose key says
-// who they are, and those of administrators who ask as a user. If there is a user, next must answer as
-// the file permissions of Reader allow.
+// RequireReader lets requests through to next that may read: those whose key has the role query, those of users, and those of
+// administrators who ask as a user. If there is a user, next must answer as the file permissions of Reader allow.
 func (a *Authenticator) RequireReader(next http.Handler) http.Handler {
 	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
-		key, err := keyOf(r)
+		c, err := a.claimOf(r)
 		if err != nil {
 			return err
 		}
-		record, err := a.record(r.Context(), key)
+		c.as = r.Header.Get(AsHeader)
+		record, reader, err := a.reads(r.Context(), c, r.PathValue("view_id"))
 		if err != nil {
 			return err
 		}
-		if !record.has(Query) && !record.has(Admin) {
-			return notAllowed(Query)
+		ctx := context.WithValue(r.Context(), againKey{}, func(ctx context.Context) (Record, error) {
+			record, _, err := a.reads(ctx, c, r.PathValue("view_id"))
+			return record, err
+		})
+		if reader != nil {
+			ctx = context.WithValue(ctx, readerKey{}, *reader)
 		}
-		if as := r.Header.Get(AsHeader); as != "" {
-			if !record.Allows(Admin) {
-				return &httpapi.Error{Status: http.StatusForbidden, Detail: "only a key of the role admin may ask as a user", Hint: "leave out the header " + AsHeader + ", or the flag --as"}
-			}
-			record.As = as
-		}
-		if record.Restricted() {
-			identity, err := a.users.Identity(r.Context(), record.As)
-			if err != nil {
-				return noIdentity(record.As, err)
-			}
-			*r = *r.WithContext(context.WithValue(r.Context(), readerKey{}, Reader{Identity: identity, Name: record.As}))
-		}
+		*r = *r.WithContext(ctx)
 		a.pass(w, r, record, next)
 		return nil
 	})
 }
 
+// reads is what a caller may read, and as whom; no reader: everything. The view is the one that is asked about; empty: none.
+func (a *Authenticator) reads(ctx context.Context, c claim, view string) (Record, *Reader, error) {
+	g, err := a.grant(ctx, c)
+	switch {
+	case err != nil:
+		return g.record, nil, err
+	case !g.record.has(Query) && !g.record.has(Admin):
+		return g.record, nil, notAllowed(Query)
+	case c.as != "":
+		if !g.record.Allows(Admin) && (g.reader == nil || !g.reader.whole) {
+			return g.record, nil, &httpapi.Error{Status: http.StatusForbidden, Detail: "only a key of the role admin, and root over the socket, may ask as a user", Hint: "leave out the header " + AsHeader + ", or the flag --as"}
+		}
+		g.record.As = c.as
+		g.reader, err = a.readerNamed(ctx, c.as)
+	case g.reader != nil && g.reader.whole:
+		g.reader, err = a.squashing(ctx, *g.reader, view)
+	case g.reader == nil && g.record.Restricted():
+		g.reader, err = a.readerNamed(ctx, g.record.As)
+	}
+	return g.record, g.reader, err
+}
+
+// readerNamed is the user of a key, or as whom an administrator asks.
+func (a *Authenticator) readerNamed(ctx context.Context, name string) (*Reader, error) {
+	identity, err := a.users.Identity(ctx, name)
+	if err != nil {
+		return nil, noIdentity(name, err)
+	}
+	return &Reader{Identity: identity, Name: name}, nil
+}
+
 // Reader is the user whose file permissions decide on an answer.
 type Reader struct {
 	permission.Identity
-	Name string
+	Name  string
+	whole bool // root over the socket, whom views show everything that do not squash root
 }
 
 type readerKey struct{}
@@ -138,8 +164,12 @@ func noIdentity(name string, err error) error {
 	if CheckUser(name) != nil {
 		return httpapi.BadRequest(err.Error(), "pass the name of a user, or uid:gid,gid")
 	}
+	return noNameService(err)
+}
+
+func noNameService(err error) error {
 	return &httpapi.Error{Status: http.StatusServiceUnavailable, Passing: true, Cause: err, Detail: "the name service of the server's host does not answer, so nobody can say which groups you are in",
-		Hint: "try again; `getent passwd NAME` and `getent initgroups NAME` on that host must work"}
+		Hint: "try again; `getent passwd NAME`, `getent initgroups NAME` and `getent group NAME` on that host must work"}
 }
 
 func notAllowed(role Role) error {
@@ -154,8 +184,8 @@ func (a *Authenticator) pass(w http.ResponseWriter, r *http.Request, record Reco
 	next.ServeHTTP(w, r)
 }
 
-// CheckAgain says whether the key of a request is still one for the view, for answers that last: an *httpapi.Error 401 or 403 if it is
-// not. A store that does not answer takes nobody's right away.
+// CheckAgain says whether the caller of a request may still ask the view, for answers that last: an *httpapi.Error 401 or 403 if not.
+// A store that does not answer takes nobody's right away.
 func CheckAgain(ctx context.Context, view string) error {
 	again, ok := ctx.Value(againKey{}).(func(context.Context) (Record, error))
 	if !ok {
@@ -172,7 +202,7 @@ func CheckAgain(ctx context.Context, view string) error {
 	return CheckView(context.WithValue(ctx, recordKey{}, record), view)
 }
 
-// keyOf reads the key of a request. Two different ones are a mistake that nobody should have to guess about.
+// keyOf reads the key of a request; empty: there is none. Two different ones are a mistake that nobody should have to guess about.
 func keyOf(r *http.Request) (string, error) {
 	key := r.Header.Get("X-API-Key")
 	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -181,9 +211,6 @@ func keyOf(r *http.Request) (string, error) {
 	}
 	bearer = strings.TrimSpace(bearer)
 	switch {
-	case key == "" && bearer == "":
-		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "this call needs an API key",
-			Hint: "send it as X-API-Key: KEY or Authorization: Bearer KEY"}
 	case key != "" && bearer != "" && key != bearer:
 		return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "X-API-Key and Authorization carry different keys",
 			Hint: "send only one of them"}
@@ -200,6 +227,9 @@ func CheckView(ctx context.Context, view string) error {
 		return httpapi.BadRequest("that is not a valid view name", "use 1 to 63 of a-z 0-9 - _, beginning with a letter or digit")
 	}
 	record, ok := FromContext(ctx)
+	if ok && record.Views.admits != nil {
+		return record.Views.admits(view)
+	}
 	if !ok || !record.Views.Has(view) {
 		return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key is not for view %q", view),
 			Hint: "ask the administrator of this Fustor for a key that is"}

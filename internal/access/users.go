@@ -32,6 +32,9 @@ const (
 // ErrNoUser: the name service knows no such user or group.
 var ErrNoUser = errors.New("the name service of this host knows no such name")
 
+// ErrRoot: somebody else than the kernel and an administrator names root.
+var ErrRoot = errors.New("root may ask over the socket, or with a key")
+
 // Users asks the name service of this host. It is safe for concurrent use.
 type Users struct {
 	now func() time.Time
@@ -101,9 +104,9 @@ func (u *Users) Identity(ctx context.Context, name string) (permission.Identity,
 		if err != nil {
 			return permission.Identity{}, err
 		}
-		fields := strings.Split(strings.TrimSpace(line), ":")
-		if len(fields) < 4 || fields[0] != name {
-			return permission.Identity{}, fmt.Errorf("getent passwd %s: an answer that is not understood", name)
+		fields, err := entryOf("passwd", name, line, 4)
+		if err != nil {
+			return permission.Identity{}, err
 		}
 		line, err = u.ask(ctx, "initgroups", name)
 		if err != nil {
@@ -115,6 +118,66 @@ func (u *Users) Identity(ctx context.Context, name string) (permission.Identity,
 		}
 		return ofNumbers(fields[2] + ":" + fields[3] + " " + strings.TrimSpace(groups))
 	})
+}
+
+// Named is the Identity of somebody whom others name, such as an OpenID provider or a proxy: a name of a user, never numbers, and never root.
+func (u *Users) Named(ctx context.Context, name string) (permission.Identity, error) {
+	if !userName.MatchString(name) || isNumber(name) {
+		return permission.Identity{}, fmt.Errorf("%w: %.100q is not the name of a user", ErrNoUser, name)
+	}
+	identity, err := u.Identity(ctx, name)
+	if err == nil && identity.IsRoot() {
+		return permission.Identity{}, ErrRoot
+	}
+	return identity, err
+}
+
+// Group is the gid of a group: a name, or a number.
+func (u *Users) Group(ctx context.Context, name string) (uint32, error) {
+	if isNumber(name) {
+		gid, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %q is no gid", ErrNoUser, name)
+		}
+		return uint32(gid), nil
+	}
+	if !userName.MatchString(name) {
+		return 0, fmt.Errorf("%w: %q is not the name of a group", ErrNoUser, name)
+	}
+	found, err := u.cached(ctx, "group "+name, func(ctx context.Context) (permission.Identity, error) {
+		line, err := u.ask(ctx, "group", name)
+		if err != nil {
+			return permission.Identity{}, err
+		}
+		fields, err := entryOf("group", name, line, 3)
+		if err != nil {
+			return permission.Identity{}, err
+		}
+		gid, err := strconv.ParseUint(fields[2], 10, 32)
+		if err != nil {
+			return permission.Identity{}, fmt.Errorf("getent group %s: %q is no gid", name, fields[2])
+		}
+		return permission.NewIdentity(0, uint32(gid)), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return found.Groups[0], nil
+}
+
+func isNumber(name string) bool { return name != "" && strings.Trim(name, "0123456789") == "" }
+
+// entryOf are the fields of an answer of getent about a name, at least n of them. getent takes digits for a uid, and some name services
+// answer with another spelling of a name: an entry of another name is none of this one.
+func entryOf(database, name, line string, n int) ([]string, error) {
+	fields := strings.Split(strings.TrimSpace(line), ":")
+	switch {
+	case len(fields) < n || strings.Contains(strings.TrimSpace(line), "\n"):
+		return nil, fmt.Errorf("getent %s %s: an answer that is not understood", database, name)
+	case fields[0] != name:
+		return nil, fmt.Errorf("%w: getent %s %s answers with %.100q", ErrNoUser, database, name, fields[0])
+	}
+	return fields, nil
 }
 
 func (u *Users) cached(ctx context.Context, key string, ask func(context.Context) (permission.Identity, error)) (permission.Identity, error) {

@@ -21,16 +21,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/httpclient"
+	"github.com/fustor/fustor/internal/unixsocket"
 )
 
 // Options are what a Client needs to know.
 type Options struct {
-	URL       string       // of the server: http://host:port, with or without a path below it
+	URL       string       // of the server: http://host:port, with or without a path below it, or unix:/path of a socket
 	Key       string       // sent as X-API-Key; empty: none
 	View      string       // the view that is asked
 	Ingest    string       // optional; the ingest to give commands to, where it is not behind URL
 	UserAgent string       // optional
 	Explain   bool         // ask what each call costs, for Cost
+	As        string       // the user as whom an administrator asks; empty: none
 	AsOf      string       // which version is read, as docs/api.md has as_of; empty: the current one
 	HTTP      *http.Client // optional; nil: one without a time limit, as streams may take long
 }
@@ -45,6 +47,7 @@ type Client struct {
 	userAgent string
 	http      *http.Client
 	explain   bool
+	as        string
 	asOf      string
 	costs     costs
 	members   members // of a forest
@@ -54,6 +57,13 @@ type Client struct {
 
 // New makes a Client. It sends nothing.
 func New(o Options) (*Client, error) {
+	socket, isSocket := unixsocket.PathOf(o.URL)
+	if isSocket {
+		if err := unixsocket.CheckPath(socket); err != nil {
+			return nil, err
+		}
+		o.URL = socketURL
+	}
 	u, err := httpclient.ParseURL(o.URL)
 	if err != nil {
 		return nil, err
@@ -65,12 +75,15 @@ func New(o Options) (*Client, error) {
 	if err := httpclient.CheckKey(o.Key); err != nil {
 		return nil, err
 	}
-	c := &Client{server: u, key: o.Key, userAgent: o.UserAgent, view: o.View, explain: o.Explain, asOf: o.AsOf}
+	c := &Client{server: u, key: o.Key, userAgent: o.UserAgent, view: o.View, explain: o.Explain, as: o.As, asOf: o.AsOf}
 	c.base, c.pipe = u.String()+"/api/v1/views/"+url.PathEscape(o.View), ingest.String()+"/api/v1/pipe"
 	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		// On this machine compression costs more than it saves.
-		transport.DisableCompression = loopback(u.Hostname())
+		transport.DisableCompression = loopback(u.Hostname()) || isSocket
+		if isSocket {
+			atSocket(transport, socket)
+		}
 		o.HTTP = &http.Client{Transport: transport}
 	}
 	c.http = httpclient.New(o.HTTP)
@@ -79,7 +92,7 @@ func New(o Options) (*Client, error) {
 
 // At is a Client of the same server and view whose calls read a version by its number.
 func (c *Client) At(version uint64) *Client {
-	return &Client{server: c.server, http: c.http, key: c.key, userAgent: c.userAgent, base: c.base, pipe: c.pipe, view: c.view,
+	return &Client{server: c.server, http: c.http, key: c.key, userAgent: c.userAgent, as: c.as, base: c.base, pipe: c.pipe, view: c.view,
 		asOf: strconv.FormatUint(version, 10)}
 }
 
@@ -144,6 +157,9 @@ func (c *Client) Unreadable() int64 { return c.unreadable.Load() }
 func (c *Client) send(ctx context.Context, req *http.Request, kinds ...string) (*http.Response, error) {
 	if c.key != "" {
 		req.Header.Set("X-API-Key", c.key)
+	}
+	if c.as != "" {
+		req.Header.Set("Fustor-As", c.as)
 	}
 	if c.userAgent != "" {
 		req.Header.Set("User-Agent", c.userAgent)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/fustor/fustor/internal/httpclient"
+	"github.com/fustor/fustor/internal/unixsocket"
 )
 
 // Error is a server's refusal: its problem+json (RFC 9457).
@@ -68,7 +69,7 @@ func oneLine(s string) string {
 
 // Unreachable is the failure to get any answer from the server.
 type Unreachable struct {
-	URL string // scheme and host
+	URL string // scheme and host, or unix: and the path of a socket
 	Err error
 }
 
@@ -88,6 +89,10 @@ func unreachable(ctx context.Context, u *url.URL, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	var local *socketError
+	if errors.As(err, &local) {
+		return &Unreachable{URL: unixsocket.Scheme + local.path, Err: local.err}
 	}
 	return &Unreachable{URL: u.Scheme + "://" + u.Host, Err: err}
 }

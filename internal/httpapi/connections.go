@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fustor/fustor/internal/unixsocket"
 )
 
 // DefaultConnections is how many connections an address may have open unless a server says otherwise.
@@ -20,22 +22,22 @@ const DefaultConnections = 256
 const refusals = 16
 
 // ConnectionLimit bounds how many connections one address has open with a server, idle ones included. An IPv4 address counts by itself,
-// IPv6 addresses by /64, as one host may use all of these. Addresses of this machine are not bounded: a proxy that runs here brings the
-// connections of everybody. Sockets without an IP address are not bounded either.
+// IPv6 addresses by /64, as one host may use all of these, and a peer of a Unix socket by its uid. Addresses of this machine and root at a
+// socket are not bounded: a proxy that runs here brings the connections of everybody.
 type ConnectionLimit struct {
 	net.Listener
 	limit  int // 0: none
 	logger *slog.Logger
 
 	mu     sync.Mutex
-	open   map[netip.Prefix]int
-	warned time.Time // when a refusal was last logged
+	open   map[string]int // by what remote returns
+	warned time.Time      // when a refusal was last logged
 }
 
 // LimitConnections bounds the connections of each address at l; 0: not at all. The server on it needs Context as its ConnContext, and
 // Wrap around its handler.
 func LimitConnections(l net.Listener, limit int, logger *slog.Logger) *ConnectionLimit {
-	return &ConnectionLimit{Listener: l, limit: limit, logger: logger, open: map[netip.Prefix]int{}}
+	return &ConnectionLimit{Listener: l, limit: limit, logger: logger, open: map[string]int{}}
 }
 
 // Accept implements net.Listener.
@@ -59,7 +61,7 @@ func (l *ConnectionLimit) Accept() (net.Conn, error) {
 }
 
 // take counts a connection in, unless there are too many even for an answer. n is how many there are with it.
-func (l *ConnectionLimit) take(from netip.Prefix) (counted bool, n int) {
+func (l *ConnectionLimit) take(from string) (counted bool, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n = l.open[from] + 1
@@ -73,7 +75,7 @@ func (l *ConnectionLimit) take(from netip.Prefix) (counted bool, n int) {
 	return true, n
 }
 
-func (l *ConnectionLimit) release(from netip.Prefix) {
+func (l *ConnectionLimit) release(from string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open[from]--; l.open[from] == 0 {
@@ -82,10 +84,10 @@ func (l *ConnectionLimit) release(from netip.Prefix) {
 }
 
 // warn logs a refusal, at most once a minute. The lock is held.
-func (l *ConnectionLimit) warn(from netip.Prefix) {
+func (l *ConnectionLimit) warn(from string) {
 	if now := time.Now(); now.Sub(l.warned) >= time.Minute {
 		l.warned = now
-		l.logger.Warn("connections are refused: their address has as many open as it may", "client", describe(from), "limit", l.limit)
+		l.logger.Warn("connections are refused: their address has as many open as it may", "client", from, "limit", l.limit)
 	}
 }
 
@@ -94,8 +96,15 @@ const drainLimit = 5 * time.Second
 
 type connectionKey struct{}
 
-// Context is the ConnContext of the http.Server.
+// Context is the ConnContext of the http.Server. It keeps the peer of a Unix socket for access.Authenticator.
 func (l *ConnectionLimit) Context(ctx context.Context, c net.Conn) context.Context {
+	bare := c
+	if counted, ok := c.(*countedConn); ok {
+		bare = counted.Conn
+	}
+	if local, ok := bare.(*unixsocket.Conn); ok {
+		ctx = unixsocket.WithPeer(ctx, local.Peer)
+	}
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
@@ -140,7 +149,7 @@ func (l *ConnectionLimit) Wrap(cors CORS, h http.Handler) http.Handler {
 func (l *ConnectionLimit) refuse(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(connectionKey{}).(*countedConn)
 	Fail(w, r, &Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second,
-		Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", describe(c.from), l.limit),
+		Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", c.from, l.limit),
 		Hint:   "close some; behind a proxy or NAT, where many clients have one address, set --connections-per-address of the server"})
 }
 
@@ -148,7 +157,7 @@ func (l *ConnectionLimit) refuse(w http.ResponseWriter, r *http.Request) {
 type countedConn struct {
 	net.Conn
 	limit  *ConnectionLimit
-	from   netip.Prefix
+	from   string
 	over   bool
 	closed atomic.Bool
 }
@@ -170,21 +179,24 @@ func (c *countedConn) CloseWrite() error {
 }
 
 // remote is what a connection counts under; not bounded: it comes from this machine.
-func remote(c net.Conn) (from netip.Prefix, bounded bool) {
+func remote(c net.Conn) (from string, bounded bool) {
+	if local, ok := c.(*unixsocket.Conn); ok {
+		return fmt.Sprintf("uid %d", local.Peer.UID), local.Peer.UID != 0
+	}
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
-		return netip.Prefix{}, false
+		return "", false
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 	if ip.IsLoopback() || sameHost(c.LocalAddr(), ip) {
-		return netip.Prefix{}, false
+		return "", false
 	}
 	bits := 64
 	if ip.Is4() {
 		bits = 32
 	}
-	from, err := ip.Prefix(bits)
-	return from, err == nil
+	prefix, err := ip.Prefix(bits)
+	return describe(prefix), err == nil
 }
 
 // sameHost reports whether a connection comes from the address that it goes to.

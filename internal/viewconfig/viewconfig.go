@@ -57,6 +57,10 @@ type Config struct {
 	Mounts []string `json:"mounts,omitempty"`
 	// RootSquash: a reader who is root sees what the user nobody sees, as on a file server that squashes root.
 	RootSquash bool `json:"root_squash,omitempty"`
+	// TrustModes: where the ACL of a directory is not known, it has none, and its group bits are the rights of its group.
+	TrustModes bool `json:"trust_modes,omitempty"`
+	// OpenTo is who may ask without a key: see opento.go. Empty: nobody.
+	OpenTo []string `json:"open_to,omitempty"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
 }
@@ -144,6 +148,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.checkMounts(); err != nil {
+		return err
+	}
+	if err := CheckOpenTo(c.OpenTo); err != nil {
 		return err
 	}
 	return c.checkMembers()

@@ -282,6 +282,7 @@ func (a *API) tables(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) 
 			return nil, httpapi.StoreFailure(err)
 		}
 	}
+	views = slices.DeleteFunc(views, func(view string) bool { return !key.Views.Has(view) })
 	slices.Sort(views)
 	views, next, err := asked.of(slices.Compact(views))
 	if err != nil {

@@ -110,8 +110,8 @@ func (v *Version) gate(ctx context.Context) (*gate, error) {
 	if who.IsRoot() {
 		return nil, nil
 	}
-	g := &gate{ctx: ctx, v: v, who: who}
-	key := v.Manifest.Key() + "\x00" + who.Key()
+	g := &gate{ctx: ctx, v: v, who: who, rules: permission.Rules{TrustModes: config.TrustModes}}
+	key := fmt.Sprintf("%s\x00%t\x00%s", v.Manifest.Key(), config.TrustModes, who.Key())
 	g.known, _ = v.standings.ComputeIfAbsent(key, func() (*standings, bool) { return &standings{of: map[string]standing{}}, false })
 	return g, nil
 }

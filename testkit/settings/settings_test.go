@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/internal/unixsocket"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -216,19 +217,47 @@ var settings = map[string]setting{
 		w.within(known+slack, "an answer again", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 200 })
 	}},
 	"root_squash": {"--root-squash", "query", "within a minute", func(w *world) {
-		asRoot := func() int { // sums that count what is hidden are for those who may see everything
-			r := httptest.NewRequest("GET", "/api/v1/views/v/reports/largest?type=d", nil)
-			r.Header.Set("X-API-Key", key)
-			r.Header.Set("Fustor-As", "0:0")
-			rec := httptest.NewRecorder()
-			w.query.ServeHTTP(rec, r)
-			return rec.Code
-		}
+		asRoot := func() int { return w.asUser("/api/v1/views/v/reports/largest?type=d", "0:0") } // sums that count what is hidden are for those who may see everything
 		w.within(known, "an answer to root", func() bool { return asRoot() == 200 })
 		w.set(func(c *viewconfig.Config) { c.RootSquash = true })
 		w.within(known, "a refusal", func() bool { return asRoot() == 403 })
 		w.set(func(c *viewconfig.Config) { c.RootSquash = false })
 		w.within(known, "an answer again", func() bool { return asRoot() == 200 })
+	}},
+	"trust_modes": {"--trust-modes", "query", "within a minute", func(w *world) {
+		s := w.feeder()
+		dir := s.put("/of-group", true)
+		dir.Entry.Type, dir.Entry.Mode, dir.Entry.UID, dir.Entry.GID = event.Directory, 0o750, 1, 100
+		root := s.put("/", true)
+		root.Entry.Type, root.Entry.Mode = event.Directory, 0o755
+		s.send(root, dir, s.put("/of-group/file", true))
+		w.within(slack, "the file", func() bool { return w.node("/of-group/file") != nil })
+		asMember := func() int { return w.asUser("/api/v1/views/fed/metadata?path=/of-group/file", "1001:100") }
+		if got := asMember(); got != 404 {
+			w.Errorf("without the ACL of a directory, a member of its group gets %d", got)
+		}
+		w.set(func(c *viewconfig.Config) { c.TrustModes = true })
+		w.within(known, "the file for a member of the group", func() bool { return asMember() == 200 })
+		w.set(func(c *viewconfig.Config) { c.TrustModes = false })
+		w.within(known, "no file", func() bool { return asMember() == 404 })
+	}},
+	"open_to": {"--open-to", "query", "within a minute", func(w *world) {
+		local := func() int {
+			r := httptest.NewRequest("GET", "/api/v1/views/v/metadata?path=/", nil)
+			r = r.WithContext(unixsocket.WithPeer(r.Context(), unixsocket.Peer{UID: 1001, GID: 100, Groups: []uint32{4711}}))
+			rec := httptest.NewRecorder()
+			w.query.ServeHTTP(rec, r)
+			return rec.Code
+		}
+		if got := local(); got != 403 {
+			w.Errorf("a user without a key gets %d of a view that is open to nobody", got)
+		}
+		for _, to := range []string{"socket", "group:4711"} {
+			w.set(func(c *viewconfig.Config) { c.OpenTo = []string{to} })
+			w.within(known, "an answer", func() bool { return local() == 200 })
+			w.set(func(c *viewconfig.Config) { c.OpenTo = []string{"oidc", "proxy", "group:4712"} })
+			w.within(known, "a refusal", func() bool { return local() == 403 })
+		}
 	}},
 	"mounts": {"--mount", "query", "within a minute", func(w *world) {
 		mounts := func() int {

@@ -166,6 +166,16 @@ func (w *world) ask(h http.Handler, method, path, body string) *httptest.Respons
 
 func (w *world) status(h http.Handler, path string) int { return w.ask(h, "GET", path, "").Code }
 
+// asUser is the status of an answer as a user's file permissions allow.
+func (w *world) asUser(path, user string) int {
+	r := httptest.NewRequest("GET", path, nil)
+	r.Header.Set("X-API-Key", key)
+	r.Header.Set("Fustor-As", user)
+	rec := httptest.NewRecorder()
+	w.query.ServeHTTP(rec, r)
+	return rec.Code
+}
+
 func (w *world) call(h http.Handler, method, path, body string, status int) map[string]any {
 	w.Helper()
 	rec, answer := w.ask(h, method, path, body), map[string]any{}

@@ -37,9 +37,8 @@ func OpenForWriting(ctx context.Context, url string) (store.Store, error) {
 	return st, doctor.Require(ctx, st)
 }
 
-// Keys knows the keys in the store, and the one that the process was given for everything, if any.
-func Keys(st store.Store, given string) (*access.Authenticator, error) {
-	o := access.Options{Store: st}
+// Keys knows the keys in the store of o, and the one that the process was given for everything, if any.
+func Keys(o access.Options, given string) (*access.Authenticator, error) {
 	if given != "" {
 		o.Static = []access.Static{{Key: given, Record: access.Record{
 			Name: "given at start", Roles: []access.Role{access.Ingest, access.Query, access.Admin}, Views: access.AllViews}}}

@@ -35,7 +35,7 @@ type idle struct {
 
 func newIdle(t *testing.T) *idle {
 	d := &idle{t: t, counted: store.Count(sim.NewStore(time.Now))}
-	keys, err := parts.Keys(d.counted, "")
+	keys, err := parts.Keys(access.Options{Store: d.counted}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 // Package settings is how a reading command knows whom to ask: from its flags, the environment, the user's config file,
-// or the `fustor up` of this machine, in that order.
+// the `fustor up` of this user, or the socket at which a server of this machine answers its users, in that order.
 //
 // A key that was found beside a URL, in the config file or in a data directory, is sent to that URL and to no other.
 // The package reads files but no environment: the caller says what is in it.
@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/fustor/fustor/internal/unixsocket"
 )
 
 // DefaultView is the view that is asked if nobody names one.
@@ -19,8 +21,10 @@ const DefaultView = "default"
 type Given struct {
 	URL, Key, View, Data             string // flags
 	EnvURL, EnvKey, EnvView, EnvData string // FUSTOR_URL, FUSTOR_API_KEY, FUSTOR_VIEW, FUSTOR_DATA
+	EnvSocket                        string // FUSTOR_SOCKET
 	ConfigFile                       string // where the config file is, if there is one
 	DefaultData                      string // the data directory of a `fustor up` without --data
+	DefaultSocket                    string // where a server of this host answers its users; empty: nowhere
 }
 
 // Server is whom to ask.
@@ -80,6 +84,8 @@ func locate(g Given, file config) (Server, found, error) {
 		return local(g.Data)
 	case g.EnvURL != "":
 		return Server{URL: g.EnvURL, From: "FUSTOR_URL"}, besideURL(g.EnvURL), nil
+	case g.EnvSocket != "":
+		return Server{URL: unixsocket.Scheme + g.EnvSocket, From: "FUSTOR_SOCKET"}, found{}, nil
 	case g.EnvData != "":
 		return local(g.EnvData)
 	case file.URL != "":
@@ -87,7 +93,11 @@ func locate(g Given, file config) (Server, found, error) {
 	case file.Data != "":
 		return local(file.Data)
 	}
-	return local(g.DefaultData)
+	s, beside, err := local(g.DefaultData)
+	if errors.Is(err, ErrNoServer) && g.DefaultSocket != "" && unixsocket.Exists(g.DefaultSocket) {
+		return Server{URL: unixsocket.Scheme + g.DefaultSocket, From: g.DefaultSocket}, found{}, nil
+	}
+	return s, beside, err
 }
 
 // local reads what the `fustor up` with this data directory left for us.

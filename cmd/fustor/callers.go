@@ -1,0 +1,131 @@
+//go:build !reading
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/unixsocket"
+)
+
+// callerFlags say who may ask a server without a key, where views are open to them.
+type callerFlags struct {
+	Socket       string   `placeholder:"PATH" env:"FUSTOR_SOCKET" help:"Also answer users of this host, without a key, at this Unix socket; the commands look for /run/fustor/query.sock."`
+	SocketMode   string   `default:"0666" placeholder:"MODE" env:"FUSTOR_SOCKET_MODE" help:"Who may connect to the socket (default ${default}: everybody)."`
+	UserHeader   string   `placeholder:"NAME" env:"FUSTOR_USER_HEADER" help:"The header by which a reverse proxy names the user, such as X-Remote-User; needs --trusted-proxy."`
+	TrustedProxy []string `placeholder:"CIDR" env:"FUSTOR_TRUSTED_PROXIES" help:"An address of the reverse proxy, such as 10.1.2.3 or 10.1.2.0/24; may be repeated. From elsewhere the header is refused."`
+}
+
+// options are the flags as access has them.
+func (f callerFlags) options() (access.Options, error) {
+	var o access.Options
+	if f.UserHeader == "" && len(f.TrustedProxy) > 0 {
+		return o, usageError("--trusted-proxy needs --user-header")
+	}
+	if f.UserHeader == "" {
+		return o, nil
+	}
+	name := http.CanonicalHeaderKey(f.UserHeader)
+	switch {
+	case !headerName.MatchString(name):
+		return o, usageError("--user-header: %q is not the name of a header", f.UserHeader)
+	case taken[name]:
+		return o, usageError("--user-header: %s has another meaning; use a header such as X-Remote-User", name)
+	case len(f.TrustedProxy) == 0:
+		return o, &cliError{msg: "--user-header needs --trusted-proxy: anybody could send the header", hint: "pass the address of the reverse proxy, such as --trusted-proxy 127.0.0.1", code: exitUsage}
+	}
+	o.Proxy.Header = name
+	for _, text := range f.TrustedProxy {
+		prefix, err := netip.ParsePrefix(text)
+		if ip, bad := netip.ParseAddr(text); bad == nil {
+			prefix, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+		}
+		if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
+			return o, usageError("--trusted-proxy: %q is neither an IP address nor a network such as 10.1.2.0/24", text)
+		}
+		o.Proxy.From = append(o.Proxy.From, prefix.Masked())
+	}
+	return o, nil
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+
+// taken are headers that requests have for something else.
+var taken = map[string]bool{"Authorization": true, "X-Api-Key": true, access.AsHeader: true, "Cookie": true, "Host": true, "Accept": true,
+	"Content-Type": true, "Content-Length": true, "Connection": true, "Origin": true, "If-None-Match": true, "User-Agent": true}
+
+// listen makes the socket; nil without one.
+func (f callerFlags) listen(ctx context.Context, logger *slog.Logger) (net.Listener, error) {
+	if f.Socket == "" {
+		return nil, nil
+	}
+	mode, err := strconv.ParseUint(f.SocketMode, 8, 32)
+	if err != nil {
+		return nil, usageError("--socket-mode: %q is not a mode such as 0666", f.SocketMode)
+	}
+	l, err := unixsocket.Listen(ctx, f.Socket, fs.FileMode(mode), logger)
+	if err == nil {
+		return l, nil
+	}
+	e := &cliError{msg: fmt.Sprintf("cannot listen at the socket %s: %v", f.Socket, plain(err)), code: exitFailure, err: err}
+	var unsafe *unixsocket.UnsafeError
+	switch dir := filepath.Dir(f.Socket); {
+	case errors.As(err, &unsafe):
+		e.msg, e.hint = unsafe.Error(), "use a directory that only root and the user of this server may write to, such as /run/fustor"
+	case errors.Is(err, unixsocket.ErrInUse):
+		e.hint = "stop that server first, or choose another path with --socket"
+	case errors.Is(err, fs.ErrNotExist):
+		e.hint = fmt.Sprintf("create the directory %s first; with systemd, RuntimeDirectory=fustor makes /run/fustor", dir)
+	case errors.Is(err, fs.ErrPermission):
+		e.hint = fmt.Sprintf("the user of this server must be able to write to %s; with systemd, RuntimeDirectory=fustor makes such a directory", dir)
+	}
+	return nil, e
+}
+
+// listenNowhere is the --listen of a server that answers at its socket alone.
+const listenNowhere = "none"
+
+// listeners are those of an address and of the socket.
+func (f callerFlags) listeners(ctx context.Context, address string, logger *slog.Logger) (all []net.Listener, err error) {
+	if address != listenNowhere {
+		l, err := listen(address)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	l, err := f.listen(ctx, logger)
+	if err != nil {
+		for _, opened := range all {
+			opened.Close()
+		}
+		return nil, err
+	}
+	if l != nil {
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// addresses are where listeners answer, for the log.
+func addresses(all []net.Listener) (attrs []any) {
+	for _, l := range all {
+		if l.Addr().Network() == "unix" {
+			attrs = append(attrs, "socket", l.Addr().String())
+		} else {
+			attrs = append(attrs, "url", "http://"+l.Addr().String())
+		}
+	}
+	return attrs
+}
