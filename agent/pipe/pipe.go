@@ -1,6 +1,7 @@
 // Package pipe turns the events of a source into the numbered segments of a session.
 //
-// It owns the stream's order and its memory: events are encoded as they come, under one lock, into the open segment;
+// It owns the stream's order and its memory: events are added as they come, under one lock, to the open segment, whose blocks are encoded
+// and compressed without the lock;
 // segments are numbered without gaps and handed out strictly in order, the next one only after the last is durable.
 // Scans wait while too much is unsent; realtime events never wait, and past the hard bound they are refused, so that
 // the watcher goes into overflow. A segment has one term: a listing is refused unless its term is the newest known.
@@ -209,6 +210,7 @@ func (s *Stream) publish() {
 
 // Scan is ScanNow once there is room: it waits while too much is unsent.
 func (s *Stream) Scan(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
+	checked, wrong := event.Check(ev) // without the lock, as it takes long
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unsent >= s.cfg.ScanBacklog {
@@ -217,7 +219,7 @@ func (s *Stream) Scan(ctx context.Context, term uint64, ev *event.Event, check f
 	for s.unsent >= s.cfg.ScanBacklog && ctx.Err() == nil && s.term == term {
 		s.room.Wait()
 	}
-	return s.scan(ctx, term, ev, check)
+	return s.scan(ctx, term, checked, wrong, check)
 }
 
 // broadcast has those who wait for room look again. It takes the lock, as one who has found no room may be about to wait.
@@ -230,12 +232,14 @@ func (s *Stream) broadcast() {
 // ScanNow adds an event of a scan under term, unless ctx has ended. Once it is the event's turn, and nothing else can get in
 // between, it calls check (unless nil), whose event goes first and whose error keeps this one out.
 func (s *Stream) ScanNow(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
+	checked, wrong := event.Check(ev)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.scan(ctx, term, ev, check)
+	return s.scan(ctx, term, checked, wrong, check)
 }
 
-func (s *Stream) scan(ctx context.Context, term uint64, ev *event.Event, check func() (*event.Event, error)) error {
+// scan adds an event, unless something is wrong with it, which is told last.
+func (s *Stream) scan(ctx context.Context, term uint64, ev event.Checked, wrong error, check func() (*event.Event, error)) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -255,7 +259,10 @@ func (s *Stream) scan(ctx context.Context, term uint64, ev *event.Event, check f
 			}
 		}
 	}
-	if err := s.add(ev); err != nil {
+	if wrong != nil {
+		return wrong
+	}
+	if err := s.addChecked(ev); err != nil {
 		return err
 	}
 	s.wake()
@@ -270,8 +277,17 @@ func (s *Stream) Cut() error {
 	return s.seal()
 }
 
-// add encodes one event into the open segment and seals that once it is large enough.
+// add checks an event and adds it.
 func (s *Stream) add(ev *event.Event) error {
+	checked, err := event.Check(ev)
+	if err != nil {
+		return err
+	}
+	return s.addChecked(checked)
+}
+
+// addChecked adds one event to the open segment and seals that once it is large enough.
+func (s *Stream) addChecked(ev event.Checked) error {
 	if s.open != nil && s.open.term != s.term {
 		if err := s.seal(); err != nil {
 			return err
@@ -280,7 +296,7 @@ func (s *Stream) add(ev *event.Event) error {
 	if err := s.ensureOpen(); err != nil {
 		return err
 	}
-	if s.beyondLease(ev) { // the lease was renewed since the segment was begun
+	if s.beyondLease(ev.Event) { // the lease was renewed since the segment was begun
 		if err := s.seal(); err != nil {
 			return err
 		}
@@ -288,11 +304,11 @@ func (s *Stream) add(ev *event.Event) error {
 		if err := s.ensureOpen(); err != nil {
 			return err
 		}
-		if s.beyondLease(ev) {
+		if s.beyondLease(ev.Event) {
 			return ErrTerm
 		}
 	}
-	err := s.writer.Add(ev)
+	err := s.writer.AddChecked(ev)
 	if errors.Is(err, event.ErrFull) {
 		if err := s.seal(); err != nil {
 			return err
@@ -300,12 +316,12 @@ func (s *Stream) add(ev *event.Event) error {
 		if err := s.ensureOpen(); err != nil {
 			return err
 		}
-		err = s.writer.Add(ev)
+		err = s.writer.AddChecked(ev)
 	}
 	if err != nil {
 		return err
 	}
-	if carried(ev) {
+	if carried(ev.Event) {
 		s.open.carries = true
 	} else {
 		s.open.drops = true

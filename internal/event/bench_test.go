@@ -111,7 +111,7 @@ func benchmarkEncode(b *testing.B, events []*Event) {
 	}
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrows/s")
 	b.ReportMetric(float64(out.Len())/float64(rows), "bytes/row")
-	b.ReportMetric(float64(w.raw)/float64(rows), "raw-bytes/row")
+	b.ReportMetric(float64(w.written.raw)/float64(rows), "raw-bytes/row")
 }
 
 func benchmarkDecode(b *testing.B, events []*Event) {

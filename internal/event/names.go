@@ -46,13 +46,11 @@ func (s *Writer) AddNames(names []OwnerName) error {
 	if s.err != nil {
 		return s.err
 	}
-	if len(names) > MaxOwnerNames-s.names || s.raw+int64(s.block.text+s.block.rows*rowBytes+len(names)*(MaxOwnerName+32)) > MaxSegmentBytes {
+	if len(names) > MaxOwnerNames-s.names || !s.fits(len(names)*(MaxOwnerName+32), 0) {
 		return ErrFull
 	}
-	if !s.block.empty() { // its listing may have begun in the block before
-		if err := s.flush(); err != nil {
-			return err
-		}
+	if err := s.finish(); err != nil { // the block's listing may have begun in the one before
+		return err
 	}
 	for len(names) > 0 {
 		n := min(namesPerRecord, len(names))
