@@ -366,7 +366,7 @@ func BenchmarkLook(b *testing.B) {
 }
 
 // coverer is a watcher's Cover, with nobody listening to what it hears.
-func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string) (scan.Reading, error) {
+func coverer(b *testing.B, dir string) func(tree.Root, tree.Dir, string, tree.Info) (scan.Reading, error) {
 	b.Helper()
 	x, err := tree.NewExcludes(nil)
 	if err != nil {

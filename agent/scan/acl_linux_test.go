@@ -130,7 +130,7 @@ func TestACLOfADirectoryIsReadOnce(t *testing.T) {
 				asked[path]++
 			}
 		})
-		cover := func(tree.Root, tree.Dir, string) (Reading, error) { return freeReading{}, nil }
+		cover := func(tree.Root, tree.Dir, string, tree.Info) (Reading, error) { return freeReading{}, nil }
 		must(t, Run(t.Context(), Config{Root: root, Excludes: excludes, Now: counter(), Cover: cover}, c.to, "/"))
 		root.Close()
 		if !maps.Equal(asked, c.want) {

@@ -133,9 +133,9 @@ func (w *worker) acl(d tree.Dir) (event.ACL, error) {
 	return acl, err
 }
 
-func (w *worker) cover(d tree.Dir, path string) (Reading, error) {
+func (w *worker) cover(d tree.Dir, path string, info tree.Info) (Reading, error) {
 	w.call.begin(-1)
-	reading, err := w.cfg.Cover(w.cfg.Root, d, path)
+	reading, err := w.cfg.Cover(w.cfg.Root, d, path, info)
 	w.calls++
 	if !w.call.end() {
 		if err == nil {

@@ -82,8 +82,8 @@ type Config struct {
 	Idle bool
 	// Hangs are the calls that do not return; nil: the scan has its own.
 	Hangs *hang.Calls
-	// Cover, unless nil, watches an open directory. ErrMoved passes it over.
-	Cover func(root tree.Root, d tree.Dir, path string) (Reading, error)
+	// Cover, unless nil, watches an open directory, of which info is a look. ErrMoved passes it over.
+	Cover func(root tree.Root, d tree.Dir, path string, info tree.Info) (Reading, error)
 	// Shallow leaves the subdirectories out.
 	Shallow bool
 	// LeaveOut, unless nil, is asked of each subdirectory: one that is left out is not read, nor what is below it.

@@ -250,7 +250,7 @@ func TestUnreadableDirectoryIsReportedAndNotTakenForEmpty(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "ok/f"), nil, 0o644))
 	deny := errors.New("permission denied, for this test")
 	c, counts := scanTree(t, dir, func(cfg *Config) {
-		cfg.Cover = func(_ tree.Root, _ tree.Dir, path string) (Reading, error) {
+		cfg.Cover = func(_ tree.Root, _ tree.Dir, path string, _ tree.Info) (Reading, error) {
 			if path == "/secret" {
 				return nil, deny
 			}

@@ -197,7 +197,7 @@ func (w *worker) attempt(ctx context.Context, path string, picky bool) (changed 
 	w.dir.dev = before.ID.Dev
 	var reading Reading
 	if w.cfg.Cover != nil {
-		if reading, err = w.cover(d, path); err != nil {
+		if reading, err = w.cover(d, path, before); err != nil {
 			return false, err
 		}
 		defer reading.Done()

@@ -63,37 +63,31 @@ func statWithoutBirth(dir int, name string, flags int, st *unix.Statx_t) error {
 // itself is the name of the directory itself.
 var itself = []byte{0}
 
-func fdInfo(fd int, acls *aclDevices) (Info, error) {
+func fdInfo(fd int, acls *aclDevices) (info Info, err error) {
 	var st unix.Statx_t
 	if err := statAt(fd, itself, &st); err != nil {
-		return Info{}, err
+		return info, err
 	}
-	info := fromStat(&st)
+	info.set(&st)
 	if info.Entry.Type == event.Directory {
 		info.Entry.ACL = acls.readACL(fd, itself, info.ID.Dev)
 	}
 	return info, nil
 }
 
-func fromStat(st *unix.Statx_t) Info {
+// set is what st shows. An Info is large, and a scan makes one for each entry, so it is filled in where it is to be.
+func (i *Info) set(st *unix.Statx_t) {
 	const day = 24 * 60 * 60
 	atime := st.Atime.Sec
 	days := atime / day
 	if atime%day < 0 {
 		days--
 	}
-	days = min(max(days, math.MinInt32), math.MaxInt32)
-	e := event.Entry{
-		Inode: event.Inode{
-			Links: linksOf(uint64(st.Nlink)), Allocated: allocatedOf(st.Blocks), CtimeNs: nanoseconds(st.Ctime.Sec, int64(st.Ctime.Nsec)),
-		},
-		Type: event.Other,
-		Mode: uint32(st.Mode) & 0o7777,
-		UID:  st.Uid, GID: st.Gid,
-		AtimeDay: int32(days),
-		Size:     int64(min(st.Size, math.MaxInt64)),
-		MtimeNs:  nanoseconds(st.Mtime.Sec, int64(st.Mtime.Nsec)),
-	}
+	e := &i.Entry
+	e.Links, e.Allocated, e.CtimeNs = linksOf(uint64(st.Nlink)), allocatedOf(st.Blocks), nanoseconds(st.Ctime.Sec, int64(st.Ctime.Nsec))
+	e.Mode, e.UID, e.GID = uint32(st.Mode)&0o7777, st.Uid, st.Gid
+	e.AtimeDay = int32(min(max(days, math.MinInt32), math.MaxInt32))
+	e.Size, e.MtimeNs = int64(min(st.Size, math.MaxInt64)), nanoseconds(st.Mtime.Sec, int64(st.Mtime.Nsec))
 	if st.Mask&unix.STATX_BTIME != 0 {
 		e.BirthS = min(max(st.Btime.Sec, -event.MaxBirthS), event.MaxBirthS)
 	}
@@ -104,8 +98,10 @@ func fromStat(st *unix.Statx_t) Info {
 		e.Type = event.Directory
 	case unix.S_IFLNK:
 		e.Type = event.Symlink
+	default:
+		e.Type = event.Other
 	}
-	return Info{Entry: e, ID: idOf(st), Links: uint64(st.Nlink)}
+	i.ID, i.Links = idOf(st), uint64(st.Nlink)
 }
 
 func idOf(st *unix.Statx_t) ID {

@@ -67,12 +67,12 @@ func (d *osDir) FD() int { return d.fd }
 
 func (d *osDir) Close() { _ = unix.Close(d.fd) }
 
-func (d *osDir) Info() (Info, error) {
+func (d *osDir) Info() (info Info, err error) {
 	var st unix.Statx_t
 	if err := statAt(d.fd, itself, &st); err != nil {
-		return Info{}, &fs.PathError{Op: "stat", Path: d.path, Err: err}
+		return info, &fs.PathError{Op: "stat", Path: d.path, Err: err}
 	}
-	info := fromStat(&st)
+	info.set(&st)
 	d.on.Store(info.ID.Dev)
 	return info, nil
 }
@@ -152,19 +152,20 @@ func direntHint(t byte) DirHint {
 	return IsNoDirectory
 }
 
-func (d *osDir) Lstat(n *Names, i int) (Info, error) {
+func (d *osDir) Lstat(n *Names, i int) (info Info, err error) {
 	var st unix.Statx_t
 	r := n.refs[i]
 	name := n.text[r.start : r.start+r.size+1]
 	if err := statAt(d.fd, name, &st); err != nil {
-		return Info{}, &fs.PathError{Op: "lstat", Path: event.Join(d.path, n.At(i)), Err: err}
+		return info, &fs.PathError{Op: "lstat", Path: event.Join(d.path, n.At(i)), Err: err}
 	}
-	return d.info(name, &st)
+	err = d.complete(&info, name, &st)
+	return info, err
 }
 
-// info is what st shows of a name, which ends with a NUL.
-func (d *osDir) info(name []byte, st *unix.Statx_t) (Info, error) {
-	info := fromStat(st)
+// complete sets info to what st shows of a name, which ends with a NUL, and to what else there is to be seen of it.
+func (d *osDir) complete(info *Info, name []byte, st *unix.Statx_t) error {
+	info.set(st)
 	if info.Links > 1 && info.Entry.Type != event.Directory {
 		info.Entry.ID = identityOf(info.ID, d.dev)
 	}
@@ -173,7 +174,7 @@ func (d *osDir) info(name []byte, st *unix.Statx_t) (Info, error) {
 		text := string(name[:len(name)-1])
 		target, err := readlink(d.fd, text)
 		if err != nil {
-			return Info{}, &fs.PathError{Op: "readlink", Path: event.Join(d.path, text), Err: err}
+			return &fs.PathError{Op: "readlink", Path: event.Join(d.path, text), Err: err}
 		}
 		info.Entry.Target = target
 	case event.Directory:
@@ -183,7 +184,7 @@ func (d *osDir) info(name []byte, st *unix.Statx_t) (Info, error) {
 			info.Entry.ACL = d.acls.readACL(d.fd, name, info.ID.Dev)
 		}
 	}
-	return info, nil
+	return nil
 }
 
 // ownACL is the directory's own ACL.
@@ -225,7 +226,9 @@ func (l *osLooker) Lstat(path string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return l.dir.info(name, &st)
+	var info Info
+	err = l.dir.complete(&info, name, &st)
+	return info, err
 }
 
 func (l *osLooker) Identify(path string) (ID, error) {

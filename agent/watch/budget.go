@@ -52,8 +52,12 @@ func (s *activityHeap) Pop() any {
 // activity is when a directory last changed. An mtime in the future says nothing.
 func (w *Watcher) activity(info tree.Info) int64 {
 	const tolerance = int64(time.Hour)
-	now := w.cfg.Now()
 	at := info.Entry.MtimeNs + w.skew.Load()
+	if at <= w.passed.Load() { // as of most directories, so that they need no clock
+		return at
+	}
+	now := w.cfg.Now()
+	w.passed.Store(now)
 	if at > now+tolerance {
 		return 0
 	}

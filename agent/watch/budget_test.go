@@ -246,7 +246,9 @@ func TestListingOfAMovedDirectory(t *testing.T) {
 	d, err := root.OpenDir("/top/cold/hot")
 	must(t, err)
 	defer d.Close()
-	p, err := r.Cover(root, d, "/top/cold/hot")
+	info, err := d.Info()
+	must(t, err)
+	p, err := r.Cover(root, d, "/top/cold/hot", info)
 	must(t, err)
 	defer p.Done()
 	if err := p.(*reading).Still(); err != nil {

@@ -87,13 +87,9 @@ func (w *Watcher) watchesAll() bool {
 	return !w.blind && w.limit.denied == 0 && w.limit.evicted == 0 && w.unwatched() == 0
 }
 
-// Cover watches a directory that a scan has opened and is going to read. It answers scan.ErrMoved if path leads
-// elsewhere by now: the watcher knows, or will hear, of the directory's new place and reads it there.
-func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string) (scan.Reading, error) {
-	info, err := d.Info()
-	if err != nil {
-		return w.enterCovered(root, false, err, watchGrant{id: NoWatch}, path, info)
-	}
+// Cover watches a directory that a scan has opened and is going to read; info is what it has seen of it since. It answers
+// scan.ErrMoved if path leads elsewhere by now: the watcher knows, or will hear, of the directory's new place and reads it there.
+func (w *Watcher) Cover(root tree.Root, d tree.Dir, path string, info tree.Info) (scan.Reading, error) {
 	w.mu.Lock()
 	blind := w.blind
 	w.mu.Unlock()

@@ -112,6 +112,7 @@ type Watcher struct {
 	generation uint64       // of the coverage that runs, or ran last
 	coverages  int          // coverages that run
 	skew       atomic.Int64 // what Config.Skew said last: it may wait for those who hold the lock
+	passed     atomic.Int64 // some answer of Config.Now: times up to it are past
 	blind      bool         // nothing is watched, and directories are not kept in the model
 	gap        bool         // directories have been unwatched, and since then not all of them were watched and then scanned
 	limit      limitState

@@ -471,9 +471,9 @@ func testListingComesBeforeAPutOfItsDirectory(t *testing.T, method string) {
 	d, err := root.OpenDir("/d")
 	must(t, err)
 	defer d.Close()
-	p, err := r.Cover(root, d, "/d")
-	must(t, err)
 	before, err := d.Info()
+	must(t, err)
+	p, err := r.Cover(root, d, "/d", before)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(r.root, "d/f"), nil, 0o644))
 	r.sees(t, "the file", isPut("/d/f", true))
@@ -489,7 +489,7 @@ func testListingComesBeforeAPutOfItsDirectory(t *testing.T, method string) {
 	p.Done()
 	r.sees(t, "the directory", isPut("/d", true))
 	// Its mtime is set back: the next listing brings that along.
-	p, err = r.Cover(root, d, "/d")
+	p, err = r.Cover(root, d, "/d", before)
 	must(t, err)
 	defer p.Done()
 	list.Entry.MtimeNs = 1

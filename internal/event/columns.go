@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event/segmentpb"
@@ -102,14 +103,32 @@ func (t *textEncoder) reset() {
 }
 
 func (t *textEncoder) add(s string) {
-	n := 0
-	for limit := min(len(s), len(t.previous)); n < limit && s[n] == t.previous[n]; {
-		n++
-	}
+	n := commonPrefix(s, t.previous)
 	t.pb.PrefixLengths = append(t.pb.PrefixLengths, uint32(n))
 	t.pb.SuffixLengths = append(t.pb.SuffixLengths, uint32(len(s)-n))
 	t.pb.Suffixes = append(t.pb.Suffixes, s[n:]...)
 	t.previous = s
+}
+
+// commonPrefix is how many bytes two strings begin with alike.
+func commonPrefix(a, b string) (n int) {
+	limit := min(len(a), len(b))
+	for ; n+8 <= limit; n += 8 {
+		if x := eightBytes(a, n) ^ eightBytes(b, n); x != 0 {
+			return n + bits.TrailingZeros64(x)/8
+		}
+	}
+	for n < limit && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// eightBytes is the bytes from the i-th on as a little-endian number. Compilers make one load of it.
+func eightBytes(s string, i int) uint64 {
+	s = s[i : i+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // restore undoes the front-coding of a column. The strings go into into, which is emptied first.
