@@ -21,16 +21,18 @@ type Content struct {
 type content struct {
 	digest xxhash.Digest
 	linked bool
-	buffer []byte
+	buffer []byte // what is not in the digest yet, which takes much at once faster
 }
+
+const contentBuffer = 2 << 10
 
 func (c *content) reset() {
 	c.digest.Reset()
-	c.linked = false
+	c.linked, c.buffer = false, c.buffer[:0]
 }
 
 func (c *content) add(e *event.Entry) {
-	b := append(c.buffer[:0], byte(e.Type))
+	b := append(c.buffer, byte(e.Type))
 	number := func(n uint64) { b = binary.LittleEndian.AppendUint64(b, n) }
 	number(uint64(e.Mode))
 	number(uint64(e.UID)<<32 | uint64(e.GID))
@@ -51,8 +53,17 @@ func (c *content) add(e *event.Entry) {
 	number(uint64(len(e.ACL)))
 	b = append(append(append(b, e.Name...), e.ACL...), e.Target...)
 	number(uint64(len(e.Target)))
-	_, _ = c.digest.Write(b)
-	c.buffer = b
+	if c.buffer = b; len(b) >= contentBuffer {
+		c.flush()
+	}
 }
 
-func (c *content) get() Content { return Content{Sum: c.digest.Sum64(), Linked: c.linked} }
+func (c *content) flush() {
+	_, _ = c.digest.Write(c.buffer)
+	c.buffer = c.buffer[:0]
+}
+
+func (c *content) get() Content {
+	c.flush()
+	return Content{Sum: c.digest.Sum64(), Linked: c.linked}
+}

@@ -2,7 +2,10 @@ package scan
 
 import (
 	"reflect"
+	"strings"
 	"testing"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/fustor/fustor/internal/event"
 )
@@ -78,5 +81,27 @@ func TestContentOfDirectories(t *testing.T) {
 	}
 	if linked := (event.Entry{Type: event.File, Inode: event.Inode{Links: 2}}); !of(directory, linked).Linked || of(directory).Linked {
 		t.Error("files with several names are not known")
+	}
+}
+
+// TestContentOfManyEntries is the same as if each entry were hashed by itself, as earlier builds did: what they have stored still holds.
+func TestContentOfManyEntries(t *testing.T) {
+	var at, once content
+	at.reset()
+	once.reset()
+	for i := range 1000 {
+		e := event.Entry{Name: strings.Repeat("n", i), Type: event.File, Size: int64(i), UID: uint32(i)}
+		at.add(&e)
+		once.add(&e)
+		once.flush()
+		if i%100 == 0 && at.get() != once.get() {
+			t.Fatalf("of %d entries: %v, %v", i+1, at.get(), once.get())
+		}
+	}
+	if at.get() != once.get() {
+		t.Fatalf("%v, %v", at.get(), once.get())
+	}
+	if at.reset(); at.get() != (Content{Sum: xxhash.Sum64(nil)}) {
+		t.Error("something is left after a reset")
 	}
 }

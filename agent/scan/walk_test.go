@@ -87,7 +87,10 @@ func (c *collector) complete(t *testing.T, what string) {
 func TestWalkReadsOnceForAll(t *testing.T) {
 	_, root, cfg := wideTree(t)
 	var covered atomic.Int64
-	cfg.Cover = func(tree.Root, tree.Dir, string, tree.Info) (Reading, error) { covered.Add(1); return freeReading{}, nil }
+	cfg.Cover = func(tree.Root, tree.Dir, string, tree.Info) (Reading, error) {
+		covered.Add(1)
+		return freeReading{}, nil
+	}
 	w := NewWalk(cfg, "/")
 	all, few := newCollector(), &collector{ranges: map[string][][2]string{"/": {{}}}, entries: map[string]event.Entry{}}
 	var evidence, unchanged atomic.Int64

@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"syscall"
+	"unsafe"
 
 	"github.com/fustor/fustor/internal/event"
 )
@@ -134,14 +136,15 @@ func relative(path string) string {
 type Names struct {
 	text []byte // each name, and a NUL
 	refs []nameRef
-	all  string // text, once it is complete
+	all  string // text, once it is complete: the same memory, to which nothing is written any more
 }
 
 type nameRef struct {
-	key         uint64 // the first eight bytes, as a big-endian number
-	ino         uint64 // as the directory tells; 0: it does not
-	start, size uint32
-	dir         DirHint
+	key   uint64 // the first eight bytes, as a big-endian number
+	ino   uint64 // as the directory tells; 0: it does not
+	start uint32
+	size  uint16
+	dir   DirHint
 }
 
 // DirHint is what the directory itself says about an entry being a directory.
@@ -156,12 +159,19 @@ const (
 
 // Reset empties n.
 func (n *Names) Reset() {
-	const keep = 1 << 20 // one huge directory must not hold its memory for ever
-	if cap(n.text) > keep || cap(n.refs) > keep/16 {
-		*n = Names{}
+	const keep = 64 << 10 // one huge directory must not hold its memory for ever
+	if cap(n.refs) > keep {
+		n.refs = nil
 	}
-	n.text, n.refs, n.all = n.text[:0], n.refs[:0], ""
+	n.refs, n.all = n.refs[:0], ""
+	// The names of the directory before stay valid, so these go behind them.
+	if n.text = n.text[len(n.text):]; cap(n.text) < namesText/8 {
+		n.text = make([]byte, 0, namesText)
+	}
 }
+
+// namesText is how many bytes names get at once: small enough that it costs little where somebody keeps one of them.
+const namesText = 32 << 10
 
 // Add is for those who fill n; Sort comes when all are added. ino is the inode's number, 0 where the directory does not tell.
 func (n *Names) Add(name []byte, hint DirHint, ino uint64) {
@@ -174,7 +184,7 @@ func (n *Names) Add(name []byte, hint DirHint, ino uint64) {
 			key |= uint64(name[i])
 		}
 	}
-	n.refs = append(n.refs, nameRef{key, ino, uint32(start), uint32(len(name)), hint})
+	n.refs = append(n.refs, nameRef{key, ino, uint32(start), uint16(min(len(name), math.MaxUint16)), hint})
 }
 
 // Len is the number of names.
@@ -182,7 +192,7 @@ func (n *Names) Len() int { return len(n.refs) }
 
 // Sort puts the names in byte order, and drops doubles: a directory that is changed while it is read may repeat a name.
 func (n *Names) Sort() {
-	n.all = string(n.text)
+	n.all = unsafe.String(unsafe.SliceData(n.text), len(n.text))
 	slices.SortFunc(n.refs, func(a, b nameRef) int {
 		switch {
 		case a.key < b.key:
@@ -190,7 +200,7 @@ func (n *Names) Sort() {
 		case a.key > b.key:
 			return 1
 		}
-		x, y := n.all[a.start:a.start+a.size], n.all[b.start:b.start+b.size]
+		x, y := n.at(a), n.at(b)
 		switch {
 		case x < y:
 			return -1
@@ -200,15 +210,14 @@ func (n *Names) Sort() {
 		return 0
 	})
 	n.refs = slices.CompactFunc(n.refs, func(a, b nameRef) bool {
-		return a.key == b.key && n.all[a.start:a.start+a.size] == n.all[b.start:b.start+b.size]
+		return a.key == b.key && n.at(a) == n.at(b)
 	})
 }
 
 // At is the i-th name. Names of one directory share memory.
-func (n *Names) At(i int) string {
-	r := n.refs[i]
-	return n.all[r.start : r.start+r.size]
-}
+func (n *Names) At(i int) string { return n.at(n.refs[i]) }
+
+func (n *Names) at(r nameRef) string { return n.all[r.start : r.start+uint32(r.size)] }
 
 // Clone is a copy that shares nothing.
 func (n *Names) Clone() Names {

@@ -155,7 +155,7 @@ func direntHint(t byte) DirHint {
 func (d *osDir) Lstat(n *Names, i int) (info Info, err error) {
 	var st unix.Statx_t
 	r := n.refs[i]
-	name := n.text[r.start : r.start+r.size+1]
+	name := n.text[r.start : r.start+uint32(r.size)+1]
 	if err := statAt(d.fd, name, &st); err != nil {
 		return info, &fs.PathError{Op: "lstat", Path: event.Join(d.path, n.At(i)), Err: err}
 	}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,5 +105,34 @@ func TestExcludes(t *testing.T) {
 func TestCheck(t *testing.T) {
 	if err := Check(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// TestNamesStay valid when the same Names take those of other directories, small and large.
+func TestNamesStay(t *testing.T) {
+	type kept struct{ name, want string }
+	var all []kept
+	var names Names
+	for directory := range 300 {
+		names.Reset()
+		count := directory % 7
+		if directory%100 == 50 {
+			count = 2 * namesText / 10 // more than is got at once
+		}
+		for i := range count {
+			names.Add(fmt.Appendf(nil, "%03d-%05d", directory, i), UnknownType, 0)
+		}
+		names.Sort()
+		if names.Len() != count {
+			t.Fatalf("%d names, not %d", names.Len(), count)
+		}
+		for i := range count {
+			all = append(all, kept{names.At(i), fmt.Sprintf("%03d-%05d", directory, i)})
+		}
+	}
+	for _, k := range all {
+		if k.name != k.want {
+			t.Fatalf("%q has become %q", k.want, k.name)
+		}
 	}
 }

@@ -30,12 +30,20 @@ type blockEncoder struct {
 	paths, names, from, to, message textEncoder
 	own, listed                     entriesEncoder
 
-	met       func(uid, gid uint32) // unless nil, is told of owners
-	known     map[attributes]uint32
-	last      attributes // what lastIndex stands for, if the block has any attributes
-	lastIndex uint32
-	acls      [][]byte // of the attributes, if any tell of theirs
+	met    func(uid, gid uint32) // unless nil, is told of owners
+	known  map[attributes]uint32
+	recent [8]recentAttributes // the last found there, by slot
+	acls   [][]byte            // of the attributes, if any tell of theirs
 }
+
+// recentAttributes are attributes that the block has at index-1; index 0: none.
+type recentAttributes struct {
+	attributes
+	index uint32
+}
+
+// slot spreads what occurs side by side: a directory, its files, and its links.
+func (a *attributes) slot() uint32 { return (uint32(a.kind) + a.mode>>6 + a.uid) % 8 }
 
 func newBlockEncoder() *blockEncoder {
 	b := &blockEncoder{known: make(map[attributes]uint32)}
@@ -66,6 +74,7 @@ func (b *blockEncoder) reset() {
 	a.Types, a.Modes, a.Uids, a.Gids = a.Types[:0], a.Modes[:0], a.Uids[:0], a.Gids[:0]
 	a.Acls, b.acls = nil, b.acls[:0]
 	clear(b.known)
+	clear(b.recent[:])
 	b.block.Ranges.Listings = b.block.Ranges.Listings[:0]
 	m := b.block.Marks
 	m.Kinds, m.Files, m.Directories, m.Others = m.Kinds[:0], m.Files[:0], m.Directories[:0], m.Others[:0]
@@ -137,8 +146,9 @@ func (b *blockEncoder) addEntry(to *entriesEncoder, e *Entry) {
 
 func (b *blockEncoder) attributesIndex(a attributes) uint32 {
 	to := b.block.Attributes
-	if a == b.last && len(to.Types) > 0 {
-		return b.lastIndex
+	recent := &b.recent[a.slot()]
+	if recent.index > 0 && a == recent.attributes {
+		return recent.index - 1
 	}
 	index, known := b.known[a]
 	if !known {
@@ -156,6 +166,6 @@ func (b *blockEncoder) attributesIndex(a attributes) uint32 {
 		}
 		b.text += len(a.acl)
 	}
-	b.last, b.lastIndex = a, index
+	*recent = recentAttributes{a, index + 1}
 	return index
 }
