@@ -317,12 +317,17 @@ func (a *API) published(ctx context.Context, view string) (bool, error) {
 	return err == nil, httpapi.StoreFailure(err)
 }
 
-// checkTable is the view that a request is about, if its key may read it.
+// checkTable is the view that a request is about, if its key may read it. Where there is no such namespace, there is no such table:
+// engines ask for the table snapshots of the namespace fustor.research, and take that answer to mean the snapshots of a table.
 func checkTable(r *http.Request, q *httpapi.Params) (view string, err error) {
-	if err := checkNamespace(r, q); err != nil {
+	if err := q.Err(); err != nil {
 		return "", err
 	}
-	if view = r.PathValue("table"); !layout.ValidView(view) {
+	namespace, view := r.PathValue("namespace"), r.PathValue("table")
+	if namespace != Namespace {
+		return "", noTable(strings.ReplaceAll(namespace, "\x1f", ".") + "." + view)
+	}
+	if !layout.ValidView(view) {
 		return "", noTable(view)
 	}
 	return view, access.CheckView(r.Context(), view)
