@@ -25,6 +25,10 @@ type rows struct {
 	positions []int64
 }
 
+// ahead is how many row groups of a layer are read together at most: as many as mostly fit into one request, so that changes that are
+// scattered over a view do not take a request for each.
+const ahead = 8
+
 // seeker finds keys, which come in ascending order, in a layer. It reads the row groups that may have them.
 type seeker struct {
 	rows
@@ -33,6 +37,7 @@ type seeker struct {
 	group  int
 	block  *layer.Block // nil: not read
 	row    int
+	held   layer.Held // read ahead
 }
 
 func newSeeker(ctx context.Context, l *layer.Layer) (*seeker, error) {
@@ -52,8 +57,9 @@ func startsOf(groups []layer.Group) []int64 {
 	return starts
 }
 
-// find notes the position of a key, if the layer has it.
-func (s *seeker) find(ctx context.Context, k layer.Key) error {
+// find notes the position of the key of row i of a block, if the layer has it. The keys after it are those that are sought next.
+func (s *seeker) find(ctx context.Context, sought *layer.Block, i int) error {
+	k := sought.Key(i)
 	if s.group < len(s.groups) && s.groups[s.group].Last.Compare(k) < 0 {
 		rest := s.groups[s.group:]
 		s.group += sort.Search(len(rest), func(i int) bool { return rest[i].Last.Compare(k) >= 0 })
@@ -63,15 +69,68 @@ func (s *seeker) find(ctx context.Context, k layer.Key) error {
 		return nil
 	}
 	if s.block == nil {
-		b, err := s.layer.Block(ctx, s.group)
-		if err != nil {
+		if err := s.read(ctx, sought, i); err != nil {
 			return err
 		}
-		s.block = b
 	}
 	s.row = s.block.SearchFrom(s.row, k)
 	if s.row < s.block.Len() && s.block.Key(s.row) == k {
 		s.positions = append(s.positions, s.starts[s.group]+int64(s.row))
+	}
+	return nil
+}
+
+// read reads the row group that the seeker is at, and with it the next ones that keys from row i on may be in.
+func (s *seeker) read(ctx context.Context, sought *layer.Block, i int) (err error) {
+	at := layer.GroupRef{Layer: s.layer, Group: s.group}
+	if s.held[at] == nil {
+		if s.held, err = layer.Fetch(ctx, s.next(sought, i)); err != nil {
+			return err
+		}
+	}
+	s.block = s.held[at]
+	delete(s.held, at)
+	return s.block.LoadKeys()
+}
+
+// next are row groups that the keys from row i on may be in, the one that the seeker is at first.
+func (s *seeker) next(sought *layer.Block, i int) (groups []layer.GroupRef) {
+	for g := s.group; g < len(s.groups) && i < sought.Len() && len(groups) < ahead; {
+		if i = sought.SearchFrom(i, s.groups[g].First); i == sought.Len() {
+			break
+		}
+		if k := sought.Key(i); s.groups[g].Last.Compare(k) < 0 {
+			rest := s.groups[g:]
+			g += sort.Search(len(rest), func(i int) bool { return rest[i].Last.Compare(k) >= 0 })
+			continue
+		}
+		groups = append(groups, layer.GroupRef{Layer: s.layer, Group: g})
+		g++
+	}
+	return groups
+}
+
+// each reads row groups of a layer, some together, and hands them over in order, with their keys.
+func each(ctx context.Context, l *layer.Layer, groups []int, use func(group int, b *layer.Block) error) error {
+	for chunk := range slices.Chunk(groups, ahead) {
+		refs := make([]layer.GroupRef, len(chunk))
+		for i, g := range chunk {
+			refs[i] = layer.GroupRef{Layer: l, Group: g}
+		}
+		held, err := layer.Fetch(ctx, refs)
+		if err != nil {
+			return err
+		}
+		for i, g := range chunk {
+			b := held[refs[i]]
+			delete(held, refs[i])
+			if err := b.LoadKeys(); err != nil {
+				return err
+			}
+			if err := use(g, b); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -91,28 +150,30 @@ func superseded(ctx context.Context, newer *layer.Layer, older []*layer.Layer) (
 		}
 		seekers = append(seekers, s)
 	}
+	near := map[int][]*seeker{}
+	var wanted []int
 	for g := range groups {
-		var near []*seeker
 		for _, s := range seekers {
 			if info := s.layer.Info(); info.First.Compare(groups[g].Last) <= 0 && groups[g].First.Compare(info.Last) <= 0 {
-				near = append(near, s)
+				near[g] = append(near[g], s)
 			}
 		}
-		if len(near) == 0 {
-			continue
+		if near[g] != nil {
+			wanted = append(wanted, g)
 		}
-		b, err := newer.Block(ctx, g)
-		if err != nil {
-			return nil, err
-		}
+	}
+	err = each(ctx, newer, wanted, func(g int, b *layer.Block) error {
 		for i := range b.Len() {
-			k := b.Key(i)
-			for _, s := range near {
-				if err := s.find(ctx, k); err != nil {
-					return nil, err
+			for _, s := range near[g] {
+				if err := s.find(ctx, b, i); err != nil {
+					return err
 				}
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	var found []rows
 	for _, s := range seekers {
@@ -124,32 +185,32 @@ func superseded(ctx context.Context, newer *layer.Layer, older []*layer.Layer) (
 }
 
 // tombstones finds a layer's own tombstones. It reads the row groups that have any.
-func tombstones(ctx context.Context, l *layer.Layer) (rows, error) {
-	found := rows{layer: l}
+func tombstones(ctx context.Context, l *layer.Layer) (found rows, err error) {
+	found.layer = l
 	groups, err := l.Groups(ctx)
 	if err != nil {
 		return found, err
 	}
 	starts := startsOf(groups)
+	var with []int
 	for g := range groups {
-		if groups[g].Removed == 0 {
-			continue
+		if groups[g].Removed > 0 {
+			with = append(with, g)
 		}
-		b, err := l.Block(ctx, g)
-		if err != nil {
-			return found, err
-		}
+	}
+	err = each(ctx, l, with, func(g int, b *layer.Block) error {
 		removed, err := b.Numbers(layer.ColumnRemoved)
 		if err != nil {
-			return found, err
+			return err
 		}
 		for i := range b.Len() {
 			if removed.At(i) != 0 {
 				found.positions = append(found.positions, starts[g]+int64(i))
 			}
 		}
-	}
-	return found, nil
+		return nil
+	})
+	return found, err
 }
 
 // deletedRow is a row of a position-delete file.
