@@ -17,7 +17,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate e2e e2e-long soak servers lint bench bench-once scale generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate e2e e2e-long engines soak servers lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -83,6 +83,12 @@ e2e: servers ## runs the real processes on real trees, three hosts among them (E
 
 e2e-long: servers ## runs the tests of faults in full, some twenty minutes (E2E=TestHuge for one; docs/reliability.md)
 	FUSTOR_E2E_LONG=1 go test ./testkit/e2e -run '$(if $(filter .,$(E2E)),TestChurn|TestHundred|TestHuge|TestDeep|TestAgentKilled|TestStoreIsDown|TestClock|TestRoot|TestStateOn|TestPermissions|TestV2Killed|TestDifficult|TestUpIndexes,$(E2E))' -v -timeout 60m
+
+ENGINES ?= .cache/engines
+
+engines: servers ## starts PyIceberg, DuckDB, Spark and Trino on tables of views (docs/sql.md); installs them first, 3 GB
+	@sh testkit/e2e/testdata/engines/install.sh $(ENGINES)
+	FUSTOR_ENGINES=$(abspath $(ENGINES)) go test ./testkit/e2e -run 'TestEngines|TestCookbook' -v -timeout 60m
 
 SOAK ?= 30m
 

@@ -131,8 +131,13 @@ func (s server) find(t testing.TB) (tree, error) {
 	if r.code != 0 {
 		return nil, fmt.Errorf("find: exit code %d: %s", r.code, strings.TrimSpace(r.stderr))
 	}
+	return parseTree(r.stdout)
+}
+
+// parseTree reads what find --json prints.
+func parseTree(printed string) (tree, error) {
 	found := tree{}
-	lines := bufio.NewScanner(strings.NewReader(r.stdout))
+	lines := bufio.NewScanner(strings.NewReader(printed))
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
 		path, e, err := parseEntry(lines.Bytes())
