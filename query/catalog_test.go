@@ -188,7 +188,7 @@ func TestCatalogByTheSpecification(t *testing.T) {
 		}
 	}
 	get("namespaces/fustor%1Fresearch/tables/snapshots").refusal(t, 404, "NoSuchTableException") // Spark then asks for fustor.research
-	if a := get("namespaces?parent=").is(200).object(); len(a["namespaces"].([]any)) != 1 { // as if it were absent
+	if a := get("namespaces?parent=").is(200).object(); len(a["namespaces"].([]any)) != 1 {      // as if it were absent
 		t.Errorf("an empty parent: %v", a)
 	}
 

@@ -25,6 +25,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/testkit/child"
 	"github.com/fustor/fustor/testkit/s3test"
 	"github.com/fustor/fustor/testkit/wait"
@@ -52,6 +53,11 @@ type lake struct {
 // newLake makes a view with a history: folds, merges, trees that are gone, names that are not UTF-8, and a pin.
 func newLake(t *testing.T, storeURL, root string) *lake {
 	t.Helper()
+	c := viewconfig.Default(viewID)
+	c.IcebergIntervalSeconds = 24 * 3600 // the test publishes, and knows what the newest snapshot is
+	if err := viewconfig.Save(t.Context(), openStore(t, storeURL), c); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	l := &lake{parts: startParts(t, storeURL), work: newWorkload(t, filepath.Join(dir, "work"), 22), shown: map[uint64]tree{}, root: root}
 	l.work.run(300)
