@@ -11,11 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/openid"
 	"github.com/fustor/fustor/internal/unixsocket"
 )
 
@@ -23,12 +26,62 @@ import (
 type callerFlags struct {
 	Socket       string   `placeholder:"PATH" env:"FUSTOR_SOCKET" help:"Also answer users of this host, without a key, at this Unix socket; the commands look for /run/fustor/query.sock."`
 	SocketMode   string   `default:"0666" placeholder:"MODE" env:"FUSTOR_SOCKET_MODE" help:"Who may connect to the socket (default ${default}: everybody)."`
+	OIDCIssuer   string   `name:"oidc-issuer" placeholder:"URL" env:"FUSTOR_OIDC_ISSUER" help:"Also accept tokens (JWTs) of this OpenID provider, and let the page log in with it; needs --oidc-audience."`
+	OIDCAudience string   `name:"oidc-audience" placeholder:"NAME" env:"FUSTOR_OIDC_AUDIENCE" help:"What the tokens must be for (aud): the client's id at the provider."`
+	OIDCClaim    string   `name:"oidc-user-claim" default:"preferred_username" placeholder:"NAME" env:"FUSTOR_OIDC_USER_CLAIM" help:"The claim that has the user's name on this host (default ${default}); users must not be able to choose it."`
+	OIDCSecret   string   `name:"oidc-client-secret-file" placeholder:"FILE" env:"FUSTOR_OIDC_CLIENT_SECRET_FILE" help:"A file with the client's secret, if the provider wants one for logins of the page."`
 	UserHeader   string   `placeholder:"NAME" env:"FUSTOR_USER_HEADER" help:"The header by which a reverse proxy names the user, such as X-Remote-User; needs --trusted-proxy."`
 	TrustedProxy []string `placeholder:"CIDR" env:"FUSTOR_TRUSTED_PROXIES" help:"An address of the reverse proxy, such as 10.1.2.3 or 10.1.2.0/24; may be repeated. From elsewhere the header is refused."`
 }
 
 // options are the flags as access has them.
-func (f callerFlags) options() (access.Options, error) {
+func (f callerFlags) options(logger *slog.Logger) (access.Options, error) {
+	o, err := f.proxy()
+	if err != nil {
+		return o, err
+	}
+	provider, err := f.provider(logger)
+	if provider != nil {
+		o.Tokens = provider
+	}
+	return o, err
+}
+
+// findProvider has the OpenID provider asked until it answers; nobody waits for that.
+func findProvider(ctx context.Context, o access.Options) {
+	if p, ok := o.Tokens.(*openid.Provider); ok {
+		go p.Find(ctx)
+	}
+}
+
+// provider is the OpenID provider; nil without one.
+func (f callerFlags) provider(logger *slog.Logger) (*openid.Provider, error) {
+	if f.OIDCIssuer == "" {
+		if f.OIDCAudience != "" || f.OIDCSecret != "" {
+			return nil, usageError("--oidc-audience and --oidc-client-secret-file need --oidc-issuer")
+		}
+		return nil, nil
+	}
+	if f.OIDCAudience == "" {
+		return nil, &cliError{msg: "--oidc-issuer needs --oidc-audience: tokens for other services would be accepted", hint: "pass the client's id at the provider, such as --oidc-audience fustor", code: exitUsage}
+	}
+	o := openid.Options{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, Claim: f.OIDCClaim, Logger: logger}
+	if f.OIDCSecret != "" {
+		body, err := os.ReadFile(f.OIDCSecret)
+		if err != nil {
+			return nil, &cliError{msg: fmt.Sprintf("read the client's secret: %v", err), code: exitFailure, err: err}
+		}
+		o.Secret = strings.TrimSpace(string(body))
+	}
+	p, err := openid.New(o)
+	if err != nil {
+		return nil, usageError("--oidc-issuer: %v", err)
+	}
+	return p, nil
+}
+
+// proxy is the reverse proxy that names users.
+func (f callerFlags) proxy() (access.Options, error) {
 	var o access.Options
 	if f.UserHeader == "" && len(f.TrustedProxy) > 0 {
 		return o, usageError("--trusted-proxy needs --user-header")

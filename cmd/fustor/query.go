@@ -49,7 +49,8 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if memory < leastQueryMemory {
 		return usageError("--memory must be at least %s", show.Size(leastQueryMemory))
 	}
-	options, err := c.callerFlags.options()
+	log := a.logger("query")
+	options, err := c.callerFlags.options(log)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,6 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		// The collector's limit leaves out the program itself and what the kernel holds for it.
 		debug.SetMemoryLimit(memory - memory/5)
 	}
-	log := a.logger("query")
 	q, err := query.New(query.Options{Store: st, Authenticator: keys, MemoryBytes: memory, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes})
 	if err != nil {
 		return err
@@ -79,5 +79,6 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	log.Info("query is ready", append([]any{"memory", show.Size(memory), "store", st.String()}, addresses(listeners)...)...)
+	findProvider(ctx, options)
 	return c.serveAll(ctx, listeners, cors, q.Handler(), log)
 }

@@ -71,7 +71,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 	if u.cors, err = u.check(); err != nil {
 		return err
 	}
-	if u.callers, err = u.callerFlags.options(); err != nil {
+	if u.callers, err = u.callerFlags.options(u.log); err != nil {
 		return err
 	}
 	if u.root, err = tree.Resolve(u.Dir); err != nil {
@@ -319,6 +319,7 @@ func (u *up) run(ctx context.Context) error {
 		listeners = append(listeners, u.socket)
 	}
 	g.Go(func() error { return u.serveAll(serving, listeners, u.cors, u.handler, u.log) })
+	findProvider(serving, u.callers)
 	if err := u.greet(); err != nil {
 		stopServing()
 		return errors.Join(err, g.Wait())

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/permission"
@@ -20,12 +21,27 @@ import (
 // OpenID provider by a token, or a reverse proxy by a header. The answer is what the file permissions of that user allow. A key says more
 // than all of these: with one, the others are not asked.
 
-// Tokens verifies the tokens of an OpenID provider.
+// Tokens are those of an OpenID provider. Errors are *httpapi.Error.
 type Tokens interface {
 	// Verify is the name of the user in a token. The error is an *httpapi.Error: 401 for a token that is not valid (any longer), 503
 	// while the provider is not known.
 	Verify(ctx context.Context, token string) (user string, err error)
+	// Begin is where a browser logs in, to come back to redirect and go on to next.
+	Begin(redirect, next string) (at string, l Login, err error)
+	// End is the token of a browser that came back with a state and a code, and when it ends.
+	End(ctx context.Context, redirect string, l Login, state, code string) (token string, ends time.Time, err error)
 }
+
+// Login is one login of a browser. The browser keeps it until the provider sends it back.
+type Login struct {
+	State    string `json:"state"`
+	Nonce    string `json:"nonce"`
+	Verifier string `json:"verifier"` // of PKCE
+	Next     string `json:"next"`     // where the browser goes on
+}
+
+// Tokens are those that a accepts; nil: none.
+func (a *Authenticator) Tokens() Tokens { return a.tokens }
 
 // Proxy is by which header, and from which addresses, a reverse proxy names users.
 type Proxy struct {
@@ -114,7 +130,7 @@ func (a *Authenticator) claimOf(r *http.Request) (claim, error) {
 // grant finds out what a claim is worth, or returns the *httpapi.Error that says why it is worth nothing.
 func (a *Authenticator) grant(ctx context.Context, c claim) (grant, error) {
 	switch {
-	case c.key != "" && a.tokens != nil && isToken(c.key):
+	case c.key != "" && a.tokens != nil && IsToken(c.key):
 		name, err := a.tokens.Verify(ctx, c.key)
 		if err != nil {
 			return grant{}, err
@@ -135,8 +151,8 @@ func (a *Authenticator) grant(ctx context.Context, c claim) (grant, error) {
 	return grant{Record{Name: "root at the socket", Roles: []Role{Query}, Views: AllViews}, reader}, nil
 }
 
-// isToken tells a token of an OpenID provider (a JWT: three parts, of which the first is a JSON object in base64) from a key.
-func isToken(key string) bool { return strings.HasPrefix(key, "eyJ") && strings.Count(key, ".") == 2 }
+// IsToken tells a token of an OpenID provider (a JWT: three parts, of which the first is a JSON object in base64) from a key.
+func IsToken(key string) bool { return strings.HasPrefix(key, "eyJ") && strings.Count(key, ".") == 2 }
 
 // vouched is the grant of a user whom somebody names.
 func (a *Authenticator) vouched(ctx context.Context, by, name string) (grant, error) {

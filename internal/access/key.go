@@ -125,6 +125,9 @@ func (r Record) Restricted() bool { return r.As != "" }
 // (RequireReader), and all others refuse it.
 func (r Record) Allows(role Role) bool { return !r.Restricted() && r.has(role) }
 
+// Reads reports whether a key may read: everything, or what a user may see.
+func (r Record) Reads() bool { return r.has(Query) }
+
 func (r Record) has(role Role) bool {
 	return slices.Contains(r.Roles, role) || slices.Contains(r.Roles, Admin)
 }

@@ -88,26 +88,35 @@ func (a *Authenticator) record(ctx context.Context, key string) (Record, error) 
 // administrators who ask as a user. If there is a user, next must answer as the file permissions of Reader allow.
 func (a *Authenticator) RequireReader(next http.Handler) http.Handler {
 	return httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
-		c, err := a.claimOf(r)
-		if err != nil {
+		if err := a.Reader(w, r); err != nil {
 			return err
 		}
-		c.as = r.Header.Get(AsHeader)
-		record, reader, err := a.reads(r.Context(), c, r.PathValue("view_id"))
-		if err != nil {
-			return err
-		}
-		ctx := context.WithValue(r.Context(), againKey{}, func(ctx context.Context) (Record, error) {
-			record, _, err := a.reads(ctx, c, r.PathValue("view_id"))
-			return record, err
-		})
-		if reader != nil {
-			ctx = context.WithValue(ctx, readerKey{}, *reader)
-		}
-		*r = *r.WithContext(ctx)
-		a.pass(w, r, record, next)
+		next.ServeHTTP(w, r)
 		return nil
 	})
+}
+
+// Reader is what RequireReader does before it calls next: afterwards the context of r says who asks. An *httpapi.Error if nobody may.
+func (a *Authenticator) Reader(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.claimOf(r)
+	if err != nil {
+		return err
+	}
+	c.as = r.Header.Get(AsHeader)
+	record, reader, err := a.reads(r.Context(), c, r.PathValue("view_id"))
+	if err != nil {
+		return err
+	}
+	ctx := context.WithValue(r.Context(), againKey{}, func(ctx context.Context) (Record, error) {
+		record, _, err := a.reads(ctx, c, r.PathValue("view_id"))
+		return record, err
+	})
+	if reader != nil {
+		ctx = context.WithValue(ctx, readerKey{}, *reader)
+	}
+	*r = *r.WithContext(context.WithValue(ctx, recordKey{}, record)) // r stays the same request, on which the mux has named the route
+	httpapi.Trust(w)
+	return nil
 }
 
 // reads is what a caller may read, and as whom; no reader: everything. The view is the one that is asked about; empty: none.

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -84,7 +85,7 @@ type pageEntry struct {
 // browsePage shows a directory or, with q, the hits of a search below it.
 func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
 	view := r.PathValue("view_id")
-	if err := mayRead(key, view); err != nil {
+	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
 	}
 	path, err := values.CleanPath("/" + r.PathValue("path"))
@@ -130,11 +131,14 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 		render(w, http.StatusOK, "directory", page)
 		return nil
 	}
+	if err := v.Sum(r.Context(), dir); err != nil { // of a user
+		return err
+	}
 	page.Totals = totalsOf(dir.Sub)
-	page.Totals.Unreadable = unreadable(v, path)
+	page.Totals.Unreadable = unreadable(r.Context(), v, path)
 	end, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
 		e := entryOf(at, names, row, now)
-		e.Unreadable = unreadable(v, row.Path())
+		e.Unreadable = unreadable(r.Context(), v, row.Path())
 		page.Entries = append(page.Entries, e)
 		return nil
 	})
@@ -178,7 +182,7 @@ func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	if err != nil {
 		return err
 	}
-	page.Summary, page.Unreadable = summary(len(page.Entries), end != nil, p.After != nil), unreadable(v, path)
+	page.Summary, page.Unreadable = summary(len(page.Entries), end != nil, p.After != nil), unreadable(r.Context(), v, path)
 	if next := p.Next(v, end); next != "" {
 		page.NextURL = pageURL(at, path, "q", text, "cursor", next)
 	}
@@ -234,7 +238,9 @@ func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call 
 	if path == "/" {
 		f.Title = view
 	}
-	if n := v.Manifest.Scan.ErrorCount; n > 0 {
+	if isUser(r.Context()) {
+		f.Footer.StateURL = ""
+	} else if n := v.Manifest.Scan.ErrorCount; n > 0 {
 		f.Footer.ScanErrors = plural(int64(n), "directory", "directories")
 	}
 	return f
@@ -286,9 +292,20 @@ func entryOf(at link, names *manifest.Names, r *evidence.Row, now int64) pageEnt
 		Modified: minute(r.MtimeNs), Exact: exact(r.MtimeNs),
 		Owner: names.Shown(false, r.Source, r.UID), Suspect: r.SuspectUntil > now, AgentMissing: r.AgentMissing,
 	}
+	if r.Hidden&evidence.HiddenAttributes != 0 {
+		e = pageEntry{Kind: e.Kind, Name: e.Name}
+		if r.Type == event.Directory {
+			e.URL = browseURL(at, r.Path())
+		}
+		return e
+	}
 	switch r.Type {
 	case event.Directory:
 		e.URL = browseURL(at, r.Path())
+		if r.Hidden&evidence.HiddenTotals != 0 {
+			e.Size, e.Bytes = "", ""
+			break
+		}
 		e.Size, e.Bytes, e.Files = sum(r.Sub.Bytes), count(r.Sub.Bytes), count(r.Sub.Files)
 	case event.Symlink:
 		e.Target, e.Size = parts(r.Target), ""
@@ -298,10 +315,16 @@ func entryOf(at link, names *manifest.Names, r *evidence.Row, now int64) pageEnt
 	return e
 }
 
-// unreadable says how many paths at or below a path the last scans could not read; empty: none.
-func unreadable(v *engine.Version, path string) string {
+// isUser reports whether a page is shown to a user, as file permissions allow.
+func isUser(ctx context.Context) bool {
+	_, restricted := engine.ReaderOf(ctx)
+	return restricted
+}
+
+// unreadable says how many paths at or below a path the last scans could not read; empty: none, or they may be hidden.
+func unreadable(ctx context.Context, v *engine.Version, path string) string {
 	n := v.Unreadable(path)
-	if n == 0 {
+	if n == 0 || isUser(ctx) {
 		return ""
 	}
 	return plural(int64(n), "path could not be read", "paths could not be read")

@@ -52,6 +52,9 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 	all := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	for i, m := range fo.Members {
 		e := memberEntry{Name: m.View, StateURL: "/state/" + m.View}
+		if isUser(r.Context()) {
+			e.StateURL = ""
+		}
 		if m.Status != forest.OK {
 			e.Problem = problemOf(r.Context(), m)
 			page.Members = append(page.Members, e)
@@ -60,6 +63,9 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 		row := rows[i]
 		totals := row.Own()
 		if row.Type == event.Directory {
+			if err := m.Version.Sum(r.Context(), row); err != nil { // of a user
+				return err
+			}
 			totals = row.Sub
 		}
 		all = all.Plus(totals)
@@ -68,7 +74,7 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 		if totals.LatestMtimeNs != evidence.NoMtime {
 			e.Latest = minute(totals.LatestMtimeNs)
 		}
-		e.Unreadable = unreadable(m.Version, path)
+		e.Unreadable = unreadable(r.Context(), m.Version, path)
 		page.Members = append(page.Members, e)
 	}
 	page.Totals = totalsOf(all)
@@ -116,7 +122,7 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 		if !m.Status.Answered() {
 			page.Missing = append(page.Missing, m.View+": "+problemOf(r.Context(), m))
 		} else if m.Status == forest.OK {
-			if text := unreadable(m.Version, path); text != "" {
+			if text := unreadable(r.Context(), m.Version, path); text != "" {
 				lacking = append(lacking, m.View+": "+text)
 			}
 		}

@@ -46,10 +46,13 @@ type uncertainList struct {
 	More                                string
 }
 
-func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Record) error {
+func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, _ access.Record) error {
 	view := r.PathValue("view_id")
-	if err := mayRead(key, view); err != nil {
+	if err := access.CheckView(r.Context(), view); err != nil {
 		return err
+	}
+	if isUser(r.Context()) {
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: "This page is for those who may see everything.", Hint: "It names agents and paths whatever file permissions say."}
 	}
 	v, err := s.engine.Newest(r.Context(), view)
 	var of *engine.ForestError
@@ -81,15 +84,6 @@ func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, key access.Rec
 	}
 	render(w, http.StatusOK, "state", page)
 	return nil
-}
-
-// mayRead is an error 403 where a key is not for a view.
-func mayRead(key access.Record, view string) error {
-	if key.Views.Has(view) {
-		return nil
-	}
-	return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("this API key does not give access to view %q", view),
-		Hint: "ask your Fustor administrator for a key that does"}
 }
 
 // agentsOf lists the sessions, the leader first, and says what follows if none leads.

@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,10 @@ func (s *Pages) Register(mux *httpapi.Mux) {
 	samesite := http.NewCrossOriginProtection()
 	mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
 	mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
+	if s.keys.Tokens() != nil {
+		mux.Handle(http.MethodGet, loginPath, http.HandlerFunc(s.beginLogin))
+		mux.Handle(http.MethodGet, returnPath, http.HandlerFunc(s.endLogin))
+	}
 	for _, name := range []string{"style.css", "icon.svg"} {
 		mux.Handle(http.MethodGet, "/web/"+name, staticFile(name))
 	}
@@ -89,33 +94,49 @@ func (s *Pages) withKey(f pageHandler) http.Handler {
 		if key := r.URL.Query().Get("key"); key != "" {
 			if from := r.Header.Get("Sec-Fetch-Site"); from == "cross-site" || from == "same-site" {
 				// Another site must not choose with whose key its visitor reads.
-				render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: withoutKey(r.URL),
-					Problem: "A link on another site led here, so the key in it is not used. Enter your key."})
+				s.showLogin(w, http.StatusForbidden, withoutKey(r.URL), "A link on another site led here, so the key in it is not used. Enter your key.")
 				return
 			}
 			s.useKey(w, r, key, withoutKey(r.URL))
 			return
 		}
-		key := pageKey(r)
-		if key == "" {
-			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: currentURL(r)})
-			return
-		}
-		record, err := s.keys.Authenticate(r.Context(), key)
+		given := useCookie(r)
+		err := s.keys.Reader(w, r)
+		var refused *httpapi.Error
 		switch {
-		case errors.Is(err, access.ErrUnknownKey):
-			render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: currentURL(r), Problem: "This key is unknown or has expired."})
+		case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && given == nothing:
+			s.askForKey(w, r, http.StatusUnauthorized, "")
+		case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && given == aToken:
+			s.askForKey(w, r, http.StatusUnauthorized, "Your login has ended.")
+		case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+			s.askForKey(w, r, http.StatusUnauthorized, "This key is unknown or has expired.")
+		case errors.As(err, &refused) && refused.Status == http.StatusForbidden && given == aKey:
+			s.askForKey(w, r, http.StatusForbidden, "This key does not allow reading views.")
 		case err != nil:
-			problemPage(w, r, httpapi.StoreFailure(err))
-		case !record.Allows(access.Query):
-			render(w, http.StatusForbidden, "login", loginPage{Title: "Open", Next: currentURL(r), Problem: "This key does not allow reading views."})
+			problemPage(w, r, err)
 		default:
-			httpapi.Trust(w)
+			record, _ := access.FromContext(r.Context())
+			if who, ok := access.ReaderFrom(r.Context()); ok {
+				*r = *r.WithContext(engine.WithReader(r.Context(), who.Identity))
+			}
 			if err := f(w, r, record); err != nil {
 				problemPage(w, r, err)
 			}
 		}
 	})
+}
+
+// askForKey shows the form for the key, and the way to the OpenID provider if there is one.
+func (s *Pages) askForKey(w http.ResponseWriter, r *http.Request, status int, problem string) {
+	s.showLogin(w, status, currentURL(r), problem)
+}
+
+func (s *Pages) showLogin(w http.ResponseWriter, status int, next, problem string) {
+	p := loginPage{Title: "Open", Next: next, Problem: problem}
+	if s.keys.Tokens() != nil {
+		p.ProviderURL = loginPath + "?" + url.Values{"next": {next}}.Encode()
+	}
+	render(w, status, "login", p)
 }
 
 // useKey sets the cookie for a valid key and redirects to next; otherwise it shows the form again.
@@ -124,8 +145,8 @@ func (s *Pages) useKey(w http.ResponseWriter, r *http.Request, key, next string)
 	switch {
 	case err != nil && !errors.Is(err, access.ErrUnknownKey):
 		problemPage(w, r, httpapi.StoreFailure(err))
-	case err != nil || !record.Allows(access.Query):
-		render(w, http.StatusUnauthorized, "login", loginPage{Title: "Open", Next: next, Problem: "This key is unknown, has expired, or does not allow reading views."})
+	case err != nil || !record.Reads():
+		s.showLogin(w, http.StatusUnauthorized, next, "This key is unknown, has expired, or does not allow reading views.")
 	default:
 		setKey(w, r, base64.RawURLEncoding.EncodeToString([]byte(key)), int(cookieMaxAge/time.Second))
 		w.Header().Set("Referrer-Policy", "no-referrer") // the key may be in this URL
@@ -141,35 +162,49 @@ func (s *Pages) login(w http.ResponseWriter, r *http.Request) {
 
 func logout(w http.ResponseWriter, r *http.Request) {
 	setKey(w, r, "", -1)
+	setCookie(w, r, tokenCookie, "", -1)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 func setKey(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{Name: keyCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
-		SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"})
+	http.SetCookie(w, &http.Cookie{Name: keyCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: isSecure(r)})
 }
 
-// pageKey is the key of a browser's request: its cookie, or the header that programs send.
-func pageKey(r *http.Request) string {
-	if key := r.Header.Get("X-API-Key"); key != "" {
-		return key
+func isSecure(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// givenBy is what a request says who asks with.
+type givenBy int
+
+const (
+	nothing givenBy = iota
+	aKey
+	aToken
+)
+
+// useCookie has a request that says nothing in its headers say what its cookies do: a key, or a token of the OpenID provider.
+func useCookie(r *http.Request) givenBy {
+	if key := r.Header.Get("X-API-Key"); key != "" || r.Header.Get("Authorization") != "" {
+		return aKey
 	}
-	c, err := r.Cookie(keyCookie)
-	if err != nil {
-		return ""
+	if c, err := r.Cookie(keyCookie); err == nil {
+		if key, _ := base64.RawURLEncoding.DecodeString(c.Value); len(key) > 0 {
+			r.Header.Set("X-API-Key", string(key))
+			return aKey
+		}
 	}
-	key, _ := base64.RawURLEncoding.DecodeString(c.Value)
-	return string(key)
+	if c, err := r.Cookie(tokenCookie); err == nil && access.IsToken(c.Value) {
+		r.Header.Set("Authorization", "Bearer "+c.Value)
+		return aToken
+	}
+	return nothing
 }
 
 // WithCookie lets a browser read the API with its cookie. That is safe, as browsers do not send the cookie with requests from other sites.
 func WithCookie(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-API-Key") == "" && r.Header.Get("Authorization") == "" {
-			if key := pageKey(r); key != "" {
-				r.Header.Set("X-API-Key", key)
-			}
-		}
+		useCookie(r)
 		h.ServeHTTP(w, r)
 	})
 }
@@ -191,7 +226,10 @@ func localPath(next string) string {
 	return next
 }
 
-type loginPage struct{ Title, Next, Problem string }
+type loginPage struct {
+	Title, Next, Problem string
+	ProviderURL          string // where a login with the OpenID provider begins; empty: there is none
+}
 
 // render writes a page.
 func render(w http.ResponseWriter, status int, name string, data any) {
@@ -264,6 +302,7 @@ func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Rec
 	if err != nil {
 		return httpapi.StoreFailure(err)
 	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !key.Views.Has(name) })
 	if len(names) == 1 {
 		http.Redirect(w, r, pathURL(names[0], "/"), http.StatusSeeOther)
 		return nil
