@@ -57,7 +57,7 @@ func scripts(dir string) testscript.Params {
 		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
-			for _, name := range []string{"FUSTOR_URL", "FUSTOR_API_KEY", "FUSTOR_VIEW", "FUSTOR_DATA", "FUSTOR_STORE", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR"} {
+			for _, name := range []string{"FUSTOR_URL", "FUSTOR_API_KEY", "FUSTOR_VIEW", "FUSTOR_DATA", "FUSTOR_SOCKET", "FUSTOR_STORE", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR"} {
 				e.Setenv(name, "")
 			}
 			e.Setenv("TZ", "UTC")

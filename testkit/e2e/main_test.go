@@ -77,7 +77,7 @@ func run(m *testing.M) (int, error) {
 		return 0, fmt.Errorf("build fustor: %w\n%s", err, out)
 	}
 	// What the developer has set up for the own use must not reach the processes.
-	for _, name := range []string{"FUSTOR_URL", "FUSTOR_API_KEY", "FUSTOR_VIEW", "FUSTOR_DATA", "FUSTOR_STORE", "FUSTOR_INGEST", "FUSTOR_AGENT_ID", "FUSTOR_AGENT_STATE"} {
+	for _, name := range []string{"FUSTOR_URL", "FUSTOR_API_KEY", "FUSTOR_VIEW", "FUSTOR_DATA", "FUSTOR_SOCKET", "FUSTOR_STORE", "FUSTOR_INGEST", "FUSTOR_AGENT_ID", "FUSTOR_AGENT_STATE"} {
 		os.Unsetenv(name)
 	}
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
