@@ -83,7 +83,7 @@ type parts struct {
 	server
 }
 
-var readyURL = regexp.MustCompile(`(?:msg="\w+ is ready".* url="?|"msg":"\w+ is ready".*"url":")([^ "]+)`)
+var readyURL = regexp.MustCompile(`(?:msg="\w+ is ready".* url="?|"msg":"\w+ is ready".*"url":")([^ "\n]+)`)
 
 // startParts starts an ingest, a compactor and a query handler on a store, and waits until they serve.
 func startParts(t testing.TB, storeURL string, flags ...string) *parts {
