@@ -17,7 +17,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate e2e e2e-long engines soak servers lint bench bench-once scale generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate fuzz e2e e2e-long engines soak servers lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -75,6 +75,15 @@ FIRST ?= 0
 simulate: ## runs the simulation on SEEDS=10000 seeds from FIRST=0 on (docs/reliability.md)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS) -first=$(FIRST)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=1000
+
+FUZZTIME ?= 1m
+
+# A minimization of a slow input would take most of the time: one step of it is enough.
+fuzz: ## runs every fuzz target for FUZZTIME=1m, one after the other; an input that fails is kept in the package's testdata/fuzz
+	@grep -rH --include='*_test.go' '^func Fuzz' . | sed 's/^\(.*\)\/[^/]*:func \(Fuzz[A-Za-z0-9]*\).*/\1 \2/' | while read -r package target; do \
+	  echo "$$package $$target"; \
+	  go test "$$package" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x </dev/null || exit 1; \
+	done
 
 E2E ?= .
 
