@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -98,24 +99,32 @@ func printChange(t *table, d *client.Change) {
 	if d.After != nil {
 		after, size[1] = number(d.After.Size), show.Size(d.After.Size)
 	}
-	fields, path, other := strings.Join(d.Fields, ","), t.out.Name(d.Path), ""
-	what := fields
+	w := wordsOf(t.out, d)
+	t.row(append([]string{d.Change, d.Type, before, after}, w.plain...), []string{d.Change, size[0], size[1], w.what, w.where})
+}
+
+// changeWords are what diff and watch print of a change alike.
+type changeWords struct {
+	plain       []string // for programs: the fields that differ, the path, and of a move the other path
+	what, where string   // for eyes
+}
+
+func wordsOf(out *show.Rows, d *client.Change) changeWords {
+	fields, path := strings.Join(d.Fields, ","), out.Name(d.Path)
+	w := changeWords{plain: []string{cmp.Or(fields, "-"), path}, what: fields, where: path}
 	switch {
 	case d.MovedFrom != "":
-		what, other = "moved here", t.out.Name(d.MovedFrom)
-		path += "  (from " + other + ")"
+		w.moved("moved here", "from", out.Name(d.MovedFrom))
 	case d.MovedTo != "":
-		what, other = "moved away", t.out.Name(d.MovedTo)
-		path += "  (to " + other + ")"
+		w.moved("moved away", "to", out.Name(d.MovedTo))
 	}
-	if fields == "" {
-		fields = "-"
-	}
-	plain := []string{d.Change, d.Type, before, after, fields, t.out.Name(d.Path)}
-	if other != "" {
-		plain = append(plain, other)
-	}
-	t.row(plain, []string{d.Change, size[0], size[1], what, path})
+	return w
+}
+
+func (w *changeWords) moved(what, preposition, other string) {
+	w.what = what
+	w.where += "  (" + preposition + " " + other + ")"
+	w.plain = append(w.plain, other)
 }
 
 // changeFields are the fields of CSV.

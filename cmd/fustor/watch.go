@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -152,25 +151,10 @@ func (p *watchPrinter) change(l *client.FeedLine) {
 	if state == nil {
 		state = d.Before
 	}
-	fields, path, other := strings.Join(d.Fields, ","), p.out.Name(d.Path), ""
-	what := fields
-	switch {
-	case d.MovedFrom != "":
-		what, other = "moved here", p.out.Name(d.MovedFrom)
-		path += "  (from " + other + ")"
-	case d.MovedTo != "":
-		what, other = "moved away", p.out.Name(d.MovedTo)
-		path += "  (to " + other + ")"
-	}
-	if fields == "" {
-		fields = "-"
-	}
+	w := wordsOf(p.out, d)
 	at := time.Unix(0, int64(math.Round(l.FoldedAt*1e3))*1e6)
-	plain := []string{at.UTC().Format("2006-01-02T15:04:05.000Z"), d.Change, d.Type, number(state.Size), fields, p.out.Name(d.Path)}
-	if other != "" {
-		plain = append(plain, other)
-	}
-	p.row(plain, []string{at.In(time.Local).Format(time.DateTime), d.Change, show.Size(state.Size), what, path})
+	p.row(append([]string{at.UTC().Format("2006-01-02T15:04:05.000Z"), d.Change, d.Type, number(state.Size)}, w.plain...),
+		[]string{at.In(time.Local).Format(time.DateTime), d.Change, show.Size(state.Size), w.what, w.where})
 }
 
 // printed prints a feed to stdout, and keeps the position behind what was written.
