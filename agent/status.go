@@ -53,7 +53,7 @@ type Status struct {
 	HangingPath string // of the first of them
 
 	Local    bool              // the tree is in a file system of this host
-	CaughtUp *pipeapi.CaughtUp // nil: it cannot be said at present
+	CaughtUp *pipeapi.CaughtUp // its At is 0: it cannot be said at present
 
 	Atimes string // what becomes of the times of the last access: a tree.Atimes, or off; empty: not known yet
 
@@ -87,6 +87,7 @@ func (a *Agent) Status() Status {
 	s.Tasks = a.supervisor.report()
 	s.Version = a.o.Version
 	s.Local = !a.directories.remote
+	s.CaughtUp = &pipeapi.CaughtUp{} // not known at present; builds that never know send none
 	if next, since, ok := a.stream.Durable(); ok && s.Watch.Told != 0 && s.Source.Queued == 0 && s.RootLost == nil {
 		durable := a.clock.Now() - int64(time.Since(since))
 		s.CaughtUp = &pipeapi.CaughtUp{At: min(durable, a.clock.At(s.Watch.Told)) - int64(noticesWithin), NextSeq: next}

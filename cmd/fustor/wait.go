@@ -38,9 +38,10 @@ changed for the quiet time, every agent that watches is live and has sent all th
 and what --min-files, --min-bytes and --expect ask for is there. Then it prints what the
 answer rests on. stderr shows what it waits for.
 A change on a host without an agent is not reported. Where other hosts may have made one,
-as on a file server, a scan must have seen PATH unchanged: the next audit, or with --scan
-one that this command requests. A file that such a host holds open, and does not write to
-for the quiet time, looks finished.
+as on a file server, a scan of every file must have seen PATH unchanged: with --scan one
+that this command requests, otherwise the next audit. Audits do not look at every file
+where access times are off (noatime, --no-atimes): there only --scan helps. A file that
+such a host holds open, and does not write to for the quiet time, looks finished.
 The exit code is 0 once PATH is complete, 6 if it was not within --timeout, and 7 if that
 could not be known by then: an agent was away, say, or a scan is missing.
 
@@ -261,7 +262,7 @@ func (w *waiting) show(line string) {
 }
 
 // unknowable are the reasons that say that it cannot be known, not that something lacks.
-var unknowable = []string{"no-leader", "agent", "behind", "not-watched", "unreadable"}
+var unknowable = []string{"no-leader", "agent", "behind", "earlier-build", "not-watched", "unreadable"}
 
 func (w *waiting) finish(a *client.Completeness) error {
 	out := w.app.out()
@@ -326,7 +327,7 @@ func (w *waiting) explain(out *show.Output, a *client.Completeness) {
 		if a.RestsOn.Realtime {
 			what = ""
 		}
-		fmt.Fprintf(out, "  %slast scan: %s, began %s before\n", what, s.Scan, now.Sub(unixTime(s.BeganAt)).Round(time.Second))
+		fmt.Fprintf(out, "  %slast scan that looked at every file: %s, began %s before\n", what, s.Scan, now.Sub(unixTime(s.BeganAt)).Round(time.Second))
 	}
 	if a.BlindSpots > 0 {
 		fmt.Fprintf(out, "  %s below it were found by scans and not reported by an agent: a host without one changes this tree\n", plural(a.BlindSpots, "entry", "entries"))

@@ -65,7 +65,7 @@ type AgentStatus struct {
 
 	// Local: the tree is in a file system of the agent's host, so the kernel reports the changes of everybody.
 	Local bool `json:"local_file_system,omitempty"`
-	// CaughtUp says until when everything is sent; nil: the agent cannot say at present, or never does.
+	// CaughtUp says until when everything is sent; nil: an agent of an earlier build, which never says.
 	CaughtUp *CaughtUp `json:"caught_up,omitempty"`
 
 	// Omitted says why ingest kept nothing but the state.
@@ -78,6 +78,17 @@ type AgentStatus struct {
 type CaughtUp struct {
 	At      int64  `json:"at_ns"` // the store's time
 	NextSeq uint64 `json:"next_seq"`
+}
+
+// Known reports whether it says anything: an agent that cannot at present sends the zero value.
+func (c *CaughtUp) Known() bool { return c != nil && c.At != 0 }
+
+// OrNil is c, or nil if it says nothing.
+func (c *CaughtUp) OrNil() *CaughtUp {
+	if c.Known() {
+		return c
+	}
+	return nil
 }
 
 // RunningScan is the scan that runs.

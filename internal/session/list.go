@@ -167,9 +167,9 @@ func statusOf(r held[Record], lease held[Lease]) Status {
 	s := Status{Record: r.value, Leads: !r.value.Ended && leads(lease, id)}
 	s.Lives = !r.value.Ended && (holds(lease, id) || Live(Age(r.meta), r.value.TimeoutSeconds))
 	if status := r.value.AgentStatus; status != nil {
-		s.CaughtUp = status.CaughtUp
+		s.CaughtUp = status.CaughtUp.OrNil()
 	}
-	if holds(lease, id) && lease.value.Work != nil && lease.value.Work.CaughtUp != nil {
+	if holds(lease, id) && lease.value.Work != nil && lease.value.Work.CaughtUp.Known() {
 		s.CaughtUp = lease.value.Work.CaughtUp
 	}
 	if s.Silence = r.value.Silence; holds(lease, id) && lease.value.silence() != nil {

@@ -80,7 +80,7 @@ func (l *Ledger) work(ctx context.Context, r Record, v Lease) *Work {
 	if r.AgentStatus != nil {
 		w.CaughtUp = r.AgentStatus.CaughtUp
 	}
-	if w.CaughtUp == nil && v.Work != nil {
+	if !w.CaughtUp.Known() && v.Work != nil {
 		w.CaughtUp = v.Work.CaughtUp
 	}
 	owes := owedBy(r.AgentStatus)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,15 +28,16 @@ import (
 
 // The reasons why something is not complete, or cannot be known to be.
 const (
-	ReasonAbsent     = "absent"     // the view has no such path
-	ReasonWriting    = "writing"    // files may still be written to
-	ReasonChanged    = "changed"    // something changed within the quiet time
-	ReasonFewFiles   = "few-files"  // fewer than min_files
-	ReasonFewBytes   = "few-bytes"  // less than min_bytes
-	ReasonUnreadable = "unreadable" // some of it cannot be read
-	ReasonNoLeader   = "no-leader"  // no agent leads the view
-	ReasonAgent      = "agent"      // an agent that watches is not live, or paused, or has lost its tree
-	ReasonBehind     = "behind"     // what an agent saw is not all in the view yet
+	ReasonAbsent     = "absent"        // the view has no such path
+	ReasonWriting    = "writing"       // files may still be written to
+	ReasonChanged    = "changed"       // something changed within the quiet time
+	ReasonFewFiles   = "few-files"     // fewer than min_files
+	ReasonFewBytes   = "few-bytes"     // less than min_bytes
+	ReasonUnreadable = "unreadable"    // some of it cannot be read
+	ReasonNoLeader   = "no-leader"     // no agent leads the view
+	ReasonAgent      = "agent"         // an agent that watches is not live, or paused, or has lost its tree
+	ReasonBehind     = "behind"        // what an agent saw is not all in the view yet
+	ReasonEarlier    = "earlier-build" // an agent's build does not say whether it has sent everything
 	ReasonNotWatched = "not-watched"
 )
 
@@ -74,6 +76,8 @@ type Completeness struct {
 	Realtime bool
 	Watchers []Watcher
 	Looked   *Looked // nil: no scan has, or none was needed and none is known
+	// skips is the agent whose audits leave out files of directories that did not change; empty: audits look at every file.
+	skips string
 
 	// Changes are how many paths changed within the quiet time, as far as they were counted; LastChange is the time of the last, ns
 	// (0: before what is known), and LastChanged its path.
@@ -124,7 +128,7 @@ func (e *Engine) Complete(ctx context.Context, view string, w Wanted) (*Complete
 		return nil, err
 	}
 	c.judgeWatchers(&overview, v.Manifest)
-	if c.Looked, err = e.lookedAt(ctx, v.Manifest, w.Path, c.Realtime); err != nil {
+	if c.Looked, err = e.lookedAt(ctx, v.Manifest, w.Path, c); err != nil {
 		return nil, err
 	}
 	if !c.Realtime {
@@ -170,6 +174,9 @@ func (c *Completeness) judgeWatchers(o *session.Overview, m *manifest.Manifest) 
 		if status != nil {
 			w.Coverage, w.Local = status.Coverage, status.Local
 		}
+		if (s.Leads || status != nil) && (status == nil || !auditsCompare[status.Atimes]) {
+			c.skips = r.Agent
+		}
 		switch {
 		case r.Paused:
 			c.because(ReasonAgent, r.Agent, "agent %s is paused", r.Agent)
@@ -177,11 +184,13 @@ func (c *Completeness) judgeWatchers(o *session.Overview, m *manifest.Manifest) 
 			c.because(ReasonAgent, r.Agent, "agent %s has lost its tree: %s", r.Agent, status.RootLost)
 		case status != nil && status.Hanging > 0:
 			c.because(ReasonAgent, r.Agent, "agent %s waits for a file system that does not answer, at %s", r.Agent, status.HangingPath)
+		case s.CaughtUp == nil && status != nil && status.CaughtUp == nil && status.Omitted == "":
+			if w.Coverage != "audit-only" {
+				c.because(ReasonEarlier, r.Agent, "agent %s is of an earlier build (%s), which does not say whether it has sent everything: upgrade it", r.Agent, cmp.Or(status.Version, "unknown"))
+			}
 		case s.CaughtUp == nil:
-			if status != nil && status.Version != "" && status.BacklogSegments+status.Pending > 0 {
-				c.because(ReasonBehind, r.Agent, "agent %s has yet to send some of what it saw", r.Agent)
-			} else if w.Coverage == "realtime" {
-				c.because(ReasonBehind, r.Agent, "agent %s has not said yet that it has sent everything; agents and ingests of earlier builds never do", r.Agent)
+			if status != nil {
+				c.because(ReasonBehind, r.Agent, "agent %s has yet to send some of what it saw, or has just begun", r.Agent)
 			}
 		case progress.Next < s.CaughtUp.NextSeq:
 			c.because(ReasonBehind, r.Agent, "%d segments of agent %s are not folded yet", s.CaughtUp.NextSeq-progress.Next, r.Agent)
@@ -213,21 +222,29 @@ func (c *Completeness) limitByScan(staleness time.Duration) {
 	}
 }
 
-// lookedAt is the last scan of everything at and below a path whose results are in a version; nil: none is known. Jobs are asked only if
-// realtime reports do not suffice.
-func (e *Engine) lookedAt(ctx context.Context, m *manifest.Manifest, path string, realtime bool) (last *Looked, err error) {
-	take := func(how string, began int64) {
-		if began > 0 && (last == nil || began > last.BeganAt) {
-			last = &Looked{how, began}
-		}
+// auditsCompare are the words of an agent's status (docs/agent.md, "Audits compare what did not change") by which its audits look at every
+// file. By the others, and those of earlier builds, an audit leaves out the files of most directories whose own time did not change: a
+// write in place on another host leaves no trace there.
+var auditsCompare = map[string]bool{"relatime": true, "strictatime": true, "server": true}
+
+// lookedAtAll is the last scan of the whole tree that has looked at every file; nil: none is known. A snapshot leaves out directories that
+// an earlier process has listed, so only the first one of a view certainly looks at everything.
+func lookedAtAll(m *manifest.Manifest, auditsSkip bool) (last *Looked) {
+	s := &m.Scan
+	if s.SnapshotTerm == 1 && s.SnapshotStartedAt > 0 && s.SnapshotFinishedAt >= s.SnapshotStartedAt {
+		last = &Looked{"snapshot", s.SnapshotStartedAt}
 	}
-	if s := &m.Scan; s.SnapshotFinishedAt >= s.SnapshotStartedAt {
-		take("snapshot", s.SnapshotStartedAt)
+	if !auditsSkip && s.AuditFinishedAt >= s.AuditStartedAt && s.AuditStartedAt > 0 && (last == nil || s.AuditStartedAt > last.BeganAt) {
+		last = &Looked{"audit", s.AuditStartedAt}
 	}
-	if s := &m.Scan; s.AuditFinishedAt >= s.AuditStartedAt {
-		take("audit", s.AuditStartedAt)
-	}
-	if realtime {
+	return last
+}
+
+// lookedAt is the last scan that has looked at every file at and below a path, and whose results are in a version; nil: none is known. Jobs
+// are asked only if realtime reports do not suffice.
+func (e *Engine) lookedAt(ctx context.Context, m *manifest.Manifest, path string, c *Completeness) (last *Looked, err error) {
+	last = lookedAtAll(m, c.skips != "")
+	if c.Realtime {
 		return last, nil
 	}
 	jobs, err := job.List(ctx, e.store, m.View)
@@ -240,7 +257,9 @@ func (e *Engine) lookedAt(ctx context.Context, m *manifest.Manifest, path string
 			continue
 		}
 		if progress, feeds := m.Sessions[j.Runner]; j.LastSeq < 0 || feeds && progress.Next > uint64(j.LastSeq) {
-			take("on-demand", j.StartedAt)
+			if j.StartedAt > 0 && (last == nil || j.StartedAt > last.BeganAt) {
+				last = &Looked{"on-demand", j.StartedAt}
+			}
 		}
 	}
 	return last, nil
@@ -331,10 +350,12 @@ func (c *Completeness) notWatched() string {
 		why = "no agent watches all of it"
 	}
 	next := "request a scan of the path to know sooner"
-	if c.NextAudit > 0 {
+	if c.skips != "" {
+		next = fmt.Sprintf("audits of agent %s leave out files in directories whose own time did not change, so only a scan of the path can tell: request one", c.skips)
+	} else if c.NextAudit > 0 {
 		next = fmt.Sprintf("it cannot be known before the next audit, due at %s; %s", clockOf(c.NextAudit), next)
 	}
-	return why + ", and no scan has looked at it since it changed last: " + next
+	return why + ", and no scan has looked at every file of it since it changed last: " + next
 }
 
 // findLastChange finds the last change below the path between a version and this one.
