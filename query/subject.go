@@ -223,6 +223,7 @@ func (a *subject) setFreshness(h http.Header) {
 	}
 	if a.forest == nil {
 		h.Set("Fustor-Version", strconv.FormatUint(a.version.Manifest.Version, 10))
+		h.Set("Fustor-Published-At", values.Seconds(a.version.Manifest.FoldedAt).String())
 		h.Set("Fustor-Observed-At", values.Seconds(a.version.Manifest.ObservedAt).String())
 		if a.from != nil {
 			h.Set("Fustor-From-Version", strconv.FormatUint(a.from.Manifest.Version, 10))
@@ -259,12 +260,14 @@ type memberStatus struct {
 	Status  string `json:"status"`
 	Error   string `json:"error,omitempty"`
 	Version uint64 `json:"version,omitempty"`
+	// PublishedAt is when that version was published.
+	PublishedAt *values.Seconds `json:"published_at,omitempty"`
 }
 
 func statusOf(ctx context.Context, m *forest.Member) memberStatus {
 	s := memberStatus{View: m.View, Status: string(m.Status)}
 	if m.Version != nil {
-		s.Version = m.Version.Manifest.Version
+		s.Version, s.PublishedAt = m.Version.Manifest.Version, secondsOrNil(m.Version.Manifest.FoldedAt)
 	}
 	if m.Err != nil {
 		s.Error = httpapi.Explain(ctx, problem.Of(m.View, m.Err)).Detail

@@ -63,7 +63,7 @@ func (c *diffCmd) paths(ctx context.Context, a *app, server *client.Client, quer
 		"uid_before", "uid_after", "gid_before", "gid_after", "moved_from", "moved_to", "path_b64"), []int{-8, 12, 12, -20}}
 	header := sync.OnceFunc(func() { t.header("CHANGE", "BEFORE", "AFTER", "WHAT", "PATH") }) // after the first answer: PATH may be another path of the view
 	any := false
-	of, err := server.Diff(ctx, query, c.From, c.To, func(d *client.Change) error {
+	of, err := server.Diff(ctx, query, whichVersion(c.From), whichVersion(c.To), func(d *client.Change) error {
 		any = true
 		switch t.out.Form {
 		case show.Text:
@@ -141,7 +141,7 @@ func changeFields(d *client.Change) []any {
 }
 
 func (c *diffCmd) sums(ctx context.Context, a *app, server *client.Client, query client.Query) error {
-	r, err := server.DiffSums(ctx, query, c.From, c.To, c.Depth)
+	r, err := server.DiffSums(ctx, query, whichVersion(c.From), whichVersion(c.To), c.Depth)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,9 @@ Examples:
 }
 
 func (c *findCmd) Run(ctx context.Context, a *app) error {
-	filter, err := c.filter(c.moment())
-	if err != nil {
-		return err
-	}
-	return c.ask(ctx, a, c.Path, func(server *client.Client, path string) error { return c.below(ctx, a, server, path, filter) })
+	return c.askFor(ctx, a, c.Path, &c.filterFlags, func(server *client.Client, path string, filter match.Filter) error {
+		return c.below(ctx, a, server, path, filter)
+	})
 }
 
 func (c *findCmd) below(ctx context.Context, a *app, server *client.Client, path string, filter match.Filter) error {

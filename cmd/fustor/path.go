@@ -27,6 +27,9 @@ func (f *serverFlags) ask(ctx context.Context, a *app, arg string, run func(serv
 	run = func(server *client.Client, path string) error {
 		err := ask(server, path)
 		a.noteUnreadable(path, server.Unreadable())
+		if err == nil {
+			f.noteVersion(a, server)
+		}
 		return err
 	}
 	err = run(p.server, p.path)

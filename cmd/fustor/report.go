@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 )
@@ -41,15 +42,11 @@ type reportFlags struct {
 
 // report asks for a report on what PATH and the filter flags mean, and shows it.
 func (f *reportFlags) report(ctx context.Context, a *app, show func(server *client.Client, query client.Query) error) error {
-	filter, err := f.filter(f.past.moment())
-	if err != nil {
-		return err
-	}
-	query, some := queryOf(&filter, "")
-	if !some {
-		return usageError("--name: a name has no slash")
-	}
-	return f.ask(ctx, a, f.Path, func(server *client.Client, path string) error {
+	return f.askFor(ctx, a, f.Path, &f.filterFlags, func(server *client.Client, path string, filter match.Filter) error {
+		query, some := queryOf(&filter, "")
+		if !some {
+			return usageError("--name: a name has no slash")
+		}
 		query.Path = path
 		return show(server, query)
 	})
@@ -477,7 +474,7 @@ func (c *reportGrowthCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (c *reportGrowthCmd) show(ctx context.Context, a *app, server *client.Client, query client.Query) error {
-	r, err := server.Growth(ctx, query, c.Since, c.Depth, c.Limit)
+	r, err := server.Growth(ctx, query, whichVersion(c.Since), c.Depth, c.Limit)
 	if err != nil {
 		return err
 	}

@@ -32,13 +32,9 @@ func (c *searchCmd) Run(ctx context.Context, a *app) error {
 	if c.Limit < 0 {
 		return usageError("--limit must not be negative")
 	}
-	filter, err := c.filter(c.moment())
-	if err != nil {
-		return err
-	}
-	query, some := queryOf(&filter, c.Pattern)
-	query.Limit = c.Limit
-	return c.ask(ctx, a, cmp.Or(c.Path, "/"), func(server *client.Client, path string) error {
+	return c.askFor(ctx, a, cmp.Or(c.Path, "/"), &c.filterFlags, func(server *client.Client, path string, filter match.Filter) error {
+		query, some := queryOf(&filter, c.Pattern)
+		query.Limit = c.Limit
 		p := c.printer(a)
 		if !some {
 			return p.rows.End(nil)

@@ -45,7 +45,7 @@ func (f *serverFlags) connectTo(a *app, ingest string) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.New(client.Options{
-		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain, AsOf: f.past.param(), As: f.As,
+		URL: server.URL, Key: server.Key, View: server.View, Ingest: ingest, UserAgent: "fustor/" + buildVersion().Version, Explain: f.Explain, AsOf: whichVersion(f.past.AsOf), As: f.As,
 	})
 	if err != nil {
 		return nil, &cliError{msg: fmt.Sprintf("%s: %v", server.From, err), code: exitUsage}
@@ -111,14 +111,13 @@ type filterFlags struct {
 	AccessedBefore string `placeholder:"TIME" group:"filter" help:"Last read (atime) on a day (UTC) before that of TIME."`
 }
 
-// filter reads the flags.
-func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
-	m := match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize, Regex: f.Regex, Perm: f.Perm, Empty: f.Empty,
+// filter reads the flags. ages: one of them counts from now.
+func (f *filterFlags) filter(now time.Time) (m match.Filter, ages bool, err error) {
+	m = match.Filter{Types: strings.Join(f.Type, ""), MinSize: f.MinSize, MaxSize: f.MaxSize, Regex: f.Regex, Perm: f.Perm, Empty: f.Empty,
 		Links: f.Links, Inode: f.Inode, MinAllocated: f.MinAllocated, MaxAllocated: f.MaxAllocated}
 	if err := m.SetNames(f.Name, f.NotName); err != nil {
-		return m, usageError("--name: %v", err)
+		return m, false, usageError("--name: %v", err)
 	}
-	var err error
 	for _, t := range []struct {
 		flag, word string
 		to         **match.Time
@@ -129,11 +128,12 @@ func (f *filterFlags) filter(now time.Time) (match.Filter, error) {
 		{"--accessed-after", f.AccessedAfter, &m.AccessedAfter}, {"--accessed-before", f.AccessedBefore, &m.AccessedBefore},
 	} {
 		if *t.to, err = timeFlag(t.flag, t.word, now); err != nil {
-			return m, err
+			return m, false, err
 		}
+		ages = ages || t.word != "" && values.CountsFromNow(t.word)
 	}
 	m.Owner, m.Group = f.Owner, f.Group
-	return m, nil
+	return m, ages, nil
 }
 
 func timeFlag(flag, word string, now time.Time) (*match.Time, error) {

@@ -66,7 +66,7 @@ const (
 )
 
 func (c *watchCmd) Run(ctx context.Context, a *app) error {
-	filter, err := c.filter(time.Now())
+	filter, _, err := c.filter(time.Now())
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (c *watchCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		query.Path = path
-		f := &follower{server: server, query: query, cursor: c.After, once: c.Once, note: a.note}
+		f := &follower{server: server, query: query, cursor: whichVersion(c.After), once: c.Once, note: a.note}
 		if position.Cursor != "" {
 			f.cursor, f.began = position.Cursor, !c.Once // a watch that goes on waits for its server
 		}

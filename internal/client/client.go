@@ -53,6 +53,7 @@ type Client struct {
 	members   members // of a forest
 
 	unreadable atomic.Int64
+	answered   atomic.Pointer[Answered] // by which version the last call was
 }
 
 // New makes a Client. It sends nothing.
@@ -133,6 +134,9 @@ func (c *Client) ask(ctx context.Context, call string, q url.Values, accept stri
 	}
 	if n, err := strconv.ParseInt(resp.Header.Get("Fustor-Unreadable"), 10, 64); err == nil {
 		c.unreadable.Store(n)
+	}
+	if a, ok := answeredBy(resp.Header); ok {
+		c.answered.Store(&a)
 	}
 	if cost, ok := costOfHeader(resp.Header); ok && c.explain && accept == "application/json" {
 		c.costs.add(cost)

@@ -3,10 +3,14 @@ package client
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -16,6 +20,13 @@ type Member struct {
 	View   string `json:"view"`
 	Status string `json:"status"` // ok, absent (it has no such path), not_ready, forbidden, timeout, error
 	Error  string `json:"error"`
+	Answered
+}
+
+// Answered is the version of a view that answered: its number, and when it was published, in Unix seconds.
+type Answered struct {
+	Version     uint64  `json:"version"`
+	PublishedAt float64 `json:"published_at"`
 }
 
 // answered reports whether what the member has is in the answer.
@@ -50,7 +61,8 @@ func (s *members) note(list []Member) {
 	}
 	for _, m := range list {
 		if before, known := s.by[m.View]; !known || before.answered() {
-			s.by[m.View] = Member{m.View, m.Status, oneLine(m.Error)}
+			m.Error = oneLine(m.Error)
+			s.by[m.View] = m
 		}
 	}
 }
@@ -88,6 +100,45 @@ func membersOfLine(line []byte) ([]Member, bool) {
 	}
 	err := json.Unmarshal(line, &last)
 	return last.Members, err == nil
+}
+
+// answeredBy reads the headers that say which version of a view answered.
+func answeredBy(h http.Header) (a Answered, ok bool) {
+	var errs [2]error
+	a.Version, errs[0] = strconv.ParseUint(h.Get("Fustor-Version"), 10, 64)
+	a.PublishedAt, errs[1] = strconv.ParseFloat(h.Get("Fustor-Published-At"), 64)
+	return a, errors.Join(errs[:]...) == nil
+}
+
+// AnsweredBy is the version that the last call was answered from, or those of a forest's members, by name; none: no call was, or the server
+// does not say.
+func (c *Client) AnsweredBy() []Member {
+	if a := c.answered.Load(); a != nil {
+		return []Member{{Answered: *a}}
+	}
+	c.members.mu.Lock()
+	defer c.members.mu.Unlock()
+	var list []Member
+	for _, m := range c.members.by {
+		if m.Version > 0 {
+			list = append(list, m)
+		}
+	}
+	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.View, b.View) })
+	return list
+}
+
+// Moment is the version that Options.AsOf means, for which the server is asked.
+func (c *Client) Moment(ctx context.Context) (Answered, error) {
+	h, err := c.getPage(ctx, "/metadata", url.Values{"path": {"/"}}, &struct{}{}, "path")
+	if err != nil {
+		return Answered{}, err
+	}
+	a, ok := answeredBy(h)
+	if !ok {
+		return Answered{}, errors.New("the server is of an earlier build, which does not say when a version was published: pass a time in --as-of, or times such as 2026-01-31 in the other flags")
+	}
+	return a, nil
 }
 
 // IsForest reports whether the calls so far were answered by members of a forest.

@@ -12,7 +12,7 @@ import (
 const AnyOrigin = "*"
 
 // exposed are the headers of answers, beyond those that browsers show anyway, that a page may read.
-const exposed = "ETag, Retry-After, Fustor-Cost, Fustor-From-Version, Fustor-Job, Fustor-Members, Fustor-Moves, Fustor-Next-Cursor, Fustor-Observed-At, Fustor-Unreadable, Fustor-Version"
+const exposed = "ETag, Retry-After, Fustor-Cost, Fustor-From-Version, Fustor-Job, Fustor-Members, Fustor-Moves, Fustor-Next-Cursor, Fustor-Observed-At, Fustor-Published-At, Fustor-Unreadable, Fustor-Version"
 
 // CORS lets pages of other sites call a server from a browser: of these origins, such as https://app.example.org, or AnyOrigin. A page needs
 // a key, which it sends in a header: no answer allows credentials, so a browser sends no cookie along.

@@ -169,8 +169,7 @@ func (p *Params) Time(name string, now time.Time) (ns int64, given bool) {
 	case err != nil:
 		p.fail(name, "is not a time", values.TimeForms)
 	}
-	later, _ := values.ParseTime(s, now.UTC().AddDate(1, 1, 1)) // "7d", "1y" and "today" are another time then
-	p.relative = p.relative || later != ns
+	p.relative = p.relative || values.CountsFromNow(s)
 	return ns, true
 }
 

@@ -50,6 +50,14 @@ func ParseTime(text string, now time.Time) (ns int64, err error) {
 	return now.Add(-ago).UnixNano(), nil
 }
 
+// CountsFromNow reports whether a text that ParseTime reads is a time that depends on now, such as "7d", "1y" or "today".
+func CountsFromNow(text string) bool {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	at, err := ParseTime(text, now)
+	later, _ := ParseTime(text, now.AddDate(1, 1, 1))
+	return err == nil && later != at
+}
+
 // dateOf reads what is counted in days of a calendar.
 func dateOf(text string, now time.Time) (time.Time, bool) {
 	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
