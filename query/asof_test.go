@@ -45,6 +45,7 @@ type past struct {
 	random *rand.Rand
 	rows   []evidence.Row
 	notes  []noted
+	owners bool // changes give files, and /data, to others
 }
 
 func newPast(t *testing.T, seed uint64) *past {
@@ -68,6 +69,9 @@ func (p *past) change(view string) {
 		r := file(fmt.Sprintf("/data/%c.dat", 'a'+rune(p.random.IntN(12))), p.random.Int64N(5))
 		r.MtimeNs = p.now.Add(-time.Duration(p.random.IntN(10)) * 24 * time.Hour).UnixNano()
 		r.AgentMissing = p.random.IntN(4) == 0
+		if p.owners {
+			r.UID, r.GID = uint32(1000+p.random.IntN(3)), uint32(100+p.random.IntN(2))
+		}
 		if p.random.IntN(2) == 0 {
 			r.SuspectUntil = p.now.Add(time.Duration(1+p.random.IntN(100)) * time.Minute).UnixNano()
 		}
@@ -77,6 +81,11 @@ func (p *past) change(view string) {
 		}
 	}
 	p.rows = treeOf(p.rows...)
+	for i := range p.rows {
+		if p.owners && p.rows[i].Path() == "/data" {
+			p.rows[i].UID = uint32(1000 + p.random.IntN(3))
+		}
+	}
 	p.base(view, p.rows)
 }
 

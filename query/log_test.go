@@ -177,7 +177,10 @@ func TestLog(t *testing.T) {
 	}
 	l.call("reports/trend", "path", "/none").problem(404, "/none")
 	l.call("reports/trend", "every", "soon").problem(400, "every")
-	l.of("all", "reports/trend").problem(409, "forest")
+	l.call("reports/trend", "by", "extension").problem(400, "by")
+	if a := l.call("reports/trend", "path", "/data/x", "limit", "3", "by", "owner").is(200).object(); fmt.Sprint(a["entries"].([]any)[0].(map[string]any)["shares"]) != "[map[allocated:0 bytes:7 directories:0 files:1 owner:1001 uid:1001 unmeasured:1]]" {
+		t.Errorf("the trend of a file by owner is %v", a)
+	}
 
 	l.thin(5, 6, 10)
 	equal(t, "log of what is kept", l.log("/data/x"), []string{

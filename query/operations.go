@@ -337,16 +337,18 @@ var (
 			{Media: ndjson, Type: (*growthLine)(nil)}},
 		Errors: ofPage}
 	reportTrendOperation = openapi.Operation{ID: "reportTrend", Tag: tag, Summary: "How large a path was over the kept versions",
-		Description: "One lookup in the last version of each interval of time. Of views only: a forest's members are asked one by one.",
+		Description: "One lookup in the last version of each interval of time. With by, the oldest of them is counted as a whole, and what differs in each later one is read.",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
 			{Name: "every", Text: "The interval: 1h, 1d, 2w. Days are in UTC.", Schema: `{"type":"string","minLength":1,"default":"1d"}`, Example: `"1d"`},
 			{Name: "limit", Text: "The newest so many intervals that have a version.", Schema: `{"type":"integer","minimum":1,"maximum":1000,"default":100}`},
+			{Name: "by", Text: "Also the shares of each owner or group.", Schema: `{"type":"string","enum":["owner","group"]}`},
 			explainParameter,
 		},
-		Answers: []openapi.Answer{{Text: "The path in those versions, the oldest first.", Type: (*reportAnswer[trendEntry])(nil), Headers: unversioned,
-			Example: `{"view_id":"research","path":"/incoming","version":412,"count":2,"entries":[{"version":398,"published_at":1766718242.0,"exists":true,"files":1180,"directories":16,"bytes":93100000,"allocated":93102080,"unmeasured":0},{"version":412,"published_at":1767323042.0,"exists":true,"files":1204,"directories":16,"bytes":93411220,"allocated":93413376,"unmeasured":0}]}`}},
-		Errors: ofPageOfView}
+		Answers: []openapi.Answer{{Text: "The path in those versions, the oldest first.", Type: (*reportAnswer[trendEntry])(nil), Headers: varying,
+			Example: `{"view_id":"research","path":"/incoming","version":412,"count":2,"entries":[{"version":398,"published_at":1766718242.0,"exists":true,"files":1180,"directories":16,"bytes":93100000,"allocated":93102080,"unmeasured":0},{"version":412,"published_at":1767323042.0,"exists":true,"files":1204,"directories":16,"bytes":93411220,"allocated":93413376,"unmeasured":0}]}`},
+			{Media: ndjson, Type: (*trendLine)(nil)}},
+		Errors: ofPage}
 	resetOperation = openapi.Operation{ID: "reset", Tag: tag, Summary: "Start the view over",
 		Description: "For keys of the role admin. The view is empty at once, its sessions end, and it answers 503 until the first scan of the next leader is folded. A server that may not write to its store answers 501.",
 		Answers:     []openapi.Answer{{Status: http.StatusNoContent, Text: "The view has started over."}},
@@ -432,6 +434,7 @@ var document = openapi.Document{
 		{Of: (*usageLine)(nil), Name: "UsageLine", OneOf: []any{(*usageEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*bucketLine)(nil), Name: "BucketLine", OneOf: []any{(*bucketEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*duplicateLine)(nil), Name: "DuplicateLine", OneOf: []any{(*duplicateEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
+		{Of: (*trendLine)(nil), Name: "TrendLine", OneOf: []any{(*trendEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*growthLine)(nil), Name: "GrowthLine", OneOf: []any{(*growthEntry)(nil), (*membersLine)(nil), (*explained)(nil), (*endOfStream)(nil), (*brokenOff)(nil)}},
 		{Of: (*pipeapi.AgentStatus)(nil), Optional: true},
 		{Of: (*values.Seconds)(nil), Schema: `{"type":"number"}`},

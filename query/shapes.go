@@ -234,6 +234,7 @@ type (
 	bucketLine    struct{}
 	duplicateLine struct{}
 	growthLine    struct{}
+	trendLine     struct{}
 	diffLine      struct{}
 	feedLine      struct{}
 

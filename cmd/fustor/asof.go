@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
-	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/values"
 )
@@ -98,7 +97,7 @@ func (f *serverFlags) noteVersion(a *app, server *client.Client) {
 	by := server.AnsweredBy()
 	var parts []string
 	for _, m := range by[:min(most, len(by))] {
-		part := fmt.Sprintf("version %d, published %s", m.Version, show.Time(unixTime(m.PublishedAt).UnixNano(), time.Local))
+		part := fmt.Sprintf("version %d, published %s", m.Version, unixTime(m.PublishedAt).In(time.Local).Format(time.DateTime))
 		if m.View != "" {
 			part = m.View + " " + part
 		}

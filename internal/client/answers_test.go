@@ -42,7 +42,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 			_, err := c.Complete(ctx, CompleteQuery{Path: "/"})
 			return err
 		},
-		"Trend": func(ctx context.Context, c *Client) error { _, err := c.Trend(ctx, "/", "1d", 1); return err },
+		"Trend": func(ctx context.Context, c *Client) error { _, err := c.Trend(ctx, "/", "1d", "owner", 1); return err },
 		"Log": func(ctx context.Context, c *Client) error {
 			return c.Log(ctx, "/", false, func(*Stage) error { return nil })
 		},

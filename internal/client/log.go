@@ -84,15 +84,35 @@ type TrendPoint struct {
 	Version     uint64  `json:"version"`
 	PublishedAt float64 `json:"published_at"` // Unix seconds
 	Exists      bool    `json:"exists"`
-	Files       int64   `json:"files"`
-	Directories int64   `json:"directories"`
-	Bytes       int64   `json:"bytes"`
-	Allocated   int64   `json:"allocated"`
-	Unmeasured  int64   `json:"unmeasured"`
+	TrendSums
+	Shares []TrendShare `json:"shares"` // if they were asked for, the most bytes first
+	Member string       `json:"member"` // of a forest
+}
+
+// TrendSums are the sums of a point of a trend, or of what one owner or group has of it.
+type TrendSums struct {
+	Files       int64 `json:"files"`
+	Directories int64 `json:"directories"`
+	Bytes       int64 `json:"bytes"`
+	Allocated   int64 `json:"allocated"`
+	Unmeasured  int64 `json:"unmeasured"`
+}
+
+// TrendShare is what an owner, or a group, has; the other one is nil.
+type TrendShare struct {
+	UID   *uint32 `json:"uid"`
+	GID   *uint32 `json:"gid"`
+	Owner string  `json:"owner"` // what the hosts call uid, or else the number
+	Group string  `json:"group"` // the same of gid
+	TrendSums
 }
 
 // Trend is a path in the last kept version of each interval of time, of the newest limit intervals that have one, the oldest first. every is
-// as the API reads it.
-func (c *Client) Trend(ctx context.Context, path, every string, limit int) (*Report[TrendPoint], error) {
-	return report[TrendPoint](ctx, c, "trend", Query{Path: path}, url.Values{"every": {every}, "limit": {strconv.Itoa(limit)}})
+// as the API reads it. by is owner or group for their shares, too, or empty.
+func (c *Client) Trend(ctx context.Context, path, every, by string, limit int) (*Report[TrendPoint], error) {
+	q := url.Values{"every": {every}, "limit": {strconv.Itoa(limit)}}
+	if by != "" {
+		q.Set("by", by)
+	}
+	return report[TrendPoint](ctx, c, "trend", Query{Path: path}, q)
 }

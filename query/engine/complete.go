@@ -76,7 +76,7 @@ type Completeness struct {
 	Realtime bool
 	Watchers []Watcher
 	Looked   *Looked // nil: no scan has, or none was needed and none is known
-	// skips is the agent whose audits leave out files of directories that did not change; empty: audits look at every file.
+	// skips says why audits do not count, as they may leave out files of directories that did not change; empty: they look at every file.
 	skips string
 
 	// Changes are how many paths changed within the quiet time, as far as they were counted; LastChange is the time of the last, ns
@@ -174,8 +174,12 @@ func (c *Completeness) judgeWatchers(o *session.Overview, m *manifest.Manifest) 
 		if status != nil {
 			w.Coverage, w.Local = status.Coverage, status.Local
 		}
-		if (s.Leads || status != nil) && (status == nil || !auditsCompare[status.Atimes]) {
-			c.skips = r.Agent
+		switch {
+		case status == nil && !s.Leads:
+		case status == nil || status.Atimes == "":
+			c.skips = fmt.Sprintf("agent %s does not say, or has not said yet, whether its audits look at every file", r.Agent)
+		case !auditsCompare[status.Atimes]:
+			c.skips = fmt.Sprintf("audits of agent %s leave out files in directories whose own time did not change", r.Agent)
 		}
 		switch {
 		case r.Paused:
@@ -351,7 +355,7 @@ func (c *Completeness) notWatched() string {
 	}
 	next := "request a scan of the path to know sooner"
 	if c.skips != "" {
-		next = fmt.Sprintf("audits of agent %s leave out files in directories whose own time did not change, so only a scan of the path can tell: request one", c.skips)
+		next = c.skips + ", so only a scan of the path can tell: request one"
 	} else if c.NextAudit > 0 {
 		next = fmt.Sprintf("it cannot be known before the next audit, due at %s; %s", clockOf(c.NextAudit), next)
 	}
