@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -124,7 +125,9 @@ func Chain(ctx context.Context, st store.Store, head *Manifest, list []Published
 			if one, others, err = winner(ctx, st, head, later, one); err != nil {
 				return nil, nil, err
 			}
-			strays = append(strays, others...)
+			if strays = append(strays, others...); len(one) == 0 {
+				continue
+			}
 		}
 		if n := len(chain); n > 0 && one[0].At.After(chain[n-1].At) { // clocks differ, or the store was copied
 			one[0].At = chain[n-1].At
@@ -143,7 +146,8 @@ func Chain(ctx context.Context, st store.Store, head *Manifest, list []Published
 }
 
 // winner finds which of several manifests of one number is of the history. later are manifests of the next number, if there are any:
-// whoever made one of them, the winner or not, had read the winner of this number as head.
+// whoever made one of them, the winner or not, had read the winner of this number as head. one is empty if retention has removed all
+// since they were listed.
 func winner(ctx context.Context, st store.Store, head *Manifest, later, several []Published) (one, others []Published, err error) {
 	parent := ""
 	switch {
@@ -151,6 +155,12 @@ func winner(ctx context.Context, st store.Store, head *Manifest, later, several 
 		parent = head.Parent
 	case len(later) > 0:
 		next, err := LoadKey(ctx, st, head.View, later[0].Key)
+		if errors.Is(err, store.ErrNotFound) { // removed since it was listed, and the strays before it: what they were, only what is left says
+			if several, err = remaining(ctx, st, head.View, several); err != nil || len(several) == 0 {
+				return nil, nil, err
+			}
+			break
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -166,6 +176,19 @@ func winner(ctx context.Context, st store.Store, head *Manifest, later, several 
 		}
 	}
 	return several[won : won+1], slices.Delete(slices.Clone(several), won, won+1), nil
+}
+
+// remaining are those of some manifests that are still there.
+func remaining(ctx context.Context, st store.Store, view string, of []Published) (left []Published, err error) {
+	for _, p := range of {
+		switch _, err := LoadKey(ctx, st, view, p.Key); {
+		case err == nil:
+			left = append(left, p)
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+	}
+	return left, nil
 }
 
 // History are the versions that are kept from a number on, of the history that ends with head, in order, at most n; more says whether

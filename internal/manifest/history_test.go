@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,5 +96,57 @@ func TestChain(t *testing.T) {
 	}
 	if _, ok := timeOf("f471a4d272d59c98a978"); ok || layout.ValidID(Nonce(now.UnixNano(), "x")) == false {
 		t.Error("nonces of earlier builds have no time, and those of this one are valid ids")
+	}
+}
+
+// TestChainThinnedMeanwhile: manifests of one number, and the next version, by which they are known, go after they were listed: the strays
+// first, as retention does it. What is left of them is the history, whatever their order was.
+func TestChainThinnedMeanwhile(t *testing.T) {
+	now := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, gone := range []string{"stray", "stray next", "stray next winner"} {
+		for _, order := range []string{"stray winner", "winner stray"} {
+			st := sim.NewStore(func() time.Time { return now })
+			keys := map[string]string{}
+			var head *Manifest
+			write := func(number uint64, name string, after time.Duration) {
+				m := &Manifest{Format: Format, View: "v", Version: number, Nonce: Nonce(now.Add(after).UnixNano(), name), FoldedAt: now.Add(after).UnixNano()}
+				if head = m; name == "next" {
+					m.Parent = keys["winner"]
+				}
+				body, err := m.Encode()
+				if err == nil {
+					_, err = st.Put(t.Context(), m.Key(), body)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys[name] = m.Key()
+			}
+			write(1, "first", 0)
+			for i, name := range strings.Fields(order) {
+				write(2, name, time.Duration(i+1)*time.Second)
+			}
+			write(3, "next", time.Minute)
+			write(5, "head", 2*time.Minute)
+			list, _, err := List(t.Context(), st, "v", 0, 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{keys["first"], keys["winner"], keys["next"], keys["head"]}
+			for _, name := range strings.Fields(gone) {
+				if err := st.Delete(t.Context(), keys[name]); err != nil {
+					t.Fatal(err)
+				}
+				want = slices.DeleteFunc(want, func(key string) bool { return key == keys["winner"] && name == "winner" })
+			}
+			chain, _, err := Chain(t.Context(), st, head, list)
+			var got []string
+			for _, p := range chain {
+				got = append(got, p.Key)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s went of %s: %v, not %v, %v", gone, order, got, want, err)
+			}
+		}
 	}
 }
