@@ -584,3 +584,26 @@ func TestClientGoes(t *testing.T) {
 		f.get("/api/v1/views/" + testView + "/" + call).is(200)
 	}
 }
+
+// TestCursorOfVersionThatWent: a page of a version that was current when the server opened it, and that retention has removed since, is 410
+// also where the server has that version open.
+func TestCursorOfVersionThatWent(t *testing.T) {
+	f := newFixture(t)
+	server, err := New(Options{Store: f.st, Authenticator: f.server.keys, HeadTTL: -1, CacheBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server = server
+	rows := treeOf(file("/a/one", 1), file("/b/two", 2))
+	half := len(rows) / 2
+	parts := []layer.Info{f.layer(testView, rows[:half]), f.layer(testView, rows[half:])}
+	old := f.commit(testView, func(m *manifest.Manifest) { m.Base, m.Totals = parts, rows[0].Sub })
+	cursor := f.call("tree", "limit", "1").is(200).object()["next_cursor"].(string)
+	f.base(testView, rows)
+	for _, key := range []string{old.Key(), layout.Layer(testView, parts[1].ID)} {
+		if err := f.st.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.call("tree", "limit", "10", "cursor", cursor).problem(410, "version 1")
+}

@@ -165,7 +165,7 @@ func (e *Engine) Reopen(ctx context.Context, view string, number uint64, nonce s
 	}
 	key := layout.Manifest(view, number, nonce)
 	if v, ok := e.versions.open.GetIfPresent(key); ok {
-		return v, nil
+		return e.versions.of(v.Manifest, true) // it was the current one when it was opened, perhaps
 	}
 	m, err = manifest.LoadKey(ctx, e.store, view, key)
 	if errors.Is(err, store.ErrNotFound) {
