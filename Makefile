@@ -134,7 +134,7 @@ bench: build ## runs the benchmarks of docs/benchmarks.md (ROWS=10000000 for lar
 	go run ./tools/agentload bin/fustor
 
 bench-once: ## runs each benchmark of the parts once on a small view, to see that none is broken (a minute or two)
-	FUSTOR_BENCH_ROWS=20000 FUSTOR_BENCH_GONE=3000 FUSTOR_BENCH_PARTITION=20000 go test -p 1 -run '^$$' -bench . -benchtime 1x \
+	FUSTOR_BENCH_ROWS=20000 FUSTOR_BENCH_GONE=3000 FUSTOR_BENCH_PARTITION=20000 FUSTOR_BENCH_DAYS=2 FUSTOR_BENCH_FOLDS=2 go test -p 1 -run '^$$' -bench . -benchtime 1x \
 		./compactor ./query/engine ./internal/layer ./internal/event
 	go test -run '^$$' -bench . -benchtime 1x ./query -rows 20000
 

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
@@ -66,53 +64,30 @@ func benchView(b *testing.B) (f *fixture, files, dirs []string) {
 func makeBenchView(b *testing.B, f *fixture) (_ *fixture, files, dirs []string) {
 	b.Helper()
 	tree := gentree.New(gentree.Options{Seed: 1, Rows: *benchRows})
-	m := &manifest.Manifest{}
-	flush := func(w *layer.Writer, to *[]layer.Info) {
-		if w.Rows() == 0 {
+	l := &benchLayers{fixture: f, b: b}
+	rng := rand.New(rand.NewPCG(1, 1))
+	l.writeBase(tree, func(r *evidence.Row) {
+		if rng.IntN(*benchRows/2000+1) != 0 {
 			return
 		}
-		built, err := w.Finish()
-		if err == nil {
-			err = layer.Publish(context.Background(), f.st, testView, built)
+		if r.Type == event.Directory {
+			dirs = append(dirs, r.Path())
+		} else {
+			files = append(files, r.Path())
 		}
-		if err != nil {
-			b.Fatal(err)
-		}
-		*to = append(*to, built.Info)
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	writer := func(perGroup int) *layer.Writer {
-		return layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: perGroup})
-	}
-	w := writer(0)
-	for r := range tree.Rows() {
-		if err := w.Append(r); err != nil {
-			b.Fatal(err)
-		}
-		if rng.IntN(*benchRows/2000+1) == 0 {
-			if r.Type == event.Directory {
-				dirs = append(dirs, r.Path())
-			} else {
-				files = append(files, r.Path())
-			}
-		}
-		if w.Rows() == 1_000_000 {
-			flush(w, &m.Base)
-			w = writer(0)
-		}
-	}
-	flush(w, &m.Base)
+	})
+	var deltas []layer.Info
 	for seed := range uint64(2) {
-		w := writer(*benchDeltaRows)
+		w := l.deltaWriter()
 		for r := range tree.Changes(seed, 1000) {
 			if err := w.Append(r); err != nil {
 				b.Fatal(err)
 			}
 		}
-		flush(w, &m.Deltas)
+		deltas = append(deltas, l.publish(w))
 	}
 	f.commit(testView, func(next *manifest.Manifest) {
-		next.Base, next.Deltas, next.Totals = m.Base, m.Deltas, tree.Totals()
+		next.Base, next.Deltas, next.Totals = l.base, deltas, tree.Totals()
 	})
 	return f, files, dirs
 }

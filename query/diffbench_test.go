@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -22,8 +20,8 @@ import (
 func BenchmarkDiff(b *testing.B) {
 	f := newFixture(b)
 	tree := gentree.New(gentree.Options{Seed: 1, Rows: *benchRows})
-	d := &diffBench{fixture: f, b: b}
-	d.writeBase(tree)
+	d := &benchLayers{fixture: f, b: b}
+	d.writeBase(tree, nil)
 	first := f.commit(testView, func(m *manifest.Manifest) { m.Base, m.Totals = d.base, tree.Totals() })
 	for _, share := range []float64{0.0001, 0.001, 0.01} {
 		for _, place := range []string{"together", "scattered"} {
@@ -41,13 +39,7 @@ func BenchmarkDiff(b *testing.B) {
 	}
 }
 
-type diffBench struct {
-	*fixture
-	b    *testing.B
-	base []layer.Info
-}
-
-func (d *diffBench) measure(b *testing.B, target, accept string) {
+func (d *benchLayers) measure(b *testing.B, target, accept string) {
 	counted := store.Count(d.st)
 	var reads store.Counts
 	for b.Loop() {
@@ -63,45 +55,11 @@ func (d *diffBench) measure(b *testing.B, target, accept string) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "ms")
 }
 
-const benchPartition = 1_000_000
-
-func (d *diffBench) writer() *layer.Writer {
-	return layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String()})
-}
-
-func (d *diffBench) publish(w *layer.Writer) layer.Info {
-	d.b.Helper()
-	built, err := w.Finish()
-	if err == nil {
-		err = layer.Publish(context.Background(), d.st, testView, built)
-	}
-	if err != nil {
-		d.b.Fatal(err)
-	}
-	return built.Info
-}
-
-func (d *diffBench) writeBase(tree *gentree.Tree) {
-	w := d.writer()
-	for r := range tree.Rows() {
-		if err := w.Append(r); err != nil {
-			d.b.Fatal(err)
-		}
-		if w.Rows() == benchPartition {
-			d.base = append(d.base, d.publish(w))
-			w = d.writer()
-		}
-	}
-	if w.Rows() > 0 {
-		d.base = append(d.base, d.publish(w))
-	}
-}
-
 // change makes a version in which n files have changed: the delta of a fold, and the base of a merge.
-func (d *diffBench) change(tree *gentree.Tree, n int, scattered bool) (delta layer.Info, merged []layer.Info) {
+func (d *benchLayers) change(tree *gentree.Tree, n int, scattered bool) (delta layer.Info, merged []layer.Info) {
 	d.b.Helper()
 	changed := map[layer.Key]evidence.Row{}
-	w := layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: layer.DeltaRowsPerGroup})
+	w := d.deltaWriter()
 	every, i := *benchRows/n, 0
 	for r := range tree.Rows() {
 		if i++; len(changed) == n || r.Type != event.File || scattered && i%every != 0 || !scattered && i < *benchRows/2 {
@@ -121,7 +79,7 @@ func (d *diffBench) change(tree *gentree.Tree, n int, scattered bool) (delta lay
 }
 
 // merge writes a base partition with the changed rows, and copies the row groups without any.
-func (d *diffBench) merge(info layer.Info, changed map[layer.Key]evidence.Row) layer.Info {
+func (d *benchLayers) merge(info layer.Info, changed map[layer.Key]evidence.Row) layer.Info {
 	d.b.Helper()
 	ctx := context.Background()
 	must := func(err error) {

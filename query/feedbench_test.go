@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -22,8 +20,8 @@ import (
 func BenchmarkFeed(b *testing.B) {
 	f := newFixture(b)
 	tree := gentree.New(gentree.Options{Seed: 1, Rows: *benchRows})
-	d := &diffBench{fixture: f, b: b}
-	d.writeBase(tree)
+	d := &benchLayers{fixture: f, b: b}
+	d.writeBase(tree, nil)
 	f.commit(testView, func(m *manifest.Manifest) { m.Base, m.Totals = d.base, tree.Totals() })
 	counted := store.Count(f.st)
 	s, err := New(Options{Store: counted, Authenticator: f.server.keys, CacheBytes: 256 << 20})
@@ -68,7 +66,7 @@ func BenchmarkFeed(b *testing.B) {
 	round := int64(0)
 	change := func(rows []evidence.Row) {
 		round++
-		w := layer.NewWriter(layer.WriterOptions{ID: ulid.Make().String(), RowsPerGroup: layer.DeltaRowsPerGroup})
+		w := d.deltaWriter()
 		for _, r := range rows {
 			r.Size += round
 			if err := w.Append(&r); err != nil {
