@@ -3,6 +3,7 @@ package query
 import (
 	"encoding/base64"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/fustor/fustor/internal/event"
@@ -16,6 +17,7 @@ type nodeWriter struct {
 	now      int64 // ns, the store's time: decides which entries are suspect
 	onlyPath bool  // name, path and content_type alone, and what is unreadable
 	oddities bool  // and what is odd about the entry; its row has all columns
+	atime    bool  // and the day of the last access
 	// member is the member of a forest that the next row is of; empty: of no forest.
 	member   string
 	versions versions // of which the rows are
@@ -89,6 +91,11 @@ func (w nodeWriter) attributes(b []byte, r *evidence.Row) []byte {
 	b = appendSeconds(b, r.MtimeNs)
 	b = append(b, `,"mtime_ns":`...)
 	b = strconv.AppendInt(b, r.MtimeNs, 10)
+	if w.atime && r.ObservedAt != 0 { // nothing is known of a directory that is assumed
+		b = append(b, `,"atime_day":"`...)
+		b = time.Unix(int64(r.AtimeDay)*86400, 0).UTC().AppendFormat(b, time.DateOnly)
+		b = append(b, '"')
+	}
 	b = append(b, `,"created_time":`...)
 	if r.BirthS == 0 {
 		b = append(b, `null`...)

@@ -53,6 +53,7 @@ const versionForms = "its number, a time (7d, yesterday, RFC 3339, a date in UTC
 
 // Parameters that several calls have.
 var (
+	atimeParameter   = openapi.Parameter{Name: "atime", Text: "true: nodes have atime_day.", Schema: `{"type":"boolean","default":false}`}
 	explainParameter = openapi.Parameter{Name: "explain", Text: "true: the body says what the answer cost: a member `explain` of a JSON object, the last line of a stream. An answer that is an array says it in Fustor-Cost alone, as every answer does.", Schema: `{"type":"boolean","default":false}`}
 	ifNoneMatch      = openapi.Parameter{Name: "If-None-Match", In: "header", Text: "An ETag: 304 while the answer would still be that one. Streams, and answers to filters that count from now, such as newer_than=7d, have none."}
 	pathParameter    = openapi.Parameter{Name: "path", Text: "A path from the view's root, with a leading slash. Give this or path_b64.", Schema: `{"type":"string","default":"/"}`}
@@ -108,6 +109,7 @@ var (
 			pathParameter, pathB64Parameter,
 			{Name: "recursive", Text: "false: the entry alone.", Schema: `{"type":"boolean","default":true}`},
 			{Name: "max_depth", Text: "Levels below the entry: 1 is its children, 0 the entry alone. Absent: all.", Schema: `{"type":"integer","minimum":0}`},
+			atimeParameter,
 			{Name: "only_path", Text: "Nodes have name, path and content_type alone.", Schema: `{"type":"boolean","default":false}`},
 			{Name: "on_demand_scan", Text: "Has the leader scan the path: the answer has the job, and is what the view knows before it. 202 where the view does not know the path.", Schema: `{"type":"boolean","default":false}`},
 			{Name: "limit", Text: "Entries in a page, the entry itself not counted. Default 10000; without a limit application/x-ndjson has everything in one answer.", Schema: `{"type":"integer","minimum":1,"maximum":100000}`},
@@ -151,6 +153,7 @@ var (
 			{Name: "query", Text: "Another name of pattern.", Schema: `{"type":"string","minLength":1,"maxLength":1024}`},
 			pathParameter, pathB64Parameter,
 		}, filterParameters, []openapi.Parameter{
+			atimeParameter,
 			pageLimit,
 			cursorParameter,
 			asOfParameter, versionParameter, ifNoneMatch, explainParameter,
@@ -461,6 +464,7 @@ var document = openapi.Document{
 		{At: "Node.type", Also: `"enum":["f","d","l","o"]`},
 		{At: "Node.size", Text: "st_size, bytes."},
 		{At: "Node.modified_time", Text: "Unix seconds."},
+		{At: "Node.atime_day", Text: "With atime: the day of the last access, in UTC."},
 		{At: "Node.created_time", Text: "The birth time; null where it is not known.", Also: `"type":["number","null"]`},
 		{At: "Node.birth_ns", Text: "When the entry was made, in whole seconds as ns since 1970. Missing where the file system or the agent does not tell."},
 		{At: "Node.acl", Text: "The POSIX access ACL in the words of getfacl(1), with numbers for names, or none. Missing where it is not known; of files it is known only in directories that have an ACL.", Also: `"examples":["user::rwx,user:1000:r-x,group::r-x,mask::r-x,other::---"]`},

@@ -18,11 +18,16 @@ import (
 
 // search answers the entries at and below a path whose names and attributes match, in key order.
 func (s *Server) search(w http.ResponseWriter, r *http.Request, view string) error {
-	of, wanted, ages, err := s.openWanted(r, httpapi.Query(r), view, "search", searchParams)
+	q := httpapi.Query(r)
+	nodes := nodeWriter{atime: q.Bool("atime", false)}
+	of, wanted, ages, err := s.openWanted(r, q, view, "search", searchParams)
 	if err != nil {
 		return err
 	}
-	return s.answerPage(w, r, of, wanted.Path, forest.Question{
+	if nodes.atime {
+		r = r.WithContext(engine.WithAtime(r.Context()))
+	}
+	return s.answerNodes(w, r, of, wanted.Path, nodes, forest.Question{
 		Extra: func(*evidence.Row) int64 { return ages },
 		Ask: func(ctx context.Context, v *engine.Version, after *engine.Position, limit int, out engine.Emit) (*engine.Position, error) {
 			at, err := v.Search(ctx, wanted, after, limit, out)

@@ -20,6 +20,7 @@ type (
 		Size        int64          `json:"size,omitempty"`
 		Modified    values.Seconds `json:"modified_time,omitempty"`
 		MtimeNs     int64          `json:"mtime_ns,omitempty"`
+		AtimeDay    string         `json:"atime_day,omitempty"` // if it was asked for
 		Created     any            `json:"created_time,omitempty"`
 		Suspect     bool           `json:"integrity_suspect,omitempty"`
 		BlindSpot   bool           `json:"agent_missing,omitempty"`

@@ -35,7 +35,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 	q := httpapi.Query(r)
 	path := q.Path("/")
 	depth := q.Int("max_depth", math.MaxInt32, 0, math.MaxInt32)
-	onlyPath := q.Bool("only_path", false)
+	onlyPath, atime := q.Bool("only_path", false), q.Bool("atime", false)
 	if !q.Bool("recursive", true) {
 		depth = 0
 	}
@@ -51,8 +51,11 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, view string) error
 		return httpapi.BadRequest(`parameter "on_demand_scan" is for the current version`, "leave out as_of and version")
 	}
 	of.about(path)
+	if atime {
+		r = r.WithContext(engine.WithAtime(r.Context()))
+	}
 	nodes := of.nodes()
-	nodes.onlyPath = onlyPath
+	nodes.onlyPath, nodes.atime = onlyPath, atime
 	if of.forest != nil {
 		if demand {
 			return httpapi.BadRequest(`parameter "on_demand_scan" is for views`, "ask the member whose leader is to scan")

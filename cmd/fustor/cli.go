@@ -17,6 +17,7 @@ type cli struct {
 	Views      viewsCmd      `cmd:"" overview:"no" group:"read" help:"List the views that the key may read."`
 	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"Report on sizes, owners, ages, duplicates and growth."`
 	Diff       diffCmd       `cmd:"" overview:"no" group:"read" help:"Print what differs between two versions."`
+	Export     exportCmd     `cmd:"" overview:"no" group:"read" help:"Write the view, or a part of it, to a file: Parquet, CSV, JSON lines, ncdu."`
 	Log        logCmd        `cmd:"" overview:"no" group:"read" help:"Print what a path was in the kept versions."`
 	Watch      watchCmd      `cmd:"" overview:"no" group:"read" help:"Print what changes, as it comes, or run a command for it."`
 	SQL        sqlCmd        `cmd:"" name:"sql" overview:"no" group:"read" help:"Print the SQL that makes the view one of DuckDB, or ask DuckDB."`

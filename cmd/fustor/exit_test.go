@@ -57,6 +57,7 @@ var outcomes = map[string]outcome{
 	"fustor report odd":        {"/ --format csv", "/none"},
 	"fustor views":             {"", ""},
 	"fustor diff":              {"/ --summary", "/none"},
+	"fustor export":            {"/ --format csv", "/none --format csv"},
 	"fustor log":               {"/", "/none"},
 	"fustor watch":             {"/ --once", "/none --once"},
 	"fustor versions":          {"", ""},

@@ -57,19 +57,27 @@ func (c *findCmd) below(ctx context.Context, a *app, server *client.Client, path
 	return p.rows.End(err)
 }
 
-// findSome asks the server for what a filter wants. A search does not have the root, which has no name there, so that is looked at
-// by itself.
-func findSome(ctx context.Context, server *client.Client, path string, filter *match.Filter, each client.Each) error {
-	if path == "/" && !filter.OfAccess() { // an answer does not say when its entry was last read
-		roots, err := server.Stat(ctx, path)
-		if err != nil {
+// findRoot looks at the root by itself if path is that: a search does not have it, as it has no name there.
+func findRoot(ctx context.Context, server *client.Client, path string, filter *match.Filter, each client.Each) error {
+	if path != "/" || filter.OfAccess() { // an answer does not say when its entry was last read
+		return nil
+	}
+	roots, err := server.Stat(ctx, path)
+	if err != nil {
+		return err
+	}
+	for i := range roots {
+		if err := each(&roots[i]); err != nil {
 			return err
 		}
-		for i := range roots {
-			if err := each(&roots[i]); err != nil {
-				return err
-			}
-		}
+	}
+	return nil
+}
+
+// findSome asks the server for what a filter wants.
+func findSome(ctx context.Context, server *client.Client, path string, filter *match.Filter, each client.Each) error {
+	if err := findRoot(ctx, server, path, filter, each); err != nil {
+		return err
 	}
 	query, some := queryOf(filter, "*")
 	if !some {

@@ -14,12 +14,16 @@ import (
 func TestEveryCallChecksItsAnswer(t *testing.T) {
 	node, found := func(*Node) error { return nil }, func(*Found) error { return nil }
 	reading := map[string]func(context.Context, *Client) error{
-		"Tree":             func(ctx context.Context, c *Client) error { return c.Tree(ctx, "/", -1, false, node) },
-		"Metadata":         func(ctx context.Context, c *Client) error { _, err := c.Metadata(ctx, "/"); return err },
-		"Stat":             func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/"); return err },
-		"StatLinksOnce":    func(ctx context.Context, c *Client) error { _, err := c.StatLinksOnce(ctx, "/"); return err },
-		"List":             func(ctx context.Context, c *Client) error { return c.List(ctx, "/", "", node) },
-		"Search":           func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
+		"Tree":          func(ctx context.Context, c *Client) error { return c.Tree(ctx, "/", -1, false, node) },
+		"Metadata":      func(ctx context.Context, c *Client) error { _, err := c.Metadata(ctx, "/"); return err },
+		"Stat":          func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/"); return err },
+		"StatLinksOnce": func(ctx context.Context, c *Client) error { _, err := c.StatLinksOnce(ctx, "/"); return err },
+		"List":          func(ctx context.Context, c *Client) error { return c.List(ctx, "/", "", node) },
+		"Search":        func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
+		"Page": func(ctx context.Context, c *Client) error {
+			_, err := c.Page(ctx, Slice{Path: "/", Limit: 1}, node)
+			return err
+		},
 		"Largest":          func(ctx context.Context, c *Client) error { return c.Largest(ctx, Query{}, false, 1, node) },
 		"EmptyDirectories": func(ctx context.Context, c *Client) error { return c.EmptyDirectories(ctx, Query{}, node) },
 		"Odd":              func(ctx context.Context, c *Client) error { return c.Odd(ctx, Query{}, node) },

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -206,8 +207,49 @@ func (c *Client) stream(ctx context.Context, call string, q url.Values, each Eac
 	return err
 }
 
+// Slice is a part of an answer: what Page reads.
+type Slice struct {
+	Path   string
+	Query  *Query // of entries at and below Path, without a limit; nil: Path and everything below it, the root included
+	Cursor string // where the slice begins: what Page returned of the slice before; empty: at the beginning
+	Limit  int    // entries, at most 10,000
+}
+
+// Page calls each for a slice of an answer, in the order of the keys, with the days of the last access, and returns where the next slice
+// begins; empty: there is none. All slices are of one version.
+func (c *Client) Page(ctx context.Context, s Slice, each Each) (next string, err error) {
+	call, q := "/tree", url.Values{"recursive": {"true"}}
+	if s.Query != nil {
+		call, q = "/search", s.Query.values()
+		q.Set("pattern", s.Query.Pattern)
+	}
+	setPath(q, s.Path)
+	q.Set("atime", "true")
+	q.Set("limit", strconv.Itoa(s.Limit))
+	if s.Cursor != "" {
+		q.Set("cursor", s.Cursor)
+	}
+	var d decoder
+	var n Node
+	other := func(line []byte) bool {
+		var of page
+		if !bytes.HasPrefix(line, []byte(`{"next_cursor":`)) || json.Unmarshal(line, &of) != nil {
+			return false
+		}
+		next = of.NextCursor
+		return true
+	}
+	_, err = c.linesAnd(ctx, call, q, other, func(line []byte) error { return d.node(line, &n) }, func() error { return each(&n) })
+	return next, err
+}
+
 // lines reads an answer in NDJSON, whose header it returns: decode reads the line of an entry, and then each takes the entry.
 func (c *Client) lines(ctx context.Context, call string, q url.Values, decode func(line []byte) error, each func() error) (http.Header, error) {
+	return c.linesAnd(ctx, call, q, func([]byte) bool { return false }, decode, each)
+}
+
+// linesAnd is lines where other takes the lines that are no entries.
+func (c *Client) linesAnd(ctx context.Context, call string, q url.Values, other func(line []byte) bool, decode func(line []byte) error, each func() error) (http.Header, error) {
 	resp, err := c.ask(ctx, call, q, acceptStream)
 	if err != nil {
 		return nil, err
@@ -226,7 +268,7 @@ func (c *Client) lines(ctx context.Context, call string, q url.Values, decode fu
 		if err != nil {
 			return nil, broken(ctx, call, count, err)
 		}
-		if end.is(line) {
+		if end.is(line) || other(line) {
 			continue
 		}
 		if c.explain {

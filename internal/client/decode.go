@@ -14,7 +14,7 @@ type decoder struct {
 	b []byte
 	i int
 	// agent, source, owners and ACL repeat from line to line; keeping the last saves allocations.
-	agent, source, member, owner, group, acl string
+	agent, source, member, owner, group, acl, day string
 }
 
 var errSyntax = errors.New("malformed JSON")
@@ -73,6 +73,8 @@ func (d *decoder) field(key []byte, n *Node, broke *Error) (err error) {
 		n.Links, err = d.uint32()
 	case "ctime_ns":
 		n.CtimeNs, err = d.integer()
+	case "atime_day":
+		n.AtimeDay, err = d.repeated(&d.day)
 	case "birth_ns":
 		n.BirthNs, err = d.integer()
 	case "acl":

@@ -19,6 +19,7 @@ type Node struct {
 	Allocated int64  // bytes that it occupies
 	CtimeNs   int64  // ns since 1970
 	BirthNs   int64  // ns since 1970, in whole seconds; 0: not known
+	AtimeDay  string // the day of the last access, as 2026-01-31; empty: not asked for (Page), or not known
 	ACL       string // the POSIX access ACL in getfacl's words, or none; empty: not known
 	Inode     string // of a file with several names: what tells it from others, a number
 	Target    string // of a symlink; bytes

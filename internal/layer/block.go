@@ -467,6 +467,20 @@ func (b *Block) Shown(i int, r *evidence.Row) error {
 	return nil
 }
 
+// Atime adds to what Shown set the day of the last access, and when the row was observed.
+func (b *Block) Atime(i int, r *evidence.Row) error {
+	days, err := b.Numbers(ColumnAtimeDay)
+	if err != nil {
+		return err
+	}
+	observed, err := b.Numbers(ColumnObservedAtNs)
+	if err != nil {
+		return err
+	}
+	r.AtimeDay, r.ObservedAt = int32(days.At(i)), observed.At(i)
+	return nil
+}
+
 // totals are those of the directory in row i.
 func (b *Block) totals(i int, t *evidence.Totals) error {
 	for _, field := range [...]struct {

@@ -268,6 +268,15 @@ func (c *Cursor) Shown(r *evidence.Row) error {
 	return nil
 }
 
+// Atime adds to what Shown set what Block.Atime has.
+func (c *Cursor) Atime(r *evidence.Row) error {
+	if err := c.block.Atime(c.row, r); err != nil {
+		c.err = err
+		return err
+	}
+	return nil
+}
+
 // Brief sets r to a part of the row at the position: Block.Brief.
 func (c *Cursor) Brief(r *evidence.Row) error {
 	if err := c.block.Brief(c.row, r); err != nil {

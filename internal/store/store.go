@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -123,4 +124,11 @@ type Notifier interface {
 	// of order; they save a poll and prove nothing. The channel is closed when the subscription ends, for whatever
 	// reason; callers fall back to polling and may subscribe again.
 	Notify(ctx context.Context, prefix string) (<-chan string, error)
+}
+
+// Uploader is a Store that takes an object of any size as it comes, in parts (S3's multipart uploads).
+type Uploader interface {
+	// Upload writes an object whatever is there. It exists once body has ended without an error, and not before: an upload that fails
+	// leaves what was there. It holds a few parts, of 16 MiB at first, in memory.
+	Upload(ctx context.Context, key string, body io.Reader) error
 }

@@ -235,9 +235,9 @@ func (v *Version) resolve(ctx context.Context, s *Search) (*Search, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g != nil {
+	if atime := asksAtime(ctx); g != nil || atime {
 		bound := *s
-		bound.gate = g
+		bound.gate, bound.atime = g, atime
 		s = &bound
 	}
 	s, err = v.withOwners(ctx, s)

@@ -43,7 +43,8 @@ type rowIterator struct {
 	start  string // where the question begins: the Parent of that directory's entries
 	rows   *layer.Cursor
 	row    evidence.Row
-	passed int // rows
+	passed int  // rows
+	atime  bool // rows have the day of their last access
 
 	inside string  // the Parent of the row before
 	let    verdict // what the gate lets through of its entries
@@ -60,8 +61,15 @@ func (v *Version) iterate(ctx context.Context, start string, until layer.Key, li
 	if limit == 0 || limit > longIteration {
 		c.ReadAhead(streamAhead)
 	}
-	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c}, nil
+	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c, atime: asksAtime(ctx)}, nil
 }
+
+type atimeKey struct{}
+
+// WithAtime returns a context whose searches and trees emit rows with the day of their last access, and when they were observed.
+func WithAtime(ctx context.Context) context.Context { return context.WithValue(ctx, atimeKey{}, true) }
+
+func asksAtime(ctx context.Context) bool { return ctx.Value(atimeKey{}) != nil }
 
 // seek goes to the first row of the range after the position, or at from and later without one. False if there is none.
 func (it *rowIterator) seek(from layer.Key, after *Position) bool {
@@ -85,6 +93,11 @@ func (it *rowIterator) emit(out Emit) error {
 	}
 	if it.row.Removed {
 		return nil
+	}
+	if it.atime {
+		if err := it.rows.Atime(&it.row); err != nil {
+			return it.v.ReadError(err)
+		}
 	}
 	if it.gate != nil {
 		if it.let == everything {

@@ -24,7 +24,8 @@ type Search struct {
 	either   *layer.Needle   // of names outside of subtrees, too; nil: none
 	subtrees []keyRange
 	Attributes
-	gate *gate // of the version that is searched: its reader sees nothing else; nil: everything
+	atime bool  // hits have the day of their last access (WithAtime)
+	gate  *gate // of the version that is searched: its reader sees nothing else; nil: everything
 }
 
 // NewSearch returns a search at and below a path for rows whose name, or path, matches a pattern.

@@ -139,6 +139,11 @@ func (v *Version) emitHits(s *Search, found shardResult, row *evidence.Row, out 
 		if err := h.block.Shown(h.row, row); err != nil {
 			return v.ReadError(err)
 		}
+		if s.atime {
+			if err := h.block.Atime(h.row, row); err != nil {
+				return v.ReadError(err)
+			}
+		}
 		let, err := s.gate.entries(s.start(), row.Parent)
 		if err != nil {
 			return err

@@ -138,8 +138,7 @@ const (
 	OtherExtensions = "*"
 )
 
-// extension is what follows the last dot of a name, in lower case. It is empty if the name has no dot or only a leading one, and if it
-// would not be 1 to 16 letters, digits or any of + - _ ~. It is written into b, so that nothing is allocated.
+// extension is Extension, written into b, so that nothing is allocated.
 func extension(name string, b *[maxExtension]byte) []byte {
 	dot := strings.LastIndexByte(name, '.')
 	n := len(name) - dot - 1
@@ -158,6 +157,13 @@ func extension(name string, b *[maxExtension]byte) []byte {
 		b[i] = c
 	}
 	return b[:n]
+}
+
+// Extension is the extension of a file's name: what follows its last dot, in lower case. It is empty if the name has no dot or only a
+// leading one, and if it would not be 1 to 16 letters, digits or any of + - _ ~.
+func Extension(name string) string {
+	var lower [maxExtension]byte
+	return string(extension(name, &lower))
 }
 
 // ByExtension sums up the files by extension, the most bytes first; in a cross table by class as well, unless across is nil.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/fustor/fustor/internal/store"
@@ -123,4 +124,28 @@ func awaitNotice(t *testing.T, s store.Store, keys <-chan string) int {
 			t.Fatal("no notice within 30 s")
 		}
 	}
+}
+
+// upload: a body of any length becomes an object at its end, and one that fails leaves what was there.
+func (r *run) upload(t *testing.T) {
+	s := r.open(t)
+	uploader, is := s.(store.Uploader)
+	if !is {
+		t.Skip("the store takes no uploads in parts")
+	}
+	for _, n := range []int{0, 1000, 16 << 20, 16<<20 + 1} {
+		b := body(n, "upload of %d bytes", n)[:n]
+		key := fmt.Sprintf("up loads/ü%d.bin", n)
+		if err := uploader.Upload(t.Context(), key, bytes.NewReader(b)); err != nil {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		wantBody(t, s, key, b, "")
+	}
+	key := "up loads/ü1000.bin"
+	broken := errors.New("broken")
+	err := uploader.Upload(t.Context(), key, io.MultiReader(bytes.NewReader(make([]byte, 17<<20)), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) {
+		t.Errorf("an upload that breaks off: %v", err)
+	}
+	wantBody(t, s, key, body(1000, "upload of %d bytes", 1000)[:1000], "")
 }

@@ -79,6 +79,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store, known ...Deviation) {
 		{"swap settles lost answers in a race", r.swapRace},
 		{"presigned create", r.presign},
 		{"notify", r.notify},
+		{"upload in parts", r.upload},
 		{"a key below another key", r.keyBelowKey},
 		{"the URL holds no secret", r.url},
 	} {

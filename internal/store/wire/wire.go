@@ -30,7 +30,14 @@ type Client interface {
 	List(ctx context.Context, prefix, after string, limit int) (store.Page, error)
 	Delete(ctx context.Context, key string) error
 	Presign(ctx context.Context, key string, ttl time.Duration) (store.Upload, error)
+	Upload(ctx context.Context, key string, body io.Reader) error
 }
+
+// PartSize is how long the nth part of an upload is, from 0 on: S3 has at most MaxParts of them, of at least 5 MiB each but the last.
+func PartSize(n int) int { return 16 << 20 << (n / (MaxParts / 4)) }
+
+// MaxParts is how many parts an upload has at most: some 600 GB.
+const MaxParts = 10_000
 
 // Read says which part of an object is wanted, and when.
 type Read struct {
@@ -331,4 +338,16 @@ func (s *Store) PresignCreate(ctx context.Context, key string, ttl time.Duration
 		return store.Upload{}, fmt.Errorf("presign %s: %w", key, err)
 	}
 	return upload, nil
+}
+
+// Upload implements store.Uploader.
+func (s *Store) Upload(ctx context.Context, key string, body io.Reader) error {
+	full, err := s.full(key)
+	if err != nil {
+		return err
+	}
+	if err := explain(s.client.Upload(ctx, full, body), store.ErrNoBucket, nil); err != nil {
+		return fmt.Errorf("upload %s: %w", key, err)
+	}
+	return nil
 }

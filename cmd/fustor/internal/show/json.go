@@ -42,6 +42,9 @@ func AppendEntry(b []byte, n *client.Node) []byte {
 		b = append(b, `,"ctime_ns":`...)
 		b = strconv.AppendInt(b, n.CtimeNs, 10)
 	}
+	if n.AtimeDay != "" {
+		b = append(append(append(b, `,"atime_day":"`...), n.AtimeDay...), '"')
+	}
 	if n.BirthNs != 0 {
 		b = append(b, `,"birth_ns":`...)
 		b = strconv.AppendInt(b, n.BirthNs, 10)

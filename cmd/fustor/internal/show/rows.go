@@ -25,6 +25,7 @@ type Rows struct {
 	*Output
 	Form    Form
 	Columns []string // the header of CSV
+	Resumed bool     // the header is printed already
 	csv     *csv.Writer
 	any     bool
 }
@@ -69,8 +70,18 @@ func (r *Rows) Record(fields ...any) error {
 func (r *Rows) header() {
 	if r.csv == nil {
 		r.csv = csv.NewWriter(r.Writer)
-		_ = r.csv.Write(r.Columns) // Flush has its error
+		if !r.Resumed {
+			_ = r.csv.Write(r.Columns) // Flush has its error
+		}
 	}
+}
+
+// Sync writes out what was printed so far.
+func (r *Rows) Sync() error {
+	if r.csv != nil {
+		r.csv.Flush()
+	}
+	return r.Flush()
 }
 
 // End ends an answer that came to an end with err, and flushes it. An array that is not whole is not closed.
@@ -85,10 +96,7 @@ func (r *Rows) End(err error) error {
 			r.WriteString("]\n")
 		}
 	}
-	if r.csv != nil {
-		r.csv.Flush()
-	}
-	return errors.Join(err, r.Flush())
+	return errors.Join(err, r.Sync())
 }
 
 // formulas are the characters that make a spreadsheet take what follows for a formula, those of full width included.
