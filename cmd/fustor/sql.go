@@ -9,25 +9,33 @@ import (
 	"os/exec"
 
 	"github.com/fustor/fustor/internal/iceberg"
+	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/store"
 )
 
 type sqlCmd struct {
-	Query string `arg:"" optional:"" help:"SQL for DuckDB's command line, if that is installed. Without it, the SQL is printed that makes the view."`
-	Store string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the view."`
-	View  string `required:"" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View to read."`
+	Query   string `arg:"" optional:"" help:"SQL for DuckDB's command line, if that is installed. Without it, the SQL is printed that makes the view."`
+	Print   string `enum:"duckdb,spark,trino" default:"duckdb" placeholder:"duckdb|spark|trino" help:"Print the SQL for this engine (default: ${default})."`
+	Catalog string `default:"lake" placeholder:"NAME" help:"With --print spark or trino: what the engine calls the catalog of fustor query (default: ${default})."`
+	Store   string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the view."`
+	View    string `required:"" placeholder:"VIEW" env:"FUSTOR_VIEW" help:"View to read."`
 }
 
 // Help implements kong.HelpProvider.
 func (sqlCmd) Help() string {
-	return `The view is there as a view of DuckDB with its own name: the columns of docs/formats-layer.md,
-and path, modified, observed, allocated, extension and depth. It has the state of the last
-publication, which is at most five minutes old; see docs/sql.md.
+	return `The view is there as a view of the engine with its own name: the columns of
+docs/formats-layer.md, and path, modified, observed, owner, group, allocated, extension
+and depth. It has the state of the last publication, which is at most five minutes old;
+the names of owners are those of now. DuckDB reads the store; Spark and Trino ask the
+catalog of fustor query, set up as docs/sql.md says. Trino keeps views in the catalog
+and schema of the session.
 
 Examples:
 
     fustor sql --store file:///srv/fustor --view research
     fustor sql --store file:///srv/fustor --view research 'SELECT uid, sum(size) FROM research GROUP BY uid'
-    fustor sql --store file:///srv/fustor --view research > research.sql && duckdb -init research.sql`
+    fustor sql --store file:///srv/fustor --view research > research.sql && duckdb -init research.sql
+    fustor sql --store s3://lake/fustor --view research --print spark > research.sql`
 }
 
 func (c *sqlCmd) Run(ctx context.Context, a *app) error {
@@ -48,7 +56,14 @@ func (c *sqlCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return storeFailure(err)
 	}
-	sql := t.DuckDB(c.View, st.String())
+	names, err := ownerNames(ctx, st, c.View)
+	if err != nil {
+		return storeFailure(err)
+	}
+	if c.Query != "" && c.Print != string(iceberg.DuckDB) {
+		return usageError("a query is for DuckDB; leave out --print, or the query")
+	}
+	sql := t.View(iceberg.Dialect(c.Print), c.View, st.String(), c.Catalog, names)
 	if c.Query == "" {
 		_, err = fmt.Fprint(a.stdout, sql)
 		return err
@@ -66,4 +81,20 @@ func (c *sqlCmd) Run(ctx context.Context, a *app) error {
 		return &cliError{msg: fmt.Sprintf("duckdb: %v", err), code: exitFailure, err: err}
 	}
 	return nil
+}
+
+// ownerNames are the names of a view's owners; nil: none are known.
+func ownerNames(ctx context.Context, st store.Store, view string) (*manifest.Names, error) {
+	m, _, err := manifest.Load(ctx, st, view)
+	if errors.Is(err, store.ErrNotFound) || err == nil && m.Names == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := manifest.ReadNames(ctx, st, view, m.Names)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, manifest.ErrFormat) { // as elsewhere, numbers are better than nothing
+		return nil, nil
+	}
+	return names, err
 }

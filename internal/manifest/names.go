@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -234,6 +235,38 @@ func (n *Names) Len() (sum int) {
 		sum += len(of.users) + len(of.groups)
 	}
 	return sum
+}
+
+// OwnerName is the name of a user, or of a group.
+type OwnerName struct {
+	Group  bool
+	Source string // where it has this name; empty: wherever no other has been told of
+	ID     uint32
+	Name   string
+}
+
+// All are the names by which Name decides, users first, by number.
+func (n *Names) All() iter.Seq[OwnerName] {
+	return func(yield func(OwnerName) bool) {
+		for _, group := range []bool{false, true} {
+			l := &n.users
+			if group {
+				l = &n.groups
+			}
+			for _, id := range slices.Sorted(maps.Keys(l.newest)) {
+				if !yield(OwnerName{group, "", id, l.newest[id].name}) {
+					return
+				}
+			}
+			for _, source := range slices.Sorted(maps.Keys(l.differs)) {
+				for _, id := range slices.Sorted(maps.Keys(l.differs[source])) {
+					if !yield(OwnerName{group, source, id, l.differs[source][id]}) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 func (l *lookup) name(source string, id uint32) string {
