@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/history"
+	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
@@ -102,7 +103,7 @@ func (v *view) once() error {
 	default:
 		return err
 	}
-	for _, step := range []func() error{v.list, v.history, v.readLayers, v.wholeness, v.sessions, v.small, v.segments, v.back, v.totals, v.orphans} {
+	for _, step := range []func() error{v.list, v.history, v.readLayers, v.wholeness, v.sessions, v.small, v.segments, v.back, v.totals, v.table, v.orphans} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -618,6 +619,37 @@ func (v *view) totals() error {
 
 // old is the age from which on an object that nobody needs is worth a note: no job that made it still runs, and retention has had its time.
 const old = 3 * time.Hour
+
+// table checks what makes the view a table of Iceberg, and notes what no snapshot needs.
+func (v *view) table() error {
+	sizes := map[string]int64{}
+	for key, i := range v.objects {
+		sizes[key] = i.Size
+	}
+	found, needed, err := iceberg.Check(v.ctx, v.st, v.name, sizes)
+	if err != nil {
+		return err
+	}
+	for _, d := range found {
+		v.damage(d.Object, d.Problem, "SQL engines cannot read the view's table, or some of its snapshots; Fustor's own readers do not need it",
+			byRepair+"take the table back; it is published anew with the next change, or by `fustor admin publish`")
+	}
+	if len(found) > 0 {
+		v.mends = append(v.mends, Action{What: "take back the table of view " + v.name, Loss: "the table's snapshots of earlier versions, until those that are kept are published anew",
+			do: func(ctx context.Context) error { return iceberg.Withdraw(ctx, v.st, v.name) }})
+		return nil
+	}
+	n, bytes, example := 0, int64(0), ""
+	for _, key := range v.under(layout.Iceberg(v.name)) {
+		if i := v.objects[key]; !needed[key] && v.now.Sub(i.LastModified) > old {
+			n, bytes, example = n+1, bytes+i.Size, key
+		}
+	}
+	if n > 0 {
+		v.note(example, fmt.Sprintf("%d objects of %d bytes, such as this one, are of no snapshot of the view's table", n, bytes), "none: they only take room", "retention removes them (`fustor admin retain`)")
+	}
+	return nil
+}
 
 // orphans notes what nobody needs.
 func (v *view) orphans() error {

@@ -118,7 +118,7 @@ func load(ctx context.Context, st store.Store, view string) (*Table, error) {
 	}
 	t.hint = hint.ETag
 	if t.Number, err = strconv.ParseUint(strings.TrimSpace(string(hint.Body)), 10, 31); err != nil {
-		return nil, fmt.Errorf("%s: not the number of a table's metadata: %w", layout.IcebergHint(view), err)
+		return nil, fmt.Errorf("%s: not the number of a table's metadata: %w: %w", layout.IcebergHint(view), ErrDamaged, err)
 	}
 	key := layout.IcebergMetadata(view, t.Number)
 	o, err := st.Get(ctx, key)
@@ -130,7 +130,7 @@ func load(ctx context.Context, st store.Store, view string) (*Table, error) {
 	}
 	t.Body = o.Body
 	if err := json.Unmarshal(o.Body, &t.Metadata); err != nil {
-		return nil, fmt.Errorf("%s: not a table's metadata: %w", key, err)
+		return nil, fmt.Errorf("%s: not a table's metadata: %w: %w", key, ErrDamaged, err)
 	}
 	return t, nil
 }
@@ -148,11 +148,11 @@ func (t *Table) loadState(ctx context.Context, st store.Store, view string) erro
 	}
 	body, err := seal.Open(key, o.Body)
 	if err != nil {
-		return fmt.Errorf("read the state of the table of view %s: %w", view, err)
+		return fmt.Errorf("read the state of the table of view %s: %w: %w", view, ErrDamaged, err)
 	}
 	var s state
 	if err := json.Unmarshal(body, &s); err != nil {
-		return fmt.Errorf("%s: %w", key, err)
+		return fmt.Errorf("%s: %w: %w", key, ErrDamaged, err)
 	}
 	if s.Format == stateFormat {
 		t.state = s
