@@ -41,7 +41,9 @@ func TestDamagedTableIsNamed(t *testing.T) {
 			cases++
 			w.put(key, body)
 			r := w.check(false, "a")
-			if !slices.ContainsFunc(r.Findings, func(f check.Finding) bool { return f.Severity == check.Damage && strings.Contains(f.Effect, "SQL engines") }) {
+			if !slices.ContainsFunc(r.Findings, func(f check.Finding) bool {
+				return f.Severity == check.Damage && strings.Contains(f.Effect, "SQL engines")
+			}) {
 				t.Errorf("%s, %s: the check finds %+v", key, how, r.Findings)
 			}
 			w.put(key, all[key])
