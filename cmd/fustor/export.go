@@ -59,7 +59,7 @@ func (c *exportCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	moment := c.moment()
+	moment, known := c.moment()
 	question, err := c.question(format, moment)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (c *exportCmd) Run(ctx context.Context, a *app) error {
 	if f, is := to.(*export.File); is {
 		moment, c.AsOf = time.Unix(0, f.Question().MomentNs), f.Question().AsOf
 	}
-	filter, err := c.filter(moment)
+	filter, ages, err := c.filter(moment)
 	if err != nil {
 		to.Abort()
 		return err
@@ -83,6 +83,15 @@ func (c *exportCmd) Run(ctx context.Context, a *app) error {
 	p := &exportProgress{screen: a.screen(), started: started, silent: c.Output == "-" && terminal(a.stdout)}
 	var at export.Checkpoint
 	err = c.ask(ctx, a, c.Path, func(server *client.Client, path string) (err error) {
+		if ages && !known { // the version is named by its number or a pin: ages count from when it was published
+			version, err := server.Moment(ctx)
+			if err != nil {
+				return err
+			}
+			if filter, _, err = c.filter(unixTime(version.PublishedAt).Local()); err != nil {
+				return err
+			}
+		}
 		job := export.Job{Read: c.reader(server, path, &filter, p), Count: p.count, Format: c.encoder(format, path, moment)}
 		at, err = job.Run(ctx, to)
 		return err
@@ -115,13 +124,13 @@ func (c *exportCmd) format() (string, error) {
 
 // question is what is exported, in the words of the command line: what another run must have in common to go on.
 func (c *exportCmd) question(format string, moment time.Time) (q export.Question, err error) {
-	filter, err := c.filter(time.Unix(0, 0)) // so that 7d is 7d whenever it is asked for
+	filter, _, err := c.filter(time.Unix(0, 0)) // so that 7d is 7d whenever it is asked for
 	if err != nil {
 		return q, err
 	}
 	query, _ := queryOf(&filter, c.Pattern)
 	query.Path = c.Path
-	q = export.Question{MomentNs: moment.UnixNano(), AsOf: c.param()}
+	q = export.Question{MomentNs: moment.UnixNano(), AsOf: whichVersion(c.AsOf)}
 	q.Asked, err = json.Marshal(struct {
 		View, Format, AsOf string
 		Query              client.Query
