@@ -71,7 +71,8 @@ func (s *Server) openDiff(r *http.Request, q *httpapi.Params, view, from, to str
 			return nil, httpapi.BadRequest(fmt.Sprintf("parameter %q is empty", name), "leave it out for its default")
 		}
 	}
-	a := &subject{view: view}
+	a := &subject{view: view, reader: engine.ReaderTag(r.Context())}
+	a.varies = a.reader != "" && (to != "" || cursor != "") // on the rights of the newest version
 	var err error
 	a.from, a.version, a.page, err = s.engine.OpenDiff(r.Context(), view, cursor, int(limit), from, to, parts...)
 	if of, isForest := s.forestOf(r.Context(), view, err); isForest {
@@ -198,7 +199,11 @@ func appendPath(b []byte, name, path string) []byte {
 
 // appendState appends what a version knows of a path.
 func appendState(b []byte, r *evidence.Row, names *manifest.Names) []byte {
-	b = append(append(append(b, `{"type":"`...), r.Type.Letter()...), `","size":`...)
+	b = append(append(b, `{"type":"`...), r.Type.Letter()...)
+	if r.Hidden&evidence.HiddenAttributes != 0 {
+		return append(b, `","attributes_hidden":true}`...)
+	}
+	b = append(b, `","size":`...)
 	b = strconv.AppendInt(b, r.Size, 10)
 	b = append(b, `,"mtime_ns":`...)
 	b = strconv.AppendInt(b, r.MtimeNs, 10)

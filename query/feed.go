@@ -135,7 +135,7 @@ func (s *Server) tell(ctx context.Context, f *engine.Feed, q *httpapi.Params, ou
 			if limit > 0 {
 				left = limit - told
 			}
-			n, err := s.tellVersion(ctx, f, q, out, left)
+			n, err := s.tellVersion(engine.Afresh(ctx), f, q, out, left)
 			if told += n; err != nil || limit > 0 && told >= limit {
 				return err
 			}

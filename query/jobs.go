@@ -5,10 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/manifest"
@@ -109,12 +112,13 @@ func (s *Server) jobsOf(ctx context.Context, view string, limit int) ([]jobAnswe
 		return nil, err
 	}
 	states := []jobAnswer{}
+	all = slices.DeleteFunc(all, func(j *job.Job) bool { return !maySeeJob(ctx, j) })
 	all = all[:min(limit, len(all))]
 	if err := s.failLostCommands(ctx, view, all); err != nil {
 		return nil, err
 	}
 	for _, j := range all {
-		states = append(states, jobAnswerOf(j, m))
+		states = append(states, jobAnswerFor(ctx, j, m))
 	}
 	return states, nil
 }
@@ -191,7 +195,7 @@ func (s *Server) readJob(ctx context.Context, view, id string) (j *job.Job, a jo
 		return nil, a, err
 	}
 	j, err = job.Get(ctx, s.engine.Store(), view, id)
-	if errors.Is(err, job.ErrNotFound) {
+	if errors.Is(err, job.ErrNotFound) || err == nil && !maySeeJob(ctx, j) {
 		return nil, a, errNoJob
 	}
 	if err == nil {
@@ -200,7 +204,7 @@ func (s *Server) readJob(ctx context.Context, view, id string) (j *job.Job, a jo
 	if err != nil {
 		return nil, a, err
 	}
-	return j, jobAnswerOf(j, m), nil
+	return j, jobAnswerFor(ctx, j, m), nil
 }
 
 // failLostCommands shows commands whose session has ended as failed. Ingest records that only at the next heartbeat of any session.
@@ -235,7 +239,57 @@ func (s *Server) headOrEmpty(ctx context.Context, view string) (*manifest.Manife
 var errNoScan = &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: problem.RetryAfter, Passing: true,
 	Detail: "no agent leads the view at the moment, so no scan can run", Hint: "start an agent, or leave out on_demand_scan; /sessions shows the agents of the view"}
 
-// requestScan asks the leader of a view to scan a path. If a scan that covers the path is queued already, it returns that one.
+// maySeeJob: a user sees the scans that this user asked for, and no other jobs.
+func maySeeJob(ctx context.Context, j *job.Job) bool {
+	who, restricted := engine.ReaderOf(ctx)
+	return !restricted || isScanOf(j, who.UID)
+}
+
+func isScanOf(j *job.Job, uid uint32) bool { return j.UID != nil && *j.UID == uid && j.Target == "" }
+
+// jobAnswerFor is jobAnswerOf for who asks: what a scan found, and where it failed, may be hidden from its user.
+func jobAnswerFor(ctx context.Context, j *job.Job, m *manifest.Manifest) jobAnswer {
+	a := jobAnswerOf(j, m)
+	if _, restricted := engine.ReaderOf(ctx); restricted {
+		a.Files, a.Directories, a.Errors, a.Session, a.Note = 0, 0, 0, "", ""
+		if a.Error != "" {
+			a.Error = "the scan failed; an administrator sees why"
+		}
+	}
+	return a
+}
+
+// mayScan is an error unless a user may ask for one more scan. waiting are the jobs of the view.
+func (s *Server) mayScan(ctx context.Context, view string, waiting []*job.Job) error {
+	who, restricted := engine.ReaderOf(ctx)
+	if !restricted {
+		return nil
+	}
+	config, err := s.engine.Settings(ctx, view)
+	if err != nil {
+		return err
+	}
+	if config.UserScans == 0 {
+		return &httpapi.Error{Status: http.StatusForbidden, Detail: "users may not request scans of this view", Hint: "leave out on_demand_scan; the next audit finds what the agents missed"}
+	}
+	const window = time.Hour
+	now := s.engine.Now()
+	var asked []int64 // the newest first
+	for _, j := range waiting {
+		if isScanOf(j, who.UID) && j.RequestedAt > now-int64(window) {
+			asked = append(asked, j.RequestedAt)
+		}
+	}
+	if len(asked) >= config.UserScans {
+		until := time.Duration(asked[config.UserScans-1] + int64(window) - now).Round(time.Second)
+		return &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: max(until, time.Second),
+			Detail: fmt.Sprintf("you have requested %d scans of this view within an hour, and more are not allowed", len(asked)), Hint: "try again later; one scan of a directory covers everything below it"}
+	}
+	return nil
+}
+
+// requestScan asks the leader of a view to scan a path. If a scan that covers the path is queued already, it returns that one; to a user
+// only one of the same user. Whether that user sees the path, the caller asks (engine.Version.MayScan).
 func (s *Server) requestScan(ctx context.Context, view, path string, recursive bool) (*job.Job, error) {
 	leader, err := s.engine.LeaderNow(ctx, view)
 	if err != nil {
@@ -249,16 +303,22 @@ func (s *Server) requestScan(ctx context.Context, view, path string, recursive b
 		return nil, err
 	}
 	if i := slices.IndexFunc(waiting, func(j *job.Job) bool {
-		return j.State == job.Queued && j.Target == "" && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && isWithin(string(j.Path), path))
+		return j.State == job.Queued && j.Target == "" && maySeeJob(ctx, j) && (string(j.Path) == path && (j.Recursive || !recursive) || j.Recursive && isWithin(string(j.Path), path))
 	}); i >= 0 {
 		return waiting[i], nil
+	}
+	if err := s.mayScan(ctx, view, waiting); err != nil {
+		return nil, err
 	}
 	if open := countUnfinished(waiting); open >= maxUnfinishedJobs {
 		return nil, &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: problem.RetryAfter,
 			Detail: "too many scans of this view are waiting", Hint: "try again when some are done; /jobs lists them"}
 	}
-	j, err := job.Create(ctx, s.engine.Store(), view, leader, path, recursive, s.engine.Now(), rand.Reader)
-	return j, err
+	wanted := job.Job{View: view, Session: leader, Path: []byte(path), Recursive: recursive}
+	if reader, restricted := access.ReaderFrom(ctx); restricted {
+		wanted.UID, wanted.By = &reader.UID, reader.Name
+	}
+	return job.Ask(ctx, s.engine.Store(), wanted, s.engine.Now(), rand.Reader)
 }
 
 // maxUnfinishedJobs bounds the scans and commands of a view that have not ended.

@@ -131,7 +131,7 @@ func appendThen(ctx context.Context, b []byte, r *evidence.Row, v *engine.Versio
 		return nil, err
 	}
 	b = appendState(b, r, names)
-	if r.Type == event.Directory {
+	if r.Type == event.Directory && r.Hidden&evidence.HiddenTotals == 0 {
 		b = append(appendTotals(append(b[:len(b)-1], `,"subtree":`...), r.Sub), '}')
 	}
 	return b, nil

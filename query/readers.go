@@ -15,8 +15,10 @@ import (
 // its errors depends on what is hidden: TestHiddenIsNonexistent asks all of them.
 var forReaders = map[string]bool{
 	"tree": true, "list": true, "metadata": true, "search": true, "stats": true,
+	"diff": true, "changes": true, "log": true, "complete": true, "versions": true,
+	"suspect-list": true, "blind-spots": true, "jobs": true, "jobs/{job_id}": true,
 	"reports/largest": true, "reports/usage": true, "reports/histogram": true, "reports/empty-directories": true, "reports/odd": true,
-	"reports/duplicates": true,
+	"reports/duplicates": true, "reports/growth": true, "reports/trend": true,
 }
 
 // protectReader lets requests through that may read; if a user asks, with that user in the context.

@@ -97,7 +97,8 @@ func (s *Server) openReport(r *http.Request, q *httpapi.Params, view string) (of
 	if of, err = s.open(r, q, view); err != nil {
 		return nil, nil, err
 	}
-	if of.varies = q.Relative(); of.varies && !of.which.IsCurrent() {
+	of.varies = of.varies || q.Relative()
+	if q.Relative() && !of.which.IsCurrent() {
 		wanted, _, err = reportParams(q, time.Unix(0, of.moment))
 	}
 	return of, wanted, err
@@ -620,10 +621,15 @@ type versionEntry struct {
 	Kept        []string        `json:"kept"`
 	Pins        []string        `json:"pins,omitempty"`
 	Until       *values.Seconds `json:"kept_until"`
-	Rows        int64           `json:"rows"`
-	Files       int64           `json:"files"`
-	Directories int64           `json:"directories"`
-	Bytes       int64           `json:"bytes"`
+	// What the version has; left out for a reader who may not see everything.
+	*versionCounts
+}
+
+type versionCounts struct {
+	Rows        int64 `json:"rows"`
+	Files       int64 `json:"files"`
+	Directories int64 `json:"directories"`
+	Bytes       int64 `json:"bytes"`
 }
 
 type versionsAnswer struct {
@@ -683,8 +689,11 @@ func (s *Server) versionsOf(ctx context.Context, v *engine.Version, before uint6
 	list, err := s.engine.History(ctx, v, before, lasting, limit)
 	out := []versionEntry{}
 	for _, k := range list {
-		e := versionEntry{Version: k.Version, PublishedAt: values.Seconds(k.At.UnixNano()), Current: k.Version == v.Manifest.Version, Kept: k.Why, Pins: k.Pins,
-			Rows: k.Manifest.Rows(), Files: k.Manifest.Totals.Files, Directories: k.Manifest.Totals.Directories, Bytes: k.Manifest.Totals.Bytes}
+		e := versionEntry{Version: k.Version, PublishedAt: values.Seconds(k.At.UnixNano()), Current: k.Version == v.Manifest.Version, Kept: k.Why, Pins: k.Pins}
+		if _, restricted := engine.ReaderOf(ctx); !restricted {
+			t := &k.Manifest.Totals
+			e.versionCounts = &versionCounts{k.Manifest.Rows(), t.Files, t.Directories, t.Bytes}
+		}
 		if e.Kept == nil {
 			e.Kept = []string{}
 		}

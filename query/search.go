@@ -73,7 +73,8 @@ func (s *Server) agesFrom(r *http.Request) int64 {
 // timeFor is the time that cursors hold: now if the question has ages that count from it, otherwise 0, so that the same question has the
 // same answer later. An answer to ages has no ETag.
 func (a *subject) timeFor(q *httpapi.Params, now int64) int64 {
-	if a.varies = q.Relative(); a.varies {
+	if q.Relative() {
+		a.varies = true
 		return now
 	}
 	return 0

@@ -103,19 +103,20 @@ type (
 	// changeState is what a version knows of a path of a diff.
 	changeState struct {
 		Type      string `json:"type"`
-		Size      int64  `json:"size"`
-		MtimeNs   int64  `json:"mtime_ns"`
-		Mode      uint32 `json:"mode"`
-		UID       uint32 `json:"uid"`
-		GID       uint32 `json:"gid"`
-		Owner     string `json:"owner"`
-		Group     string `json:"group"`
+		Size      int64  `json:"size,omitempty"`
+		MtimeNs   int64  `json:"mtime_ns,omitempty"`
+		Mode      uint32 `json:"mode,omitempty"`
+		UID       uint32 `json:"uid,omitempty"`
+		GID       uint32 `json:"gid,omitempty"`
+		Owner     string `json:"owner,omitempty"`
+		Group     string `json:"group,omitempty"`
 		Allocated int64  `json:"allocated,omitempty"`
 		Links     uint32 `json:"links,omitempty"`
 		CtimeNs   int64  `json:"ctime_ns,omitempty"`
 		BirthNs   int64  `json:"birth_ns,omitempty"`
 		ACL       string `json:"acl,omitempty"`
 		Inode     string `json:"inode,omitempty"`
+		Hidden    bool   `json:"attributes_hidden,omitempty"` // the reader may list the directory, and not search it: the type alone is shown
 		Target    string `json:"target,omitempty"`
 		TargetB64 string `json:"target_b64,omitempty"`
 	}

@@ -140,8 +140,7 @@ type datedStats struct {
 func (s *Server) readStats(ctx context.Context, v *engine.Version, path string, now int64) (a *statsAnswer, until int64, err error) {
 	// These run in parallel, so that a cold answer takes three rounds of requests.
 	if _, restricted := engine.ReaderOf(ctx); restricted {
-		a, err = s.readReaderStats(ctx, v, path, now)
-		return a, 0, err
+		return s.readReaderStats(ctx, v, path, now)
 	}
 	var row *evidence.Row
 	var below *engine.DoubtSummary
@@ -170,24 +169,30 @@ func (s *Server) readStats(ctx context.Context, v *engine.Version, path string, 
 }
 
 // readReaderStats is readStats for a user: the sums of what that user may see, and of the view only which version it is. What scans could
-// not read, what is suspect and what agents missed may be hidden.
-func (s *Server) readReaderStats(ctx context.Context, v *engine.Version, path string, now int64) (*statsAnswer, error) {
+// not read may be hidden.
+func (s *Server) readReaderStats(ctx context.Context, v *engine.Version, path string, now int64) (a *statsAnswer, until int64, err error) {
 	row, err := v.Lookup(ctx, path)
 	if err == nil {
 		err = v.Sum(ctx, row)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	below, err := v.Doubts(ctx, path, now)
+	if err != nil {
+		return nil, 0, err
 	}
 	leader, err := s.engine.Leader(ctx, v.Manifest.View)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	of := *v.Manifest
 	of.Scan = manifest.Scan{}
-	a := statsOf(&of, row, now)
-	a.HasLeader = leader != ""
-	return a, nil
+	a = statsOf(&of, row, now)
+	doubtful := below.Of(row, now)
+	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
+	a.Suspects, until = doubtful.Suspects(now)
+	return a, until, nil
 }
 
 // sumStats makes one answer of those of a forest's members: sums, and of times and states the one that is furthest behind.

@@ -73,6 +73,7 @@ func (s *Server) open(r *http.Request, q *httpapi.Params, view string) (*subject
 // openWhich opens a version of a view, or of the members of a forest.
 func (s *Server) openWhich(r *http.Request, view string, which engine.Which) (*subject, error) {
 	a := &subject{view: view, which: which, reader: engine.ReaderTag(r.Context())}
+	a.varies = a.reader != "" && !which.IsCurrent() // on the rights of the newest version
 	var err error
 	a.version, err = s.engine.Open(r.Context(), view, which)
 	var of *engine.ForestError
@@ -100,6 +101,7 @@ func (s *Server) openPage(r *http.Request, q *httpapi.Params, view string, limit
 		return nil, engine.ErrCursor
 	}
 	a := &subject{view: view, which: which, reader: engine.ReaderTag(r.Context())}
+	a.varies = a.reader != "" && (!which.IsCurrent() || cursor != "")
 	a.version, a.page, err = s.engine.OpenPage(r.Context(), view, which, cursor, int(limit), parts...)
 	if of, isForest := s.forestOf(r.Context(), view, err); isForest {
 		a.version = nil

@@ -50,6 +50,7 @@ type viewFlags struct {
 	RootSquash       *bool          `negatable:"" group:"settings" help:"Show a user who is root what the user nobody may see."`
 	TrustModes       *bool          `negatable:"" group:"settings" help:"Believe the group bits of directories whose ACL is not known, as on NFS: for file systems without ACLs."`
 	OpenTo           *[]string      `placeholder:"WHO,…" group:"settings" help:"Who may ask without a key: socket, oidc, proxy, group:NAME; '' for nobody (default)."`
+	UserScans        *uint          `placeholder:"N" group:"settings" help:"How many scans in an hour a user may request who does not see everything (default 12); 0 means none."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
@@ -78,6 +79,9 @@ func (f *viewFlags) fields() ([]byte, int) {
 		if b != nil {
 			fields[name] = *b
 		}
+	}
+	if f.UserScans != nil {
+		fields["user_scans_per_hour"] = *f.UserScans
 	}
 	if f.Members != nil {
 		fields["members"] = f.Members

@@ -53,17 +53,19 @@ var Kinds = []string{Pause, Resume, Stop, Reload, Scan}
 
 // Job is one thing that was asked for: views/<view>/commands/<session>/<id>.json. Times are ns of the store's clock.
 type Job struct {
-	ID        string `json:"id"`
-	View      string `json:"view_id"`
-	Kind      string `json:"kind,omitempty"` // empty: scan
-	Session   string `json:"session_id"`     // the target, or who led when it was asked for: part of its key
-	Target    string `json:"target_session_id,omitempty"`
-	By        string `json:"requested_by,omitempty"` // the name of the key
-	Path      []byte `json:"path"`                   // base64 in JSON, as names are bytes
-	Recursive bool   `json:"recursive"`
-	State     State  `json:"state"`
-	Error     string `json:"error,omitempty"`
-	Note      string `json:"note,omitempty"` // what came of it, in words
+	ID      string `json:"id"`
+	View    string `json:"view_id"`
+	Kind    string `json:"kind,omitempty"` // empty: scan
+	Session string `json:"session_id"`     // the target, or who led when it was asked for: part of its key
+	Target  string `json:"target_session_id,omitempty"`
+	By      string `json:"requested_by,omitempty"` // the name of the key
+	// UID is the user who asked, if it was one who does not see everything; builds that do not know it show the job to nobody but those who do.
+	UID       *uint32 `json:"requested_uid,omitempty"`
+	Path      []byte  `json:"path"` // base64 in JSON, as names are bytes
+	Recursive bool    `json:"recursive"`
+	State     State   `json:"state"`
+	Error     string  `json:"error,omitempty"`
+	Note      string  `json:"note,omitempty"` // what came of it, in words
 	// Runner is the session that scans, or did.
 	Runner      string `json:"runner_session_id,omitempty"`
 	RequestedAt int64  `json:"requested_at_ns"`

@@ -61,6 +61,8 @@ type Config struct {
 	TrustModes bool `json:"trust_modes,omitempty"`
 	// OpenTo is who may ask without a key: see opento.go. Empty: nobody.
 	OpenTo []string `json:"open_to,omitempty"`
+	// UserScans is how many scans in an hour a user may ask for who does not see everything; 0: none.
+	UserScans int `json:"user_scans_per_hour"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
 }
@@ -70,7 +72,7 @@ func Default(view string) Config {
 	return Config{
 		View: view, SessionTimeoutSeconds: 45, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
 		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
-		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300,
+		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300, UserScans: 12,
 	}
 }
 
@@ -85,6 +87,9 @@ func (c Config) TombstoneTTL() time.Duration   { return seconds(c.TombstoneTTLSe
 
 // IcebergInterval is IcebergIntervalSeconds as a duration.
 func (c Config) IcebergInterval() time.Duration { return seconds(c.IcebergIntervalSeconds) }
+
+// MaxUserScans bounds UserScans.
+const MaxUserScans = 1000
 
 // MaxKeepSeconds bounds KeepWithinSeconds, and MaxKept the counts of versions that are kept.
 const (
@@ -143,6 +148,9 @@ func (c Config) Check() error {
 		if !(d.value >= d.atLeast && d.value <= MaxSeconds) {
 			return fmt.Errorf("%s must be from %g to %d seconds", d.name, d.atLeast, MaxSeconds)
 		}
+	}
+	if c.UserScans < 0 || c.UserScans > MaxUserScans {
+		return fmt.Errorf("user_scans_per_hour must be from 0 to %d", MaxUserScans)
 	}
 	if err := c.checkKeep(); err != nil {
 		return err

@@ -122,12 +122,20 @@ func (e *Engine) Complete(ctx context.Context, view string, w Wanted) (*Complete
 	if err != nil {
 		return nil, err
 	}
-	c := &Completeness{Version: v, Unreadable: v.Unreadable(w.Path)}
-	c.Row, err = v.Lookup(ctx, w.Path)
-	if none := new(NoPathError); err != nil && !errors.As(err, &none) {
+	c := &Completeness{Version: v}
+	if c.Row, err = v.lookupOrNone(ctx, w.Path); err != nil {
+		return nil, err
+	}
+	if c.Row != nil {
+		if err := v.Sum(ctx, c.Row); err != nil {
+			return nil, err
+		}
+	}
+	if c.Unreadable, err = v.unreadableFor(ctx, w.Path); err != nil {
 		return nil, err
 	}
 	c.judgeWatchers(&overview, v.Manifest)
+	_, restricted := ReaderOf(ctx)
 	if c.Looked, err = e.lookedAt(ctx, v.Manifest, w.Path, c); err != nil {
 		return nil, err
 	}
@@ -142,7 +150,28 @@ func (e *Engine) Complete(ctx context.Context, view string, w Wanted) (*Complete
 		return nil, err
 	}
 	c.Complete = len(c.Reasons) == 0
+	if restricted {
+		c.withoutAgents()
+	}
 	return c, nil
+}
+
+// withoutAgents takes out what names agents, their hosts and what they say: it may be about what is hidden.
+func (c *Completeness) withoutAgents() {
+	c.Watchers = nil
+	for i := range c.Reasons {
+		r := &c.Reasons[i]
+		r.Agent = ""
+		switch r.Code {
+		case ReasonAgent:
+			r.Text = "an agent of the view does not watch as it should"
+		case ReasonBehind:
+			r.Text = "not all that the agents saw is in the view yet"
+		case ReasonNotWatched:
+			r.Text = "not all changes are reported, and no scan has looked at it since it changed last"
+		}
+	}
+	c.Reasons = slices.CompactFunc(c.Reasons, func(a, b Reason) bool { return a == b })
 }
 
 func (c *Completeness) because(code, agent, format string, args ...any) {
@@ -248,7 +277,8 @@ func lookedAtAll(m *manifest.Manifest, auditsSkip bool) (last *Looked) {
 // are asked only if realtime reports do not suffice.
 func (e *Engine) lookedAt(ctx context.Context, m *manifest.Manifest, path string, c *Completeness) (last *Looked, err error) {
 	last = lookedAtAll(m, c.skips != "")
-	if c.Realtime {
+	_, restricted := ReaderOf(ctx)
+	if c.Realtime || restricted && c.Row == nil { // who does not see the path sees no scans of it; who does sees all directories above it
 		return last, nil
 	}
 	jobs, err := job.List(ctx, e.store, m.View)

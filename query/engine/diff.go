@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -13,6 +14,9 @@ import (
 // A diff is what differs at and below a path between two versions of a view: paths that were added, removed or changed, in key order.
 // It is about files, not about evidence: when, by whom and how an entry was observed does not count, nor does the day of its last
 // access, nor do the sums of a directory, which differ wherever something below it does.
+//
+// For a reader who may not see everything it is what differs between what that reader sees in both versions. So where a directory's rights
+// changed, what is below it may be added or removed for the reader although nothing else happened to it (opened).
 
 // Fields are what differs between two rows of a path.
 type Fields uint16
@@ -46,7 +50,7 @@ func (f Fields) Words() (words []string) {
 	return words
 }
 
-// FieldsOf are the fields in which two rows of a path differ.
+// FieldsOf are the fields in which two rows of a path differ. Of a row of which a reader sees the type alone, nothing else differs.
 func FieldsOf(before, after *evidence.Row) (f Fields) {
 	note := func(differs bool, field Fields) {
 		if differs {
@@ -54,6 +58,9 @@ func FieldsOf(before, after *evidence.Row) (f Fields) {
 		}
 	}
 	note(before.Type != after.Type, FieldType)
+	if (before.Hidden|after.Hidden)&evidence.HiddenAttributes != 0 {
+		return f
+	}
 	note(before.Size != after.Size, FieldSize)
 	note(before.MtimeNs != after.MtimeNs, FieldMtime)
 	note(before.Mode != after.Mode, FieldMode)
@@ -141,25 +148,36 @@ func (d *Diff) Page(ctx context.Context, after *Position, limit int, out EmitCha
 func (d *Diff) each(ctx context.Context, after *Position, limit int, out EmitChange) error {
 	path := d.search().Path
 	own := layer.KeyOf(path)
-	before, err := d.From.lookupOrNone(ctx, path)
-	if err != nil {
-		return err
+	var gates [2]*gate
+	var root Change
+	for i, v := range [2]*Version{d.From, d.To} {
+		var err error
+		if gates[i], err = v.gate(ctx); err != nil {
+			return err
+		}
+		r, err := v.lookup(ctx, gates[i], path)
+		var absent *NoPathError
+		switch {
+		case errors.As(err, &absent):
+		case err != nil:
+			return err
+		case i == 0:
+			root.Before = r
+		default:
+			root.After = r
+		}
 	}
-	now, err := d.To.lookupOrNone(ctx, path)
-	if err != nil {
-		return err
-	}
-	root := Change{Before: before, After: now}
 	if root.Before == nil && root.After == nil {
 		return &NoPathError{path}
 	}
+	inside := isDirectory(root.Before) || isDirectory(root.After)
 	if after == nil || after.next().Compare(own) <= 0 {
-		if err := d.emit(&root, out); err != nil {
+		if err := d.emit(gates, [2]verdict{everything, everything}, &root, out); err != nil {
 			return err
 		}
 		after = nil
 	}
-	if !isDirectory(root.Before) && !isDirectory(root.After) {
+	if !inside {
 		return nil
 	}
 	parent := strings.TrimSuffix(path, "/") + "/"
@@ -169,7 +187,32 @@ func (d *Diff) each(ctx context.Context, after *Position, limit int, out EmitCha
 			from = next
 		}
 	}
-	return d.below(ctx, from, subtreeEnd(parent), limit, out)
+	if gates[0] == nil && gates[1] == nil {
+		return d.compared(ctx, gates, parent, from, subtreeEnd(parent), limit, out)
+	}
+	opened, err := d.opened(ctx, gates, parent)
+	if err != nil {
+		return err
+	}
+	for _, o := range opened {
+		if o.until.Compare(from) <= 0 {
+			continue
+		}
+		if from.Compare(o.from) < 0 {
+			if err := d.compared(ctx, gates, parent, from, o.from, limit, out); err != nil {
+				return err
+			}
+			from = o.from
+		}
+		if err := d.walked(ctx, gates, parent, from, o.until, limit, out); err != nil {
+			return err
+		}
+		from = o.until
+	}
+	if end := subtreeEnd(parent); from.Compare(end) < 0 {
+		return d.compared(ctx, gates, parent, from, end, limit, out)
+	}
+	return nil
 }
 
 // lookupOrNone is Lookup; nil if the version has no such path.
@@ -184,21 +227,38 @@ func (v *Version) lookupOrNone(ctx context.Context, path string) (*evidence.Row,
 
 func isDirectory(r *evidence.Row) bool { return r != nil && r.Type == event.Directory }
 
-// below emits the diff in a range of keys.
-func (d *Diff) below(ctx context.Context, from, until layer.Key, limit int, out EmitChange) error {
-	ahead := int64(0)
-	if limit == 0 || limit > longIteration {
-		ahead = streamAhead
-	}
-	before, err := d.From.all(ctx)
-	if err != nil {
-		return err
-	}
-	after, err := d.To.all(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := layer.CompareViews(ctx, before, after, from, until, ahead)
+// compared emits the diff in a range of keys below a directory, of rows that differ: for what a reader sees in both versions or in none.
+func (d *Diff) compared(ctx context.Context, gates [2]*gate, start string, from, until layer.Key, limit int, out EmitChange) error {
+	var let [2]verdict
+	var of string // the Parent that let is of
+	known := false
+	return d.eachCompared(ctx, gates, from, until, limit, func(was, is *evidence.Row) error {
+		c := Change{Before: was, After: is}
+		if parent := c.Row().Parent; !known || parent != of {
+			of, known = strings.Clone(parent), true
+			for i, g := range gates {
+				var err error
+				if let[i], err = g.entries(start, of); err != nil {
+					return err
+				}
+			}
+		}
+		if let[0] == nothing {
+			c.Before = nil
+		}
+		if let[1] == nothing {
+			c.After = nil
+		}
+		if c.Before == nil && c.After == nil {
+			return nil
+		}
+		return d.emit(gates, let, &c, out)
+	})
+}
+
+// eachCompared calls f with the rows of the keys of a range whose rows may differ, hidden ones too; nil: a version has no such row.
+func (d *Diff) eachCompared(ctx context.Context, gates [2]*gate, from, until layer.Key, limit int, f func(was, is *evidence.Row) error) error {
+	c, err := layer.CompareViews(ctx, d.From.rows.through(gates[0]), d.To.rows.through(gates[1]), from, until, aheadFor(limit))
 	if err != nil {
 		return d.readError(err)
 	}
@@ -207,41 +267,191 @@ func (d *Diff) below(ctx context.Context, from, until layer.Key, limit int, out 
 		costOf(ctx).skipped.Add(c.Skipped())
 	}()
 	var was, is evidence.Row
-	complete := d.whole || d.search().byAtime()
 	for c.Next() {
-		if err := c.Read(&was, &is, complete); err != nil {
+		if err := c.Read(&was, &is, d.complete()); err != nil {
 			return d.readError(err)
 		}
-		var found Change
+		var before, after *evidence.Row
 		inFrom, inTo := c.Found()
 		if inFrom {
-			found.Before = &was
+			before = &was
 		}
 		if inTo {
-			found.After = &is
+			after = &is
 		}
-		if err := d.emit(&found, out); err != nil {
+		if err := f(before, after); err != nil {
 			return err
 		}
 	}
 	return d.readError(c.Err())
 }
 
-// emit emits a change, unless its rows do not differ or neither of them is wanted.
-func (d *Diff) emit(c *Change, out EmitChange) error {
+// complete reports whether rows are read with all columns.
+func (d *Diff) complete() bool { return d.whole || d.search().byAtime() }
+
+// aheadFor is how many bytes of a layer to read with one request for a limit of rows; 0: all.
+func aheadFor(limit int) int64 {
+	if limit == 0 || limit > longIteration {
+		return streamAhead
+	}
+	return 0
+}
+
+// walked emits the diff in a range of keys below a directory, of all rows that a reader sees in one of the versions.
+func (d *Diff) walked(ctx context.Context, gates [2]*gate, start string, from, until layer.Key, limit int, out EmitChange) error {
+	var its [2]*rowIterator
+	var more [2]bool
+	for i, v := range [2]*Version{d.From, d.To} {
+		it := v.through(ctx, gates[i], start, until, limit)
+		defer it.charge()
+		var err error
+		if more[i], err = it.shown(it.seek(from, nil), d.complete()); err != nil {
+			return err
+		}
+		its[i] = it
+	}
+	for more[0] || more[1] {
+		order := 0
+		switch {
+		case !more[0]:
+			order = 1
+		case !more[1]:
+			order = -1
+		default:
+			order = its[0].rows.Key().Compare(its[1].rows.Key())
+		}
+		var c Change
+		if order <= 0 {
+			c.Before = &its[0].row
+		}
+		if order >= 0 {
+			c.After = &its[1].row
+		}
+		if err := d.emit(gates, [2]verdict{its[0].let, its[1].let}, &c, out); err != nil {
+			return err
+		}
+		for i, there := range [2]bool{order <= 0, order >= 0} {
+			if !there {
+				continue
+			}
+			var err error
+			if more[i], err = its[i].shown(its[i].rows.Next(), d.complete()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maxOpened bounds the ranges of Diff.opened.
+const maxOpened = 10_000
+
+// opened are the ranges of keys below a directory that a reader sees in one of the versions alone, or otherwise than in the other: below
+// directories whose rights changed. In order; if there are too many, all is one. It passes over what differs once; the pages of a diff
+// share the result.
+func (d *Diff) opened(ctx context.Context, gates [2]*gate, start string) ([]keyRange, error) {
+	all := []keyRange{{layer.Key{Parent: start}, subtreeEnd(start)}}
+	if gates[0] == nil || gates[1] == nil {
+		return all, nil
+	}
+	key := [3]string{d.From.Manifest.Key(), start, gates[0].by() + "\x00" + gates[1].by()}
+	known := gates[1].known
+	known.mu.Lock()
+	found, ok := known.opened[key]
+	known.mu.Unlock()
+	if ok {
+		return found, nil
+	}
+	differs := func(dir string) (bool, error) {
+		before, err := gates[0].entries(start, dir)
+		if err != nil {
+			return false, err
+		}
+		after, err := gates[1].entries(start, dir)
+		return before != after, err
+	}
+	var ranges []keyRange
+	within := map[string]bool{} // the directories of ranges, by the Parent of their entries
+	open, err := differs(start)
+	if open {
+		ranges = all
+	} else if err == nil {
+		err = d.eachCompared(ctx, gates, all[0].from, all[0].until, 0, func(was, is *evidence.Row) error {
+			if !isDirectory(was) || !isDirectory(is) || was.UID == is.UID && was.GID == is.GID && was.Mode == is.Mode && was.ACL == is.ACL {
+				return nil // below what was added or removed, all rows differ
+			}
+			dir := is.ChildParent()
+			for i, c := range dir[:len(dir)-1] { // an outer directory comes before those in it
+				if c == '/' && within[dir[:i+1]] {
+					return nil
+				}
+			}
+			if open, err := differs(dir); err != nil || !open {
+				return err
+			}
+			if len(ranges) == maxOpened {
+				return errManyCandidates
+			}
+			dir = strings.Clone(dir)
+			within[dir] = true
+			ranges = append(ranges, keyRange{layer.Key{Parent: dir}, subtreeEnd(dir)})
+			return nil
+		})
+	}
+	if errors.Is(err, errManyCandidates) {
+		ranges, err = all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(ranges, func(a, b keyRange) int { return a.from.Compare(b.from) })
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if known.opened == nil || len(known.opened) >= maxSums {
+		known.opened = map[[3]string][]keyRange{}
+	}
+	known.opened[key] = ranges
+	return ranges, nil
+}
+
+// emit emits a change of rows that the gates let through, unless the rows do not differ or neither of them is wanted.
+func (d *Diff) emit(gates [2]*gate, let [2]verdict, c *Change, out EmitChange) error {
+	wanted := false
+	for i, r := range [2]*evidence.Row{c.Before, c.After} {
+		if r == nil {
+			continue
+		}
+		if !wanted {
+			var err error
+			if wanted, err = d.wants(i, gates[i], let[i], r); err != nil {
+				return err
+			}
+		}
+		gates[i].conceal(r, let[i])
+	}
+	if !wanted {
+		return nil
+	}
 	if c.Before != nil && c.After != nil {
 		if c.Fields = FieldsOf(c.Before, c.After); c.Fields == 0 {
 			return nil
 		}
 	}
-	if !d.wants(0, c.Before) && !d.wants(1, c.After) {
-		return nil
-	}
 	return out(c)
 }
 
-func (d *Diff) wants(version int, r *evidence.Row) bool {
-	return r != nil && d.wanted[version] != nil && (d.wanted[version].Everything() || d.wanted[version].Matches(r))
+// wants reports whether a row of a version is wanted, as far as the reader sees it.
+func (d *Diff) wants(version int, g *gate, let verdict, r *evidence.Row) (bool, error) {
+	s := d.wanted[version]
+	switch {
+	case s == nil:
+		return false, nil
+	case s.Everything():
+		return true, nil
+	case let == names && s.byMoreThanType() || !s.Matches(r):
+		return false, nil
+	}
+	return g.mayBeEmpty(&s.Attributes, r)
 }
 
 // Everything reports whether every entry at and below the path is a hit.
@@ -278,7 +488,7 @@ func (l *changePage) next() *Position {
 // OpenDiff opens the two versions of a page of a diff: those of the cursor, or those that from and to name as Earlier has them; to may
 // be empty, for the current one. A version that is not kept, or not any more, is a NotKeptError or a GoneError.
 func (e *Engine) OpenDiff(ctx context.Context, view, cursor string, limit int, from, to string, parts ...string) (earlier, later *Version, p Page, err error) {
-	p = Page{Limit: limit, query: QueryHash(parts...)}
+	p = Page{Limit: limit, query: QueryHash(ReaderParts(ctx, parts)...)}
 	if cursor == "" {
 		if later, err = e.Current(ctx, view); err != nil {
 			return nil, nil, p, err

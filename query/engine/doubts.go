@@ -73,7 +73,11 @@ func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, kind Dou
 	if root.Parent == "" {
 		from = layer.Key{} // the root's own row
 	}
-	c, err := v.doubtCursor(ctx, from, end, kind)
+	g, err := v.gate(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := v.doubtCursor(ctx, g, from, end, kind)
 	if err != nil || c == nil {
 		return err
 	}
@@ -87,10 +91,16 @@ func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, kind Dou
 			return v.ReadError(err)
 		}
 		for i := first; i < to; i++ {
-			if is(i) {
-				if err := use(b, i); err != nil {
-					return err
-				}
+			if !is(i) {
+				continue
+			}
+			if seen, err := g.seesDoubt(parent, b, i); err != nil {
+				return err
+			} else if !seen {
+				continue
+			}
+			if err := use(b, i); err != nil {
+				return err
 			}
 		}
 	}
@@ -98,6 +108,29 @@ func (v *Version) eachDoubtful(ctx context.Context, root *evidence.Row, kind Dou
 		return v.ReadError(err)
 	}
 	return nil
+}
+
+// seesDoubt reports whether a reader who asks from a directory on sees the attributes of row i of a block. Removed rows are seen where the
+// directory that they were in is.
+func (g *gate) seesDoubt(start string, b *layer.Block, i int) (bool, error) {
+	if g == nil {
+		return true, nil
+	}
+	if err := b.LoadKeys(); err != nil {
+		return false, g.v.ReadError(err)
+	}
+	if b.Parent(i) == "" { // the root's own row
+		return true, nil
+	}
+	let, err := g.entries(start, b.Parent(i))
+	return let == everything, err
+}
+
+// hideSums takes the stored sums out of a row that a reader sees.
+func (v *Version) hideSums(ctx context.Context, row *evidence.Row) error {
+	g, err := v.gate(ctx)
+	g.conceal(row, everything)
+	return err
 }
 
 // Doubtful emits the rows of a kind after a position, up to limit of them, and counts all there are.
@@ -112,6 +145,9 @@ func (v *Version) Doubtful(ctx context.Context, root *evidence.Row, kind DoubtKi
 		}
 		if err := b.Row(i, &row); err != nil {
 			return v.ReadError(err)
+		}
+		if err := v.hideSums(ctx, &row); err != nil {
+			return err
 		}
 		err := page.take(&row)
 		if errors.Is(err, errStop) {

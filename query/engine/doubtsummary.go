@@ -44,7 +44,7 @@ func (m *DoubtSummary) Of(row *evidence.Row, now int64) *DoubtSummary {
 // once, and again for an earlier time.
 func (v *Version) Doubts(ctx context.Context, path string, now int64) (*DoubtSummary, error) {
 	parent := strings.TrimSuffix(path, "/") + "/"
-	if path != "/" {
+	if _, restricted := ReaderOf(ctx); restricted || path != "/" {
 		return v.readDoubts(ctx, parent, now)
 	}
 	v.mu.Lock()
@@ -62,7 +62,11 @@ func (v *Version) Doubts(ctx context.Context, path string, now int64) (*DoubtSum
 func (v *Version) readDoubts(ctx context.Context, parent string, now int64) (*DoubtSummary, error) {
 	m := &DoubtSummary{}
 	d := anyDoubt(now)
-	c, err := v.doubtCursor(ctx, layer.Key{Parent: parent}, subtreeEnd(parent), d)
+	g, err := v.gate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.doubtCursor(ctx, g, layer.Key{Parent: parent}, subtreeEnd(parent), d)
 	if err != nil || c == nil {
 		return m, err
 	}
@@ -71,7 +75,7 @@ func (v *Version) readDoubts(ctx context.Context, parent string, now int64) (*Do
 		if g := b.Group(); !d.group(&g) {
 			continue
 		}
-		if err := m.add(b, from, to, now); err != nil {
+		if err := m.add(b, from, to, now, func(i int) (bool, error) { return g.seesDoubt(parent, b, i) }); err != nil {
 			return nil, v.ReadError(err)
 		}
 	}
@@ -83,7 +87,7 @@ func (v *Version) readDoubts(ctx context.Context, parent string, now int64) (*Do
 }
 
 // add takes in rows from to to-1 of a block. A removed row may be a blind spot: a deletion that no kernel reported.
-func (m *DoubtSummary) add(b *layer.Block, from, to int, now int64) error {
+func (m *DoubtSummary) add(b *layer.Block, from, to int, now int64, sees func(i int) (bool, error)) error {
 	missing, err := b.Numbers(layer.ColumnAgentMissing)
 	if err != nil {
 		return err
@@ -101,22 +105,28 @@ func (m *DoubtSummary) add(b *layer.Block, from, to int, now int64) error {
 		return err
 	}
 	for i := from; i < to; i++ {
+		ns := until.At(i)
+		suspect := ns > now && removed.At(i) == 0 && event.Type(types.At(i)) == event.File
+		if missing.At(i) == 0 && !suspect {
+			continue
+		}
+		if seen, err := sees(i); err != nil {
+			return err
+		} else if !seen {
+			continue
+		}
 		m.BlindSpot = m.BlindSpot || missing.At(i) != 0
-		if ns := until.At(i); ns > now && removed.At(i) == 0 && event.Type(types.At(i)) == event.File {
+		if suspect {
 			m.suspectUntil = append(m.suspectUntil, ns)
 		}
 	}
 	return nil
 }
 
-// doubtCursor returns a cursor over the row groups of a range that may have rows of a kind, and over the rows of deltas that hide rows
+// doubtCursor returns a cursor, for who passes a gate, over the row groups of a range that may have rows of a kind, and over the rows of deltas that hide rows
 // in them. It is nil if no row group may have any. It reads the indexes only of layers that may.
-func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d DoubtKind) (*layer.Cursor, error) {
-	all, err := v.all(ctx)
-	if err != nil {
-		return nil, err
-	}
-	view := all.Within(from, until, d.layer)
+func (v *Version) doubtCursor(ctx context.Context, g *gate, from, until layer.Key, d DoubtKind) (*layer.Cursor, error) {
+	view := v.rows.through(g).Within(from, until, d.layer)
 	if view == nil {
 		return nil, nil
 	}
@@ -125,15 +135,15 @@ func (v *Version) doubtCursor(ctx context.Context, from, until layer.Key, d Doub
 		return !d.layer(&info)
 	})
 	groups := make([][]layer.Group, len(layers))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
+	reads, gctx := errgroup.WithContext(ctx)
+	reads.SetLimit(16)
 	for i, l := range layers {
-		g.Go(func() (err error) {
+		reads.Go(func() (err error) {
 			groups[i], err = l.Groups(gctx)
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
+	if err := reads.Wait(); err != nil {
 		return nil, v.ReadError(err)
 	}
 	for i := range groups {

@@ -59,7 +59,7 @@ func New(o Options) *Engine {
 	}
 	st := metered{clock.Watch(o.Store)}
 	configs := viewconfig.NewLoader(st, o.Now)
-	return &Engine{
+	e := &Engine{
 		store: st, clock: clock,
 		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
 		versions: newVersions(st, configs, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
@@ -69,6 +69,14 @@ func New(o Options) *Engine {
 		moves:    newMovesCache(),
 		logger:   o.Logger,
 	}
+	e.versions.newest = func(ctx context.Context, view string) (*Version, error) {
+		m, err := e.heads.current(ctx, view)
+		if err != nil {
+			return nil, err
+		}
+		return e.versions.of(m, false)
+	}
+	return e
 }
 
 // Store is the store. It charges each read to the Cost of the context.
@@ -236,6 +244,11 @@ func (e *Engine) ForestsAmong(ctx context.Context, views []string) (map[string][
 		}
 	}
 	return forests, err
+}
+
+// Settings are the settings of a view. A change shows within a minute.
+func (e *Engine) Settings(ctx context.Context, view string) (viewconfig.Config, error) {
+	return e.configs.Load(ctx, view)
 }
 
 // Ready checks that the store answers. The object it asks for need not exist.

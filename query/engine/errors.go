@@ -8,6 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/query/report"
 )
 
 // These errors say what is wrong with a question. A call can also fail with an error of the store, and, if an object is damaged,
@@ -67,6 +68,9 @@ type NoVersionError struct{ Of, Text string }
 
 // PatternError: the pattern of a search is invalid.
 type PatternError struct{ Reason error }
+
+// ErrTooManyDirectories: an answer would need the sums of too many directories.
+var ErrTooManyDirectories = report.ErrTooManyDirectories
 
 // The cursor errors.
 var (

@@ -44,7 +44,7 @@ type FeedGoneError struct{ *NotKeptError }
 // OpenFeed opens a feed of a view: after the version that a text means as Earlier has it, or at a position that Cursor made; empty: after
 // the current version. parts are what two calls must have in common for a cursor of one to serve the other.
 func (e *Engine) OpenFeed(ctx context.Context, view, after string, parts ...string) (*Feed, error) {
-	f := &Feed{engine: e, view: view, query: QueryHash(append([]string{"feed"}, parts...)...)}
+	f := &Feed{engine: e, view: view, query: QueryHash(append([]string{"feed"}, ReaderParts(ctx, parts)...)...)}
 	if IsFeedCursor(after) {
 		return f, f.resume(ctx, after)
 	}

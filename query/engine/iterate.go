@@ -57,11 +57,57 @@ func (v *Version) iterate(ctx context.Context, start string, until layer.Key, li
 	if err != nil {
 		return nil, err
 	}
+	return v.through(ctx, g, start, until, limit), nil
+}
+
+// through is iterate for who passes a gate.
+func (v *Version) through(ctx context.Context, g *gate, start string, until layer.Key, limit int) *rowIterator {
 	c := v.rows.through(g).Cursor(ctx).Until(until)
-	if limit == 0 || limit > longIteration {
-		c.ReadAhead(streamAhead)
+	if ahead := aheadFor(limit); ahead > 0 {
+		c.ReadAhead(ahead)
 	}
-	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c, atime: asksAtime(ctx)}, nil
+	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c, atime: asksAtime(ctx)}
+}
+
+// shown goes from the position, if ok, to the next row that the gate lets through and that is not removed, and reads it: whatever is to
+// be concealed of it is still there. complete: with all columns.
+func (it *rowIterator) shown(ok, complete bool) (bool, error) {
+	for ; ok; ok = it.rows.Next() {
+		if it.passed++; it.passed%checkEvery == 0 {
+			if err := it.ctx.Err(); err != nil {
+				return false, err
+			}
+		}
+		for {
+			some, err := it.enter()
+			if err != nil {
+				return false, err
+			}
+			if some {
+				break
+			}
+			if !it.rows.Seek(subtreeEnd(it.inside)) {
+				return false, it.end()
+			}
+		}
+		read := it.rows.Shown
+		if complete {
+			read = it.rows.Row
+		}
+		if err := read(&it.row); err != nil {
+			return false, it.v.ReadError(err)
+		}
+		if it.row.Removed {
+			continue
+		}
+		if it.let == everything {
+			if err := it.gate.note(&it.row); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	return false, it.end()
 }
 
 type atimeKey struct{}

@@ -52,7 +52,7 @@ func (e *Engine) Log(ctx context.Context, now *Version, path string, before uint
 	if err != nil {
 		return nil, err
 	}
-	looks, err := e.lookAll(ctx, now, path, kept)
+	looks, err := e.lookAll(ctx, now, path, kept, (*Version).lookupOrNone)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,13 @@ func (e *Engine) Trend(ctx context.Context, now *Version, path string, every tim
 		}
 	}
 	omitted = max(0, len(last)-limit)
-	looks, err := e.lookAll(ctx, now, path, last[omitted:])
+	looks, err := e.lookAll(ctx, now, path, last[omitted:], func(v *Version, ctx context.Context, path string) (*evidence.Row, error) {
+		r, err := v.lookupOrNone(ctx, path)
+		if r != nil {
+			err = v.Sum(ctx, r)
+		}
+		return r, err
+	})
 	for _, l := range looks {
 		if l.Version.Manifest.Ready() {
 			points = append(points, Point{l.LookedAt, l.row})
@@ -138,7 +144,8 @@ type look struct {
 }
 
 // lookAll looks a path up in versions, in their order.
-func (e *Engine) lookAll(ctx context.Context, now *Version, path string, kept []history.Kept) ([]look, error) {
+func (e *Engine) lookAll(ctx context.Context, now *Version, path string, kept []history.Kept,
+	lookup func(v *Version, ctx context.Context, path string) (*evidence.Row, error)) ([]look, error) {
 	looks := make([]look, len(kept))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(logAtOnce)
@@ -146,7 +153,7 @@ func (e *Engine) lookAll(ctx context.Context, now *Version, path string, kept []
 		g.Go(func() error {
 			v, err := e.openPublished(gctx, now.Manifest, k.Published)
 			if err == nil {
-				looks[i].row, err = v.lookupOrNone(gctx, path)
+				looks[i].row, err = lookup(v, gctx, path)
 			}
 			var gone *GoneError
 			if errors.As(err, &gone) {

@@ -46,8 +46,8 @@ const (
 // maxMovesKept bounds the moves that are kept for the pages of diffs, bytes, about.
 const maxMovesKept = 16 << 20
 
-// movesKey is a diff as far as its moves depend on it.
-type movesKey struct{ from, to, path string }
+// movesKey is a diff as far as its moves depend on it: also on who sees it, by which version's rights.
+type movesKey struct{ from, to, path, reader, by string }
 
 func newMovesCache() *otter.Cache[movesKey, *Moves] {
 	return otter.Must(&otter.Options[movesKey, *Moves]{MaximumWeight: maxMovesKept, Weigher: func(_ movesKey, m *Moves) uint32 {
@@ -63,7 +63,16 @@ var errManyCandidates = errors.New("too many added and removed paths")
 
 // Moves recognises the moves of a diff. It passes over the whole diff once; the pages of a diff share the result.
 func (e *Engine) Moves(ctx context.Context, d *Diff) (*Moves, error) {
-	key := movesKey{d.From.Manifest.Key(), d.To.Manifest.Key(), d.search().Path}
+	key := movesKey{from: d.From.Manifest.Key(), to: d.To.Manifest.Key(), path: d.search().Path, reader: ReaderTag(ctx)}
+	for _, v := range [2]*Version{d.From, d.To} {
+		g, err := v.gate(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if g != nil {
+			key.by += g.by() + " "
+		}
+	}
 	if m, ok := e.moves.GetIfPresent(key); ok {
 		return m, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,15 +28,52 @@ import (
 
 type readerKey struct{}
 
+// asker is the user as whom a context asks.
+type asker struct {
+	who permission.Identity
+	mu  sync.Mutex
+	// newest are the newest versions of views, as of the first question about each: one question has the same rights from end to end.
+	newest map[string]*Version
+}
+
 // WithReader makes what is asked under the context be answered as a user's file permissions allow.
 func WithReader(ctx context.Context, who permission.Identity) context.Context {
-	return context.WithValue(ctx, readerKey{}, who)
+	return context.WithValue(ctx, readerKey{}, &asker{who: who, newest: map[string]*Version{}})
+}
+
+// Afresh is a context for another question of the same reader, for what goes on for long: today's rights are asked for again.
+func Afresh(ctx context.Context) context.Context {
+	if who, restricted := ReaderOf(ctx); restricted {
+		return WithReader(ctx, who)
+	}
+	return ctx
 }
 
 // ReaderOf is the user as whom a context asks; false: the context asks for everything.
-func ReaderOf(ctx context.Context) (permission.Identity, bool) {
-	who, ok := ctx.Value(readerKey{}).(permission.Identity)
-	return who, ok
+func ReaderOf(ctx context.Context) (who permission.Identity, restricted bool) {
+	if a, ok := ctx.Value(readerKey{}).(*asker); ok {
+		return a.who, true
+	}
+	return who, false
+}
+
+// newestFor is the newest version of v's view; nil: v is it.
+func (a *asker) newestFor(ctx context.Context, v *Version) (*Version, error) {
+	view := v.Manifest.View
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.newest[view]
+	if now == nil || now.Manifest.Version < v.Manifest.Version {
+		var err error
+		if now, err = v.newest(ctx, view); err != nil {
+			return nil, err
+		}
+		a.newest[view] = now
+	}
+	if now.Manifest.Version <= v.Manifest.Version {
+		return nil, nil
+	}
+	return now, nil
 }
 
 // ReaderTag tells the readers of contexts apart, in ETags and cursors; empty: the context asks for everything.
@@ -92,14 +130,17 @@ type gate struct {
 	who   permission.Identity
 	rules permission.Rules
 	known *standings
+	// now is the gate of the newest version, if v is an earlier one: what is hidden now is hidden in earlier versions, too.
+	now *gate
 }
 
 // gate is that of the context's reader; nil if the reader may see everything.
 func (v *Version) gate(ctx context.Context) (*gate, error) {
-	who, restricted := ReaderOf(ctx)
+	a, restricted := ctx.Value(readerKey{}).(*asker)
 	if !restricted {
 		return nil, nil
 	}
+	who := a.who
 	config, err := v.configs.Load(ctx, v.Manifest.View)
 	if err != nil {
 		return nil, err
@@ -110,10 +151,32 @@ func (v *Version) gate(ctx context.Context) (*gate, error) {
 	if who.IsRoot() {
 		return nil, nil
 	}
-	g := &gate{ctx: ctx, v: v, who: who, rules: permission.Rules{TrustModes: config.TrustModes}}
-	key := fmt.Sprintf("%s\x00%t\x00%s", v.Manifest.Key(), config.TrustModes, who.Key())
-	g.known, _ = v.standings.ComputeIfAbsent(key, func() (*standings, bool) { return &standings{of: map[string]standing{}}, false })
-	return g, nil
+	rules := permission.Rules{TrustModes: config.TrustModes}
+	g := v.gateOf(ctx, who, rules)
+	newest, err := a.newestFor(ctx, v)
+	if err == nil && newest != nil {
+		g.now = newest.gateOf(ctx, who, rules)
+	}
+	return g, err
+}
+
+// gateOf is a gate by the rights that the version has itself.
+func (v *Version) gateOf(ctx context.Context, who permission.Identity, rules permission.Rules) *gate {
+	g := &gate{ctx: ctx, v: v, who: who, rules: rules}
+	key := fmt.Sprintf("%s\x00%t\x00%s", v.Manifest.Key(), rules.TrustModes, who.Key())
+	g.known, _ = v.standings.ComputeIfAbsent(key, func() (*standings, bool) {
+		return &standings{of: map[string]standing{}, today: map[string]standing{}}, false
+	})
+	return g
+}
+
+// by is by which rules, and which other version's rights, a gate decides, for caches.
+func (g *gate) by() string {
+	by := strconv.FormatBool(g.rules.TrustModes)
+	if g.now != nil {
+		by += g.now.v.Manifest.Key()
+	}
+	return by
 }
 
 // verdict is what a gate lets through of the entries of a directory.
@@ -137,12 +200,27 @@ type standing struct {
 // closed is how a reader stands to what is below a directory that may not be searched, and to what is no directory.
 var closed = standing{listed: -1}
 
+// and is how a reader stands whom both allow.
+func (s standing) and(o standing) standing {
+	both := standing{enter: s.enter && o.enter, listed: -1}
+	if s.listed >= 0 && o.listed >= 0 {
+		both.listed = max(s.listed, o.listed)
+	}
+	return both
+}
+
 // standings are how one reader stands to the directories of one version, by the Parent of their entries.
 type standings struct {
-	mu   sync.Mutex
-	of   map[string]standing
-	sums map[string]evidence.Totals // of what is below
+	mu    sync.Mutex
+	of    map[string]standing
+	today map[string]standing        // to the paths of directories of earlier versions
+	sums  map[sumKey]evidence.Totals // of what is below
+	// opened are the answers of Diff.opened, by the other version, the path and the versions that decide.
+	opened map[[3]string][]keyRange
 }
+
+// sumKey is a directory, as the Parent of its entries, and by which versions' rights its sum was made.
+type sumKey struct{ dir, by string }
 
 const (
 	// maxStandings bounds the directories that one reader's standings keep; beyond it, they are all forgotten.
@@ -155,31 +233,70 @@ func newStandings() *otter.Cache[string, *standings] {
 	return otter.Must(&otter.Options[string, *standings]{MaximumSize: maxReaders})
 }
 
-func (s *standings) get(dir string) (standing, bool) {
+func (s *standings) get(in map[string]standing, dir string) (standing, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known, ok := s.of[dir]
+	known, ok := in[dir]
 	return known, ok
 }
 
-func (s *standings) set(dir string, at standing) {
+func (s *standings) set(in map[string]standing, dir string, at standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.of) >= maxStandings {
-		clear(s.of)
+	if len(in) >= maxStandings {
+		clear(in)
 	}
-	s.of[strings.Clone(dir)] = at
+	in[strings.Clone(dir)] = at
 }
 
-// standing is how the reader stands to the directory whose entries have a Parent.
+// standing is how the reader stands to the directory whose entries have a Parent: in the version, and in the newest one.
 func (g *gate) standing(dir string) (standing, error) {
-	if at, ok := g.known.get(dir); ok {
+	at, err := g.own(dir)
+	if err != nil || g.now == nil || at == closed {
+		return at, err
+	}
+	now, err := g.now.toPath(dir)
+	return at.and(now), err
+}
+
+// toPath is how the reader stands to a directory of an earlier version by today's rights. One that is no longer there, or no longer a
+// directory, is as open as the one above it.
+func (g *gate) toPath(dir string) (standing, error) {
+	if at, ok := g.known.get(g.known.today, dir); ok {
 		return at, nil
 	}
 	above := standing{enter: true, listed: -1}
 	if dir != "/" {
 		var err error
-		if above, err = g.standing(parentOf(dir)); err != nil {
+		if above, err = g.toPath(parentOf(dir)); err != nil {
+			return closed, err
+		}
+	}
+	at := closed
+	if above.enter {
+		row, found, err := g.access(dir)
+		if err != nil {
+			return closed, err
+		}
+		if found && row.Type == event.Directory {
+			at = g.below(above, dir, &row)
+		} else if at = above; at.listed < 0 {
+			at.listed = int32(len(dir))
+		}
+	}
+	g.known.set(g.known.today, dir, at)
+	return at, nil
+}
+
+// own is how the reader stands to a directory by the rights that the version has itself.
+func (g *gate) own(dir string) (standing, error) {
+	if at, ok := g.known.get(g.known.of, dir); ok {
+		return at, nil
+	}
+	above := standing{enter: true, listed: -1}
+	if dir != "/" {
+		var err error
+		if above, err = g.own(parentOf(dir)); err != nil {
 			return closed, err
 		}
 	}
@@ -194,7 +311,7 @@ func (g *gate) standing(dir string) (standing, error) {
 			at = g.below(above, dir, &row)
 		}
 	}
-	g.known.set(dir, at)
+	g.known.set(g.known.of, dir, at)
 	return at, nil
 }
 
@@ -244,7 +361,7 @@ func (g *gate) note(row *evidence.Row) error {
 	above := standing{enter: true, listed: -1}
 	if row.Parent != "" {
 		var err error
-		if above, err = g.standing(row.Parent); err != nil {
+		if above, err = g.own(row.Parent); err != nil {
 			return err
 		}
 	}
@@ -252,7 +369,7 @@ func (g *gate) note(row *evidence.Row) error {
 	if above.enter {
 		at = g.below(above, dir, row)
 	}
-	g.known.set(dir, at)
+	g.known.set(g.known.of, dir, at)
 	return nil
 }
 
@@ -296,6 +413,16 @@ func (v *Version) mayList(ctx context.Context, parent string) error {
 	return err
 }
 
+// MayScan is an error unless the reader may ask for a scan of a path: NoPathError where the reader sees no such path, NotReadableError where
+// the reader may not list it.
+func (v *Version) MayScan(ctx context.Context, path string) error {
+	row, err := v.Lookup(ctx, path)
+	if err == nil && row.Type == event.Directory {
+		err = v.mayList(ctx, row.ChildParent())
+	}
+	return err
+}
+
 // conceal takes out of a row what the reader may not see of it. Totals count what is hidden, too.
 func (g *gate) conceal(row *evidence.Row, v verdict) {
 	if g == nil {
@@ -323,7 +450,7 @@ func (v *Version) Sum(ctx context.Context, dir *evidence.Row) error {
 		return err
 	}
 	start := dir.ChildParent()
-	sum, known := g.known.sum(start)
+	sum, known := g.known.sum(sumKey{start, g.by()})
 	if !known {
 		sum = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 		let, err := g.entries(start, start)
@@ -331,35 +458,32 @@ func (v *Version) Sum(ctx context.Context, dir *evidence.Row) error {
 			return err
 		}
 		if let == everything {
-			all, err := NewSearch("*", dir.Path())
-			if err != nil {
-				return err
-			}
+			all := everythingBelow(dir.Path())
 			all.gate = g
 			if sum, err = (report.Scope{View: v.rows.through(g), Root: dir, Filter: all.filter()}).Totals(ctx); err != nil {
 				return v.ReadError(err)
 			}
 		}
-		g.known.setSum(start, sum)
+		g.known.setSum(sumKey{start, g.by()}, sum)
 	}
 	dir.Sub, dir.Hidden = dir.Own().Plus(sum), 0
 	return nil
 }
 
-func (s *standings) sum(dir string) (evidence.Totals, bool) {
+func (s *standings) sum(dir sumKey) (evidence.Totals, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.sums[dir]
 	return t, ok
 }
 
-func (s *standings) setSum(dir string, t evidence.Totals) {
+func (s *standings) setSum(dir sumKey, t evidence.Totals) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sums == nil || len(s.sums) >= maxSums {
-		s.sums = map[string]evidence.Totals{}
+		s.sums = map[sumKey]evidence.Totals{}
 	}
-	s.sums[strings.Clone(dir)] = t
+	s.sums[sumKey{strings.Clone(dir.dir), dir.by}] = t
 }
 
 // noteAll takes in the directories among the rows from to to-1 of a block, which a pass over everything below start meets.

@@ -37,12 +37,23 @@ func (v *Version) Scope(ctx context.Context, of *Search) (report.Scope, error) {
 
 // emptyScope is the scope of a report in which nothing is wanted.
 func (v *Version) emptyScope(ctx context.Context, path string) (report.Scope, error) {
-	unmet, err := NewSearch("*", path)
+	return v.Scope(ctx, unmet(path))
+}
+
+// unmet is a search below a path for what nothing is.
+func unmet(path string) *Search {
+	s := everythingBelow(path)
+	s.MinSize, s.MaxSize = 1, 0
+	return s
+}
+
+// everythingBelow is the search below a path for everything.
+func everythingBelow(path string) *Search {
+	s, err := NewSearch("*", path)
 	if err != nil {
-		return report.Scope{}, err
+		panic(err) // the pattern is one
 	}
-	unmet.MinSize, unmet.MaxSize = 1, 0
-	return v.Scope(ctx, unmet)
+	return s
 }
 
 // filter is the search as the filter of a report; nil: it wants everything. A report reads all rows of its scope, so it uses no search
@@ -69,11 +80,21 @@ func (s *Search) filter() *report.Filter {
 // LinksOnce takes the further names of files out of what a directory's row says is allocated: a file with several names below it counts
 // once, as du has it.
 func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) error {
-	view, err := v.all(ctx)
+	g, err := v.gate(ctx)
 	if err != nil {
 		return err
 	}
-	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = report.Scope{View: view, Root: dir}.LinksOnce(ctx)
+	of := report.Scope{View: v.rows.through(g), Root: dir}
+	if g != nil {
+		let, err := g.entries(dir.ChildParent(), dir.ChildParent())
+		if err != nil || let != everything { // nothing below it counts
+			return err
+		}
+		all := everythingBelow(dir.Path())
+		all.gate = g
+		of.Filter = all.filter()
+	}
+	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = of.LinksOnce(ctx)
 	return v.ReadError(err)
 }
 
@@ -84,15 +105,23 @@ func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, lim
 		return err
 	}
 	g, err := v.gate(ctx)
-	if err == nil && g != nil && of == event.Directory { // the totals as stored count what is hidden, too
-		err = ErrRestricted
-	}
 	if err != nil {
 		return err
 	}
-	rows, err := scope.Largest(ctx, of, limit)
+	var rows []evidence.Row
+	if g != nil && of == event.Directory { // the totals as stored count what is hidden, too
+		var all report.Scope
+		if all, err = v.Scope(ctx, everythingBelow(where.Path)); err != nil {
+			return err
+		}
+		rows, err = scope.LargestSums(ctx, all, limit)
+	} else {
+		rows, err = scope.Largest(ctx, of, limit)
+	}
 	for i := range rows {
-		g.conceal(&rows[i], everything)
+		if of != event.Directory {
+			g.conceal(&rows[i], everything)
+		}
 		if err := out(&rows[i]); err != nil {
 			return err
 		}
@@ -138,7 +167,11 @@ func (v *Version) reportPage(ctx context.Context, where *Search, after *Position
 // Growth lists the directories below a search's path, down to depth levels, that have grown or shrunk since an earlier version in what
 // the search wants.
 func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth, limit int) ([]report.Growth, error) {
-	if where.filter() == nil {
+	g, err := v.gate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if g == nil && where.filter() == nil {
 		from, err := old.all(ctx)
 		if err != nil {
 			return nil, err
@@ -150,15 +183,19 @@ func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth
 		list, err := report.GrowthOf(ctx, from, to, where.Path, depth, limit)
 		return list, old.ReadError(err) // retention may have deleted its layers
 	}
-	before, err := old.all(ctx)
-	if err != nil {
-		return nil, err
-	}
 	to, err := v.Scope(ctx, where)
 	if err != nil {
 		return nil, err
 	}
-	from := report.Scope{View: before, Root: to.Root, Filter: to.Filter} // where the path was not there, nothing is below it
+	// Where the path was not there, nothing is below it; where a reader might not list it, nothing that the reader sees is.
+	before, err := old.resolve(ctx, where)
+	if err == nil && before == nil {
+		before, err = old.resolve(ctx, unmet(where.Path))
+	}
+	if err != nil {
+		return nil, err
+	}
+	from := report.Scope{View: old.rows.through(before.gate), Root: to.Root, Filter: before.filter()}
 	list, err := report.FilteredGrowth(ctx, from, to, depth, limit)
 	return list, old.ReadError(err)
 }

@@ -32,7 +32,9 @@ type Version struct {
 	configs  *viewconfig.Loader
 	// standings are those of the readers of all versions, by version and reader.
 	standings *otter.Cache[string, *standings]
-	named     atomic.Pointer[*manifest.Names] // once they were read
+	// newest opens the newest version of a view, whose rights hold for readers of earlier ones, too.
+	newest func(ctx context.Context, view string) (*Version, error)
+	named  atomic.Pointer[*manifest.Names] // once they were read
 	// damaged are the layers whose search index was found damaged.
 	damaged sync.Map
 
@@ -55,15 +57,17 @@ type versions struct {
 	configs   *viewconfig.Loader
 	standings *otter.Cache[string, *standings]
 	open      *otter.Cache[string, *Version] // by the manifest's key
+	newest    func(ctx context.Context, view string) (*Version, error)
 }
 
 // maxOpen bounds the open versions by the number of their layers, about. The data of layers is in the layer cache.
 const maxOpen = 4096
 
 func newVersions(st store.Store, configs *viewconfig.Loader, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
-	return &versions{st, cache, semaphore.NewWeighted(ahead), log, newOwnerNames(st), configs, newStandings(), otter.Must(&otter.Options[string, *Version]{
-		MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 { return uint32(16 + len(v.Manifest.Base) + len(v.Manifest.Deltas)) },
-	})}
+	return &versions{store: st, cache: cache, ahead: semaphore.NewWeighted(ahead), log: log, names: newOwnerNames(st), configs: configs,
+		standings: newStandings(), open: otter.Must(&otter.Options[string, *Version]{
+			MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 { return uint32(16 + len(v.Manifest.Base) + len(v.Manifest.Deltas)) },
+		})}
 }
 
 // of opens a manifest's version.
@@ -77,7 +81,7 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
 		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
 	}
 	v := &Version{Manifest: m, rows: guarded{view}, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log, names: s.names,
-		configs: s.configs, standings: s.standings}
+		configs: s.configs, standings: s.standings, newest: s.newest}
 	for _, l := range slices.Concat(view.Base(), view.Deltas()) {
 		v.bytes += l.Info().Bytes
 	}

@@ -117,6 +117,8 @@ func questionError(err error) error {
 	case errors.As(err, &notDirectory):
 		shown, _ := values.PathFields(notDirectory.Path)
 		return httpapi.BadRequest(fmt.Sprintf("%q is not a directory", shown), "only directories have entries; /metadata shows this path")
+	case errors.Is(err, engine.ErrTooManyDirectories):
+		return httpapi.BadRequest("too many directories: more than a million would have to be summed up", "pass a path further down")
 	case errors.Is(err, engine.ErrRestricted):
 		return &httpapi.Error{Status: http.StatusForbidden, Detail: engine.ErrRestricted.Error(), Hint: "docs/access.md lists the questions that are; others need a key for everything"}
 	case errors.As(err, &notReadable):

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"context"
+	"math"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -51,6 +52,47 @@ func (s Scope) Largest(ctx context.Context, kind event.Type, n int) ([]evidence.
 		if _, err := s.View.Get(ctx, item.key, &out[i]); err != nil {
 			return nil, err
 		}
+	}
+	return out, nil
+}
+
+// LargestSums is Largest for directories whose sums are those of what another scope wants: all has the same root. The rows that it returns
+// have these sums as their totals. It reads all rows of both, and holds the sums of at most MaxFiltered directories.
+func (s Scope) LargestSums(ctx context.Context, all Scope, n int) ([]evidence.Row, error) {
+	sums := map[string]evidence.Totals{}
+	err := all.sumBelow(ctx, math.MaxInt, func(path string, t evidence.Totals) error {
+		sum, known := sums[path]
+		if !known {
+			if len(sums) == MaxFiltered {
+				return ErrTooManyDirectories
+			}
+			path, sum = strings.Clone(path), nothing
+		}
+		sums[path] = sum.Plus(t)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	top := topN[sizedKey]{limit: n, compare: sizedKey.compare}
+	err = pass{ctx: ctx, scope: s}.each(func(s *span) error {
+		for i := s.from; i < s.to; i++ {
+			if s.is(i, event.Directory) {
+				k := layer.Key{Parent: strings.Clone(s.block.Parent(i)), Name: strings.Clone(s.block.Name(i))}
+				top.offer(sizedKey{sums[k.Parent+k.Name].Bytes, k})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]evidence.Row, len(top.items))
+	for i, item := range top.sorted() {
+		if _, err := s.View.Get(ctx, item.key, &out[i]); err != nil {
+			return nil, err
+		}
+		out[i].Sub = sums[out[i].Path()]
 	}
 	return out, nil
 }

@@ -18,7 +18,7 @@ func (s Scope) LinksOnce(ctx context.Context) (allocated, linked int64, err erro
 		return sub.Allocated, 0, nil
 	}
 	l := &linkedFiles{ctx: ctx, view: s.View, counted: map[int64]bool{}}
-	if sub.Allocated == values.MaxSum {
+	if sub.Allocated == values.MaxSum || s.Filter != nil { // totals as stored count what is not wanted, too
 		return l.all(s)
 	}
 	err = l.in(s.Root.ChildParent())
@@ -35,7 +35,7 @@ type linkedFiles struct {
 // all sums up everything at and below a root, but for further names.
 func (l *linkedFiles) all(s Scope) (allocated, linked int64, err error) {
 	allocated = s.Root.Allocated
-	p := pass{ctx: l.ctx, scope: Scope{View: s.View, Root: s.Root}, columns: linkedColumns}
+	p := pass{ctx: l.ctx, scope: s, columns: linkedColumns}
 	err = p.each(func(s *span) error {
 		for i := s.from; i < s.to; i++ {
 			switch links := s.columns[0].At(i); {

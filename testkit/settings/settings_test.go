@@ -217,7 +217,7 @@ var settings = map[string]setting{
 		w.within(known+slack, "an answer again", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 200 })
 	}},
 	"root_squash": {"--root-squash", "query", "within a minute", func(w *world) {
-		asRoot := func() int { return w.asUser("/api/v1/views/v/reports/largest?type=d", "0:0") } // sums that count what is hidden are for those who may see everything
+		asRoot := func() int { return w.asUser("/api/v1/views/v/metadata?path=/&explain=true", "0:0") } // what an answer costs is for those who may see everything
 		w.within(known, "an answer to root", func() bool { return asRoot() == 200 })
 		w.set(func(c *viewconfig.Config) { c.RootSquash = true })
 		w.within(known, "a refusal", func() bool { return asRoot() == 403 })
@@ -258,6 +258,14 @@ var settings = map[string]setting{
 			w.set(func(c *viewconfig.Config) { c.OpenTo = []string{"oidc", "proxy", "group:4712"} })
 			w.within(known, "a refusal", func() bool { return local() == 403 })
 		}
+	}},
+	"user_scans_per_hour": {"--user-scans", "query", "within a minute", func(w *world) {
+		scan := func() int { return w.asUser("/api/v1/views/v/tree?max_depth=0&on_demand_scan=true", "1000:1000") }
+		w.within(known, "a scan", func() bool { return scan() == 200 })
+		w.set(func(c *viewconfig.Config) { c.UserScans = 0 })
+		w.within(known, "a refusal", func() bool { return scan() == 403 })
+		w.set(func(c *viewconfig.Config) { c.UserScans = 12 })
+		w.within(known, "a scan again", func() bool { return scan() == 200 })
 	}},
 	"mounts": {"--mount", "query", "within a minute", func(w *world) {
 		mounts := func() int {
