@@ -1,6 +1,7 @@
 package query
 
 import (
+	rand2 "crypto/rand"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -9,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/internal/viewconfig"
@@ -528,4 +531,54 @@ func diffsAgainstModel(t *testing.T, f *fixture, key string, who permission.Iden
 			}
 		}
 	}
+}
+
+// A user may have scanned what the user sees, so many times an hour; what is hidden is as if it did not exist, and the jobs of others are.
+func TestUsersScans(t *testing.T) {
+	f := newFixture(t)
+	all, _ := shared()
+	f.base(testView, all)
+	f.lead("s1")
+	key, bob := f.userKey(alice), f.userKey(permission.NewIdentity(1002, 101))
+	scan := func(key, path string) *answer { return f.as(key, "tree", "path", path, "on_demand_scan", "true") }
+	ofAll := f.call("tree", "path", "/", "on_demand_scan", "true").is(200).object()["job"].(map[string]any)["job_id"].(string)
+	hidden, absent := scan(key, "/closed/hidden-dir"), scan(key, "/closed/no-such-dir")
+	if x, y := strings.ReplaceAll(string(hidden.is(404).body), "hidden-dir", "no-such-dir"), string(absent.is(404).body); x != y {
+		t.Errorf("a hidden path: %s; an absent one: %s", x, y)
+	}
+	scan(key, "/closed").problem(403, "may not list")
+	mine := scan(key, "/project").is(200).object()["job"].(map[string]any)
+	if mine["job_id"] == ofAll {
+		t.Error("a user is given the job of somebody else")
+	}
+	if again := scan(key, "/project").is(200).object()["job"].(map[string]any); again["job_id"] != mine["job_id"] {
+		t.Errorf("the same scan is another job: %v", again)
+	}
+	id := mine["job_id"].(string)
+	if _, err := job.Apply(t.Context(), f.st, testView, id, "s1", job.Report{For: "s1", State: job.Failed, Files: 77, Error: "/project/locked/hidden.log"}, f.now.UnixNano(), rand2.Reader); err != nil {
+		t.Fatal(err)
+	}
+	shown := f.as(key, "jobs/"+id).is(200).object()
+	if shown["files"] != 0.0 || strings.Contains(fmt.Sprint(shown), "hidden") || shown["state"] != "failed" {
+		t.Errorf("the job shows what is hidden: %v", shown)
+	}
+	if n := f.as(key, "jobs").is(200).object()["count"]; n != 1.0 {
+		t.Errorf("alice sees %v jobs", n)
+	}
+	f.as(bob, "jobs/"+id).problem(404)
+	f.as(key, "jobs/"+ofAll).problem(404)
+	if n := f.call("jobs").object()["count"]; n != 2.0 {
+		t.Errorf("an administrator sees %v jobs", n)
+	}
+	config := viewconfig.Default(testView)
+	config.UserScans = 2
+	if err := viewconfig.Save(t.Context(), f.st, config); err != nil {
+		t.Fatal(err)
+	}
+	f.now = f.now.Add(2 * viewconfig.KnownFor)
+	scan(key, "/home/alice").is(200)
+	scan(key, "/home").problem(429, "within an hour")
+	scan(bob, "/home").is(200)
+	f.now = f.now.Add(time.Hour)
+	scan(key, "/home").is(200)
 }
