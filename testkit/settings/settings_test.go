@@ -217,10 +217,17 @@ var settings = map[string]setting{
 		w.within(known+slack, "an answer again", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 200 })
 	}},
 	"root_squash": {"--root-squash", "query", "within a minute", func(w *world) {
-		asRoot := func() int { return w.asUser("/api/v1/views/v/metadata?path=/&explain=true", "0:0") } // what an answer costs is for those who may see everything
+		s := w.feeder()
+		dir := s.put("/of-nobody-else", true)
+		dir.Entry.Type, dir.Entry.Mode, dir.Entry.UID, dir.Entry.GID = event.Directory, 0o700, 1, 1
+		root := s.put("/", true)
+		root.Entry.Type, root.Entry.Mode = event.Directory, 0o755
+		s.send(root, dir, s.put("/of-nobody-else/file", true))
+		w.within(slack, "the file", func() bool { return w.node("/of-nobody-else/file") != nil })
+		asRoot := func() int { return w.asUser("/api/v1/views/fed/metadata?path=/of-nobody-else/file", "0:0") }
 		w.within(known, "an answer to root", func() bool { return asRoot() == 200 })
 		w.set(func(c *viewconfig.Config) { c.RootSquash = true })
-		w.within(known, "a refusal", func() bool { return asRoot() == 403 })
+		w.within(known, "a refusal", func() bool { return asRoot() == 404 })
 		w.set(func(c *viewconfig.Config) { c.RootSquash = false })
 		w.within(known, "an answer again", func() bool { return asRoot() == 200 })
 	}},
@@ -264,7 +271,7 @@ var settings = map[string]setting{
 		w.within(known, "a scan", func() bool { return scan() == 200 })
 		w.set(func(c *viewconfig.Config) { c.UserScans = 0 })
 		w.within(known, "a refusal", func() bool { return scan() == 403 })
-		w.set(func(c *viewconfig.Config) { c.UserScans = 12 })
+		w.set(func(c *viewconfig.Config) { c.UserScans = viewconfig.MaxUserScans })
 		w.within(known, "a scan again", func() bool { return scan() == 200 })
 	}},
 	"mounts": {"--mount", "query", "within a minute", func(w *world) {
