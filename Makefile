@@ -117,6 +117,7 @@ servers: .cache/servers-built
 lint: ## gofmt, go vet, staticcheck, dead code, govulncheck, go mod tidy -diff
 	@files=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); if [ -n "$$files" ]; then echo "gofmt wants to change:"; echo "$$files"; exit 1; fi
 	go vet ./...
+	go vet -tags reading ./cmd/fustor
 	$(STATICCHECK) ./...
 	@DEADCODE="$(DEADCODE)" sh .ci/deadcode
 	@GOVULNCHECK="$(GOVULNCHECK)" sh .ci/govulncheck
