@@ -13,7 +13,7 @@ import (
 
 func (f *fixture) job(session, path string) *job.Job {
 	f.t.Helper()
-	j, err := job.Create(f.t.Context(), f.store, view, session, path, true, f.clock.Now().UnixNano(), rand.Reader)
+	j, err := job.Ask(f.t.Context(), f.store, job.Job{View: view, Session: session, Path: []byte(path), Recursive: true}, f.clock.Now().UnixNano(), rand.Reader)
 	if err != nil {
 		f.t.Fatal(err)
 	}

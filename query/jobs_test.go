@@ -80,7 +80,7 @@ func TestTooManyJobs(t *testing.T) {
 	f.base(testView, sample())
 	f.lead("s1")
 	for i := range maxUnfinishedJobs {
-		if _, err := job.Create(t.Context(), f.st, testView, "s1", "/x"+string(rune('A'+i)), true, int64(i)+1, rand.Reader); err != nil {
+		if _, err := job.Ask(t.Context(), f.st, job.Job{View: testView, Session: "s1", Path: []byte("/x" + string(rune('A'+i))), Recursive: true}, int64(i)+1, rand.Reader); err != nil {
 			t.Fatal(err)
 		}
 	}

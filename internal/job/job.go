@@ -124,12 +124,7 @@ func Check(ctx context.Context, st store.Store, key string) error {
 // maxListed bounds what List reads.
 const maxListed = 1000
 
-// Create asks the session that leads the view to scan path. now is the store's time.
-func Create(ctx context.Context, st store.Store, view, session, path string, recursive bool, now int64, random io.Reader) (*Job, error) {
-	return Ask(ctx, st, Job{View: view, Session: session, Path: []byte(path), Recursive: recursive}, now, random)
-}
-
-// Ask creates the job j, of which view, session and what is wanted are given, and rings.
+// Ask creates the job j, of which view, session and what is wanted are given, and rings. now is the store's time.
 func Ask(ctx context.Context, st store.Store, j Job, now int64, random io.Reader) (*Job, error) {
 	id, err := ulid.New(ulid.Timestamp(time.Unix(0, now)), random)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestLifeOfAJob(t *testing.T) {
 	if jobs, err := List(ctx, st, "v"); err != nil || len(jobs) != 0 {
 		t.Fatalf("a view without jobs has %v, %v", jobs, err)
 	}
-	j, err := Create(ctx, st, "v", "s1", "/a/\xff", true, 1000, rand.Reader)
+	j, err := Ask(ctx, st, Job{View: "v", Session: "s1", Path: []byte("/a/\xff"), Recursive: true}, 1000, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestLifeOfAJob(t *testing.T) {
 	if got.Files != 9 || got.LastSeq != 7 || got.Runner != "s2" || got.StartedAt != 2000 || got.FinishedAt != 2000 {
 		t.Fatalf("in the end it is %+v", got)
 	}
-	if _, err := Create(ctx, st, "v", "s2", "/", false, 3000, rand.Reader); err != nil {
+	if _, err := Ask(ctx, st, Job{View: "v", Session: "s2", Path: []byte("/")}, 3000, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
 	again, err := st.Get(ctx, layout.Bell("v"))
@@ -78,7 +78,7 @@ func TestLifeOfAJob(t *testing.T) {
 // TestConcurrentReports report at once: every report is taken, and the end stands.
 func TestConcurrentReports(t *testing.T) {
 	ctx, st := open(t)
-	j, err := Create(ctx, st, "v", "s", "/", true, 1, rand.Reader)
+	j, err := Ask(ctx, st, Job{View: "v", Session: "s", Path: []byte("/"), Recursive: true}, 1, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -237,7 +237,7 @@ func TestCommands(t *testing.T) {
 	}
 	stop, reload := command(`{"command":"stop"}`), command(`{"command":"reload"}`)
 	scan := command(`{"command":"scan","path":"/late"}`)
-	leaders, err := job.Create(t.Context(), f.store, view, a.Session(), "/late", true, time.Now().UnixNano(), rand.Reader)
+	leaders, err := job.Ask(t.Context(), f.store, job.Job{View: view, Session: a.Session(), Path: []byte("/late"), Recursive: true}, time.Now().UnixNano(), rand.Reader)
 	f.must(err)
 	beaten, err := a.Beat(t.Context(), "66")
 	f.must(err)
