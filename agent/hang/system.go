@@ -271,6 +271,14 @@ func (l *looker) Identify(path string) (tree.ID, error) {
 	return bounded(l, path, func(mine tree.Looker) (tree.ID, error) { return mine.Identify(path) })
 }
 
+func (l *looker) Written(path string, id tree.ID) (written, known bool) {
+	known, err := bounded(l, path, func(mine tree.Looker) (known bool, _ error) {
+		written, known = mine.Written(path, id)
+		return known, nil
+	})
+	return written && err == nil, known && err == nil
+}
+
 // bounded is one look at path.
 func bounded[T any](l *looker, path string, look func(tree.Looker) (T, error)) (got T, err error) {
 	var seen T

@@ -92,6 +92,9 @@ type Looker interface {
 	Lstat(path string) (Info, error)
 	// Identify is Lstat for those who only ask which file is at path.
 	Identify(path string) (ID, error)
+	// Written reports whether a program of this host has the file at path open for writing. Not known: nobody can tell, or it is not
+	// the file with that ID.
+	Written(path string, id ID) (written, known bool)
 	// Forget lets go of the parent directory, so that the next look resolves its path anew.
 	Forget()
 	Close()

@@ -200,6 +200,8 @@ type osLooker struct {
 	root   *osRoot
 	parent string
 	dir    osDir
+
+	devices map[uint64]bool // which are local
 }
 
 func (r *osRoot) Looker() Looker { return &osLooker{root: r, dir: osDir{fd: -1}} }

@@ -103,6 +103,8 @@ func (l *osLooker) Identify(path string) (ID, error) {
 	return info.ID, err
 }
 
+func (l *osLooker) Written(string, ID) (written, known bool) { return false, false }
+
 func lstat(full string) (Info, error) {
 	fi, err := os.Lstat(full)
 	if err != nil {

@@ -166,7 +166,7 @@ func (w *Watcher) observe(ctx context.Context, root tree.Root, looker tree.Looke
 	if info.Entry.Type != event.Directory {
 		w.forgetDirectory(path)
 		atomic := finished(info, h, w.notifier.Closes())
-		atomic = !w.isOpen(path, info, h, atomic, time.Now()) && atomic
+		atomic = !w.isOpen(looker, path, info, h, atomic, time.Now()) && atomic
 		w.put(path, at, info.Entry, atomic)
 		w.noteLinked(path, info, atomic)
 		return nil

@@ -39,6 +39,7 @@ type openFile struct {
 	due       time.Time
 	interval  time.Duration // until due
 	movedAway bool          // this flush found its path gone
+	closed    bool          // one of those who had it open has closed it: the kernel is asked whether others have not
 }
 
 func (o *openFiles) reset() {
@@ -55,20 +56,24 @@ func (o *openFiles) forget(id tree.ID) {
 }
 
 // isOpen takes in a look at a file with what the hints tell: finished says whether anybody is writing to it as far as they do. It
-// reports whether the file is still open.
-func (w *Watcher) isOpen(path string, info tree.Info, h hint, finished bool, now time.Time) bool {
+// reports whether the file is still open. A notice of a closing is of one writer, and there may be more.
+func (w *Watcher) isOpen(looker tree.Looker, path string, info tree.Info, h hint, finished bool, now time.Time) bool {
 	if id, ok := w.open.byPath[path]; ok && id != info.ID {
 		w.open.forget(id)
 	}
 	f := w.open.byID[info.ID]
-	closed := h&hintClosed != 0 && h&hintMoved == 0
+	closed, others := h&hintClosed != 0 && h&hintMoved == 0, false
 	switch {
 	case info.Entry.Type != event.File || !w.notifier.Closes():
 		return false
 	case closed && finished:
-		w.open.forget(info.ID)
-		return false
-	case f == nil && h&hintWriting == 0: // a file that was made by a link, or by a file server's client, is never closed
+		if others, _ = looker.Written(path, info.ID); !others {
+			w.open.forget(info.ID)
+			return false
+		}
+	}
+	switch {
+	case f == nil && h&hintWriting == 0 && !others: // a file that was made by a link, or by a file server's client, is never closed
 		return false
 	case f == nil && len(w.open.byID) >= maxOpenFiles:
 		return true
@@ -83,7 +88,7 @@ func (w *Watcher) isOpen(path string, info tree.Info, h hint, finished bool, now
 		f.path = path
 		w.open.byPath[path] = info.ID
 	}
-	f.movedAway = false
+	f.movedAway, f.closed = false, f.closed || others
 	if f.size != info.Entry.Size || f.mtimeNs != info.Entry.MtimeNs {
 		f.size, f.mtimeNs, f.changed = info.Entry.Size, info.Entry.MtimeNs, now
 	}
@@ -102,6 +107,9 @@ func (w *Watcher) lookAgain(f *openFile, now time.Time) {
 		unchanged = time.Duration(at - changed)
 	}
 	f.interval = max(hot, unchanged) / 2
+	if f.closed { // the last closing may have been noticed before it was done
+		f.interval = min(f.interval, max(time.Second, now.Sub(f.changed)/2))
+	}
 	f.due = now.Add(f.interval)
 	if w.open.next.IsZero() || f.due.Before(w.open.next) {
 		w.open.next = f.due
@@ -158,8 +166,17 @@ func (w *Watcher) emitOpen(ctx context.Context, due []*openFile, now time.Time) 
 			w.open.forget(id) // nobody tells of its closing, or a notice tells what became of it
 			continue
 		}
-		w.isOpen(f.path, info, 0, true, now)
-		w.put(f.path, at, info.Entry, false)
+		finished := false
+		if f.closed {
+			written, known := looker.Written(f.path, id)
+			finished = known && !written
+		}
+		if finished {
+			w.open.forget(id)
+		} else {
+			w.isOpen(looker, f.path, info, 0, true, now)
+		}
+		w.put(f.path, at, info.Entry, finished)
 		if err := w.emit(ctx, batch); err != nil {
 			return err
 		}

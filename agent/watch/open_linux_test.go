@@ -93,3 +93,35 @@ func testLooksAtOpenFilesEnd(t *testing.T, method string) {
 		}
 	}
 }
+
+// A file that two programs have open is unfinished until the last of them has closed it, however long that one is silent.
+func TestOneOfTwoWritersCloses(t *testing.T) { onEach(t, testOneOfTwoWritersCloses) }
+
+func testOneOfTwoWritersCloses(t *testing.T, method string) {
+	r := newRig(t, method, hotFor(200*time.Millisecond))
+	r.coverAll(t)
+	name := filepath.Join(r.root, "f")
+	first, err := os.Create(name)
+	must(t, err)
+	second, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	defer second.Close()
+	reader, err := os.Open(name)
+	must(t, err)
+	defer reader.Close()
+	_, err = first.WriteString("some")
+	must(t, err)
+	r.sees(t, "a put while both are open", isPut("/f", false))
+	must(t, first.Close())
+	puts := r.after()
+	wait.For(t, 5*time.Second, "two looks at what one has closed", func() bool { return len(puts("/f")) >= 2 })
+	must(t, os.Chmod(name, 0o600))
+	r.sees(t, "its new mode", func(ev event.Event) bool { return isPut("/f", false)(ev) && ev.Entry.Mode&0o777 == 0o600 })
+	for _, ev := range r.events() {
+		if isPut("/f", true)(ev) {
+			t.Errorf("finished while one has it open: %s", r.text())
+		}
+	}
+	must(t, second.Close())
+	r.sees(t, "a put once both have closed it, though one reads it", isPut("/f", true))
+}

@@ -156,6 +156,9 @@ func (l *looker) Identify(path string) (tree.ID, error) {
 	return info.ID, err
 }
 
+// Written cannot tell: the tree is on a server.
+func (l *looker) Written(string, tree.ID) (written, known bool) { return false, false }
+
 // directory is an open directory.
 type directory struct {
 	root *root
