@@ -53,7 +53,7 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request, view string) error 
 		return err
 	}
 	if !found.Found && before == 0 && found.Next == 0 {
-		return &httpapi.Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("no version that is kept has %q", path), Hint: "/versions lists what is kept"}
+		return &httpapi.Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("no version that is kept has %q", path), Hint: "fustor versions (GET /versions) lists what is kept"}
 	}
 	a := logAnswer[json.RawMessage]{View: view, Version: now.Manifest.Version, Versions: found.Looked, Found: found.Found, Count: len(found.Stages), Next: found.Next}
 	a.Path, a.PathB64 = values.PathFields(path)

@@ -148,7 +148,7 @@ func questionError(err error) error {
 		return notThere(incomplete, nil, incomplete.After)
 	case errors.As(err, &noVersion):
 		return httpapi.BadRequest(noVersion.Error(),
-			"pass the number of a version, 0 for the oldest that is kept, a time (7d, yesterday, 2026-01-31, RFC 3339, Unix seconds with a point) or the name of a pin; /versions lists versions and pins")
+			"pass the number of a version, 0 for the oldest that is kept, a time (7d, yesterday, 2026-01-31, RFC 3339, Unix seconds with a point) or the name of a pin; fustor versions (GET /versions) lists versions and pins")
 	case errors.As(err, &pattern):
 		return httpapi.BadRequest(pattern.Error(), `put \ before a character to match it literally`)
 	case errors.Is(err, engine.ErrCursor), errors.Is(err, engine.ErrCursorQuery):
@@ -171,7 +171,7 @@ type Kept struct {
 
 // notThere says that a version is not kept or cannot be read, with the nearest that can.
 func notThere(err error, before, after *manifest.Published) error {
-	e := &httpapi.Error{Status: http.StatusGone, Detail: err.Error(), Hint: "/versions lists the versions that are kept"}
+	e := &httpapi.Error{Status: http.StatusGone, Detail: err.Error(), Hint: "fustor versions (GET /versions) lists the versions that are kept"}
 	if before == nil && after == nil {
 		return e
 	}
@@ -181,7 +181,7 @@ func notThere(err error, before, after *manifest.Published) error {
 		}
 		return &Kept{p.Version, values.Seconds(p.At.UnixNano())}
 	}
-	e.Hint = "use one of them; /versions lists the versions that are kept"
+	e.Hint = "use one of them; fustor versions (GET /versions) lists the versions that are kept"
 	if before == nil || after == nil {
 		e.Hint = "use that version; `fustor admin view configure` sets how long a history is kept (--keep-daily and its like)"
 	}
@@ -194,7 +194,7 @@ func feedEnded(gone *engine.FeedGoneError) error {
 	err := notThere(gone, gone.Before, gone.After)
 	var e *httpapi.Error
 	if errors.As(err, &e) {
-		e.Hint = "the changes since then are not known one by one any more: take a diff from a version that is kept (/versions lists them), or read the tree as of a version; then go on with after= that version"
+		e.Hint = "the changes since then are not known one by one any more: take a diff from a version that is kept (fustor versions lists them), or read the tree as of a version; then go on with after= that version"
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -51,43 +52,93 @@ var (
 	sized = regexp.MustCompile(`^([0-9]+)[ \t](.+)$`)
 )
 
-// Read reads a list. Each line has one of the three forms; a list of lines that are of none is an error that names the line.
+// A form is how a line tells of a file: its path, and its bytes, -1 where it does not tell. ok: the line is of this form.
+type form func(line string) (path string, size int64, ok bool)
+
+// forms are those that lists have, in the order in which they are tried.
+var forms = []form{
+	func(line string) (string, int64, bool) {
+		m := sum.FindStringSubmatch(line)
+		if m == nil {
+			return "", 0, false
+		}
+		if m[1] != "" {
+			return strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r").Replace(m[2]), -1, true
+		}
+		return m[2], -1, true
+	},
+	func(line string) (string, int64, bool) {
+		at := strings.LastIndexByte(line, '\t')
+		if at <= 0 || !isNumber(line[at+1:]) {
+			return "", 0, false
+		}
+		return line[:at], number(line[at+1:]), true
+	},
+	func(line string) (string, int64, bool) {
+		m := sized.FindStringSubmatch(line)
+		if m == nil {
+			return "", 0, false
+		}
+		return m[2], number(m[1]), true
+	},
+}
+
+// read is a line of any form, unless it is empty.
+func read(line string) (path string, size int64, ok bool) {
+	for _, f := range forms {
+		if path, size, ok = f(line); ok {
+			break
+		}
+	}
+	return path, size, ok
+}
+
+// formOf is the form that all lines have: "8 a<tab>7" is of two, and the others tell which is meant. Without one, each line counts by itself.
+func formOf(lines []string) form {
+	for _, f := range forms {
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			_, _, ok := f(line)
+			return !ok && strings.TrimSpace(line) != ""
+		}) {
+			return f
+		}
+	}
+	return read
+}
+
+// Read reads a list. Its lines have one of the three forms; a line of none is an error that names it.
 func Read(r io.Reader) (*List, error) {
 	l := &List{files: map[string]*file{}}
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSuffix(lines.Text(), "\r")
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, 1<<20)
+	var lines []string
+	for scanner.Scan() {
+		lines = append(lines, strings.TrimSuffix(scanner.Text(), "\r"))
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, err
+	}
+	parse := formOf(lines)
+	for i, line := range lines {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		path, size := "", int64(-1)
-		if m := sum.FindStringSubmatch(line); m != nil {
-			if path = m[2]; m[1] != "" {
-				path = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r").Replace(path)
-			}
-		} else if at := strings.LastIndexByte(line, '\t'); at > 0 && isNumber(line[at+1:]) {
-			path, size = line[:at], number(line[at+1:])
-		} else if m := sized.FindStringSubmatch(line); m != nil {
-			path, size = m[2], number(m[1])
-		} else {
-			return nil, fmt.Errorf("line %d is of no known form: %.100q", n, line)
+		path, size, ok := parse(line)
+		if !ok {
+			return nil, fmt.Errorf("line %d is of no known form: %.100q", i+1, line)
 		}
 		for strings.HasPrefix(path, "./") {
 			path = path[2:]
 		}
 		path = strings.TrimLeft(path, "/")
 		if path == "" || size < -1 {
-			return nil, fmt.Errorf("line %d names no file, or no size: %.100q", n, line)
+			return nil, fmt.Errorf("line %d names no file, or no size: %.100q", i+1, line)
 		}
 		if l.files[path] == nil {
 			l.order = append(l.order, path)
 		}
 		l.files[path] = &file{size: size}
 		l.sizes = l.sizes || size >= 0
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
 	}
 	if len(l.files) == 0 {
 		return nil, fmt.Errorf("the list names no file")
