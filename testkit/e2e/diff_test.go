@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ type moment struct {
 
 // TestDiffIsWhatFindSays changes a tree by thousands of operations. Between any two moments at which it was at rest, `fustor diff` says
 // what find -printf before and after says; and the sums of the diffs from each moment to the next add up to those from the first to the
-// last.
+// last. `fustor watch` from the first moment on leads through all of them.
 func TestDiffIsWhatFindSays(t *testing.T) {
 	t.Parallel()
 	const rounds = 5
@@ -63,7 +64,47 @@ func TestDiffIsWhatFindSays(t *testing.T) {
 	if want := [3]int64{b.Files - a.Files, b.Directories - a.Directories, b.Bytes - a.Bytes}; steps != want || whole != want {
 		t.Errorf("files, directories and bytes have grown by %v in steps, by %v at once; the tree has grown by %v", steps, whole, want)
 	}
+	u.checkFeed(t, moments)
 	u.Stop()
+}
+
+// checkFeed makes the changes of a feed since the first moment in what find said then. At each later moment they have led to what find
+// says there.
+func (s server) checkFeed(t testing.TB, moments []moment) {
+	t.Helper()
+	copied, next, last := newReplica(moments[0].disk, moments[0].version), 1, moments[len(moments)-1]
+	w := &watchProcess{args: slices.Concat([]string{"/", "--json", "--after", number(moments[0].version)}, s)}
+	w.start(t)
+	defer w.kill()
+	limit := time.After(patience(30 * time.Second))
+	for done := false; !done; {
+		select {
+		case <-limit:
+			t.Fatalf("the feed has come to version %d of %d: %s", copied.version, last.version, difference(copied.tree, last.disk))
+		case line, ok := <-w.lines:
+			if !ok {
+				t.Fatalf("watch ended: %s", w.said.String())
+			}
+			var l watchLine
+			if err := json.Unmarshal(line, &l); err != nil {
+				t.Fatal(err)
+			}
+			for ; next < len(moments) && moments[next].version < l.Version; next++ {
+				if d := difference(copied.tree, moments[next].disk); d != "" {
+					t.Fatalf("at moment %d, version %d, the feed has led elsewhere: %s", next, moments[next].version, d)
+				}
+			}
+			if err := copied.apply(t, line); err != nil {
+				t.Fatal(err)
+			}
+			// What there is in the end may have been there in a version before the last.
+			done = l.Complete && (l.Version >= last.version || difference(copied.tree, last.disk) == "")
+		}
+	}
+	if d := difference(copied.tree, last.disk); d != "" || next < len(moments)-1 {
+		t.Fatalf("at the last moment (after %d of %d) the feed has led elsewhere: %s", next, len(moments)-1, d)
+	}
+	t.Logf("the feed has %d changes", copied.changes)
 }
 
 // current is the number of the current version.

@@ -57,6 +57,7 @@ var operations = []struct {
 	{"symlink", 4, (*workload).symlink},
 	{"hard link", 2, (*workload).link},
 	{"fifo", 1, (*workload).fifo},
+	{"other type", 2, (*workload).otherType},
 	{"chmod", 4, (*workload).chmod},
 	{"chown", 1, (*workload).chown},
 	{"utimes", 4, (*workload).utimes},
@@ -331,6 +332,27 @@ func (w *workload) link() {
 }
 
 func (w *workload) fifo() { w.must(syscall.Mkfifo(w.newName(w.dir()), 0o640)) }
+
+// otherType puts a directory, a symbolic link or a fifo where a file was, or a file where a small directory was.
+func (w *workload) otherType() {
+	if dir := w.dir(); w.rnd.IntN(2) == 0 && dir != w.root && os.Remove(dir) == nil {
+		w.must(os.WriteFile(dir, w.content(), 0o640))
+		w.files = append(w.files, dir)
+		return
+	}
+	path := w.file()
+	w.must(os.Remove(path))
+	switch w.rnd.IntN(3) {
+	case 0:
+		w.must(os.Mkdir(path, 0o750))
+		w.must(os.WriteFile(path+"/in it", w.content(), 0o640))
+		w.dirs, w.files = append(w.dirs, path), append(w.files, path+"/in it")
+	case 1:
+		w.must(os.Symlink("..", path))
+	default:
+		w.must(syscall.Mkfifo(path, 0o600))
+	}
+}
 
 func (w *workload) chmod() {
 	mode := os.FileMode(w.rnd.IntN(0o1000)) | 0o700 // the owner keeps access, so that this runs for everyone
