@@ -74,7 +74,7 @@ FIRST ?= 0
 
 simulate: ## runs the simulation on SEEDS=10000 seeds from FIRST=0 on (docs/reliability.md)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS) -first=$(FIRST)
-	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=1000
+	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=$$(($(SEEDS) / 10)) -first=$$(($(FIRST) / 10))
 
 FUZZTIME ?= 1m
 
