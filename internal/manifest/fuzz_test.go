@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/fustor/fustor/internal/event"
@@ -26,9 +27,12 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
+		if strings.Contains(m.Key(), ",") { // no view has such a name, and no object such a key
+			return
+		}
 		again, err := m.Encode()
 		if err != nil {
-			t.Skip(err) // a view whose name makes no key
+			t.Fatalf("what was read cannot be written: %v", err)
 		}
 		second, err := Decode("fuzz", again)
 		if err != nil {

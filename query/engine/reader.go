@@ -262,41 +262,29 @@ func (g *gate) standing(dir string) (standing, error) {
 // toPath is how the reader stands to a directory of an earlier version by today's rights. One that is no longer there, or no longer a
 // directory, is as open as the one above it.
 func (g *gate) toPath(dir string) (standing, error) {
-	if at, ok := g.known.get(g.known.today, dir); ok {
-		return at, nil
-	}
-	above := standing{enter: true, listed: -1}
-	if dir != "/" {
-		var err error
-		if above, err = g.toPath(parentOf(dir)); err != nil {
-			return closed, err
+	return g.climb(g.known.today, dir, func(above standing) standing {
+		if above.listed < 0 {
+			above.listed = int32(len(dir))
 		}
-	}
-	at := closed
-	if above.enter {
-		row, found, err := g.access(dir)
-		if err != nil {
-			return closed, err
-		}
-		if found && row.Type == event.Directory {
-			at = g.below(above, dir, &row)
-		} else if at = above; at.listed < 0 {
-			at.listed = int32(len(dir))
-		}
-	}
-	g.known.set(g.known.today, dir, at)
-	return at, nil
+		return above
+	})
 }
 
 // own is how the reader stands to a directory by the rights that the version has itself.
 func (g *gate) own(dir string) (standing, error) {
-	if at, ok := g.known.get(g.known.of, dir); ok {
+	return g.climb(g.known.of, dir, func(standing) standing { return closed })
+}
+
+// climb is how the reader stands to a directory: by its rights, and by those of every directory above. gone is how the reader stands to
+// one that is not there, given the standing to the one above it. What it finds is kept in known.
+func (g *gate) climb(known map[string]standing, dir string, gone func(above standing) standing) (standing, error) {
+	if at, ok := g.known.get(known, dir); ok {
 		return at, nil
 	}
 	above := standing{enter: true, listed: -1}
 	if dir != "/" {
 		var err error
-		if above, err = g.own(parentOf(dir)); err != nil {
+		if above, err = g.climb(known, parentOf(dir), gone); err != nil {
 			return closed, err
 		}
 	}
@@ -309,9 +297,11 @@ func (g *gate) own(dir string) (standing, error) {
 		}
 		if found && row.Type == event.Directory {
 			at = g.below(above, dir, &row)
+		} else {
+			at = gone(above)
 		}
 	}
-	g.known.set(g.known.of, dir, at)
+	g.known.set(known, dir, at)
 	return at, nil
 }
 

@@ -9,5 +9,5 @@ import (
 )
 
 func TestStoreKeepsTheContract(t *testing.T) {
-	storesuite.Run(t, func(*testing.T) store.Store { return NewStore(time.Now) }, storesuite.NoPresign, storesuite.NoNotify)
+	storesuite.Run(t, func(*testing.T) store.Store { return NewStore(time.Now) }, storesuite.NoPresign, storesuite.NoNotify, storesuite.NoUpload)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -130,8 +131,8 @@ func awaitNotice(t *testing.T, s store.Store, keys <-chan string) int {
 func (r *run) upload(t *testing.T) {
 	s := r.open(t)
 	uploader, is := s.(store.Uploader)
-	if !is {
-		t.Skip("the store takes no uploads in parts")
+	if r.deviates(t, NoUpload, is, "the backend has such a method: "+strconv.FormatBool(is)); !is {
+		return
 	}
 	for _, n := range []int{0, 1000, 16 << 20, 16<<20 + 1} {
 		b := body(n, "upload of %d bytes", n)[:n]

@@ -36,6 +36,8 @@ const (
 	NoPresign Deviation = "no presigned uploads"
 	// NoNotify: the store cannot tell of new objects.
 	NoNotify Deviation = "no notifications"
+	// NoUpload: an object is written at once, and not in parts.
+	NoUpload Deviation = "no uploads in parts"
 	// LateNotify: a notice may be held back until more objects have been created.
 	LateNotify Deviation = "notices come late"
 )

@@ -39,14 +39,14 @@ func fresh(server *s3test.Server, sdk string) func(testing.TB) store.Store {
 
 func TestLocal(t *testing.T) {
 	t.Parallel()
-	storesuite.Run(t, func(t *testing.T) store.Store { return openLocal(t) }, storesuite.KeyBelowKey, storesuite.NoPresign, storesuite.NoNotify)
+	storesuite.Run(t, func(t *testing.T) store.Store { return openLocal(t) }, storesuite.KeyBelowKey, storesuite.NoPresign, storesuite.NoNotify, storesuite.NoUpload)
 }
 
 // TestWrapped shows that the wrappers change nothing when there is nothing to do.
 func TestWrapped(t *testing.T) {
 	t.Parallel()
 	storesuite.Run(t, func(t *testing.T) store.Store { return store.Count(fault.New(openLocal(t), nil)) },
-		storesuite.KeyBelowKey, storesuite.NoPresign, storesuite.NoNotify)
+		storesuite.KeyBelowKey, storesuite.NoPresign, storesuite.NoNotify, storesuite.NoUpload)
 }
 
 func TestMinIO(t *testing.T) {

@@ -49,7 +49,7 @@ func visible(ctx context.Context, args []string) error {
 		if err := shown("first"); err != nil {
 			return err
 		}
-		f, err := follow(ctx, client.Options{URL: *base, Key: *key, View: *view}, *path)
+		f, err := follow(ctx, client.Options{URL: *base, Key: *key, View: *view}, *path, *path+"/first")
 		if err != nil {
 			return err
 		}
@@ -85,13 +85,16 @@ type follower struct {
 	failed chan error
 }
 
-// follow begins to follow a path. What changes from now on is told.
-func follow(ctx context.Context, o client.Options, path string) (*follower, error) {
+// follow begins to follow a path from the version on that shows an entry of it.
+func follow(ctx context.Context, o client.Options, path, shown string) (*follower, error) {
 	c, err := client.New(o)
 	if err != nil {
 		return nil, err
 	}
-	after := ""
+	after, err := versionOf(ctx, o.URL+"/api/v1/views/"+o.View+"/metadata?path="+url.QueryEscape(shown), o.Key)
+	if err != nil {
+		return nil, err
+	}
 	f := &follower{path: path, told: make(chan string, 1<<10), failed: make(chan error, 1)}
 	each := func(l *client.FeedLine) error {
 		if l.Cursor != "" {
@@ -110,8 +113,26 @@ func follow(ctx context.Context, o client.Options, path string) (*follower, erro
 			}
 		}
 	}()
-	time.Sleep(time.Second) // the first question is under way
 	return f, nil
+}
+
+// versionOf is the number of the version that answers a question.
+func versionOf(ctx context.Context, target, key string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("X-API-Key", key)
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	answer.Body.Close()
+	version := answer.Header.Get("Fustor-Version")
+	if version == "" {
+		return "", fmt.Errorf("%s: %s, without a version", target, answer.Status)
+	}
+	return version, nil
 }
 
 // await waits until a name was told.
