@@ -47,6 +47,11 @@ func (s Scope) Largest(ctx context.Context, kind event.Type, n int) ([]evidence.
 	if err != nil {
 		return nil, err
 	}
+	return s.rowsOf(ctx, &top)
+}
+
+// rowsOf reads the rows of top, the first one first.
+func (s Scope) rowsOf(ctx context.Context, top *topN[sizedKey]) ([]evidence.Row, error) {
 	out := make([]evidence.Row, len(top.items))
 	for i, item := range top.sorted() {
 		if _, err := s.View.Get(ctx, item.key, &out[i]); err != nil {
@@ -87,12 +92,9 @@ func (s Scope) LargestSums(ctx context.Context, all Scope, n int) ([]evidence.Ro
 	if err != nil {
 		return nil, err
 	}
-	out := make([]evidence.Row, len(top.items))
-	for i, item := range top.sorted() {
-		if _, err := s.View.Get(ctx, item.key, &out[i]); err != nil {
-			return nil, err
-		}
+	out, err := s.rowsOf(ctx, &top)
+	for i := range out {
 		out[i].Sub = sums[out[i].Path()]
 	}
-	return out, nil
+	return out, err
 }

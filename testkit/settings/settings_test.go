@@ -217,13 +217,7 @@ var settings = map[string]setting{
 		w.within(known+slack, "an answer again", func() bool { return w.status(w.query, "/api/v1/views/v/metadata?path=/") == 200 })
 	}},
 	"root_squash": {"--root-squash", "query", "within a minute", func(w *world) {
-		s := w.feeder()
-		dir := s.put("/of-nobody-else", true)
-		dir.Entry.Type, dir.Entry.Mode, dir.Entry.UID, dir.Entry.GID = event.Directory, 0o700, 1, 1
-		root := s.put("/", true)
-		root.Entry.Type, root.Entry.Mode = event.Directory, 0o755
-		s.send(root, dir, s.put("/of-nobody-else/file", true))
-		w.within(slack, "the file", func() bool { return w.node("/of-nobody-else/file") != nil })
+		w.guarded("/of-nobody-else", 0o700, 1)
 		asRoot := func() int { return w.asUser("/api/v1/views/fed/metadata?path=/of-nobody-else/file", "0:0") }
 		w.within(known, "an answer to root", func() bool { return asRoot() == 200 })
 		w.set(func(c *viewconfig.Config) { c.RootSquash = true })
@@ -232,13 +226,7 @@ var settings = map[string]setting{
 		w.within(known, "an answer again", func() bool { return asRoot() == 200 })
 	}},
 	"trust_modes": {"--trust-modes", "query", "within a minute", func(w *world) {
-		s := w.feeder()
-		dir := s.put("/of-group", true)
-		dir.Entry.Type, dir.Entry.Mode, dir.Entry.UID, dir.Entry.GID = event.Directory, 0o750, 1, 100
-		root := s.put("/", true)
-		root.Entry.Type, root.Entry.Mode = event.Directory, 0o755
-		s.send(root, dir, s.put("/of-group/file", true))
-		w.within(slack, "the file", func() bool { return w.node("/of-group/file") != nil })
+		w.guarded("/of-group", 0o750, 100)
 		asMember := func() int { return w.asUser("/api/v1/views/fed/metadata?path=/of-group/file", "1001:100") }
 		if got := asMember(); got != 404 {
 			w.Errorf("without the ACL of a directory, a member of its group gets %d", got)

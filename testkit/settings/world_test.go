@@ -125,6 +125,17 @@ func (w *world) agent(ctx context.Context) (stop func()) {
 	}
 }
 
+// guarded has the view show a directory of the user 1 and a group, and a file in it, below a root that is open to everybody.
+func (w *world) guarded(path string, mode uint32, group uint32) {
+	w.Helper()
+	s := w.feeder()
+	root, dir := s.put("/", true), s.put(path, true)
+	root.Entry.Type, root.Entry.Mode = event.Directory, 0o755
+	dir.Entry.Type, dir.Entry.Mode, dir.Entry.UID, dir.Entry.GID = event.Directory, mode, 1, group
+	s.send(root, dir, s.put(path+"/file", true))
+	w.within(slack, "the file", func() bool { return w.node(path+"/file") != nil })
+}
+
 // sleep lets time pass in the bubble.
 func (w *world) sleep(d time.Duration) { time.Sleep(d) }
 
