@@ -335,7 +335,7 @@ func (w *workload) fifo() { w.must(syscall.Mkfifo(w.newName(w.dir()), 0o640)) }
 
 // otherType puts a directory, a symbolic link or a fifo where a file was, or a file where a small directory was.
 func (w *workload) otherType() {
-	if dir := w.dir(); w.rnd.IntN(2) == 0 && dir != w.root && os.Remove(dir) == nil {
+	if dir := w.dir(); w.rnd.IntN(2) == 0 && dir != w.root && dir != w.mirror() && os.Remove(dir) == nil {
 		w.must(os.WriteFile(dir, w.content(), 0o640))
 		w.files = append(w.files, dir)
 		return
@@ -406,9 +406,12 @@ func (w *workload) copyTree() {
 	w.dirs = append(w.dirs, to)
 }
 
+// mirror is the directory that rsync writes to.
+func (w *workload) mirror() string { return w.root + "/mirror" }
+
 // rsync mirrors one directory of the tree into another, which it makes or updates.
 func (w *workload) rsync() {
-	from, to := w.dir(), w.root+"/mirror"
+	from, to := w.dir(), w.mirror()
 	if from == w.root || strings.HasPrefix(from, to) || w.deepest(from)-len(from)+len(to) > 3500 {
 		return
 	}
