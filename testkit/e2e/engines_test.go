@@ -62,7 +62,7 @@ func newLake(t *testing.T, storeURL, root string) *lake {
 	l := &lake{parts: startParts(t, storeURL), work: newWorkload(t, filepath.Join(dir, "work"), 22), shown: map[uint64]tree{}, root: root}
 	l.work.run(300)
 	l.startAgent(dir, "agent-1", "")
-	for round := 0; round < 6 || len(l.head().Base) == 0 && round < 30; round++ { // until deltas are merged
+	for round := 0; round < 6 || !l.layered() && round < 30; round++ { // until deltas are merged, and there are newer ones
 		if round > 0 {
 			l.work.run(120)
 		}
@@ -80,11 +80,17 @@ func newLake(t *testing.T, storeURL, root string) *lake {
 			raw++
 		}
 	}
-	h := l.head()
-	if raw == 0 || len(h.Base) == 0 || len(h.Deltas) == 0 {
+	if raw == 0 || !l.layered() {
+		h := l.head()
 		t.Fatalf("the view is too simple: %d names that are not UTF-8, %d partitions, %d deltas", raw, len(h.Base), len(h.Deltas))
 	}
 	return l
+}
+
+// layered: the view has a base, and deltas over it.
+func (l *lake) layered() bool {
+	h := l.head()
+	return len(h.Base) > 0 && len(h.Deltas) > 0
 }
 
 func (l *lake) newest() uint64 { return l.versions[len(l.versions)-1] }
@@ -623,8 +629,8 @@ func trinoEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEngine
 	e := sqlEngine{name: "trino", noFiles: true, ask: func(request map[string]any) ([][]any, error) {
 		return askTrino(t, "http://"+address, request["sql"].(string))
 	}}
-	wait.For(t, 2*time.Minute, "Trino answers", func() bool {
-		_, err := e.ask(sqlRequest("SELECT 1"))
+	wait.For(t, 2*time.Minute, "Trino reads the view", func() bool { // SELECT 1 is answered before there is a node that reads tables
+		_, err := e.ask(sqlRequest("SELECT count(*) FROM lake.fustor.%s", viewID))
 		return err == nil
 	})
 	e.rows = func(version uint64, condition string, _ bool) map[string]any {
