@@ -50,7 +50,7 @@ type world struct {
 	calls []string // of ingest, paths
 }
 
-func inWorld(t *testing.T, do func(*world)) {
+func inWorld(t *testing.T, poll time.Duration, do func(*world)) {
 	w := &world{T: t, store: placed{sim.NewStore(time.Now)}, view: "v"}
 	keys, err := access.New(access.Options{Store: w.store, Static: []access.Static{{
 		Key: key, Record: access.Record{Name: "test", Roles: []access.Role{access.Admin, access.Ingest, access.Query}, Views: access.AllViews},
@@ -66,7 +66,7 @@ func inWorld(t *testing.T, do func(*world)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := compactor.New(compactor.Options{Store: w.store, MaxDeltas: 2})
+	c, err := compactor.New(compactor.Options{Store: w.store, MaxDeltas: 2, PollMax: poll})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func (w *world) sleep(d time.Duration) { time.Sleep(d) }
 // within waits until something is so, which must be soon enough.
 func (w *world) within(limit time.Duration, what string, is func() bool) {
 	w.Helper()
-	for began := time.Now(); !is(); time.Sleep(time.Second) {
+	for began := time.Now(); !is(); time.Sleep(max(time.Second, limit/200)) {
 		if time.Since(began) > limit {
 			w.Fatalf("%v later there is not: %s", limit, what)
 		}
