@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/fustor/fustor/testkit/cases"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -85,16 +86,21 @@ func TestExamplesParse(t *testing.T) {
 			}
 		}
 	}
-	inHelp, inDocs := 0, 0
+	type example struct{ where, line string }
+	var examples []example
 	for _, n := range newParser(&cli{}, &app{stdout: os.Stdout, stderr: os.Stderr}).Model.Leaves(true) {
 		if len(examplesOf(n)) == 0 {
 			t.Errorf("%s has no examples", title(n))
 		}
-		for _, example := range examplesOf(n) {
-			inHelp++
-			check(title(n), example)
+		for _, line := range examplesOf(n) {
+			examples = append(examples, example{title(n), line})
 		}
 	}
+	for _, e := range cases.Some(examples) {
+		check(e.where, e.line)
+	}
+	inHelp := len(examples)
+	examples = nil
 	t.Setenv("FUSTOR_STORE", "file:///srv/fustor") // pages name it once
 	f.env = append(f.env, "STORE=file:///srv/fustor")
 	pages, err := filepath.Glob("../../docs/*.md")
@@ -106,12 +112,14 @@ func TestExamplesParse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, example := range examplesIn(string(text)) {
-			inDocs++
-			check(page, example)
+		for _, line := range examplesIn(string(text)) {
+			examples = append(examples, example{page, line})
 		}
 	}
-	t.Logf("%d examples in help, %d in pages", inHelp, inDocs)
+	t.Logf("%d examples in help, %d in pages", inHelp, len(examples))
+	for _, e := range cases.Some(examples) {
+		check(e.where, e.line)
+	}
 }
 
 // examplesIn are the command lines of a page that begin with fustor, in blocks of sh.

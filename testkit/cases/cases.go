@@ -5,6 +5,7 @@ package cases
 
 import (
 	"flag"
+	"math/rand/v2"
 	"os"
 	"strconv"
 )
@@ -18,6 +19,16 @@ func Of(n int) int {
 		return n * times
 	}
 	return n
+}
+
+// Some are those of a list that a test tries where all of it is too dear under the race detector: then every fifth, from any one of
+// the first five on.
+func Some[T any](list []T) (some []T) {
+	step := len(list) / max(1, Of(len(list)))
+	for i := rand.IntN(max(1, step)); i < len(list); i += max(1, step) {
+		some = append(some, list[i])
+	}
+	return some
 }
 
 // OfRapid has rapid try as many of its hundred cases, unless -rapid.checks or RAPID_CHECKS says how many: for TestMain of a package
