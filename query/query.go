@@ -182,7 +182,7 @@ func (s *Server) routes(o Options, reset http.Handler) {
 	}{
 		{"tree", &treeOperation, s.tree}, {"list", &listOperation, s.list}, {"metadata", &metadataOperation, s.metadata},
 		{"search", &searchOperation, s.search}, {"diff", &diffOperation, s.diff}, {"changes", &changesOperation, s.feed}, {"complete", &completeOperation, s.complete},
-		{"log", &logOperation, s.log},
+		{"log", &logOperation, s.log}, {"access", &accessOperation, s.access},
 		{"stats", &statsOperation, s.stats}, {"suspect-list", &suspectListOperation, s.suspectList},
 		{"blind-spots", &blindSpotsOperation, s.listBlindSpots}, {"versions", &versionsOperation, s.listVersions},
 		{"reports/largest", &reportLargestOperation, s.reportLargest}, {"reports/usage", &reportUsageOperation, s.reportUsage},

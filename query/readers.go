@@ -16,7 +16,7 @@ import (
 var forReaders = map[string]bool{
 	"tree": true, "list": true, "metadata": true, "search": true, "stats": true,
 	"diff": true, "changes": true, "log": true, "complete": true, "versions": true,
-	"suspect-list": true, "blind-spots": true, "jobs": true, "jobs/{job_id}": true,
+	"access": true, "suspect-list": true, "blind-spots": true, "jobs": true, "jobs/{job_id}": true,
 	"reports/largest": true, "reports/usage": true, "reports/histogram": true, "reports/empty-directories": true, "reports/odd": true,
 	"reports/duplicates": true, "reports/growth": true, "reports/trend": true,
 }

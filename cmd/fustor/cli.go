@@ -21,6 +21,7 @@ type cli struct {
 	Log        logCmd        `cmd:"" overview:"no" group:"read" help:"Print what a path was in the kept versions."`
 	Watch      watchCmd      `cmd:"" overview:"no" group:"read" help:"Print what changes, as it comes, or run a command for it."`
 	SQL        sqlCmd        `cmd:"" name:"sql" overview:"no" group:"read" help:"Print the SQL that makes the view one of DuckDB, or ask DuckDB."`
+	Access     accessCmd     `cmd:"" overview:"no" group:"read" help:"Explain what a user may see of a path."`
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`
 	Wait       waitCmd       `cmd:"" group:"read" help:"Wait until a path is complete."`
 	Suspects   suspectsCmd   `cmd:"" overview:"no" group:"read" help:"Print files that may still be written to."`

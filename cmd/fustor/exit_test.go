@@ -61,6 +61,7 @@ var outcomes = map[string]outcome{
 	"fustor diff":              {"/ --summary", "/none"},
 	"fustor export":            {"/ --format csv", "/none --format csv"},
 	"fustor log":               {"/", "/none"},
+	"fustor access":            {"/ --as 1000:1000", "/none --as 1000:1000"},
 	"fustor watch":             {"/ --once", "/none --once"},
 	"fustor versions":          {"", ""},
 	"fustor sql":               {"-", "--store file://HERE/cold --view none"},

@@ -131,8 +131,18 @@ func (a *Authenticator) reads(ctx context.Context, c claim, view string) (Record
 		if !g.record.Allows(Admin) && (g.reader == nil || !g.reader.whole) {
 			return g.record, nil, &httpapi.Error{Status: http.StatusForbidden, Detail: "only a key of the role admin, and root over the socket, may ask as a user", Hint: "leave out the header " + AsHeader + ", or the flag --as"}
 		}
+		sees := g.record.Allows(Admin)
+		if !sees {
+			squashed, err := a.squashing(ctx, *g.reader, view)
+			if err != nil {
+				return g.record, nil, err
+			}
+			sees = squashed == nil
+		}
 		g.record.As = c.as
-		g.reader, err = a.readerNamed(ctx, c.as)
+		if g.reader, err = a.readerNamed(ctx, c.as); err == nil {
+			g.reader.Asked = sees
+		}
 	case g.reader != nil && g.reader.whole:
 		g.reader, err = a.squashing(ctx, *g.reader, view)
 	case g.reader == nil && g.record.Restricted():
@@ -153,7 +163,9 @@ func (a *Authenticator) readerNamed(ctx context.Context, name string) (*Reader, 
 // Reader is the user whose file permissions decide on an answer.
 type Reader struct {
 	permission.Identity
-	Name  string
+	Name string
+	// Asked: somebody who sees everything asks as this user, so an explanation of what the user sees may name what is hidden.
+	Asked bool
 	whole bool // root over the socket, whom views show everything that do not squash root
 }
 

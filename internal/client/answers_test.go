@@ -50,6 +50,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Log": func(ctx context.Context, c *Client) error {
 			return c.Log(ctx, "/", false, func(*Stage) error { return nil })
 		},
+		"Access":     func(ctx context.Context, c *Client) error { _, err := c.Access(ctx, "/"); return err },
 		"Suspects":   func(ctx context.Context, c *Client) error { return c.Suspects(ctx, "/", found) },
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
 		"Views":      func(ctx context.Context, c *Client) error { _, _, err := c.Views(ctx); return err },

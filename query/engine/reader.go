@@ -134,28 +134,40 @@ type gate struct {
 	now *gate
 }
 
-// gate is that of the context's reader; nil if the reader may see everything.
-func (v *Version) gate(ctx context.Context) (*gate, error) {
-	a, restricted := ctx.Value(readerKey{}).(*asker)
+// judge is as whom the reader of a context is judged in a view, and by which rules.
+type judge struct {
+	who      permission.Identity
+	squashed bool // it is root, taken for nobody
+	rules    permission.Rules
+}
+
+// judge is that of the context's reader; nil: there is none, and everything is shown.
+func (v *Version) judge(ctx context.Context) (*judge, error) {
+	who, restricted := ReaderOf(ctx)
 	if !restricted {
 		return nil, nil
 	}
-	who := a.who
 	config, err := v.configs.Load(ctx, v.Manifest.View)
 	if err != nil {
 		return nil, err
 	}
-	if config.RootSquash {
-		who = who.Squashed()
+	j := &judge{who: who, squashed: config.RootSquash && who.IsRoot(), rules: permission.Rules{TrustModes: config.TrustModes}}
+	if j.squashed {
+		j.who = who.Squashed()
 	}
-	if who.IsRoot() {
-		return nil, nil
+	return j, nil
+}
+
+// gate is that of the context's reader; nil if the reader may see everything.
+func (v *Version) gate(ctx context.Context) (*gate, error) {
+	j, err := v.judge(ctx)
+	if err != nil || j == nil || j.who.IsRoot() {
+		return nil, err
 	}
-	rules := permission.Rules{TrustModes: config.TrustModes}
-	g := v.gateOf(ctx, who, rules)
-	newest, err := a.newestFor(ctx, v)
+	g := v.gateOf(ctx, j.who, j.rules)
+	newest, err := ctx.Value(readerKey{}).(*asker).newestFor(ctx, v)
 	if err == nil && newest != nil {
-		g.now = newest.gateOf(ctx, who, rules)
+		g.now = newest.gateOf(ctx, j.who, j.rules)
 	}
 	return g, err
 }

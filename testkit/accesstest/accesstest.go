@@ -149,7 +149,7 @@ func CheckSecret(t *testing.T, document []byte, h http.Handler, key, secret stri
 
 // ofOneView are the calls that forests refuse.
 var ofOneView = map[string]bool{"/api/v1/views/{view_id}/diff": true, "/api/v1/views/{view_id}/changes": true, "/api/v1/views/{view_id}/complete": true,
-	"/api/v1/views/{view_id}/log": true}
+	"/api/v1/views/{view_id}/log": true, "/api/v1/views/{view_id}/access": true}
 
 type call struct {
 	t            *testing.T
