@@ -113,7 +113,7 @@ func answerDiff(w http.ResponseWriter, r *http.Request, of *subject, d *engine.D
 	}
 	if wantsLines(r) {
 		out := newLines(w, r, of)
-		at, err := d.Page(ctx, of.page.After, limit, func(c *engine.Change) error {
+		at, err := d.Page(ctx, of.page.After, limit, func(c *evidence.Change) error {
 			out.buffer = changes.append(out.buffer, c)
 			return out.endLine()
 		})
@@ -123,7 +123,7 @@ func answerDiff(w http.ResponseWriter, r *http.Request, of *subject, d *engine.D
 		limit = defaultLimit
 	}
 	answer := newBody(nodeWriter{})
-	at, err := d.Page(ctx, of.page.After, limit, func(c *engine.Change) error {
+	at, err := d.Page(ctx, of.page.After, limit, func(c *evidence.Change) error {
 		if answer.count > 0 {
 			answer.json = append(answer.json, ',')
 		}
@@ -150,17 +150,17 @@ type changeWriter struct {
 	before, after *manifest.Names // of the two versions
 }
 
-func (w changeWriter) append(b []byte, c *engine.Change) []byte {
+func (w changeWriter) append(b []byte, c *evidence.Change) []byte {
 	r := c.Row()
 	path := r.Path()
-	kind, from, to := "changed", "", ""
+	from, to := "", ""
 	switch {
 	case c.Before == nil:
-		kind, from = "added", w.moves.From(path)
+		from = w.moves.From(path)
 	case c.After == nil:
-		kind, to = "removed", w.moves.To(path)
+		to = w.moves.To(path)
 	}
-	b = append(append(append(b, `{"change":"`...), kind...), `",`...)
+	b = append(append(append(b, `{"change":"`...), c.Kind()...), `",`...)
 	b = appendPath(b, "path", path)
 	b = append(append(append(b, `,"type":"`...), r.Type.Letter()...), '"')
 	for i, word := range c.Fields.Words() { // words need no escape

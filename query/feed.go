@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/problem"
@@ -197,7 +198,7 @@ func (s *Server) tellVersion(ctx context.Context, f *engine.Feed, q *httpapi.Par
 		return 0, err
 	}
 	version, within := f.Next(), f.Within()
-	err = f.Changes(ctx, d, limit, func(c *engine.Change) error {
+	err = f.Changes(ctx, d, limit, func(c *evidence.Change) error {
 		told++
 		return out.change(version.Manifest, f.CursorAt(c), func(b []byte) []byte { return changes.append(b, c) })
 	})

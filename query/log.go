@@ -81,15 +81,10 @@ func appendStages(ctx context.Context, b []byte, stages []engine.Stage) ([]byte,
 
 // stageWord says what became of the path in a version.
 func stageWord(s *engine.Stage) string {
-	switch {
-	case s.Previous == nil:
+	if s.Previous == nil {
 		return "existing"
-	case s.Before == nil:
-		return "added"
-	case s.After == nil:
-		return "removed"
 	}
-	return "changed"
+	return s.Kind()
 }
 
 func appendStage(ctx context.Context, b []byte, s *engine.Stage) (_ []byte, err error) {

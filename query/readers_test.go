@@ -19,7 +19,6 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/internal/viewconfig"
-	"github.com/fustor/fustor/query/engine"
 )
 
 // userKey makes a key for what a user may see.
@@ -502,7 +501,7 @@ func diffsAgainstModel(t *testing.T, f *fixture, key string, who permission.Iden
 			for path, r := range before {
 				if now, there := after[path]; !there {
 					want[path] = "removed"
-				} else if engine.FieldsOf(&r, &now) != 0 {
+				} else if evidence.FieldsOf(&r, &now) != 0 {
 					want[path] = "changed"
 				}
 			}

@@ -404,7 +404,7 @@ func (c *Completeness) findLastChange(ctx context.Context, from *Version, path s
 	}
 	d.whole = true
 	const enough = 1000 // of the changes that decide
-	_, err = d.Page(ctx, nil, 0, func(change *Change) error {
+	_, err = d.Page(ctx, nil, 0, func(change *evidence.Change) error {
 		at := changedAt(change)
 		if at == 0 {
 			return nil
@@ -427,8 +427,8 @@ func (c *Completeness) findLastChange(ctx context.Context, from *Version, path s
 }
 
 // changedAt is when a change was reported or found, ns in the store's time; 0: what differs is no change of the content.
-func changedAt(c *Change) int64 {
-	const incidental = FieldAllocated | FieldCtime | FieldBirth | FieldInode | FieldLinks | FieldACL
+func changedAt(c *evidence.Change) int64 {
+	const incidental = evidence.FieldAllocated | evidence.FieldCtime | evidence.FieldBirth | evidence.FieldInode | evidence.FieldLinks | evidence.FieldACL
 	if c.Before != nil && c.After != nil && c.Fields&^incidental == 0 {
 		return 0
 	}

@@ -16,84 +16,11 @@ import (
 // access, nor do the sums of a directory, which differ wherever something below it does.
 //
 // For a reader who may not see everything it is what differs between what that reader sees in both versions. So where a directory's rights
-// changed, what is below it may be added or removed for the reader although nothing else happened to it (opened).
-
-// Fields are what differs between two rows of a path.
-type Fields uint16
-
-// The fields, in the order of Words. What one version does not know of an inode does not differ.
-const (
-	FieldType Fields = 1 << iota
-	FieldSize
-	FieldMtime
-	FieldMode
-	FieldUID
-	FieldGID
-	FieldTarget // of a symlink
-	FieldAllocated
-	FieldLinks
-	FieldCtime
-	FieldInode
-	FieldBirth
-	FieldACL
-)
-
-var fieldWords = [...]string{"type", "size", "mtime", "mode", "uid", "gid", "target", "allocated", "links", "ctime", "inode", "birth", "acl"}
-
-// Words are the fields as answers have them.
-func (f Fields) Words() (words []string) {
-	for i, word := range fieldWords {
-		if f>>i&1 == 1 {
-			words = append(words, word)
-		}
-	}
-	return words
-}
-
-// FieldsOf are the fields in which two rows of a path differ. Of a row of which a reader sees the type alone, nothing else differs.
-func FieldsOf(before, after *evidence.Row) (f Fields) {
-	note := func(differs bool, field Fields) {
-		if differs {
-			f |= field
-		}
-	}
-	note(before.Type != after.Type, FieldType)
-	if (before.Hidden|after.Hidden)&evidence.HiddenAttributes != 0 {
-		return f
-	}
-	note(before.Size != after.Size, FieldSize)
-	note(before.MtimeNs != after.MtimeNs, FieldMtime)
-	note(before.Mode != after.Mode, FieldMode)
-	note(before.UID != after.UID, FieldUID)
-	note(before.GID != after.GID, FieldGID)
-	note(before.Target != after.Target, FieldTarget)
-	if before.Measured() && after.Measured() {
-		note(before.Allocated != after.Allocated, FieldAllocated)
-		note(before.Links != after.Links, FieldLinks)
-		note(before.CtimeNs != after.CtimeNs, FieldCtime)
-		note(before.ID != after.ID && before.ID != 0 && after.ID != 0, FieldInode)
-		note(before.BirthS != after.BirthS && before.BirthS != 0 && after.BirthS != 0, FieldBirth)
-		note(before.ACL != after.ACL && before.ACL != "" && after.ACL != "", FieldACL)
-	}
-	return f
-}
-
-// Change is one path of a diff. Before is nil if it was added, After if it was removed.
-type Change struct {
-	Before, After *evidence.Row
-	Fields        Fields // of a path in both versions
-}
-
-// Row is the path's newest row.
-func (c *Change) Row() *evidence.Row {
-	if c.After != nil {
-		return c.After
-	}
-	return c.Before
-}
+// changed, what is below it may be added or removed for the reader although nothing else happened to it (opened). evidence.FieldsOf says
+// what differs.
 
 // EmitChange takes one path of a diff; it may keep nothing of the rows.
-type EmitChange func(c *Change) error
+type EmitChange func(c *evidence.Change) error
 
 // Diff is a question about two versions of a view.
 type Diff struct {
@@ -149,7 +76,7 @@ func (d *Diff) each(ctx context.Context, after *Position, limit int, out EmitCha
 	path := d.search().Path
 	own := layer.KeyOf(path)
 	var gates [2]*gate
-	var root Change
+	var root evidence.Change
 	for i, v := range [2]*Version{d.From, d.To} {
 		var err error
 		if gates[i], err = v.gate(ctx); err != nil {
@@ -233,7 +160,7 @@ func (d *Diff) compared(ctx context.Context, gates [2]*gate, start string, from,
 	var of string // the Parent that let is of
 	known := false
 	return d.eachCompared(ctx, gates, from, until, limit, func(was, is *evidence.Row) error {
-		c := Change{Before: was, After: is}
+		c := evidence.Change{Before: was, After: is}
 		if parent := c.Row().Parent; !known || parent != of {
 			of, known = strings.Clone(parent), true
 			for i, g := range gates {
@@ -320,7 +247,7 @@ func (d *Diff) walked(ctx context.Context, gates [2]*gate, start string, from, u
 		default:
 			order = its[0].rows.Key().Compare(its[1].rows.Key())
 		}
-		var c Change
+		var c evidence.Change
 		if order <= 0 {
 			c.Before = &its[0].row
 		}
@@ -415,7 +342,7 @@ func (d *Diff) opened(ctx context.Context, gates [2]*gate, start string) ([]keyR
 }
 
 // emit emits a change of rows that the gates let through, unless the rows do not differ or neither of them is wanted.
-func (d *Diff) emit(gates [2]*gate, let [2]verdict, c *Change, out EmitChange) error {
+func (d *Diff) emit(gates [2]*gate, let [2]verdict, c *evidence.Change, out EmitChange) error {
 	wanted := false
 	for i, r := range [2]*evidence.Row{c.Before, c.After} {
 		if r == nil {
@@ -433,7 +360,7 @@ func (d *Diff) emit(gates [2]*gate, let [2]verdict, c *Change, out EmitChange) e
 		return nil
 	}
 	if c.Before != nil && c.After != nil {
-		if c.Fields = FieldsOf(c.Before, c.After); c.Fields == 0 {
+		if c.Fields = evidence.FieldsOf(c.Before, c.After); c.Fields == 0 {
 			return nil
 		}
 	}
@@ -466,7 +393,7 @@ type changePage struct {
 	more  bool
 }
 
-func (l *changePage) take(c *Change) error {
+func (l *changePage) take(c *evidence.Change) error {
 	if l.limit > 0 && l.taken == l.limit {
 		l.more = true
 		return errStop

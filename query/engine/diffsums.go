@@ -52,7 +52,7 @@ type DirectorySums struct {
 	Changed        ChangedSums
 }
 
-func (s *DirectorySums) add(c *Change, moved bool) {
+func (s *DirectorySums) add(c *evidence.Change, moved bool) {
 	before, after := c.Before, c.After
 	if before == nil || after == nil || before.Type != after.Type {
 		if before != nil {
@@ -86,7 +86,7 @@ func (d *Diff) Sums(ctx context.Context, depth int, moves *Moves) ([]DirectorySu
 	root := d.search().Path
 	inside := strings.TrimSuffix(root, "/") + "/"
 	sums := map[string]*DirectorySums{root: {Path: root}}
-	err := d.each(ctx, nil, 0, func(c *Change) error {
+	err := d.each(ctx, nil, 0, func(c *evidence.Change) error {
 		path := c.Row().Path()
 		moved := moves.To(path) != "" || moves.From(path) != ""
 		sums[root].add(c, moved)

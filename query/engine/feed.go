@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
@@ -17,7 +18,7 @@ import (
 //	for {
 //		if more, err := f.Step(ctx); !more { … f.Wait(ctx) … }
 //		d, err := f.Diff(ctx, wanted)
-//		f.Changes(ctx, d, limit, func(c *Change) error { … f.CursorAt(c.Row()) … })
+//		f.Changes(ctx, d, limit, func(c *evidence.Change) error { … f.CursorAt(c.Row()) … })
 //	}
 //
 // A feed is for one goroutine. Its position outlives it: a feed that is opened at a Cursor goes on there.
@@ -225,7 +226,7 @@ func (f *Feed) Changes(ctx context.Context, d *Diff, limit int, emit EmitChange)
 	}
 	more := false
 	if d != nil {
-		at, err := d.Page(ctx, after, limit, func(c *Change) error {
+		at, err := d.Page(ctx, after, limit, func(c *evidence.Change) error {
 			if err := emit(c); err != nil {
 				return err
 			}
@@ -247,7 +248,7 @@ func (f *Feed) Changes(ctx context.Context, d *Diff, limit int, emit EmitChange)
 }
 
 // CursorAt is the position after a change of Next.
-func (f *Feed) CursorAt(c *Change) string {
+func (f *Feed) CursorAt(c *evidence.Change) string {
 	r := c.Row()
 	return f.cursorAt(layer.Key{Parent: r.Parent, Name: r.Name})
 }

@@ -25,7 +25,7 @@ type Log struct {
 
 // Stage is a kept version in which a path is not what it was in the kept one before, or the oldest one, if that has the path.
 type Stage struct {
-	Change
+	evidence.Change
 	Subtree  bool // the sums of a directory differ
 	In       LookedAt
 	Previous *LookedAt // nil: In is the oldest that is kept
@@ -75,7 +75,7 @@ func (e *Engine) Log(ctx context.Context, now *Version, path string, before uint
 			a.Looked--
 			break
 		}
-		s := Stage{Change: Change{After: l.row}, In: l.LookedAt}
+		s := Stage{Change: evidence.Change{After: l.row}, In: l.LookedAt}
 		if i > 0 {
 			s.Change.Before, s.Previous = looks[i-1].row, &looks[i-1].LookedAt
 		}
@@ -91,7 +91,7 @@ func (s *Stage) compare() bool {
 	if s.Before == nil || s.After == nil {
 		return s.Before != s.After
 	}
-	s.Fields = FieldsOf(s.Before, s.After)
+	s.Fields = evidence.FieldsOf(s.Before, s.After)
 	if isDirectory(s.Before) && isDirectory(s.After) {
 		s.Subtree = sumsDiffer(&s.Before.Sub, &s.After.Sub)
 	}

@@ -120,7 +120,7 @@ type moveCandidates struct {
 	bytes          int
 }
 
-func (c *moveCandidates) add(change *Change) error {
+func (c *moveCandidates) add(change *evidence.Change) error {
 	list := &c.added
 	switch {
 	case change.Before != nil && change.After != nil:

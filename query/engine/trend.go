@@ -118,7 +118,7 @@ func (s *shares) follow(ctx context.Context, from, to *Version, path string) err
 	if err != nil {
 		return err
 	}
-	_, err = d.Page(ctx, nil, 0, func(c *Change) error {
+	_, err = d.Page(ctx, nil, 0, func(c *evidence.Change) error {
 		if c.Before != nil {
 			s.add(c.Before, -1)
 		}
