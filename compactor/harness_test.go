@@ -31,6 +31,7 @@ const viewName = "v"
 
 // harness is one view in a real store, with sessions that write segments and a compactor.
 type harness struct {
+	changes time.Duration // how long they are kept as a table
 	tb
 	ctx      context.Context
 	store    store.Store
@@ -77,6 +78,7 @@ func (h *harness) keep(p history.Policy) {
 	if p.Within == history.Unlimited {
 		config.KeepWithinSeconds = history.Unlimited
 	}
+	config.IcebergChangesSeconds = h.changes.Seconds()
 	config.KeepHourly, config.KeepDaily, config.KeepWeekly, config.KeepMonthly, config.KeepYearly = p.Hourly, p.Daily, p.Weekly, p.Monthly, p.Yearly
 	if err := viewconfig.Save(h.ctx, h.store, config); err != nil {
 		h.Fatalf("save config: %v", err)

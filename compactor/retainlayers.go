@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"errors"
+	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -207,7 +208,7 @@ func (r *retention) table() error {
 	return r.c.withdraw(r.ctx, r.view)
 }
 
-// tableObjects removes the objects of the view's table that its metadata does not need. They are listed before that is read.
+// tableObjects removes the objects of the view's tables that their metadata does not need. They are listed before that is read.
 func (r *retention) tableObjects() error {
 	var old []store.Item
 	err := store.Each(r.ctx, r.c.o.Store, layout.Iceberg(r.view), func(i store.Item, _ time.Duration) error {
@@ -217,9 +218,19 @@ func (r *retention) tableObjects() error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	needed, err := iceberg.Objects(r.ctx, r.c.o.Store, r.view)
-	if err != nil {
-		return err
+	changes := layout.IcebergHint(layout.IcebergChanges(r.view))
+	if _, wanted := r.config.IcebergChanges(); !wanted && !r.dry && slices.ContainsFunc(old, func(i store.Item) bool { return i.Key == changes }) {
+		if err := iceberg.Withdraw(r.ctx, r.c.o.Store, layout.IcebergChanges(r.view)); err != nil {
+			return err
+		}
+	}
+	needed := map[string]bool{}
+	for _, table := range iceberg.Tables(r.view) {
+		objects, err := iceberg.Objects(r.ctx, r.c.o.Store, table)
+		if err != nil {
+			return err
+		}
+		maps.Copy(needed, objects)
 	}
 	for _, i := range old {
 		if needed[i.Key] {

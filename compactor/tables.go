@@ -98,7 +98,10 @@ func (c *Compactor) tendTable(ctx context.Context, view string) error {
 }
 
 func (c *Compactor) withdraw(ctx context.Context, view string) error {
-	err := iceberg.Withdraw(ctx, c.o.Store, view)
+	var err error
+	for _, table := range iceberg.Tables(view) {
+		err = errors.Join(err, iceberg.Withdraw(ctx, c.o.Store, table))
+	}
 	if err == nil {
 		c.changeTableDone(view, func(d *tableDone) { d.published, d.at = 0, c.o.Now() })
 	}
@@ -129,9 +132,14 @@ func (c *Compactor) PublishTable(ctx context.Context, view string) (done iceberg
 	if err != nil {
 		return done, err
 	}
+	var versions []*manifest.Manifest
 	done, err = p.Publish(ctx, view, func(t *iceberg.Table) ([]*manifest.Manifest, error) {
-		return c.toPublish(ctx, head.Manifest, pins, t)
+		versions, err = c.toPublish(ctx, head.Manifest, pins, t)
+		return versions, err
 	}, pins)
+	if err == nil {
+		err = c.publishChanges(ctx, p, view, versions)
+	}
 	if err != nil {
 		c.metrics.failures.WithLabelValues("publish").Inc()
 		return done, err
@@ -141,6 +149,21 @@ func (c *Compactor) PublishTable(ctx context.Context, view string) (done iceberg
 		d.asked, d.published, d.seen = true, head.Version, max(d.seen, head.Version)
 	})
 	return done, nil
+}
+
+// publishChanges brings the table of the view's changes up to date, if its settings ask for one. One that they no longer ask for is
+// withdrawn by retention.
+func (c *Compactor) publishChanges(ctx context.Context, p *iceberg.Publisher, view string, versions []*manifest.Manifest) error {
+	config, err := c.configs.Load(ctx, view)
+	if err != nil {
+		return err
+	}
+	keep, wanted := config.IcebergChanges()
+	if !wanted || len(versions) == 0 {
+		return nil
+	}
+	_, err = p.PublishChanges(ctx, view, versions, keep)
+	return err
 }
 
 // toPublish are the versions that a table lacks: head, those that are pinned, and those since its newest snapshot that are the last of

@@ -45,6 +45,7 @@ type viewFlags struct {
 	KeepMonthly      *keepCount     `placeholder:"N" group:"settings" help:"The same by months (default 60)."`
 	KeepYearly       *keepCount     `placeholder:"N" group:"settings" help:"The same by years (default 0)."`
 	IcebergInterval  *time.Duration `placeholder:"TIME" group:"settings" help:"How often the view is published as an Iceberg table while it changes (default 5m); 0 means never."`
+	IcebergChanges   *keepTime      `placeholder:"TIME" group:"settings" help:"Publish the view's changes as a second Iceberg table, and keep them for this time, or 'unlimited'; 0 means none (default)."`
 	Mount            *[]string      `placeholder:"DIR,…" group:"settings" help:"Where hosts without an agent mount the view's root, for PATH arguments; '' for nowhere."`
 	Members          []string       `placeholder:"VIEW,…" group:"settings" help:"Make the view a forest, answered from these views: names, or globs such as 'scratch-*'."`
 	RootSquash       *bool          `negatable:"" group:"settings" help:"Show a user who is root what the user nobody may see."`
@@ -68,6 +69,9 @@ func (f *viewFlags) fields() ([]byte, int) {
 	}
 	if f.KeepWithin != nil {
 		fields["keep_within_s"] = float64(*f.KeepWithin)
+	}
+	if f.IcebergChanges != nil {
+		fields["iceberg_changes_s"] = float64(*f.IcebergChanges)
 	}
 	for name, n := range map[string]*keepCount{"keep_hourly": f.KeepHourly, "keep_daily": f.KeepDaily, "keep_weekly": f.KeepWeekly,
 		"keep_monthly": f.KeepMonthly, "keep_yearly": f.KeepYearly} {
@@ -235,7 +239,7 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 		{"session timeout", seconds(c.SessionTimeoutSeconds)}, {"concurrent agents", yesNo(c.AllowConcurrentPush)},
 		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
 		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)},
-		{"history", keepText(c)}, {"iceberg table", interval(c.IcebergIntervalSeconds)}}
+		{"history", keepText(c)}, {"iceberg table", interval(c.IcebergIntervalSeconds)}, {"iceberg changes", changesText(c)}}
 	rows = append(rows, openTo)
 	if c.RootSquash {
 		rows = append(rows, []string{"root squash", yesNo(c.RootSquash)})
@@ -250,6 +254,18 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 }
 
 // keepText says which versions a view keeps: "all of 1h, 48 hourly, 90 daily, 60 monthly".
+// changesText says for how long changes are kept as a table.
+func changesText(c viewconfig.Config) string {
+	switch keep, wanted := c.IcebergChanges(); {
+	case !wanted:
+		return "none"
+	case keep == 0:
+		return "all"
+	default:
+		return "of " + keep.String()
+	}
+}
+
 func keepText(c viewconfig.Config) string {
 	if c.KeepWithinSeconds == history.Unlimited {
 		return "all"

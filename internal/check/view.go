@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -620,23 +621,34 @@ func (v *view) totals() error {
 // old is the age from which on an object that nobody needs is worth a note: no job that made it still runs, and retention has had its time.
 const old = 3 * time.Hour
 
-// table checks what makes the view a table of Iceberg, and notes what no snapshot needs.
+// table checks what makes the view a table of Iceberg, and its changes another, and notes what no snapshot needs.
 func (v *view) table() error {
 	sizes := map[string]int64{}
 	for key, i := range v.objects {
 		sizes[key] = i.Size
 	}
-	found, needed, err := iceberg.Check(v.ctx, v.st, v.name, sizes)
-	if err != nil {
-		return err
+	needed, broken := map[string]bool{}, false
+	for _, t := range []struct{ table, name, comes, loss string }{
+		{layout.Iceberg(v.name), "table", "is published anew with the next change, or by `fustor admin publish`",
+			"the table's snapshots of earlier versions, until those that are kept are published anew"},
+		{layout.IcebergChanges(v.name), "table of changes", "begins anew with the next publication", "the changes so far, for SQL; `fustor diff` has those between versions that are kept"},
+	} {
+		found, needs, err := iceberg.Check(v.ctx, v.st, v.name, t.table, sizes)
+		if err != nil {
+			return err
+		}
+		maps.Copy(needed, needs)
+		for _, d := range found {
+			v.damage(d.Object, d.Problem, "SQL engines cannot read the view's "+t.name+", or some of its snapshots; Fustor's own readers do not need it",
+				byRepair+"take the table back; it "+t.comes)
+		}
+		if len(found) > 0 {
+			broken = true
+			v.mends = append(v.mends, Action{What: "take back the " + t.name + " of view " + v.name, Loss: t.loss,
+				do: func(ctx context.Context) error { return iceberg.Withdraw(ctx, v.st, t.table) }})
+		}
 	}
-	for _, d := range found {
-		v.damage(d.Object, d.Problem, "SQL engines cannot read the view's table, or some of its snapshots; Fustor's own readers do not need it",
-			byRepair+"take the table back; it is published anew with the next change, or by `fustor admin publish`")
-	}
-	if len(found) > 0 {
-		v.mends = append(v.mends, Action{What: "take back the table of view " + v.name, Loss: "the table's snapshots of earlier versions, until those that are kept are published anew",
-			do: func(ctx context.Context) error { return iceberg.Withdraw(ctx, v.st, v.name) }})
+	if broken {
 		return nil
 	}
 	n, bytes, example := 0, int64(0), ""

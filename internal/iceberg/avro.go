@@ -149,8 +149,8 @@ func encodeAvro[T any](parsed func() (*avro.Schema, error), text string, records
 }
 
 // encodeManifest is a manifest of files of one content.
-func encodeManifest(content int, entries []entry) ([]byte, error) {
-	schema, err := json.Marshal(tableSchema())
+func encodeManifest(of Schema, content int, entries []entry) ([]byte, error) {
+	schema, err := json.Marshal(of)
 	if err != nil {
 		return nil, err
 	}

@@ -21,25 +21,26 @@ var ErrDamaged = errors.New("the table is damaged")
 // Damage is what is wrong with an object that a view's table needs.
 type Damage struct{ Object, Problem string }
 
-// Check looks whether the objects that a view's table needs are there, and as long as they were made. It reads the metadata, the state and
-// the manifest lists whole, and asks sizes for the others; sizes have those of a listing, and what is not among them is asked for by
-// itself. The lengths of delete files are known of the current snapshot alone. needed are the keys of all of them, none without a table.
-func Check(ctx context.Context, st store.Store, view string, sizes map[string]int64) (found []Damage, needed map[string]bool, err error) {
-	t, err := load(ctx, st, view)
+// Check looks whether the objects that the table of a view with a prefix needs are there, and as long as they were made. It reads the
+// metadata, the state and the manifest lists whole, and asks sizes for the others; sizes have those of a listing, and what is not among
+// them is asked for by itself. The lengths of delete files, and of files of changes, are known of the current snapshot alone. needed are
+// the keys of all of them, none without a table.
+func Check(ctx context.Context, st store.Store, view, table string, sizes map[string]int64) (found []Damage, needed map[string]bool, err error) {
+	t, err := load(ctx, st, table)
 	if errors.Is(err, ErrDamaged) {
-		return []Damage{{layout.IcebergHint(view), err.Error()}}, nil, nil
+		return []Damage{{layout.IcebergHint(table), err.Error()}}, nil, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if t.Body == nil && t.hint != "" {
-		return []Damage{{layout.IcebergMetadata(view, t.Number), "the newest metadata of the table is missing"}}, nil, nil
+		return []Damage{{layout.IcebergMetadata(table, t.Number), "the newest metadata of the table is missing"}}, nil, nil
 	}
 	if t.Body == nil {
 		return nil, nil, nil
 	}
-	stateKey := layout.IcebergObject(view, t.Metadata.Properties[stateProperty])
-	switch err := t.loadState(ctx, st, view); {
+	stateKey := layout.IcebergObject(table, t.Metadata.Properties[stateProperty])
+	switch err := t.loadState(ctx, st, table); {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, ErrDamaged):
 		return []Damage{{stateKey, err.Error()}}, nil, nil
 	case err != nil:
@@ -47,13 +48,13 @@ func Check(ctx context.Context, st store.Store, view string, sizes map[string]in
 	case t.state.Format != stateFormat: // of a later build
 		return nil, nil, nil
 	}
-	if needed, err = Objects(ctx, st, view); err != nil {
+	if needed, err = Objects(ctx, st, table); err != nil {
 		return nil, nil, err
 	}
 	want := map[string]int64{} // lengths by name
 	for _, s := range t.Metadata.Snapshots {
 		name := strings.TrimPrefix(s.ManifestList, t.state.Location+"/")
-		key := layout.IcebergObject(view, name)
+		key := layout.IcebergObject(table, name)
 		o, err := st.Get(ctx, key)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, nil, err
@@ -69,8 +70,11 @@ func Check(ctx context.Context, st store.Store, view string, sizes map[string]in
 	for _, d := range t.state.Deletes {
 		want[d.Name] = d.Bytes
 	}
+	for _, f := range t.state.Files {
+		want[f.Name] = f.Bytes
+	}
 	for _, o := range t.state.Objects {
-		key := layout.IcebergObject(view, o.Name)
+		key := layout.IcebergObject(table, o.Name)
 		if slices.ContainsFunc(found, func(d Damage) bool { return d.Object == key }) {
 			continue
 		}
@@ -89,6 +93,9 @@ func Check(ctx context.Context, st store.Store, view string, sizes map[string]in
 		if length, known := want[o.Name]; known && size != length || size == 0 {
 			found = append(found, Damage{key, fmt.Sprintf("it has %d bytes, not %d", size, length)})
 		}
+	}
+	if table != layout.Iceberg(view) {
+		return found, needed, nil
 	}
 	for _, d := range t.state.Data {
 		for _, id := range d.Layers {

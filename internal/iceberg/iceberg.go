@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/fustor/fustor/internal/layer"
-	"github.com/fustor/fustor/internal/layout"
 )
 
 // ErrNone: the view is not published as a table.
@@ -69,10 +68,8 @@ func EngineConfig(storeURL string) map[string]string {
 	return config
 }
 
-// Location is a table's place in a store.
-func Location(root, view string) string {
-	return root + "/" + strings.TrimSuffix(layout.Iceberg(view), "/")
-}
+// locationOf is the place of the table with a prefix in a store.
+func locationOf(root, table string) string { return root + "/" + strings.TrimSuffix(table, "/") }
 
 // hidden are columns that mean something to Fustor alone; removed is false in every row of the table.
 var hidden = map[layer.Column]bool{

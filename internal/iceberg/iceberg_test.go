@@ -364,7 +364,7 @@ func TestExpire(t *testing.T) {
 	if fine, err := w.p.Expire(t.Context(), testView, kept); err != nil || !fine {
 		t.Fatalf("%t, %v", fine, err)
 	}
-	needed, err := Objects(t.Context(), w.st, testView)
+	needed, err := Objects(t.Context(), w.st, layout.Iceberg(testView))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func TestWithdraw(t *testing.T) {
 	w := newWorld(t)
 	w.change(20)
 	w.publish(nil, w.versions...)
-	if err := Withdraw(t.Context(), w.st, testView); err != nil {
+	if err := Withdraw(t.Context(), w.st, layout.Iceberg(testView)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(t.Context(), w.st, testView); !errors.Is(err, ErrNone) {
@@ -420,7 +420,7 @@ func TestInterruptedPublication(t *testing.T) {
 	w.change(20)
 	w.publish(nil, w.versions...)
 	w.change(20)
-	w.p.Store = failing{w.st, layout.IcebergHint(testView)}
+	w.p.Store = failing{w.st, layout.IcebergHint(layout.Iceberg(testView))}
 	if _, err := w.p.Publish(t.Context(), testView, func(*Table) ([]*manifest.Manifest, error) { return w.versions, nil }, nil); err == nil {
 		t.Fatal("no error")
 	}

@@ -99,11 +99,7 @@ const (
 // newMetadata is a table without a snapshot.
 func newMetadata(uuid, location, view string) (Metadata, error) {
 	schema := tableSchema()
-	mapping := make([]nameMapping, 0, len(schema.Fields))
-	for _, f := range schema.Fields {
-		mapping = append(mapping, nameMapping{f.ID, []string{f.Name}})
-	}
-	names, err := json.Marshal(mapping)
+	names, err := json.Marshal(mappingOf(schema))
 	if err != nil {
 		return Metadata{}, fmt.Errorf("encode the name mapping: %w", err)
 	}
@@ -125,6 +121,15 @@ func newMetadata(uuid, location, view string) (Metadata, error) {
 type nameMapping struct {
 	ID    int      `json:"field-id"`
 	Names []string `json:"names"`
+}
+
+// mappingOf gives the columns of files without field ids theirs, by their names.
+func mappingOf(s Schema) []nameMapping {
+	mapping := make([]nameMapping, 0, len(s.Fields))
+	for _, f := range s.Fields {
+		mapping = append(mapping, nameMapping{f.ID, []string{f.Name}})
+	}
+	return mapping
 }
 
 // tableSchema is the one schema that the table has. Columns that older layers lack are optional: null says that nothing is known.

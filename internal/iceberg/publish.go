@@ -66,7 +66,7 @@ func (p *Publisher) Publish(ctx context.Context, view string, wanted func(*Table
 }
 
 func (p *Publisher) publish(ctx context.Context, view string, wanted func(*Table) ([]*manifest.Manifest, error), pins history.Pins) (done Published, err error) {
-	t, err := p.table(ctx, view)
+	t, err := p.table(ctx, layout.Iceberg(view), func(uuid, location string) (Metadata, error) { return newMetadata(uuid, location, view) })
 	if err != nil {
 		return done, err
 	}
@@ -79,7 +79,7 @@ func (p *Publisher) publish(ctx context.Context, view string, wanted func(*Table
 		if t.Metadata.snapshot(m.Version) != nil {
 			continue
 		}
-		b := builder{Publisher: p, ctx: ctx, view: view, version: m.Version, state: &t.state}
+		b := builder{Publisher: p, ctx: ctx, view: view, table: layout.Iceberg(view), version: m.Version, state: &t.state}
 		snapshot, next, err := b.build(m)
 		if err != nil {
 			return done, err
@@ -100,20 +100,20 @@ func (p *Publisher) publish(ctx context.Context, view string, wanted func(*Table
 		return done, nil
 	}
 	done.Changed = true
-	return done, p.commit(ctx, t, view)
+	return done, p.commit(ctx, t, layout.Iceberg(view))
 }
 
-// table is the view's table, or a new one, which is not written yet. One that was published from another place is begun anew: its
+// table is the table with a prefix, or a new one, which is not written yet. One that was published from another place is begun anew: its
 // files have other names now.
-func (p *Publisher) table(ctx context.Context, view string) (*Table, error) {
-	t, err := load(ctx, p.Store, view)
+func (p *Publisher) table(ctx context.Context, table string, begin func(uuid, location string) (Metadata, error)) (*Table, error) {
+	t, err := load(ctx, p.Store, table)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.loadState(ctx, p.Store, view); err != nil {
+	if err := t.loadState(ctx, p.Store, table); err != nil {
 		return nil, err
 	}
-	location := Location(p.Root, view)
+	location := locationOf(p.Root, table)
 	if t.Body != nil && t.state.Format == stateFormat && t.Metadata.Location == location {
 		t.Metadata.Properties = maps.Clone(t.Metadata.Properties)
 		return t, nil
@@ -127,14 +127,14 @@ func (p *Publisher) table(ctx context.Context, view string) (*Table, error) {
 		b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // RFC 9562, version 4
 		uuid = fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 	}
-	if t.Metadata, err = newMetadata(uuid, location, view); err != nil {
+	if t.Metadata, err = begin(uuid, location); err != nil {
 		return nil, err
 	}
 	t.state = state{Location: location}
 	return t, nil
 }
 
-func (p *Publisher) commit(ctx context.Context, t *Table, view string) error {
+func (p *Publisher) commit(ctx context.Context, t *Table, table string) error {
 	nonce, err := p.nonce()
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (p *Publisher) commit(ctx context.Context, t *Table, view string) error {
 	for _, e := range t.Metadata.SnapshotLog {
 		t.Metadata.LastUpdatedMs = max(t.Metadata.LastUpdatedMs, e.TimestampMs)
 	}
-	return t.commit(ctx, p.Store, view, nonce)
+	return t.commit(ctx, p.Store, table, nonce)
 }
 
 func (p *Publisher) nonce() (string, error) {
@@ -210,7 +210,8 @@ type builder struct {
 	*Publisher
 	ctx     context.Context
 	view    string
-	version uint64
+	table   string // the prefix of its objects
+	version uint64 // of the view; of a table of changes, the snapshot's number
 	state   *state // of the version before, or of a later one
 	objects int    // made
 	prefix  string // of the names of objects that it makes
@@ -230,7 +231,7 @@ func (b *builder) put(kind, suffix string, body []byte) (name string, err error)
 	}
 	name = fmt.Sprintf("%s/%s-%d%s", kind, b.prefix, b.objects, suffix)
 	b.objects++
-	if _, err := b.Store.Put(b.ctx, layout.IcebergObject(b.view, name), body); err != nil {
+	if _, err := b.Store.Put(b.ctx, layout.IcebergObject(b.table, name), body); err != nil {
 		return "", fmt.Errorf("write a file of the table: %w", err)
 	}
 	return name, nil
@@ -302,6 +303,9 @@ func (b *builder) objectsUsed(next *state, list string) []usedObject {
 	}
 	for _, d := range next.Deletes {
 		now = append(now, d.Name)
+	}
+	for _, f := range next.Files {
+		now = append(now, f.Name)
 	}
 	objects := slices.Clone(b.state.Objects)
 	at := map[string]int{}
@@ -451,7 +455,7 @@ func (b *builder) deleteManifest(files []deleteFile) (d dataManifest, err error)
 		}
 		entries = append(entries, e)
 	}
-	body, err := encodeManifest(contentDeletes, entries)
+	body, err := encodeManifest(tableSchema(), contentDeletes, entries)
 	if err != nil {
 		return d, err
 	}
@@ -477,21 +481,14 @@ func (b *builder) dataManifests(v *layer.View) (manifests []dataManifest, err er
 		return !slices.ContainsFunc(d.Layers, func(id string) bool { return present[id] == nil || deltas[id] != d.Deltas })
 	}
 	small := func(d dataManifest) bool { return !d.Deltas && 2*len(d.Layers) < layersPerManifest }
-	few := 0
-	for _, d := range b.state.Data {
-		if whole(d) && small(d) {
-			few++
+	done, entries := map[string]bool{}, map[string]entry{}
+	manifests, rest := reusable(b.state.Data, whole, small)
+	for _, d := range manifests {
+		for _, id := range d.Layers {
+			done[id] = true
 		}
 	}
-	done, entries := map[string]bool{}, map[string]entry{}
-	for _, d := range b.state.Data {
-		if whole(d) && (few <= smallManifests || !small(d)) {
-			manifests = append(manifests, d)
-			for _, id := range d.Layers {
-				done[id] = true
-			}
-			continue
-		}
+	for _, d := range rest {
 		if !slices.ContainsFunc(d.Layers, func(id string) bool { return present[id] != nil }) {
 			continue
 		}
@@ -521,9 +518,27 @@ func (b *builder) dataManifests(v *layer.View) (manifests []dataManifest, err er
 	return manifests, nil
 }
 
+// reusable are the manifests that are used as they are: those that are whole, but for small ones if there are too many. rest are the others.
+func reusable(all []dataManifest, whole, small func(dataManifest) bool) (used, rest []dataManifest) {
+	few := 0
+	for _, d := range all {
+		if whole(d) && small(d) {
+			few++
+		}
+	}
+	for _, d := range all {
+		if whole(d) && (few <= smallManifests || !small(d)) {
+			used = append(used, d)
+		} else {
+			rest = append(rest, d)
+		}
+	}
+	return used, rest
+}
+
 // readManifest takes the entries of a manifest of the state, by the layer's id.
 func (b *builder) readManifest(d dataManifest, entries map[string]entry) error {
-	o, err := b.Store.Get(b.ctx, layout.IcebergObject(b.view, d.Name))
+	o, err := b.Store.Get(b.ctx, layout.IcebergObject(b.table, d.Name))
 	if err != nil {
 		return fmt.Errorf("read a manifest of the table: %w", err)
 	}
@@ -570,7 +585,7 @@ func (b *builder) dataManifest(layers []*layer.Layer, entries map[string]entry) 
 			d.OldRows += all[i].File.Records
 		}
 	}
-	body, err := encodeManifest(contentData, all)
+	body, err := encodeManifest(tableSchema(), contentData, all)
 	if err != nil {
 		return d, err
 	}

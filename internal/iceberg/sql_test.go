@@ -8,6 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 )
 
@@ -70,7 +71,7 @@ func TestDuckDBView(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table.Metadata.Location = Location(root, testView)
+		table.Metadata.Location = locationOf(root, layout.Iceberg(testView))
 		sql := table.View(DuckDB, testView, url, "", nil)
 		for _, word := range append(words, "iceberg_scan('s3://b/p/views/v/iceberg')") {
 			if !strings.Contains(sql, word) {

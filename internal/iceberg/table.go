@@ -35,11 +35,15 @@ type state struct {
 	DeleteManifest dataManifest `json:"delete_manifest"`
 	// Objects are all that the table's snapshots use.
 	Objects []usedObject `json:"objects"`
+	// Files and Manifest are of a table of changes: its data files, in the order of their changes, and the key of the manifest of Version.
+	Files    []changesFile `json:"files,omitempty"`
+	Manifest string        `json:"manifest,omitempty"`
 }
 
 const stateFormat = 1
 
-// dataManifest is a manifest. Names of objects are those below the table's location.
+// dataManifest is a manifest. Names of objects are those below the table's location. In a table of changes the numbers of snapshots stand
+// for versions, and the names of files for the ids of layers.
 type dataManifest struct {
 	Name     string   `json:"name"`
 	Bytes    int64    `json:"bytes"`
@@ -64,7 +68,7 @@ type deleteFile struct {
 	Targets []string `json:"targets"`
 }
 
-// usedObject is an object and the first and the last version whose snapshots use it. Those between may, too.
+// usedObject is an object and the first and the last snapshot that use it. Those between may, too.
 type usedObject struct {
 	Name  string `json:"name"`
 	First uint64 `json:"first"`
@@ -73,9 +77,18 @@ type usedObject struct {
 
 // Load reads a view's table. The error is ErrNone where there is none.
 func Load(ctx context.Context, st store.Store, view string) (*Table, error) {
-	t, err := load(ctx, st, view)
+	return loadPublished(ctx, st, layout.Iceberg(view), "view "+view)
+}
+
+// LoadChanges is Load for the table of a view's changes.
+func LoadChanges(ctx context.Context, st store.Store, view string) (*Table, error) {
+	return loadPublished(ctx, st, layout.IcebergChanges(view), "the changes of view "+view)
+}
+
+func loadPublished(ctx context.Context, st store.Store, table, what string) (*Table, error) {
+	t, err := load(ctx, st, table)
 	if err == nil && t.Body == nil {
-		err = fmt.Errorf("view %s: %w", view, ErrNone)
+		err = fmt.Errorf("%s: %w", what, ErrNone)
 	}
 	return t, err
 }
@@ -106,27 +119,27 @@ func (t *Table) OnlyRefs() ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// load is Load, and returns a table without a body where there is none, or none any more.
-func load(ctx context.Context, st store.Store, view string) (*Table, error) {
+// load is Load for the table with a prefix, and returns a table without a body where there is none, or none any more.
+func load(ctx context.Context, st store.Store, table string) (*Table, error) {
 	t := &Table{}
-	hint, err := st.Get(ctx, layout.IcebergHint(view))
+	hint, err := st.Get(ctx, layout.IcebergHint(table))
 	if errors.Is(err, store.ErrNotFound) {
 		return t, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the table of view %s: %w", view, err)
+		return nil, fmt.Errorf("read the table %s: %w", table, err)
 	}
 	t.hint = hint.ETag
 	if t.Number, err = strconv.ParseUint(strings.TrimSpace(string(hint.Body)), 10, 31); err != nil {
-		return nil, fmt.Errorf("%s: not the number of a table's metadata: %w: %w", layout.IcebergHint(view), ErrDamaged, err)
+		return nil, fmt.Errorf("%s: not the number of a table's metadata: %w: %w", layout.IcebergHint(table), ErrDamaged, err)
 	}
-	key := layout.IcebergMetadata(view, t.Number)
+	key := layout.IcebergMetadata(table, t.Number)
 	o, err := st.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return t, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the table of view %s: %w", view, err)
+		return nil, fmt.Errorf("read the table %s: %w", table, err)
 	}
 	t.Body = o.Body
 	if err := json.Unmarshal(o.Body, &t.Metadata); err != nil {
@@ -136,19 +149,19 @@ func load(ctx context.Context, st store.Store, view string) (*Table, error) {
 }
 
 // loadState reads the table's state. A table whose state this build does not know has an empty one, and is published anew.
-func (t *Table) loadState(ctx context.Context, st store.Store, view string) error {
+func (t *Table) loadState(ctx context.Context, st store.Store, table string) error {
 	name := t.Metadata.Properties[stateProperty]
 	if t.Body == nil || name == "" {
 		return nil
 	}
-	key := layout.IcebergObject(view, name)
+	key := layout.IcebergObject(table, name)
 	o, err := st.Get(ctx, key)
 	if err != nil {
-		return fmt.Errorf("read the state of the table of view %s: %w", view, err)
+		return fmt.Errorf("read the state of the table %s: %w", table, err)
 	}
 	body, err := seal.Open(key, o.Body)
 	if err != nil {
-		return fmt.Errorf("read the state of the table of view %s: %w: %w", view, ErrDamaged, err)
+		return fmt.Errorf("read the state of the table %s: %w: %w", table, ErrDamaged, err)
 	}
 	var s state
 	if err := json.Unmarshal(body, &s); err != nil {
@@ -164,28 +177,28 @@ func (t *Table) loadState(ctx context.Context, st store.Store, view string) erro
 var errOvertaken = fmt.Errorf("another process published the table first: %w", store.ErrLost)
 
 // commit makes the table's next metadata, and the hint that names it.
-func (t *Table) commit(ctx context.Context, st store.Store, view, nonce string) error {
+func (t *Table) commit(ctx context.Context, st store.Store, table, nonce string) error {
 	t.state.Format, t.state.Nonce = stateFormat, nonce
 	name := "state/" + nonce + ".json"
 	t.Metadata.Properties[stateProperty] = name
-	body, err := seal.JSON(layout.IcebergObject(view, name), t.state)
+	body, err := seal.JSON(layout.IcebergObject(table, name), t.state)
 	if err != nil {
 		return fmt.Errorf("encode the table's state: %w", err)
 	}
-	if _, err := st.Put(ctx, layout.IcebergObject(view, name), body); err != nil {
+	if _, err := st.Put(ctx, layout.IcebergObject(table, name), body); err != nil {
 		return fmt.Errorf("write the table's state: %w", err)
 	}
 	if t.Body, err = json.Marshal(t.Metadata); err != nil {
 		return fmt.Errorf("encode the table's metadata: %w", err)
 	}
 	next := t.Number + 1
-	_, err = store.Swap(ctx, st, layout.IcebergMetadata(view, next), t.Body, "")
+	_, err = store.Swap(ctx, st, layout.IcebergMetadata(table, next), t.Body, "")
 	lost := errors.Is(err, store.ErrLost)
 	if err != nil && !lost {
 		return fmt.Errorf("write the table's metadata: %w", err)
 	}
 	// Whoever lost may have lost to a process that ended before it wrote the hint.
-	meta, err := store.Swap(ctx, st, layout.IcebergHint(view), strconv.AppendUint(nil, next, 10), t.hint)
+	meta, err := store.Swap(ctx, st, layout.IcebergHint(table), strconv.AppendUint(nil, next, 10), t.hint)
 	if lost {
 		return errOvertaken
 	}

@@ -117,14 +117,17 @@ func LayerIndex(view, ulid string) string { return Layers(view) + ulid + ".index
 // as it is written, kept and removed like one.
 func Names(view, ulid string) string { return Layers(view) + ulid + ".names" }
 
-// Iceberg is the prefix of what makes a view a table of Iceberg: IcebergMetadata is the table's metadata number n, IcebergHint says
-// which is the newest, IcebergObject is any other object of it.
-func Iceberg(view string) string     { return View(view) + "iceberg/" }
-func IcebergHint(view string) string { return Iceberg(view) + "metadata/version-hint.text" }
-func IcebergMetadata(view string, n uint64) string {
-	return fmt.Sprintf("%smetadata/v%d.metadata.json", Iceberg(view), n)
+// Iceberg is the prefix of what makes a view a table of Iceberg, and IcebergChanges, within it, that of the table of its changes.
+func Iceberg(view string) string        { return View(view) + "iceberg/" }
+func IcebergChanges(view string) string { return Iceberg(view) + "changes/" }
+
+// IcebergMetadata is the metadata number n of the table with a prefix, IcebergHint says which is the newest, IcebergObject is any other
+// object of it.
+func IcebergHint(table string) string { return table + "metadata/version-hint.text" }
+func IcebergMetadata(table string, n uint64) string {
+	return fmt.Sprintf("%smetadata/v%d.metadata.json", table, n)
 }
-func IcebergObject(view, name string) string { return Iceberg(view) + name }
+func IcebergObject(table, name string) string { return table + name }
 
 // Manifests is the prefix of a view's history; Manifest is one version of it, which a nonce keeps apart from the
 // version of the same number that lost the race.

@@ -50,6 +50,8 @@ type Config struct {
 	// IcebergIntervalSeconds is how often the compactor publishes the view as a table of Iceberg while it changes; 0 is never, and takes
 	// the table back.
 	IcebergIntervalSeconds float64 `json:"iceberg_interval_sec"`
+	// IcebergChangesSeconds is for how long the view's changes are kept as a table of Iceberg, -1 for ever; 0 has no such table.
+	IcebergChangesSeconds float64 `json:"iceberg_changes_s"`
 	// Live marks a view that is only answered while a session feeds it. Readers take it from the newest version, which the compactor
 	// makes for a change if no fold does.
 	Live bool `json:"live"`
@@ -88,10 +90,18 @@ func (c Config) TombstoneTTL() time.Duration   { return seconds(c.TombstoneTTLSe
 // IcebergInterval is IcebergIntervalSeconds as a duration.
 func (c Config) IcebergInterval() time.Duration { return seconds(c.IcebergIntervalSeconds) }
 
+// IcebergChanges is for how long changes are kept as a table, if they are; 0: for ever.
+func (c Config) IcebergChanges() (keep time.Duration, wanted bool) {
+	if c.IcebergChangesSeconds == history.Unlimited {
+		return 0, true
+	}
+	return seconds(c.IcebergChangesSeconds), c.IcebergChangesSeconds > 0
+}
+
 // MaxUserScans bounds UserScans.
 const MaxUserScans = 1000
 
-// MaxKeepSeconds bounds KeepWithinSeconds, and MaxKept the counts of versions that are kept.
+// MaxKeepSeconds bounds KeepWithinSeconds and IcebergChangesSeconds, and MaxKept the counts of versions that are kept.
 const (
 	MaxKeepSeconds = 100 * 366 * 24 * 3600
 	MaxKept        = 100_000
@@ -106,10 +116,13 @@ func (c Config) Keep() history.Policy {
 	return p
 }
 
-// checkKeep says what is wrong with the settings of the history.
+// checkKeep says what is wrong with the settings of the history, and of the changes.
 func (c Config) checkKeep() error {
 	if w := c.KeepWithinSeconds; w != history.Unlimited && !(w >= 0 && w <= MaxKeepSeconds) {
 		return fmt.Errorf("keep_within_s must be from 0 to %d seconds, or %d for ever", MaxKeepSeconds, history.Unlimited)
+	}
+	if w := c.IcebergChangesSeconds; w != history.Unlimited && !(w >= 0 && w <= MaxKeepSeconds) {
+		return fmt.Errorf("iceberg_changes_s must be from 0 to %d seconds, or %d for ever", MaxKeepSeconds, history.Unlimited)
 	}
 	for _, k := range []struct {
 		name  string

@@ -23,7 +23,7 @@ func TestDamagedTableIsNamed(t *testing.T) {
 		}
 	}
 	publish()
-	needed, err := iceberg.Objects(w.ctx, w.st, "a")
+	needed, err := iceberg.Objects(w.ctx, w.st, layout.Iceberg("a"))
 	w.must(err)
 	all := w.objects()
 	if r := w.check(true, "a"); r.Damaged() > 0 {
@@ -35,7 +35,7 @@ func TestDamagedTableIsNamed(t *testing.T) {
 			continue // the metadata of a publication that was cut off: there is none
 		}
 		for how, body := range map[string][]byte{"missing": nil, "empty": {}, "cut": all[key][:len(all[key])/2]} {
-			if key == layout.IcebergHint("a") && how == "missing" {
+			if key == layout.IcebergHint(layout.Iceberg("a")) && how == "missing" {
 				continue // then there is no table
 			}
 			cases++

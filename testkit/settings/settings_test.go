@@ -207,6 +207,48 @@ var settings = map[string]setting{
 		change()
 		w.within(time.Minute+slack, "no table", func() bool { return published() == 0 })
 	}},
+	"iceberg_changes_s": {"--iceberg-changes", "compactor", "with the next publication a minute later; 0 takes the table back with the next retention", func(w *world) {
+		rows := func() string { // none: there is no table
+			t, err := iceberg.LoadChanges(w.Context(), w.store, "fed")
+			if errors.Is(err, iceberg.ErrNone) {
+				return "none"
+			}
+			if err != nil {
+				w.Fatal(err)
+			}
+			return t.Current().Summary["total-records"]
+		}
+		s := w.feeder()
+		n := 0
+		publish := func() {
+			n++
+			s.send(s.put(fmt.Sprintf("/f%d", n), false))
+			w.sleep(known + 5*time.Minute)
+		}
+		publish()
+		if rows() != "none" {
+			w.Errorf("there is a table by default")
+		}
+		w.set(func(c *viewconfig.Config) { c.IcebergChangesSeconds = 600 })
+		w.sleep(known)
+		publish()
+		if rows() != "0" {
+			w.Errorf("a new table has %s rows", rows())
+		}
+		publish()
+		if rows() == "0" {
+			w.Errorf("a change is not in the table")
+		}
+		w.sleep(time.Hour)
+		publish() // what is older than ten minutes goes, and what is new comes
+		if rows() != "2" && rows() != "1" {
+			w.Errorf("an hour later the table has %s rows", rows())
+		}
+		w.set(func(c *viewconfig.Config) { c.IcebergChangesSeconds = 0 })
+		w.sleep(known)
+		publish()
+		w.within(2*time.Hour, "no table", func() bool { return rows() == "none" })
+	}},
 	"live": {"--live", "compactor, query", "within a minute; on AWS with the compactor's next tick, at most five minutes later", func(w *world) {
 		w.stopAgent()
 		w.sleep(10 * time.Minute)
