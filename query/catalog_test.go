@@ -67,10 +67,11 @@ func TestCatalog(t *testing.T) {
 		"GET /v1/{prefix}/namespaces", "GET /v1/{prefix}/namespaces/{namespace}", "HEAD /v1/{prefix}/namespaces/{namespace}",
 		"GET /v1/{prefix}/namespaces/{namespace}/tables", "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}", "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
 		"GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials", "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
+		"GET /v1/{prefix}/namespaces/{namespace}/views", "GET /v1/{prefix}/namespaces/{namespace}/views/{view}", "HEAD /v1/{prefix}/namespaces/{namespace}/views/{view}",
 	})
 	get("config", queryKey).is(200)
 	get("config?warehouse=w", queryKey).refusal(t, 400, "BadRequestException")
-	if a := get("namespaces", queryKey).is(200); string(a.body) != `{"namespaces":[["fustor"]]}`+"\n" {
+	if a := get("namespaces", queryKey).is(200); string(a.body) != `{"namespaces":[["changes"],["fustor"],["named"]]}`+"\n" {
 		t.Errorf("namespaces: %s", a.body)
 	}
 	if a := get("namespaces?parent=fustor", queryKey).is(200); string(a.body) != `{"namespaces":[]}`+"\n" {
@@ -107,7 +108,11 @@ func TestCatalog(t *testing.T) {
 	f.do(http.MethodPut, "/iceberg/v1/namespaces/fustor/tables/research", "", "Authorization", "Bearer "+queryKey).refusal(t, 405, "UnsupportedOperationException")
 	refused := 0
 	for _, r := range f.server.catalog.Routes() {
-		target := strings.NewReplacer("{namespace}", "fustor", "{table}", "research", "{view}", "research").Replace(r.Pattern)
+		namespace := "fustor"
+		if strings.HasSuffix(r.Pattern, "/views/{view}") {
+			namespace = "named"
+		}
+		target := strings.NewReplacer("{namespace}", namespace, "{table}", "research", "{view}", "research").Replace(r.Pattern)
 		f.do(r.Method, target, "").refusal(t, 401, "NotAuthorizedException")
 		f.do(r.Method, target, "", "X-API-Key", "unknown").refusal(t, 401, "NotAuthorizedException")
 		f.do(r.Method, target, "", "X-API-Key", ingestKey).refusal(t, 403, "ForbiddenException")
@@ -126,6 +131,67 @@ func TestCatalog(t *testing.T) {
 	if a := f.do(http.MethodPost, "/iceberg/v1/oauth/tokens", "grant_type=client_credentials").is(400).object(); a["error"] != "unsupported_grant_type" {
 		t.Errorf("a token: %v", a)
 	}
+}
+
+// TestCatalogHasChangesAndViews: a view whose changes are published has a table of them, and each view that is published one of SQL,
+// with the names of its owners, in namespaces of their own; keys count there, too.
+func TestCatalogHasChangesAndViews(t *testing.T) {
+	f := newFixture(t)
+	f.base("research", sample())
+	f.base("unpublished", sample())
+	f.base("other", sample())
+	f.publish("research")
+	f.publish("other")
+	root, err := iceberg.Root(f.st.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := iceberg.Publisher{Store: f.st, Root: root, Cache: layer.NewCache(8 << 20), Now: func() int64 { return observed + 3e9 }, Random: rand.Reader}
+	if _, err := p.PublishChanges(t.Context(), "research", []*manifest.Manifest{f.last["research"]}, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.tell(f.last["research"], "01KBS2M3QXTB1V6X2Y8Z9A0B1C", map[string][]event.OwnerName{"": {{ID: 1000, Name: "o'hara", ResolvedAt: 1}}})
+	get := func(path, key string) *answer {
+		t.Helper()
+		return f.do(http.MethodGet, "/iceberg/v1/namespaces/"+path, "", "Authorization", "Bearer "+key)
+	}
+	for path, want := range map[string]string{
+		"changes/tables": `{"identifiers":[{"namespace":["changes"],"name":"research"}]}`, "named/tables": `{"identifiers":[]}`, "fustor/views": `{"identifiers":[]}`,
+		"named/views": `{"identifiers":[{"namespace":["named"],"name":"other"},{"namespace":["named"],"name":"research"}]}`, "changes/views": `{"identifiers":[]}`,
+		"named": `{"namespace":["named"],"properties":{}}`,
+	} {
+		if a := get(path, queryKey).is(200); strings.TrimSpace(string(a.body)) != want {
+			t.Errorf("%s: %s, want %s", path, a.body, want)
+		}
+	}
+	table := get("changes/tables/research", queryKey).is(200).object()["metadata"].(map[string]any)
+	if location := table["location"].(string); !strings.HasSuffix(location, "/views/research/iceberg/changes") || table["current-snapshot-id"] != 1.0 {
+		t.Errorf("changes: %v", table)
+	}
+	get("changes/tables/other", queryKey).refusal(t, 404, "NoSuchTableException")
+	get("changes/tables/research", otherKey).refusal(t, 403, "ForbiddenException")
+	get("named/views/research", otherKey).refusal(t, 403, "ForbiddenException")
+	get("named/tables/research", queryKey).refusal(t, 404, "NoSuchTableException")
+	for _, path := range []string{"fustor/views/research", "named/views/unpublished", "named/views/No%20View", "none/views/research"} {
+		get(path, queryKey).refusal(t, 404, "NoSuchViewException")
+	}
+	get("none/views", queryKey).refusal(t, 404, "NoSuchNamespaceException")
+	view := get("named/views/research", queryKey).is(200).object()["metadata"].(map[string]any)
+	said := map[string]string{}
+	for _, r := range view["versions"].([]any)[0].(map[string]any)["representations"].([]any) {
+		r := r.(map[string]any)
+		said[r["dialect"].(string)] = r["sql"].(string)
+	}
+	for dialect, want := range map[string]string{"spark": "'o\\'hara'", "trino": "FROM lake.fustor.\"research\" t", "duckdb": "'o''hara'"} {
+		if !strings.Contains(said[dialect], want) || strings.Contains(said[dialect], "CREATE") {
+			t.Errorf("%s has no %s: %s", dialect, want, said[dialect])
+		}
+	}
+	var columns []string
+	for _, c := range view["schemas"].([]any)[0].(map[string]any)["fields"].([]any) {
+		columns = append(columns, c.(map[string]any)["name"].(string))
+	}
+	equal(t, "columns", columns[:11], []string{"path", "modified", "observed", "owner", "group", "allocated", "extension", "depth", "parent", "name", "type"})
 }
 
 // TestCatalogByTheSpecification: what Iceberg's REST specification says of pages, of namespaces in parts, of validators, of reports and of
@@ -176,7 +242,7 @@ func TestCatalogByTheSpecification(t *testing.T) {
 	}
 	get("namespaces/fustor/tables?pageSize=0").refusal(t, 400, "BadRequestException")
 	get("namespaces/fustor/tables?pageToken=!").refusal(t, 400, "BadRequestException")
-	if a := get("namespaces?pageToken=&pageSize=1").is(200).object(); a["next-page-token"] != nil || len(a["namespaces"].([]any)) != 1 {
+	if a := get("namespaces?pageToken=&pageSize=1").is(200).object(); a["next-page-token"] == nil || len(a["namespaces"].([]any)) != 1 {
 		t.Errorf("a page of namespaces: %v", a)
 	}
 
@@ -188,7 +254,7 @@ func TestCatalogByTheSpecification(t *testing.T) {
 		}
 	}
 	get("namespaces/fustor%1Fresearch/tables/snapshots").refusal(t, 404, "NoSuchTableException") // Spark then asks for fustor.research
-	if a := get("namespaces?parent=").is(200).object(); len(a["namespaces"].([]any)) != 1 {      // as if it were absent
+	if a := get("namespaces?parent=").is(200).object(); len(a["namespaces"].([]any)) != 3 {      // as if it were absent
 		t.Errorf("an empty parent: %v", a)
 	}
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/manifest"
-	"github.com/fustor/fustor/internal/store"
 )
 
 type sqlCmd struct {
@@ -56,7 +55,7 @@ func (c *sqlCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return storeFailure(err)
 	}
-	names, err := ownerNames(ctx, st, c.View)
+	names, err := manifest.NewestNames(ctx, st, c.View)
 	if err != nil {
 		return storeFailure(err)
 	}
@@ -81,20 +80,4 @@ func (c *sqlCmd) Run(ctx context.Context, a *app) error {
 		return &cliError{msg: fmt.Sprintf("duckdb: %v", err), code: exitFailure, err: err}
 	}
 	return nil
-}
-
-// ownerNames are the names of a view's owners; nil: none are known.
-func ownerNames(ctx context.Context, st store.Store, view string) (*manifest.Names, error) {
-	m, _, err := manifest.Load(ctx, st, view)
-	if errors.Is(err, store.ErrNotFound) || err == nil && m.Names == "" {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	names, err := manifest.ReadNames(ctx, st, view, m.Names)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, manifest.ErrFormat) { // as elsewhere, numbers are better than nothing
-		return nil, nil
-	}
-	return names, err
 }

@@ -39,13 +39,21 @@ var dialects = map[Dialect]dialect{
 func (t *Table) View(of Dialect, view, storeURL, catalog string, names *manifest.Names) string {
 	d := dialects[of]
 	var b strings.Builder
-	from := catalog + ".fustor." + d.name(view)
+	from := catalog + "." + Namespace + "." + d.name(view)
 	if of == DuckDB {
 		from = "iceberg_scan(" + of.quoted(t.duckdbAccess(&b, storeURL)) + ")"
 	}
 	fmt.Fprintf(&b, "%s%s AS\n", d.create, d.name(view))
-	owner, group := of.owners(&b, names)
-	fmt.Fprintf(&b, `SELECT
+	of.query(&b, from, names)
+	b.WriteString(";\n")
+	return b.String()
+}
+
+// query writes what the view selects from the table.
+func (of Dialect) query(b *strings.Builder, from string, names *manifest.Names) {
+	d := dialects[of]
+	owner, group := of.owners(b, names)
+	fmt.Fprintf(b, `SELECT
   CASE WHEN t.parent = '' THEN '/' ELSE t.parent || t.name END AS path,
   %s AS modified,
   %s AS observed,
@@ -53,11 +61,10 @@ func (t *Table) View(of Dialect, view, storeURL, catalog string, names *manifest
   %s AS %s,
   CASE WHEN t.links > 0 THEN (t.size + 4095) %s 4096 * 4096 + t.allocated_excess END AS allocated,
   CASE WHEN t.type = 'file' THEN coalesce(regexp_extract(lower(t.name), '^.+[.]([a-z0-9+_~-]{1,16})$', 1), '') END AS extension,
-  CASE WHEN t.parent = '' THEN 0 ELSE length(t.parent) - length(replace(t.parent, '/', '')) END AS depth,
+  CAST(CASE WHEN t.parent = '' THEN 0 ELSE length(t.parent) - length(replace(t.parent, '/', '')) END AS bigint) AS depth,
   t.*
 FROM %s t`, fmt.Sprintf(d.micros, "t.mtime_ns"), fmt.Sprintf(d.micros, "t.observed_at_ns"), owner.name, group.name, d.name("group"), d.divide, from)
-	b.WriteString(owner.joins + group.joins + ";\n")
-	return b.String()
+	b.WriteString(owner.joins + group.joins)
 }
 
 // duckdbAccess writes what DuckDB needs to reach the table, and returns its location.

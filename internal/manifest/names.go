@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -129,6 +130,22 @@ func ReadNames(ctx context.Context, st store.Store, view, id string) (*Names, er
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	return DecodeNames(key, o.Body)
+}
+
+// NewestNames are the names of the owners in a view's newest version; nil: none are known.
+func NewestNames(ctx context.Context, st store.Store, view string) (*Names, error) {
+	m, _, err := Load(ctx, st, view)
+	if errors.Is(err, store.ErrNotFound) || err == nil && m.Names == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := ReadNames(ctx, st, view, m.Names)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrFormat) { // as elsewhere, numbers are better than nothing
+		return nil, nil
+	}
+	return names, err
 }
 
 // With is the names with those that a source's host has told since, of which the newest count; changed is false if they say nothing new.

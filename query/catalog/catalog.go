@@ -1,9 +1,10 @@
 // Package catalog is the REST catalog of Iceberg, for reading: which tables there are, and the metadata of one. Each view that a key may
-// read is a table of that name in the namespace fustor.
+// read is a table of that name in the namespace fustor, its changes are one in the namespace changes, and in the namespace named it is a
+// view of SQL over the table, with the columns that people ask for.
 //
 // Invariants: it answers with the form of Iceberg's REST specification, errors included; it hands out no credentials, so engines reach
 // the store with their own; it writes nothing, and calls that would are refused as the specification says. A call about a table reads
-// one small object, or two; a list of tables one for each. query mounts it at /iceberg.
+// one small object, or two, and about a view of SQL some more; a list of tables one for each. query mounts it at /iceberg.
 package catalog
 
 import (
@@ -27,11 +28,19 @@ import (
 	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/iceberg"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Namespace is the one namespace that there is, and the name of the one warehouse.
-const Namespace = "fustor"
+// The namespaces. A view of Fustor has its name in each; so names cannot collide, whatever views are called.
+const (
+	Namespace = iceberg.Namespace // of the tables; the one warehouse is called so, too
+	changes   = "changes"         // of the tables of changes
+	named     = "named"           // of the views of SQL
+)
+
+// lake is what docs/sql.md calls the catalog in an engine. Trino reads it in views of SQL, which have to name a catalog there.
+const lake = "lake"
 
 // Options are what an API needs.
 type Options struct {
@@ -61,6 +70,7 @@ type call struct {
 const (
 	namespacePath = "/namespaces/{namespace}"
 	tablePath     = namespacePath + "/tables/{table}"
+	viewPath      = namespacePath + "/views/{view}"
 )
 
 // calls are those that are answered.
@@ -72,6 +82,8 @@ var calls = []call{
 	{http.MethodGet, tablePath, &tableOperation, (*API).table},
 	{http.MethodGet, tablePath + "/credentials", &credentialsOperation, (*API).credentials},
 	{http.MethodPost, tablePath + "/metrics", &metricsOperation, (*API).metrics},
+	{http.MethodGet, namespacePath + "/views", &viewsOperation, (*API).views},
+	{http.MethodGet, viewPath, &viewOperation, (*API).view},
 }
 
 // refused are the calls of the specification that write, or that have the server plan a scan.
@@ -79,7 +91,7 @@ var refused = []string{
 	"POST /namespaces", "DELETE " + namespacePath, "POST " + namespacePath + "/properties",
 	"POST " + namespacePath + "/tables", "POST " + namespacePath + "/register", "POST " + tablePath, "DELETE " + tablePath,
 	"POST " + tablePath + "/plan", "POST " + tablePath + "/tasks", "POST /tables/rename", "POST /transactions/commit",
-	"POST " + namespacePath + "/views", "POST " + namespacePath + "/views/{view}", "DELETE " + namespacePath + "/views/{view}",
+	"POST " + namespacePath + "/views", "POST " + viewPath, "DELETE " + viewPath,
 	"POST " + namespacePath + "/register-view", "POST /views/rename",
 }
 
@@ -96,7 +108,7 @@ func New(o Options) *API {
 			return write(w, r, answer)
 		})))
 		a.endpoints = append(a.endpoints, c.method+" /v1/{prefix}"+c.path)
-		if c.path == namespacePath || c.path == tablePath {
+		if c.path == namespacePath || c.path == tablePath || c.path == viewPath {
 			a.endpoints = append(a.endpoints, "HEAD /v1/{prefix}"+c.path)
 		}
 	}
@@ -214,11 +226,11 @@ type namespacesAnswer struct {
 }
 
 func (a *API) namespaces(_ http.ResponseWriter, _ *http.Request, q *httpapi.Params) (any, error) {
-	parent, asked, all := q.String("parent", ""), readPage(q), []string{Namespace}
+	parent, asked, all := q.String("parent", ""), readPage(q), []string{changes, Namespace, named}
 	switch {
 	case q.Err() != nil:
 		return nil, q.Err()
-	case parent == Namespace:
+	case slices.Contains(all, parent):
 		all = nil
 	case parent != "":
 		return nil, noNamespace(parent)
@@ -233,18 +245,20 @@ func (a *API) namespaces(_ http.ResponseWriter, _ *http.Request, q *httpapi.Para
 
 // noNamespace refuses a name, whose parts are separated by the unit separator.
 func noNamespace(name string) error {
-	return &httpapi.IcebergError{Type: "NoSuchNamespaceException", Err: httpapi.Errorf(http.StatusNotFound, "there is no namespace %q: the only one is %s",
-		strings.ReplaceAll(name, "\x1f", "."), Namespace)}
+	return &httpapi.IcebergError{Type: "NoSuchNamespaceException", Err: httpapi.Errorf(http.StatusNotFound, "there is no namespace %q: those that there are are %s, %s and %s",
+		strings.ReplaceAll(name, "\x1f", "."), Namespace, changes, named)}
 }
 
 func checkNamespace(r *http.Request, q *httpapi.Params) error {
 	if err := q.Err(); err != nil {
 		return err
 	}
-	if name := r.PathValue("namespace"); name != Namespace {
+	switch name := r.PathValue("namespace"); name {
+	case Namespace, changes, named:
+		return nil
+	default:
 		return noNamespace(name)
 	}
-	return nil
 }
 
 type namespaceAnswer struct {
@@ -253,7 +267,7 @@ type namespaceAnswer struct {
 }
 
 func (a *API) namespace(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
-	return namespaceAnswer{[]string{Namespace}, map[string]string{}}, checkNamespace(r, q)
+	return namespaceAnswer{[]string{r.PathValue("namespace")}, map[string]string{}}, checkNamespace(r, q)
 }
 
 type tablesAnswer struct {
@@ -268,11 +282,38 @@ type identifier struct {
 
 const parallelReads = 8
 
-// tables are the views of the key that are published. A page is of so many views, and has those of them.
+// tablesOf is where the tables of a namespace are; nil: it has none.
+func tablesOf(namespace string) func(view string) string {
+	switch namespace {
+	case Namespace:
+		return layout.Iceberg
+	case changes:
+		return layout.IcebergChanges
+	}
+	return nil
+}
+
+// tables are the tables of the namespace whose views the key may read.
 func (a *API) tables(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	return a.list(r, q, tablesOf(r.PathValue("namespace")))
+}
+
+// views are the views of SQL of the namespace: one for each table.
+func (a *API) views(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	if r.PathValue("namespace") == named {
+		return a.list(r, q, layout.Iceberg)
+	}
+	return a.list(r, q, nil)
+}
+
+// list are the views of the key that have a table. A page is of so many views, and has those of them.
+func (a *API) list(r *http.Request, q *httpapi.Params, table func(view string) string) (any, error) {
 	asked := readPage(q)
 	if err := checkNamespace(r, q); err != nil {
 		return nil, err
+	}
+	if table == nil {
+		return tablesAnswer{Identifiers: []identifier{}}, nil
 	}
 	key, _ := access.FromContext(r.Context())
 	views := slices.Clone(key.Views.Names)
@@ -293,7 +334,7 @@ func (a *API) tables(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) 
 	g.SetLimit(parallelReads)
 	for i, view := range views {
 		g.Go(func() (err error) {
-			published[i], err = a.published(ctx, view)
+			published[i], err = a.published(ctx, table(view))
 			return err
 		})
 	}
@@ -303,14 +344,15 @@ func (a *API) tables(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) 
 	answer := tablesAnswer{Identifiers: []identifier{}, Next: next}
 	for i, view := range views {
 		if published[i] {
-			answer.Identifiers = append(answer.Identifiers, identifier{[]string{Namespace}, view})
+			answer.Identifiers = append(answer.Identifiers, identifier{[]string{r.PathValue("namespace")}, view})
 		}
 	}
 	return answer, nil
 }
 
-func (a *API) published(ctx context.Context, view string) (bool, error) {
-	_, err := a.o.Store.Get(ctx, layout.IcebergHint(view))
+// published reports whether there is the table with a prefix.
+func (a *API) published(ctx context.Context, table string) (bool, error) {
+	_, err := a.o.Store.Get(ctx, layout.IcebergHint(table))
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -324,7 +366,7 @@ func checkTable(r *http.Request, q *httpapi.Params) (view string, err error) {
 		return "", err
 	}
 	namespace, view := r.PathValue("namespace"), r.PathValue("table")
-	if namespace != Namespace {
+	if tablesOf(namespace) == nil {
 		return "", noTable(strings.ReplaceAll(namespace, "\x1f", ".") + "." + view)
 	}
 	if !layout.ValidView(view) {
@@ -348,9 +390,13 @@ func (a *API) table(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (
 	if err != nil {
 		return nil, err
 	}
-	t, err := iceberg.Load(r.Context(), a.o.Store, view)
+	read := iceberg.Load
+	if r.PathValue("namespace") == changes {
+		read = iceberg.LoadChanges
+	}
+	t, err := read(r.Context(), a.o.Store, view)
 	if errors.Is(err, iceberg.ErrNone) {
-		return nil, noTable(view)
+		return nil, noTableOf(r, view)
 	}
 	if err != nil {
 		return nil, httpapi.StoreFailure(err)
@@ -380,9 +426,9 @@ func (a *API) checkPublished(r *http.Request, q *httpapi.Params) error {
 	if err != nil {
 		return err
 	}
-	there, err := a.published(r.Context(), view)
+	there, err := a.published(r.Context(), tablesOf(r.PathValue("namespace"))(view))
 	if err == nil && !there {
-		return noTable(view)
+		return noTableOf(r, view)
 	}
 	return err
 }
@@ -411,4 +457,55 @@ func (a *API) metrics(w http.ResponseWriter, r *http.Request, q *httpapi.Params)
 func noTable(view string) error {
 	return &httpapi.IcebergError{Type: "NoSuchTableException", Err: httpapi.Errorf(http.StatusNotFound,
 		"there is no table %q: a view is published when its first scan is complete, unless its settings say never; a forest is no table, its members are", view)}
+}
+
+// noTableOf is noTable in the namespace that a request is about.
+func noTableOf(r *http.Request, view string) error {
+	if r.PathValue("namespace") != changes {
+		return noTable(view)
+	}
+	return &httpapi.IcebergError{Type: "NoSuchTableException", Err: httpapi.Errorf(http.StatusNotFound,
+		"there is no table of the changes of %q: they are published if its settings ask for it (--iceberg-changes)", view)}
+}
+
+// viewAnswer is a view of SQL.
+type viewAnswer struct {
+	Location string               `json:"metadata-location"`
+	Metadata iceberg.ViewMetadata `json:"metadata"`
+	Config   map[string]string    `json:"config"`
+}
+
+// view loads a view of SQL.
+func (a *API) view(_ http.ResponseWriter, r *http.Request, q *httpapi.Params) (any, error) {
+	q.String("referenced-by", "")
+	if err := q.Err(); err != nil {
+		return nil, err
+	}
+	namespace, view := r.PathValue("namespace"), r.PathValue("view")
+	if layout.ValidView(view) {
+		if err := access.CheckView(r.Context(), view); err != nil {
+			return nil, err
+		}
+	}
+	if namespace != named || !layout.ValidView(view) {
+		return nil, noView(strings.ReplaceAll(namespace, "\x1f", ".") + "." + view)
+	}
+	t, err := iceberg.Load(r.Context(), a.o.Store, view)
+	if errors.Is(err, iceberg.ErrNone) {
+		return nil, noView(named + "." + view)
+	}
+	if err != nil {
+		return nil, httpapi.StoreFailure(err)
+	}
+	names, err := manifest.NewestNames(r.Context(), a.o.Store, view)
+	if err != nil {
+		return nil, httpapi.StoreFailure(err)
+	}
+	m := t.ViewMetadata(view, lake, names)
+	return viewAnswer{m.Location + "/metadata/view.json", m, map[string]string{}}, nil
+}
+
+func noView(name string) error {
+	return &httpapi.IcebergError{Type: "NoSuchViewException", Err: httpapi.Errorf(http.StatusNotFound,
+		"there is no view of SQL %q: each table of the namespace %s has one in the namespace %s", name, Namespace, named)}
 }

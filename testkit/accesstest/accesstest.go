@@ -53,6 +53,7 @@ const victim = "victim"
 var listsOwn = map[string]bool{
 	"GET /api/v1/admin/views": true, "GET /api/v1/admin/keys": true, "DELETE /api/v1/admin/keys/{key_id}": true,
 	"GET /iceberg/v1/config": true, "GET /iceberg/v1/namespaces": true, "GET /iceberg/v1/namespaces/{namespace}": true, "GET /iceberg/v1/namespaces/{namespace}/tables": true,
+	"GET /iceberg/v1/namespaces/{namespace}/views": true,
 }
 
 // role is the role that a call asks for; empty: any key will do, as it is about no view.
@@ -209,7 +210,7 @@ func (c call) sendAs(key, accept string) (int, string) {
 	path = strings.Replace(path, "/v2/pipe/pipes/{id}", "/v2/pipe/pipes/"+Asked, 1)
 	target := wildcard.ReplaceAllStringFunc(path, func(w string) string {
 		switch strings.Trim(w, "{}") {
-		case "view_id", "table":
+		case "view_id", "table", "view":
 			return Asked
 		case "namespace":
 			return "fustor"

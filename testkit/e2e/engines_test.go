@@ -55,6 +55,7 @@ func newLake(t *testing.T, storeURL, root string) *lake {
 	t.Helper()
 	c := viewconfig.Default(viewID)
 	c.IcebergIntervalSeconds = 24 * 3600 // the test publishes, and knows what the newest snapshot is
+	c.IcebergChangesSeconds = -1
 	if err := viewconfig.Save(t.Context(), openStore(t, storeURL), c); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func (l *lake) publish() {
 // metadata is the name of the newest metadata of the table.
 func (l *lake) metadata() string {
 	l.t.Helper()
-	o, err := l.objects().Get(l.t.Context(), layout.IcebergHint(viewID))
+	o, err := l.objects().Get(l.t.Context(), layout.IcebergHint(layout.Iceberg(viewID)))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -141,15 +142,25 @@ type sqlEngine struct {
 	marked func() map[string]any
 	past   func(time.Time) map[string]any
 	clumsy func(t *testing.T) // what else it does with the catalog
+	// changes are the columns changesAsked of the table of changes.
+	changes func() map[string]any
+	// named is the view of SQL, with what fustor sql prints made of it; nil: the engine reads none.
+	named func(t *testing.T) map[string]string
+	quote string // of names
 }
 
 // asked are the columns that are compared.
 var asked = []string{"parent", "parent_raw", "name", "name_raw", "type", "size", "mtime_ns", "mode", "uid", "gid", "target", "target_raw"}
 
+// changesAsked are the columns of the table of changes that are compared.
+var changesAsked = []string{"version", "since_version", "change", "fields", "parent", "parent_raw", "name", "name_raw", "before_size", "after_size", "after_mtime_ns"}
+
 // selected is the list of asked in SQL; raw bytes come as hex digits.
-func selected(toHex string) string {
+func selected(toHex string) string { return selectedOf(asked, toHex) }
+
+func selectedOf(columns []string, toHex string) string {
 	var out []string
-	for _, c := range asked {
+	for _, c := range columns {
 		if strings.HasSuffix(c, "_raw") {
 			c = toHex + "(" + c + ")"
 		}
@@ -229,6 +240,124 @@ func (l *lake) checkRows(t *testing.T, what string, e sqlEngine, request map[str
 	}
 }
 
+// checkChanges holds the table of changes against what fustor diff says of the versions that were published after each other.
+func (l *lake) checkChanges(t *testing.T, e sqlEngine) {
+	t.Helper()
+	rows, err := e.ask(e.changes())
+	if err != nil {
+		t.Errorf("changes: %v", err)
+		return
+	}
+	var have, want []string
+	for _, r := range rows {
+		text := func(i int) string {
+			if raw, _ := r[i+1].(string); raw != "" {
+				b, _ := hex.DecodeString(raw)
+				return string(b)
+			}
+			s, _ := r[i].(string)
+			return s
+		}
+		if n, err := strconv.ParseUint(fmt.Sprint(r[0]), 10, 64); err != nil || n <= l.versions[0] {
+			continue
+		}
+		path := text(4) + text(6)
+		if path == "" {
+			path = "/"
+		}
+		have = append(have, fmt.Sprintf("%v %v %v %q [%v] %v %v %v", r[0], r[1], r[2], path, r[3], r[8], r[9], r[10]))
+	}
+	for i, v := range l.versions[1:] {
+		said := l.ask(t, "diff", "/", "--from", fmt.Sprint(l.versions[i]), "--to", fmt.Sprint(v), "--json")
+		if said.code != 0 {
+			t.Fatal(said.stderr)
+		}
+		for line := range strings.Lines(said.stdout) {
+			var c struct {
+				Change        string
+				Path          string
+				PathB64       string `json:"path_b64"`
+				Fields        []string
+				Before, After *struct {
+					Size  int64
+					Mtime int64 `json:"mtime_ns"`
+				}
+			}
+			if err := json.Unmarshal([]byte(line), &c); err != nil {
+				t.Fatal(err)
+			}
+			path, err := bytesOf(c.Path, c.PathB64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before, after, mtime any
+			if c.Before != nil {
+				before = c.Before.Size
+			}
+			if c.After != nil {
+				after, mtime = c.After.Size, c.After.Mtime
+			}
+			want = append(want, fmt.Sprintf("%d %d %s %q [%s] %v %v %v", v, l.versions[i], c.Change, path, strings.Join(c.Fields, ","), before, after, mtime))
+		}
+	}
+	slices.Sort(have)
+	slices.Sort(want)
+	if !slices.Equal(have, want) || len(want) == 0 {
+		t.Errorf("the table of changes has %d rows, fustor diff %d\n%.2000q\n%.2000q", len(have), len(want), have, want)
+	}
+}
+
+// checkNamed holds the view of SQL, and the one that fustor sql prints, against what fustor find shows.
+func (l *lake) checkNamed(t *testing.T, e sqlEngine) {
+	t.Helper()
+	var want []string
+	for line := range strings.Lines(l.ask(t, "find", "/", "--json", "--as-of", fmt.Sprint(l.newest())).stdout) {
+		var found struct {
+			Path, Owner, Group string
+			Mtime              int64 `json:"mtime_ns"`
+		}
+		if err := json.Unmarshal([]byte(line), &found); err != nil {
+			t.Fatal(err)
+		}
+		depth := strings.Count(found.Path, "/")
+		if found.Path == "/" {
+			depth = 0
+		}
+		want = append(want, fmt.Sprintf("%q %s %s %d %d", found.Path, found.Owner, found.Group, depth, found.Mtime/1000))
+	}
+	slices.Sort(want)
+	for what, from := range e.named(t) {
+		micros := map[string]string{"spark": "unix_micros(modified)", "trino": "CAST(to_unixtime(modified) * 1000000 AS bigint)"}[e.name]
+		rows, err := e.ask(sqlRequest("SELECT path, owner, %[1]sgroup%[1]s, depth, %[2]s, mtime_ns FROM %[3]s", e.quote, micros, from))
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		var have []string
+		for _, r := range rows {
+			ns, _ := strconv.ParseInt(fmt.Sprint(r[5]), 10, 64)
+			at, _ := strconv.ParseInt(fmt.Sprint(r[4]), 10, 64)
+			if d := at - ns/1000; d < -1000 || d > 1000 { // to_unixtime is a float
+				t.Errorf("%s: %v is not %d", what, r[4], ns/1000)
+			}
+			have = append(have, fmt.Sprintf("%q %v %v %v %d", r[0], r[1], r[2], r[3], ns/1000))
+		}
+		if slices.Sort(have); !slices.Equal(have, want) {
+			t.Errorf("%s has %d rows, want %d\n%.1500q\n%.1500q", what, len(have), len(want), have, want)
+		}
+	}
+}
+
+// printed is what fustor sql prints for an engine.
+func (l *lake) printed(t *testing.T, engine string) string {
+	t.Helper()
+	r := command(t, l.env, "sql", "--store", l.store, "--view", viewID, "--print", engine)
+	if r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	return strings.TrimSuffix(strings.TrimSpace(r.stdout), ";")
+}
+
 // TestEngines: PyIceberg, DuckDB, Spark and Trino read a view through the catalog and from the files, on a directory and on MinIO: every row
 // at every published version is what find shows, by number, time and tag, while folds go on, too. They cannot write.
 func TestEngines(t *testing.T) {
@@ -286,6 +415,10 @@ func testEngines(t *testing.T, l *lake, dir string, s3 *s3test.Server) {
 			if e.clumsy != nil {
 				e.clumsy(t)
 			}
+			l.checkChanges(t, e)
+			if e.named != nil {
+				l.checkNamed(t, e)
+			}
 			// While the view changes, a reader has one version.
 			worked, enough := make(chan struct{}), make(chan struct{})
 			go func() {
@@ -311,6 +444,7 @@ func testEngines(t *testing.T, l *lake, dir string, s3 *s3test.Server) {
 			<-worked
 			l.publish()
 			l.check(t, e, 0, "", false, nil)
+			l.checkChanges(t, e)
 			t.Logf("%d versions, %d rows in the newest, %d layers", len(l.versions), len(l.shown[l.newest()]), len(l.head().Base)+len(l.head().Deltas))
 		})
 	}
@@ -461,8 +595,11 @@ func duckdbEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEngin
 	e.past = func(at time.Time) map[string]any {
 		return sqlRequest("SELECT %s FROM lake.fustor.%s AT (TIMESTAMP => TIMESTAMP '%s')", selected("hex"), viewID, at.Format("2006-01-02 15:04:05.000"))
 	}
+	e.changes = func() map[string]any {
+		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "hex"), viewID)
+	}
 	e.clumsy = func(t *testing.T) {
-		e.gives(t, sqlRequest("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"), "[["+viewID+"]]")
+		e.gives(t, sqlRequest("SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' ORDER BY 1"), "[[changes "+viewID+"] [fustor "+viewID+"]]")
 		e.refuses(t, sqlRequest("SELECT * FROM lake.fustor.none"), "none")
 		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", viewID), "(?i)not support|406|reading")
 		e.refuses(t, sqlRequest("CREATE TABLE lake.fustor.new (a INTEGER)"), "(?i)not support|406|reading")
@@ -492,8 +629,11 @@ func pyicebergEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEn
 	e.marked = func() map[string]any {
 		return map[string]any{"table": "fustor." + viewID, "columns": asked, "tag": "marked"}
 	}
+	e.changes = func() map[string]any {
+		return map[string]any{"table": "changes." + viewID, "columns": changesAsked}
+	}
 	e.clumsy = func(t *testing.T) {
-		e.gives(t, map[string]any{"do": "names"}, "[[[[fustor]] [[fustor "+viewID+"]] false true false]]")
+		e.gives(t, map[string]any{"do": "names"}, "[[[[changes] [fustor] [named]] [[fustor "+viewID+"]] false true false]]")
 		e.refuses(t, map[string]any{"do": "drop", "table": "fustor." + viewID}, "(?i)not support|reading")
 	}
 	return e
@@ -556,11 +696,23 @@ func sparkEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server, runtime s
 	e.marked = func() map[string]any {
 		return sqlRequest("SELECT %s FROM lake.fustor.%s VERSION AS OF 'marked'", selected("hex"), viewID)
 	}
+	e.changes = func() map[string]any {
+		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "hex"), viewID)
+	}
+	e.quote = "`"
+	e.named = func(t *testing.T) map[string]string {
+		t.Helper()
+		if _, err := e.ask(sqlRequest("%s", l.printed(t, "spark"))); err != nil {
+			t.Errorf("fustor sql --print spark: %v", err)
+		}
+		return map[string]string{"the view of SQL": "lake.named." + viewID, "fustor sql": viewID}
+	}
 	e.past = func(at time.Time) map[string]any {
 		return sqlRequest("SELECT %s FROM lake.fustor.%s TIMESTAMP AS OF '%s'", selected("hex"), viewID, at.Format("2006-01-02 15:04:05.000"))
 	}
 	e.clumsy = func(t *testing.T) {
-		e.gives(t, sqlRequest("SHOW NAMESPACES IN lake"), "[[fustor]]")
+		e.gives(t, sqlRequest("SHOW NAMESPACES IN lake"), "[[changes] [fustor] [named]]")
+		e.gives(t, sqlRequest("SHOW VIEWS IN lake.named"), "[[named "+viewID+" false]]")
 		e.gives(t, sqlRequest("SHOW TABLES IN lake.fustor"), "[[fustor "+viewID+" false]]")
 		e.gives(t, sqlRequest("SELECT count(*) > 4 FROM lake.fustor.%s.snapshots", viewID), "[[true]]")
 		e.gives(t, sqlRequest("SELECT snapshot_id FROM lake.fustor.%s.refs WHERE name = 'marked'", viewID), fmt.Sprintf("[[%d]]", l.versions[2]))
@@ -642,6 +794,15 @@ func trinoEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEngine
 	}
 	e.marked = func() map[string]any {
 		return sqlRequest("SELECT %s FROM lake.fustor.%s FOR VERSION AS OF 'marked'", selected("to_hex"), viewID)
+	}
+	e.changes = func() map[string]any {
+		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "to_hex"), viewID)
+	}
+	e.quote = `"`
+	e.named = func(t *testing.T) map[string]string {
+		t.Helper()
+		_, selects, _ := strings.Cut(l.printed(t, "trino"), " AS\n") // this Trino has no catalog that keeps views
+		return map[string]string{"the view of SQL": "lake.named." + viewID, "fustor sql": "(" + selects + ")"}
 	}
 	e.past = func(at time.Time) map[string]any {
 		return sqlRequest("SELECT %s FROM lake.fustor.%s FOR TIMESTAMP AS OF TIMESTAMP '%s UTC'", selected("to_hex"), viewID, at.Format("2006-01-02 15:04:05.000"))
