@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
@@ -276,6 +278,24 @@ func (h *harness) present() map[string]evidence.Row {
 	for _, path := range slices.Sorted(maps.Keys(rows)) {
 		if r := rows[path]; r.Type == event.Directory && r.Sub != sums[path] {
 			h.Fatalf("totals of %s are %+v, the sums over its rows are %+v", path, r.Sub, sums[path])
+		}
+	}
+	open := map[string]bool{} // of directories, whether they are
+	for _, path := range slices.Backward(slices.SortedFunc(maps.Keys(rows), func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.Count(a, "/"), strings.Count(b, "/")), cmp.Compare(len(a), len(b)))
+	})) {
+		r := rows[path]
+		if r.Type != event.Directory {
+			continue
+		}
+		if _, closed := open[path]; !closed {
+			open[path] = true
+		}
+		if r.Open != open[path] {
+			h.Fatalf("%s is said to be open: %v, but by its rows: %v", path, r.Open, open[path])
+		}
+		if above := rows[up(path)]; path != "/" && !(open[path] && permission.Covers(rightsOf(&r, true), rightsOf(&above, true))) {
+			open[up(path)] = false
 		}
 	}
 	if root, ok := rows["/"]; ok && root.Sub != h.head().Totals {

@@ -263,6 +263,7 @@ const (
 	spilledRemoved = 1 << iota
 	spilledMissing
 	spilledSameParent
+	spilledOpen
 )
 
 // appendRow writes a row that follows one with this parent; takeRow reads it. The format lives no longer than the process.
@@ -273,6 +274,9 @@ func appendRow(b []byte, r *evidence.Row, parent string) []byte {
 	}
 	if r.AgentMissing {
 		flags |= spilledMissing
+	}
+	if r.Open {
+		flags |= spilledOpen
 	}
 	if r.Parent == parent && parent != "" {
 		flags |= spilledSameParent
@@ -318,7 +322,7 @@ func takeRow(s string, r *evidence.Row, parent string) string {
 	flags := s[0]
 	*r = evidence.Row{Parent: parent, Type: event.Type(s[1]), Evidence: event.Evidence(s[2])}
 	s = s[3:]
-	r.Removed, r.AgentMissing = flags&spilledRemoved != 0, flags&spilledMissing != 0
+	r.Removed, r.AgentMissing, r.Open = flags&spilledRemoved != 0, flags&spilledMissing != 0, flags&spilledOpen != 0
 	if flags&spilledSameParent == 0 {
 		r.Parent = text()
 	}

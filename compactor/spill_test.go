@@ -29,6 +29,7 @@ func drawRow(t *rapid.T) evidence.Row {
 		SuspectUntil: number.Draw(t, "suspect"), Watermark: number.Draw(t, "watermark"), EndedAt: number.Draw(t, "ended"),
 		Agent: text.Draw(t, "agent"), Source: text.Draw(t, "source"), History: text.Draw(t, "history"),
 	}
+	r.Open = rapid.Bool().Draw(t, "open")
 	r.Sub = evidence.Totals{Files: number.Draw(t, "files"), Directories: number.Draw(t, "dirs"), Others: number.Draw(t, "others"),
 		Bytes: number.Draw(t, "bytes"), LatestMtimeNs: number.Draw(t, "latest"), Allocated: number.Draw(t, "sub allocated"),
 		LinkedAllocated: number.Draw(t, "sub linked"), Unmeasured: number.Draw(t, "sub unmeasured")}

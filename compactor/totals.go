@@ -66,9 +66,13 @@ func (w *walk) sum(prefix string) error {
 	}
 	if isDir(&n.row, n.known) {
 		n.row.Sub = after
+		if n.row.Open, err = w.open(n, prefix); err != nil {
+			return err
+		}
 	}
 	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
 		up.addChange(n.row.Name, n.before, after)
+		up.noteOpen(n)
 	}
 	if prefix == "/" && isDir(&n.row, n.known) {
 		w.totals = &n.row.Sub

@@ -72,6 +72,10 @@ type node struct {
 	whole  bool
 	latest int64
 	fell   []string
+	// closes: an entry keeps the directory from being open. reopens: one did and no longer does. opened are the directories in it that
+	// changed and leave it open: what the view has of them counts no more.
+	closes, reopens bool
+	opened          []string
 	// forEntries is what the directory's own evidence means for its entries. raised: it ended, so that all of them are to be
 	// resolved again with its floor.
 	forEntries evidence.ParentState
@@ -439,6 +443,9 @@ func (v *visit) recordEntry(r *resolution) error {
 	}
 	if v.dir != nil {
 		v.dir.addChange(r.row.Name, before, after)
+		if dir {
+			v.dir.keepsClosed(&r.row)
+		}
 	}
 	if !r.Changed {
 		return nil

@@ -74,6 +74,7 @@ func TestAccessExplains(t *testing.T) {
 			rows[i].Mode = 0o700
 		}
 	}
+	setOpen(rows)
 	f.delta(testView, change(all, rows))
 	f.now = f.now.Add(2 * viewconfig.KnownFor)
 	earlier := f.as(key, "access", "path", "/project/data.log", "version", "1").is(200).object()

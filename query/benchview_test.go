@@ -42,15 +42,15 @@ func (l *benchLayers) publish(w *layer.Writer) layer.Info {
 	return built.Info
 }
 
-// writeBase writes all rows of a tree, and shows them to each.
+// writeBase writes all rows of a tree, and shows them to each before, which may change them.
 func (l *benchLayers) writeBase(tree *gentree.Tree, each func(*evidence.Row)) {
 	w := l.writer()
 	for r := range tree.Rows() {
-		if err := w.Append(r); err != nil {
-			l.b.Fatal(err)
-		}
 		if each != nil {
 			each(r)
+		}
+		if err := w.Append(r); err != nil {
+			l.b.Fatal(err)
 		}
 		if w.Rows() == benchPartition {
 			l.base = append(l.base, l.publish(w))

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/testkit/openapitest"
@@ -155,10 +157,32 @@ func treeOf(rows ...evidence.Row) []evidence.Row {
 		out = append(out, *r)
 	}
 	sortRows(out)
+	setOpen(out)
 	return out
 }
 
-func mapKeys(m map[string]*evidence.Row) func(func(string) bool) {
+// setOpen makes rows in key order say of each directory whether it is open, as folds do.
+func setOpen(rows []evidence.Row) {
+	byPath := map[string]*evidence.Row{}
+	for i := range rows {
+		if r := &rows[i]; r.Type == event.Directory && !r.Removed {
+			r.Open = true
+			byPath[r.ChildParent()] = r
+		}
+	}
+	rights := func(r *evidence.Row) permission.Directory {
+		return permission.Directory{UID: r.UID, GID: r.GID, Mode: r.Mode, ACL: r.ACL}
+	}
+	deepest := slices.SortedFunc(mapKeys(byPath), func(a, b string) int { return cmp.Compare(strings.Count(b, "/"), strings.Count(a, "/")) })
+	for _, path := range deepest {
+		r := byPath[path]
+		if above := byPath[r.Parent]; above != nil && (!r.Open || !permission.Covers(rights(r), rights(above))) {
+			above.Open = false
+		}
+	}
+}
+
+func mapKeys(m map[string]*evidence.Row) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for k := range m {
 			if !yield(k) {

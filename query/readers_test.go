@@ -359,12 +359,16 @@ func TestReadersAgainstModel(t *testing.T) {
 		rights := func(rows []evidence.Row) []evidence.Row {
 			for i := range rows {
 				if r := &rows[i]; r.Type == event.Directory {
+					if rng.IntN(3) > 0 && i > 0 { // as its directory, as a rule
+						r.UID, r.GID, r.Mode, r.Inode = rows[0].UID, rows[0].GID, rows[0].Mode, rows[0].Inode
+						continue
+					}
 					r.UID, r.GID = 1000+rng.Uint32N(3), 100+rng.Uint32N(3)
 					r.Mode = [...]uint32{0o755, 0o755, 0o755, 0o750, 0o700, 0o711, 0o744, 0o077, 0o705, 0o550}[rng.IntN(10)]
 					r.Inode = event.Inode{Links: 2, Allocated: 4096, ACL: event.NoACL}
 				}
 			}
-			return rows
+			return treeOf(rows...)
 		}
 		rows := rights(randomTree(rng, 120))
 		f.base(testView, rows)
@@ -399,6 +403,7 @@ func TestReadersAgainstModel(t *testing.T) {
 				return !slices.ContainsFunc(above(r.Parent), func(d string) bool { return !right(d, permission.Search) })
 			}
 			diffsAgainstModel(t, f, key, who, history)
+			sumsAgainstModel(t, f, key, who, history)
 			start := rows[rng.IntN(len(rows))]
 			if start.Type != event.Directory {
 				start = rows[0]
@@ -489,6 +494,23 @@ func seen(who permission.Identity, of, newest []evidence.Row) map[string]evidenc
 		}
 	}
 	return out
+}
+
+// sumsAgainstModel holds the sums of all versions against the model, by the rights that they have and those of today.
+func sumsAgainstModel(t *testing.T, f *fixture, key string, who permission.Identity, history [][]evidence.Row) {
+	t.Helper()
+	for i, rows := range history {
+		sum := rows[0].Own()
+		for _, r := range seen(who, rows, history[len(history)-1]) {
+			if r.Hidden == 0 && r.Parent != "" {
+				sum = sum.Plus(r.Own())
+			}
+		}
+		got := f.as(key, "metadata", "path", "/", "version", fmt.Sprint(i+1)).is(200).object()["subtree"].(map[string]any)
+		if got["files"] != float64(sum.Files) || got["bytes"] != float64(sum.Bytes) || got["directories"] != float64(sum.Directories) || got["allocated"] != float64(sum.Allocated) {
+			t.Fatalf("sum of version %d as %v: %v, not %+v", i+1, who, got, sum)
+		}
+	}
 }
 
 // diffsAgainstModel holds the diffs between all versions against the model: what differs is what differs of what is seen.

@@ -231,7 +231,7 @@ func (s *state) show(row *Row, v *verdict) {
 		row.SuspectUntil, row.Watermark = 0, by.At-by.Skew
 	}
 	if by.Gone || row.Type != event.Directory {
-		row.Sub = Totals{}
+		row.Sub, row.Open = Totals{}, false
 	}
 }
 

@@ -47,6 +47,10 @@ type Row struct {
 	// Sub, of a directory, sums up everything at and below it, itself included.
 	Sub Totals
 
+	// Open, of a directory: whoever may read and search it may do so with all directories below, so that Sub may be shown to all who may
+	// list the directory. False where it is not known. Folds keep it, as they keep Sub.
+	Open bool
+
 	// Hidden is what the reader of an answer may not see of the row. It is no part of a view: only query/engine sets it.
 	Hidden Hidden
 }

@@ -74,6 +74,7 @@ func locationOf(root, table string) string { return root + "/" + strings.TrimSuf
 // hidden are columns that mean something to Fustor alone; removed is false in every row of the table.
 var hidden = map[layer.Column]bool{
 	layer.ColumnRemoved: true, layer.ColumnWatermarkNs: true, layer.ColumnEndedAtNs: true, layer.ColumnHistory: true,
+	layer.ColumnSubClosed: true,
 }
 
 // fields are the table's columns.

@@ -310,6 +310,9 @@ func (b *Block) decodeNumbers(c Column) (*Numbers, error) {
 	if c >= columns1 && c < columns2 && b.chunks[c].end == 0 {
 		return b.unmeasured(c)
 	}
+	if c >= columns3 && b.chunks[c].end == 0 {
+		return &Numbers{dict: []int64{1}}, nil // no directory is known to be open
+	}
 	if c >= columns2 && b.chunks[c].end == 0 {
 		return &Numbers{dict: []int64{noBirth}}, nil
 	}
@@ -462,9 +465,19 @@ func (b *Block) Shown(i int, r *evidence.Row) error {
 	}
 	f.inode(i, r)
 	if r.Type == event.Directory {
-		return b.totals(i, &r.Sub)
+		return b.Subtree(i, r)
 	}
 	return nil
+}
+
+// Subtree adds the totals of the directory in row i, and whether it is open.
+func (b *Block) Subtree(i int, r *evidence.Row) error {
+	closed, err := b.Numbers(ColumnSubClosed)
+	if err != nil {
+		return err
+	}
+	r.Open = closed.At(i) == 0
+	return b.totals(i, &r.Sub)
 }
 
 // Atime adds to what Shown set the day of the last access, and when the row was observed.
@@ -655,6 +668,7 @@ func (b *Block) Row(i int, r *evidence.Row) error {
 			Bytes: n[ColumnSubBytes].At(i), LatestMtimeNs: n[ColumnSubLatestMtimeNs].At(i),
 			Allocated: n[ColumnSubAllocated].At(i), LinkedAllocated: n[ColumnSubLinkedAllocated].At(i), Unmeasured: n[ColumnSubUnmeasured].At(i),
 		}
+		r.Open = n[ColumnSubClosed].At(i) == 0
 	}
 	return nil
 }

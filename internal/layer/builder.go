@@ -150,6 +150,7 @@ func (b *builder) add(r *evidence.Row) {
 	b.put(ColumnSubAllocated, sub.Allocated)
 	b.put(ColumnSubLinkedAllocated, sub.LinkedAllocated)
 	b.put(ColumnSubUnmeasured, sub.Unmeasured)
+	b.put(ColumnSubClosed, asNumber(r.Type == event.Directory && !r.Open))
 }
 
 func (b *builder) put(c Column, v int64) { b.numbers[c] = append(b.numbers[c], v) }

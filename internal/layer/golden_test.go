@@ -21,7 +21,7 @@ func goldenRows() []evidence.Row {
 		{Type: event.Directory, Mode: 0o755, MtimeNs: at, ObservedAt: at, Evidence: event.Snapshot, Agent: "agent-1", Source: "fs://host-1/srv/data",
 			Inode: event.Inode{Links: 3, Allocated: 4096, CtimeNs: at, BirthS: 1_749_999_993, ACL: goldenACL},
 			Sub:   evidence.Totals{Files: 2, Directories: 2, Others: 2, Bytes: 1 << 40, LatestMtimeNs: at, Allocated: 1 << 30, LinkedAllocated: 512, Unmeasured: 1}},
-		{Parent: "/", Name: "a", Type: event.Directory, Evidence: 0, Sub: evidence.Totals{Directories: 1, LatestMtimeNs: evidence.NoMtime}},
+		{Parent: "/", Name: "a", Type: event.Directory, Open: true, Evidence: 0, Sub: evidence.Totals{Directories: 1, LatestMtimeNs: evidence.NoMtime}},
 		{Parent: "/", Name: "big", Type: event.File, Size: 1 << 40, MtimeNs: -5, AtimeDay: -1, UID: 1<<32 - 2, GID: 7, Mode: 0o4711,
 			Evidence: event.Audit, AgentMissing: true, ObservedAt: at + 1, Inode: event.Inode{Links: 2, Allocated: 512, CtimeNs: -1, ID: 1<<64 - 1, BirthS: -2, ACL: event.NoACL}},
 		{Parent: "/", Name: "gone", Type: event.File, Removed: true, ObservedAt: at + 2, Watermark: at - 1e9, EndedAt: at + 2, Evidence: event.Realtime},
@@ -38,9 +38,18 @@ const goldenACL event.ACL = "\x02\x00\x00\x00" +
 	"\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x05\x00\xe8\x03\x00\x00" + "\x04\x00\x05\x00\xff\xff\xff\xff" +
 	"\x10\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff"
 
+// openUnknown are the golden rows as schema 3 has them: it knows of no directory that it is open.
+func openUnknown() []evidence.Row {
+	rows := goldenRows()
+	for i := range rows {
+		rows[i].Open = false
+	}
+	return rows
+}
+
 // bornUnknown are the golden rows as schema 2 has them: it knows nothing of births and ACLs.
 func bornUnknown() []evidence.Row {
-	rows := goldenRows()
+	rows := openUnknown()
 	for i := range rows {
 		rows[i].BirthS, rows[i].ACL = 0, ""
 	}
@@ -49,7 +58,7 @@ func bornUnknown() []evidence.Row {
 
 // unmeasured are the golden rows as schema 1 has them: it knows nothing of inodes.
 func unmeasured() []evidence.Row {
-	rows := goldenRows()
+	rows := openUnknown()
 	for i := range rows {
 		r := &rows[i]
 		r.Inode = event.Inode{}
@@ -76,7 +85,7 @@ func TestGoldenLayer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, body := range map[string][]byte{"golden-3.parquet": b.Data, "golden-3.json": append(info, '\n')} {
+		for name, body := range map[string][]byte{"golden-4.parquet": b.Data, "golden-4.json": append(info, '\n')} {
 			if err := os.WriteFile(filepath.Join("testdata", name), body, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +93,8 @@ func TestGoldenLayer(t *testing.T) {
 	}
 	same(t, "schema 1", rowsOf(t, goldenLayer(t, "golden")), unmeasured())
 	same(t, "schema 2", rowsOf(t, goldenLayer(t, "golden-2")), bornUnknown())
-	same(t, "schema 3", rowsOf(t, goldenLayer(t, "golden-3")), goldenRows())
+	same(t, "schema 3", rowsOf(t, goldenLayer(t, "golden-3")), openUnknown())
+	same(t, "schema 4", rowsOf(t, goldenLayer(t, "golden-4")), goldenRows())
 }
 
 // goldenLayer opens a golden layer.
@@ -111,7 +121,7 @@ func goldenLayer(t *testing.T, name string) *Layer {
 
 // TestRowGroupsOfAnEarlierSchema are copied into layers of today's: decoded by AppendGroup, and as part of a block.
 func TestRowGroupsOfAnEarlierSchema(t *testing.T) {
-	for name, want := range map[string][]evidence.Row{"golden": unmeasured(), "golden-2": bornUnknown()} {
+	for name, want := range map[string][]evidence.Row{"golden": unmeasured(), "golden-2": bornUnknown(), "golden-3": openUnknown()} {
 		copied := copyOf(t, goldenLayer(t, name))
 		same(t, name+" copied", rowsOf(t, copied), want)
 		if raw, err := copied.RawGroup(t.Context(), 0); err != nil {

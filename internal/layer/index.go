@@ -73,8 +73,8 @@ const (
 	// Version 4 has no bridges in it, and does not say where the keys end. Version 5 has names beyond ASCII in lower case, not folded.
 	indexVersion = 6
 	// schemaVersion changes when row groups of older layers must not be copied into new ones any more. Those of version 1 have
-	// columns1 columns, those of version 2 columns2.
-	schemaVersion = 3
+	// columns1 columns, those of version 2 columns2, those of version 3 columns3.
+	schemaVersion = 4
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
 	MaxInlineIndex = 2 << 10
 	// maxIndexBytes bounds an index before compression.

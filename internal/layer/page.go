@@ -197,7 +197,7 @@ func parseGroup(raw []byte, rows int) (*[columns]chunk, error) {
 	r := headerReader{b: raw}
 	chunks := &[columns]chunk{}
 	for i := range chunks {
-		if c := Column(i); (c == columns1 || c == columns2) && r.at == len(raw) { // of schema 1 or 2
+		if c := Column(i); (c == columns1 || c == columns2 || c == columns3) && r.at == len(raw) { // of an earlier schema
 			break
 		}
 		if err := r.chunk(&chunks[i], rows); err != nil {

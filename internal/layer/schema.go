@@ -55,10 +55,13 @@ const (
 	// Of schema 3. Row groups of schema 2 end before them.
 	ColumnBirth // how many whole seconds the ctime is later than the birth; noBirth: not known
 	ColumnACL   // storedACL
-	columns     // how many
+	// Of schema 4. Row groups of schema 3 end before it.
+	ColumnSubClosed // 0 or 1
+	columns         // how many
 
-	columns1 = ColumnLinks // how many schema 1 has
-	columns2 = ColumnBirth // how many schema 2 has
+	columns1 = ColumnLinks     // how many schema 1 has
+	columns2 = ColumnBirth     // how many schema 2 has
+	columns3 = ColumnSubClosed // how many schema 3 has
 )
 
 // form is how a column's values are held and written.
@@ -159,6 +162,7 @@ var specs = [columns]columnSpec{
 	ColumnSubUnmeasured:      {name: "sub_unmeasured", form: formDict, physical: format.Int64},
 	ColumnBirth:              {name: "birth_seconds_before_ctime", form: formDict, physical: format.Int64},
 	ColumnACL:                {name: "acl", form: formText, physical: format.ByteArray},
+	ColumnSubClosed:          {name: "sub_closed", form: formFlag, physical: format.Boolean},
 }
 
 // typeNames are those of event.Type; a tombstone of a path that was never seen has none.

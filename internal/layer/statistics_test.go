@@ -62,7 +62,7 @@ func TestStatisticsAreThoseOfAllRows(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]Column{"golden": columns1, "golden-2": columns2, "golden-3": columns} {
+	for name, want := range map[string]Column{"golden": columns1, "golden-2": columns2, "golden-3": columns3, "golden-4": columns} {
 		if all, err := goldenLayer(t, name).Statistics(t.Context()); err != nil || len(all) != int(want) {
 			t.Errorf("%s: statistics of %d columns, want %d: %v", name, len(all), want, err)
 		}

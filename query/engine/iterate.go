@@ -48,6 +48,8 @@ type rowIterator struct {
 
 	inside string  // the Parent of the row before
 	let    verdict // what the gate lets through of its entries
+	asked  bool    // whether whole is known
+	whole  bool    // the gate lets everything through: gate.wholly
 }
 
 // iterate returns a pass up to a key, for a question that begins at the directory whose entries have the Parent start. limit is how many
@@ -100,7 +102,7 @@ func (it *rowIterator) shown(ok, complete bool) (bool, error) {
 		if it.row.Removed {
 			continue
 		}
-		if it.let == everything {
+		if it.let == everything && !it.whole {
 			if err := it.gate.note(&it.row); err != nil {
 				return false, err
 			}
@@ -146,7 +148,7 @@ func (it *rowIterator) emit(out Emit) error {
 		}
 	}
 	if it.gate != nil {
-		if it.let == everything {
+		if it.let == everything && !it.whole {
 			if err := it.gate.note(&it.row); err != nil {
 				return err
 			}
@@ -160,6 +162,16 @@ func (it *rowIterator) emit(out Emit) error {
 // below it is let through either.
 func (it *rowIterator) enter() (some bool, err error) {
 	if it.gate == nil {
+		return true, nil
+	}
+	if !it.asked {
+		if it.whole, err = it.gate.wholly(it.start); err != nil {
+			return false, err
+		}
+		it.asked = true
+	}
+	if it.whole {
+		it.let = everything
 		return true, nil
 	}
 	if p := it.rows.Key().Parent; p != it.inside || it.let == nothing {

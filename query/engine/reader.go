@@ -227,6 +227,7 @@ type standings struct {
 	of    map[string]standing
 	today map[string]standing        // to the paths of directories of earlier versions
 	sums  map[sumKey]evidence.Totals // of what is below
+	whole map[sumKey]bool            // gate.wholly
 	// opened are the answers of Diff.opened, by the other version, the path and the versions that decide.
 	opened map[[3]string][]keyRange
 }
@@ -442,7 +443,8 @@ func (g *gate) conceal(row *evidence.Row, v verdict) {
 const maxSums = 1 << 10
 
 // Sum sets what is below a directory, as far as its reader may see it: the sum of what find shows from there on. What Lookup hides of a
-// row is then there. It reads the columns of everything below, and keeps the sum for the same reader and version.
+// row is then there. Where everything below is open to all who may list the directory, that is what its row has; otherwise the entries of
+// those directories are read that are not. The sum is kept for the same reader and version.
 func (v *Version) Sum(ctx context.Context, dir *evidence.Row) error {
 	if dir.Hidden != evidence.HiddenTotals {
 		return nil
@@ -454,22 +456,64 @@ func (v *Version) Sum(ctx context.Context, dir *evidence.Row) error {
 	start := dir.ChildParent()
 	sum, known := g.known.sum(sumKey{start, g.by()})
 	if !known {
-		sum = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+		sum = dir.Own()
 		let, err := g.entries(start, start)
 		if err != nil {
 			return err
 		}
 		if let == everything {
-			all := everythingBelow(dir.Path())
-			all.gate = g
-			if sum, err = (report.Scope{View: v.rows.through(g), Root: dir, Filter: all.filter()}).Totals(ctx); err != nil {
+			if sum, err = v.sumAt(ctx, g, dir); err != nil {
 				return v.ReadError(err)
 			}
 		}
 		g.known.setSum(sumKey{start, g.by()}, sum)
 	}
-	dir.Sub, dir.Hidden = dir.Own().Plus(sum), 0
+	dir.Sub, dir.Hidden = sum, 0
 	return nil
+}
+
+// sumAt is the sum of a directory that the reader may list, and of what is below it.
+func (v *Version) sumAt(ctx context.Context, g *gate, dir *evidence.Row) (sum evidence.Totals, err error) {
+	start := dir.ChildParent()
+	stored := evidence.Row{}
+	if _, err := v.rows.through(g).Get(ctx, layer.Key{Parent: dir.Parent, Name: dir.Name}, &stored); err != nil {
+		return sum, err
+	}
+	costOf(ctx).rows.Add(1)
+	if open, err := g.open(&stored); err != nil {
+		return sum, err
+	} else if open {
+		return stored.Sub, nil
+	}
+	below, err := report.Scope{View: v.rows.through(g), Root: dir}.AdmittedTotals(ctx, func(d *evidence.Row) (report.Admission, error) {
+		costOf(ctx).rows.Add(1)
+		if err := g.note(d); err != nil {
+			return report.Nothing, err
+		}
+		let, err := g.entries(start, d.ChildParent())
+		if err != nil || let != everything {
+			return report.Nothing, err
+		}
+		if open, err := g.open(d); err != nil || !open {
+			return report.Within, err
+		}
+		return report.Stored, nil
+	})
+	return dir.Own().Plus(below), err
+}
+
+// open reports whether the reader, who may list a directory of the version, may list all directories below: by the rights of the version,
+// and by today's. What is gone today is as open as the directory above it.
+func (g *gate) open(dir *evidence.Row) (bool, error) {
+	switch {
+	case dir.Sub.Directories == 1: // there is none below
+		return true, nil
+	case !dir.Open || g.now == nil:
+		return dir.Open, nil
+	}
+	var today evidence.Row
+	found, err := g.now.v.rows.through(g.now).Get(g.ctx, layer.Key{Parent: dir.Parent, Name: dir.Name}, &today)
+	return !found || today.Removed || today.Type != event.Directory || today.Open, g.v.ReadError(err)
 }
 
 func (s *standings) sum(dir sumKey) (evidence.Totals, bool) {
@@ -488,8 +532,47 @@ func (s *standings) setSum(dir sumKey, t evidence.Totals) {
 	s.sums[sumKey{strings.Clone(dir.dir), dir.by}] = t
 }
 
+// wholly reports whether everything below the directory start, itself given as the Parent of its entries, is let through for a question
+// that begins there: the reader may list it, and it is open. Then no other directory has to be asked about.
+func (g *gate) wholly(start string) (bool, error) {
+	if g == nil {
+		return true, nil
+	}
+	key := sumKey{start, g.by()}
+	g.known.mu.Lock()
+	whole, known := g.known.whole[key]
+	g.known.mu.Unlock()
+	if known {
+		return whole, nil
+	}
+	let, err := g.entries(start, start)
+	if err == nil && let == everything {
+		row, k := evidence.Row{}, layer.KeyOf("/")
+		if start != "/" {
+			k = layer.KeyOf(strings.TrimSuffix(start, "/"))
+		}
+		var found bool
+		if found, err = g.v.rows.through(g).Get(g.ctx, k, &row); err == nil && found {
+			whole, err = g.open(&row)
+		}
+	}
+	if err != nil {
+		return false, g.v.ReadError(err)
+	}
+	g.known.mu.Lock()
+	defer g.known.mu.Unlock()
+	if g.known.whole == nil || len(g.known.whole) >= maxSums {
+		g.known.whole = map[sumKey]bool{}
+	}
+	g.known.whole[sumKey{strings.Clone(start), key.by}] = whole
+	return whole, nil
+}
+
 // noteAll takes in the directories among the rows from to to-1 of a block, which a pass over everything below start meets.
 func (g *gate) noteAll(start string, b *layer.Block, from, to int) error {
+	if whole, err := g.wholly(start); err != nil || whole {
+		return err
+	}
 	if err := b.LoadKeys(); err != nil {
 		return err
 	}
@@ -538,8 +621,11 @@ func (g *gate) mayBeEmpty(a *Attributes, row *evidence.Row) (bool, error) {
 // keep keeps those rows of a block, in order, that the gate lets through for a question that begins at start. byAttributes: the question
 // asks for attributes, so that names alone are no hits. empty: it asks for empty directories, which only those know who may list them.
 func (g *gate) keep(start string, byAttributes, empty bool, b *layer.Block, rows []uint32) ([]uint32, error) {
-	if g == nil || len(rows) == 0 {
+	if len(rows) == 0 {
 		return rows, nil
+	}
+	if whole, err := g.wholly(start); err != nil || whole {
+		return rows, err
 	}
 	if err := b.LoadKeys(); err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func (t *Tree) Changes(seed uint64, every int) iter.Seq[*evidence.Row] {
 			n++
 			if parent == r.Parent && name != "" && name < r.Name {
 				out = *r
-				out.Name, out.Type, out.Target, out.Sub = name, event.File, "", evidence.Totals{}
+				out.Name, out.Type, out.Target, out.Sub, out.Open = name, event.File, "", evidence.Totals{}, false
 				touch(&out, at)
 				if !yield(&out) {
 					return

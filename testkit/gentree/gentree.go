@@ -17,6 +17,7 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/permission"
 )
 
 // Options say which tree.
@@ -54,6 +55,7 @@ type directory struct {
 	bornS    int64 // its files were written from then on, seconds since 1970
 	children []int32
 	sub      evidence.Totals
+	closed   bool // not evidence.Row.Open
 }
 
 // New lays out the tree. It takes about 0.4 µs a row.
@@ -92,6 +94,7 @@ func New(o Options) *Tree {
 				p.sub.LatestMtimeNs = evidence.NoMtime
 			}
 			p.sub = p.sub.Plus(d.sub)
+			p.closed = p.closed || d.closed || !permission.Covers(t.rights(i), t.rights(int(d.parent)))
 		}
 	}
 	return t
@@ -214,7 +217,16 @@ func (t *Tree) setDirectory(r *evidence.Row, i int) {
 	if h := mix(t.o.Seed+3, uint64(i)); h%4 == 0 { // its entries took their time; in a module cache three of four took less than a second
 		r.BirthS -= int64(h >> 8 % 3600)
 	}
+	r.ACL, r.Open = t.acl(i), !d.closed
+}
+
+func (t *Tree) acl(i int) event.ACL {
 	if mix(t.o.Seed+4, uint64(i))%50 == 0 { // shared by several groups
-		r.ACL = sharedACLs[d.gid%uint32(len(sharedACLs))]
+		return sharedACLs[t.dirs[i].gid%uint32(len(sharedACLs))]
 	}
+	return event.NoACL
+}
+
+func (t *Tree) rights(i int) permission.Directory {
+	return permission.Directory{UID: t.dirs[i].uid, GID: t.dirs[i].gid, Mode: 0o775, ACL: t.acl(i)}
 }
