@@ -147,7 +147,6 @@ var answersElse = map[string]int{
 	"fustor report growth --since 1042 --json | jq 'select(.bytes > 1e12)'":           exitFailure, // there is no such version
 	"fustor access /projects/alpha":                                                   exitUsage,   // its key sees everything
 	"fustor access /projects/alpha/reads.bam --as alice":                              exitFailure, // the host has no alice
-	"fustor access /projects/alpha --as alice":                                        exitFailure, // the host has no alice
 	"fustor diff --from 2h":                                                           exitFailure, // the view is younger
 	"fustor diff --from 7d --summary --depth 2":                                       exitFailure, // so it is
 	"fustor diff /projects --from 1042 --to 1050 --type f":                            exitFailure, // there are no such versions
