@@ -314,10 +314,14 @@ func (l *lake) checkNamed(t *testing.T, e sqlEngine) {
 	for line := range strings.Lines(l.ask(t, "find", "/", "--json", "--as-of", fmt.Sprint(l.newest())).stdout) {
 		var found struct {
 			Path, Owner, Group string
-			Mtime              int64 `json:"mtime_ns"`
+			PathB64            string `json:"path_b64"`
+			Mtime              int64  `json:"mtime_ns"`
 		}
 		if err := json.Unmarshal([]byte(line), &found); err != nil {
 			t.Fatal(err)
+		}
+		if found.PathB64 != "" { // as text, a path that is not UTF-8 has other signs in JSON than in the table
+			continue
 		}
 		depth := strings.Count(found.Path, "/")
 		if found.Path == "/" {
@@ -340,7 +344,9 @@ func (l *lake) checkNamed(t *testing.T, e sqlEngine) {
 			if d := at - ns/1000; d < -1000 || d > 1000 { // to_unixtime is a float
 				t.Errorf("%s: %v is not %d", what, r[4], ns/1000)
 			}
-			have = append(have, fmt.Sprintf("%q %v %v %v %d", r[0], r[1], r[2], r[3], ns/1000))
+			if path, _ := r[0].(string); !strings.ContainsRune(path, utf8.RuneError) {
+				have = append(have, fmt.Sprintf("%q %v %v %v %d", path, r[1], r[2], r[3], ns/1000))
+			}
 		}
 		if slices.Sort(have); !slices.Equal(have, want) {
 			t.Errorf("%s has %d rows, want %d\n%.1500q\n%.1500q", what, len(have), len(want), have, want)
