@@ -17,7 +17,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate fuzz e2e e2e-long engines soak servers lint bench bench-once scale generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -68,6 +68,10 @@ CASES ?= 1
 
 models: ## runs the tests of random cases in full, without the race detector (CASES=10 for ten times as many)
 	@FUSTOR_CASES=$(CASES) RAPID_CHECKS=$$((100 * $(CASES))) go test -timeout 60m $$(sh .ci/models)
+
+web: ## bundles the pages' scripts (query/page/app) into query/page/web, and checks their types if npx is there
+	@cd tools/web && go run .
+	@if command -v npx >/dev/null; then npx --yes -p typescript@5.9.3 tsc -p query/page/app; else echo "types not checked: there is no npx"; fi
 
 SEEDS ?= 10000
 FIRST ?= 0

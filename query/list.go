@@ -20,7 +20,7 @@ const maxSorted = 40_000
 func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
-	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
+	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByAllocated, engine.ByMtime)
 	limit := int64(0)
 	if order != engine.ByName { // sorting holds a page in memory, so there is always a limit
 		limit = defaultLimit

@@ -126,7 +126,7 @@ var (
 	listOperation = openapi.Operation{ID: "list", Tag: tag, Summary: "A directory's entries",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
-			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","mtime"],"default":"name"}`},
+			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. allocated: what occupies most first, a directory with its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","allocated","mtime"],"default":"name"}`},
 			pageLimit,
 			cursorParameter,
 			asOfParameter, versionParameter, ifNoneMatch, explainParameter,

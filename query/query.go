@@ -209,7 +209,7 @@ func (s *Server) routes(o Options, reset http.Handler) {
 		}})
 	httpapi.Probes{Ready: s.engine.Ready, Gatherer: o.Registry, OpenAPI: o.OpenAPI, Protect: protect, Open: o.OpenProbes,
 		MaySee: func(ctx context.Context, view string) bool { return access.CheckView(ctx, view) == nil }}.Register(s.mux)
-	page.New(s.engine, s.forests, s.keys).Register(s.mux)
+	page.New(s.engine, s.forests, s.keys, entryParams).Register(s.mux)
 }
 
 // viewHandler answers one call on a view that the caller may read.

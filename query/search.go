@@ -99,12 +99,16 @@ func searchParams(q *httpapi.Params, now time.Time) (wanted *engine.Search, part
 // filterParams reads what a search or a report wants of entries. absent is the pattern if none is given. parts are the texts of the
 // parameters: what two calls must have in common to ask for the same.
 func filterParams(q *httpapi.Params, now time.Time, absent string) (wanted *engine.Search, parts []string, err error) {
-	text := q.String("pattern", absent)
+	return entryParams(q, now, q.String("pattern", absent), q.Path("/"))
+}
+
+// entryParams reads the filters of a call or a page that has the pattern and the path in another place.
+func entryParams(q *httpapi.Params, now time.Time, text, path string) (wanted *engine.Search, parts []string, err error) {
 	names, not := q.Strings("name"), q.Strings("not_name")
 	if len(names) > maxNames || len(not) > maxNames {
 		return nil, nil, httpapi.BadRequest(fmt.Sprintf("a search has more than %d names", maxNames), "ask in several calls, or use a glob for many names")
 	}
-	if wanted, err = engine.NewSearch(text, q.Path("/")); err != nil {
+	if wanted, err = engine.NewSearch(text, path); err != nil {
 		return nil, nil, err
 	}
 	if err = wanted.OfNames(names, not); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/fustor/fustor/query/engine"
 )
 
-// contentPolicy allows our style sheet and our forms, and nothing else.
-const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// contentPolicy allows our style sheet, our script, its calls, and our forms, and nothing else.
+const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // TestKeyCookie: a key in the URL, or in the form, becomes a cookie that opens the pages; nothing else does.
 func TestKeyCookie(t *testing.T) {

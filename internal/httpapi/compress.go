@@ -12,7 +12,7 @@ import (
 const minCompressed = 1024
 
 // Compress lets h answer compressed, by zstd or gzip, to clients that accept it. It stands around a Frame, so that the log counts bytes as
-// they were written. ETags must be weak, since an answer has the same one in every encoding; files, whose are strong, stay as they are.
+// they were written. ETags must be weak, since an answer has the same one in every encoding.
 func Compress(h http.Handler) http.Handler {
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.ContentTypeFilter(func(kind string) bool {
 		media, _, err := mime.ParseMediaType(kind)
@@ -20,7 +20,7 @@ func Compress(h http.Handler) http.Handler {
 			return false
 		}
 		switch media {
-		case "application/json", "application/problem+json", "application/x-ndjson", "text/html":
+		case "application/json", "application/problem+json", "application/x-ndjson", "text/html", "text/css", "text/javascript":
 			return true
 		}
 		return false

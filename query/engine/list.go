@@ -13,9 +13,10 @@ import (
 
 // The orders of a listing. The name decides between equal entries.
 const (
-	ByName  = "name"  // as bytes, ascending
-	BySize  = "size"  // largest first, directories by the bytes of their subtree
-	ByMtime = "mtime" // newest first
+	ByName      = "name"      // as bytes, ascending
+	BySize      = "size"      // largest first, directories by the bytes of their subtree
+	ByAllocated = "allocated" // what occupies most first, directories with their subtree; what does not say what it occupies comes last
+	ByMtime     = "mtime"     // newest first
 )
 
 // List emits the entries of a directory in an order, after a position, up to limit of them.
@@ -47,6 +48,10 @@ func RankOf(r *evidence.Row, order string) int64 {
 	switch {
 	case order == ByMtime:
 		return r.MtimeNs
+	case order == ByAllocated && r.Type == event.Directory:
+		return r.Sub.Allocated
+	case order == ByAllocated:
+		return r.Allocated
 	case r.Type == event.Directory:
 		return r.Sub.Bytes
 	}

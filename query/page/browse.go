@@ -25,6 +25,7 @@ const pageEntries = 500
 // pageFrame has what all pages of a view show.
 type pageFrame struct {
 	Title, View, ViewURL string
+	Forest               bool   // the view is one: entries have a member
 	Here                 string // URL of the directory that the search form searches below
 	Query                string
 	AsOf, NowURL         string // the version that was asked for, if not the current one, and the same page of that
@@ -56,8 +57,7 @@ type searchPage struct {
 	Summary string
 	// Unreadable is how much of where was searched could not be read; empty: all was.
 	Unreadable string
-	// Forest: entries have a member. Incomplete says that some did not answer, and Missing why.
-	Forest     bool
+	// Incomplete says that some members did not answer, and Missing why.
 	Incomplete string
 	Missing    []string
 }
@@ -95,23 +95,37 @@ func (s *Pages) browsePage(w http.ResponseWriter, r *http.Request, key access.Re
 	q := httpapi.Query(r)
 	of, at := (*engine.ForestError)(nil), s.linkOf(q, view)
 	if _, err := s.engine.Head(r.Context(), view); errors.As(err, &of) {
-		if !q.Has("q") {
+		if !q.Has("q") || q.String("show", "") != "" {
+			if err := s.appParams(q, path); err != nil {
+				return err
+			}
 			return s.forestPage(w, r, of, at, key, path)
 		}
-		limit, cursor, err := pageParams(q)
-		if err != nil {
-			return err
-		}
-		return s.forestSearch(w, r, of, at, key, path, q.String("q", ""), limit, cursor)
+		return s.forestSearch(w, r, q, of, at, key, path)
 	}
-	if q.Has("q") {
+	if q.Has("q") && q.String("show", "") == "" {
 		return s.searchPage(w, r, q, at, path)
+	}
+	if err := s.appParams(q, path); err != nil {
+		return err
 	}
 	return s.directoryPage(w, r, q, at, path)
 }
 
+// appParams reads what an address of app.js says of how a directory is shown. Without scripts it is shown as a list.
+func (s *Pages) appParams(q *httpapi.Params, path string) error {
+	if q.Enum("show", "", "", "list", "map", "insight") == "" {
+		return nil
+	}
+	for _, name := range []string{"by", "color", "since", "report"} {
+		q.String(name, "")
+	}
+	_, _, err := s.filters(q, time.Unix(0, s.engine.Now()), q.String("q", "*"), path)
+	return err
+}
+
 func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, at link, path string) error {
-	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByMtime)
+	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByAllocated, engine.ByMtime)
 	v, p, err := s.openPage(r, q, at, "page", path, order)
 	if err != nil {
 		return err
@@ -154,15 +168,19 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 
 func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Params, at link, path string) error {
 	text := q.String("q", "")
-	search, err := engine.NewSearch(text, path)
+	_, wanted, err := s.filters(q, time.Unix(0, s.engine.Now()), text, path)
 	if err != nil {
 		return err
 	}
-	v, p, err := s.openPage(r, q, at, "found", path, text)
+	v, p, err := s.openPage(r, q, at, append(wanted, "found")...)
 	if err != nil {
 		return err
 	}
 	now := s.engine.Moment(at.which, v)
+	search, _, err := s.filters(q, time.Unix(0, now), text, path) // what "7d" means is known now that the version is
+	if err != nil {
+		return err
+	}
 	page := searchPage{pageFrame: frameOf(v, at, r, s.engine.Now(), path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
@@ -184,7 +202,7 @@ func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	}
 	page.Summary, page.Unreadable = summary(len(page.Entries), end != nil, p.After != nil), unreadable(r.Context(), v, path)
 	if next := p.Next(v, end); next != "" {
-		page.NextURL = pageURL(at, path, "q", text, "cursor", next)
+		page.NextURL = nextURL(r, at, path, next)
 	}
 	render(w, http.StatusOK, "found", page)
 	return nil
@@ -385,6 +403,14 @@ func pageURL(at link, path string, params ...string) string {
 	for i := 0; i+1 < len(params); i += 2 {
 		q.Set(params[i], params[i+1])
 	}
+	return pathURL(at.view, path) + "?" + q.Encode()
+}
+
+// nextURL is the next page of a search: the same question, from the cursor on.
+func nextURL(r *http.Request, at link, path, cursor string) string {
+	q := r.URL.Query()
+	q.Del("limit")
+	q.Set("cursor", cursor)
 	return pathURL(at.view, path) + "?" + q.Encode()
 }
 

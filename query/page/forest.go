@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
@@ -83,17 +84,26 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 }
 
 // forestSearch shows the hits of a search in all members.
-func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.ForestError, at link, key access.Record, path, text string, limit int, cursor string) error {
-	search, err := engine.NewSearch(text, path)
+func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, q *httpapi.Params, of *engine.ForestError, at link, key access.Record, path string) error {
+	text := q.String("q", "")
+	_, wanted, err := s.filters(q, time.Unix(0, s.engine.Now()), text, path)
 	if err != nil {
 		return err
 	}
-	fo, p, err := s.forests.OpenPage(r.Context(), of, at.which, key.Views.Has, cursor, limit, "found", path, text)
+	limit, cursor, err := pageParams(q)
+	if err != nil {
+		return err
+	}
+	fo, p, err := s.forests.OpenPage(r.Context(), of, at.which, key.Views.Has, cursor, limit, append(wanted, "found")...)
 	if err != nil {
 		return err
 	}
 	now := s.engine.Moment(at.which, nil)
-	page := searchPage{pageFrame: forestFrame(at, r, path, "/search?pattern="+url.QueryEscape(text)+"&"), Forest: true}
+	search, _, err := s.filters(q, time.Unix(0, now), text, path) // ages count from then
+	if err != nil {
+		return err
+	}
+	page := searchPage{pageFrame: forestFrame(at, r, path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
@@ -132,7 +142,7 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, of *engine.
 		page.Incomplete = fmt.Sprintf("Not complete: %d of %s did not answer.", n, plural(int64(len(fo.Members)), "member", "members"))
 	}
 	if next := p.Next(fo, end); next != "" {
-		page.NextURL = pageURL(at, path, "q", text, "cursor", next)
+		page.NextURL = nextURL(r, at, path, next)
 	}
 	render(w, http.StatusOK, "found", page)
 	return nil
@@ -154,7 +164,7 @@ func forestFrame(at link, r *http.Request, path, call string) pageFrame {
 	}
 	view := at.view
 	_, err := r.Cookie(keyCookie)
-	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil,
+	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), Forest: true, AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil,
 		Footer: pageFooter{JSON: "/api/v1/views/" + view + call + param + at.param()}}
 	if path == "/" {
 		f.Title = view

@@ -34,9 +34,9 @@ func setCookie(w http.ResponseWriter, r *http.Request, name, value string, maxAg
 // returnURL is where the provider sends the browser back. The provider accepts only what was registered there.
 func returnURL(r *http.Request) string {
 	if isSecure(r) {
-		return "https://" + r.Host + returnPath
+		return "https://" + r.Host + prefixOf(r) + returnPath
 	}
-	return "http://" + r.Host + returnPath
+	return "http://" + r.Host + prefixOf(r) + returnPath
 }
 
 func (s *Pages) beginLogin(w http.ResponseWriter, r *http.Request) {

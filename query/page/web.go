@@ -1,4 +1,6 @@
-// Package page shows views to people. The pages are HTML from templates, with one style sheet and no script; the engine finds the rows.
+// Package page shows views to people. The pages are HTML from templates; the engine finds the rows. Lists, searches and the state need no
+// script. Where scripts run, app.js takes the pages of a view over: it makes the calls of docs/api.md with the browser's cookie. It is
+// bundled from app/ by `make web` and checked in.
 package page
 
 import (
@@ -32,11 +34,14 @@ var webFiles embed.FS
 
 var templates = template.Must(template.ParseFS(webFiles, "web/pages.html"))
 
+// staticFiles are what the pages load.
+var staticFiles = []string{"style.css", "plot.css", "icon.svg", "app.js"}
+
 const (
 	keyCookie    = "fustor_key"
 	cookieMaxAge = 30 * 24 * time.Hour
-	// pageCSP allows our style sheet and our forms, and nothing else.
-	pageCSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	// pageCSP allows our style sheet, our script, its calls, and our forms, and nothing else.
+	pageCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 // Pages are the pages of one store's views.
@@ -44,27 +49,32 @@ type Pages struct {
 	engine  *engine.Engine
 	forests *forest.Forests
 	keys    *access.Authenticator
+	filters Filters
 }
 
+// Filters reads what a search for text at and below path wants besides: the parameters that /search has. parts are their texts.
+type Filters func(q *httpapi.Params, now time.Time, text, path string) (wanted *engine.Search, parts []string, err error)
+
 // New returns the pages.
-func New(e *engine.Engine, forests *forest.Forests, keys *access.Authenticator) *Pages {
-	return &Pages{e, forests, keys}
+func New(e *engine.Engine, forests *forest.Forests, keys *access.Authenticator, filters Filters) *Pages {
+	return &Pages{e, forests, keys, filters}
 }
 
 // Register adds the pages to a mux.
 func (s *Pages) Register(mux *httpapi.Mux) {
-	mux.Handle(http.MethodGet, "/", s.withKey(s.indexPage))
-	mux.Handle(http.MethodGet, "/browse/{view_id}", s.withKey(s.browsePage))
-	mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", s.withKey(s.browsePage))
-	mux.Handle(http.MethodGet, "/state/{view_id}", s.withKey(s.statePage))
+	page := func(f pageHandler) http.Handler { return underPrefix(s.withKey(f)) }
+	mux.Handle(http.MethodGet, "/", page(s.indexPage))
+	mux.Handle(http.MethodGet, "/browse/{view_id}", page(s.browsePage))
+	mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", page(s.browsePage))
+	mux.Handle(http.MethodGet, "/state/{view_id}", page(s.statePage))
 	samesite := http.NewCrossOriginProtection()
-	mux.Handle(http.MethodPost, "/login", samesite.Handler(http.HandlerFunc(s.login)))
-	mux.Handle(http.MethodPost, "/logout", samesite.Handler(http.HandlerFunc(logout)))
+	mux.Handle(http.MethodPost, "/login", underPrefix(samesite.Handler(http.HandlerFunc(s.login))))
+	mux.Handle(http.MethodPost, "/logout", underPrefix(samesite.Handler(http.HandlerFunc(logout))))
 	if s.keys.Tokens() != nil {
-		mux.Handle(http.MethodGet, loginPath, http.HandlerFunc(s.beginLogin))
-		mux.Handle(http.MethodGet, returnPath, http.HandlerFunc(s.endLogin))
+		mux.Handle(http.MethodGet, loginPath, underPrefix(http.HandlerFunc(s.beginLogin)))
+		mux.Handle(http.MethodGet, returnPath, underPrefix(http.HandlerFunc(s.endLogin)))
 	}
-	for _, name := range []string{"style.css", "icon.svg"} {
+	for _, name := range staticFiles {
 		mux.Handle(http.MethodGet, "/web/"+name, staticFile(name))
 	}
 }
@@ -76,7 +86,7 @@ func staticFile(name string) http.Handler {
 		panic(err) // it is embedded
 	}
 	sum := sha256.Sum256(body)
-	tag := fmt.Sprintf(`"%x"`, sum[:8])
+	tag := fmt.Sprintf(`W/"%x"`, sum[:8])
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", tag)
 		w.Header().Set("Cache-Control", "no-cache")
@@ -238,6 +248,9 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 		http.Error(w, "the page cannot be rendered", http.StatusInternalServerError)
 		return
 	}
+	if at, ok := w.(prefixed); ok {
+		b = *bytes.NewBuffer(at.links(b.Bytes()))
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", pageCSP)
@@ -278,7 +291,9 @@ func IsAsked(r *http.Request) bool {
 
 // Unknown is the page at a path that has none.
 func Unknown(w http.ResponseWriter, r *http.Request) {
-	problemPage(w, r, &httpapi.Error{Status: http.StatusNotFound, Detail: "There is no page at this path.", Hint: "The pages begin at All views; /openapi.json lists the calls for programs."})
+	underPrefix(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		problemPage(w, r, &httpapi.Error{Status: http.StatusNotFound, Detail: "There is no page at this path.", Hint: "The pages begin at All views; /openapi.json lists the calls for programs."})
+	})).ServeHTTP(w, r)
 }
 
 type waitPage struct {
