@@ -237,7 +237,7 @@ func TestEveryRouteRefusesUsersOrKnowsThem(t *testing.T) {
 		switch r.Pattern {
 		case "/", "/browse/{view_id}", "/browse/{view_id}/{path...}": // TestPagesHideWhatIsHidden
 			continue
-		case "/healthz", "/v2", "/v2/api/v1", "/web/style.css", "/web/icon.svg", "/login", "/logout", "/api/v1/views":
+		case "/healthz", "/v2", "/v2/api/v1", "/web/style.css", "/web/icon.svg", "/web/plot.css", "/web/app.js", "/login", "/logout", "/api/v1/views":
 			continue
 		}
 		if ofView && forReaders[call] && r.Method == http.MethodGet {

@@ -208,19 +208,21 @@ function Growth() {
   </>
 }
 
-interface Sums { files: number; directories: number; bytes: number; moved?: number }
+interface Sums { files: number; directories: number; others: number; bytes: number; moved?: number }
+
+const differs = (s: Sums) => s.files + s.directories + s.others > 0
 
 /** Changes is what differs between a version and another one: the sums for each directory. */
 function Changes() {
   const { place } = useHere()
   const since = place.asOf || place.since || "0"
   const answer = useAsk<{ entries: { path: string; path_b64?: string; added: Sums; removed: Sums; changed: Sums }[]; from_folded_at: number; folded_at: number; from_version: number; version: number }>("diff",
-    { ...below(place.path, ""), from: since, summary: true, depth: 1, limit: 500, pattern: place.q || undefined, ...place.filters })
+    { ...below(place.path, ""), from: since, summary: true, depth: 1, pattern: place.q || undefined, ...place.filters })
   return <>
     <div class="tools">{place.asOf ? <span class="soft">from the version that is shown to now</span> : <Since />}</div>
     <Shown answer={answer}>{data => <>
       <p class="soft">From version {format.count(data.from_version)} of <When at={data.from_folded_at} /> to version {format.count(data.version)} of <When at={data.folded_at} />.</p>
-      {data.entries.length === 0 ? <Empty>Nothing has changed here.</Empty> : <Signed head={["Directory", "Change", "Added", "Removed", "Changed"]} rows={data.entries.map(e => ({
+      {!data.entries.some(e => differs(e.added) || differs(e.removed) || differs(e.changed)) ? <Empty>Nothing has changed here.</Empty> : <Signed head={["Directory", "Change", "Added", "Removed", "Changed"]} rows={data.entries.map(e => ({
         key: e.path_b64 ?? e.path, bytes: e.added.bytes - e.removed.bytes + e.changed.bytes, name: pathOf(e) === place.path ? <b>all of it</b> : <A to={{ path: pathOf(e) }} data-row=""><Name of={nameOf(pathOf(e))} /></A>,
         cells: [e.added, e.removed, e.changed].map(s => s.files + s.directories === 0 ? "" : `${format.plural(s.files, "file", "files")}${s.directories ? `, ${format.count(s.directories)} dir.` : ""}`) }))} />}
     </>}</Shown>
