@@ -215,7 +215,7 @@ func TestPageInABrowser(t *testing.T) {
 	part("map", b.mapPage)
 	part("search", b.searchPage)
 	part("insight", func(t *testing.T) {
-		for report, want := range map[string]string{"owners": "1000", "extensions": ".dat", "age-size": "7.0 MiB", "largest": "found-me.bam", "duplicates": "No two files", "odd": "name", "trend": "Version", "growth": "No directory here", "changes": "Nothing has changed", "empty": "no empty directory"} {
+		for report, want := range map[string]string{"owners": "1000", "extensions": ".dat", "age-size": "76.5 MiB", "largest": "found-me.bam", "duplicates": "No two files", "odd": "name", "trend": "Version", "growth": "No directory here", "changes": "Nothing has changed", "empty": "no empty directory"} {
 			b.open("/browse/research?show=insight&report=" + report)
 			b.until(`document.querySelector(".insight section")?.innerText.includes("` + want + `")`)
 		}
