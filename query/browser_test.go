@@ -277,8 +277,10 @@ func (b *tab) searchPage(t *testing.T) {
 	b.open("/browse/research")
 	b.until(`document.querySelector("#app [data-row]")`)
 	b.asked("")
-	b.press("/", "f", "o")
+	b.press("/")
 	b.until(`document.activeElement.type === "search"`)
+	_ = eval[bool](b, `document.activeElement.select(), true`)
+	b.press("f", "o")
 	if n := b.asked("/search?"); n != 0 || eval[string](b, "location.search") != "" {
 		t.Errorf("after two characters %d searches were made", n)
 	}

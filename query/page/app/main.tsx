@@ -38,7 +38,10 @@ function App() {
     setPlace(next)
   }
   useEffect(() => {
-    const back = () => setPlace(read(new URL(location.href)))
+    const back = () => {
+      if ((document.activeElement as HTMLInputElement | null)?.type === "search") (document.activeElement as HTMLElement).blur()
+      setPlace(read(new URL(location.href)))
+    }
     addEventListener("popstate", back)
     return () => removeEventListener("popstate", back)
   }, [])
@@ -110,8 +113,9 @@ function SearchBox({ entered }: { entered: (is: boolean) => void }) {
   const [text, setText] = useState(current)
   const [wrong, setWrong] = useState("")
   const mine = useRef(current)
-  useEffect(() => { // a chip, a link or the way back changed it
-    if (mine.current !== current) {
+  const input = useRef<HTMLInputElement>(null)
+  useEffect(() => { // a chip, a link or the way back changed it; while one types, what is typed is ahead of the address
+    if (mine.current !== current && document.activeElement !== input.current) {
       mine.current = current
       setText(current)
       setWrong("")
@@ -132,7 +136,7 @@ function SearchBox({ entered }: { entered: (is: boolean) => void }) {
     typed(text, true)
   }}>
     <svg class="glass" viewBox="0 0 16 16" aria-hidden="true"><circle cx="7" cy="7" r="4.5" fill="none" stroke="currentColor" stroke-width="1.5" /><path d="m10.5 10.5 4 4" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" /></svg>
-    <input type="search" value={text} maxLength={1024} spellcheck={false} autocomplete="off" autocapitalize="off" aria-label={place.show === "insight" ? "Only what matches" : "Search below this directory"} aria-describedby="search-wrong"
+    <input type="search" ref={input} value={text} maxLength={1024} spellcheck={false} autocomplete="off" autocapitalize="off" aria-label={place.show === "insight" ? "Only what matches" : "Search below this directory"} aria-describedby="search-wrong"
       placeholder={place.show === "insight" ? "Only what matches, such as *.bam --older-than 1y" : "Search: part of a name, *.glob, --flags"} onInput={e => typed(e.currentTarget.value, false)}
       onKeyDown={e => {
         if (e.key === "ArrowDown") {
@@ -143,6 +147,8 @@ function SearchBox({ entered }: { entered: (is: boolean) => void }) {
           }
         } else if (e.key === "Escape" && place.show === "search") {
           e.preventDefault()
+          setText("")
+          mine.current = ""
           go({ show: "list", q: "", filters: {} })
         }
       }} />
