@@ -296,7 +296,7 @@ func (b *tab) searchPage(t *testing.T) {
 		b.press(string(c))
 	}
 	b.until(`document.body.innerText.includes("No name matches")`)
-	_ = eval[bool](b, `{ const s = document.querySelector(".chip select"); s.value = "0"; s.dispatchEvent(new Event("change", {bubbles: true})) } true`)
+	_ = eval[bool](b, `{ const s = document.querySelector(".chip select"); s.focus(); s.value = "0"; s.dispatchEvent(new Event("change", {bubbles: true})) } true`)
 	b.until(`document.querySelector("input[type=search]").value === "found-me --type f" && document.querySelectorAll("tbody tr").length === 1`)
 	_ = eval[bool](b, `document.querySelector("input[type=search]").focus(), true`)
 	b.press(kb.ArrowDown, kb.Enter)
