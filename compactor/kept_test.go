@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -28,7 +29,10 @@ import (
 //	FUSTOR_BENCH_ROWS   of the view, a million
 //	FUSTOR_BENCH_DAYS   days, 16; FUSTOR_BENCH_FOLDS is how many folds each has, 24
 //	FUSTOR_BENCH_TABLE  publishes the table of Iceberg as well, which the default settings do every five minutes
+//	FUSTOR_BENCH_PLANT  a directory for the view of the first day: it is made there once, and taken from there by hard links afterwards
 //	FUSTOR_BENCH_KEEP   a new directory to leave the store in, for BenchmarkHistory of query, whose clock ends today. Name one case by -bench then
+//
+// With -v it says after each day what the history costs so far.
 func BenchmarkKeptVersions(b *testing.B) {
 	for _, pattern := range []string{"scattered", "clustered"} {
 		for _, share := range []float64{0.001, 0.01, 0.1} {
@@ -101,49 +105,62 @@ func scramble(x uint64) uint64 {
 // events are the changes of some days, by fold.
 func (c *churn) events(tree *gentree.Tree, from, to int) [][]event.Event {
 	folds := make([][]event.Event, (to-from)*c.folds)
-	var of []func(int) (int, bool)
-	for day := from; day < to; day++ {
-		of = append(of, c.of(tree.Len(), day))
-	}
-	n := 0
-	for r := range tree.Rows() {
-		n++
-		if r.Type != event.File {
-			continue
-		}
-		path := ""
-		for i, changes := range of {
-			fold, ok := changes(n - 1)
-			if !ok {
-				continue
-			}
-			if path == "" {
-				path = r.Path()
-			}
-			day := from + i
-			e := event.Event{Kind: event.Put, Evidence: event.Realtime, Path: path, Atomic: true}
-			e.Entry = event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, AtimeDay: r.AtimeDay, Size: r.Size + int64(day)*512, Inode: r.Inode}
-			switch kind := scramble(uint64(n)+uint64(day)*7919) % 20; {
-			case kind < 3:
-				e = event.Event{Kind: event.Delete, Evidence: event.Realtime, Path: path}
-			case kind < 6:
-				e.Entry.Name += "." + strconv.Itoa(day)
-				e.Path += "." + strconv.Itoa(day)
-			}
-			folds[i*c.folds+fold] = append(folds[i*c.folds+fold], e)
-		}
+	for fold, e := range c.each(tree, from, to) {
+		folds[fold] = append(folds[fold], e)
 	}
 	return folds
+}
+
+// each are the changes of some days with their folds, counted from the first of these days on, in the order of the tree's rows.
+func (c *churn) each(tree *gentree.Tree, from, to int) iter.Seq2[int, event.Event] {
+	return func(yield func(int, event.Event) bool) {
+		var of []func(int) (int, bool)
+		for day := from; day < to; day++ {
+			of = append(of, c.of(tree.Len(), day))
+		}
+		n := 0
+		for r := range tree.Rows() {
+			n++
+			if r.Type != event.File {
+				continue
+			}
+			path := ""
+			for i, changes := range of {
+				fold, ok := changes(n - 1)
+				if !ok {
+					continue
+				}
+				if path == "" {
+					path = r.Path()
+				}
+				day := from + i
+				e := event.Event{Kind: event.Put, Evidence: event.Realtime, Path: path, Atomic: true}
+				e.Entry = event.Entry{Name: r.Name, Type: r.Type, Mode: r.Mode, UID: r.UID, GID: r.GID, AtimeDay: r.AtimeDay, Size: r.Size + int64(day)*512, Inode: r.Inode}
+				switch kind := scramble(uint64(n)+uint64(day)*7919) % 20; {
+				case kind < 3:
+					e = event.Event{Kind: event.Delete, Evidence: event.Realtime, Path: path}
+				case kind < 6:
+					e.Entry.Name += "." + strconv.Itoa(day)
+					e.Path += "." + strconv.Itoa(day)
+				}
+				if !yield(i*c.folds+fold, e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // atOnce is about how many changes are made up at once: each takes some 300 bytes.
 const atOnce = 1_500_000
 
-// stamped are the events of a fold, as one after the other were seen within a time.
-func stamped(events []event.Event, from time.Time, over time.Duration) iter.Seq[event.Event] {
+// stamped are the events of a fold, some n of them, as one after the other were seen within a time.
+func stamped(events iter.Seq[event.Event], n int, from time.Time, over time.Duration) iter.Seq[event.Event] {
 	return func(yield func(event.Event) bool) {
-		for i, e := range events {
-			e.ObservedAt = from.Add(over * time.Duration(i) / time.Duration(len(events))).UnixNano()
+		i := 0
+		for e := range events {
+			e.ObservedAt = from.Add(time.Duration(float64(over) * min(1, float64(i)/float64(n)))).UnixNano()
+			i++
 			if e.Kind == event.Put {
 				e.Entry.MtimeNs, e.Entry.CtimeNs, e.Entry.Allocated = e.ObservedAt-3e6, e.ObservedAt-3e6, event.Rounded(e.Entry.Size)
 			}
@@ -231,20 +248,21 @@ func keepFor(b *testing.B, rows, days int, c churn) {
 	if os.Getenv("FUSTOR_BENCH_TABLE") == "" {
 		config.IcebergIntervalSeconds = 0
 	}
+	h.c = h.compactor(Options{Now: clock.clock})
+	h.planted(dir, rows)
 	if err := viewconfig.Save(h.ctx, h.store, config); err != nil {
 		b.Fatal(err)
 	}
-	h.c = h.compactor(Options{Now: clock.clock})
-	h.plant(rows)
 	tree := gentree.New(gentree.Options{Seed: 1, Rows: rows})
 	s := h.teller("bench")
 	var changes int
 	var retention store.Counts
 	before := counted.Counts()
-	change := func(events []event.Event, at time.Time, over time.Duration) {
+	report := func(value float64, unit string) { b.ReportMetric(value, unit) }
+	change := func(events iter.Seq[event.Event], about int, at time.Time, over time.Duration) {
 		clock.now.Store(at.UnixNano())
 		n := 0
-		for e := range stamped(events, at.Add(-over), over) {
+		for e := range stamped(events, about, at.Add(-over), over) {
 			s.tell(e)
 			if n++; n%10_000 == 0 {
 				s.send()
@@ -262,16 +280,31 @@ func keepFor(b *testing.B, rows, days int, c churn) {
 		retention = sum(retention, counted.Counts().Sub(began))
 	}
 	over := 24 * time.Hour / time.Duration(c.folds)
-	step := 1 + int(atOnce/(float64(rows)*c.share+1))
+	daily := float64(rows) * c.share
+	step := 1 + int(atOnce/(daily+1))
 	for day := 0; day < days; day += step {
-		for i, events := range c.events(tree, day, min(day+step, days)) {
-			change(events, start.AddDate(0, 0, day).Add(over*time.Duration(i+1)-time.Second), over)
+		if last := min(day+step, days); c.folds == 1 && daily > atOnce {
+			events := func(yield func(event.Event) bool) {
+				for _, e := range c.each(tree, day, last) {
+					if !yield(e) {
+						return
+					}
+				}
+			}
+			change(events, int(daily), start.AddDate(0, 0, last).Add(-time.Second), over)
+		} else {
+			for i, events := range c.events(tree, day, last) {
+				change(slices.Values(events), len(events), start.AddDate(0, 0, day).Add(over*time.Duration(i+1)-time.Second), over)
+			}
+		}
+		if testing.Verbose() {
+			fmt.Fprintf(os.Stderr, "%s, %s: after day %d", b.Name(), time.Now().Format(time.TimeOnly), min(day+step, days))
+			keptDaily(b, h, clock).report(h, func(value float64, unit string) { fmt.Fprintf(os.Stderr, ", %.4g %s", value, unit) })
+			fmt.Fprintln(os.Stderr)
 		}
 	}
 	written := counted.Counts().Sub(before).BytesOut
-	kept := keptDaily(b, h, clock)
-	report := func(value float64, unit string) { b.ReportMetric(value, unit) }
-	kept.report(h, report)
+	keptDaily(b, h, clock).report(h, report)
 	table := int64(0)
 	err = store.Each(h.ctx, h.store, layout.Iceberg(viewName), func(i store.Item, _ time.Duration) error {
 		table += i.Size
@@ -288,6 +321,55 @@ func keepFor(b *testing.B, rows, days int, c churn) {
 	report(float64(retention.Delete)/float64(days), "retention-DELETEs/day")
 	report(float64(retention.Put)/float64(days), "retention-PUTs/day")
 	report(0, "ns/op")
+}
+
+// planted plants a view, or takes what was planted before for another case.
+func (h *harness) planted(dir string, rows int) {
+	h.Helper()
+	from := os.Getenv("FUSTOR_BENCH_PLANT")
+	if from == "" {
+		h.plant(rows)
+		return
+	}
+	from = filepath.Join(from, strconv.Itoa(rows))
+	if _, err := os.Stat(from); err != nil {
+		h.plant(rows)
+		h.link(dir, from+".part")
+		if err := os.Rename(from+".part", from); err != nil {
+			h.Fatalf("keep what was planted: %v", err)
+		}
+		return
+	}
+	h.link(from, dir)
+}
+
+// link has the objects of a store in another directory as well. They are as old there as the store's clock says.
+func (h *harness) link(from, to string) {
+	h.Helper()
+	err := filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		name = filepath.Join(to, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.Link(path, name); err != nil {
+			return err
+		}
+		now := h.c.o.Now()
+		return os.Chtimes(name, now, now)
+	})
+	if err != nil {
+		h.Fatalf("link what was planted: %v", err)
+	}
 }
 
 func sum(a, b store.Counts) store.Counts {
