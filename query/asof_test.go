@@ -1,6 +1,7 @@
 package query
 
 import (
+	"encoding/json"
 	"fmt"
 	"html"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/history"
 	"github.com/fustor/fustor/internal/manifest"
@@ -45,7 +47,8 @@ type past struct {
 	random *rand.Rand
 	rows   []evidence.Row
 	notes  []noted
-	owners bool // changes give files, and /data, to others
+	owners bool     // changes give files, and /data, to others
+	modes  []uint32 // changes give /data one of them, and other directories 0755
 }
 
 func newPast(t *testing.T, seed uint64) *past {
@@ -84,6 +87,12 @@ func (p *past) change(view string) {
 	for i := range p.rows {
 		if p.owners && p.rows[i].Path() == "/data" {
 			p.rows[i].UID = uint32(1000 + p.random.IntN(3))
+		}
+		if len(p.modes) > 0 && p.rows[i].Type == event.Directory {
+			p.rows[i].Mode, p.rows[i].ACL = 0o755, event.NoACL
+			if p.rows[i].Path() == "/data" {
+				p.rows[i].Mode = p.modes[p.random.IntN(len(p.modes))]
+			}
 		}
 	}
 	p.base(view, p.rows)
@@ -245,6 +254,114 @@ func TestAsOfThinned(t *testing.T) {
 	near(p.call("diff", "from", "2", "to", "3"), 0, 3)
 }
 
+// Calls that name a version by other parameters than as_of and version, and those that are of no version: of what goes on now, or of all
+// versions. Every other reading call of a view takes as_of and version.
+var (
+	ofVersions = map[string][]string{"diff": {"from", "to"}, "changes": {"after"}, "reports/growth": {"since", "as_of", "version"}}
+	ofNone     = []string{"complete", "log", "versions", "reports/trend", "jobs", "jobs/{job_id}", "sessions"}
+)
+
+// TestEveryCallKnowsWhatIsKept: whichever reading call of the document, and whichever page, is asked about a version that is not kept, it
+// answers 410 with the kept versions next to it; and about a name that is no pin, 400 in the words of the call.
+func TestEveryCallKnowsWhatIsKept(t *testing.T) {
+	p := newPast(t, 7)
+	p.live()
+	last := p.last[testView]
+	published := map[uint64]int64{}
+	for n, m := last.Version, last; n > 0; n-- {
+		published[n] = m.FoldedAt / 1e9
+		gone := m
+		if m = nil; n > 1 {
+			m = p.read(gone.Parent)
+		}
+		if n < 3 || n == 6 || n == 7 {
+			if err := p.st.Delete(t.Context(), gone.Key()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	then := func(n uint64) string { return time.Unix(published[n], 0).UTC().Format(time.RFC3339) }
+	gone := []struct {
+		text          string
+		before, after uint64
+	}{{"7", 5, 8}, {"1", 0, 3}, {"1000", last.Version, 0}, {then(2), 0, 3}, {"5y", 0, 3}}
+	var d struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct{ Name string }
+		}
+	}
+	if err := json.Unmarshal(documentOf(t, p.server), &d); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	for path, methods := range d.Paths {
+		call, ofView := strings.CutPrefix(path, "/api/v1/views/{view_id}/")
+		operation, reads := methods["get"]
+		if !ofView || !reads || slices.Contains(ofNone, call) {
+			continue
+		}
+		parameters, special := ofVersions[call]
+		if !special {
+			parameters = []string{"as_of", "version"}
+		}
+		params := []string{}
+		if call == "search" {
+			params = append(params, "pattern", "*")
+		}
+		for _, parameter := range parameters {
+			if !slices.ContainsFunc(operation.Parameters, func(has struct{ Name string }) bool { return has.Name == parameter }) {
+				t.Errorf("%s does not take %s; if it is about no version, ofNone names it", path, parameter)
+				continue
+			}
+			ask := func(text string) *answer {
+				asked++
+				more := append(slices.Clone(params), parameter, text)
+				if parameter == "to" {
+					more = append(more, "from", "3")
+				}
+				return p.call(call, more...)
+			}
+			for _, g := range gone {
+				if parameter == "version" && strings.ContainsAny(g.text, ":y") {
+					continue
+				}
+				problem := ask(g.text).problem(http.StatusGone, "kept")
+				nearest, _ := problem["nearest"].(map[string]any)
+				for side, want := range map[string]uint64{"before": g.before, "after": g.after} {
+					found, _ := nearest[side].(map[string]any)
+					switch {
+					case want == 0 && found != nil:
+						t.Errorf("%s, %s=%s: %s is %v", path, parameter, g.text, side, found)
+					case want != 0 && (found["version"] != float64(want) || found["published_at"] != float64(published[want])):
+						t.Errorf("%s, %s=%s: %s is %v, not version %d of %s", path, parameter, g.text, side, found, want, then(want))
+					}
+				}
+			}
+			words := []string{parameter, "no-such-pin", "no pin"}
+			if parameter == "version" {
+				words = []string{parameter, "integer"}
+			}
+			ask("no-such-pin").problem(http.StatusBadRequest, words...)
+		}
+	}
+	if asked < 100 {
+		t.Errorf("only %d questions were asked", asked)
+	}
+	for _, page := range []string{"/browse/" + testView, "/browse/" + testView + "/data", "/browse/" + testView + "?q=a"} {
+		for _, g := range gone {
+			a := p.get(as(page, "as_of", g.text), "Accept", "text/html").is(http.StatusGone)
+			for _, want := range []uint64{g.before, g.after} {
+				if want != 0 && !strings.Contains(string(a.body), time.Unix(published[want], 0).UTC().Format("2006-01-02")) {
+					t.Errorf("%s as of %s does not name version %d of %s: %s", page, g.text, want, then(want), a.body)
+				}
+			}
+		}
+		if a := p.get(as(page, "as_of", "no-such-pin"), "Accept", "text/html").is(http.StatusBadRequest); !strings.Contains(string(a.body), "no pin") {
+			t.Errorf("%s: %s", page, a.body)
+		}
+	}
+}
+
 // TestAsOfPin: a pinned name is a version wherever one is named.
 func TestAsOfPin(t *testing.T) {
 	p := newPast(t, 3)
@@ -373,5 +490,56 @@ func TestAsOfBrowse(t *testing.T) {
 		"/browse/all?as_of=2": http.StatusBadRequest, "/browse/all?as_of=2&q=a": http.StatusBadRequest, "/browse/" + testView + "?as_of=": http.StatusOK,
 	} {
 		p.get(target, "Accept", "text/html").is(status)
+	}
+}
+
+// TestGrowthOverMonths: growth since months ago is what differs from the version of that day, however few versions are kept since.
+func TestGrowthOverMonths(t *testing.T) {
+	p := newPast(t, 9)
+	p.live()
+	p.now = time.Date(p.now.Year(), p.now.Month()+1, 15, 12, 0, 0, 0, time.UTC) // every month has such a day
+	type version struct {
+		number uint64
+		at     int64
+	}
+	var chain []version // the newest first
+	for m := p.last[testView]; ; m = p.read(m.Parent) {
+		chain = append(chain, version{m.Version, m.FoldedAt})
+		if m.Version == 1 {
+			break
+		}
+	}
+	bytes := func(params ...string) float64 {
+		return p.call("metadata", append([]string{"path", "/data"}, params...)...).is(200).object()["subtree"].(map[string]any)["bytes"].(float64)
+	}
+	grown := 0
+	for since, then := range map[string]time.Time{
+		"1mo": p.now.AddDate(0, -1, 0), "2mo": p.now.AddDate(0, -2, 0), "3mo": p.now.AddDate(0, -3, 0), "5mo": p.now.AddDate(0, -5, 0), "10y": p.now.AddDate(-10, 0, 0),
+	} {
+		a := p.call("reports/growth", "since", since, "limit", "1000")
+		at := slices.IndexFunc(chain, func(v version) bool { return v.at <= then.UnixNano() })
+		if at < 0 {
+			a.problem(http.StatusGone, "versions that old are not kept")
+			continue
+		}
+		report := a.is(200).object()
+		if report["since_version"] != float64(chain[at].number) {
+			t.Errorf("growth since %s is since version %v, not %d", since, report["since_version"], chain[at].number)
+		}
+		want, got := bytes()-bytes("version", fmt.Sprint(chain[at].number)), 0.0
+		for _, e := range report["entries"].([]any) {
+			if e := e.(map[string]any); e["path"] == "/data" {
+				got = e["bytes"].(float64)
+			}
+		}
+		if got != want {
+			t.Errorf("since %s /data has grown by %v bytes, not %v", since, got, want)
+		}
+		if got != 0 {
+			grown++
+		}
+	}
+	if grown < 3 {
+		t.Errorf("/data has grown in %d of these times only", grown)
 	}
 }

@@ -53,17 +53,22 @@ func (s *shares) sorted() (list []OwnerShare) {
 
 // TrendShares calls each for the points of a trend, in order, with what each owner, or group, has at and below the path. The first version
 // is counted as a whole; from then on, what differs between a version and the next is added and taken away, so the cost follows the changes.
+// For a reader who may not see everything each version is counted: what differs does not tell of attributes that become visible.
 func TrendShares(ctx context.Context, points []Point, path string, group bool, each func(i int, list []OwnerShare) error) error {
 	sums := shares{of: func(r *evidence.Row) uint32 { return r.UID }}
 	if group {
 		sums.of = func(r *evidence.Row) uint32 { return r.GID }
 	}
 	for i := range points {
-		var err error
-		switch p := &points[i]; {
+		p := &points[i]
+		gate, err := p.Version.gate(ctx)
+		if err != nil {
+			return err
+		}
+		switch {
 		case p.Row == nil:
 			sums.byOne = map[uint32]*evidence.Totals{}
-		case i > 0 && points[i-1].Row != nil && isDirectory(p.Row) && isDirectory(points[i-1].Row):
+		case gate == nil && i > 0 && points[i-1].Row != nil && isDirectory(p.Row) && isDirectory(points[i-1].Row):
 			err = sums.follow(ctx, points[i-1].Version, p.Version, path)
 		default:
 			err = sums.begin(ctx, p, path, group)
@@ -90,6 +95,10 @@ func (s *shares) begin(ctx context.Context, p *Point, path string, group bool) e
 		return err
 	}
 	scope, err := p.Version.Scope(ctx, wanted)
+	if closed := new(NotReadableError); errors.As(err, &closed) { // its own row is all that the reader sees of it
+		s.add(p.Row, 1)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
