@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
@@ -108,6 +109,9 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 		if err := change(m); err != nil {
 			return nil, err
 		}
+		if err := inTime(ctx); err != nil {
+			return nil, err
+		}
 		_, err = manifest.Commit(ctx, c.o.Store, m, from.etag)
 		if err == nil {
 			c.sawVersion(m.View, m.Version)
@@ -126,6 +130,18 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 			return nil, errOvertaken
 		}
 	}
+}
+
+// inTime is an error once the context's deadline has passed, by the clock on the wall, too: a machine that was suspended has slept through
+// it without a timer that noticed, and meanwhile another one's retention may have removed what the job has written.
+func inTime(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if end, bounded := ctx.Deadline(); bounded && time.Now().Round(0).After(end.Round(0)) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // sameFold reports whether two versions are of the same events, however their layers are laid.

@@ -53,6 +53,9 @@ type Options struct {
 	PollMax time.Duration
 	// Grace is how old an object must be to be removed, and for how long every version stays readable at least.
 	Grace time.Duration
+	// JobLimit bounds every fold and merge: past it nothing is committed. It must be far below Grace, so that retention never removes what
+	// a job still writes.
+	JobLimit time.Duration
 }
 
 // The defaults of Options.
@@ -62,6 +65,7 @@ const (
 	DefaultMaxDeltas     = 8
 	DefaultPollMax       = time.Second
 	DefaultGrace         = history.Shortest
+	DefaultJobLimit      = 15 * time.Minute
 )
 
 const (
@@ -70,10 +74,6 @@ const (
 	// bytesPerClaim is what a name takes of Memory, with all that there is beside it: 128 Ki names to 256 MiB, measured.
 	bytesPerClaim = 2 << 10
 )
-
-// jobLimit bounds every fold and merge: past it nothing is committed. It is far below every grace, so that retention
-// never removes what a job still writes.
-const jobLimit = 15 * time.Minute
 
 // Compactor works on the views of one store. It is safe for concurrent use.
 type Compactor struct {
@@ -143,6 +143,7 @@ func (o *Options) setDefaults() {
 	def(&o.MaxDeltas, DefaultMaxDeltas)
 	def(&o.PollMax, DefaultPollMax)
 	def(&o.Grace, DefaultGrace)
+	def(&o.JobLimit, DefaultJobLimit)
 }
 
 func def[T comparable](field *T, value T) {

@@ -57,7 +57,7 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, a
 		}
 	}
 	defer turn.end()
-	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	ctx, cancel := context.WithTimeout(ctx, c.o.JobLimit)
 	defer cancel()
 	began := time.Now()
 	head, err := c.current(ctx, view)

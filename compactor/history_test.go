@@ -453,7 +453,7 @@ func (p *past) pause(meanwhile func()) {
 	case <-h.at:
 		before := p.clock()
 		meanwhile()
-		h.long = !retains && p.clock().Sub(before) > jobLimit
+		h.long = !retains && p.clock().Sub(before) > DefaultJobLimit
 		close(h.goOn)
 		err = <-done
 	}

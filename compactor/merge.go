@@ -36,7 +36,7 @@ const blindTombstones = 7 * 24 * time.Hour
 // The deltas stay in the version until the base has nearly all of their rows. Readers that ask both get the same answer,
 // as a delta's row and its copy in the base are equal.
 func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	ctx, cancel := context.WithTimeout(ctx, c.o.JobLimit)
 	defer cancel()
 	end, _ := ctx.Deadline()
 	return c.mergeUntil(ctx, view, end.Add(-time.Until(end)/4))

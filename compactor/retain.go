@@ -81,7 +81,7 @@ func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
 // removed.
 //
 // An object may be removed only if no reader and no writer can still come to need it. A reader needs a version that is kept. A
-// writer refers to new objects only, and gives up after jobLimit, which is far shorter than the grace. All ages are by the store's
+// writer refers to new objects only, and gives up after JobLimit, which is far shorter than the grace. All ages are by the store's
 // clock. A compactor that is held up for hours in the middle removes nothing that others keep meanwhile: a version that may go never
 // becomes one that is kept (internal/history).
 func (c *Compactor) Retain(ctx context.Context, view string) (int, error) {
@@ -176,7 +176,7 @@ func (r *retention) later(at time.Time) {
 }
 
 // writing is the longest that a layer may be older than the first version that has it.
-func (c *Compactor) writing() time.Duration { return max(c.o.Grace, jobLimit) }
+func (c *Compactor) writing() time.Duration { return max(c.o.Grace, c.o.JobLimit) }
 
 // spare is how old a layer is at least before it is asked whether anybody needs it.
 func (r *retention) spare() time.Duration { return r.policy.Within + r.c.o.Grace }

@@ -119,7 +119,7 @@ func (c *Compactor) PublishTable(ctx context.Context, view string) (done iceberg
 		return done, err
 	}
 	defer c.publishing.Release(1)
-	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	ctx, cancel := context.WithTimeout(ctx, c.o.JobLimit)
 	defer cancel()
 	began := time.Now()
 	head, err := c.current(ctx, view)

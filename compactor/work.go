@@ -46,11 +46,11 @@ func (c *Compactor) Work(ctx context.Context, view string, margin time.Duration)
 			done.More = true
 			return done, nil
 		}
-		forRows := jobLimit / 4 * 3
+		forRows := c.o.JobLimit / 4 * 3
 		if bounded {
 			forRows = min(forRows, time.Until(end)-margin)
 		}
-		jobCtx, cancel := context.WithTimeout(ctx, jobLimit)
+		jobCtx, cancel := context.WithTimeout(ctx, c.o.JobLimit)
 		merged, err := c.mergeUntil(jobCtx, view, time.Now().Add(c.timeForRows(view, forRows)))
 		cancel()
 		if err != nil {
