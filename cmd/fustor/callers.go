@@ -150,9 +150,9 @@ func (f callerFlags) listen(ctx context.Context, logger *slog.Logger) (net.Liste
 const listenNowhere = "none"
 
 // listeners are those of an address and of the socket.
-func (f callerFlags) listeners(ctx context.Context, address string, logger *slog.Logger) (all []net.Listener, err error) {
+func (f callerFlags) listeners(ctx context.Context, address string, secure tlsFlags, logger *slog.Logger) (all []net.Listener, err error) {
 	if address != listenNowhere {
-		l, err := listen(address)
+		l, err := secure.listen(address, logger)
 		if err != nil {
 			return nil, err
 		}
@@ -177,7 +177,7 @@ func addresses(all []net.Listener) (attrs []any) {
 		if l.Addr().Network() == "unix" {
 			attrs = append(attrs, "socket", l.Addr().String())
 		} else {
-			attrs = append(attrs, "url", "http://"+l.Addr().String())
+			attrs = append(attrs, "url", urlOf(l))
 		}
 	}
 	return attrs

@@ -15,6 +15,7 @@ type ingestCmd struct {
 	Listen   string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
 	APIKey   string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 	apiFlags `embed:""`
+	tlsFlags `embed:""`
 }
 
 // Help implements kong.HelpProvider.
@@ -49,10 +50,10 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	l, err := listen(c.Listen)
+	l, err := c.tlsFlags.listen(c.Listen, log)
 	if err != nil {
 		return err
 	}
-	log.Info("ingest is ready", "url", "http://"+l.Addr().String(), "store", st.String())
+	log.Info("ingest is ready", "url", urlOf(l), "store", st.String())
 	return c.serve(ctx, l, cors, i.Handler(), log)
 }

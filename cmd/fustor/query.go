@@ -18,6 +18,7 @@ type queryCmd struct {
 	APIKey      string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 	apiFlags    `embed:""`
 	callerFlags `embed:""`
+	tlsFlags    `embed:""`
 }
 
 // Help implements kong.HelpProvider.
@@ -29,6 +30,7 @@ Examples:
     fustor query --store file:///srv/fustor
     fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080
     fustor query --store file:///srv/fustor --memory 1GiB
+    fustor query --store file:///srv/fustor --listen 0.0.0.0:443 --tls-cert /etc/fustor/tls.crt --tls-key /etc/fustor/tls.key
     fustor query --store file:///srv/fustor --listen none --socket /run/fustor/query.sock`
 }
 
@@ -74,7 +76,7 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := c.listeners(ctx, c.Listen, log)
+	listeners, err := c.listeners(ctx, c.Listen, c.tlsFlags, log)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,14 @@ func (f servingFlags) serve(ctx context.Context, l net.Listener, cors httpapi.CO
 		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(limit) }()
+	go func() {
+		if s, ok := l.(secured); ok {
+			server.TLSConfig = s.config
+			ended <- server.ServeTLS(limit, "", "")
+			return
+		}
+		ended <- server.Serve(limit)
+	}()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve on %s: %w", l.Addr(), err)

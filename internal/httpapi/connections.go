@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -98,6 +99,9 @@ type connectionKey struct{}
 
 // Context is the ConnContext of the http.Server. It keeps the peer of a Unix socket for access.Authenticator.
 func (l *ConnectionLimit) Context(ctx context.Context, c net.Conn) context.Context {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
 	bare := c
 	if counted, ok := c.(*countedConn); ok {
 		bare = counted.Conn
