@@ -1,14 +1,15 @@
+//go:build !reading
+
 package main
 
 import (
 	"encoding/json"
 	"fmt"
-	"runtime"
-	"runtime/debug"
-)
 
-// version is set by the linker (Makefile).
-var version = "0.1.0-dev"
+	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
+)
 
 type versionCmd struct {
 	JSON bool `name:"json" help:"Print a JSON object."`
@@ -16,7 +17,10 @@ type versionCmd struct {
 
 // Help implements kong.HelpProvider.
 func (versionCmd) Help() string {
-	return `fustor --version prints the same.
+	return `The formats are those of segments (what agents send), of layers (rows and their
+index) and of manifests (versions of a view): the one that this build writes, and
+the oldest that it reads. A build refuses what has a later format, so upgrade
+readers first, then compactors, then ingest and agents (docs/upgrading.md).
 
 Examples:
 
@@ -28,7 +32,10 @@ func (c *versionCmd) Run(a *app) error {
 	out := a.out()
 	v := buildVersion()
 	if c.JSON {
-		if err := json.NewEncoder(out).Encode(v); err != nil {
+		if err := json.NewEncoder(out).Encode(struct {
+			versionInfo
+			Formats []format `json:"formats"`
+		}{v, formats()}); err != nil {
 			return err
 		}
 		return out.Flush()
@@ -38,27 +45,23 @@ func (c *versionCmd) Run(a *app) error {
 		fmt.Fprintf(out, " (%s)", v.Commit)
 	}
 	fmt.Fprintf(out, " %s %s\n", v.Go, v.Platform)
+	for _, f := range formats() {
+		reads := ""
+		if f.ReadsFrom < f.Writes {
+			reads = fmt.Sprintf(", reads from %d on", f.ReadsFrom)
+		}
+		fmt.Fprintf(out, "  %-12s %d%s\n", f.Name, f.Writes, reads)
+	}
 	return out.Flush()
 }
 
-// versionInfo says which program this is.
-type versionInfo struct {
-	Version  string `json:"version"`
-	Commit   string `json:"commit,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
+// format is one of those that a store has.
+type format struct {
+	Name      string `json:"name"`
+	Writes    int    `json:"writes"`     // its version that this build writes
+	ReadsFrom int    `json:"reads_from"` // the oldest that it reads
 }
 
-func buildVersion() versionInfo {
-	v := versionInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v.Commit = s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return v
+func formats() []format {
+	return []format{{"segment", event.FormatVersion, event.FormatVersion}, {"layer schema", layer.SchemaVersion, 1}, {"layer index", layer.IndexVersion, 1}, {"manifest", manifest.Format, manifest.Format}}
 }

@@ -212,8 +212,8 @@ func (s *Reader) takeHeader(payload []byte) error {
 	if h.Format != formatName {
 		return fmt.Errorf("not a segment: its format is %q, not %q", excerpt(h.Format), formatName)
 	}
-	if h.Version != formatVersion {
-		return fmt.Errorf("unknown version %d of the segment format; this build reads version %d", h.Version, formatVersion)
+	if h.Version != FormatVersion {
+		return fmt.Errorf("unknown version %d of the segment format; this build reads version %d", h.Version, FormatVersion)
 	}
 	s.header = Header{
 		View: h.View, Session: h.Session, Agent: h.Agent, Source: string(h.Source),

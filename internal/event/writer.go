@@ -9,10 +9,10 @@ import (
 	"github.com/fustor/fustor/internal/event/segmentpb"
 )
 
-const (
-	formatName    = "fustor.segment"
-	formatVersion = 1
-)
+const formatName = "fustor.segment"
+
+// FormatVersion is the version of the segment format that this build writes, and the only one that it reads.
+const FormatVersion = 1
 
 // Writer writes one segment after the other; Reset begins the next one without new allocations. Not for concurrent use.
 //
@@ -76,7 +76,7 @@ func (s *Writer) Reset(w io.Writer, h Header) error {
 	}
 	return s.writeRecord(&segmentpb.Record{Record: &segmentpb.Record_Header{Header: &segmentpb.Header{
 		Format:      formatName,
-		Version:     formatVersion,
+		Version:     FormatVersion,
 		View:        h.View,
 		Session:     h.Session,
 		Agent:       h.Agent,

@@ -128,7 +128,7 @@ func TestWrongObjectsAreNoticed(t *testing.T) {
 		{"an index cut short", index, b.Index[:len(b.Index)-1], nil},
 		{"the index of another layer", index, other.Index, nil},
 		{"a text for an index", index, []byte("hello, this is no index at all"), nil},
-		{"an index of a later version", index, append([]byte{'F', 'X', 'L', 'I', indexVersion + 1}, b.Index[5:]...), nil},
+		{"an index of a later version", index, append([]byte{'F', 'X', 'L', 'I', IndexVersion + 1}, b.Index[5:]...), nil},
 		{"more rows in the manifest", index, b.Index, func(i Info) Info { i.Rows++; return i }},
 		{"fewer tombstones in the manifest", index, b.Index, func(i Info) Info { i.Removed--; return i }},
 		{"another last key in the manifest", index, b.Index, func(i Info) Info { i.Last.Name += "x"; return i }},
@@ -309,7 +309,7 @@ func FuzzIndex(f *testing.F) {
 	if err != nil || x.search.span != 1 {
 		f.Fatal(x, err)
 	}
-	for version := byte(1); version <= indexVersion; version++ {
+	for version := byte(1); version <= IndexVersion; version++ {
 		f.Add(x.body(version), version)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, version byte) {

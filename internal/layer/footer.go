@@ -13,7 +13,7 @@ const parquetMagic = "PAR1"
 // createdBy says which schema wrote the file, in the form that parquet-java (Spark, Trino, Hive) takes apart: "application version X (build
 // Y)". It ignores the minima and maxima of a file whose writer it cannot tell. It has the schema's version rather than the program's, so
 // that equal rows make equal bytes whoever writes them.
-var createdBy = fmt.Sprintf("fustor version %d.0.0 (build schema-%d)", schemaVersion, schemaVersion)
+var createdBy = fmt.Sprintf("fustor version %d.0.0 (build schema-%d)", SchemaVersion, SchemaVersion)
 
 // maxGroups is how many row groups a Parquet file can have: the footer numbers them with 16 bits.
 const maxGroups = 32767
@@ -52,7 +52,7 @@ func appendFooter(to []byte, groups []format.RowGroup, rows int64, id string) ([
 	meta := format.FileMetaData{
 		Version: 2, Schema: schema(), NumRows: rows, RowGroups: groups, CreatedBy: createdBy,
 		KeyValueMetadata: thrift.Slice[format.KeyValue]{
-			{Key: "fustor.layer", Value: id}, {Key: "fustor.schema", Value: fmt.Sprint(schemaVersion)},
+			{Key: "fustor.layer", Value: id}, {Key: "fustor.schema", Value: fmt.Sprint(SchemaVersion)},
 		},
 		ColumnOrders: make(thrift.Slice[format.ColumnOrder], columns),
 	}

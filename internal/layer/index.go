@@ -56,7 +56,7 @@ func OwnerBit(uid uint32) uint64 { return 1 << (uid * 0x9e3779b1 >> 26) }
 // index is a layer's index: where its row groups are, and what may be in them. No look-up reads a Parquet footer.
 // docs/formats-layer.md has its encoding.
 //
-// To change it: raise indexVersion, keep reading every earlier version (fieldsOf, pagesIn), and let what an earlier
+// To change it: raise IndexVersion, keep reading every earlier version (fieldsOf, pagesIn), and let what an earlier
 // version lacks mean "may have anything".
 type index struct {
 	id     string
@@ -68,13 +68,13 @@ type index struct {
 
 const (
 	indexMagic = "FXLI"
-	// indexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
+	// IndexVersion is what is written. Version 1 lacks types, owners and the search index; version 2 has sizes as their
 	// bit lengths, and only trigrams in the search index; the one of version 3 has no parts.
 	// Version 4 has no bridges in it, and does not say where the keys end. Version 5 has names beyond ASCII in lower case, not folded.
-	indexVersion = 6
-	// schemaVersion changes when row groups of older layers must not be copied into new ones any more. Those of version 1 have
+	IndexVersion = 6
+	// SchemaVersion changes when row groups of older layers must not be copied into new ones any more. Those of version 1 have
 	// columns1 columns, those of version 2 columns2, those of version 3 columns3.
-	schemaVersion = 4
+	SchemaVersion = 4
 	// MaxInlineIndex is how long an index may be, in bytes, to be kept in Info rather than as an object.
 	MaxInlineIndex = 2 << 10
 	// maxIndexBytes bounds an index before compression.
@@ -88,7 +88,7 @@ const (
 
 // body is the index before compression, as a version has it.
 func (x *index) body(version byte) []byte {
-	b := binary.AppendUvarint(nil, schemaVersion)
+	b := binary.AppendUvarint(nil, SchemaVersion)
 	b = appendString(b, x.id)
 	b = binary.AppendUvarint(b, uint64(x.bytes))
 	b = binary.AppendUvarint(b, uint64(len(x.groups)))
@@ -140,8 +140,8 @@ func (x *index) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
-	packed := z.EncodeAll(x.body(indexVersion), nil)
-	out := append([]byte(indexMagic), indexVersion)
+	packed := z.EncodeAll(x.body(IndexVersion), nil)
+	out := append([]byte(indexMagic), IndexVersion)
 	out = binary.LittleEndian.AppendUint64(out, xxhash.Sum64(packed))
 	return append(out, packed...), nil
 }
@@ -267,8 +267,8 @@ func decodeIndex(b []byte, info *Info) (*index, error) {
 		return nil, errors.New("it is not the index of a layer")
 	}
 	version := b[len(indexMagic)]
-	if version == 0 || version > indexVersion {
-		return nil, fmt.Errorf("unknown index version %d; this build reads versions up to %d", version, indexVersion)
+	if version == 0 || version > IndexVersion {
+		return nil, fmt.Errorf("unknown index version %d; this build reads versions up to %d", version, IndexVersion)
 	}
 	if xxhash.Sum64(b[head:]) != binary.LittleEndian.Uint64(b[head-8:]) {
 		return nil, errors.New("the index is damaged: its checksum differs")
@@ -332,8 +332,8 @@ func (r *indexReader) key(before Key) Key {
 
 func parseIndex(plain []byte, version byte) (*index, error) {
 	r := &indexReader{b: plain}
-	if v := r.uvarint(); v == 0 || v > schemaVersion {
-		return nil, fmt.Errorf("unknown schema version %d of a layer; this build reads versions up to %d", v, schemaVersion)
+	if v := r.uvarint(); v == 0 || v > SchemaVersion {
+		return nil, fmt.Errorf("unknown schema version %d of a layer; this build reads versions up to %d", v, SchemaVersion)
 	}
 	x := &index{id: r.string(), bytes: int64(r.uvarint())}
 	n := r.uvarint()

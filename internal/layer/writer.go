@@ -279,7 +279,7 @@ func (w *Writer) appendSearch() (s searchSection) {
 	if len(w.columns) < minSearchColumns {
 		return s
 	}
-	s.span, s.version = w.o.SearchSpan, indexVersion
+	s.span, s.version = w.o.SearchSpan, IndexVersion
 	z := w.encoder.zstd
 	if w.o.Fast {
 		z = w.encoder.fastest
