@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/job"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // control does what commands ask the agent itself to do: pause, resume, reload and stop.
@@ -97,7 +98,7 @@ func (c *control) reportEnd(ctx context.Context, session string, unsentBytes, un
 	}
 	r := job.Report{For: command.For, State: job.Done, Note: "what it had was sent"}
 	if unsentSegments > 0 {
-		r.Note = fmt.Sprintf("%d segments, %d bytes, were not sent", unsentSegments, unsentBytes)
+		r.Note = fmt.Sprintf("%s, %s, were not sent", values.Plural(unsentSegments, "segment", "segments"), values.Plural(unsentBytes, "byte", "bytes"))
 		if spooled {
 			r.Note += " and wait in its spool for the next start"
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/fustor/fustor/agent/scan"
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // limitState is what is known of directories that cannot be watched.
@@ -378,7 +379,7 @@ func (w *Watcher) reportLimit() {
 	}
 	w.hints.mark("/", event.Mark{
 		Kind: event.CoverageLimited, Directories: uint64(w.unwatched()),
-		Message: fmt.Sprintf("%s: %d directories are not watched%s", reasonOf(w.limit.cause), w.unwatched(), hint),
+		Message: fmt.Sprintf("%s: %s not watched%s", reasonOf(w.limit.cause), values.Plural(w.unwatched(), "directory is", "directories are"), hint),
 	})
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -391,6 +392,6 @@ func (c *adminRetainCmd) Run(ctx context.Context, a *app) error {
 		if c.DryRun {
 			verb = "would be removed"
 		}
-		fmt.Fprintf(out, "%s objects, %s %s\n", show.Count(int64(len(removed))), show.Size(bytes), verb)
+		fmt.Fprintf(out, "%s, %s %s\n", values.Plural(len(removed), "object", "objects"), show.Size(bytes), verb)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type adminPublishCmd struct {
@@ -74,8 +75,9 @@ func (c *adminPublishCmd) Run(ctx context.Context, a *app) error {
 		case p.Version == 0:
 			_, err = fmt.Fprintf(a.stdout, "%s: it has no complete version yet; nothing to publish\n", view)
 		default:
-			_, err = fmt.Fprintf(a.stdout, "%s: version %d; %d new snapshots; %d data files, %d delete files of %d rows\n",
-				view, p.Version, p.Snapshots, p.DataFiles, p.DeleteFiles, p.DeletedRows)
+			_, err = fmt.Fprintf(a.stdout, "%s: version %d; %s; %s, %s of %s\n",
+				view, p.Version, values.Plural(p.Snapshots, "new snapshot", "new snapshots"), values.Plural(p.DataFiles, "data file", "data files"),
+				values.Plural(p.DeleteFiles, "delete file", "delete files"), values.Plural(p.DeletedRows, "row", "rows"))
 		}
 		if err != nil {
 			return err

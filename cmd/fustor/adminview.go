@@ -410,7 +410,7 @@ func (c *adminViewDeleteCmd) Run(ctx context.Context, a *app) error {
 		return adminFailure(err)
 	}
 	return c.print(a, map[string]any{"view_id": c.View, "objects": n}, func(out *show.Output) {
-		fmt.Fprintf(out, "deleted view %s, %s objects\n", c.View, show.Count(int64(n)))
+		fmt.Fprintf(out, "deleted view %s, %s\n", c.View, values.Plural(n, "object", "objects"))
 	})
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // An agent with a config file answers HTTP on a Unix socket in its state directory, which only its user may enter.
@@ -416,7 +417,7 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintf(out, "\n%s: its segments go through ingest, as uploads that ingest signs fail: %s\n", p.Pipe, out.Name(p.UploadsRefused))
 		}
 		if p.QueuedEvents > 0 {
-			fmt.Fprintf(out, "\n%s: %s events wait for it\n", p.Pipe, show.Count(int64(p.QueuedEvents)))
+			fmt.Fprintf(out, "\n%s: %s for it\n", p.Pipe, values.Plural(p.QueuedEvents, "event waits", "events wait"))
 		}
 		if p.DroppedEvents > 0 || p.ScansLeft > 0 {
 			fmt.Fprintf(out, "\n%s: it was too slow for %s events and %s scans of its source; they were made up for by scans of its own\n",
@@ -438,7 +439,7 @@ func (c *agentStatusCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintf(out, "\n%s: paused by %s since %s; `fustor agent resume %s` resumes it\n", p.Pipe, p.Paused.By, p.Paused.Since.Local().Format(time.DateTime), p.Pipe)
 		}
 		for _, kind := range slices.Sorted(maps.Keys(p.ReadErrors)) {
-			fmt.Fprintf(out, "\n%s: %s paths could not be read (%s); the last is %s\n", p.Pipe, show.Count(int64(p.ReadErrors[kind].Count)), kind, out.Name(p.ReadErrors[kind].Example))
+			fmt.Fprintf(out, "\n%s: %s not be read (%s); the last is %s\n", p.Pipe, values.Plural(p.ReadErrors[kind].Count, "path could", "paths could"), kind, out.Name(p.ReadErrors[kind].Example))
 		}
 	}
 	return out.Flush()

@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/check"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type checkCmd struct {
@@ -119,9 +120,9 @@ func printFindings(out *show.Output, r check.Report) {
 	}
 	verdict := "no damage found"
 	if n := r.Damaged(); n > 0 {
-		verdict = plural(int64(n), "object or version is damaged", "objects or versions are damaged")
+		verdict = values.Plural(n, "object or version is damaged", "objects or versions are damaged")
 	}
-	fmt.Fprintf(out, "%s: %s in %s, %s; %s\n", r.Store, verdict, plural(int64(len(r.Views)), "view", "views"), plural(r.Objects, "object", "objects"), how)
+	fmt.Fprintf(out, "%s: %s in %s, %s; %s\n", r.Store, verdict, values.Plural(len(r.Views), "view", "views"), values.Plural(r.Objects, "object", "objects"), how)
 }
 
 func printActions(out *show.Output, actions []check.Action) {

@@ -21,6 +21,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type compactCmd struct {
@@ -144,7 +145,7 @@ func (c *compactCmd) once(ctx context.Context, a *app, st store.Store, compact *
 		if c.JSON {
 			err = json.NewEncoder(a.stdout).Encode(map[string]any{"view": view, "segments": segments})
 		} else {
-			_, err = fmt.Fprintf(a.stdout, "%s: %d segments folded\n", view, segments)
+			_, err = fmt.Fprintf(a.stdout, "%s: %s folded\n", view, values.Plural(segments, "segment", "segments"))
 		}
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // doubtFlags are those of the commands that print doubtful entries.
@@ -230,7 +231,7 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 	if c.Wait {
 		j, err = awaitJob(ctx, server, j, func(j *client.Job) {
 			if a.out().Terminal {
-				fmt.Fprintf(a.stderr, "\r\x1b[K%s: %s files, %s directories", j.State, show.Count(j.Files), show.Count(j.Directories))
+				fmt.Fprintf(a.stderr, "\r\x1b[K%s: %s, %s", j.State, values.Plural(j.Files, "file", "files"), values.Plural(j.Directories, "directory", "directories"))
 			}
 		})
 		if err != nil {
@@ -252,7 +253,7 @@ func (c *scanCmd) Run(ctx context.Context, a *app) error {
 	case c.JSON:
 		fmt.Fprintf(out, "%s\n", j.Raw)
 	case c.Wait:
-		fmt.Fprintf(out, "%s: scanned %s files and %s directories; they are in the view\n", out.Name(j.Path), show.Count(j.Files), show.Count(j.Directories))
+		fmt.Fprintf(out, "%s: scanned %s and %s; they are in the view\n", out.Name(j.Path), values.Plural(j.Files, "file", "files"), values.Plural(j.Directories, "directory", "directories"))
 	default:
 		fmt.Fprintf(out, "job %s: %s\n", j.ID, j.State)
 	}

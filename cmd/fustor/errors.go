@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/unixsocket"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // The exit codes. They are a promise: docs/cli.md.
@@ -100,7 +101,7 @@ func explain(err error) *cliError {
 		e.msg, e.hint = unsafe.Error(), "nothing was sent to it; ask the administrator of this machine, or name a server with --url"
 	case errors.As(err, &incomplete):
 		e.hint, e.code = fmt.Sprintf("what the other %s is printed; ask a member alone with --view to see what is wrong with it",
-			plural(int64(incomplete.Asked-len(incomplete.Missing)), "member has", "members have")), exitIncomplete
+			values.Plural(incomplete.Asked-len(incomplete.Missing), "member has", "members have")), exitIncomplete
 	case errors.Is(err, settings.ErrNoServer):
 		e.hint = "start `fustor up DIR`, or pass a server with --url or FUSTOR_URL"
 	case errors.As(err, &refused):

@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/flock"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type exportCmd struct {
@@ -102,7 +103,7 @@ func (c *exportCmd) Run(ctx context.Context, a *app) error {
 		return c.failed(a, to, err)
 	}
 	if c.Output != "-" {
-		a.say("%s: %s of %s in %s", show.Quote(c.Output), plural(at.Rows, "entry", "entries"), show.Size(at.Bytes), time.Since(started).Round(100*time.Millisecond))
+		a.say("%s: %s of %s in %s", show.Quote(c.Output), values.Plural(at.Rows, "entry", "entries"), show.Size(at.Bytes), time.Since(started).Round(100*time.Millisecond))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/mounts"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // ask calls what a command does with the path of the view that its PATH argument means (docs/cli.md, "Paths"), and the client of that
@@ -46,7 +47,7 @@ func (a *app) noteUnreadable(path string, n int64) {
 	}
 	paths := "1 path"
 	if n > 1 {
-		paths = show.Count(n) + " paths"
+		paths = values.Plural(n, "path", "paths")
 	}
 	a.note("%s: %s at or below it could not be read, so the answer lacks what is there; GET /stats names them", show.Quote(path), paths)
 }

@@ -65,7 +65,7 @@ func rate(from, to scanCounts, d time.Duration) int64 {
 }
 
 func line(label string, c scanCounts, elapsed time.Duration, perSecond int64) string {
-	return fmt.Sprintf("%s: %s files, %s directories, %s, %s/s, %s", show.Quote(label), show.Count(c.Files), show.Count(c.Directories),
+	return fmt.Sprintf("%s: %s, %s, %s, %s/s, %s", show.Quote(label), values.Plural(c.Files, "file", "files"), values.Plural(c.Directories, "directory", "directories"),
 		show.Size(c.Bytes), show.Count(perSecond), elapsed.Round(time.Second))
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
+	"github.com/fustor/fustor/internal/values"
 )
 
 type treeCmd struct {
@@ -76,7 +77,7 @@ func (c *treeCmd) show(ctx context.Context, a *app, server *client.Client, path 
 		fmt.Fprintln(out, out.Colored(&root.node, root.node.Where()))
 		b.draw(out, root, "")
 	}
-	fmt.Fprintf(out, "\n%s, %s\n", plural(b.directories, "directory", "directories"), plural(b.others, "file", "files"))
+	fmt.Fprintf(out, "\n%s, %s\n", values.Plural(b.directories, "directory", "directories"), values.Plural(b.others, "file", "files"))
 	return out.Flush()
 }
 
@@ -130,7 +131,7 @@ func (b *treeBuilder) draw(out *show.Output, x *branch, indent string) {
 			line += " -> " + out.Name(child.node.Target)
 		}
 		if s := child.node.Subtree; s != nil {
-			line += "/" + out.Dim(fmt.Sprintf("  %s, %s", plural(s.Files, "file", "files"), show.Sum(s.Bytes)))
+			line += "/" + out.Dim(fmt.Sprintf("  %s, %s", values.Plural(s.Files, "file", "files"), show.Sum(s.Bytes)))
 		}
 		fmt.Fprintln(out, indent+stem+line)
 		b.draw(out, child, indent+under)
@@ -161,11 +162,4 @@ func appendBranch(out *show.Output, x *branch) {
 		appendBranch(out, child)
 	}
 	out.WriteString("]}")
-}
-
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return show.Count(n) + " " + many
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/flock"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query"
 )
 
@@ -397,8 +398,8 @@ func (u *up) show(ctx context.Context) {
 // announce says what the view holds once the scan is folded.
 func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 	t := m.Totals
-	u.app.say("ready after %s: %s files, %s directories, %s; the index stays current while fustor runs (try `fustor du /`)",
-		took.Round(100*time.Millisecond), show.Count(t.Files), show.Count(t.Directories), show.Size(t.Bytes))
+	u.app.say("ready after %s: %s, %s, %s; the index stays current while fustor runs (try `fustor du /`)",
+		took.Round(100*time.Millisecond), values.Plural(t.Files, "file", "files"), values.Plural(t.Directories, "directory", "directories"), show.Size(t.Bytes))
 	if w := u.agent.Status().Watch; w.Coverage != "" {
 		text := coverage(w.Coverage, w.Method)
 		if w.Reason != "" {
@@ -407,8 +408,8 @@ func (u *up) announce(m *manifest.Manifest, took time.Duration) {
 		u.app.say("coverage %s", text)
 	}
 	if n := m.Scan.ErrorCount; n > 0 {
-		u.app.say("%d directories could not be read; the index keeps what it knew about them (first: %s: %s)",
-			n, show.Quote(string(m.Scan.Errors[0].Path)), m.Scan.Errors[0].Message)
+		u.app.say("%s could not be read; the index keeps what it knew about them (first: %s: %s)",
+			values.Plural(n, "directory", "directories"), show.Quote(string(m.Scan.Errors[0].Path)), m.Scan.Errors[0].Message)
 	}
 }
 

@@ -225,7 +225,7 @@ func (w *waiting) scan(ctx context.Context, answer *client.Completeness, end tim
 	j, err := w.server.Scan(ctx, w.query.Path, true)
 	if err == nil {
 		_, err = awaitJob(ctx, w.server, j, func(j *client.Job) {
-			w.app.screen().draw(fmt.Sprintf("scan of %s %s: %s files, %s directories", show.Quote(w.query.Path), j.State, show.Count(j.Files), show.Count(j.Directories)))
+			w.app.screen().draw(fmt.Sprintf("scan of %s %s: %s, %s", show.Quote(w.query.Path), j.State, values.Plural(j.Files, "file", "files"), values.Plural(j.Directories, "directory", "directories")))
 		})
 	}
 	w.scanAt = time.Now().Add(max(w.query.Quiet, 5*time.Second))
@@ -238,7 +238,7 @@ func (w *waiting) scan(ctx context.Context, answer *client.Completeness, end tim
 // state is what the wait is for, on one line.
 func (w *waiting) state(a *client.Completeness) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s files, %s", show.Quote(w.query.Path), show.Count(a.Files), show.Size(a.Bytes))
+	fmt.Fprintf(&b, "%s: %s, %s", show.Quote(w.query.Path), values.Plural(a.Files, "file", "files"), show.Size(a.Bytes))
 	for _, r := range a.Reasons {
 		b.WriteString("; " + r.Text)
 		if r.Code == "writing" && len(a.Suspects.First) > 0 {
@@ -298,7 +298,7 @@ func (w *waiting) answerJSON(a *client.Completeness) []byte {
 // explain prints what the answer rests on.
 func (w *waiting) explain(out *show.Output, a *client.Completeness) {
 	now := unixTime(a.Now)
-	fmt.Fprintf(out, "%s is complete: %s files, %s directories, %s\n", out.Name(w.query.Path), show.Count(a.Files), show.Count(a.Directories), show.Size(a.Bytes))
+	fmt.Fprintf(out, "%s is complete: %s, %s, %s\n", out.Name(w.query.Path), values.Plural(a.Files, "file", "files"), values.Plural(a.Directories, "directory", "directories"), show.Size(a.Bytes))
 	since := "nothing below it changed for " + w.Quiet
 	if a.LastChange != nil {
 		since = fmt.Sprintf("the last change was seen at %s", unixTime(a.LastChange.At).Local().Format(time.DateTime))
@@ -308,7 +308,11 @@ func (w *waiting) explain(out *show.Output, a *client.Completeness) {
 	}
 	fmt.Fprintf(out, "  %s\n", since)
 	if w.list != nil {
-		fmt.Fprintf(out, "  all %s files of the list are there%s\n", show.Count(int64(w.list.Len())), w.list.Compared())
+		there := "the one file of the list is there"
+		if n := w.list.Len(); n != 1 {
+			there = "all " + values.Plural(n, "", "files of the list are there")
+		}
+		fmt.Fprintf(out, "  %s%s\n", there, w.list.Compared())
 	}
 	for _, g := range a.RestsOn.Agents {
 		how := "reports nothing; the tree is audited"
@@ -330,6 +334,6 @@ func (w *waiting) explain(out *show.Output, a *client.Completeness) {
 		fmt.Fprintf(out, "  %slast scan that looked at every file: %s, began %s before\n", what, s.Scan, now.Sub(unixTime(s.BeganAt)).Round(time.Second))
 	}
 	if a.BlindSpots > 0 {
-		fmt.Fprintf(out, "  %s below it were found by scans and not reported by an agent: a host without one changes this tree\n", plural(a.BlindSpots, "entry", "entries"))
+		fmt.Fprintf(out, "  %s below it were found by scans and not reported by an agent: a host without one changes this tree\n", values.Plural(a.BlindSpots, "entry", "entries"))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/fustor/fustor/internal/httpclient"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Each is called for every entry of an answer, in the answer's order. The node is its own until it returns; an error
@@ -299,7 +300,7 @@ func broken(ctx context.Context, call string, count int, err error) error {
 	if errors.Is(err, io.EOF) { // in the middle of a line
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("the answer to %s ended early, after %d entries: %w", call, count, err)
+	return fmt.Errorf("the answer to %s ended early, after %s: %w", call, values.Plural(count, "entry", "entries"), err)
 }
 
 // maxLine bounds a line: the longest path and target, every byte of them escaped, are far below it.

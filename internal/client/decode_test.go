@@ -215,7 +215,7 @@ func TestAConnectionThatBreaksIsAnError(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	err := c.Tree(context.Background(), "/", -1, true, func(*Node) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "ended early, after 1 entries") {
+	if err == nil || !strings.Contains(err.Error(), "ended early, after 1 entry") {
 		t.Fatalf("got %v", err)
 	}
 }

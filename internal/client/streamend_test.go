@@ -15,9 +15,9 @@ func TestAStreamMustHaveItsEnd(t *testing.T) {
 	for _, tc := range []struct{ name, kind, body, want string }{
 		{"whole", "application/x-ndjson;end=true", one + two + `{"members":[{"view":"a","status":"ok"}]}` + "\n" + `{"end":true,"count":2}` + "\n", ""},
 		{"empty and whole", "application/x-ndjson; end=true", `{"end":true,"count":0}` + "\n", ""},
-		{"cut off between lines", "application/x-ndjson;end=true", one, "ended early, after 1 entries: its end record is missing"},
+		{"cut off between lines", "application/x-ndjson;end=true", one, "ended early, after 1 entry: its end record is missing"},
 		{"cut off at once", "application/x-ndjson;end=true", "", "ended early, after 0 entries: its end record is missing"},
-		{"a line lost", "application/x-ndjson;end=true", one + `{"end":true,"count":2}` + "\n", "ended early, after 1 entries: its end record counts 2"},
+		{"a line lost", "application/x-ndjson;end=true", one + `{"end":true,"count":2}` + "\n", "ended early, after 1 entry: its end record counts 2"},
 		{"of an earlier build", "application/x-ndjson", one + two, ""},
 		{"of a proxy", "text/html", "<html>", "with a web page (text/html)"},
 		{"nothing", "", "", "with nothing"},

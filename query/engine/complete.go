@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // Whether what is below a path is complete. A version alone cannot say: it shows what was known when it was folded. So the question is up
@@ -226,7 +227,7 @@ func (c *Completeness) judgeWatchers(o *session.Overview, m *manifest.Manifest) 
 				c.because(ReasonBehind, r.Agent, "agent %s has yet to send some of what it saw, or has just begun", r.Agent)
 			}
 		case progress.Next < s.CaughtUp.NextSeq:
-			c.because(ReasonBehind, r.Agent, "%d segments of agent %s are not folded yet", s.CaughtUp.NextSeq-progress.Next, r.Agent)
+			c.because(ReasonBehind, r.Agent, "of agent %s, %s not folded yet", r.Agent, values.Plural(s.CaughtUp.NextSeq-progress.Next, "segment is", "segments are"))
 		default:
 			w.KnownUntil = s.CaughtUp.At
 			if known == 0 || w.KnownUntil < known {
@@ -305,7 +306,7 @@ func (c *Completeness) judgeContent(ctx context.Context, e *Engine, w Wanted) er
 		c.because(ReasonAbsent, "", "the view has no such path yet")
 	}
 	if c.Unreadable > 0 {
-		c.because(ReasonUnreadable, "", "%d paths at or below it cannot be read by the agents", c.Unreadable)
+		c.because(ReasonUnreadable, "", "%s at or below it cannot be read by the agents", values.Plural(c.Unreadable, "path", "paths"))
 	}
 	if c.Row != nil {
 		sums := c.Row.Own()
@@ -313,10 +314,10 @@ func (c *Completeness) judgeContent(ctx context.Context, e *Engine, w Wanted) er
 			sums = c.Row.Sub
 		}
 		if sums.Files < w.MinFiles {
-			c.because(ReasonFewFiles, "", "%d files of at least %d are there", sums.Files, w.MinFiles)
+			c.because(ReasonFewFiles, "", "%s, of at least %d", values.Plural(sums.Files, "file is there", "files are there"), w.MinFiles)
 		}
 		if sums.Bytes < w.MinBytes {
-			c.because(ReasonFewBytes, "", "%d bytes of at least %d are there", sums.Bytes, w.MinBytes)
+			c.because(ReasonFewBytes, "", "%s, of at least %d", values.Plural(sums.Bytes, "byte is there", "bytes are there"), w.MinBytes)
 		}
 		// As of when the view is certain to have everything: a look that lets a suspicion go on may be on its way. What is open then is
 		// suspect then, as the looks at it come before half of its suspicion is over.
@@ -340,7 +341,7 @@ func (c *Completeness) judgeContent(ctx context.Context, e *Engine, w Wanted) er
 		}
 	}
 	if c.Suspects > 0 {
-		c.because(ReasonWriting, "", "%d files may still be written to", c.Suspects)
+		c.because(ReasonWriting, "", "%s may still be written to", values.Plural(c.Suspects, "file", "files"))
 	}
 	return c.judgeQuiet(ctx, e, w)
 }

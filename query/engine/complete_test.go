@@ -62,7 +62,7 @@ func TestWhatCompletenessRestsOn(t *testing.T) {
 			s.CaughtUp = nil
 		}, codes: "behind", known: -1, scan: "snapshot"},
 		{name: "not folded", agent: func(s *session.Status) { s.CaughtUp = &pipeapi.CaughtUp{At: 10 * minute, NextSeq: 3} },
-			codes: "behind", text: "2 segments of agent nfs07 are not folded yet", known: 6, scan: "audit"},
+			codes: "behind", text: "of agent nfs07, 2 segments are not folded yet", known: 6, scan: "audit"},
 		{name: "away", agent: func(s *session.Status) { s.Lives = false }, codes: "agent", known: 6, scan: "audit"},
 		{name: "paused", agent: func(s *session.Status) { s.Record.Paused = true }, codes: "agent", known: 6, scan: "audit"},
 		{name: "over", agent: func(s *session.Status) { s.Record.Ended = true }, known: 6, scan: "audit"},

@@ -8,6 +8,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/report"
 )
 
@@ -101,7 +102,8 @@ func (e *NotReadyError) Error() string {
 	if e.Restricted {
 		return fmt.Sprintf("the first scan of view %q is not complete", e.View)
 	}
-	return fmt.Sprintf("the first scan of view %q is not complete: %d files, %d directories and %d bytes so far", e.View, e.Begun.Files, e.Begun.Directories, e.Begun.Bytes)
+	return fmt.Sprintf("the first scan of view %q is not complete: %s, %s and %s so far", e.View, values.Plural(e.Begun.Files, "file", "files"),
+		values.Plural(e.Begun.Directories, "directory", "directories"), values.Plural(e.Begun.Bytes, "byte", "bytes"))
 }
 
 func (e *NotLedError) Error() string {

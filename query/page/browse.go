@@ -234,9 +234,9 @@ func summary(n int, more, continued bool) string {
 	case n == 0 && !continued:
 		return "No name matches."
 	case more || continued:
-		return plural(int64(n), "match", "matches") + " on this page."
+		return values.Plural(n, "match", "matches") + " on this page."
 	}
-	return plural(int64(n), "match", "matches") + "."
+	return values.Plural(n, "match", "matches") + "."
 }
 
 func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call string) pageFrame {
@@ -259,7 +259,7 @@ func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call 
 	if isUser(r.Context()) {
 		f.Footer.StateURL = ""
 	} else if n := v.Manifest.Scan.ErrorCount; n > 0 {
-		f.Footer.ScanErrors = plural(int64(n), "directory", "directories")
+		f.Footer.ScanErrors = values.Plural(n, "directory", "directories")
 	}
 	return f
 }
@@ -291,12 +291,12 @@ func columns(at link, path, order string) []pageColumn {
 }
 
 func totalsOf(t evidence.Totals) *pageTotals {
-	p := &pageTotals{Size: sum(t.Bytes), Bytes: count(t.Bytes), Files: plural(t.Files, "file", "files")}
+	p := &pageTotals{Size: sum(t.Bytes), Bytes: count(t.Bytes), Files: values.Plural(t.Files, "file", "files")}
 	if below := t.Directories - 1; below > 0 {
-		p.Directories = plural(below, "directory below", "directories below")
+		p.Directories = values.Plural(below, "directory below", "directories below")
 	}
 	if t.Others > 0 {
-		p.Others = plural(t.Others, "link or special file", "links and special files")
+		p.Others = values.Plural(t.Others, "link or special file", "links and special files")
 	}
 	if t.LatestMtimeNs != evidence.NoMtime {
 		p.Latest = minute(t.LatestMtimeNs)
@@ -345,7 +345,7 @@ func unreadable(ctx context.Context, v *engine.Version, path string) string {
 	if n == 0 || isUser(ctx) {
 		return ""
 	}
-	return plural(int64(n), "path could not be read", "paths could not be read")
+	return values.Plural(n, "path could not be read", "paths could not be read")
 }
 
 // link is where the links of a page lead: to a view, at the version that the page is of.
@@ -424,14 +424,7 @@ func sum(n int64) string {
 	return size(n)
 }
 
-func count(n int64) string { return humanize.Comma(n) }
-
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return count(n) + " " + many
-}
+func count(n int64) string { return values.Count(n) }
 
 func minute(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04") }
 func exact(ns int64) string {

@@ -139,7 +139,7 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, q *httpapi.
 	}
 	page.Unreadable = strings.Join(lacking, ", ")
 	if n := len(page.Missing); n > 0 {
-		page.Incomplete = fmt.Sprintf("Not complete: %d of %s did not answer.", n, plural(int64(len(fo.Members)), "member", "members"))
+		page.Incomplete = fmt.Sprintf("Not complete: %d of %s did not answer.", n, values.Plural(len(fo.Members), "member", "members"))
 	}
 	if next := p.Next(fo, end); next != "" {
 		page.NextURL = nextURL(r, at, path, next)

@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query/engine"
 )
 
@@ -151,7 +152,7 @@ func problemsOf(t *pipeapi.AgentStatus) (out []string) {
 		out = append(out, "The root directory is not available: "+t.RootLost)
 	}
 	if t.Hanging > 0 {
-		out = append(out, fmt.Sprintf("The file server does not respond for %s, for example %s", plural(int64(t.Hanging), "path", "paths"), t.HangingPath))
+		out = append(out, fmt.Sprintf("The file server does not respond for %s, for example %s", values.Plural(t.Hanging, "path", "paths"), t.HangingPath))
 	}
 	if t.SpoolError != "" {
 		out = append(out, "Cannot write to the spool: "+t.SpoolError)
@@ -161,7 +162,7 @@ func problemsOf(t *pipeapi.AgentStatus) (out []string) {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(t.ReadErrors)) {
 		if of := t.ReadErrors[kind]; of.Count > 0 {
-			out = append(out, fmt.Sprintf("Cannot read %s (%s), for example %s", plural(int64(of.Count), "path", "paths"), kind, of.Example))
+			out = append(out, fmt.Sprintf("Cannot read %s (%s), for example %s", values.Plural(of.Count, "path", "paths"), kind, of.Example))
 		}
 	}
 	return out

@@ -183,7 +183,7 @@ func TestWaitForList(t *testing.T) {
 		}
 	}
 	eventually(t, patience(30*time.Second), "all but the list is complete", func() bool { return p.wait("/run", "--timeout", "0s").code == 0 })
-	if r := p.wait("/run", "--expect", list, "--timeout", "0s"); r.code != 6 || !strings.Contains(r.stderr, `1 have another size, the first is "sub/b" with 3 bytes instead of 7`) {
+	if r := p.wait("/run", "--expect", list, "--timeout", "0s"); r.code != 6 || !strings.Contains(r.stderr, `1 has another size, the first is "sub/b" with 3 bytes instead of 7`) {
 		t.Errorf("of a file of another size: exit code %d, %s", r.code, r.stderr)
 	}
 	select {
@@ -235,7 +235,7 @@ func TestWaitForHostWithoutAgent(t *testing.T) {
 		t.Errorf("complete at once: %s", r.stdout)
 	}
 	r := <-ended
-	if r.code != 0 || !strings.Contains(r.stdout, "1 files") || !strings.Contains(r.stdout, "40 B") {
+	if r.code != 0 || !strings.Contains(r.stdout, "1 file,") || !strings.Contains(r.stdout, "40 B") {
 		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 	}
 	t.Logf("complete %v after the last write, by scans that were requested\n%s", time.Since(last).Round(100*time.Millisecond), r.stdout)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fustor/fustor/internal/values"
 )
 
 // List is the files that are expected.
@@ -211,11 +213,14 @@ func (l *List) End() Result {
 func (r *Result) Text(n int) string {
 	var parts []string
 	if r.Missing > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d files of the list are missing, the first is %q", r.Missing, n, r.First[0]))
+		parts = append(parts, fmt.Sprintf("%d of %s missing, the first is %q", r.Missing, values.Plural(n, "file of the list is", "files of the list are"), r.First[0]))
 	}
 	if r.OtherSize > 0 {
-		w := r.Wrong[0]
-		parts = append(parts, fmt.Sprintf("%d have another size, the first is %q with %d bytes instead of %d", r.OtherSize, w.Path, w.Size, w.Expected))
+		w, verb := r.Wrong[0], "have"
+		if r.OtherSize == 1 {
+			verb = "has"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s another size, the first is %q with %d bytes instead of %d", r.OtherSize, verb, w.Path, w.Size, w.Expected))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -35,16 +35,7 @@ func Sum(bytes int64) string {
 }
 
 // Count is a number with its thousands set apart: 1,234,567.
-func Count(n int64) string {
-	if n < 0 {
-		return "-" + Count(-n)
-	}
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func Count(n int64) string { return values.Count(n) }
 
 // Time is a time in ns since 1970, to the minute, in the zone.
 func Time(ns int64, zone *time.Location) string {
