@@ -1,3 +1,5 @@
+//go:build !reading
+
 package main
 
 import (

@@ -122,7 +122,7 @@ const rowsPerChangesGroup = 1 << 15
 // changesWriter makes a file of changes.
 type changesWriter struct {
 	out         bytes.Buffer
-	w           *parquet.Writer
+	w           *parquet.GenericWriter[any]
 	order       []int // as changesForm has it
 	row         parquet.Row
 	batch       []parquet.Row // of copy
@@ -135,7 +135,7 @@ type changesWriter struct {
 func newChangesWriter() *changesWriter {
 	schema, order := changesForm()
 	w := &changesWriter{row: make(parquet.Row, len(changesSchema().Fields)), order: order}
-	w.w = parquet.NewWriter(&w.out, schema, parquet.CreatedBy("fustor", "3.0.0", "changes"), parquet.MaxRowsPerRowGroup(rowsPerChangesGroup))
+	w.w = parquet.NewGenericWriter[any](&w.out, schema, parquet.CreatedBy("fustor", "3.0.0", "changes"), parquet.MaxRowsPerRowGroup(rowsPerChangesGroup))
 	return w
 }
 
