@@ -67,6 +67,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.stateFile = openStateFile(o.StateFile)
+	client.Secret = a.stateFile.secret()
 	pause := a.stateFile.read().Paused
 	if pause != nil {
 		o.Logger.Info("the pipe is paused since before this start", "by", pause.By, "since", pause.Since)
@@ -75,7 +76,7 @@ func New(o Options) (*Agent, error) {
 	a.spooling = openSpool(o.Spool, o.SpoolSize, o.Logger)
 	remote := o.Tuning.System.Remote(o.Root)
 	config := pipe.Config{
-		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.situation.leaseUntil.Load,
+		View: o.View, Agent: o.AgentID, Source: o.SourceURI, Local: !remote, Now: a.clock.Now, LeaseUntil: a.situation.leaseUntil,
 		MaxAge: o.Tuning.SegmentAge, MaxBacklog: o.Tuning.MaxBacklog, ScanBacklog: o.Tuning.ScanBacklog,
 		Spool: a.spooling.spool, Lost: a.spoolLost,
 	}

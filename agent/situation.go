@@ -26,8 +26,8 @@ type situation struct {
 	store  *pipe.Clock
 	// wake has a token when the scans have something new to decide.
 	wake chan struct{}
-	// leaseUntil is until when the session leads for certain, the store's time, ns; 0: it does not lead.
-	leaseUntil atomic.Int64
+	// reign is the term in which the session leads, and until when for certain; nil: it does not lead.
+	reign atomic.Pointer[reign]
 
 	mu        sync.Mutex
 	role      leading.Role
@@ -96,7 +96,7 @@ func (s *situation) setPaused(p *pipeapi.Pause) (changed bool) {
 	case p != nil:
 		s.pause, s.resumed = p, make(chan struct{})
 		s.role.StepDown()
-		s.leaseUntil.Store(0)
+		s.reign.Store(nil)
 		s.cancelScan()
 		s.cancelDemand()
 		s.applyPause()
@@ -313,7 +313,7 @@ func (s *situation) endSession() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.role.End()
-	s.leaseUntil.Store(0)
+	s.reign.Store(nil)
 	s.cancelScan()
 	s.lifecycle.apply(sessionLost)
 }
@@ -325,9 +325,9 @@ func (s *situation) answered(a pipeapi.Standing, start lease.Instant) (role lead
 	defer s.mu.Unlock()
 	now := s.clocks.Now()
 	changed = s.role.Answer(a, start, now, s.pause != nil)
-	s.leaseUntil.Store(0)
+	s.reign.Store(nil)
 	if s.role.Leads {
-		s.leaseUntil.Store(s.store.Now() + int64(s.role.Left(now)))
+		s.reign.Store(&reign{s.role.Term, s.store.Now() + int64(s.role.Left(now))})
 	}
 	if changed {
 		s.cancelScan() // what was scanned in another role, or under another term, is not to be sent
@@ -359,4 +359,19 @@ func (s *situation) nextHeartbeat() (wait, limit time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.role.NextHeartbeat(s.clocks.Now()), s.role.HeartbeatLimit()
+}
+
+// reign is a term and until when it surely is the session's, the store's time, ns.
+type reign struct {
+	term  uint64
+	until int64
+}
+
+// leaseUntil is until when the session leads for certain in a term, the store's time, ns; 0: it does not lead in that term. The term of a
+// segment is set after the role, so between the two a follower's listing would say that it led in the term of another.
+func (s *situation) leaseUntil(term uint64) int64 {
+	if r := s.reign.Load(); r != nil && r.term == term {
+		return r.until
+	}
+	return 0
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -11,7 +12,8 @@ import (
 
 // remembered is the content of the state file.
 type remembered struct {
-	Session string         `json:"session_id"` // the live one; empty: it was closed
+	Session string         `json:"session_id"`       // the live one; empty: it was closed
+	Secret  string         `json:"secret,omitempty"` // by which the agent's sessions are held
 	Paused  *pipeapi.Pause `json:"paused,omitempty"`
 	Root    string         `json:"root,omitempty"` // that Mount is of
 	// Mount is where the root's file system is mounted. An agent that starts before it is mounted must not take the directory
@@ -42,6 +44,17 @@ func (f *stateFile) read() remembered {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.is
+}
+
+// secret is that by which the agent's sessions are held, also by the process after this one, which ends the session that this one leaves
+// open. A new one is written together with the first session.
+func (f *stateFile) secret() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.is.Secret == "" {
+		f.is.Secret = rand.Text()
+	}
+	return f.is.Secret
 }
 
 // change writes the file anew, as a whole.

@@ -92,6 +92,8 @@ type Compactor struct {
 	// decoders are of *segmentDecoder. It is a pointer, as a pool keeps what it is part of alive for two collections: many
 	// short-lived compactors in one process would add up.
 	decoders *sync.Pool
+	// reigns are, by view, the reign that a lease proved last: mostly that of the next segment, too.
+	reigns sync.Map
 
 	mu       sync.Mutex
 	views    map[string]*viewWorker

@@ -24,22 +24,26 @@ func TestAgentSpeaksForItself(t *testing.T) {
 		event  event.Event
 		says   string
 	}{
-		"another agent's name":     {func(h *event.Header) { h.Agent = "honest" }, put, `names agent "honest", but its session is that of "forger"`},
-		"a lease until 2262":       {func(h *event.Header) { h.LeaseUntil = math.MaxInt64 }, empty, "led for longer than a lease lasts"},
-		"a lease of two hours":     {func(h *event.Header) { h.LeaseUntil = now + int64(2*time.Hour) }, empty, "led for longer than a lease lasts"},
-		"a put in 2262":            {nil, at(put, math.MaxInt64), "was observed at 2262"},
-		"a put in two minutes":     {nil, at(put, now+int64(2*time.Minute)), "after the segment arrived"},
-		"a delete in 2262":         {nil, at(remove, math.MaxInt64), "was observed at 2262"},
-		"the last term":            {func(h *event.Header) { h.Term = math.MaxUint64 }, put, "but the view's lease is in term"},
-		"the term after this one":  {func(h *event.Header) { h.Term++ }, put, "but the view's lease is in term"},
-		"(honest) a moment ahead":  {nil, at(put, now+int64(20*time.Second)), ""},
-		"(honest) a lease an hour": {func(h *event.Header) { h.LeaseUntil = now + int64(time.Hour) }, at(put, now), ""},
+		"another agent's name":         {func(h *event.Header) { h.Agent = "honest" }, put, `names agent "honest", but its session is that of "forger"`},
+		"another source":               {func(h *event.Header) { h.Source = "fs://honest/data" }, put, `names the source "fs://honest/data"`},
+		"a lease until 2262":           {func(h *event.Header) { h.LeaseUntil = math.MaxInt64 }, at(put, now), "led for longer than a lease lasts"},
+		"a lease of two hours":         {func(h *event.Header) { h.LeaseUntil = now + int64(2*time.Hour) }, at(put, now), "led for longer than a lease lasts"},
+		"a put in 2262":                {nil, at(put, math.MaxInt64), "was observed at 2262"},
+		"a put in two minutes":         {nil, at(put, now+int64(2*time.Minute)), "after the segment arrived"},
+		"a delete in 2262":             {nil, at(remove, math.MaxInt64), "was observed at 2262"},
+		"the last term":                {func(h *event.Header) { h.Term = math.MaxUint64 }, put, "but the view's lease is in term"},
+		"the term after this one":      {func(h *event.Header) { h.Term++ }, put, "but the view's lease is in term"},
+		"a follower's lease":           {func(h *event.Header) { h.LeaseUntil = now + int64(time.Minute) }, at(empty, now), "which its session never was"},
+		"a scan that a follower ended": {nil, event.Event{Kind: event.Marked, Evidence: event.Snapshot, ObservedAt: now, Path: "/", Mark: event.Mark{Kind: event.SnapshotEnd}}, "which its session never was"},
+		"a term before all sessions":   {func(h *event.Header) { h.Term, h.LeaseUntil = 0, now }, at(empty, now), "which its session never was"},
+		"(honest) a moment ahead":      {nil, at(put, now+int64(20*time.Second)), ""},
+		"(honest) a lease an hour":     {func(h *event.Header) { h.LeaseUntil = now + int64(time.Hour) }, at(put, now), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			h := newHarness(t, t.TempDir(), 0, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			w := newWorld()
-			honest, forger := h.teller("honest"), h.teller("forger")
+			honest, forger := h.enrol("honest"), h.enrol("forger")
 			w.put("/f", event.Entry{Type: event.File, MtimeNs: w.tick()})
 			honest.tell(w.listEvent("/", event.Snapshot))
 			honest.send()

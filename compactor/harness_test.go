@@ -17,6 +17,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/permission"
+	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
@@ -97,7 +98,29 @@ func (h *harness) compactor(o Options) *Compactor {
 	return c
 }
 
+// teller is a session that may list directories though another one leads, as by the lease of an earlier build.
 func (h *harness) teller(name string) *teller {
+	h.Helper()
+	s := h.enrol(name)
+	o, err := h.store.Get(h.ctx, layout.Lease(viewName))
+	if err != nil {
+		h.Fatalf("read lease: %v", err)
+	}
+	plain, err := seal.Open(layout.Lease(viewName), o.Body)
+	var lease session.Lease
+	if err == nil {
+		err = json.Unmarshal(plain, &lease)
+	}
+	if err != nil {
+		h.Fatalf("read lease: %v", err)
+	}
+	lease.Terms = nil
+	h.overwrite(layout.Lease(viewName), lease)
+	return s
+}
+
+// enrol makes a session, which leads if it is the first.
+func (h *harness) enrol(name string) *teller {
 	h.Helper()
 	state, err := h.c.ledger.Create(h.ctx, session.Application{
 		View: viewName, Task: name, Agent: name, Source: "fs://" + name + "/data", TimeoutSeconds: 3600})
@@ -117,7 +140,7 @@ func (s *teller) rename(agent string) {
 		s.h.Fatalf("read roster: %v", err)
 	}
 	entry := roster.Sessions[s.id]
-	entry.Agent = agent
+	entry.Agent, entry.Source = agent, ""
 	roster.Sessions[s.id] = entry
 	s.h.overwrite(layout.Roster(viewName), roster)
 	s.agent = agent

@@ -48,6 +48,7 @@ type segmentDecoder struct {
 	body   []byte
 	events []event.Event // all of it, if held
 	held   bool
+	leads  bool // it says something that the leader alone may say
 }
 
 // open begins to read a segment, from its beginning.
@@ -63,7 +64,7 @@ func (d *segmentDecoder) open(key string, body []byte) (err error) {
 // check reads the opened segment to its end, before any of it counts, and keeps its events if it is of a usual size. Nothing may have been
 // observed after latest, ns.
 func (d *segmentDecoder) check(key string, latest int64) error {
-	d.held = true
+	d.held, d.leads = true, false
 	rows, text := 0, 0
 	for {
 		ev, err := d.reader.Next()
@@ -77,6 +78,8 @@ func (d *segmentDecoder) check(key string, latest int64) error {
 			return &event.FormatError{Object: key, Reason: fmt.Sprintf("%s of %q was observed at %s, after the segment arrived",
 				ev.Kind, excerpt(ev.Path), time.Unix(0, ev.ObservedAt).UTC().Format(time.RFC3339))}
 		}
+		// Followers list, too, what they may have missed; but they say of no time that they led.
+		d.leads = d.leads || ev.Kind == event.Listing && d.reader.Header().LeaseUntil != 0 || ev.Kind == event.Marked && ev.Mark.Kind <= event.AuditEnd
 		rows += 1 + len(ev.Entries)
 		if text += len(ev.Path) + textOf(ev.Entries); (rows > heldRows || text > heldText) && d.held {
 			d.held = false
@@ -310,7 +313,7 @@ func (c *Compactor) addSegment(ctx context.Context, view, id string, found nextS
 		by, err = t.decode(key, found, view, id, p.Next)
 	}
 	if err == nil {
-		err = c.checkTerm(ctx, view, key, by.term, t)
+		err = c.checkTerm(ctx, view, key, by, t)
 	}
 	var damaged *event.FormatError
 	if errors.As(err, &damaged) {
@@ -391,24 +394,46 @@ func (t *foldInput) checkOrigin(key string, h event.Header, latest int64) error 
 	switch {
 	case h.Agent != entry.Agent:
 		return &event.FormatError{Object: key, Reason: fmt.Sprintf("its header names agent %q, but its session is that of %q", h.Agent, entry.Agent)}
+	case !entry.MayBeOf(h.Source):
+		return &event.FormatError{Object: key, Reason: fmt.Sprintf("its header names the source %q, which is not that of its session", excerpt(h.Source))}
 	case h.LeaseUntil > latest && h.LeaseUntil-latest > lease:
 		return &event.FormatError{Object: key, Reason: "its header says that it led for longer than a lease lasts"}
 	}
 	return nil
 }
 
-// checkTerm refuses a term that the view's lease never had. Without a lease, nothing can be said of it.
-func (c *Compactor) checkTerm(ctx context.Context, view, key string, term uint64, t *foldInput) error {
-	if term <= t.term {
+// checkTerm refuses a term that the view's lease never had, and what a leader alone may say from a session that did not lead in that term.
+// Without a lease, nothing can be said of it.
+func (c *Compactor) checkTerm(ctx context.Context, view, key string, by *origin, t *foldInput) error {
+	led := reign{by.session, by.term}
+	known, _ := c.reigns.Load(view)
+	leads := t.decoder.leads && known != led
+	if by.term <= t.term && !leads {
 		return nil
 	}
-	given, err := session.Term(ctx, c.o.Store, view)
+	terms, err := session.ReadTerms(ctx, c.o.Store, view)
 	if err != nil {
 		return err
 	}
-	if given != 0 && term > given {
-		return &event.FormatError{Object: key, Reason: fmt.Sprintf("its header says term %d, but the view's lease is in term %d", term, given)}
+	if terms.Newest == 0 {
+		return nil
 	}
-	t.term = term
+	if by.term > max(terms.Newest, t.term) {
+		return &event.FormatError{Object: key, Reason: fmt.Sprintf("its header says term %d, but the view's lease is in term %d", by.term, terms.Newest)}
+	}
+	t.term = max(terms.Newest, t.term)
+	if !leads {
+		return nil
+	}
+	if !terms.MayHaveHad(by.session, t.roster[by.session].CreatedAt, by.term) {
+		return &event.FormatError{Object: key, Reason: fmt.Sprintf("it lists a directory, or begins or ends a scan, as the leader of term %d, which its session never was", by.term)}
+	}
+	c.reigns.Store(view, led)
 	return nil
+}
+
+// reign is a session and a term in which it led.
+type reign struct {
+	session string
+	term    uint64
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -88,6 +89,44 @@ func (c *call) session() string {
 		return id
 	}
 	return c.r.Header.Get("session-id")
+}
+
+// holder is who asks.
+func (c *call) holder() session.Holder {
+	record, _ := access.FromContext(c.ctx)
+	return session.Holder{Key: record.ID, Secret: c.r.Header.Get(pipeapi.SecretHeader)}
+}
+
+// newHolder is the holder of a session that is to be made, whose secret must be worth its name.
+func (c *call) newHolder() (session.Holder, error) {
+	h := c.holder()
+	if n := len(h.Secret); n != 0 && (n < session.MinSecret || n > session.MaxSecret) {
+		return h, httpapi.BadRequest(fmt.Sprintf("the header %s has %d bytes", pipeapi.SecretHeader, n),
+			fmt.Sprintf("send %d to %d random characters, the same with every request of the session, or none", session.MinSecret, session.MaxSecret))
+	}
+	return h, nil
+}
+
+// errNotHeld refuses whoever speaks in the name of somebody else's session. An agent that hears it of its own begins a new one.
+var errNotHeld = &httpapi.Error{Status: httpapi.StatusSessionGone, Detail: "the session is another agent's: it was created with another secret or API key",
+	Hint: "create a session of your own, and send the same key and " + pipeapi.SecretHeader + " from then on"}
+
+// own refuses a session that is not the caller's. One that there is no record of is left to what is asked of it.
+func (c *call) own(id string) error {
+	record, err := c.i.ledger.Known(c.ctx, c.view, id)
+	if err == nil && record.ID != "" && !record.HeldBy(c.holder()) {
+		err = errNotHeld
+	}
+	return err
+}
+
+// alive is the record of the call's session, which lives and is the caller's.
+func (c *call) alive() (session.Record, error) {
+	record, err := c.i.ledger.Alive(c.ctx, c.view, c.session())
+	if err == nil && !record.HeldBy(c.holder()) {
+		err = errNotHeld
+	}
+	return record, err
 }
 
 // explain says to agents what the errors of the lower packages mean.

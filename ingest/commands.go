@@ -153,7 +153,7 @@ func (i *Ingest) forgetJob(ctx context.Context, j *job.Job) {
 // heartbeats say enough.
 func (i *Ingest) awaitCommands(c *call) error {
 	wait := c.wait
-	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+	if _, err := c.alive(); err != nil {
 		return err
 	}
 	leads, err := i.ledger.Leads(c.ctx, c.view, c.session())
@@ -204,7 +204,7 @@ func (i *Ingest) reportJob(c *call) error {
 	default:
 		return httpapi.BadRequest("state must be running, done or failed", "")
 	}
-	if _, err := i.ledger.Alive(c.ctx, c.view, c.session()); err != nil {
+	if _, err := c.alive(); err != nil {
 		return err
 	}
 	const maxError = 1000

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/testkit/openapitest"
@@ -130,9 +131,18 @@ func (f *fixture) ask(n int, method, path, body string) answer {
 
 func (f *fixture) send(i *Ingest, key, method, path string, body []byte) answer {
 	f.t.Helper()
+	return f.sendAs(i, key, "", method, path, body)
+}
+
+// sendAs sends with a session's secret, too.
+func (f *fixture) sendAs(i *Ingest, key, secret, method, path string, body []byte) answer {
+	f.t.Helper()
 	r := httptest.NewRequest(method, path, bytes.NewReader(body)).WithContext(context.Background())
 	if key != "" {
 		r.Header.Set("X-API-Key", key)
+	}
+	if secret != "" {
+		r.Header.Set(pipeapi.SecretHeader, secret)
 	}
 	w := httptest.NewRecorder()
 	i.Handler().ServeHTTP(w, r)

@@ -21,8 +21,13 @@ var (
 	whichView = []openapi.Parameter{
 		viewParameter, viewHeaderParameter,
 	}
+	secretParameter = openapi.Parameter{Name: pipeapi.SecretHeader, In: "header",
+		Text:   "What the session was created with, which nobody else knows: 16 to 256 random characters of the agent's own choice. A session that is created without belongs to the API key that made it. For others it is gone (419).",
+		Schema: `{"type":"string","minLength":16,"maxLength":256}`}
+
+	ofSession        = []openapi.Parameter{viewParameter, viewHeaderParameter, secretParameter}
 	whichViewAndWait = []openapi.Parameter{
-		viewParameter, viewHeaderParameter,
+		viewParameter, viewHeaderParameter, secretParameter,
 		{Name: "wait", Text: "Seconds to wait for commands.", Schema: `{"type":"integer","minimum":0,"maximum":30,"default":0}`},
 	}
 )
@@ -70,20 +75,20 @@ var (
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
 	createSessionOperation = openapi.Operation{ID: "createSession", Role: "session", Tag: "sessions", Summary: "Create a session",
 		Description: "The first session of a view becomes its leader. 409 where the task has a live session, or the view allows one session only and has it. With a source_type the session is one that sends events; without, one that sends segments.",
-		Parameters:  whichView,
+		Parameters:  ofSession,
 		Body: &openapi.Body{Type: (*anyRegistration)(nil),
 			Example: `{"task_id":"nfs07:data","client_info":{"agent_id":"nfs07","source_uri":"fs://nfs07/data"},"session_timeout_seconds":45}`},
 		Answers: []openapi.Answer{{Text: "The session.", Type: (*anySession)(nil),
 			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","view_id":"research","role":"leader","is_leader":true,"term":7,"lease_ttl_s":45,"lease_renewed":true,"heartbeat_interval_seconds":18,"view_epoch":"8c1f0e7ad3b2946c5510","session_timeout_seconds":45,"audit_interval_sec":21600,"sentinel_interval_sec":120,"next_seq":0,"skew_ns":0,"broken_sessions":[],"message":"session 01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65 leads view research in term 7","server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}}
 	endSessionOperation = openapi.Operation{ID: "endSession", Role: "close", Tag: "sessions", Summary: "End a session",
-		Parameters: whichView,
+		Parameters: ofSession,
 		Answers: []openapi.Answer{{Text: "It is ended, and its lease released. Idempotent.", Type: (*pipeapi.Ended)(nil),
 			Example: `{"status":"terminated","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","server_time_ns":1767323045250000000}`}},
-		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, httpapi.StatusSessionGone}}
 	heartbeatOperation = openapi.Operation{ID: "heartbeat", Role: "heartbeat", Tag: "sessions", Summary: "Prove that a session lives",
 		Description: "Renews the lease of the leader; takes over a lease that is free or expired. Send one every heartbeat_interval_seconds.",
-		Parameters:  whichView,
+		Parameters:  ofSession,
 		Body: &openapi.Body{Type: (*pipeapi.Heartbeat)(nil), Optional: true,
 			Example: `{"can_realtime":true,"agent_status":{"state":"watching"},"paused":false}`},
 		Answers: []openapi.Answer{{Text: "Its role now.", Type: (*anyBeat)(nil),
@@ -91,7 +96,7 @@ var (
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, httpapi.StatusSessionGone}}
 	grantUploadsOperation = openapi.Operation{ID: "grantUploads", Tag: "segments", Summary: "Grant uploads",
 		Description: "501 where the object store cannot presign: send segments through the server then.",
-		Parameters:  whichView,
+		Parameters:  ofSession,
 		Body: &openapi.Body{Type: (*pipeapi.UploadsRequest)(nil),
 			Example: `{"from_seq":0,"count":16}`},
 		Answers: []openapi.Answer{{Text: "Presigned create-only PUTs, for five minutes.", Type: (*pipeapi.Uploads)(nil),
@@ -99,7 +104,7 @@ var (
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, httpapi.StatusSessionGone, http.StatusNotImplemented}}
 	putSegmentOperation = openapi.Operation{ID: "putSegment", Tag: "segments", Summary: "Store a segment",
 		Description: "At most 32 MiB, with a Content-Length. 409 where the segment exists with other bytes.",
-		Parameters:  whichView,
+		Parameters:  ofSession,
 		Body: &openapi.Body{Media: "application/zstd", Text: "The segment; docs/formats-segment.md describes it.",
 			Schema: `{"type":"string","contentMediaType":"application/zstd","maxLength":33554432}`},
 		Answers: []openapi.Answer{{Text: "It is durable. The same bytes may be sent again.", Type: (*pipeapi.SegmentStored)(nil),
@@ -107,7 +112,7 @@ var (
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, httpapi.StatusSessionGone}}
 	sendEventsOperation = openapi.Operation{ID: "sendEvents", Role: "events", Tag: "events", Summary: "Send rows of files and directories",
 		Description: "From sessions that were created with a source_type. Rows of source_type message count as the kernel's word, at once; those of snapshot and on_demand_job as observations, at once; those of an audit are gathered until a batch with is_end, and what the audit did not see in a directory that it reported is removed then. At most 16 MiB. The same body may be sent again. Fields that are not named here are skipped.",
-		Parameters:  whichView,
+		Parameters:  ofSession,
 		Body: &openapi.Body{Schema: eventsSchema,
 			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","source_type":"message","is_end":false,"events":[{"event_type":"update","rows":[{"path":"/a/b","size":7,"modified_time":1767323045.25,"is_directory":false}]}]}`},
 		Answers: []openapi.Answer{{Text: "It is durable.", Schema: `{"type":"object","required":["status","count"],"properties":{"status":{"type":"string","const":"ok"},"count":{"type":"integer","description":"How many events there were."},"phase":{"type":"string","description":"Of a job that is complete."},"success":{"type":"boolean"},"server_time_ns":{"type":"integer","format":"int64"}}}`,
@@ -142,7 +147,7 @@ var (
 			Example: `{"job_id":"01KBS2N8ZK4T6W1Q9R3V5X7Y2A","view_id":"research","session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","command":"scan","path":"/incoming","recursive":true,"state":"queued","server_time_ns":1767323045250000000}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, httpapi.StatusSessionGone, http.StatusTooManyRequests}}
 	reportJobOperation = openapi.Operation{ID: "reportJob", Tag: "commands", Summary: "Report on a job",
-		Parameters: whichView,
+		Parameters: ofSession,
 		Body: &openapi.Body{Type: (*job.Report)(nil),
 			Example: `{"for_session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","state":"done","files":1204,"directories":16,"errors":0,"last_seq":31}`},
 		Answers: []openapi.Answer{{Text: "What the job is then. After its end a report changes nothing.", Type: (*pipeapi.JobReported)(nil),
@@ -156,7 +161,7 @@ var (
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
 	sentinelFeedbackOperation = openapi.Operation{ID: "giveSentinelFeedback", Tag: "Fustor V2", Summary: "What a sentinel found",
 		Description: "From agents of Fustor V2; a native agent sends that as segments.",
-		Parameters:  whichView,
+		Parameters:  ofSession,
 		Body: &openapi.Body{Type: (*v2api.Feedback)(nil),
 			Example: `{"type":"suspect_update","updates":[{"path":"/incoming/a.h5","mtime":1767323001.5,"size":4096,"status":"exists"}]}`},
 		Answers: []openapi.Answer{{Text: "It was read.", Type: (*pipeapi.FeedbackTaken)(nil),

@@ -33,7 +33,7 @@ func (i *Ingest) grantUploads(c *call) error {
 	if q.FromSeq == nil || q.Count == nil || *q.Count < 1 || *q.Count > maxGrants || *q.FromSeq > maxSeq-uint64(*q.Count) {
 		return httpapi.BadRequest("from_seq and count must name the next segments", fmt.Sprintf("use a count from 1 to %d", maxGrants))
 	}
-	record, err := i.ledger.Alive(c.ctx, c.view, c.session())
+	record, err := c.alive()
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (i *Ingest) putSegment(c *call) error {
 	if err != nil || seq >= maxSeq {
 		return httpapi.BadRequest("the segment's number is not an integer from 0 on", "segments are numbered 0, 1, 2 … without gaps")
 	}
-	record, err := i.ledger.Alive(c.ctx, c.view, c.session())
+	record, err := c.alive()
 	if err != nil {
 		return err
 	}

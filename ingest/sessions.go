@@ -48,6 +48,9 @@ func (i *Ingest) createSession(c *call) error {
 		return err
 	}
 	application.ClientIP = httpapi.ClientIP(c.r)
+	if application.Holder, err = c.newHolder(); err != nil {
+		return err
+	}
 	state, err := i.ledger.Create(c.ctx, application)
 	if err != nil {
 		return err
@@ -185,6 +188,9 @@ func keptStatus(status *pipeapi.AgentStatus) *pipeapi.AgentStatus {
 }
 
 func (i *Ingest) endSession(c *call) error {
+	if err := c.own(c.session()); err != nil {
+		return err
+	}
 	if err := i.ledger.End(c.ctx, c.view, c.session(), session.Closed); err != nil {
 		return err
 	}

@@ -96,6 +96,9 @@ func (i *Ingest) createV2(c *call) error {
 		return err
 	}
 	application.ClientIP, application.Dialect = httpapi.ClientIP(c.r), session.V2
+	if application.Holder, err = c.newHolder(); err != nil {
+		return err
+	}
 	state, err := i.ledger.Create(c.ctx, application)
 	if err != nil {
 		return err
@@ -116,10 +119,12 @@ func role(s session.State) string {
 // anyHeartbeat takes in a heartbeat of either kind of session.
 func (i *Ingest) anyHeartbeat(c *call) error {
 	record, err := i.ledger.Known(c.ctx, c.view, c.session())
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if record.Dialect == session.V2 {
+	case record.ID != "" && !record.HeldBy(c.holder()):
+		return errNotHeld
+	case record.Dialect == session.V2:
 		return i.heartbeatV2(c)
 	}
 	return i.heartbeat(c)
@@ -216,6 +221,9 @@ func (i *Ingest) takeEvents(c *call) error {
 	case batch.Session != "" && batch.Session != id:
 		return httpapi.BadRequest("field \"session_id\" is another session than that of the path", "")
 	}
+	if err := c.own(id); err != nil {
+		return err
+	}
 	answer := v2api.Accepted{Status: "ok", Count: len(batch.Events)}
 	if strings.HasSuffix(c.r.Pattern, "/pipe/{id}/events") || strings.HasSuffix(c.r.Pattern, "/pipe/{id}/events/{$}") {
 		yes := true
@@ -271,7 +279,7 @@ func (i *Ingest) sentinelFeedback(c *call) error {
 	var q v2api.Feedback
 	body, err := httpapi.ReadLooseJSON(c.w, c.r, &q, maxSessionBody)
 	if err == nil {
-		err = i.v2.rows.Found(c.ctx, c.view, &q, body)
+		err = i.v2.rows.Found(c.ctx, c.view, c.holder(), &q, body)
 	}
 	if err != nil {
 		return err

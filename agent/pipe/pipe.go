@@ -51,14 +51,14 @@ type Segment struct {
 // Config is what a stream is made for.
 type Config struct {
 	View, Agent, Source string
-	Local               bool          // the source is a file system of this host
-	Now                 func() int64  // the store's time, ns
-	LeaseUntil          func() int64  // until when the session leads for certain, the store's time, ns; 0: it does not
-	MaxAge              time.Duration // between segments while events keep coming; default 1 s
-	MaxRows             int           // events and listed entries of a segment; default 64 Ki
-	MaxBytes            int           // of an encoded segment, about; default 4 MiB
-	ScanBacklog         int           // bytes unsent at which scans wait; default 8 MiB
-	MaxBacklog          int           // bytes unsent and in memory at which realtime events are refused; default 64 MiB
+	Local               bool                    // the source is a file system of this host
+	Now                 func() int64            // the store's time, ns
+	LeaseUntil          func(term uint64) int64 // until when the session leads for certain in a term, the store's time, ns; 0: it does not
+	MaxAge              time.Duration           // between segments while events keep coming; default 1 s
+	MaxRows             int                     // events and listed entries of a segment; default 64 Ki
+	MaxBytes            int                     // of an encoded segment, about; default 4 MiB
+	ScanBacklog         int                     // bytes unsent at which scans wait; default 8 MiB
+	MaxBacklog          int                     // bytes unsent and in memory at which realtime events are refused; default 64 MiB
 	// Spool, unless nil, keeps segments in files, so that no more than ScanBacklog of them are in memory. Lost is told
 	// when it gives back less than was put into it: everything must be scanned again. It must not call the stream.
 	Spool *spool.Spool
@@ -77,7 +77,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.LeaseUntil == nil {
-		c.LeaseUntil = func() int64 { return 0 }
+		c.LeaseUntil = func(uint64) int64 { return 0 }
 	}
 	if c.MaxAge <= 0 {
 		c.MaxAge = time.Second
@@ -341,7 +341,7 @@ func (s *Stream) ensureOpen() error {
 	if s.open != nil {
 		return nil
 	}
-	o := &openSegment{seq: s.seq, term: s.term, leaseUntil: s.cfg.LeaseUntil(), begun: time.Now()}
+	o := &openSegment{seq: s.seq, term: s.term, leaseUntil: s.cfg.LeaseUntil(s.term), begun: time.Now()}
 	h := s.header(o.seq, o.term, o.leaseUntil)
 	var err error
 	if s.writer == nil {

@@ -44,6 +44,9 @@ type Client struct {
 	view string
 	http *http.Client
 	mark Clock
+
+	// Secret goes with every request, so that the sessions that it makes are this client's alone. Set it before the first.
+	Secret string
 }
 
 // Clock takes in the server's time of every answer.
@@ -184,6 +187,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	if c.key != "" {
 		req.Header.Set("X-API-Key", c.key)
+	}
+	if c.Secret != "" {
+		req.Header.Set(pipeapi.SecretHeader, c.Secret)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)

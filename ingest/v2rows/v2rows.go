@@ -148,9 +148,9 @@ func mark(kind event.MarkKind, at int64) *event.Event {
 	return &event.Event{Kind: event.Marked, Evidence: event.Snapshot, ObservedAt: at, Path: "/", Mark: event.Mark{Kind: kind}}
 }
 
-// Found takes in what a sentinel of the session that leads found: a look at single files. What it did not find any more is left
+// Found takes in what a sentinel of the session that leads found, if it comes by whom that session is held: a look at single files. What it did not find any more is left
 // to the kernel and to the next audit, as a look that lacks a name says nothing of why.
-func (r *Rows) Found(ctx context.Context, view string, feedback *v2api.Feedback, body []byte) error {
+func (r *Rows) Found(ctx context.Context, view string, by session.Holder, feedback *v2api.Feedback, body []byte) error {
 	batch := v2api.Batch{Source: v2api.Audit, Events: []v2api.Event{{Type: v2api.Update}}}
 	for i := range feedback.Updates {
 		u := &feedback.Updates[i]
@@ -167,7 +167,7 @@ func (r *Rows) Found(ctx context.Context, view string, feedback *v2api.Feedback,
 		}
 	}
 	leader, err := r.o.Ledger.Leader(ctx, view)
-	if err != nil || leader.Dialect != session.V2 || count(&batch) == 0 {
+	if err != nil || leader.Dialect != session.V2 || !leader.HeldBy(by) || count(&batch) == 0 {
 		return err
 	}
 	sum := sha256.Sum256(body)

@@ -112,6 +112,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, key string) (Record, e
 	if !known || record.Expired(a.now()) {
 		return Record{}, ErrUnknownKey
 	}
+	record.ID = idOf(hash)
 	return record, nil
 }
 

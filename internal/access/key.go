@@ -44,6 +44,9 @@ func Hash(key string) string {
 	return hex.EncodeToString(h[:])
 }
 
+// idOf is a key's Record.ID.
+func idOf(hash string) string { return Hash("id of " + hash)[:16] }
+
 // Role is what a key may do.
 type Role string
 
@@ -116,6 +119,8 @@ type Record struct {
 	// As restricts the key to what a user's file permissions allow: a user of the host that serves, or numbers. It is empty for a key
 	// that sees everything. Builds that do not know the field refuse the record.
 	As string `json:"as,omitempty"`
+	// ID tells the keys apart that requests come with, without telling the key or its hash; empty of records that no request came with.
+	ID string `json:"-"`
 }
 
 // Restricted reports whether the key sees what a user's file permissions allow, and no more.

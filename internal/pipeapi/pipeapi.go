@@ -18,6 +18,10 @@ type Timed struct {
 	ServerTime int64 `json:"server_time_ns,omitempty"`
 }
 
+// SecretHeader carries the secret that an agent chose for its sessions. The request that creates a session has it, and from then on each
+// that is made in the session's name; a session without is bound to the API key that made it.
+const SecretHeader = "Fustor-Session-Secret"
+
 // Authorized answers GET /pipe/session/: the view that the key is for.
 type Authorized struct {
 	View   string `json:"view_id"`

@@ -118,7 +118,9 @@ func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held
 		if renewed.Term, err = l.provenTerm(ctx, next.View, lease); err != nil {
 			return State{}, err
 		}
-		state.Term = renewed.Term
+		if state.Term = renewed.Term; state.Term != lease.value.Term {
+			renewed.Terms = lease.value.give(state.Term, next.ID, l.clock.Now())
+		}
 	}
 	if _, err := l.writeLease(ctx, next.View, renewed, lease.meta); err != nil {
 		return State{}, err
@@ -187,7 +189,7 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 	if err != nil {
 		return State{}, err
 	}
-	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
+	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds, Terms: old.value.give(term, r.ID, l.clock.Now())}
 	lease, err := l.writeLease(ctx, r.View, next, old.meta)
 	if err != nil {
 		return State{}, err

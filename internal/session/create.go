@@ -30,6 +30,8 @@ type Application struct {
 	Dialect string
 	// Exclusive asks for a view that has no other live session.
 	Exclusive bool
+	// Holder is who asks; nobody else may act in the session's name.
+	Holder Holder
 }
 
 // State is a session as it stands after a step.
@@ -70,6 +72,7 @@ func (l *Ledger) Create(ctx context.Context, a Application) (State, error) {
 	}
 	r := Record{ID: id, View: a.View, Task: a.Task, Agent: a.Agent, Source: a.Source, ClientIP: a.ClientIP,
 		TimeoutSeconds: a.TimeoutSeconds, ClientInfo: a.ClientInfo, CreatedAt: now, Paused: a.Paused, Dialect: a.Dialect}
+	r.binds(a.Holder)
 	e := enrolment{ledger: l, application: a, record: r, seen: map[string]bool{}}
 	if err := again(ctx, func() error { return e.try(ctx) }); err != nil {
 		e.undo(ctx)
@@ -100,7 +103,7 @@ func (l *Ledger) lead(ctx context.Context, r Record) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds}
+	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds, Terms: lease.value.give(term, r.ID, l.clock.Now())}
 	if lease, err = l.writeLease(ctx, r.View, next, lease.meta); err != nil {
 		return State{}, err
 	}
@@ -153,8 +156,7 @@ func (e *enrolment) try(ctx context.Context) error {
 	if len(next.Sessions) >= MaxSessions {
 		return fmt.Errorf("%w: %d in its roster", ErrFull, len(next.Sessions))
 	}
-	next.Sessions[e.record.ID] = RosterEntry{Task: e.record.Task, Agent: e.record.Agent, TimeoutSeconds: e.record.TimeoutSeconds, CreatedAt: e.record.CreatedAt,
-		Epoch: epoch}
+	next.Sessions[e.record.ID] = e.record.entry()
 	if next.Nonce, err = newNonce(l.random); err != nil {
 		return err
 	}

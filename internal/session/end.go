@@ -95,7 +95,7 @@ func (l *Ledger) release(ctx context.Context, view, id string, lease held[Lease]
 	if lease.value.Session != id {
 		return nil
 	}
-	_, err := l.writeLease(ctx, view, Lease{Term: lease.value.Term, TTLSeconds: lease.value.TTLSeconds}, lease.meta)
+	_, err := l.writeLease(ctx, view, Lease{Term: lease.value.Term, TTLSeconds: lease.value.TTLSeconds, Terms: lease.value.Terms}, lease.meta)
 	return err
 }
 

@@ -13,12 +13,6 @@ import (
 	"github.com/fustor/fustor/internal/store"
 )
 
-// Term is the view's newest term, by its lease; 0 if it has none, or one that cannot be read.
-func Term(ctx context.Context, s store.Store, view string) (uint64, error) {
-	lease, err := leaseOf(ctx, s, view)
-	return lease.value.Term, err
-}
-
 // Status is a session as others see it. It leads, lives without leading, has ended (Record.Ended), or is lost: its time is over,
 // and nobody has noticed yet.
 type Status struct {

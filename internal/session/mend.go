@@ -29,7 +29,7 @@ func (l *Ledger) MendRoster(ctx context.Context, view, epoch string, number uint
 			id := strings.TrimSuffix(i.Key[strings.LastIndexByte(i.Key, '/')+1:], ".json")
 			r, err := Read(ctx, l.store, view, id)
 			if err == nil && r.ID == id && r.Epoch == epoch {
-				next.Sessions[id] = RosterEntry{Task: r.Task, Agent: r.Agent, TimeoutSeconds: r.TimeoutSeconds, CreatedAt: r.CreatedAt, Epoch: epoch, Ended: r.Ended}
+				next.Sessions[id] = r.entry()
 			}
 			if errors.Is(err, ErrDamaged) {
 				return nil

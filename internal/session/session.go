@@ -7,6 +7,8 @@
 package session
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/fustor/fustor/internal/lease"
@@ -37,7 +39,10 @@ type Record struct {
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
 	// Silence is why the session lost the lease while it lived, until it sends again; nil: it did not.
 	Silence *Silence `json:"silence,omitempty"`
-	Nonce   string   `json:"nonce"`
+	// Secret is the SHA-256 of the secret of whoever made the session, in hex, and Key which API key it was; see HeldBy.
+	Secret string `json:"secret_sha256,omitempty"`
+	Key    string `json:"key_id,omitempty"`
+	Nonce  string `json:"nonce"`
 }
 
 // V2 is the Dialect of Fustor V2's agents.
@@ -57,6 +62,8 @@ type Lease struct {
 	// Yields says that a silent leader lives but may not renew the lease: a follower takes it once it has run out, and until
 	// then nobody leads.
 	Yields bool `json:"yields,omitempty"`
+	// Terms are the last terms that were given, and to whom, the oldest first. Leases of earlier builds have none.
+	Terms []Reign `json:"terms,omitempty"`
 }
 
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays
@@ -81,6 +88,30 @@ type RosterEntry struct {
 	// Ended is set, at the latest, by the next session that is created after this one ended. It saves a look at the
 	// record: an entry without it may have ended all the same.
 	Ended bool `json:"ended,omitempty"`
+	// Source stands for Record.Source, as a hash: sources may be long, and every part reads the roster. Entries of earlier builds have none.
+	Source string `json:"source_sum,omitempty"`
+	// Key is Record.Key.
+	Key string `json:"key_id,omitempty"`
+}
+
+// entry is what a roster says of a session.
+func (r Record) entry() RosterEntry {
+	return RosterEntry{Task: r.Task, Agent: r.Agent, TimeoutSeconds: r.TimeoutSeconds, CreatedAt: r.CreatedAt, Epoch: r.Epoch, Ended: r.Ended,
+		Source: sourceSum(r.Source), Key: r.Key}
+}
+
+// MayBeOf reports whether a session may have said that its source is this one, as it did when it began.
+func (e RosterEntry) MayBeOf(source string) bool {
+	return e.Source == "" || e.Source == sourceSum(source)
+}
+
+// sourceSum is empty for a session that named no source, which may say of each segment what it likes.
+func sourceSum(source string) string {
+	if source == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(source))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Timeout is for how long one proof of life holds, of the session itself and, while it leads, of its lease.

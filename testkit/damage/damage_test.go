@@ -207,7 +207,7 @@ func (w *world) fill(view string, files int) {
 	var ids []string
 	seqs := map[string]uint64{}
 	for _, agent := range []string{"host-1", "host-2"} {
-		state, err := w.ledger.Create(w.ctx, session.Application{View: view, Task: agent, Agent: agent, Source: "fs://" + agent + "/data", TimeoutSeconds: 3600})
+		state, err := w.ledger.Create(w.ctx, session.Application{View: view, Task: agent, Agent: agent, Source: "fs://host/data", TimeoutSeconds: 3600})
 		w.must(err)
 		ids = append(ids, state.Record.ID)
 	}
