@@ -133,6 +133,7 @@ func (c *call) alive() (session.Record, error) {
 func explain(err error) error {
 	var wanted *httpapi.Error
 	var taken *session.TakenError
+	var crowded *session.KeyFullError
 	switch {
 	case err == nil, errors.As(err, &wanted), isBodyError(err):
 		return err
@@ -142,6 +143,12 @@ func explain(err error) error {
 	case errors.As(err, &taken):
 		return &httpapi.Error{Status: http.StatusConflict, Cause: err, Detail: taken.Error(),
 			Hint: "close that session, or wait until it times out"}
+	case errors.As(err, &crowded):
+		hint := "end some, or raise --sessions-per-key of the view (fustor admin view configure)"
+		if crowded.Ended {
+			hint = "find out what starts and ends sessions all the time: `fustor sessions` lists them"
+		}
+		return &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: 30 * time.Second, Cause: err, Detail: crowded.Error(), Hint: hint}
 	case errors.Is(err, session.ErrFull):
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, Cause: err, RetryAfter: 30 * time.Second,
 			Detail: "the view has too many sessions with segments that are not folded yet", Hint: "check that a compactor is running"}

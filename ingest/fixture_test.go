@@ -15,7 +15,10 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/seal"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
 	"github.com/fustor/fustor/testkit/openapitest"
@@ -202,4 +205,15 @@ func segment(t testing.TB, h event.Header) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+func (f *fixture) overwriteRoster(r session.Roster, old store.Meta) {
+	f.t.Helper()
+	body, err := seal.JSON(layout.Roster(view), r)
+	if err == nil {
+		_, err = store.Swap(f.t.Context(), f.store, layout.Roster(view), body, old.ETag)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
 }

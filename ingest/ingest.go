@@ -91,7 +91,7 @@ func New(o Options) (*Ingest, error) {
 	}
 	i := &Ingest{clock: store.NewClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
 		random:       o.Rand,
-		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: newUploads()}
+		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: newUploads(maxUploadMemory, maxViewUploads)}
 	i.store = i.clock.Watch(i.counted)
 	i.views = viewconfig.NewLoader(i.store, o.Now)
 	var err error

@@ -80,7 +80,7 @@ var (
 			Example: `{"task_id":"nfs07:data","client_info":{"agent_id":"nfs07","source_uri":"fs://nfs07/data"},"session_timeout_seconds":45}`},
 		Answers: []openapi.Answer{{Text: "The session.", Type: (*anySession)(nil),
 			Example: `{"session_id":"01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65","view_id":"research","role":"leader","is_leader":true,"term":7,"lease_ttl_s":45,"lease_renewed":true,"heartbeat_interval_seconds":18,"view_epoch":"8c1f0e7ad3b2946c5510","session_timeout_seconds":45,"audit_interval_sec":21600,"sentinel_interval_sec":120,"next_seq":0,"skew_ns":0,"broken_sessions":[],"message":"session 01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65 leads view research in term 7","server_time_ns":1767323045250000000}`}},
-		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}}
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests}}
 	endSessionOperation = openapi.Operation{ID: "endSession", Role: "close", Tag: "sessions", Summary: "End a session",
 		Parameters: ofSession,
 		Answers: []openapi.Answer{{Text: "It is ended, and its lease released. Idempotent.", Type: (*pipeapi.Ended)(nil),

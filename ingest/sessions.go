@@ -89,7 +89,7 @@ func (i *Ingest) known(c *call) (skew *int64, broken []string) {
 // apply turns a request into an application, or says what is wrong with it.
 func apply(q pipeapi.Registration, config viewconfig.Config) (session.Application, error) {
 	a := session.Application{View: config.View, Task: q.Task, ClientInfo: q.ClientInfo, TimeoutSeconds: config.SessionTimeoutSeconds,
-		Paused: q.Paused, Exclusive: !config.AllowConcurrentPush}
+		Paused: q.Paused, Exclusive: !config.AllowConcurrentPush, OfKey: config.SessionsPerKey}
 	if config.IsForest() {
 		return a, &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("view %q is a forest: it is answered from its members and takes no agents", config.View),
 			Hint: "let the agent feed a view of its own, and make that a member: `fustor admin view configure " + config.View + " --members …`"}

@@ -14,9 +14,10 @@ const (
 	maxViewUploads = maxSegment
 )
 
-// uploads shares the memory for bodies of segments.
+// uploads shares the memory for bodies: what all have of it, and what one view may have.
 type uploads struct {
-	all *semaphore.Weighted
+	all     *semaphore.Weighted
+	ofViews int64
 
 	mu     sync.Mutex
 	ofView map[string]*viewUploads
@@ -28,16 +29,16 @@ type viewUploads struct {
 	users int // uploads that hold or wait for bytes; without any, it is forgotten
 }
 
-func newUploads() *uploads {
-	return &uploads{all: semaphore.NewWeighted(maxUploadMemory), ofView: map[string]*viewUploads{}}
+func newUploads(all, ofView int64) *uploads {
+	return &uploads{all: semaphore.NewWeighted(all), ofViews: ofView, ofView: map[string]*viewUploads{}}
 }
 
-// acquire waits until there is memory for so many bytes of a view's segment. release gives it back.
+// acquire waits until there is memory for so many bytes of a view's. release gives it back.
 func (u *uploads) acquire(ctx context.Context, view string, size int64) (release func(), err error) {
 	u.mu.Lock()
 	v := u.ofView[view]
 	if v == nil {
-		v = &viewUploads{bytes: semaphore.NewWeighted(maxViewUploads)}
+		v = &viewUploads{bytes: semaphore.NewWeighted(u.ofViews)}
 		u.ofView[view] = v
 	}
 	v.users++

@@ -18,7 +18,7 @@ import (
 // TestSlowUploadsOfAView announces all the bytes that a view may have in memory, in uploads whose bodies never come: those of another view
 // go through meanwhile.
 func TestSlowUploadsOfAView(t *testing.T) {
-	u := newUploads()
+	u := newUploads(maxUploadMemory, maxViewUploads)
 	ctx := t.Context()
 	for range 8 {
 		go func() {

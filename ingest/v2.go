@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/fustor/fustor/ingest/v2rows"
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
@@ -23,16 +21,17 @@ import (
 const V2Prefix = "/api/v1/ingest/"
 
 const (
-	// maxBatch bounds a batch of V2's events, bytes, maxBatches those in memory at once: as values, JSON takes four times as much.
+	// maxBatch bounds a batch of V2's events, bytes, and those of one view in memory at once; maxBatches those of all views: as values,
+	// JSON takes four times as much.
 	maxBatch   = 16 << 20
-	maxBatches = 2 * maxBatch
+	maxBatches = 3 * maxBatch
 )
 
 // v2side is what the agents of Fustor V2 need beside the native calls. A session of theirs is a session like others, whose
 // record says what it speaks (session.Record.Dialect); the calls that both have go by that.
 type v2side struct {
 	rows   *v2rows.Rows
-	bodies *semaphore.Weighted
+	bodies *uploads
 }
 
 func newV2(i *Ingest) (*v2side, error) {
@@ -44,7 +43,7 @@ func newV2(i *Ingest) (*v2side, error) {
 				i.onSegment(view, session, seq)
 			}
 		}})
-	return &v2side{rows: rows, bodies: semaphore.NewWeighted(maxBatches)}, err
+	return &v2side{rows: rows, bodies: newUploads(maxBatches, maxBatch)}, err
 }
 
 // routesOfV2 are the calls that V2 alone has, under all the names that its SDKs have had for them.
@@ -204,10 +203,11 @@ func (i *Ingest) takeEvents(c *call) error {
 	if size < 0 || size > maxBatch {
 		size = maxBatch
 	}
-	if err := i.v2.bodies.Acquire(c.ctx, size); err != nil {
+	release, err := i.v2.bodies.acquire(c.ctx, c.view, size)
+	if err != nil {
 		return &httpapi.Error{Status: http.StatusServiceUnavailable, Cause: err, RetryAfter: 5 * time.Second, Detail: "too many batches at once", Hint: "send it again later"}
 	}
-	defer i.v2.bodies.Release(size)
+	defer release()
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(requestTimeout)) // a slow client must not hold the memory
 	var batch v2api.Batch
 	body, err := httpapi.ReadLooseJSON(c.w, c.r, &batch, maxBatch)

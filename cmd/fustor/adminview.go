@@ -52,6 +52,7 @@ type viewFlags struct {
 	TrustModes       *bool          `negatable:"" group:"settings" help:"Believe the group bits of directories whose ACL is not known, as on NFS: for file systems without ACLs."`
 	OpenTo           *[]string      `placeholder:"WHO,…" group:"settings" help:"Who may ask without a key: socket, oidc, proxy, group:NAME; '' for nobody (default)."`
 	UserScans        *uint          `placeholder:"N" group:"settings" help:"How many scans in an hour a user may request who does not see everything (default 12); 0 means none."`
+	SessionsPerKey   *uint          `placeholder:"N" group:"settings" help:"How many live sessions one API key may have in the view (default 512)."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
@@ -86,6 +87,9 @@ func (f *viewFlags) fields() ([]byte, int) {
 	}
 	if f.UserScans != nil {
 		fields["user_scans_per_hour"] = *f.UserScans
+	}
+	if f.SessionsPerKey != nil {
+		fields["sessions_per_key"] = *f.SessionsPerKey
 	}
 	if f.Members != nil {
 		fields["members"] = f.Members

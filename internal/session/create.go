@@ -16,7 +16,7 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
-// MaxSessions bounds a view's roster: live sessions, and ended ones that are not folded to their end.
+// MaxSessions bounds a view's roster: live sessions, and ended ones that are not folded to their end. One key may have made half of them.
 const MaxSessions = 4096
 
 // Application is what a new session asks for.
@@ -32,6 +32,8 @@ type Application struct {
 	Exclusive bool
 	// Holder is who asks; nobody else may act in the session's name.
 	Holder Holder
+	// OfKey is how many live sessions of the view the holder's key may have, this one included; 0: any number.
+	OfKey int
 }
 
 // State is a session as it stands after a step.
@@ -136,6 +138,9 @@ func (e *enrolment) try(ctx context.Context) error {
 	if err := e.conflict(roster.value); err != nil {
 		return err
 	}
+	if err := e.crowd(roster.value); err != nil {
+		return err
+	}
 	epoch, number := roster.value.Epoch, roster.value.EpochNumber
 	if !roster.exists() {
 		if err := l.isNew(ctx, view); err != nil {
@@ -190,6 +195,39 @@ func (e *enrolment) look(ctx context.Context, roster Roster) error {
 	}
 	for i, id := range ids {
 		e.seen[id] = lives[i]
+	}
+	return nil
+}
+
+// KeyFullError is that a key has made as many sessions of a view as it may.
+type KeyFullError struct {
+	Live, Most int
+	Ended      bool // it is those that ended, too
+}
+
+// Error implements error.
+func (e *KeyFullError) Error() string {
+	if e.Ended {
+		return fmt.Sprintf("the API key has made half of the %d sessions that the view may have in an hour", MaxSessions)
+	}
+	return fmt.Sprintf("the API key has %d live sessions in the view, of %d", e.Live, e.Most)
+}
+
+// crowd refuses one more session of a key that has too many.
+func (e *enrolment) crowd(roster Roster) error {
+	key, live, all := e.application.Holder.Key, 0, 0
+	for id, entry := range roster.Sessions {
+		if key != "" && entry.Key == key {
+			if all++; e.seen[id] {
+				live++
+			}
+		}
+	}
+	switch most := e.application.OfKey; {
+	case most > 0 && live >= most:
+		return &KeyFullError{Live: live, Most: most}
+	case all >= MaxSessions/2:
+		return &KeyFullError{Ended: true}
 	}
 	return nil
 }

@@ -65,6 +65,8 @@ type Config struct {
 	OpenTo []string `json:"open_to,omitempty"`
 	// UserScans is how many scans in an hour a user may ask for who does not see everything; 0: none.
 	UserScans int `json:"user_scans_per_hour"`
+	// SessionsPerKey is how many live sessions one API key may have in the view. It is asked when a session begins.
+	SessionsPerKey int `json:"sessions_per_key"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
 }
@@ -74,7 +76,7 @@ func Default(view string) Config {
 	return Config{
 		View: view, SessionTimeoutSeconds: 45, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
 		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
-		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300, UserScans: 12,
+		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300, UserScans: 12, SessionsPerKey: 512,
 	}
 }
 
@@ -98,8 +100,11 @@ func (c Config) IcebergChanges() (keep time.Duration, wanted bool) {
 	return seconds(c.IcebergChangesSeconds), c.IcebergChangesSeconds > 0
 }
 
-// MaxUserScans bounds UserScans.
-const MaxUserScans = 1000
+// MaxUserScans bounds UserScans, and MaxSessionsPerKey SessionsPerKey.
+const (
+	MaxUserScans      = 1000
+	MaxSessionsPerKey = 2048
+)
 
 // MaxKeepSeconds bounds KeepWithinSeconds and IcebergChangesSeconds, and MaxKept the counts of versions that are kept.
 const (
@@ -164,6 +169,9 @@ func (c Config) Check() error {
 	}
 	if c.UserScans < 0 || c.UserScans > MaxUserScans {
 		return fmt.Errorf("user_scans_per_hour must be from 0 to %d", MaxUserScans)
+	}
+	if c.SessionsPerKey < 1 || c.SessionsPerKey > MaxSessionsPerKey {
+		return fmt.Errorf("sessions_per_key must be from 1 to %d", MaxSessionsPerKey)
 	}
 	if err := c.checkKeep(); err != nil {
 		return err

@@ -304,6 +304,18 @@ var settings = map[string]setting{
 		w.set(func(c *viewconfig.Config) { c.UserScans = viewconfig.MaxUserScans })
 		w.within(known, "a scan again", func() bool { return scan() == 200 })
 	}},
+	"sessions_per_key": {"--sessions-per-key", "ingest", "for sessions that begin a minute later; those that run go on", func(w *world) {
+		before := w.leader()["session_id"]
+		w.set(func(c *viewconfig.Config) { c.SessionsPerKey = 1 })
+		w.sleep(known)
+		w.call(w.ingest, "POST", "/api/v1/pipe/session?view=v", `{"task_id":"crowd"}`, 429)
+		if after := w.leader()["session_id"]; after != before {
+			w.Errorf("the session that ran was %v, and is %v", before, after)
+		}
+		w.set(func(c *viewconfig.Config) { c.SessionsPerKey = viewconfig.MaxSessionsPerKey })
+		w.sleep(known)
+		w.register("crowd")
+	}},
 	"mounts": {"--mount", "query", "within a minute", func(w *world) {
 		mounts := func() int {
 			return len(w.call(w.query, "GET", "/api/v1/views/v/sessions", "", 200)["mounts"].([]any))
