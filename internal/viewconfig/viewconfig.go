@@ -65,7 +65,7 @@ type Config struct {
 	OpenTo []string `json:"open_to,omitempty"`
 	// UserScans is how many scans in an hour a user may ask for who does not see everything; 0: none.
 	UserScans int `json:"user_scans_per_hour"`
-	// SessionsPerKey is how many live sessions one API key may have in the view. It is asked when a session begins.
+	// SessionsPerKey is how many live sessions one API key may have in the view; 0: any number. It is asked when a session begins.
 	SessionsPerKey int `json:"sessions_per_key"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
@@ -170,8 +170,8 @@ func (c Config) Check() error {
 	if c.UserScans < 0 || c.UserScans > MaxUserScans {
 		return fmt.Errorf("user_scans_per_hour must be from 0 to %d", MaxUserScans)
 	}
-	if c.SessionsPerKey < 1 || c.SessionsPerKey > MaxSessionsPerKey {
-		return fmt.Errorf("sessions_per_key must be from 1 to %d", MaxSessionsPerKey)
+	if c.SessionsPerKey < 0 || c.SessionsPerKey > MaxSessionsPerKey {
+		return fmt.Errorf("sessions_per_key must be from 0 to %d", MaxSessionsPerKey)
 	}
 	if err := c.checkKeep(); err != nil {
 		return err
