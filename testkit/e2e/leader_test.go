@@ -191,7 +191,7 @@ func (p *parts) speakAs(s session, dir, root string) {
 	var body bytes.Buffer
 	now := time.Now().UnixNano()
 	w, err := event.NewWriter(&body, event.Header{
-		View: viewID, Session: s.ID, Agent: s.Agent, Source: "fs://host/", Seq: 2, Term: *s.Term, CreatedAt: now, Nonce: "forged", Local: true})
+		View: viewID, Session: s.ID, Agent: s.Agent, Source: s.Source, Seq: 2, Term: *s.Term, CreatedAt: now, Nonce: "forged", Local: true})
 	if err == nil {
 		err = w.Add(&event.Event{
 			Kind: event.Listing, Evidence: event.Snapshot, ObservedAt: now, Path: strings.TrimPrefix(dir, root),

@@ -244,10 +244,11 @@ func keysOf(t testing.TB, s store.Store, prefix string) []string {
 
 // session is a live session as the reading side tells of it.
 type session struct {
-	ID    string  `json:"session_id"`
-	Agent string  `json:"agent_id"`
-	Role  string  `json:"role"`
-	Term  *uint64 `json:"term"`
+	ID     string  `json:"session_id"`
+	Agent  string  `json:"agent_id"`
+	Source string  `json:"source_uri"`
+	Role   string  `json:"role"`
+	Term   *uint64 `json:"term"`
 }
 
 // sessions asks for the view's sessions, by agent.
