@@ -54,6 +54,9 @@ func TestSessionsAreHeld(t *testing.T) {
 				}
 				for _, other := range c.others {
 					for _, call := range calls {
+						if other.key == adminKey && call[0] == "DELETE" {
+							continue // TestAdminsEndSessions
+						}
 						for n := range f.ingests { // one has seen the session, the other has not
 							a := send(other, n, call[0], call[1], call[2])
 							if a.status != 419 || !strings.Contains(a.text("detail"), "another agent's") {
@@ -77,6 +80,21 @@ func TestSessionsAreHeld(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAdminsEndSessions has an administrator, who knows no secret, end the session of an agent, and no more.
+func TestAdminsEndSessions(t *testing.T) {
+	f := newFixture(t, 2)
+	const in = "?view=" + view
+	send := func(key, secret, method, path string) answer {
+		return f.sendAs(f.ingests[0], key, secret, method, path+in, []byte(`{}`))
+	}
+	created := f.want(f.sendAs(f.ingests[0], agentKey, secret, "POST", "/api/v1/pipe/session/"+in, []byte(`{"task_id":"a:p"}`)), 200)
+	path := "/api/v1/pipe/session/" + created.text("session_id")
+	f.want(send(manyKey, "", "DELETE", path), 419)
+	f.want(send(agentKey, secret, "POST", path+"/heartbeat"), 200)
+	f.want(send(adminKey, "", "DELETE", path), 200)
+	f.want(send(agentKey, secret, "POST", path+"/heartbeat"), 419)
 }
 
 // TestSentinelOfAnother has somebody with a valid key say what the sentinel of the leader found.
