@@ -558,7 +558,7 @@ func lateListing(t *testing.T, h *hosts) {
 	const name = "mortal"
 	path := "shared/" + name
 	for try := 0; !h.leader.v2 && !h.listedLate(name); try++ { // an audit's rows wait in the store until its end, not on the host
-		if try == 3 {
+		if try == 8 {
 			t.Fatal("no listing came late")
 		}
 	}
