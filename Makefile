@@ -5,6 +5,9 @@
 DIR ?= .
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo 0.1.0-dev$$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/+/'))
 
+# As fustor is built, so is whatever tests it: then nothing is compiled twice, nor again in another checkout.
+export GOFLAGS ?= -trimpath
+
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEADCODE    = go run golang.org/x/tools/cmd/deadcode@v0.50.0
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -58,16 +61,16 @@ destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it sta
 bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
 	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda
 
-# testkit/e2e takes longest, mostly by waiting: it begins first, beside the others.
+# testkit/e2e takes longest, mostly by waiting: it begins first, beside the others. What go vet says is make lint's to tell.
 test: servers ## runs every test, with the race detector where a C compiler is
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
-	@go test -json $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
+	@go test -json -vet=off $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
 
 CASES ?= 1
 
 models: ## runs the tests of random cases in full, without the race detector (CASES=10 for ten times as many)
-	@FUSTOR_CASES=$(CASES) RAPID_CHECKS=$$((100 * $(CASES))) go test -timeout 60m $$(sh .ci/models)
+	@FUSTOR_CASES=$(CASES) RAPID_CHECKS=$$((100 * $(CASES))) go test -vet=off -timeout 60m $$(sh .ci/models)
 
 web: ## bundles the pages' scripts (query/page/app) into query/page/web, and checks their types if npx is there
 	@cd tools/web && go run .
