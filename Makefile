@@ -6,7 +6,7 @@ DIR ?= .
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo 0.1.0-dev$$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/+/'))
 
 # As fustor is built, so is whatever tests it: then nothing is compiled twice, nor again in another checkout.
-export GOFLAGS ?= -trimpath
+export GOFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS)) -trimpath
 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEADCODE    = go run golang.org/x/tools/cmd/deadcode@v0.50.0
