@@ -301,12 +301,12 @@ func (b *tab) searchPage(t *testing.T) {
 	_ = eval[bool](b, `document.querySelector("input[type=search]").focus(), true`)
 	b.press(kb.ArrowDown, kb.Enter)
 	b.until(`location.pathname === "/browse/research/deep/er/and/deeper/found-me.bam" && document.querySelector(".card")`)
-	b.open("/browse/research?q=*.dat&min_size=99K") // the same address without scripts: TestSearchPageFilters
+	b.open("/browse/research?q=*.dat&min_size=97K") // the same address without scripts: TestSearchPageFilters
 	b.until(`document.querySelectorAll("tbody tr").length === 100`)
 	_ = eval[bool](b, `scrollTo(0, document.body.scrollHeight), true`)
 	b.until(`document.querySelectorAll("tbody tr").length > 100`)
 	line := eval[string](b, `document.querySelector(".menu pre").textContent`)
-	if line != "fustor search '*.dat' --min-size 99K --view research" {
+	if line != "fustor search '*.dat' --min-size 97K --view research" {
 		t.Errorf("the command is %s", line)
 	}
 }
