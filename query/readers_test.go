@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // userKey makes a key for what a user may see.
@@ -349,12 +350,8 @@ func TestAdministratorsAskAsUsers(t *testing.T) {
 
 // Random trees, users and questions: the answers are those of a model that asks for each row alone.
 func TestReadersAgainstModel(t *testing.T) {
-	rounds := 40
-	if testing.Short() {
-		rounds = 8
-	}
 	rng := rand.New(rand.NewPCG(5, 23))
-	for range rounds {
+	for range cases.Of(40) {
 		f := newFixture(t)
 		rights := func(rows []evidence.Row) []evidence.Row {
 			for i := range rows {
