@@ -40,7 +40,7 @@ func TestBundle(t *testing.T) {
 	}
 	bundler, err := bundlerOf(filepath.Join("..", "..", "tools", "web"))
 	if err != nil {
-		t.Skipf("cannot build tools/web: %v", err)
+		t.Fatalf("cannot build tools/web: %v", err)
 	}
 	out := t.TempDir()
 	if said, err := exec.Command(bundler, "-root", filepath.Join("..", ".."), "-o", out).CombinedOutput(); err != nil {
