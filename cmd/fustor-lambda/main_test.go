@@ -91,7 +91,7 @@ func goWrong(w http.ResponseWriter, r *http.Request) {
 func newFunction(t *testing.T, handler string, env ...string) *lambdatest.Function {
 	t.Helper()
 	return lambdatest.New(t, lambdatest.Options{
-		Binary: bootstrap, Name: "fustor-" + handler, Handler: handler, Memory: 256, Timeout: 20 * time.Second, Env: env,
+		Binary: bootstrap, Name: "fustor-" + handler, Handler: handler, Memory: 256, Timeout: time.Minute, Env: env,
 	})
 }
 
@@ -193,7 +193,7 @@ func TestLinesOfLambdasLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "fails", Handler: "x", Memory: 256, Timeout: 10 * time.Second,
+	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "fails", Handler: "x", Memory: 256, Timeout: time.Minute,
 		Env: []string{"FUSTOR_LAMBDA_TEST=fails"}})
 	if _, err := f.Invoke(t.Context(), []byte("{}")); err == nil {
 		t.Error("it does not fail")
@@ -223,7 +223,7 @@ func TestAnswersStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "streams", Handler: "x", Memory: 256, Timeout: 10 * time.Second,
+	f := lambdatest.New(t, lambdatest.Options{Binary: self, Name: "streams", Handler: "x", Memory: 256, Timeout: time.Minute,
 		Env: []string{"FUSTOR_LAMBDA_TEST=1"}})
 	get := func(base, path string) *bufio.Reader {
 		t.Helper()

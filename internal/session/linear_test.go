@@ -239,7 +239,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 				unknown++
 			}
 		}
-		if got := porcupine.CheckOperationsTimeout(leaseModel, h.ops, 30*time.Second); got != porcupine.Ok {
+		if got := porcupine.CheckOperationsTimeout(leaseModel, h.ops, 5*time.Minute); got != porcupine.Ok {
 			t.Fatalf("seed %d: a history of %d calls is not linearizable: %s", seed, len(h.ops), got)
 		}
 	}
