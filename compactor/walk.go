@@ -46,7 +46,7 @@ type walk struct {
 	pending   []string         // directories of the batch that are still to be visited, in order
 	below     regions          // subtrees of directories that ended; what has rows there is visited as well
 	dirs      map[string]*node // directories that were resolved and are not summed up yet, by the Parent of their entries
-	upcoming  parents          // those of dirs that the walk has not reached yet
+	upcoming  layer.Parents    // those of dirs that the walk has not reached yet
 	enclosing []string         // those that the current directory is in or is, the outermost first: a stack
 
 	dirVisit visit // the current directory
@@ -452,20 +452,6 @@ func (v *visit) recordEntry(r *resolution) error {
 	}
 	v.suspects.add(&r.row)
 	return v.out.add(&r.row)
-}
-
-// parents is a heap of directories.
-type parents []string
-
-func (p parents) Len() int           { return len(p) }
-func (p parents) Less(i, j int) bool { return p[i] < p[j] }
-func (p parents) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *parents) Push(x any)        { *p = append(*p, x.(string)) }
-func (p *parents) Pop() any {
-	old := *p
-	x := old[len(old)-1]
-	*p = old[:len(old)-1]
-	return x
 }
 
 // regions is a heap of regions by their next directory.

@@ -29,7 +29,7 @@ func (s Scope) AdmittedTotals(ctx context.Context, admit func(*evidence.Row) (Ad
 	sp := &span{columns: make([]*layer.Numbers, len(countedColumns))}
 	var dir evidence.Row
 	// Directories are gone into in the order of their entries' keys, so the cursor moves forward only.
-	for ahead := (parents{root}); len(ahead) > 0; {
+	for ahead := (layer.Parents{root}); len(ahead) > 0; {
 		parent := heap.Pop(&ahead).(string)
 		if err := ctx.Err(); err != nil {
 			return sum, err
@@ -82,18 +82,4 @@ func (s Scope) AdmittedTotals(ctx context.Context, admit func(*evidence.Row) (Ad
 		}
 	}
 	return sum, nil
-}
-
-// parents is a heap of directories, by the Parent of their entries.
-type parents []string
-
-func (p parents) Len() int           { return len(p) }
-func (p parents) Less(i, j int) bool { return p[i] < p[j] }
-func (p parents) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *parents) Push(x any)        { *p = append(*p, x.(string)) }
-func (p *parents) Pop() any {
-	old := *p
-	x := old[len(old)-1]
-	*p = old[:len(old)-1]
-	return x
 }

@@ -521,7 +521,8 @@ func TestTwoYears(t *testing.T) {
 		})
 	}
 	t.Logf("%+v", all)
-	if years == 2 && (all.changes == 0 || all.resumed == 0 || all.behind == 0 || all.diffs == 0 || all.logged == 0 || all.points == 0 || all.asOf == 0 || all.stopped == 0) {
+	if years == 2 && (all.changes == 0 || all.resumed == 0 || all.behind == 0 || all.diffs == 0 || all.logged == 0 || all.points == 0 || all.asOf == 0 || all.stopped == 0 ||
+		all.refused == 0 || all.goneMeanwhile == 0) {
 		t.Errorf("a part of this test did nothing: %+v", all)
 	}
 }
