@@ -15,7 +15,7 @@ import (
 type checkCmd struct {
 	StoreURL string   `arg:"" name:"store-url" help:"Store to check: file:///dir, s3://bucket/prefix?… or minio://host:port/bucket/prefix?…"`
 	View     []string `placeholder:"VIEW" help:"Check this view only. May be repeated."`
-	ReadData bool     `help:"Read every layer and every segment that is not folded, whole, and add up every total. Otherwise only indexes are read."`
+	ReadData bool     `help:"Read every layer and every segment that is not folded, whole, and add up every total, and hold it against who may see it. Otherwise only indexes are read."`
 	Repair   bool     `help:"Mend what was found, after it was said what is lost by it."`
 	yesFlag  `embed:""`
 	JSON     bool `name:"json" help:"Print a JSON object."`

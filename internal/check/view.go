@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
+	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
@@ -552,7 +553,8 @@ func (v *view) newest() *manifest.Manifest {
 	return v.versions[len(v.versions)-1]
 }
 
-// totals adds up the current version with ReadData, and holds the sums of every directory against it.
+// totals adds up the current version with ReadData, and holds the sums of every directory against it, and whether they may serve everybody
+// who may list it.
 func (v *view) totals() error {
 	if !v.o.ReadData || v.head == nil || v.headBad != "" || len(v.head.Base)+len(v.head.Deltas) == 0 {
 		return nil
@@ -562,6 +564,7 @@ func (v *view) totals() error {
 		return err
 	}
 	sums, said := map[string]evidence.Totals{}, map[string]evidence.Totals{}
+	rights, open := map[string]permission.Directory{}, map[string]bool{}
 	latest := v.now.Add(time.Minute).UnixNano()
 	c := opened.Cursor(v.ctx)
 	for ok := c.Seek(layer.Key{}); ok; ok = c.Next() {
@@ -579,7 +582,8 @@ func (v *view) totals() error {
 		at := strings.TrimSuffix(r.Parent, "/")
 		if r.Type == event.Directory {
 			at = strings.TrimSuffix(r.Path(), "/")
-			said[at] = r.Sub
+			said[at], open[at] = r.Sub, r.Open
+			rights[at] = permission.Directory{UID: r.UID, GID: r.GID, Mode: r.Mode, ACL: event.ACL(strings.Clone(string(r.ACL)))}
 		}
 		at = strings.Clone(at)
 		if sum, ok := sums[at]; ok {
@@ -608,6 +612,14 @@ func (v *view) totals() error {
 		if said[path] != sums[path] {
 			v.headBad = fmt.Sprintf("the totals of %s/ are %+v, but its rows add up to %+v", path, said[path], sums[path])
 			v.damage(layout.Head(v.name), v.headBad, "`du` and reports of sums are wrong", byRepair+"go back to the newest whole version, and have the agents scan again")
+			return nil
+		}
+	}
+	for _, path := range sorted(said) {
+		up := path[:max(0, strings.LastIndexByte(path, '/'))]
+		if path != "" && open[up] && !(open[path] && permission.Covers(rights[path], rights[up])) {
+			v.headBad = fmt.Sprintf("%s/ is said to be open to all who may list it, and %s keeps others out", up, path)
+			v.damage(layout.Head(v.name), v.headBad, "`du` and reports of sums tell those who may not see it what is in there", byRepair+"go back to the newest whole version, and have the agents scan again")
 			return nil
 		}
 	}

@@ -48,6 +48,7 @@ type lake struct {
 	versions []uint64
 	shown    map[uint64]tree
 	root     string // of the store, as engines name it
+	view     string
 }
 
 // newLake makes a view with a history: folds, merges, trees that are gone, names that are not UTF-8, and a pin.
@@ -60,7 +61,7 @@ func newLake(t *testing.T, storeURL, root string) *lake {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	l := &lake{parts: startParts(t, storeURL), work: newWorkload(t, filepath.Join(dir, "work"), 22), shown: map[uint64]tree{}, root: root}
+	l := &lake{parts: startParts(t, storeURL), work: newWorkload(t, filepath.Join(dir, "work"), 22), shown: map[uint64]tree{}, root: root, view: viewID}
 	l.work.run(300)
 	l.startAgent(dir, "agent-1", "")
 	for round := 0; round < 6 || !l.layered() && round < 30; round++ { // until deltas are merged, and there are newer ones
@@ -99,7 +100,7 @@ func (l *lake) newest() uint64 { return l.versions[len(l.versions)-1] }
 // publish publishes the view, and notes what the published version shows.
 func (l *lake) publish() {
 	l.t.Helper()
-	r := command(l.t, l.env, "admin", "publish", viewID, "--store", l.store, "--json")
+	r := command(l.t, l.env, "admin", "publish", l.view, "--store", l.store, "--json")
 	var said struct {
 		Version uint64 `json:"version"`
 	}
@@ -123,11 +124,11 @@ func (l *lake) publish() {
 // metadata is the name of the newest metadata of the table.
 func (l *lake) metadata() string {
 	l.t.Helper()
-	o, err := l.objects().Get(l.t.Context(), layout.IcebergHint(layout.Iceberg(viewID)))
+	o, err := l.objects().Get(l.t.Context(), layout.IcebergHint(layout.Iceberg(l.view)))
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return fmt.Sprintf("%s/views/%s/iceberg/metadata/v%s.metadata.json", l.root, viewID, o.Body)
+	return fmt.Sprintf("%s/views/%s/iceberg/metadata/v%s.metadata.json", l.root, l.view, o.Body)
 }
 
 // sqlEngine is one that is asked.
@@ -357,7 +358,7 @@ func (l *lake) checkNamed(t *testing.T, e sqlEngine) {
 // printed is what fustor sql prints for an engine.
 func (l *lake) printed(t *testing.T, engine string) string {
 	t.Helper()
-	r := command(t, l.env, "sql", "--store", l.store, "--view", viewID, "--print", engine)
+	r := command(t, l.env, "sql", "--store", l.store, "--view", l.view, "--print", engine)
 	if r.code != 0 {
 		t.Fatal(r.stderr)
 	}
@@ -467,7 +468,7 @@ func (l *lake) current(i int) time.Time {
 			} `json:"snapshots"`
 		} `json:"metadata"`
 	}
-	if err := getJSON(l.t.Context(), l.queryURL+"/iceberg/v1/namespaces/fustor/tables/"+viewID, &answer); err != nil {
+	if err := getJSON(l.t.Context(), l.queryURL+"/iceberg/v1/namespaces/fustor/tables/"+l.view, &answer); err != nil {
 		l.t.Fatal(err)
 	}
 	for _, s := range answer.Metadata.Snapshots {
@@ -585,9 +586,9 @@ func duckdbEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEngin
 			s3test.AccessKey, s3test.SecretKey, strings.TrimPrefix(s3.Endpoint(), "http://")))
 	}
 	e := sqlEngine{name: "duckdb", ask: driven(t, dir, "duckdb", map[string]any{"setup": setup})}
-	location := strings.TrimPrefix(l.root, "file://") + "/views/" + viewID + "/iceberg"
+	location := strings.TrimPrefix(l.root, "file://") + "/views/" + l.view + "/iceberg"
 	e.rows = func(version uint64, condition string, files bool) map[string]any {
-		from := "lake.fustor." + viewID
+		from := "lake.fustor." + l.view
 		switch {
 		case files && version > 0:
 			from = fmt.Sprintf("iceberg_scan('%s', snapshot_from_id = %d)", location, version)
@@ -599,15 +600,15 @@ func duckdbEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEngin
 		return sqlRequest("SELECT %s FROM %s%s", selected("hex"), from, where(condition))
 	}
 	e.past = func(at time.Time) map[string]any {
-		return sqlRequest("SELECT %s FROM lake.fustor.%s AT (TIMESTAMP => TIMESTAMP '%s')", selected("hex"), viewID, at.Format("2006-01-02 15:04:05.000"))
+		return sqlRequest("SELECT %s FROM lake.fustor.%s AT (TIMESTAMP => TIMESTAMP '%s')", selected("hex"), l.view, at.Format("2006-01-02 15:04:05.000"))
 	}
 	e.changes = func() map[string]any {
-		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "hex"), viewID)
+		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "hex"), l.view)
 	}
 	e.clumsy = func(t *testing.T) {
-		e.gives(t, sqlRequest("SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' ORDER BY 1"), "[[changes "+viewID+"] [fustor "+viewID+"]]")
+		e.gives(t, sqlRequest("SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' ORDER BY 1"), "[[changes "+l.view+"] [fustor "+l.view+"]]")
 		e.refuses(t, sqlRequest("SELECT * FROM lake.fustor.none"), "none")
-		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", viewID), "(?i)not support|406|reading")
+		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", l.view), "(?i)not support|406|reading")
 		e.refuses(t, sqlRequest("CREATE TABLE lake.fustor.new (a INTEGER)"), "(?i)not support|406|reading")
 	}
 	return e
@@ -620,7 +621,7 @@ func pyicebergEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEn
 	}
 	e := sqlEngine{name: "pyiceberg", ask: driven(t, dir, "pyiceberg", map[string]any{"properties": properties})}
 	e.rows = func(version uint64, condition string, files bool) map[string]any {
-		request := map[string]any{"table": "fustor." + viewID, "columns": asked}
+		request := map[string]any{"table": "fustor." + l.view, "columns": asked}
 		if files {
 			request["metadata"] = l.metadata()
 		}
@@ -633,14 +634,14 @@ func pyicebergEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEn
 		return request
 	}
 	e.marked = func() map[string]any {
-		return map[string]any{"table": "fustor." + viewID, "columns": asked, "tag": "marked"}
+		return map[string]any{"table": "fustor." + l.view, "columns": asked, "tag": "marked"}
 	}
 	e.changes = func() map[string]any {
-		return map[string]any{"table": "changes." + viewID, "columns": changesAsked}
+		return map[string]any{"table": "changes." + l.view, "columns": changesAsked}
 	}
 	e.clumsy = func(t *testing.T) {
-		e.gives(t, map[string]any{"do": "names"}, "[[[[changes] [fustor] [named]] [[fustor "+viewID+"]] false true false]]")
-		e.refuses(t, map[string]any{"do": "drop", "table": "fustor." + viewID}, "(?i)not support|reading")
+		e.gives(t, map[string]any{"do": "names"}, "[[[[changes] [fustor] [named]] [[fustor "+l.view+"]] false true false]]")
+		e.refuses(t, map[string]any{"do": "drop", "table": "fustor." + l.view}, "(?i)not support|reading")
 	}
 	return e
 }
@@ -690,9 +691,9 @@ func sparkEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server, runtime s
 	e := sqlEngine{name: "spark", noFiles: s3 != nil, ask: driven(t, dir, "spark", map[string]any{"spark": config}, "JAVA_HOME="+java, "AWS_REGION=us-east-1",
 		"AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)}
 	e.rows = func(version uint64, condition string, files bool) map[string]any {
-		from := "lake.fustor." + viewID
+		from := "lake.fustor." + l.view
 		if files {
-			from = "files." + viewID + ".iceberg"
+			from = "files." + l.view + ".iceberg"
 		}
 		if version > 0 {
 			from += fmt.Sprintf(" VERSION AS OF %d", version)
@@ -700,10 +701,10 @@ func sparkEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server, runtime s
 		return sqlRequest("SELECT %s FROM %s%s", selected("hex"), from, where(condition))
 	}
 	e.marked = func() map[string]any {
-		return sqlRequest("SELECT %s FROM lake.fustor.%s VERSION AS OF 'marked'", selected("hex"), viewID)
+		return sqlRequest("SELECT %s FROM lake.fustor.%s VERSION AS OF 'marked'", selected("hex"), l.view)
 	}
 	e.changes = func() map[string]any {
-		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "hex"), viewID)
+		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "hex"), l.view)
 	}
 	e.quote = "`"
 	e.named = func(t *testing.T) map[string]string {
@@ -711,20 +712,20 @@ func sparkEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server, runtime s
 		if _, err := e.ask(sqlRequest("%s", l.printed(t, "spark"))); err != nil {
 			t.Errorf("fustor sql --print spark: %v", err)
 		}
-		return map[string]string{"the view of SQL": "lake.named." + viewID, "fustor sql": viewID}
+		return map[string]string{"the view of SQL": "lake.named." + l.view, "fustor sql": l.view}
 	}
 	e.past = func(at time.Time) map[string]any {
-		return sqlRequest("SELECT %s FROM lake.fustor.%s TIMESTAMP AS OF '%s'", selected("hex"), viewID, at.Format("2006-01-02 15:04:05.000"))
+		return sqlRequest("SELECT %s FROM lake.fustor.%s TIMESTAMP AS OF '%s'", selected("hex"), l.view, at.Format("2006-01-02 15:04:05.000"))
 	}
 	e.clumsy = func(t *testing.T) {
 		e.gives(t, sqlRequest("SHOW NAMESPACES IN lake"), "[[changes] [fustor] [named]]")
-		e.gives(t, sqlRequest("SHOW VIEWS IN lake.named"), "[[named "+viewID+" false]]")
-		e.gives(t, sqlRequest("SHOW TABLES IN lake.fustor"), "[[fustor "+viewID+" false]]")
-		e.gives(t, sqlRequest("SELECT count(*) > 4 FROM lake.fustor.%s.snapshots", viewID), "[[true]]")
-		e.gives(t, sqlRequest("SELECT snapshot_id FROM lake.fustor.%s.refs WHERE name = 'marked'", viewID), fmt.Sprintf("[[%d]]", l.versions[2]))
+		e.gives(t, sqlRequest("SHOW VIEWS IN lake.named"), "[[named "+l.view+" false]]")
+		e.gives(t, sqlRequest("SHOW TABLES IN lake.fustor"), "[[fustor "+l.view+" false]]")
+		e.gives(t, sqlRequest("SELECT count(*) > 4 FROM lake.fustor.%s.snapshots", l.view), "[[true]]")
+		e.gives(t, sqlRequest("SELECT snapshot_id FROM lake.fustor.%s.refs WHERE name = 'marked'", l.view), fmt.Sprintf("[[%d]]", l.versions[2]))
 		e.refuses(t, sqlRequest("SELECT * FROM lake.fustor.none"), "TABLE_OR_VIEW_NOT_FOUND")
-		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", viewID), "does not support endpoint")
-		e.refuses(t, sqlRequest("DELETE FROM lake.fustor.%s WHERE size > 0", viewID), "does not support endpoint")
+		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", l.view), "does not support endpoint")
+		e.refuses(t, sqlRequest("DELETE FROM lake.fustor.%s WHERE size > 0", l.view), "does not support endpoint")
 	}
 	return e
 }
@@ -788,36 +789,36 @@ func trinoEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEngine
 		return askTrino(t, "http://"+address, request["sql"].(string))
 	}}
 	wait.For(t, 2*time.Minute, "Trino reads the view", func() bool { // SELECT 1 is answered before there is a node that reads tables
-		_, err := e.ask(sqlRequest("SELECT count(*) FROM lake.fustor.%s", viewID))
+		_, err := e.ask(sqlRequest("SELECT count(*) FROM lake.fustor.%s", l.view))
 		return err == nil
 	})
 	e.rows = func(version uint64, condition string, _ bool) map[string]any {
-		from := "lake.fustor." + viewID
+		from := "lake.fustor." + l.view
 		if version > 0 {
 			from += fmt.Sprintf(" FOR VERSION AS OF BIGINT '%d'", version)
 		}
 		return sqlRequest("SELECT %s FROM %s%s", selected("to_hex"), from, where(condition))
 	}
 	e.marked = func() map[string]any {
-		return sqlRequest("SELECT %s FROM lake.fustor.%s FOR VERSION AS OF 'marked'", selected("to_hex"), viewID)
+		return sqlRequest("SELECT %s FROM lake.fustor.%s FOR VERSION AS OF 'marked'", selected("to_hex"), l.view)
 	}
 	e.changes = func() map[string]any {
-		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "to_hex"), viewID)
+		return sqlRequest("SELECT %s FROM lake.changes.%s", selectedOf(changesAsked, "to_hex"), l.view)
 	}
 	e.quote = `"`
 	e.named = func(t *testing.T) map[string]string {
 		t.Helper()
 		_, selects, _ := strings.Cut(l.printed(t, "trino"), " AS\n") // this Trino has no catalog that keeps views
-		return map[string]string{"the view of SQL": "lake.named." + viewID, "fustor sql": "(" + selects + ")"}
+		return map[string]string{"the view of SQL": "lake.named." + l.view, "fustor sql": "(" + selects + ")"}
 	}
 	e.past = func(at time.Time) map[string]any {
-		return sqlRequest("SELECT %s FROM lake.fustor.%s FOR TIMESTAMP AS OF TIMESTAMP '%s UTC'", selected("to_hex"), viewID, at.Format("2006-01-02 15:04:05.000"))
+		return sqlRequest("SELECT %s FROM lake.fustor.%s FOR TIMESTAMP AS OF TIMESTAMP '%s UTC'", selected("to_hex"), l.view, at.Format("2006-01-02 15:04:05.000"))
 	}
 	e.clumsy = func(t *testing.T) {
-		e.gives(t, sqlRequest("SHOW TABLES FROM lake.fustor"), "[["+viewID+"]]")
-		e.gives(t, sqlRequest(`SELECT count(*) > 4 FROM lake.fustor."%s$snapshots"`, viewID), "[[true]]")
+		e.gives(t, sqlRequest("SHOW TABLES FROM lake.fustor"), "[["+l.view+"]]")
+		e.gives(t, sqlRequest(`SELECT count(*) > 4 FROM lake.fustor."%s$snapshots"`, l.view), "[[true]]")
 		e.refuses(t, sqlRequest("SELECT * FROM lake.fustor.none"), "does not exist")
-		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", viewID), "(?i)not support|Failed to drop")
+		e.refuses(t, sqlRequest("DROP TABLE lake.fustor.%s", l.view), "(?i)not support|Failed to drop")
 		e.refuses(t, sqlRequest("CREATE TABLE lake.fustor.new (a INTEGER)"), "(?i)not support")
 	}
 	return e
@@ -876,6 +877,27 @@ func askTrino(t *testing.T, address, sql string) (rows [][]any, err error) {
 	}
 }
 
+// question is one of docs/sql.md, with the SQL of DuckDB and the command that answers it, which is – if there is none.
+type question struct{ text, sql, command string }
+
+// cookbook are the questions of docs/sql.md.
+func cookbook(t *testing.T) (questions []question) {
+	t.Helper()
+	doc, err := os.ReadFile("../../docs/sql.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, doc, _ = bytes.Cut(doc, []byte("## Questions"))
+	doc, _, _ = bytes.Cut(doc, []byte("\n## "))
+	for _, row := range regexp.MustCompile("(?m)^\\| (.+) \\| `(SELECT [^|]+)` \\| (.+) \\|$").FindAllStringSubmatch(string(doc), -1) {
+		questions = append(questions, question{row[1], row[2], strings.Trim(row[3], "`")})
+	}
+	if len(questions) < 20 {
+		t.Fatalf("docs/sql.md has %d questions", len(questions))
+	}
+	return questions
+}
+
 // TestCookbook asks each question of docs/sql.md in DuckDB, and compares its rows with those of the command beside it.
 func TestCookbook(t *testing.T) {
 	python := "python3"
@@ -915,19 +937,11 @@ func TestCookbook(t *testing.T) {
 	if r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	doc, err := os.ReadFile("../../docs/sql.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, doc, _ = bytes.Cut(doc, []byte("## Questions"))
-	doc, _, _ = bytes.Cut(doc, []byte("\n## "))
 	here := strings.NewReplacer("/srv/fustor/views/research/", data+"/store/views/default/", "412", first)
-	var questions, queries, commands []string
-	for _, row := range regexp.MustCompile("(?m)^\\| (.+) \\| `(SELECT [^|]+)` \\| (.+) \\|$").FindAllStringSubmatch(string(doc), -1) {
-		questions, queries, commands = append(questions, row[1]), append(queries, here.Replace(row[2])), append(commands, here.Replace(strings.Trim(row[3], "`")))
-	}
-	if len(questions) < 20 {
-		t.Fatalf("docs/sql.md has %d questions", len(questions))
+	var queries, commands []string
+	questions := cookbook(t)
+	for _, q := range questions {
+		queries, commands = append(queries, here.Replace(q.sql)), append(commands, here.Replace(q.command))
 	}
 	asked, err := json.Marshal(append([]string{strings.NewReplacer("INSTALL iceberg;\n", "", "LOAD iceberg;\n", "", `"default"`, "research").Replace(r.stdout)}, queries...))
 	if err != nil {
@@ -945,8 +959,8 @@ func TestCookbook(t *testing.T) {
 	if err := json.Unmarshal(out, &answers); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for i, question := range questions {
-		a := answers[i]
+	for i, q := range questions {
+		question, a := q.text, answers[i]
 		if a.Error != "" || len(a.Rows) == 0 {
 			t.Errorf("%s %s: %d rows, %s", question, queries[i], len(a.Rows), a.Error)
 			continue
