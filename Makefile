@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -61,11 +61,20 @@ destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it sta
 bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
 	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda
 
-# testkit/e2e takes longest, mostly by waiting: it begins first, beside the others. What go vet says is make lint's to tell.
-test: servers ## runs every test, with the race detector where a C compiler is
+# What these packages test runs in processes of its own, which the race detector of the tests does not see into; their tests wait most of
+# the time, beside those of the others.
+PROCESSES := ./testkit/e2e ./cmd/fustor
+
+# What go vet says is make lint's to tell.
+test: servers ## runs every test, with the race detector where a C compiler is (testkit/e2e and cmd/fustor without it: make race)
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
-	@go test -json -vet=off $(RACE) -timeout 30m ./testkit/e2e ./... 2>&1 | .cache/bin/testsummary
+	@{ go test -p 1 -json -vet=off -timeout 40m $(PROCESSES) >.cache/processes.json 2>&1 & \
+	   go test -json -vet=off $(RACE) -timeout 40m $$(go list ./... | grep -v -e /testkit/e2e$$ -e /cmd/fustor$$) 2>&1; \
+	   wait; cat .cache/processes.json; } | .cache/bin/testsummary
+
+race: servers ## runs the packages that make test runs without the race detector with it, and their processes, too
+	FUSTOR_E2E_RACE=1 go test -p 1 -race -vet=off -timeout 90m $(PROCESSES)
 
 CASES ?= 1
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/fustor/fustor/testkit/cases"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -96,7 +95,7 @@ func TestExamplesParse(t *testing.T) {
 			examples = append(examples, example{title(n), line})
 		}
 	}
-	for _, e := range cases.Some(examples) {
+	for _, e := range examples {
 		check(e.where, e.line)
 	}
 	inHelp := len(examples)
@@ -117,7 +116,7 @@ func TestExamplesParse(t *testing.T) {
 		}
 	}
 	t.Logf("%d examples in help, %d in pages", inHelp, len(examples))
-	for _, e := range cases.Some(examples) {
+	for _, e := range examples {
 		check(e.where, e.line)
 	}
 }
