@@ -1,12 +1,10 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"net/http"
-	"strings"
+	"strconv"
 
-	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/query/engine"
 	"github.com/fustor/fustor/query/forest"
@@ -20,12 +18,22 @@ const maxSorted = 40_000
 func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error {
 	q := httpapi.Query(r)
 	path := q.Path("/")
-	order := q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByAllocated, engine.ByMtime)
+	l := engine.Listing{Order: q.Enum("sort", engine.ByName, engine.ByName, engine.BySize, engine.ByAllocated, engine.ByFiles, engine.ByMtime), Reverse: q.Bool("reverse", false)}
+	pattern := q.String("pattern", "")
+	if q.Has("pattern") {
+		if err := l.SetPattern(pattern); err != nil {
+			return err
+		}
+	}
 	limit := int64(0)
-	if order != engine.ByName { // sorting holds a page in memory, so there is always a limit
+	if !l.InKeyOrder() { // sorting holds a page in memory, so there is always a limit
 		limit = defaultLimit
 	}
-	of, err := s.openPage(r, q, view, limit, maxLimit, "list", path, order)
+	same := []string{"list", path, l.Order}
+	if l.Reverse || pattern != "" {
+		same = append(same, strconv.FormatBool(l.Reverse), pattern)
+	}
+	of, err := s.openPage(r, q, view, limit, maxLimit, same...)
 	if err != nil {
 		return err
 	}
@@ -34,16 +42,13 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, view string) error
 		if err != nil {
 			return nil, err
 		}
-		return v.List(ctx, dir, order, after, limit, out)
+		return v.List(ctx, dir, l, after, limit, out)
 	}}
-	if order != engine.ByName {
+	if !l.InKeyOrder() {
 		if of.forest != nil {
 			of.setLimit(min(of.limit(), max(100, maxSorted/len(of.forest.Members))))
 		}
-		question.Extra = func(r *evidence.Row) int64 { return engine.RankOf(r, order) }
-		question.Compare = func(a, b *evidence.Row) int {
-			return cmp.Or(cmp.Compare(engine.RankOf(b, order), engine.RankOf(a, order)), strings.Compare(a.Name, b.Name))
-		}
+		question.Extra, question.Compare = l.Rank, l.Compare
 	}
 	return s.answerPage(w, r, of, path, question)
 }

@@ -29,28 +29,38 @@ func (m model) below(root string, depth int) (out []string) {
 	return out
 }
 
-func (m model) list(dir, order string) (out []string) {
+func (m model) list(dir, order string) []string { return m.listed(dir, order, false, nil) }
+
+// listed is a listing, of the names that are wanted; nil: all.
+func (m model) listed(dir, order string, reverse bool, wanted func(name string) bool) (out []string) {
 	var rows []evidence.Row
 	for _, r := range m {
-		if r.Parent == strings.TrimSuffix(dir, "/")+"/" {
+		if r.Parent == strings.TrimSuffix(dir, "/")+"/" && (wanted == nil || wanted(r.Name)) {
 			rows = append(rows, r)
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b evidence.Row) int {
-		switch order {
-		case engine.BySize:
-			weight := func(r evidence.Row) int64 {
-				if r.Type == event.Directory {
-					return r.Sub.Bytes
-				}
+		weight := func(r evidence.Row) int64 {
+			directory := r.Type == event.Directory
+			switch {
+			case order == engine.BySize && directory:
+				return r.Sub.Bytes
+			case order == engine.BySize:
 				return r.Size
+			case order == engine.ByFiles && directory:
+				return r.Sub.Files
+			case order == engine.ByFiles && r.Type == event.File:
+				return 1
+			case order == engine.ByMtime:
+				return r.MtimeNs
 			}
-			return cmp.Compare(weight(b), weight(a))
-		case engine.ByMtime:
-			return cmp.Compare(b.MtimeNs, a.MtimeNs)
+			return 0
 		}
-		return 0
+		return cmp.Compare(weight(b), weight(a))
 	})
+	if reverse {
+		slices.Reverse(rows)
+	}
 	for _, r := range rows {
 		out = append(out, r.Path())
 	}
@@ -169,13 +179,30 @@ func (f *fixture) checkTree(rng *rand.Rand, m model, dir string) {
 
 func (f *fixture) checkList(rng *rand.Rand, m model, dir string) {
 	f.t.Helper()
-	for _, order := range []string{engine.ByName, engine.BySize, engine.ByMtime} {
-		want := m.list(dir, order)
-		params := pathParam(dir, "sort", order)
-		equal(f.t, fmt.Sprintf("list %q", params), f.pages("list", params, func() {}), want)
-		equal(f.t, fmt.Sprintf("stream of list %q", params), f.stream("list", params), want)
-		limited := append(params, "limit", strconv.Itoa(1+rng.IntN(10)))
-		equal(f.t, fmt.Sprintf("pages of list %q", limited), f.pages("list", limited, func() {}), want)
+	for _, c := range []struct {
+		reverse bool
+		pattern string
+		wanted  func(name string) bool
+	}{
+		{},
+		{reverse: true},
+		{pattern: "A", wanted: func(name string) bool { return strings.ContainsAny(name, "aA") }},
+		{true, "*[a-f]*", func(name string) bool { return strings.ContainsAny(name, "abcdef") }},
+	} {
+		for _, order := range []string{engine.ByName, engine.BySize, engine.ByFiles, engine.ByMtime} {
+			want := m.listed(dir, order, c.reverse, c.wanted)
+			params := pathParam(dir, "sort", order)
+			if c.reverse {
+				params = append(params, "reverse", "true")
+			}
+			if c.pattern != "" {
+				params = append(params, "pattern", c.pattern)
+			}
+			equal(f.t, fmt.Sprintf("list %q", params), f.pages("list", params, func() {}), want)
+			equal(f.t, fmt.Sprintf("stream of list %q", params), f.stream("list", params), want)
+			limited := append(params, "limit", strconv.Itoa(1+rng.IntN(10)))
+			equal(f.t, fmt.Sprintf("pages of list %q", limited), f.pages("list", limited, func() {}), want)
+		}
 	}
 }
 

@@ -126,7 +126,9 @@ var (
 	listOperation = openapi.Operation{ID: "list", Tag: tag, Summary: "A directory's entries",
 		Parameters: []openapi.Parameter{
 			pathParameter, pathB64Parameter,
-			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. allocated: what occupies most first, a directory with its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","allocated","mtime"],"default":"name"}`},
+			{Name: "sort", Text: "name: bytes, ascending. size: largest first, a directory by the bytes of its subtree. allocated: what occupies most first, a directory with its subtree. files: what has most files first, a directory by its subtree. mtime: newest first. Equal ones by name.", Schema: `{"type":"string","enum":["name","size","allocated","files","mtime"],"default":"name"}`},
+			{Name: "reverse", Text: "The order the other way round.", Schema: `{"type":"boolean","default":false}`},
+			{Name: "pattern", Text: "Only the entries whose names match, as of a search; it has no slash.", Schema: `{"type":"string"}`},
 			pageLimit,
 			cursorParameter,
 			asOfParameter, versionParameter, ifNoneMatch, explainParameter,

@@ -14,6 +14,7 @@ type cli struct {
 
 	readCommands
 
+	Browse     browseCmd     `cmd:"" group:"read" help:"Browse the view on the whole terminal, as ncdu does."`
 	Views      viewsCmd      `cmd:"" overview:"no" group:"read" help:"List the views that the key may read."`
 	Report     reportGroup   `cmd:"" overview:"whole" group:"read" help:"Report on sizes, owners, ages, duplicates and growth."`
 	Diff       diffCmd       `cmd:"" overview:"no" group:"read" help:"Print what differs between two versions."`
@@ -25,7 +26,7 @@ type cli struct {
 	Versions   versionsCmd   `cmd:"" overview:"no" group:"read" help:"List the versions of the view."`
 	Wait       waitCmd       `cmd:"" group:"read" help:"Wait until a path is complete."`
 	Suspects   suspectsCmd   `cmd:"" overview:"no" group:"read" help:"Print files that may still be written to."`
-	BlindSpots blindSpotsCmd `cmd:"" group:"read" help:"Print changes that no agent reported but a scan found."`
+	BlindSpots blindSpotsCmd `cmd:"" overview:"no" group:"read" help:"Print changes that no agent reported but a scan found."`
 	Sessions   sessionsGroup `cmd:"" group:"read" help:"Show the agents that feed the view, and control them."`
 	Scan       scanCmd       `cmd:"" group:"read" help:"Request a scan of PATH; fustor jobs shows its progress."`
 	Jobs       jobsCmd       `cmd:"" overview:"no" group:"read" help:"Show requested scans and commands."`

@@ -16,7 +16,7 @@ type lsCmd struct {
 	Long bool   `short:"l" xor:"form" help:"Print the table even if stdout is not a terminal."`
 	formatFlags
 	Bytes bool   `short:"b" help:"Print sizes in bytes."`
-	Sort  string `enum:"name,size,allocated,mtime" default:"name" placeholder:"BY" help:"Order: name, size (largest first), allocated (what occupies most on the disk first) or mtime (newest first)."`
+	Sort  string `enum:"name,size,allocated,files,mtime" default:"name" placeholder:"BY" help:"Order: name, size (largest first), allocated (what occupies most on the disk first), files (what has most files first) or mtime (newest first)."`
 	pastFlags
 }
 

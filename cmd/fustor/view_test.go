@@ -32,22 +32,44 @@ func serveView(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: view DIR")
 	}
-	ctx := context.Background()
 	st, err := local.Open(ts.MkAbs("store"))
 	ts.Check(err)
-	ts.Check(writeSnapshot(ctx, st, ts.MkAbs(args[0])))
-	c, err := compactor.New(compactor.Options{Store: st})
+	server, err := serveDirectory(context.Background(), st, ts.MkAbs(args[0]))
 	ts.Check(err)
-	_, err = c.Once(ctx, "default")
-	ts.Check(err)
-	ts.Check(access.Register(ctx, st, "secret", access.Record{Name: "test", Roles: []access.Role{access.Query}, Views: access.Views{All: true}}))
-	keys, err := access.New(access.Options{Store: st})
-	ts.Check(err)
-	handler, err := query.New(query.Options{Store: st, Authenticator: keys})
-	ts.Check(err)
-	server := httptest.NewServer(handler.Handler())
 	ts.Defer(server.Close)
 	ts.Setenv("API", server.URL)
+}
+
+// serveDirectory indexes a directory into a store and serves it: the view "default", with the key "secret".
+func serveDirectory(ctx context.Context, st store.Store, dir string) (*httptest.Server, error) {
+	if err := indexDirectory(ctx, st, dir); err != nil {
+		return nil, err
+	}
+	if err := access.Register(ctx, st, "secret", access.Record{Name: "test", Roles: []access.Role{access.Query}, Views: access.Views{All: true}}); err != nil {
+		return nil, err
+	}
+	keys, err := access.New(access.Options{Store: st})
+	if err != nil {
+		return nil, err
+	}
+	handler, err := query.New(query.Options{Store: st, Authenticator: keys})
+	if err != nil {
+		return nil, err
+	}
+	return httptest.NewServer(handler.Handler()), nil
+}
+
+// indexDirectory makes a version of the view "default" of what is in a directory.
+func indexDirectory(ctx context.Context, st store.Store, dir string) error {
+	if err := writeSnapshot(ctx, st, dir); err != nil {
+		return err
+	}
+	c, err := compactor.New(compactor.Options{Store: st})
+	if err != nil {
+		return err
+	}
+	_, err = c.Once(ctx, "default")
+	return err
 }
 
 // writeSnapshot scans dir and writes what it saw as the one segment of a new session.

@@ -19,7 +19,11 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"Stat":          func(ctx context.Context, c *Client) error { _, err := c.Stat(ctx, "/"); return err },
 		"StatLinksOnce": func(ctx context.Context, c *Client) error { _, err := c.StatLinksOnce(ctx, "/"); return err },
 		"List":          func(ctx context.Context, c *Client) error { return c.List(ctx, "/", "", node) },
-		"Search":        func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
+		"ListPage": func(ctx context.Context, c *Client) error {
+			_, err := c.ListPage(ctx, "/", Listing{}, "", 1, node)
+			return err
+		},
+		"Search": func(ctx context.Context, c *Client) error { return c.Search(ctx, Query{Pattern: "x", Limit: 1}, node) },
 		"Page": func(ctx context.Context, c *Client) error {
 			_, err := c.Page(ctx, Slice{Path: "/", Limit: 1}, node)
 			return err
@@ -88,7 +92,7 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"CreateKey":  func(ctx context.Context, a *Admin) error { _, err := a.CreateKey(ctx, admin.NewKey{}); return err },
 		"RevokeKey":  func(ctx context.Context, a *Admin) error { _, err := a.RevokeKey(ctx, "k"); return err },
 	}
-	silent := map[string]bool{"Cost": true, "Incomplete": true, "IsForest": true, "AnsweredBy": true, "Unreadable": true, "At": true} // they ask nothing
+	silent := map[string]bool{"Cost": true, "Incomplete": true, "IsForest": true, "AnsweredBy": true, "Unreadable": true, "At": true, "WebPage": true, "View": true} // they ask nothing
 	for _, of := range []struct {
 		kind  reflect.Type
 		calls reflect.Value

@@ -18,6 +18,7 @@ const maxPattern = 1024
 var (
 	errPatternEmpty = errors.New("it is empty")
 	errPatternLong  = errors.New("it is longer than 1024 bytes")
+	errPatternSlash = errors.New("it has a slash, and names have none")
 )
 
 // pattern decides which rows match by their paths. A search asks it once for each directory, and then, if that does not decide, once

@@ -150,7 +150,7 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 	}
 	page.Totals = totalsOf(dir.Sub)
 	page.Totals.Unreadable = unreadable(r.Context(), v, path)
-	end, err := v.List(r.Context(), dir, order, p.After, p.Limit, func(row *evidence.Row) error {
+	end, err := v.List(r.Context(), dir, engine.Listing{Order: order}, p.After, p.Limit, func(row *evidence.Row) error {
 		e := entryOf(at, names, row, now)
 		e.Unreadable = unreadable(r.Context(), v, row.Path())
 		page.Entries = append(page.Entries, e)
