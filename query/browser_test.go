@@ -87,7 +87,7 @@ func browse(t *testing.T, f *fixture, handler http.Handler) *tab {
 			say(e.Entry.Text + " " + e.Entry.URL)
 		}
 	}()
-	b.open("/?key=" + queryKey)
+	b.open("/?code=" + f.keys.NewCode(queryKey))
 	return b
 }
 
@@ -350,7 +350,7 @@ func TestPageUnderAPrefix(t *testing.T) {
 		r.Header.Set("X-Forwarded-Prefix", "/tools/fustor")
 		http.StripPrefix("/tools/fustor", f.server.Handler()).ServeHTTP(w, r)
 	}))
-	b.open("/tools/fustor/?key=" + queryKey)
+	b.open("/tools/fustor/?code=" + f.keys.NewCode(queryKey))
 	b.until(`location.pathname === "/tools/fustor/browse/research" && document.querySelector("#app [data-row]")`)
 	_ = eval[bool](b, `document.querySelector("#app [data-row]").click(), true`)
 	b.until(`location.pathname.startsWith("/tools/fustor/browse/research/") && document.querySelector("#app [data-row]")`)

@@ -44,6 +44,7 @@ const (
 
 // fixture is a Server over a real store in a directory.
 type fixture struct {
+	keys   *access.Authenticator
 	t      testing.TB
 	st     store.Store
 	server *Server
@@ -106,6 +107,7 @@ func serve(t testing.TB, st store.Store) *fixture {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return f.now.Add(time.Duration(f.turned.Load())) }
+	f.keys = keys
 	f.server, err = New(Options{Store: dated{st, now}, Authenticator: keys, HeadTTL: -1, CacheBytes: 64 << 20,
 		Now: now, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

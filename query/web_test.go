@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -17,21 +20,29 @@ import (
 // contentPolicy allows our style sheet, our script, its calls, and our forms, and nothing else.
 const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// TestKeyCookie: a key in the URL, or in the form, becomes a cookie that opens the pages; nothing else does.
+// TestKeyCookie: a code in the URL, once, or a key in the form, becomes a cookie that opens the pages; nothing else does.
 func TestKeyCookie(t *testing.T) {
 	f := newFixture(t)
 	f.base(testView, sample())
 	for target, next := range map[string]string{
-		"/?key=" + queryKey: "/",
-		"/browse/research/docs?sort=size&key=" + queryKey: "/browse/research/docs?sort=size",
-		"/browse/research/b%FF?key=" + queryKey:           "/browse/research/b%FF",
+		"/?code=": "/", "/browse/research/docs?sort=size&code=": "/browse/research/docs?sort=size", "/browse/research/b%FF?code=": "/browse/research/b%FF",
 	} {
-		a := f.do("GET", target, "").is(303)
+		code := f.keys.NewCode(queryKey)
+		a := f.do("GET", target+code, "").is(303)
 		if a.header.Get("Location") != next {
 			t.Errorf("%s goes on to %s", target, a.header.Get("Location"))
 		}
 		checkCookie(t, f, a)
+		if again := f.do("GET", target+code, "").is(401); again.header.Get("Set-Cookie") != "" || !strings.Contains(string(again.body), "This link has been used") || strings.Contains(string(again.body), code) {
+			t.Errorf("%s again: %v\n%s", target, again.header, again.body)
+		}
 	}
+	if a := f.do("GET", "/browse/research/docs?key="+queryKey, "").is(403); a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "Keys in addresses") || strings.Contains(string(a.body), queryKey) {
+		t.Errorf("a key in the address: %v\n%s", a.header, a.body)
+	}
+	old := f.keys.NewCode(queryKey)
+	f.keysTurned.Add(int64(access.CodeFor))
+	f.do("GET", "/?code="+old, "").is(401)
 	form := func(key, next string) *answer {
 		return f.do("POST", "/login", url.Values{"key": {key}, "next": {next}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -52,8 +63,8 @@ func TestKeyCookie(t *testing.T) {
 	}
 	f.do("POST", "/login", "key="+queryKey, "Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "cross-site").is(403)
 	for _, from := range []string{"cross-site", "same-site"} {
-		a := f.do("GET", "/browse/research/docs?key="+queryKey, "", "Sec-Fetch-Site", from).is(403)
-		if a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "A link on another site") || strings.Contains(string(a.body), queryKey) {
+		a := f.do("GET", "/browse/research/docs?code="+f.keys.NewCode(queryKey), "", "Sec-Fetch-Site", from).is(403)
+		if a.header.Get("Set-Cookie") != "" || !strings.Contains(string(a.body), "A link on another site") {
 			t.Errorf("a link from a page that is %s: %v\n%s", from, a.header, a.body)
 		}
 	}
@@ -61,10 +72,39 @@ func TestKeyCookie(t *testing.T) {
 	if !strings.Contains(out, "fustor_key=;") || !strings.Contains(out, "Max-Age=0") {
 		t.Errorf("logging out: %s", out)
 	}
-	secure := f.do("GET", "/?key="+queryKey, "", "X-Forwarded-Proto", "https").header.Get("Set-Cookie")
+	secure := f.do("GET", "/?code="+f.keys.NewCode(queryKey), "", "X-Forwarded-Proto", "https").header.Get("Set-Cookie")
 	if !strings.Contains(secure, "; Secure") {
 		t.Errorf("over TLS: %s", secure)
 	}
+}
+
+// TestWrongKeys: an address that sends many wrong keys is to wait, in calls and on pages; its right keys work, and so do other addresses.
+func TestWrongKeys(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, sample())
+	form := func(key string) *answer {
+		return f.do("POST", "/login", url.Values{"key": {key}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := range 20 {
+		if i%2 == 0 {
+			form("wrong").is(401)
+		} else {
+			f.do("GET", viewURL("tree"), "", "X-API-Key", "wrong").is(401)
+		}
+	}
+	a := f.do("GET", viewURL("tree"), "", "X-API-Key", "wrong").is(429)
+	if s, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || s < 1 || s > 60 {
+		t.Errorf("try again after %q", a.header.Get("Retry-After"))
+	}
+	if a := form("wrong").is(429); a.header.Get("Retry-After") == "" || !strings.Contains(string(a.body), "Too many wrong keys") || !strings.Contains(string(a.body), `name="key"`) {
+		t.Errorf("the page: %v\n%s", a.header, a.body)
+	}
+	f.do("GET", "/browse/research", "", "Cookie", "fustor_key=d3Jvbmc").is(429)
+	f.do("GET", "/?code=wrong", "").is(429)
+	form(queryKey).is(303)
+	f.do("GET", viewURL("tree"), "", "X-API-Key", queryKey).is(200)
+	f.keysTurned.Add(int64(time.Minute))
+	f.do("GET", viewURL("tree"), "", "X-API-Key", "wrong").is(401)
 }
 
 func checkCookie(t *testing.T, f *fixture, a *answer) {

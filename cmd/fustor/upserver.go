@@ -51,6 +51,7 @@ type up struct {
 	listener   net.Listener
 	socket     net.Listener // for users of this host; nil: none
 	callers    access.Options
+	keys       *access.Authenticator
 	unlock     func()
 
 	agent   *agent.Agent
@@ -210,7 +211,7 @@ const upCompactMemory = 160 << 20
 func (u *up) wire() error {
 	u.callers.Store = u.store
 	keys, err := authenticator(u.callers, u.key)
-	if err != nil {
+	if u.keys = keys; err != nil {
 		return &cliError{msg: err.Error(), hint: "choose another with --api-key", code: exitUsage, err: err}
 	}
 	registry := processMetrics()
@@ -355,9 +356,9 @@ func ignoreEnd(ctx context.Context, err error) error {
 	return err
 }
 
-// greet says where to look, and with which key; in the journal of systemd, which others may read, only where the key is.
+// greet says where to look, by a link with a one-time code, and with which key; in the journal of systemd, which others may read, only where the key is.
 func (u *up) greet() error {
-	page := u.url + "/?" + url.Values{"key": {u.key}}.Encode()
+	page := u.url + "/?" + url.Values{"code": {u.keys.NewCode(u.key)}}.Encode()
 	if u.JSON {
 		return json.NewEncoder(u.app.stdout).Encode(map[string]any{
 			"url": u.url, "open": page, "api_key": u.key, "view": u.View, "dir": u.root, "data": u.data, "pid": os.Getpid()})

@@ -53,6 +53,8 @@ type Authenticator struct {
 	proxy  Proxy
 	views  *viewconfig.Loader           // nil: only keys may ask
 	cache  *otter.Cache[string, cached] // by hash
+	wrong  wrong
+	codes  codes
 }
 
 type staticKey struct {
@@ -72,6 +74,7 @@ func New(o Options) (*Authenticator, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.wrong = wrong{now: a.now, by: map[string]wrongCount{}}
 	if a.users = o.Users; a.users == nil {
 		a.users = NewUsers(a.now)
 	}

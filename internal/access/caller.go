@@ -52,6 +52,7 @@ type Proxy struct {
 // claim is what a request says of its caller.
 type claim struct {
 	key   string // or the token of an OpenID provider
+	from  string // the address that sent it
 	named string // by the proxy
 	peer  unixsocket.Peer
 	local bool   // there is a peer
@@ -107,6 +108,11 @@ func (p Proxy) trusts(remote string) bool {
 	if err != nil {
 		return false
 	}
+	return p.has(ip)
+}
+
+// has reports whether an address is one of the proxy's.
+func (p Proxy) has(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	return slices.ContainsFunc(p.From, func(from netip.Prefix) bool { return from.Contains(ip) })
 }
@@ -114,7 +120,7 @@ func (p Proxy) trusts(remote string) bool {
 // claimOf reads who a request says it comes from.
 func (a *Authenticator) claimOf(r *http.Request) (claim, error) {
 	key, err := keyOf(r)
-	c := claim{key: key}
+	c := claim{key: key, from: a.addressOf(r)}
 	if err != nil {
 		return c, err
 	}
@@ -137,7 +143,7 @@ func (a *Authenticator) grant(ctx context.Context, c claim) (grant, error) {
 		}
 		return a.vouched(ctx, viewconfig.OpenToOIDC, name)
 	case c.key != "":
-		record, err := a.record(ctx, c.key)
+		record, err := a.record(ctx, c.key, c.from)
 		return grant{record: record}, err
 	case c.named != "":
 		return a.vouched(ctx, viewconfig.OpenToProxy, c.named)

@@ -68,13 +68,12 @@ func (a *Authenticator) allowed(ctx context.Context, c claim, roles []Role) (Rec
 	return g.record, nil
 }
 
-// record is the record of a key, or the *httpapi.Error that says why there is none.
-func (a *Authenticator) record(ctx context.Context, key string) (Record, error) {
+// record is the record of a key that an address sent, or the *httpapi.Error that says why there is none.
+func (a *Authenticator) record(ctx context.Context, key, from string) (Record, error) {
 	record, err := a.Authenticate(ctx, key)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
-		return record, &httpapi.Error{Status: http.StatusUnauthorized, Detail: "unknown or expired API key",
-			Hint: "ask the administrator of this Fustor for a key"}
+		return record, a.errWrongKey(from, "unknown or expired API key")
 	case errors.Is(err, ErrRecord):
 		return record, &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "the record of this API key is damaged",
 			Hint: "the server's log has the error"}

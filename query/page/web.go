@@ -26,8 +26,8 @@ import (
 	"github.com/fustor/fustor/query/problem"
 )
 
-// A browser keeps the API key in a cookie that scripts and other sites cannot use. /?key=KEY sets the cookie, so that `fustor up` can
-// print one link.
+// A browser keeps the API key in a cookie that scripts and other sites cannot use. /?code=CODE sets the cookie, once, so that `fustor up` can
+// print one link. A key in an address would stay in histories and logs, so it is not used.
 
 //go:embed web
 var webFiles embed.FS
@@ -101,13 +101,11 @@ type pageHandler func(w http.ResponseWriter, r *http.Request, key access.Record)
 // withKey calls f for requests with a valid key, and shows the others a form for the key. Errors are shown as pages, too.
 func (s *Pages) withKey(f pageHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if key := r.URL.Query().Get("key"); key != "" {
-			if from := r.Header.Get("Sec-Fetch-Site"); from == "cross-site" || from == "same-site" {
-				// Another site must not choose with whose key its visitor reads.
-				s.showLogin(w, http.StatusForbidden, withoutKey(r.URL), "A link on another site led here, so the key in it is not used. Enter your key.")
-				return
-			}
-			s.useKey(w, r, key, withoutKey(r.URL))
+		if q := r.URL.Query(); q.Has("key") {
+			s.showLogin(w, http.StatusForbidden, withoutSecrets(r.URL), "Keys in addresses are not used, as browsers and proxies keep addresses. Enter the key.")
+			return
+		} else if q.Has("code") {
+			s.useCode(w, r, q.Get("code"))
 			return
 		}
 		given := useCookie(r)
@@ -120,6 +118,8 @@ func (s *Pages) withKey(f pageHandler) http.Handler {
 			s.askForKey(w, r, http.StatusUnauthorized, "Your login has ended.")
 		case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 			s.askForKey(w, r, http.StatusUnauthorized, "This key is unknown or has expired.")
+		case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
+			s.showWait(w, refused, currentURL(r))
 		case errors.As(err, &refused) && refused.Status == http.StatusForbidden && given == aKey:
 			s.askForKey(w, r, http.StatusForbidden, "This key does not allow reading views.")
 		case err != nil:
@@ -151,18 +151,45 @@ func (s *Pages) showLogin(w http.ResponseWriter, status int, next, problem strin
 
 // useKey sets the cookie for a valid key and redirects to next; otherwise it shows the form again.
 func (s *Pages) useKey(w http.ResponseWriter, r *http.Request, key, next string) {
-	record, err := s.keys.Authenticate(r.Context(), key)
+	record, err := s.keys.LogIn(r.Context(), r, key)
+	var refused *httpapi.Error
 	switch {
-	case err != nil && !errors.Is(err, access.ErrUnknownKey):
-		problemPage(w, r, httpapi.StoreFailure(err))
-	case err != nil || !record.Reads():
+	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
+		s.showWait(w, refused, next)
+	case err == nil && !record.Reads() || errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		s.showLogin(w, http.StatusUnauthorized, next, "This key is unknown, has expired, or does not allow reading views.")
+	case err != nil:
+		problemPage(w, r, err)
 	default:
 		setKey(w, r, base64.RawURLEncoding.EncodeToString([]byte(key)), int(cookieMaxAge/time.Second))
-		w.Header().Set("Referrer-Policy", "no-referrer") // the key may be in this URL
-		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, next, http.StatusSeeOther)
+		redirectPrivately(w, r, next)
 	}
+}
+
+// useCode is useKey for a one-time code.
+func (s *Pages) useCode(w http.ResponseWriter, r *http.Request, code string) {
+	next := withoutSecrets(r.URL)
+	if from := r.Header.Get("Sec-Fetch-Site"); from == "cross-site" || from == "same-site" {
+		// Another site must not choose with whose key its visitor reads.
+		s.showLogin(w, http.StatusForbidden, next, "A link on another site led here, so the code in it is not used. Enter your key.")
+		return
+	}
+	key, err := s.keys.Redeem(r, code)
+	var refused *httpapi.Error
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
+		s.showWait(w, refused, next)
+	case err != nil:
+		s.showLogin(w, http.StatusUnauthorized, next, "This link has been used, or is too old. Enter the key.")
+	default:
+		s.useKey(w, r, key, next)
+	}
+}
+
+// showWait shows the form to somebody who has sent too many wrong keys.
+func (s *Pages) showWait(w http.ResponseWriter, refused *httpapi.Error, next string) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(refused.RetryAfter/time.Second)+1))
+	s.showLogin(w, refused.Status, next, "Too many wrong keys came from your address. Check the key, and wait a minute.")
 }
 
 func (s *Pages) login(w http.ResponseWriter, r *http.Request) {
@@ -219,9 +246,10 @@ func WithCookie(h http.Handler) http.Handler {
 	})
 }
 
-func withoutKey(u *url.URL) string {
+func withoutSecrets(u *url.URL) string {
 	q := u.Query()
 	q.Del("key")
+	q.Del("code")
 	return localPath((&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: q.Encode()}).String())
 }
 

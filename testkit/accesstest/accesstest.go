@@ -5,10 +5,12 @@ package accesstest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fustor/fustor/internal/access"
@@ -205,6 +207,9 @@ func (c call) want(what, key string, status int) {
 // send sends the call, about the view Asked.
 func (c call) send(key string) (int, string) { return c.sendAs(key, "") }
 
+// calls are how many were made.
+var calls atomic.Uint32
+
 func (c call) sendAs(key, accept string) (int, string) {
 	path := strings.Replace(c.path, "/v2/api/v1/pipe/pipes/{id}", "/v2/api/v1/pipe/pipes/"+Asked, 1) // a pipe of V2 is a view
 	path = strings.Replace(path, "/v2/pipe/pipes/{id}", "/v2/pipe/pipes/"+Asked, 1)
@@ -232,6 +237,9 @@ func (c call) sendAs(key, accept string) (int, string) {
 		body = []byte(`{"name":"new","roles":["query"],"views":["` + Asked + `"]}`)
 	}
 	r := httptest.NewRequest(c.method, target, bytes.NewReader(body))
+	// Each call comes from an address of its own, as there is a limit on the wrong keys of one.
+	n := calls.Add(1)
+	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1234", n>>16&0xff, n>>8&0xff, n&0xff)
 	if key != "" {
 		r.Header.Set("X-API-Key", key)
 	}

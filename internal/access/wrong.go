@@ -1,0 +1,127 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fustor/fustor/internal/httpapi"
+)
+
+// An address that sends wrong keys is told so (401) a number of times a minute, and then to wait (429). Its right keys work all the same, so
+// nobody is locked out by others behind the same proxy or NAT. Generated keys cannot be guessed; those that people choose can.
+
+const (
+	wrongKeys = 20 // within wrongTime
+	wrongTime = time.Minute
+	// maxWrong bounds the addresses that are remembered, about 100 bytes each.
+	maxWrong = 10_000
+)
+
+// wrong counts the wrong keys of each address.
+type wrong struct {
+	now func() time.Time
+	mu  sync.Mutex
+	by  map[string]wrongCount
+}
+
+type wrongCount struct {
+	keys  int
+	until time.Time
+}
+
+// add counts a wrong key in, and returns for how long the address has to wait; 0: it need not.
+func (w *wrong) add(from string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.now()
+	c, known := w.by[from]
+	if !now.Before(c.until) {
+		c = wrongCount{until: now.Add(wrongTime)}
+	}
+	c.keys++
+	if !known && len(w.by) >= maxWrong {
+		w.makeRoom(now)
+	}
+	w.by[from] = c
+	if c.keys <= wrongKeys {
+		return 0
+	}
+	return c.until.Sub(now)
+}
+
+// makeRoom forgets those whose minute is over, and at least one.
+func (w *wrong) makeRoom(now time.Time) {
+	for from, c := range w.by {
+		if !now.Before(c.until) {
+			delete(w.by, from)
+		}
+	}
+	for from := range w.by {
+		if len(w.by) < maxWrong {
+			return
+		}
+		delete(w.by, from)
+	}
+}
+
+// errWrongKey is the answer to a wrong key, or code, of an address.
+func (a *Authenticator) errWrongKey(from, what string) error {
+	if wait := a.wrong.add(from); wait > 0 {
+		return &httpapi.Error{Status: http.StatusTooManyRequests, RetryAfter: wait,
+			Detail: fmt.Sprintf("%s, and your address has sent more than %d wrong ones within a minute", what, wrongKeys),
+			Hint:   "check the key, and wait; right keys work meanwhile"}
+	}
+	return &httpapi.Error{Status: http.StatusUnauthorized, Detail: what, Hint: "ask the administrator of this Fustor for a key"}
+}
+
+// addressOf is where a request comes from: of IPv6 the network of 64 bits, which one host may have; behind the trusted proxy what that says
+// of its client.
+func (a *Authenticator) addressOf(r *http.Request) string {
+	from := httpapi.ClientIP(r)
+	if a.proxy.trusts(r.RemoteAddr) {
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		for _, hop := range slices.Backward(hops) { // each proxy adds whom it has heard; what is left of that, clients may make up
+			ip, err := netip.ParseAddr(strings.TrimSpace(hop))
+			if err != nil {
+				break
+			}
+			if from = ip.String(); !a.proxy.has(ip) {
+				break
+			}
+		}
+	}
+	ip, err := netip.ParseAddr(from)
+	if err != nil {
+		return from
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is6() {
+		if net, err := ip.Prefix(64); err == nil {
+			return net.String()
+		}
+	}
+	return ip.String()
+}
+
+// LogIn is the record of a key that somebody has typed in, or the *httpapi.Error that says why there is none.
+func (a *Authenticator) LogIn(ctx context.Context, r *http.Request, key string) (Record, error) {
+	return a.record(ctx, key, a.addressOf(r))
+}
+
+// Redeem is the key of a one-time code, which then is of no more use, or the *httpapi.Error that says why there is none.
+func (a *Authenticator) Redeem(r *http.Request, code string) (key string, err error) {
+	if key = a.codes.take(code, a.now()); key == "" {
+		err := a.errWrongKey(a.addressOf(r), "this link has been used, or is too old")
+		if refused := new(httpapi.Error); errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+			refused.Hint = "enter the key; `fustor up` prints a new link when it starts"
+		}
+		return "", err
+	}
+	return key, nil
+}
