@@ -34,10 +34,19 @@ func openStateFile(path string) *stateFile {
 	f := &stateFile{path: path}
 	if path != "" {
 		if b, err := os.ReadFile(path); err == nil {
-			_ = json.Unmarshal(b, &f.is)
+			f.is = decodeState(b)
 		}
 	}
 	return f
+}
+
+// decodeState is empty for what is no state: a part of one could name the mount of another root.
+func decodeState(b []byte) remembered {
+	var is remembered
+	if json.Unmarshal(b, &is) != nil {
+		return remembered{}
+	}
+	return is
 }
 
 func (f *stateFile) read() remembered {

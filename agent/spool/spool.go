@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,7 +95,7 @@ func (s *Spool) load() error {
 		}
 		number, ok := strings.CutSuffix(f.Name(), suffix)
 		n, err := strconv.ParseUint(number, 10, 64)
-		if !ok || err != nil || n == 0 {
+		if !ok || err != nil || n == 0 || n == math.MaxUint64 || f.Name() != fileName(ID(n)) {
 			continue
 		}
 		info, err := f.Info()
@@ -170,7 +171,9 @@ func (s *Spool) Probe() {
 	}
 }
 
-func (s *Spool) path(id ID) string { return filepath.Join(s.dir, fmt.Sprintf("%020d%s", id, suffix)) }
+func (s *Spool) path(id ID) string { return filepath.Join(s.dir, fileName(id)) }
+
+func fileName(id ID) string { return fmt.Sprintf("%020d%s", id, suffix) }
 
 // Get reads a segment.
 func (s *Spool) Get(id ID) ([]byte, error) { return os.ReadFile(s.path(id)) }

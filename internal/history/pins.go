@@ -59,18 +59,23 @@ func ReadPins(ctx context.Context, st store.Store, view string) (Pins, string, e
 	if err != nil {
 		return nil, "", fmt.Errorf("read %s: %w", key, err)
 	}
-	var body pinsObject
-	plain, err := seal.Open(key, o.Body)
+	pins, err := decodePins(key, o.Body)
+	return pins, o.ETag, err
+}
+
+func decodePins(key string, body []byte) (Pins, error) {
+	var object pinsObject
+	plain, err := seal.Open(key, body)
 	if err == nil {
-		err = json.Unmarshal(plain, &body)
+		err = json.Unmarshal(plain, &object)
 	}
-	if err == nil && body.Format != pinsFormat {
-		err = fmt.Errorf("its format is %d", body.Format)
+	if err == nil && object.Format != pinsFormat {
+		err = fmt.Errorf("its format is %d", object.Format)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w: %w", key, ErrPins, err)
+		return nil, fmt.Errorf("%s: %w: %w", key, ErrPins, err)
 	}
-	return body.Pins, o.ETag, nil
+	return object.Pins, nil
 }
 
 // ChangePins replaces the pins of a view by what change makes of them. It is called again where another writer was first; its error ends

@@ -216,15 +216,20 @@ func read(ctx context.Context, st store.Store, key string) (*Job, string, error)
 	if err != nil {
 		return nil, "", fmt.Errorf("read job %s: %w", key, err)
 	}
+	j, err := decode(key, o.Body)
+	return j, o.ETag, err
+}
+
+func decode(key string, body []byte) (*Job, error) {
 	j := &Job{}
-	plain, err := seal.Open(key, o.Body)
+	plain, err := seal.Open(key, body)
 	if err == nil {
 		err = json.Unmarshal(plain, j)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("read job %s: %w: %w", key, ErrDamaged, err)
+		return nil, fmt.Errorf("read job %s: %w: %w", key, ErrDamaged, err)
 	}
-	return j, o.ETag, nil
+	return j, nil
 }
 
 // Get reads one job.

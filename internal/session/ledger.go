@@ -79,15 +79,24 @@ func read[T any](ctx context.Context, s store.Store, key string) (held[T], error
 	if err != nil {
 		return h, fmt.Errorf("read %s: %w", key, err)
 	}
-	plain, err := seal.Open(key, object.Body)
-	if err == nil {
-		err = json.Unmarshal(plain, &h.value)
-	}
-	if err != nil {
-		return held[T]{meta: object.Meta}, fmt.Errorf("read %s: %w: %v", key, ErrDamaged, err)
+	if h.value, err = decode[T](key, object.Body); err != nil {
+		return held[T]{meta: object.Meta}, err
 	}
 	h.meta = object.Meta
 	return h, nil
+}
+
+// decode is what an object says; ErrDamaged if it says nothing of the kind.
+func decode[T any](key string, body []byte) (value T, err error) {
+	plain, err := seal.Open(key, body)
+	if err == nil {
+		err = json.Unmarshal(plain, &value)
+	}
+	if err != nil {
+		var none T
+		return none, fmt.Errorf("read %s: %w: %v", key, ErrDamaged, err)
+	}
+	return value, nil
 }
 
 // swap puts value in the place of the version old, or fails with store.ErrLost.
