@@ -10,9 +10,10 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 )
 
-// origin is the session whose segment an event is in.
+// origin is the segment that an event is in, and its session.
 type origin struct {
 	session, agent, source string
+	seq                    uint64
 	term                   uint64
 	leaseUntil             int64 // 0: the segment does not say
 	lag, skew              int64 // evidence.Provenance, of an observation

@@ -120,7 +120,7 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 			return m, nil
 		}
 		if !errors.Is(err, store.ErrLost) {
-			return nil, err
+			return nil, written(err)
 		}
 		c.metrics.lost.Inc()
 		if from, err = c.current(ctx, m.View); err != nil {

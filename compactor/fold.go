@@ -35,6 +35,7 @@ func (c *Compactor) Fold(ctx context.Context, view string) (int, error) {
 	c.figures.folded(view, began, all, err)
 	if err != nil {
 		c.metrics.failures.WithLabelValues("fold").Inc()
+		c.tell(ctx, view, err)
 		return n, fmt.Errorf("fold view %s: %w", view, err)
 	}
 	return n, nil
@@ -77,9 +78,9 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, a
 		c.found(view, false)
 	}
 	if in.segments+in.parts == 0 && !in.dropped {
-		return 0, true, c.publishSettings(ctx, head, config)
+		return 0, true, c.atRest(ctx, head, config)
 	}
-	w, err := c.resolve(ctx, head.Manifest, rules, in.batch, turn)
+	w, err := c.resolve(ctx, head.Manifest, rules, in.batch, turn, roomIn(head.Manifest, config.MaxEntries))
 	if err != nil {
 		return 0, false, err
 	}
@@ -97,6 +98,8 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, a
 			return errOvertaken
 		}
 		in.recordIn(m)
+		w.room.recordIn(m)
+		m.Trouble = nil
 		m.Counted.Stale += w.stale
 		m.Names = names
 		m.Live = config.Live
@@ -111,7 +114,19 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, a
 		return 0, false, err
 	}
 	c.metrics.folded(in, time.Since(began))
+	c.reportRefused(head.Manifest, in, w.room)
 	return in.segments + in.parts, in.parts == 0 && in.batch.size < turn.claims, nil
+}
+
+// atRest does what a view without anything to fold may need all the same.
+func (c *Compactor) atRest(ctx context.Context, head version, config viewconfig.Config) error {
+	if err := c.recovered(ctx, head); err != nil || head.Trouble != nil {
+		return err
+	}
+	if err := c.publishSettings(ctx, head, config); err != nil {
+		return err
+	}
+	return c.fillAgain(ctx, head, config)
 }
 
 // publishSettings publishes a version for a changed setting that readers take from the manifest (live): a view at rest has no fold that
@@ -145,6 +160,9 @@ func (t *foldInput) recordIn(m *manifest.Manifest) {
 	for _, mark := range t.batch.marks {
 		addMark(m, mark)
 	}
+	for _, r := range t.refused {
+		m.Refuse(r)
+	}
 }
 
 // addMark adds a mark to the manifest. What a leader of an older term says about its scan is fenced, like its listings.
@@ -161,6 +179,7 @@ func addMark(m *manifest.Manifest, s reportedMark) {
 		if !fenced {
 			m.Scan.SnapshotTerm, m.Scan.SnapshotStartedAt = s.by.term, s.observedAt
 			m.Scan.Errors, m.Scan.ErrorCount = nil, 0
+			m.Full = nil // everything is listed again
 		}
 	case event.SnapshotEnd:
 		if !fenced && m.Scan.SnapshotTerm == s.by.term {
@@ -180,13 +199,14 @@ func addMark(m *manifest.Manifest, s reportedMark) {
 }
 
 // resolve walks the view with a batch.
-func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch, turn *turn) (*walk, error) {
+func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch, turn *turn, room *room) (*walk, error) {
 	b.finish()
 	view, err := layer.OpenView(c.o.Store, m.View, m.Base, m.Deltas, c.cache)
 	if err != nil {
 		return nil, err
 	}
 	w := newWalk(ctx, view, rules, b)
+	w.room = room
 	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
 	rows := max(2, turn.claims, c.o.BatchClaims/4)
 	w.out = rowBuffer{dir: c.o.TempDir, limit: rows}
@@ -268,7 +288,7 @@ func (o *output) cut() error {
 	}
 	o.writer = nil
 	if err := layer.Publish(o.ctx, o.c.o.Store, o.view, built); err != nil {
-		return err
+		return written(err)
 	}
 	o.done = append(o.done, built.Info)
 	return nil

@@ -143,12 +143,18 @@ func (s saying) drawTelling(t *rapid.T, label string) telling {
 
 // told folds a saying in one way. It returns what readers can see.
 func (s saying) told(t tb, way telling) map[string]string {
+	return s.toldTo(t, way, func(*harness) {}, func() {})
+}
+
+// toldTo is told to a view that is prepared before; each is called after each step.
+func (s saying) toldTo(t tb, way telling, prepare func(*harness), each func()) map[string]string {
 	dir, err := os.MkdirTemp(fastTemp(), "fustor-law-")
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	defer os.RemoveAll(dir)
 	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: way.batch, MaxDeltas: 2, PartitionRows: 5})
+	prepare(h)
 	var tellers []*teller
 	for range s.events {
 		tellers = append(tellers, h.teller(fmt.Sprint("s", len(tellers))))
@@ -170,8 +176,10 @@ func (s saying) told(t tb, way telling) map[string]string {
 		if step.merge {
 			h.merge()
 		}
+		each()
 	}
 	for h.fold() > 0 {
+		each()
 	}
 	h.present()
 	return visible(h.rows())

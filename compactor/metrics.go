@@ -1,10 +1,6 @@
 package compactor
 
 import (
-	"fmt"
-	"maps"
-	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,10 +10,10 @@ import (
 
 // metrics are what a compactor counts of its own work.
 type metrics struct {
-	segments, events, entries, damaged, lost, removed prometheus.Counter
-	mergedRows                                        prometheus.Counter
-	failures                                          *prometheus.CounterVec
-	duration                                          *prometheus.HistogramVec
+	segments, events, entries, damaged, cut, lost, removed prometheus.Counter
+	mergedRows                                             prometheus.Counter
+	failures                                               *prometheus.CounterVec
+	duration                                               *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
@@ -29,6 +25,7 @@ func newMetrics() *metrics {
 		events:     counter("events_folded_total", "Events folded."),
 		entries:    counter("entries_folded_total", "Listed entries folded."),
 		damaged:    counter("segments_damaged_total", "Segments that could not be read; each ended its session."),
+		cut:        counter("segments_cut_total", "Segments of which new names were left out, as their view was full."),
 		lost:       counter("commits_lost_total", "Versions that another compactor published first."),
 		removed:    counter("objects_removed_total", "Objects that retention removed."),
 		mergedRows: counter("delta_rows_merged_total", "Rows of deltas merged."),
@@ -48,26 +45,12 @@ func newMetrics() *metrics {
 // Register makes the compactor's metrics known to r.
 func (c *Compactor) Register(r prometheus.Registerer) error {
 	m := c.metrics
-	for _, x := range []prometheus.Collector{m.segments, m.events, m.entries, m.damaged, m.lost, m.removed, m.mergedRows, m.failures, m.duration, c.figures} {
+	for _, x := range []prometheus.Collector{m.segments, m.events, m.entries, m.damaged, m.cut, m.lost, m.removed, m.mergedRows, m.failures, m.duration, c.figures} {
 		if err := r.Register(x); err != nil {
 			return err
 		}
 	}
 	return httpapi.RegisterStoreCounts(r, "compact", c.counted)
-}
-
-// failingLong is for how long folds of a view may fail before the compactor says that it is not ready: a store that is away for a
-// minute is no news.
-const failingLong = 5 * time.Minute
-
-// Ready is an error if every fold of a view has failed for a while.
-func (c *Compactor) Ready() error {
-	failing := c.figures.failing(failingLong)
-	for _, view := range slices.Sorted(maps.Keys(failing)) {
-		return &httpapi.Error{Status: http.StatusServiceUnavailable, Hint: "the compactor's log has the error of each try",
-			Detail: fmt.Sprintf("every fold of view %q has failed since %s; %d views are affected", view, failing[view].UTC().Format(time.RFC3339), len(failing))}
-	}
-	return nil
 }
 
 func (m *metrics) folded(t *foldInput, d time.Duration) {

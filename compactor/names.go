@@ -41,7 +41,7 @@ func (c *Compactor) writeNames(ctx context.Context, m *manifest.Manifest, told m
 		return "", fmt.Errorf("encode the names of owners: %w", err)
 	}
 	if _, err := c.o.Store.Put(ctx, key, body); err != nil {
-		return "", fmt.Errorf("write %s: %w", key, err)
+		return "", written(fmt.Errorf("write %s: %w", key, err))
 	}
 	return id, nil
 }

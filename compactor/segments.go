@@ -31,6 +31,7 @@ type foldInput struct {
 	term     uint64                       // the newest that is known to have been given
 	names    map[string][]event.OwnerName // by source: what the segments say
 	dropped  bool                         // a session left the roster, or its segment is damaged: there is something to publish even without a segment
+	refused  []manifest.Refusal           // damaged segments
 	decoder  *segmentDecoder
 }
 
@@ -317,8 +318,7 @@ func (c *Compactor) addSegment(ctx context.Context, view, id string, found nextS
 	}
 	var damaged *event.FormatError
 	if errors.As(err, &damaged) {
-		c.o.Logger.Error("a segment is damaged; its session is ended, and its agent will scan again", "segment", key, "error", err)
-		c.metrics.damaged.Inc()
+		t.refused = append(t.refused, manifest.Refusal{Session: id, Seq: p.Next, Agent: t.roster[id].Agent, Reason: damaged.Error()})
 		p.Broken, t.dropped = true, true
 		t.progress[id] = p
 		return false, c.ledger.End(ctx, view, id, "damaged segment")
@@ -372,7 +372,7 @@ func (t *foldInput) decode(key string, found nextSegment, view, id string, seq u
 	if err := t.checkOrigin(key, h, latest); err != nil {
 		return nil, err
 	}
-	by := &origin{session: id, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.defaults.skew}
+	by := &origin{session: id, seq: seq, agent: h.Agent, source: h.Source, term: h.Term, leaseUntil: h.LeaseUntil, skew: t.batch.defaults.skew}
 	if h.SkewKnown {
 		by.skew = h.Skew
 	}

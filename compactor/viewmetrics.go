@@ -28,6 +28,9 @@ type viewFigures struct {
 	caughtUp  time.Time // when a fold last began that left nothing for the next one
 	failing   time.Time // since when all folds have failed; zero: the last one did not
 	failures  uint64
+	failure   error // of the last fold
+	refusals  int   // folds in a row that failed because something could not be written
+	told      bool  // the view's readers were told that it fails
 }
 
 // versionFigures are those of one version.
@@ -46,6 +49,8 @@ type versionFigures struct {
 	suspects   []int64 // until when, ns
 	blindSpots int64   // -1: not known
 	sessions   int
+	refused    uint64           // segments
+	leftOut    uint64           // names that are missing, as the view is full
 	layers     map[string]int64 // by kind
 	layerRows  map[string]int64
 	layerBytes int64
@@ -91,6 +96,9 @@ func figuresOf(m *manifest.Manifest, before versionFigures) versionFigures {
 		folded:  m.FoldedAt, observed: m.ObservedAt, lag: before.lag, audited: m.Scan.AuditFinishedAt, scanErrors: m.Scan.ErrorCount,
 		sessions: len(m.Sessions), layers: map[string]int64{}, layerRows: map[string]int64{},
 	}
+	if f.refused = m.RefusedCount; m.Full != nil {
+		f.leftOut = m.Full.Names
+	}
 	if m.Reason == "fold" && m.ObservedAt > 0 {
 		f.lag = max(0, m.FoldedAt-m.ObservedAt)
 	}
@@ -120,26 +128,18 @@ func (v *viewMetrics) folded(view string, began time.Time, all bool, err error) 
 			if f.failures++; f.failing.IsZero() {
 				f.failing = began
 			}
+			if f.failure = err; refusedWrite(err) {
+				f.refusals++
+			} else {
+				f.refusals = 0
+			}
 			return
 		}
-		f.succeeded, f.failing = v.now(), time.Time{}
+		f.succeeded, f.failing, f.failure, f.refusals, f.told = v.now(), time.Time{}, nil, 0, false
 		if all {
 			f.caughtUp = began
 		}
 	})
-}
-
-// failing are the views of which every fold has failed for longer than some time, and since when.
-func (v *viewMetrics) failing(longerThan time.Duration) map[string]time.Time {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	found := map[string]time.Time{}
-	for view, f := range v.views {
-		if !f.failing.IsZero() && v.now().Sub(f.failing) > longerThan {
-			found[view] = f.failing
-		}
-	}
-	return found
 }
 
 func viewDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -160,6 +160,8 @@ var (
 	viewSuspects   = viewDesc("suspect_files", "Files that may still be written to; at most 200 are counted.")
 	viewBlindSpots = viewDesc("blind_spot_rows", "Rows of the layers that no agent's kernel reported; rows that a newer one supersedes are counted until the next merge.")
 	viewSessions   = viewDesc("sessions", "Sessions that feed the view or have fed it, until they are folded to their end and forgotten.")
+	viewRefused    = viewDesc("refused_segments", "Segments since the view began that were not taken in, or not with all that is in them: damaged ones, and those with new names while the view was full.")
+	viewLeftOut    = viewDesc("left_out_names", "New names that were left out since the last snapshot began, as the view has as many entries as it may; 0: it is not full.")
 	viewLayers     = viewDesc("layers", "Layers of the newest version, by kind: base or delta.", "kind")
 	viewLayerRows  = viewDesc("layer_rows", "Rows of the newest version's layers, removed and superseded ones included, by kind.", "kind")
 	viewLayerBytes = viewDesc("layer_bytes", "Bytes of the newest version's layers in the store, indexes included.")
@@ -168,7 +170,7 @@ var (
 	viewFailing    = viewDesc("fold_failing_seconds", "For how long every fold has failed; 0: the last one did not.")
 	viewFailures   = viewDesc("fold_failures_total", "Folds of the view that failed.")
 	allViewMetrics = []*prometheus.Desc{viewEntries, viewSize, viewAllocated, viewVersion, viewReady, viewFolded, viewObserved, viewLag, viewAudited,
-		viewScanErrors, viewSuspects, viewBlindSpots, viewSessions, viewLayers, viewLayerRows, viewLayerBytes, viewSucceeded, viewCaughtUp, viewFailing, viewFailures}
+		viewScanErrors, viewSuspects, viewBlindSpots, viewSessions, viewRefused, viewLeftOut, viewLayers, viewLayerRows, viewLayerBytes, viewSucceeded, viewCaughtUp, viewFailing, viewFailures}
 )
 
 // Describe implements prometheus.Collector.
@@ -238,6 +240,8 @@ func (f *versionFigures) collect(now time.Time, gauge func(*prometheus.Desc, flo
 	gauge(viewAudited, unixSeconds(f.audited))
 	gauge(viewScanErrors, float64(f.scanErrors))
 	gauge(viewSessions, float64(f.sessions))
+	gauge(viewRefused, float64(f.refused))
+	gauge(viewLeftOut, float64(f.leftOut))
 	gauge(viewLayerBytes, float64(f.layerBytes))
 	if f.observed > 0 {
 		gauge(viewObserved, unixSeconds(f.observed))

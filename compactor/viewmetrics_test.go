@@ -51,20 +51,21 @@ func TestViewMetrics(t *testing.T) {
 	now = now.Add(time.Minute)
 	v.folded("v", now, false, errors.New("the store is away"))
 	shows("two failures", `fustor_view_fold_failures_total{v} = 2`, `fustor_view_fold_failing_seconds{v} = 60`)
-	if len(v.failing(time.Minute)) != 0 || len(v.failing(59*time.Second)) != 1 {
-		t.Error(v.failing(0))
+	if found := v.unready(); len(found) != 0 {
+		t.Error("after a minute:", found)
 	}
 
 	m := &manifest.Manifest{View: "v", Version: 7, Nonce: "a", Reason: "fold", FoldedAt: 900e9, ObservedAt: 895e9,
-		Suspects: []manifest.Suspect{{Until: 1061e9}, {Until: 1200e9}, {Until: 5}},
-		Deltas:   []layer.Info{{Rows: 10, Bytes: 100, IndexBytes: 5, Marks: &layer.Marks{AgentMissing: 3}}},
-		Base:     []layer.Info{{Rows: 1000, Bytes: 1000, Marks: &layer.Marks{AgentMissing: 1}}}}
+		RefusedCount: 3, Full: &manifest.Full{Names: 9}, Suspects: []manifest.Suspect{{Until: 1061e9}, {Until: 1200e9}, {Until: 5}},
+		Deltas: []layer.Info{{Rows: 10, Bytes: 100, IndexBytes: 5, Marks: &layer.Marks{AgentMissing: 3}}},
+		Base:   []layer.Info{{Rows: 1000, Bytes: 1000, Marks: &layer.Marks{AgentMissing: 1}}}}
 	m.Totals.Files, m.Totals.Bytes, m.Scan.ErrorCount, m.Scan.SnapshotDone = 42, 4096, 2, 1
 	v.saw(m)
 	v.folded("v", now, true, nil)
 	shows("a version", `fustor_view_fold_failing_seconds{v} = 0`, `fustor_view_fold_failures_total{v} = 2`, `fustor_view_caught_up_timestamp_seconds{v} = 1060`,
 		`fustor_view_entries{directory,v} = 0`, `fustor_view_entries{file,v} = 42`, `fustor_view_entries{other,v} = 0`,
 		`fustor_view_suspect_files{v} = 2`, `fustor_view_blind_spot_rows{v} = 4`, `fustor_view_fold_lag_seconds{v} = 5`, `fustor_view_scan_errors{v} = 2`,
+		`fustor_view_refused_segments{v} = 3`, `fustor_view_left_out_names{v} = 9`,
 		`fustor_view_layer_bytes{v} = 1105`, `fustor_view_version{v} = 7`, `fustor_view_ready{v} = 1`, `fustor_view_version_timestamp_seconds{v} = 900`)
 	now = now.Add(time.Minute)
 	shows("later", `fustor_view_suspect_files{v} = 1`)

@@ -54,6 +54,7 @@ type walk struct {
 	out, outDirs rowBuffer // changed rows: out has those that need no node, in key order; outDirs has directories, innermost first
 	lookahead    *lookahead
 	suspects     *suspects
+	room         *room
 	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing changed
 	stale        uint64           // listings that showed an older state of their directory than the view knew
 }
@@ -76,6 +77,8 @@ type node struct {
 	// changed and leave it open: what the view has of them counts no more.
 	closes, reopens bool
 	opened          []string
+	// held: it is not there, but will be assumed, and has its room.
+	held bool
 	// forEntries is what the directory's own evidence means for its entries. raised: it ended, so that all of them are to be
 	// resolved again with its floor.
 	forEntries evidence.ParentState
@@ -283,6 +286,9 @@ func (v *visit) resolve(name string) error {
 	}
 	v.countStale(r)
 	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.inside, v.parent)
+	if r.Changed && !v.admits(r) {
+		v.leaveOut(r, key)
+	}
 	r.known = known || r.Changed
 	return v.record(r)
 }

@@ -201,7 +201,7 @@ var document = openapi.Document{
 		{Status: http.StatusLengthRequired, Name: "LengthRequired", Text: "The request does not say how long its body is."},
 		{Status: http.StatusUnsupportedMediaType, Name: "WrongType", Text: "The body is not JSON."},
 		{Status: httpapi.StatusSessionGone, Name: "SessionGone", Text: "The session has ended, timed out, or never was: create a new one."},
-		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "More than 100 commands and scans of the view wait."},
+		{Status: http.StatusTooManyRequests, Name: "TooMany", Text: "More than 100 commands and scans of the view wait, the key has too many sessions in the view, or the address has sent more than 20 wrong keys within a minute."},
 		{Status: http.StatusNotImplemented, Name: "NotImplemented", Text: "This server, or its object store, cannot do this."},
 		{Status: http.StatusServiceUnavailable, Name: "Unavailable", Text: "The object store is not available; see Retry-After."},
 	},

@@ -44,7 +44,10 @@ const (
 
 // fixture is a Server over a real store in a directory.
 type fixture struct {
-	keys   *access.Authenticator
+	keys *access.Authenticator
+	// from is the address that requests come from; empty: each from its own, as there is a limit on the wrong keys of one.
+	from   string
+	asked  atomic.Uint32
 	t      testing.TB
 	st     store.Store
 	server *Server
@@ -321,6 +324,10 @@ var api struct {
 func (f *fixture) do(method, target, body string, headers ...string) *answer {
 	f.t.Helper()
 	req := httptest.NewRequest(method, target, strings.NewReader(body))
+	n := f.asked.Add(1)
+	if req.RemoteAddr = f.from; f.from == "" {
+		req.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1234", n>>16&0xff, n>>8&0xff, n&0xff)
+	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}

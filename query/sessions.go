@@ -16,6 +16,8 @@ type forestSessions struct {
 	Active []sessionOfMember `json:"active_sessions"`
 	Count  int               `json:"count"`
 	Mounts []mountOfMember   `json:"mounts"`
+	// Refused are the segments that were refused in the last week.
+	Refused []refusalOfMember `json:"refused"`
 	forestAnswer
 }
 
@@ -29,6 +31,12 @@ type sessionOfMember struct {
 type mountOfMember struct {
 	Member string `json:"member"`
 	engine.Mount
+}
+
+// refusalOfMember is a refused segment, and the member that it was for.
+type refusalOfMember struct {
+	Member string `json:"member"`
+	engine.Refusal
 }
 
 // sessions answers the live sessions of a view, even before the first snapshot is folded. The answer has no ETag, because sessions
@@ -78,7 +86,7 @@ func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *en
 	if err != nil {
 		return err
 	}
-	a := forestSessions{View: of.View, Active: []sessionOfMember{}, Mounts: []mountOfMember{}}
+	a := forestSessions{View: of.View, Active: []sessionOfMember{}, Mounts: []mountOfMember{}, Refused: []refusalOfMember{}}
 	for i, m := range fo.Members {
 		if m.Status != forest.OK {
 			continue
@@ -88,6 +96,9 @@ func (s *Server) sessionsOfForest(w http.ResponseWriter, r *http.Request, of *en
 		}
 		for _, mount := range lists[i].Mounts {
 			a.Mounts = append(a.Mounts, mountOfMember{m.View, mount})
+		}
+		for _, one := range lists[i].Refused {
+			a.Refused = append(a.Refused, refusalOfMember{m.View, one})
 		}
 	}
 	a.Count = len(a.Active)

@@ -49,6 +49,9 @@ type statsAnswer struct {
 	// Unreadable is how many of the paths that could not be read are at or below the path: sums are of what could be read.
 	Unreadable int `json:"unreadable,omitempty"`
 
+	// Troubles are what is wrong with the view; absent: nothing is known to be.
+	Troubles []engine.Trouble `json:"troubles,omitempty"`
+
 	// HasLeader is whether an agent leads the view at the moment. Without one no audit runs, so missed changes are not found.
 	HasLeader bool `json:"has_leader"`
 
@@ -163,6 +166,7 @@ func (s *Server) readStats(ctx context.Context, v *engine.Version, path string, 
 	}
 	doubtful := below.Of(row, now)
 	a = statsOf(v.Manifest, row, now)
+	a.Troubles = engine.TroublesOf(ctx, v.Manifest)
 	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
 	a.Suspects, until = doubtful.Suspects(now)
 	return a, until, nil
@@ -189,6 +193,7 @@ func (s *Server) readReaderStats(ctx context.Context, v *engine.Version, path st
 	of := *v.Manifest
 	of.Scan = manifest.Scan{}
 	a = statsOf(&of, row, now)
+	a.Troubles = engine.TroublesOf(ctx, v.Manifest)
 	doubtful := below.Of(row, now)
 	a.HasBlindSpot, a.HasLeader = doubtful.BlindSpot, leader != ""
 	a.Suspects, until = doubtful.Suspects(now)

@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/values"
+	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/query/engine"
 )
 
@@ -31,8 +32,10 @@ type viewEntry struct {
 	State   viewState `json:"state"`
 	Members []string  `json:"members,omitempty"` // of a forest: names and globs of views
 	Error   string    `json:"error,omitempty"`   // what is wrong with a damaged view
-	Leader  bool      `json:"has_leader"`
-	Version uint64    `json:"version,omitempty"`
+	// Troubles are what is wrong with the view; absent: nothing is known to be.
+	Troubles []engine.Trouble `json:"troubles,omitempty"`
+	Leader   bool             `json:"has_leader"`
+	Version  uint64           `json:"version,omitempty"`
 	// FoldedAt is when the version was made, ObservedAt its newest observation; null before the first version.
 	FoldedAt   *values.Seconds `json:"folded_at"`
 	ObservedAt *values.Seconds `json:"observed_at"`
@@ -54,7 +57,7 @@ const (
 	viewReady    viewState = "ready"
 	viewScanning viewState = "scanning" // before the first snapshot
 	viewForest   viewState = "forest"
-	viewDamaged  viewState = "damaged" // its head cannot be read
+	viewDamaged  viewState = "damaged" // its head cannot be read, or its settings before there is one
 )
 
 // views lists the views that the key may read. It reads the head of each.
@@ -113,9 +116,10 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 		return v, nil
 	case errors.As(err, &begun):
 		v.count(begun.Begun)
+		v.Troubles = begun.Troubles
 		v.Leader = begun.Leading.Session != ""
 		return v, nil
-	case errors.Is(err, manifest.ErrFormat):
+	case errors.Is(err, manifest.ErrFormat), errors.Is(err, viewconfig.ErrInvalid):
 		v.State, v.Error = viewDamaged, err.Error()
 		return v, nil
 	case err != nil:
@@ -124,6 +128,7 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 	if m.Ready() {
 		v.State = viewReady
 	}
+	v.Troubles = engine.TroublesOf(ctx, m)
 	if _, restricted := engine.ReaderOf(ctx); restricted {
 		return v, nil
 	}

@@ -81,6 +81,7 @@ func TestKeyCookie(t *testing.T) {
 // TestWrongKeys: an address that sends many wrong keys is to wait, in calls and on pages; its right keys work, and so do other addresses.
 func TestWrongKeys(t *testing.T) {
 	f := newFixture(t)
+	f.from = "192.0.2.1:1234"
 	f.base(testView, sample())
 	form := func(key string) *answer {
 		return f.do("POST", "/login", url.Values{"key": {key}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")

@@ -53,6 +53,7 @@ type viewFlags struct {
 	OpenTo           *[]string      `placeholder:"WHO,…" group:"settings" help:"Who may ask without a key: socket, oidc, proxy, group:NAME; '' for nobody (default)."`
 	UserScans        *uint          `placeholder:"N" group:"settings" help:"How many scans in an hour a user may request who does not see everything (default 12); 0 means none."`
 	SessionsPerKey   *uint          `placeholder:"N" group:"settings" help:"How many live sessions one API key may have in the view (default 512)."`
+	MaxEntries       *uint64        `placeholder:"N" group:"settings" help:"How many files, directories and others the view may have (default 1000000000); 0 means any number."`
 	Live             *bool          `negatable:"" group:"settings" help:"Answer for the view only while an agent leads it."`
 }
 
@@ -90,6 +91,9 @@ func (f *viewFlags) fields() ([]byte, int) {
 	}
 	if f.SessionsPerKey != nil {
 		fields["sessions_per_key"] = *f.SessionsPerKey
+	}
+	if f.MaxEntries != nil {
+		fields["max_entries"] = *f.MaxEntries
 	}
 	if f.Members != nil {
 		fields["members"] = f.Members
@@ -244,7 +248,9 @@ func printConfig(out *show.Output, c viewconfig.Config) {
 		{"audits", interval(c.AuditIntervalSeconds)}, {"sentinel", interval(c.SentinelIntervalSeconds)}, {"hot", seconds(c.HotSeconds)},
 		{"staleness", seconds(c.StalenessSeconds)}, {"tombstones", seconds(c.TombstoneTTLSeconds)}, {"live", yesNo(c.Live)},
 		{"history", keepText(c)}, {"iceberg table", interval(c.IcebergIntervalSeconds)}, {"iceberg changes", changesText(c)}}
-	rows = append(rows, openTo)
+	if rows = append(rows, openTo); c.MaxEntries > 0 {
+		rows = append(rows, []string{"max entries", show.Count(c.MaxEntries)})
+	}
 	if c.RootSquash {
 		rows = append(rows, []string{"root squash", yesNo(c.RootSquash)})
 	}

@@ -120,18 +120,18 @@ func (p *pathArg) learn(ctx context.Context) error {
 	if p.table != nil {
 		return nil
 	}
-	sessions, more, err := p.server.SessionsAndMounts(ctx)
+	feeding, err := p.server.Feeding(ctx)
 	if err != nil {
 		return err
 	}
 	host, _ := os.Hostname() // without a name, no mount is one of this host
 	p.table = &mounts.Table{Host: host}
-	for _, s := range sessions {
+	for _, s := range feeding.Sessions {
 		if m, ok := mounts.OfSource(s.Member, s.Source); ok {
 			p.table.Mounts = append(p.table.Mounts, m)
 		}
 	}
-	for _, m := range more {
+	for _, m := range feeding.Mounts {
 		p.table.Mounts = append(p.table.Mounts, mounts.Mount{View: m.Member, Path: m.Path})
 	}
 	return nil

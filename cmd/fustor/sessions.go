@@ -15,6 +15,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/internal/client"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/values"
 )
 
 // sessionsGroup is the sessions and what can be done to one. `fustor sessions` shows them.
@@ -55,10 +56,11 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := server.Sessions(ctx)
+	feeding, err := server.Feeding(ctx)
 	if err != nil {
 		return err
 	}
+	sessions := feeding.Sessions
 	out := c.rows(a, "role", "agent", "state", "coverage", "last_activity", "created_at", "events_per_second", "unsent_bytes", "source", "session_id", "task_id", "member")
 	if out.Form != show.Text {
 		return c.structured(out, sessions)
@@ -102,6 +104,13 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 			why = "all sessions are paused (fustor sessions resume)"
 		}
 		fmt.Fprintf(out, "The view has no leader, so nothing is scanned: %s.\n", why)
+	}
+	for _, r := range feeding.Refused {
+		what := "was refused, and its session ended"
+		if r.Names > 0 {
+			what = "lost " + values.Plural(int64(r.Names), "new name", "new names")
+		}
+		fmt.Fprintf(out, "%s: segment %s of agent %s %s: %s\n", ago(r.At), r.Segment, out.Name(r.Agent), what, out.Name(r.Reason))
 	}
 	return out.Flush()
 }

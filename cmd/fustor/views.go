@@ -20,7 +20,7 @@ type viewsCmd struct {
 func (viewsCmd) Help() string {
 	return `The views that the key may read, and how each is: ready, scanning (its first scan is
 not complete), forest (its members are views), or damaged. AGE is that of the newest
-observation. Pass one to other commands with --view, or before a path: research:/data.
+observation. NOTE says what is wrong with it. Pass one to other commands with --view, or before a path: research:/data.
 
 Examples:
 
@@ -78,7 +78,11 @@ func viewRow(out *show.Output, v client.View) []string {
 	if v.ObservedAt > 0 {
 		seen = age(v.ObservedAt)
 	}
-	if note == "" && !v.Leader {
+	for _, t := range v.Troubles {
+		note += strings.TrimPrefix(t.Text, "the view ")
+		note += "; "
+	}
+	if note = strings.TrimSuffix(note, "; "); note == "" && !v.Leader {
 		note = "no agent leads it"
 	}
 	return []string{v.Name, v.State, show.Count(v.Files), show.Count(v.Dirs), show.Sum(v.Bytes), show.Sum(v.Allocated), seen, out.Name(note)}

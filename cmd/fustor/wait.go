@@ -262,7 +262,7 @@ func (w *waiting) show(line string) {
 }
 
 // unknowable are the reasons that say that it cannot be known, not that something lacks.
-var unknowable = []string{"no-leader", "agent", "behind", "earlier-build", "not-watched", "unreadable"}
+var unknowable = []string{"no-leader", "agent", "behind", "earlier-build", "not-watched", "unreadable", "full"}
 
 func (w *waiting) finish(a *client.Completeness) error {
 	out := w.app.out()

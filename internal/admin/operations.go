@@ -124,6 +124,7 @@ var (
 		{At: "ViewSettings.tombstone_ttl_s", Text: "How long a deletion is remembered."},
 		{At: "ViewSettings.iceberg_changes_s", Text: "For how long the view's changes are kept as a second Iceberg table, -1 for ever; 0: there is none."},
 		{At: "ViewSettings.sessions_per_key", Text: "How many live sessions one API key may have in the view; 0: any number."},
+		{At: "ViewSettings.max_entries", Text: "How many files, directories and others the view may have; 0: any number. New names beyond it are left out."},
 		{At: "ViewSettings.iceberg_interval_sec", Text: "How often the view is published as an Iceberg table while it changes; 0: never."},
 		{At: "ViewSettings.live", Text: "The view is answered only while a session feeds it."},
 		{At: "AdminView.configured", Text: "It has settings of its own, not the defaults."},

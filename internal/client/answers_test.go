@@ -59,8 +59,8 @@ func TestEveryCallChecksItsAnswer(t *testing.T) {
 		"BlindSpots": func(ctx context.Context, c *Client) error { return c.BlindSpots(ctx, "/", found) },
 		"Views":      func(ctx context.Context, c *Client) error { _, _, err := c.Views(ctx); return err },
 		"Sessions":   func(ctx context.Context, c *Client) error { _, err := c.Sessions(ctx); return err },
-		"SessionsAndMounts": func(ctx context.Context, c *Client) error {
-			_, _, err := c.SessionsAndMounts(ctx)
+		"Feeding": func(ctx context.Context, c *Client) error {
+			_, err := c.Feeding(ctx)
 			return err
 		},
 		"Command": func(ctx context.Context, c *Client) error {

@@ -42,8 +42,8 @@ func (s *Session) UnmarshalJSON(b []byte) error {
 
 // Sessions are those that feed the view, the oldest first.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
-	sessions, _, err := c.SessionsAndMounts(ctx)
-	return sessions, err
+	a, err := c.Feeding(ctx)
+	return a.Sessions, err
 }
 
 // Mount is a path where hosts mount the view's root, by the view's settings.
@@ -52,12 +52,26 @@ type Mount struct {
 	Path   string `json:"path"`
 }
 
-// SessionsAndMounts are the sessions, whose sources are mounts, and the other mounts. Earlier servers send none.
-func (c *Client) SessionsAndMounts(ctx context.Context) ([]Session, []Mount, error) {
-	var a struct {
-		Active []Session `json:"active_sessions"`
-		Mounts []Mount   `json:"mounts"`
-	}
-	err := c.getJSON(ctx, "/sessions", url.Values{}, &a, "active_sessions")
-	return a.Active, a.Mounts, err
+// Refusal is a segment that was refused, as a whole or in part.
+type Refusal struct {
+	Member  string  `json:"member"`
+	Segment string  `json:"segment"`
+	Agent   string  `json:"agent_id"`
+	Reason  string  `json:"reason"`
+	Names   uint64  `json:"names_left_out"`
+	At      float64 `json:"refused_at"` // Unix seconds
+}
+
+// Feeding is who feeds the view, the oldest first, whose sources are mounts; the other mounts; and what was refused, the newest first.
+// Earlier servers send sessions alone.
+type Feeding struct {
+	Sessions []Session `json:"active_sessions"`
+	Mounts   []Mount   `json:"mounts"`
+	Refused  []Refusal `json:"refused"`
+}
+
+// Feeding is who feeds the view, and what was refused.
+func (c *Client) Feeding(ctx context.Context) (a Feeding, err error) {
+	err = c.getJSON(ctx, "/sessions", url.Values{}, &a, "active_sessions")
+	return a, err
 }

@@ -9,18 +9,21 @@ import (
 
 // View is a view that the key may read, and how it is. Times are Unix seconds; 0: there is no version yet.
 type View struct {
-	Name       string   `json:"view_id"`
-	State      string   `json:"state"` // ready, scanning, forest or damaged
-	Members    []string `json:"members"`
-	Error      string   `json:"error"`
-	Leader     bool     `json:"has_leader"`
-	Version    uint64   `json:"version"`
-	FoldedAt   float64  `json:"folded_at"`
-	ObservedAt float64  `json:"observed_at"`
-	Files      int64    `json:"total_files"`
-	Dirs       int64    `json:"total_directories"`
-	Bytes      int64    `json:"total_size"`
-	Allocated  int64    `json:"total_allocated"`
+	Name     string   `json:"view_id"`
+	State    string   `json:"state"` // ready, scanning, forest or damaged
+	Members  []string `json:"members"`
+	Error    string   `json:"error"`
+	Troubles []struct {
+		Text string `json:"text"`
+	} `json:"troubles"`
+	Leader     bool    `json:"has_leader"`
+	Version    uint64  `json:"version"`
+	FoldedAt   float64 `json:"folded_at"`
+	ObservedAt float64 `json:"observed_at"`
+	Files      int64   `json:"total_files"`
+	Dirs       int64   `json:"total_directories"`
+	Bytes      int64   `json:"total_size"`
+	Allocated  int64   `json:"total_allocated"`
 
 	Raw json.RawMessage `json:"-"` // as the server sent it
 }

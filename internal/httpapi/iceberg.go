@@ -48,7 +48,7 @@ func (e *IcebergError) Unwrap() error { return e.Err }
 var icebergTypes = map[int]string{
 	http.StatusBadRequest: "BadRequestException", http.StatusUnauthorized: "NotAuthorizedException", http.StatusForbidden: "ForbiddenException",
 	http.StatusNotFound: "NotFoundException", http.StatusMethodNotAllowed: "UnsupportedOperationException",
-	http.StatusRequestEntityTooLarge: "BadRequestException", http.StatusServiceUnavailable: "ServiceUnavailableException",
+	http.StatusRequestEntityTooLarge: "BadRequestException", http.StatusServiceUnavailable: "ServiceUnavailableException", http.StatusTooManyRequests: "TooManyRequestsException",
 }
 
 // writeIceberg writes an error as the specification has it.

@@ -35,7 +35,7 @@ type Manifest struct {
 	Epoch string `json:"epoch,omitempty"`
 	// EpochNumber counts the view's epochs, as the roster does; 0: not known, as of earlier builds.
 	EpochNumber uint64 `json:"epoch_number,omitempty"`
-	// FoldedAt is the store's time when the version was made, ns; Reason says what made it: fold, merge, reset, settings.
+	// FoldedAt is the store's time when the version was made, ns; Reason says what made it: fold, merge, reset, settings, trouble, recovered.
 	FoldedAt int64  `json:"folded_at_ns"`
 	Reason   string `json:"reason"`
 
@@ -68,6 +68,15 @@ type Manifest struct {
 	// Suspects are the files that may still be written to, the newest first, at most MaxSuspects of them: what a sentinel
 	// looks at. Those whose time is over may still be among them.
 	Suspects []Suspect `json:"suspects,omitempty"`
+
+	// Refused are the segments that did not get into the view, or not with all that is in them, the newest last: those of a week, at most
+	// MaxRefused. RefusedCount is how many there were since the view began.
+	Refused      []Refusal `json:"refused,omitempty"`
+	RefusedCount uint64    `json:"refused_count,omitempty"`
+	// Full says which names are missing because the view has as many entries as it may; nil: none are.
+	Full *Full `json:"full,omitempty"`
+	// Trouble says why the view's folds failed when the version was made; nil: they did not.
+	Trouble *Trouble `json:"trouble,omitempty"`
 }
 
 // MaxSuspects bounds Manifest.Suspects.

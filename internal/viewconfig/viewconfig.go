@@ -67,6 +67,9 @@ type Config struct {
 	UserScans int `json:"user_scans_per_hour"`
 	// SessionsPerKey is how many live sessions one API key may have in the view; 0: any number. It is asked when a session begins.
 	SessionsPerKey int `json:"sessions_per_key"`
+	// MaxEntries is how many files, directories and others the view may have; 0: any number. Folds leave out new names beyond it, and once
+	// there is room again the view is scanned anew.
+	MaxEntries int64 `json:"max_entries"`
 	// Members makes the view a forest: see members.go. The other settings mean nothing then.
 	Members []string `json:"members,omitempty"`
 }
@@ -76,7 +79,7 @@ func Default(view string) Config {
 	return Config{
 		View: view, SessionTimeoutSeconds: 45, AllowConcurrentPush: true, AuditIntervalSeconds: 6 * 3600, SentinelIntervalSeconds: 120,
 		HotSeconds: 60, StalenessSeconds: 120, TombstoneTTLSeconds: 3600,
-		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300, UserScans: 12, SessionsPerKey: 512,
+		KeepWithinSeconds: 3600, KeepHourly: 48, KeepDaily: 90, KeepMonthly: 60, IcebergIntervalSeconds: 300, UserScans: 12, SessionsPerKey: 512, MaxEntries: 1e9,
 	}
 }
 
@@ -100,10 +103,11 @@ func (c Config) IcebergChanges() (keep time.Duration, wanted bool) {
 	return seconds(c.IcebergChangesSeconds), c.IcebergChangesSeconds > 0
 }
 
-// MaxUserScans bounds UserScans, and MaxSessionsPerKey SessionsPerKey.
+// MaxUserScans bounds UserScans, MaxSessionsPerKey SessionsPerKey, and MostEntries MaxEntries.
 const (
 	MaxUserScans      = 1000
 	MaxSessionsPerKey = 2048
+	MostEntries       = 1e12
 )
 
 // MaxKeepSeconds bounds KeepWithinSeconds and IcebergChangesSeconds, and MaxKept the counts of versions that are kept.
@@ -172,6 +176,9 @@ func (c Config) Check() error {
 	}
 	if c.SessionsPerKey < 0 || c.SessionsPerKey > MaxSessionsPerKey {
 		return fmt.Errorf("sessions_per_key must be from 0 to %d", MaxSessionsPerKey)
+	}
+	if c.MaxEntries < 0 || c.MaxEntries > MostEntries {
+		return fmt.Errorf("max_entries must be from 0 to %d", int64(MostEntries))
 	}
 	if err := c.checkKeep(); err != nil {
 		return err

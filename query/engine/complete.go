@@ -35,6 +35,7 @@ const (
 	ReasonFewFiles   = "few-files"     // fewer than min_files
 	ReasonFewBytes   = "few-bytes"     // less than min_bytes
 	ReasonUnreadable = "unreadable"    // some of it cannot be read
+	ReasonFull       = "full"          // names were left out, as the view has as many entries as it may
 	ReasonNoLeader   = "no-leader"     // no agent leads the view
 	ReasonAgent      = "agent"         // an agent that watches is not live, or paused, or has lost its tree
 	ReasonBehind     = "behind"        // what an agent saw is not all in the view yet
@@ -307,6 +308,9 @@ func (c *Completeness) judgeContent(ctx context.Context, e *Engine, w Wanted) er
 	}
 	if c.Unreadable > 0 {
 		c.because(ReasonUnreadable, "", "%s at or below it cannot be read by the agents", values.Plural(c.Unreadable, "path", "paths"))
+	}
+	if c.Version.Manifest.Full != nil {
+		c.because(ReasonFull, "", "new names were left out of the view, as it has as many entries as it may")
 	}
 	if c.Row != nil {
 		sums := c.Row.Own()

@@ -19,7 +19,6 @@ import (
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -117,7 +116,10 @@ func (e *Engine) absent(ctx context.Context, view string) error {
 			err = e.begins(ctx, view)
 		}
 		if err == nil {
-			return e.notReady(ctx, view, evidence.Totals{})
+			if _, err := e.configs.Load(ctx, view); errors.Is(err, viewconfig.ErrInvalid) {
+				return err // so there will be no first version
+			}
+			return e.notReady(ctx, view, &manifest.Manifest{})
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -154,7 +156,7 @@ func (e *Engine) Newest(ctx context.Context, view string) (*Version, error) {
 		return nil, err
 	}
 	if !m.Ready() {
-		return nil, e.notReady(ctx, view, m.Totals)
+		return nil, e.notReady(ctx, view, m)
 	}
 	return e.versions.of(m, false)
 }

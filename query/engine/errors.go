@@ -43,6 +43,7 @@ type NotReadyError struct {
 	Leading session.Leading
 	// Restricted: the reader may not know how much there is.
 	Restricted bool
+	Troubles   []Trouble
 }
 
 // NotLedError: the view is configured to be read only while an agent leads it, and none does.
@@ -102,8 +103,12 @@ func (e *NotReadyError) Error() string {
 	if e.Restricted {
 		return fmt.Sprintf("the first scan of view %q is not complete", e.View)
 	}
-	return fmt.Sprintf("the first scan of view %q is not complete: %s, %s and %s so far", e.View, values.Plural(e.Begun.Files, "file", "files"),
+	text := fmt.Sprintf("the first scan of view %q is not complete: %s, %s and %s so far", e.View, values.Plural(e.Begun.Files, "file", "files"),
 		values.Plural(e.Begun.Directories, "directory", "directories"), values.Plural(e.Begun.Bytes, "byte", "bytes"))
+	for _, t := range e.Troubles {
+		text += "; " + t.Text
+	}
+	return text
 }
 
 func (e *NotLedError) Error() string {

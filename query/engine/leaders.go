@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
@@ -77,7 +76,8 @@ func (e *Engine) LeaderNow(ctx context.Context, view string) (string, error) {
 }
 
 // notReady is the error of a view whose first scan is not complete. If its leader is silent, it says so.
-func (e *Engine) notReady(ctx context.Context, view string, begun evidence.Totals) error {
+// begun is its newest version; one that is empty: there is none.
+func (e *Engine) notReady(ctx context.Context, view string, begun *manifest.Manifest) error {
 	if _, restricted := ReaderOf(ctx); restricted {
 		return &NotReadyError{View: view, Restricted: true}
 	}
@@ -85,7 +85,7 @@ func (e *Engine) notReady(ctx context.Context, view string, begun evidence.Total
 	if err != nil { // the view is not ready, whoever leads
 		leading = session.Leading{}
 	}
-	return &NotReadyError{View: view, Begun: begun, Leading: leading}
+	return &NotReadyError{View: view, Begun: begun.Totals, Leading: leading, Troubles: TroublesOf(ctx, begun)}
 }
 
 // checkLive is a NotLedError for a view that is configured to be live and has no leader. Other views are read without a leader; their

@@ -20,6 +20,10 @@ type Sessions struct {
 	Leader *string `json:"leader_session_id"`
 	// Mounts are where hosts mount the view's root by its settings, beside the source URIs of sessions.
 	Mounts []Mount `json:"mounts"`
+	// Refused are the segments that were refused in the last week, the newest first and at most 20; RefusedCount is how many there were
+	// since the view began.
+	Refused      []Refusal `json:"refused"`
+	RefusedCount uint64    `json:"refused_count"`
 }
 
 // Mount is a path where hosts mount the view's root.
@@ -75,7 +79,8 @@ func (e *Engine) Sessions(ctx context.Context, view string) (*Sessions, error) {
 		}
 	}
 	a.Count = len(a.Active)
-	return a, nil
+	a.Refused, a.RefusedCount, err = e.refused(ctx, view)
+	return a, err
 }
 
 // Mounts are where hosts mount the view's root by its settings. A change shows within a minute. Settings that nobody can read name

@@ -40,6 +40,7 @@ type pageFooter struct {
 	Folded, FoldedAt     string
 	Observed, ObservedAt string
 	ScanErrors           string
+	Troubles             []string // of the view
 	JSON, StateURL       string
 }
 
@@ -260,6 +261,9 @@ func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call 
 		f.Footer.StateURL = ""
 	} else if n := v.Manifest.Scan.ErrorCount; n > 0 {
 		f.Footer.ScanErrors = values.Plural(n, "directory", "directories")
+	}
+	for _, t := range engine.TroublesOf(r.Context(), v.Manifest) {
+		f.Footer.Troubles = append(f.Footer.Troubles, t.Text)
 	}
 	return f
 }

@@ -27,6 +27,7 @@ const uncertainEntries = 50
 type statePage struct {
 	pageFrame
 	Agents    []agentEntry
+	Refused   []refusedEntry
 	NoLeader  string // what follows from having no agent, or no leader; empty: there is one
 	Uncertain []uncertainList
 }
@@ -38,6 +39,20 @@ type agentEntry struct {
 	Seen, SeenAt                       string
 	Leader                             bool
 	Problems                           []string
+}
+
+// refusedEntry is a segment that was refused, as a whole or in part.
+type refusedEntry struct{ Agent, Segment, Reason, What, At, AtExact string }
+
+func refusedEntries(all []engine.Refusal, now int64) (out []refusedEntry) {
+	for _, r := range all {
+		what := "refused, and its session ended"
+		if r.Names > 0 {
+			what = values.Plural(int64(r.Names), "new name", "new names") + " left out"
+		}
+		out = append(out, refusedEntry{r.Agent, r.Segment, r.Reason, what, ago(now, int64(r.At)), exact(int64(r.At))})
+	}
+	return out
 }
 
 // uncertainList is one kind of uncertain entries: how many there are, and the first of them.
@@ -74,6 +89,7 @@ func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, _ access.Recor
 			return err
 		}
 		page.Agents, page.NoLeader = agentsOf(live, now)
+		page.Refused = refusedEntries(live.Refused, now)
 		return nil
 	})
 	g.Go(func() (err error) {

@@ -316,6 +316,25 @@ var settings = map[string]setting{
 		w.sleep(known)
 		w.register("crowd")
 	}},
+	"max_entries": {"--max-entries", "compactor", "for changes that are folded a minute later; a view that was full is scanned anew", func(w *world) {
+		s := w.feeder()
+		troubles := func() any { return w.call(w.query, "GET", "/api/v1/views/fed/stats", "", 200)["troubles"] }
+		s.send(s.put("/kept", true))
+		w.within(slack, "the file", func() bool { return w.node("/kept") != nil })
+		w.set(func(c *viewconfig.Config) { c.MaxEntries = 1 })
+		w.sleep(known)
+		s.send(s.put("/a", true))
+		if w.sleep(slack); w.node("/a") != nil || troubles() == nil {
+			w.Errorf("a view of one entry has another: %v; troubles: %v", w.node("/a"), troubles())
+		}
+		w.set(func(c *viewconfig.Config) { c.MaxEntries = 0 })
+		w.within(known+slack, "the end of the session", func() bool {
+			return w.call(w.query, "GET", "/api/v1/views/fed/sessions", "", 200)["count"] == 0.0
+		})
+		s = w.feed("fed")
+		s.send(s.put("/a", true))
+		w.within(slack, "the file", func() bool { return w.node("/a") != nil && troubles() == nil })
+	}},
 	"mounts": {"--mount", "query", "within a minute", func(w *world) {
 		mounts := func() int {
 			return len(w.call(w.query, "GET", "/api/v1/views/v/sessions", "", 200)["mounts"].([]any))

@@ -322,6 +322,7 @@ func (w *world) node(path string) map[string]any {
 type feeder struct {
 	w        *world
 	view, id string
+	term     uint64
 	seq      uint64
 }
 
@@ -337,7 +338,8 @@ func (w *world) feeder() *feeder {
 func (w *world) feed(view string) *feeder {
 	w.Helper()
 	a := w.call(w.ingest, "POST", "/api/v1/pipe/session?view="+view, `{"task_id":"feeder","session_timeout_seconds":86400}`, 200)
-	s := &feeder{w: w, view: view, id: a["session_id"].(string)}
+	term, _ := a["term"].(float64)
+	s := &feeder{w: w, view: view, id: a["session_id"].(string), term: uint64(term)}
 	mark := func(kind event.MarkKind) event.Event {
 		return event.Event{Kind: event.Marked, Evidence: event.Snapshot, Path: "/", ObservedAt: time.Now().UnixNano(), Mark: event.Mark{Kind: kind}}
 	}
@@ -362,7 +364,7 @@ func (s *feeder) remove(path string) event.Event {
 func (s *feeder) send(events ...event.Event) {
 	s.w.Helper()
 	var b bytes.Buffer
-	out, err := event.NewWriter(&b, event.Header{View: s.view, Session: s.id, Agent: "feeder", Seq: s.seq, Term: 1, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), SkewKnown: true})
+	out, err := event.NewWriter(&b, event.Header{View: s.view, Session: s.id, Agent: "feeder", Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: fmt.Sprint(s.id, s.seq), SkewKnown: true})
 	for i := range events {
 		if err == nil {
 			err = out.Add(&events[i])

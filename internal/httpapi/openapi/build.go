@@ -169,7 +169,11 @@ func (b *builder) answers(c Call) object {
 			headers[h.Name] = object{"description": h.Text, "schema": object{"type": "string"}}
 		}
 	}
-	for _, status := range c.Errors {
+	errors := c.Errors
+	if slices.Contains(errors, http.StatusUnauthorized) && !slices.Contains(errors, http.StatusTooManyRequests) {
+		errors = append(slices.Clone(errors), http.StatusTooManyRequests) // to wrong keys, beyond some
+	}
+	for _, status := range errors {
 		i := slices.IndexFunc(b.document.Errors, func(p Problem) bool { return p.Status == status })
 		if i < 0 {
 			b.fail("%s %s: nothing says what %d means", c.Method, c.Path, status)

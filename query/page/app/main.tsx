@@ -188,13 +188,16 @@ function Facts({ of: n, path }: { of: Found | undefined; path: Path }) {
   </div>
 }
 
+interface Trouble { kind: string; since: number; text: string }
+
 function Footer() {
   const { place, forest } = useHere()
-  const stats = useAsk<{ version: number; folded_at: number; observed_at: number; scan_error_count: number; has_leader: boolean }>(forest ? null : "stats", { as_of: place.asOf })
+  const stats = useAsk<{ version: number; folded_at: number; observed_at: number; scan_error_count: number; has_leader: boolean; troubles?: Trouble[] }>(forest ? null : "stats", { as_of: place.asOf })
   const s = stats.data
   return <footer class="foot">{s && <>
     Version {format.count(s.version)}, published <Ago at={s.folded_at} /> · last observed <Ago at={s.observed_at} />
     {!place.asOf && !s.has_leader && <> · <A to={{ show: "state", path: "/" }} class="warn">no agent leads: nothing new is scanned</A></>}
+    {s.troubles?.map(t => <> · <span class="warn" title={"Since " + new Date(t.since * 1000).toLocaleString()}>{t.text}</span></>)}
     {s.scan_error_count > 0 && <> · <A to={{ show: "state", path: "/" }} class="warn">{format.plural(s.scan_error_count, "directory", "directories")} could not be read</A></>} · </>}
     times in {Intl.DateTimeFormat().resolvedOptions().timeZone || "your zone"} · <a href={base + "/openapi.json"}>API</a></footer>
 }

@@ -21,6 +21,7 @@ const follow = { every: 5000 }
 export function State({ forest }: { forest: boolean }) {
   return <div class="state">
     <Agents />
+    <Refused />
     <Jobs />
     {!forest && <Unreadable />}
     <Suspects />
@@ -46,6 +47,16 @@ function Agents() {
         <div class="cards">{all.map(s => <Agent key={s.session_id} of={s} />)}</div>
       </>
     }}</Shown></section>
+}
+
+interface Refusal { segment: string; agent_id?: string; member?: string; reason: string; names_left_out?: number; refused_at: number }
+
+function Refused() {
+  const answer = useAsk<{ refused?: Refusal[] }>("sessions", {})
+  return <Shown answer={answer}>{data => !data.refused?.length ? null : <section><h2>What was refused</h2>
+    <p class="soft">These segments did not get into the view, or not with all that is in them.</p>
+    <ul class="plain-list">{data.refused.map(r => <li><Name of={ofText(r.agent_id ?? "")} />{r.member && <> · {r.member}</>}, <Ago at={r.refused_at} />: {r.names_left_out ? <>{format.plural(r.names_left_out, "new name", "new names")} left out</> : <>refused, and its session ended</>}
+      <span class="line soft"><Name of={ofText(r.segment)} /></span><span class="trouble"><Name of={ofText(r.reason)} /></span></li>)}</ul></section>}</Shown>
 }
 
 function Agent({ of: s }: { of: Session }) {
