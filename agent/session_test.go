@@ -80,8 +80,8 @@ func TestFollowerTakesOverAndTheOldLeaderStopsInTime(t *testing.T) {
 		return a.view.present()["/d/after"].Size == 1 && a.Status().Term == 2
 	})
 	for _, seg := range a.rec.all() {
-		if n := listings(t, seg); n > 0 && seg.Term != 1 {
-			t.Errorf("%d listings of the old leader in term %d", n, seg.Term)
+		if listed := listings(t, seg); len(listed) > 0 && seg.Term != 1 {
+			t.Errorf("the old leader lists in segment %d of session %s, term %d: %q; it is %+v, and the new one %+v", seg.Seq, seg.Session, seg.Term, listed, a.Status(), b.Status())
 		}
 	}
 }
@@ -92,18 +92,19 @@ func (r *recorder) all() []pipe.Segment {
 	return append([]pipe.Segment(nil), r.segs...)
 }
 
-func listings(t testing.TB, seg pipe.Segment) (n int) {
+// listings are what the listings of a segment say of themselves.
+func listings(t testing.TB, seg pipe.Segment) (all []string) {
 	t.Helper()
 	v := newView()
 	v.onEvent = func(ev *event.Event) {
 		if ev.Kind == event.Listing {
-			n++
+			all = append(all, fmt.Sprintf("%s of %s by %v", ev.Path, time.Unix(0, ev.ObservedAt), ev.Evidence))
 		}
 	}
 	if err := v.applySegment(seg); err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return all
 }
 
 func TestCleanEndFreesTheLeaseAtOnce(t *testing.T) {
