@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,18 @@ run: ## builds fustor and indexes DIR (make run DIR=/usr)
 build: ## builds bin/fustor, and bin/fustor-read, which it runs for reading commands
 	$(BUILD)
 	@echo "bin/fustor $(VERSION)"
+
+release: ## makes archives, deb and rpm packages, lists of components and checksums in dist, for each platform (docs/install.md)
+	@cd tools/release && go run . -version "$(VERSION)"
+
+release-check: release ## builds the release again and compares, installs, upgrades and removes the deb (root, debootstrap), reads the rpm; some 20 minutes
+	@cd tools/release && FUSTOR_RELEASE=$(abspath dist) go test -count=1 -v -timeout 60m .
+
+IMAGE ?= fustor
+PLATFORMS ?= linux/amd64
+
+image: ## builds the container image IMAGE=fustor for PLATFORMS=linux/amd64
+	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) -t $(IMAGE):$(subst +,-,$(VERSION)) .
 
 # Of the two, the one that infra/aws/template.yaml takes is bin/lambda/bootstrap. Lambda's arm64 is cheaper by a fifth.
 ARCH ?= arm64
@@ -169,4 +181,4 @@ compose-env: ## writes infra/compose/.env with new keys and passwords, unless it
 	@infra/compose/make-env.sh
 
 clean: ## removes what was built
-	rm -rf bin .cache
+	rm -rf bin dist .cache

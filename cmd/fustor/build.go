@@ -8,6 +8,9 @@ import (
 // version is set by the linker (Makefile).
 var version = "0.1.0-dev"
 
+// commit is set by the linker where Go does not read it from git (tools/release).
+var commit string
+
 // versionInfo says which program this is.
 type versionInfo struct {
 	Version  string `json:"version"`
@@ -17,7 +20,7 @@ type versionInfo struct {
 }
 
 func buildVersion() versionInfo {
-	v := versionInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionInfo{Version: version, Commit: commit[:min(12, len(commit))], Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
