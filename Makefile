@@ -73,20 +73,20 @@ destroy-aws: ## removes the stack STACK=fustor; the bucket and what is in it sta
 bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aws.md)
 	go test -run '^$$' -bench ColdStart -benchtime 20x ./cmd/fustor-lambda
 
-# What these packages test runs in processes of its own, which the race detector of the tests does not see into; their tests wait most of
-# the time, beside those of the others.
-PROCESSES := ./testkit/e2e ./cmd/fustor
+# Packages whose tests run without the race detector: processes of their own, which it does not see into, and simulations, where it costs
+# most and sees what it sees in the packages that they simulate. They run beside the others, as they wait most of the time.
+UNRACED := ./testkit/e2e ./cmd/fustor ./cmd/fustor/internal/cost ./testkit/settings ./testkit/damage
 
-# What go vet says is make lint's to tell.
-test: servers ## runs every test, with the race detector where a C compiler is (testkit/e2e and cmd/fustor without it: make race)
+# What go vet says is make lint's to tell. Of random cases, make models tries all.
+test: servers ## runs every test, most of them with the race detector where a C compiler is (the others have it in make race)
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
-	@{ go test -p 1 -json -vet=off -timeout 40m $(PROCESSES) >.cache/processes.json 2>&1 & \
-	   go test -json -vet=off $(RACE) -timeout 40m $$(go list ./... | grep -v -e /testkit/e2e$$ -e /cmd/fustor$$) 2>&1; \
-	   wait; cat .cache/processes.json; } | .cache/bin/testsummary
+	@{ go test -p 1 -json -vet=off -timeout 40m $(UNRACED) >.cache/unraced.json 2>&1 & \
+	   RAPID_CHECKS=$(if $(RACE),10,100) go test -json -vet=off $(RACE) -timeout 40m $$(go list ./... | grep -vxF "$$(go list $(UNRACED))") 2>&1; \
+	   wait; cat .cache/unraced.json; } | .cache/bin/testsummary
 
 race: servers ## runs the packages that make test runs without the race detector with it, and their processes, too
-	FUSTOR_E2E_RACE=1 go test -p 1 -race -vet=off -timeout 90m $(PROCESSES)
+	FUSTOR_E2E_RACE=1 go test -p 1 -race -vet=off -timeout 90m $(UNRACED)
 
 CASES ?= 1
 

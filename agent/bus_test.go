@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/agent/tree"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // tally counts what a source asks of its system: how often each directory is opened, and how many watches are added.
@@ -350,7 +351,7 @@ func TestPipesOfOneSourceUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	runWorkload(root, outside, uint64(time.Now().UnixNano()), 3, 4000, true)
+	runWorkload(root, outside, uint64(time.Now().UnixNano()), 3, cases.Of(4000), true)
 	coming := pipeOf(nil)
 	runWorkload(root, outside, uint64(time.Now().UnixNano()), 3, 2000, true)
 	close(done)

@@ -1,5 +1,5 @@
 // Package cases says how many random cases a test tries. The race detector makes a case five to ten times as dear and finds in the
-// tenth what it found in the first, so with it a test tries a fifth of them; make models tries all of them without it, and
+// tenth what it found in the first, so with it a test tries a tenth of them; make models tries all of them without it, and
 // CASES=10 ten times as many.
 package cases
 
@@ -13,7 +13,7 @@ import (
 // Of is how many of n seeds, rounds or the like a test tries: at least one.
 func Of(n int) int {
 	if raceDetector {
-		return (n + 4) / 5
+		return (n + 9) / 10
 	}
 	if times, err := strconv.Atoi(os.Getenv("FUSTOR_CASES")); err == nil && times > 0 {
 		return n * times
@@ -21,8 +21,8 @@ func Of(n int) int {
 	return n
 }
 
-// Some are those of a list that a test tries where all of it is too dear under the race detector: then every fifth, from any one of
-// the first five on.
+// Some are those of a list that a test tries where all of it is too dear under the race detector: then every tenth, from any one of
+// the first ten on.
 func Some[T any](list []T) (some []T) {
 	step := len(list) / max(1, Of(len(list)))
 	for i := rand.IntN(max(1, step)); i < len(list); i += max(1, step) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // racers is how many writers are in a race.
@@ -20,7 +21,7 @@ const racers = 32
 // createRace: of 32 creates of one key at once exactly one succeeds, round after round, and its body is what is there.
 func (r *run) createRace(t *testing.T) {
 	s := r.open(t)
-	for round := range 40 {
+	for round := range cases.Of(40) {
 		key := fmt.Sprintf("race/%d/k", round)
 		var all sync.WaitGroup
 		var winners atomic.Int32
@@ -58,18 +59,18 @@ func tryAgain[T any](do func() (T, error)) (T, error) {
 	return do()
 }
 
-// replaceRace: 32 writers count to 500 together, each step one replace; every step that was acknowledged counts, and
+// replaceRace: 32 writers count to 500 together, or to a part of it (testkit/cases), each step one replace; every step that was acknowledged counts, and
 // no other.
 func (r *run) replaceRace(t *testing.T) {
 	s := r.open(t)
-	const steps = 500
+	steps := cases.Of(500)
 	create(t, s, "counter", counter(0, 0))
 	var all sync.WaitGroup
 	var acknowledged, attempts atomic.Int64
 	for i := range racers {
 		all.Go(func() {
 			for {
-				done, err := step(t.Context(), s, uint64(i), steps)
+				done, err := step(t.Context(), s, uint64(i), uint64(steps))
 				attempts.Add(1)
 				switch {
 				case done:
@@ -85,7 +86,7 @@ func (r *run) replaceRace(t *testing.T) {
 	}
 	all.Wait()
 	last := wantObject(t, s, "counter")
-	if n := binary.BigEndian.Uint64(last.Body); n != steps || acknowledged.Load() != steps {
+	if n := binary.BigEndian.Uint64(last.Body); n != uint64(steps) || acknowledged.Load() != int64(steps) {
 		t.Errorf("%d steps were acknowledged, the counter stands at %d, want %d", acknowledged.Load(), n, steps)
 	}
 	t.Logf("%d steps in %d attempts", steps, attempts.Load())
