@@ -156,9 +156,9 @@ func TestFoldsThatFailAreTold(t *testing.T) {
 	w.put("/f", event.Entry{Type: event.File, MtimeNs: w.tick()})
 	s.tell(w.putEvent("/f"), w.putEvent("/"))
 	s.send()
-	h.once()
-	if m := h.head(); m.Trouble != nil {
-		t.Errorf("still told: %+v", m.Trouble)
+	h.fold()
+	if m := h.head(); m.Trouble != nil || m.Version != at+4 {
+		t.Errorf("still told: version %d, %+v", m.Version, m.Trouble)
 	}
 	compare(h, w)
 }

@@ -26,9 +26,10 @@ const (
 
 // wrong counts the wrong keys of each address.
 type wrong struct {
-	now func() time.Time
-	mu  sync.Mutex
-	by  map[string]wrongCount
+	now   func() time.Time
+	mu    sync.Mutex
+	by    map[string]wrongCount
+	swept time.Time // when those whose minute is over were last forgotten
 }
 
 type wrongCount struct {
@@ -56,11 +57,14 @@ func (w *wrong) add(from string) time.Duration {
 	return c.until.Sub(now)
 }
 
-// makeRoom forgets those whose minute is over, and at least one.
+// makeRoom forgets those whose minute is over, and at least one. It looks for the former once a second, as it looks at all.
 func (w *wrong) makeRoom(now time.Time) {
-	for from, c := range w.by {
-		if !now.Before(c.until) {
-			delete(w.by, from)
+	if now.Sub(w.swept) >= time.Second {
+		w.swept = now
+		for from, c := range w.by {
+			if !now.Before(c.until) {
+				delete(w.by, from)
+			}
 		}
 	}
 	for from := range w.by {

@@ -34,6 +34,7 @@ func TestWrongKeysOfAnAddress(t *testing.T) {
 	if wait := w.add("a"); wait != 0 {
 		t.Errorf("a minute later: wait %s", wait)
 	}
+	now = now.Add(time.Second)
 	w.by = map[string]wrongCount{"over": {1, now}}
 	for i := range maxWrong {
 		w.add(fmt.Sprint("crowd ", i))

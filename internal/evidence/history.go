@@ -234,6 +234,11 @@ func (r Rules) decode(row *Row, known bool, parent *ParentState) state {
 	if flags&historyLent != 0 {
 		in.lent(&s)
 	}
+	if in.err != nil { // a damaged one counts as none
+		none := state{ends: Ends{Reported: row.EndedAt}}
+		none.fromColumns(r, row, parent)
+		return none
+	}
 	s.assumed = flags&historyAssumed != 0
 	return s
 }
