@@ -102,6 +102,25 @@ func TestFullViewTakesNoNewNames(t *testing.T) {
 	}
 }
 
+// TestAssumedDirectoryNeedsRoomOnce: directories that are assumed for a name count with the first one in them.
+func TestAssumedDirectoryNeedsRoomOnce(t *testing.T) {
+	h := newHarness(t, t.TempDir(), 0, Options{})
+	h.allow(5)
+	w := newWorld()
+	s := h.teller("one")
+	s.tell(w.listEvent("/", event.Snapshot))
+	for _, path := range []string{"/x/y/f", "/x/y/g", "/x/y/h"} {
+		put := w.putEvent("/")
+		put.Path, put.Entry = path, event.Entry{Name: path[5:], Type: event.File, MtimeNs: 9}
+		s.tell(put)
+	}
+	s.send()
+	h.once()
+	if got := slices.Sorted(maps.Keys(h.present())); !slices.Equal(got, []string{"/", "/x", "/x/y", "/x/y/f", "/x/y/g"}) {
+		t.Errorf("a view of five entries has %q", got)
+	}
+}
+
 // TestFullViewByAnyEvents: whatever is said, a view never has more entries than it may, its totals are exact, and whenever a name was left
 // out its segment is named.
 func TestFullViewByAnyEvents(t *testing.T) {
