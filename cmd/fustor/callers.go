@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,25 +17,25 @@ import (
 	"strings"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/openid"
 	"github.com/fustor/fustor/internal/unixsocket"
 )
 
 // callerFlags say who may ask a server without a key, where views are open to them.
 type callerFlags struct {
-	Socket       string   `placeholder:"PATH" env:"FUSTOR_SOCKET" help:"Also answer users of this host, without a key, at this Unix socket; the commands look for /run/fustor/query.sock."`
-	SocketMode   string   `default:"0666" placeholder:"MODE" env:"FUSTOR_SOCKET_MODE" help:"Who may connect to the socket (default ${default}: everybody)."`
-	OIDCIssuer   string   `name:"oidc-issuer" placeholder:"URL" env:"FUSTOR_OIDC_ISSUER" help:"Also accept tokens (JWTs) of this OpenID provider, and let the page log in with it; needs --oidc-audience."`
-	OIDCAudience string   `name:"oidc-audience" placeholder:"NAME" env:"FUSTOR_OIDC_AUDIENCE" help:"What the tokens must be for (aud): the client's id at the provider."`
-	OIDCClaim    string   `name:"oidc-user-claim" default:"preferred_username" placeholder:"NAME" env:"FUSTOR_OIDC_USER_CLAIM" help:"The claim that has the user's name on this host (default ${default}); users must not be able to choose it."`
-	OIDCSecret   string   `name:"oidc-client-secret-file" placeholder:"FILE" env:"FUSTOR_OIDC_CLIENT_SECRET_FILE" help:"A file with the client's secret, if the provider wants one for logins of the page."`
-	UserHeader   string   `placeholder:"NAME" env:"FUSTOR_USER_HEADER" help:"The header by which a reverse proxy names the user, such as X-Remote-User; needs --trusted-proxy."`
-	TrustedProxy []string `placeholder:"CIDR" env:"FUSTOR_TRUSTED_PROXIES" help:"An address of the reverse proxy, such as 10.1.2.3 or 10.1.2.0/24; may be repeated. From elsewhere the header is refused."`
+	Socket       string `placeholder:"PATH" env:"FUSTOR_SOCKET" help:"Also answer users of this host, without a key, at this Unix socket; the commands look for /run/fustor/query.sock."`
+	SocketMode   string `default:"0666" placeholder:"MODE" env:"FUSTOR_SOCKET_MODE" help:"Who may connect to the socket (default ${default}: everybody)."`
+	OIDCIssuer   string `name:"oidc-issuer" placeholder:"URL" env:"FUSTOR_OIDC_ISSUER" help:"Also accept tokens (JWTs) of this OpenID provider, and let the page log in with it; needs --oidc-audience."`
+	OIDCAudience string `name:"oidc-audience" placeholder:"NAME" env:"FUSTOR_OIDC_AUDIENCE" help:"What the tokens must be for (aud): the client's id at the provider."`
+	OIDCClaim    string `name:"oidc-user-claim" default:"preferred_username" placeholder:"NAME" env:"FUSTOR_OIDC_USER_CLAIM" help:"The claim that has the user's name on this host (default ${default}); users must not be able to choose it."`
+	OIDCSecret   string `name:"oidc-client-secret-file" placeholder:"FILE" env:"FUSTOR_OIDC_CLIENT_SECRET_FILE" help:"A file with the client's secret, if the provider wants one for logins of the page."`
+	UserHeader   string `placeholder:"NAME" env:"FUSTOR_USER_HEADER" help:"The header by which a reverse proxy names the user, such as X-Remote-User; needs --trusted-proxy; from elsewhere it is refused."`
 }
 
-// options are the flags as access has them.
-func (f callerFlags) options(logger *slog.Logger) (access.Options, error) {
-	o, err := f.proxy()
+// options are the flags as access has them, behind proxies.
+func (f callerFlags) options(proxies httpapi.Proxies, logger *slog.Logger) (access.Options, error) {
+	o, err := f.proxy(proxies)
 	if err != nil {
 		return o, err
 	}
@@ -81,11 +80,8 @@ func (f callerFlags) provider(logger *slog.Logger) (*openid.Provider, error) {
 }
 
 // proxy is the reverse proxy that names users.
-func (f callerFlags) proxy() (access.Options, error) {
+func (f callerFlags) proxy(proxies httpapi.Proxies) (access.Options, error) {
 	var o access.Options
-	if f.UserHeader == "" && len(f.TrustedProxy) > 0 {
-		return o, usageError("--trusted-proxy needs --user-header")
-	}
 	if f.UserHeader == "" {
 		return o, nil
 	}
@@ -95,20 +91,10 @@ func (f callerFlags) proxy() (access.Options, error) {
 		return o, usageError("--user-header: %q is not the name of a header", f.UserHeader)
 	case taken[name]:
 		return o, usageError("--user-header: %s has another meaning; use a header such as X-Remote-User", name)
-	case len(f.TrustedProxy) == 0:
+	case len(proxies) == 0:
 		return o, &cliError{msg: "--user-header needs --trusted-proxy: anybody could send the header", hint: "pass the address of the reverse proxy, such as --trusted-proxy 127.0.0.1", code: exitUsage}
 	}
-	o.Proxy.Header = name
-	for _, text := range f.TrustedProxy {
-		prefix, err := netip.ParsePrefix(text)
-		if ip, bad := netip.ParseAddr(text); bad == nil {
-			prefix, err = netip.PrefixFrom(ip, ip.BitLen()), nil
-		}
-		if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
-			return o, usageError("--trusted-proxy: %q is neither an IP address nor a network such as 10.1.2.0/24", text)
-		}
-		o.Proxy.From = append(o.Proxy.From, prefix.Masked())
-	}
+	o.Proxy.Header, o.Proxy.From = name, proxies
 	return o, nil
 }
 

@@ -52,7 +52,7 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		return usageError("--memory must be at least %s", show.Size(leastQueryMemory))
 	}
 	log := a.logger("query")
-	options, err := c.callerFlags.options(log)
+	options, err := c.callerFlags.options(c.proxies, log)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,9 @@ const drainTime = 5 * time.Second
 
 // servingFlags are those of every command that serves on an address.
 type servingFlags struct {
-	ConnectionsPerAddress int `default:"256" placeholder:"N" env:"FUSTOR_CONNECTIONS_PER_ADDRESS" help:"Connections that one address may have open (default 256); 0 for no limit, as behind a proxy on another host."`
+	ConnectionsPerAddress int `default:"256" placeholder:"N" env:"FUSTOR_CONNECTIONS_PER_ADDRESS" help:"Connections that one address may have open (default 256); 0 for no limit."`
+
+	proxies httpapi.Proxies `kong:"-"`
 }
 
 func (f servingFlags) check() error {
@@ -39,13 +41,18 @@ func (f servingFlags) check() error {
 type apiFlags struct {
 	servingFlags `embed:""`
 	OpenProbes   bool     `name:"open-probes" env:"FUSTOR_OPEN_PROBES" help:"Answer /readyz and /metrics without a key. Metrics have the names of views and agents, and no paths."`
+	TrustedProxy []string `placeholder:"CIDR" env:"FUSTOR_TRUSTED_PROXIES" help:"An address of a reverse proxy, such as 10.1.2.3 or 10.1.2.0/24; may be repeated. X-Forwarded-For (or Forwarded) from there says who asks, for the log and the limits per address; from elsewhere it says nothing."`
 	CORSOrigin   []string `name:"cors-origin" placeholder:"ORIGIN" env:"FUSTOR_CORS_ORIGINS" help:"Let web pages of this origin, such as https://app.example.org, call with a key; may be repeated; * for all."`
 }
 
 // check also makes what the pages of other sites may do.
-func (f apiFlags) check() (httpapi.CORS, error) {
+func (f *apiFlags) check() (httpapi.CORS, error) {
 	if err := f.servingFlags.check(); err != nil {
 		return httpapi.CORS{}, err
+	}
+	var err error
+	if f.proxies, err = httpapi.ParseProxies(f.TrustedProxy); err != nil {
+		return httpapi.CORS{}, usageError("--trusted-proxy: %v", err)
 	}
 	cors, err := httpapi.NewCORS(f.CORSOrigin)
 	if err != nil {
@@ -56,15 +63,16 @@ func (f apiFlags) check() (httpapi.CORS, error) {
 
 // serve answers on l until ctx ends, and lets what is under way finish.
 func serve(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
-	return servingFlags{httpapi.DefaultConnections}.serve(ctx, l, httpapi.CORS{}, h, logger)
+	return servingFlags{ConnectionsPerAddress: httpapi.DefaultConnections}.serve(ctx, l, httpapi.CORS{}, h, logger)
 }
 
 // serve also lets the pages of other sites call, as cors has it. Nothing that answers stands outside of cors but net/http, which refuses what
 // no browser sends.
 func (f servingFlags) serve(ctx context.Context, l net.Listener, cors httpapi.CORS, h http.Handler, logger *slog.Logger) error {
 	limit := httpapi.LimitConnections(l, f.ConnectionsPerAddress, logger)
+	limit.Proxies = f.proxies
 	server := &http.Server{
-		Handler: httpapi.Pace{}.Wrap(limit.Wrap(cors, h)), ConnContext: limit.Context, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
+		Handler: f.proxies.Wrap(httpapi.Pace{}.Wrap(limit.Wrap(cors, h))), ConnContext: limit.Context, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 18,
 		BaseContext: func(net.Listener) context.Context { return httpapi.WithEnding(context.Background(), ctx.Done()) },
 		ErrorLog:    slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}

@@ -67,7 +67,7 @@ func TestPagesSeeEveryRefusal(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- servingFlags{limit}.serve(ctx, fromElsewhere{l}, cors, h, log) }()
+		go func() { ended <- servingFlags{ConnectionsPerAddress: limit}.serve(ctx, fromElsewhere{l}, cors, h, log) }()
 		t.Cleanup(func() {
 			cancel()
 			if err := <-ended; err != nil {

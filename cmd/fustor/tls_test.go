@@ -85,7 +85,7 @@ func TestTLS(t *testing.T) {
 		s := secured{fromElsewhere{l}, &tls.Config{GetCertificate: c.get}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- servingFlags{limit}.serve(ctx, s, httpapi.CORS{}, h, log) }()
+		go func() { ended <- servingFlags{ConnectionsPerAddress: limit}.serve(ctx, s, httpapi.CORS{}, h, log) }()
 		t.Cleanup(func() {
 			cancel()
 			if err := <-ended; err != nil {

@@ -73,7 +73,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 	if u.cors, err = u.check(); err != nil {
 		return err
 	}
-	if u.callers, err = u.callerFlags.options(u.log); err != nil {
+	if u.callers, err = u.callerFlags.options(u.proxies, u.log); err != nil {
 		return err
 	}
 	if u.root, err = tree.Resolve(u.Dir); err != nil {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +44,7 @@ func (a *Authenticator) Tokens() Tokens { return a.tokens }
 // Proxy is by which header, and from which addresses, a reverse proxy names users.
 type Proxy struct {
 	Header string // empty: by none
-	From   []netip.Prefix
+	From   httpapi.Proxies
 }
 
 // claim is what a request says of its caller.
@@ -82,8 +80,8 @@ func (a *Authenticator) Wrap(next http.Handler) http.Handler {
 		}
 		values = slices.Clone(values)
 		r.Header.Del(a.proxy.Header)
-		if !a.proxy.trusts(r.RemoteAddr) {
-			return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("the header %s is accepted from the reverse proxy alone, and %s is none", a.proxy.Header, httpapi.ClientIP(r)),
+		if !a.proxy.From.Trust(r.RemoteAddr) {
+			return &httpapi.Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("the header %s is accepted from the reverse proxy alone, and %s is none", a.proxy.Header, httpapi.PeerIP(r)),
 				Hint: "leave out the header; an administrator names the addresses of the proxy by --trusted-proxy"}
 		}
 		if len(values) > 1 {
@@ -96,25 +94,6 @@ func (a *Authenticator) Wrap(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 		return nil
 	})
-}
-
-// trusts reports whether a request came from the proxy. The peers of a Unix socket have no address.
-func (p Proxy) trusts(remote string) bool {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	return p.has(ip)
-}
-
-// has reports whether an address is one of the proxy's.
-func (p Proxy) has(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
-	return slices.ContainsFunc(p.From, func(from netip.Prefix) bool { return from.Contains(ip) })
 }
 
 // claimOf reads who a request says it comes from.

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -85,32 +82,9 @@ func (a *Authenticator) errWrongKey(from, what string) error {
 	return &httpapi.Error{Status: http.StatusUnauthorized, Detail: what, Hint: "ask the administrator of this Fustor for a key"}
 }
 
-// addressOf is where a request comes from: of IPv6 the network of 64 bits, which one host may have; behind the trusted proxy what that says
-// of its client.
+// addressOf is where a request comes from, behind the trusted proxy its client: what the connections of that are counted under.
 func (a *Authenticator) addressOf(r *http.Request) string {
-	from := httpapi.ClientIP(r)
-	if a.proxy.trusts(r.RemoteAddr) {
-		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		for _, hop := range slices.Backward(hops) { // each proxy adds whom it has heard; what is left of that, clients may make up
-			ip, err := netip.ParseAddr(strings.TrimSpace(hop))
-			if err != nil {
-				break
-			}
-			if from = ip.String(); !a.proxy.has(ip) {
-				break
-			}
-		}
-	}
-	ip, err := netip.ParseAddr(from)
-	if err != nil {
-		return from
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is6() {
-		if net, err := ip.Prefix(64); err == nil {
-			return net.String()
-		}
-	}
-	return ip.String()
+	return httpapi.CountedAs(httpapi.ClientIP(a.proxy.From.Noted(r)))
 }
 
 // LogIn is the record of a key that somebody has typed in, or the *httpapi.Error that says why there is none.

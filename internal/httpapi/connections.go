@@ -24,11 +24,13 @@ const refusals = 16
 
 // ConnectionLimit bounds how many connections one address has open with a server, idle ones included. An IPv4 address counts by itself,
 // IPv6 addresses by /64, as one host may use all of these, and a peer of a Unix socket by its uid. Addresses of this machine and root at a
-// socket are not bounded: a proxy that runs here brings the connections of everybody.
+// socket are not bounded: a proxy that runs here brings the connections of everybody. Those of trusted proxies are not either; of whom they
+// ask for, the requests under way count.
 type ConnectionLimit struct {
 	net.Listener
-	limit  int // 0: none
-	logger *slog.Logger
+	Proxies Proxies
+	limit   int // 0: none
+	logger  *slog.Logger
 
 	mu     sync.Mutex
 	open   map[string]int // by what remote returns
@@ -49,7 +51,7 @@ func (l *ConnectionLimit) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from, bounded := remote(c)
-		if l.limit <= 0 || !bounded {
+		if l.limit <= 0 || !bounded || l.Proxies.Trust(c.RemoteAddr().String()) {
 			return c, nil
 		}
 		counted, n := l.take(from)
@@ -136,11 +138,26 @@ func (l *ConnectionLimit) Wrap(cors CORS, h http.Handler) http.Handler {
 	served, refused := cors.Wrap(h), cors.Wrap(http.HandlerFunc(l.refuse))
 	v2 := ForV2(http.HandlerFunc(l.refuse))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, counted := r.Context().Value(connectionKey{}).(*countedConn); !counted || !c.over {
+		c, counted := r.Context().Value(connectionKey{}).(*countedConn)
+		over := ""
+		if counted && c.over {
+			over = c.from
+			w.Header().Set("Connection", "close")
+		} else if client, ok := forwardedClient(r); ok && l.limit > 0 {
+			from := counter(client)
+			held, n := l.take(from)
+			if held {
+				defer l.release(from)
+			}
+			if n > l.limit {
+				over = from
+			}
+		}
+		if over == "" {
 			served.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Connection", "close")
+		r = r.WithContext(context.WithValue(r.Context(), overKey{}, over))
 		if IsV2(r.URL.Path) {
 			v2.ServeHTTP(w, r)
 			return
@@ -149,12 +166,14 @@ func (l *ConnectionLimit) Wrap(cors CORS, h http.Handler) http.Handler {
 	})
 }
 
-// refuse answers a request on a connection above the limit.
+type overKey struct{} // of who is above the limit
+
+// refuse answers a request above the limit.
 func (l *ConnectionLimit) refuse(w http.ResponseWriter, r *http.Request) {
-	c := r.Context().Value(connectionKey{}).(*countedConn)
+	from, _ := r.Context().Value(overKey{}).(string)
 	Fail(w, r, &Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second,
-		Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", c.from, l.limit),
-		Hint:   "close some; behind a proxy or NAT, where many clients have one address, set --connections-per-address of the server"})
+		Detail: fmt.Sprintf("%s has %d connections open, which is the limit for one address", from, l.limit),
+		Hint:   "close some; behind a proxy, name it to the server by --trusted-proxy; where many clients have one address (NAT), set --connections-per-address"})
 }
 
 // countedConn is a connection that counts until it is closed.
@@ -195,12 +214,25 @@ func remote(c net.Conn) (from string, bounded bool) {
 	if ip.IsLoopback() || sameHost(c.LocalAddr(), ip) {
 		return "", false
 	}
+	return counter(ip), true
+}
+
+// CountedAs is what an address counts under: of IPv6 its /64. What is no address counts by itself.
+func CountedAs(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	return counter(ip.Unmap().WithZone(""))
+}
+
+// counter is what an address counts under.
+func counter(ip netip.Addr) string {
 	bits := 64
 	if ip.Is4() {
 		bits = 32
 	}
-	prefix, err := ip.Prefix(bits)
-	return describe(prefix), err == nil
+	return describe(netip.PrefixFrom(ip, bits).Masked())
 }
 
 // sameHost reports whether a connection comes from the address that it goes to.

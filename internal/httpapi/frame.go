@@ -107,8 +107,17 @@ func (f Frame) log(r *http.Request, rec *recorder, took time.Duration) {
 	f.Logger.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// ClientIP is the address of the peer of the connection. Headers that claim another one are not believed.
+// ClientIP is the address that asks: that of the peer of the connection, or the one for which a trusted proxy asks (Proxies). Headers of
+// others that claim another address are not believed.
 func ClientIP(r *http.Request) string {
+	if ip, ok := forwardedClient(r); ok {
+		return ip.String()
+	}
+	return PeerIP(r)
+}
+
+// PeerIP is the address of the peer of the connection.
+func PeerIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
