@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // DefaultPath is where the reading commands look for a server if nothing names one.
@@ -97,12 +96,8 @@ func checkAbove(path string, serving uint32) error {
 	}
 }
 
-func owner(info fs.FileInfo) uint32 {
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return s.Uid
-	}
-	return 1<<32 - 1
-}
+// nobody is the owner of a file of which it is not known.
+const nobody = 1<<32 - 1
 
 // Exists reports whether there is a socket at the path.
 func Exists(path string) bool {
