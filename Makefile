@@ -82,7 +82,7 @@ test: servers ## runs every test, most of them with the race detector where a C 
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
 	@{ go test -p 1 -json -vet=off -timeout 40m $(UNRACED) >.cache/unraced.json 2>&1 & \
-	   RAPID_CHECKS=$(if $(RACE),10,100) go test -json -vet=off $(RACE) -timeout 40m $$(go list ./... | grep -vxF "$$(go list $(UNRACED))") 2>&1; \
+	   go test -json -vet=off $(RACE) -timeout 40m $$(go list ./... | grep -vxF "$$(go list $(UNRACED))") 2>&1; \
 	   wait; cat .cache/unraced.json; } | .cache/bin/testsummary
 
 race: servers ## runs the packages that make test runs without the race detector with it, and their processes, too
