@@ -425,7 +425,7 @@ func scanOnDemand(t *testing.T, h *hosts) {
 		if h.head().Scan.Audits == before {
 			break // no audit can have found it
 		}
-		if try == 10 {
+		if try == 40 {
 			t.Fatal("an audit came between each time")
 		}
 	}
