@@ -228,7 +228,7 @@ func TestV2Killed(t *testing.T) {
 			victim.Restart()
 		}
 	})
-	for range operationsOf(shortOr(1_500, 20_000)) {
+	for range operationsOf(shortOr(300, 20_000)) {
 		h.operate(h.rnd.IntN(5) == 0)
 	}
 	ended()
