@@ -37,6 +37,9 @@ func TroublesOf(ctx context.Context, m *manifest.Manifest) (all []Trouble) {
 	if f := m.Full; f != nil {
 		text := fmt.Sprintf("the view is full: it may have %s, and %s since the last scan of everything were left out",
 			values.Plural(f.Limit, "entry", "entries"), values.Plural(int64(f.Names), "new name", "new names"))
+		if restricted { // how many there are is nothing that such a reader may learn
+			text = "the view is full: new names since the last scan of everything were left out"
+		}
 		if f.Rescan {
 			text += "; it has room again, and the next scan of everything finds them"
 		}
