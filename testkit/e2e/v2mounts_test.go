@@ -93,6 +93,10 @@ func TestV2Mounts(t *testing.T) {
 	h.awaitNodeWithin(6*hostsAudit, "b/growing", "is whole", func(n *node) bool { return n != nil && !n.Suspect })
 
 	h.must(t, os.WriteFile(filepath.Join(h.b.dir, "b/growing"), make([]byte, 815), 0o644)) // no audit of V2 finds that
+	eventually(t, patience(10*time.Second), "A's mount shows what B wrote: FUSE keeps attributes for a second", func() bool {
+		info, err := os.Stat(filepath.Join(h.a.dir, "b/growing"))
+		return err == nil && info.Size() == 815
+	})
 	if r := h.ask(t, "scan", "/b", "--wait"); r.code != 0 {
 		t.Fatalf("scan: exit code %d: %s", r.code, r.stderr)
 	}
