@@ -457,22 +457,31 @@ func testEngines(t *testing.T, l *lake, dir string, s3 *s3test.Server) {
 	}
 }
 
-// current is the time from which on the snapshot of the i-th published version was the newest.
-func (l *lake) current(i int) time.Time {
+// A tableSnapshot is one of the table's, the oldest first.
+type tableSnapshot struct {
+	Version uint64 `json:"snapshot-id"`
+	Ms      int64  `json:"timestamp-ms"`
+}
+
+// snapshots are those that the catalog tells of.
+func (l *lake) snapshots() []tableSnapshot {
 	l.t.Helper()
 	var answer struct {
 		Metadata struct {
-			Snapshots []struct {
-				ID uint64 `json:"snapshot-id"`
-				Ms int64  `json:"timestamp-ms"`
-			} `json:"snapshots"`
+			Snapshots []tableSnapshot `json:"snapshots"`
 		} `json:"metadata"`
 	}
 	if err := getJSON(l.t.Context(), l.queryURL+"/iceberg/v1/namespaces/fustor/tables/"+l.view, &answer); err != nil {
 		l.t.Fatal(err)
 	}
-	for _, s := range answer.Metadata.Snapshots {
-		if s.ID == l.versions[i] {
+	return answer.Metadata.Snapshots
+}
+
+// current is the time from which on the snapshot of the i-th published version was the newest.
+func (l *lake) current(i int) time.Time {
+	l.t.Helper()
+	for _, s := range l.snapshots() {
+		if s.Version == l.versions[i] {
 			return time.UnixMilli(s.Ms).UTC()
 		}
 	}

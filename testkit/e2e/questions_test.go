@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 )
 
 // TestQuestionTimes says how long the questions of docs/sql.md take, and what is read for them, by the commands, DuckDB, Trino and Spark on
-// one store, whose directory FUSTOR_LAKE names; it has one view. All must count the same answers. Lists are counted, with the length of
+// one store, whose directory FUSTOR_LAKE names; it has one view. All engines must count the same answers. Lists are counted, with the length of
 // their paths, and not fetched; the commands print theirs. FUSTOR_LAKE_ENGINES are the engines that are asked, all by default.
 //
 // BenchmarkKeptVersions of compactor makes such a store (FUSTOR_BENCH_KEEP), and so does tools/gentree.
@@ -51,27 +52,33 @@ func TestQuestionTimes(t *testing.T) {
 		if r.code != 0 {
 			t.Fatalf("%q: %s", args, r.stderr)
 		}
-		return strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+		return slices.Collect(strings.Lines(r.stdout))
 	}
-	firstBelow := func(path string) string {
+	mostBelow := func(path string) string { // its directory with the most files below
 		t.Helper()
+		most, found := int64(-1), ""
 		for _, line := range lines("ls", path, "--json") {
-			var e struct{ Path, Type string }
-			if json.Unmarshal([]byte(line), &e) == nil && e.Type == "directory" {
-				return e.Path
+			var e struct {
+				Path, Type string
+				Subtree    struct{ Files int64 }
+			}
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			if e.Type == "d" && e.Subtree.Files > most {
+				most, found = e.Subtree.Files, e.Path
 			}
 		}
-		t.Fatalf("%s has no directory", path)
-		return ""
-	}
-	parent := firstBelow("/")
-	below := firstBelow(parent)
-	var past string // the oldest kept version that is published, if there is one
-	for _, line := range lines("versions", "--kept", "--json") {
-		var v struct{ Version uint64 }
-		if json.Unmarshal([]byte(line), &v) == nil && v.Version > 0 {
-			past = fmt.Sprint(v.Version)
+		if found == "" {
+			t.Fatalf("%s has no directory", path)
 		}
+		return found
+	}
+	parent := mostBelow("/")
+	below := mostBelow(parent)
+	var past string // the oldest version that is published, if there is one beside the newest
+	if all := l.snapshots(); len(all) > 1 {
+		past = fmt.Sprint(all[0].Version)
 	}
 	here := strings.NewReplacer("/srv/fustor/views/research/", at+"/views/"+view+"/", "412", past, "/projects/mouse", below, "'/projects/'", "'"+parent+"/'", "'mouse'", "'"+filepath.Base(below)+"'",
 		"FROM research", "FROM "+view, "JOIN research", "JOIN "+view)
@@ -79,7 +86,7 @@ func TestQuestionTimes(t *testing.T) {
 	java := func(e sqlEngine) func(string) (string, error) {
 		return func(sql string) (string, error) {
 			rows, err := e.ask(map[string]any{"sql": sql})
-			return fmt.Sprint(rows), err
+			return strings.ReplaceAll(fmt.Sprint(rows), "<nil>", "0"), err
 		}
 	}
 	engines := map[string]func() func(string) (string, error){
@@ -97,16 +104,16 @@ func TestQuestionTimes(t *testing.T) {
 	if names[0] == "" {
 		names = []string{"duckdb", "trino", "spark"}
 	}
-	table := make([]strings.Builder, len(cookbook(t)))
-	counted := make([]string, len(table))
+	rows := make([]strings.Builder, len(cookbook(t)))
+	counted, answers := make([]string, len(rows)), make([]string, len(rows))
 	note := func(i int, took time.Duration, read int64) {
-		fmt.Fprintf(&table[i], " %.2f s, %.1f MB |", took.Seconds(), float64(read)/1e6)
+		fmt.Fprintf(&rows[i], " %.2f s, %.1f MB |", took.Seconds(), float64(read)/1e6)
 	}
 	for i, q := range cookbook(t) {
-		fmt.Fprintf(&table[i], "| %s |", q.text)
+		fmt.Fprintf(&rows[i], "| %s |", q.text)
 		line, ok := strings.CutPrefix(here.Replace(q.command), "fustor ")
 		if !ok || past == "" && strings.Contains(q.command, "412") {
-			table[i].WriteString(" – |")
+			rows[i].WriteString(" – |")
 			continue
 		}
 		before, began := readBy(t, func(command string) bool { return strings.HasPrefix(command, fustor) }), time.Now()
@@ -122,7 +129,7 @@ func TestQuestionTimes(t *testing.T) {
 			}
 			for i, q := range cookbook(t) {
 				if past == "" && strings.Contains(q.sql, "412") {
-					table[i].WriteString(" – |")
+					rows[i].WriteString(" – |")
 					continue
 				}
 				sql := countOf(inDialect(here.Replace(q.sql), name, view, past))
@@ -130,17 +137,23 @@ func TestQuestionTimes(t *testing.T) {
 				answer, err := ask(sql)
 				if err != nil {
 					t.Errorf("%s: %v", sql, err)
-					table[i].WriteString(" failed |")
+					rows[i].WriteString(" failed |")
 					continue
 				}
 				note(i, time.Since(began), readBy(t, theirs)-before)
+				if answers[i] == "" {
+					answers[i] = answer
+				}
+				if answer != answers[i] {
+					t.Errorf("%s answers %s, and another engine %s: %s", name, answer, answers[i], sql)
+				}
 				t.Logf("%s %s (the command prints %s lines)", q.text, answer, counted[i])
 			}
 		})
 	}
 	t.Logf("| question | fustor | %s |", strings.Join(names, " | "))
-	for i := range table {
-		t.Log(table[i].String())
+	for i := range rows {
+		t.Log(rows[i].String())
 	}
 }
 
