@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build release release-check image build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ image: ## builds the container image IMAGE=fustor for PLATFORMS=linux/amd64
 
 # Of the two, the one that infra/aws/template.yaml takes is bin/lambda/bootstrap. Lambda's arm64 is cheaper by a fifth.
 ARCH ?= arm64
+
+chart: ## renders the Helm chart (infra/helm/fustor) with Helm's library, lints it, and checks it against Kubernetes' types and its schema
+	@cd tools/chart && go test -count=1 -v . -update
 
 build-lambda: ## builds the Lambda functions: bin/lambda-arm64.zip, bin/lambda-amd64.zip, and bin/lambda for ARCH=arm64
 	@mkdir -p bin/lambda bin/lambda-arm64 bin/lambda-amd64

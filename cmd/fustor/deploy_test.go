@@ -2,8 +2,13 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,12 +59,15 @@ type object struct {
 		Name   string
 		Labels map[string]string
 	}
+	Data map[string]string
 	Spec struct {
 		Replicas                int
 		BackoffLimit            int `yaml:"backoffLimit"`
 		TTLSecondsAfterFinished int `yaml:"ttlSecondsAfterFinished"`
 		Selector                map[string]any
 		Ports                   []port
+		PodSelector             map[string]any `yaml:"podSelector"`
+		Ingress                 []struct{ Ports []struct{ Port string } }
 		Template                struct {
 			Metadata struct{ Labels map[string]string }
 			Spec     pod
@@ -126,6 +134,7 @@ type mount struct {
 type volume struct {
 	Name     string
 	HostPath struct{ Path, Type string } `yaml:"hostPath"`
+	EmptyDir map[string]string           `yaml:"emptyDir"`
 }
 
 type named struct{ Name string }
@@ -209,20 +218,26 @@ func readCluster(t *testing.T) *cluster {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := yaml.NewDecoder(bytes.NewReader(body), yaml.Strict())
-		for {
-			var o object
-			err := d.Decode(&o)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %s", file, yaml.FormatError(err, false, true))
-			}
-			c.objects = append(c.objects, o)
-		}
+		c.objects = append(c.objects, objects(t, file, body, yaml.Strict())...)
 	}
 	return c
+}
+
+// objects reads the objects in a file.
+func objects(t *testing.T, file string, body []byte, how ...yaml.DecodeOption) (all []object) {
+	t.Helper()
+	d := yaml.NewDecoder(bytes.NewReader(body), how...)
+	for {
+		var o object
+		err := d.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("%s: %s", file, yaml.FormatError(err, false, true))
+		}
+		all = append(all, o)
+	}
 }
 
 func strict(t *testing.T, file string, into any) {
@@ -250,11 +265,8 @@ func (c *cluster) checkPod(o object) {
 	if p.AutomountServiceAccountToken == nil || *p.AutomountServiceAccountToken || p.SecurityContext.SeccompProfile.Type != "RuntimeDefault" {
 		t.Errorf("%s: its pod may do more than it needs to", o.Metadata.Name)
 	}
-	labels, _ := o.Spec.Selector["matchLabels"].(map[string]any)
-	for name, value := range labels {
-		if o.Spec.Template.Metadata.Labels[name] != value {
-			t.Errorf("%s selects other pods than its own", o.Metadata.Name)
-		}
+	if labels, ok := o.Spec.Selector["matchLabels"].(map[string]any); o.Kind != "Job" && (!ok || !selects(labels, o.Spec.Template.Metadata.Labels)) {
+		t.Errorf("%s selects other pods than its own", o.Metadata.Name)
 	}
 	for _, k := range p.Containers {
 		where := o.Metadata.Name
@@ -290,6 +302,9 @@ func (c *cluster) checkReferences(where string, k container, p pod) {
 		if strings.Contains(e.Name, "KEY") && e.Value != "" {
 			c.t.Errorf("%s: a secret in the manifest: %s", where, e.Name)
 		}
+	}
+	if len(k.Args) > 0 && k.Args[0] == "compact" && !slices.ContainsFunc(k.Mounts, func(m mount) bool { return m.MountPath == "/tmp" && !m.ReadOnly }) {
+		c.t.Errorf("%s has nowhere to write temporary files", where)
 	}
 	for _, m := range k.Mounts {
 		if !slices.ContainsFunc(p.Volumes, func(v volume) bool { return v.Name == m.Name }) {
@@ -327,18 +342,125 @@ func (c *cluster) checkProbes(where, kind string, k container) {
 func (c *cluster) checkService(s object) {
 	c.t.Helper()
 	for _, o := range c.objects {
-		if o.Spec.Template.Metadata.Labels["app.kubernetes.io/name"] != s.Spec.Selector["app.kubernetes.io/name"] {
+		if len(o.Spec.Template.Spec.Containers) == 0 || !selects(s.Spec.Selector, o.Spec.Template.Metadata.Labels) {
 			continue
 		}
 		for _, p := range s.Spec.Ports {
 			for _, have := range o.Spec.Template.Spec.Containers[0].Ports {
-				if have.Name == p.TargetPort && have.ContainerPort == p.Port {
+				if have.Name == p.TargetPort {
 					return
 				}
 			}
 		}
 	}
 	c.t.Errorf("service %s leads nowhere", s.Metadata.Name)
+}
+
+// TestChart does the same with what the Helm chart makes of the values beside it. tools/chart renders it, with Helm, and checks each field
+// against Kubernetes' own types; here, what the parts are started with is checked.
+func TestChart(t *testing.T) {
+	t.Setenv("FUSTOR_STORE", "file:///nowhere")
+	files, err := filepath.Glob("testdata/chart/*.rendered.yaml")
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "# " + chartSum(t) + "\n"; !strings.HasPrefix(string(body), want) {
+			t.Errorf("%s is of another chart: run make chart", file)
+		}
+		servers, agents := "fustor-server", "fustor-agent"
+		if strings.HasSuffix(file, "all.rendered.yaml") {
+			servers, agents = "servers", "agents"
+		}
+		c := &cluster{t: t, objects: objects(t, file, body), config: map[string][]string{}, secrets: map[string][]string{
+			servers: {"FUSTOR_API_KEY", "FUSTOR_READER_KEY"}, agents: {"FUSTOR_API_KEY"}}}
+		served, protected := map[string]bool{}, 0
+		for _, o := range c.objects {
+			switch o.Kind {
+			case "ConfigMap":
+				c.config[o.Metadata.Name] = slices.Collect(maps.Keys(o.Data))
+			case "Service":
+				for _, p := range o.Spec.Ports {
+					served["http://"+o.Metadata.Name+":"+strconv.Itoa(p.Port)] = true
+				}
+			}
+			for _, k := range o.Spec.Template.Spec.Containers {
+				c.images = append(c.images, k.Image)
+				if !strings.HasPrefix(k.Image, "registry.example.org/") || slices.ContainsFunc(c.images, func(i string) bool { return i != k.Image }) {
+					t.Errorf("%s: %s runs %s", file, o.Metadata.Name, k.Image)
+				}
+			}
+		}
+		for _, o := range c.objects {
+			if o.Kind == "Service" {
+				c.checkService(o)
+			}
+			if len(o.Spec.Template.Spec.Containers) == 0 {
+				continue
+			}
+			c.checkPod(o)
+			for _, k := range o.Spec.Template.Spec.Containers {
+				if at := slices.Index(k.Args, "--ingest"); at >= 0 && !served[k.Args[at+1]] {
+					t.Errorf("%s: nothing is at %s", o.Metadata.Name, k.Args[at+1])
+				}
+			}
+			for _, p := range c.objects {
+				if labels, _ := p.Spec.PodSelector["matchLabels"].(map[string]any); p.Kind == "NetworkPolicy" && selects(labels, o.Spec.Template.Metadata.Labels) {
+					protected++
+					c.checkPolicy(p, o.Spec.Template.Spec.Containers[0])
+				}
+			}
+		}
+		if pods := len(c.images); pods != protected || pods < 5 {
+			t.Errorf("%s: %d pods, %d of them protected", file, pods, protected)
+		}
+	}
+}
+
+// checkPolicy: a policy names ports that its pods have.
+func (c *cluster) checkPolicy(policy object, k container) {
+	c.t.Helper()
+	for _, rule := range policy.Spec.Ingress {
+		for _, p := range rule.Ports {
+			if len(k.Ports) != 1 || k.Ports[0].Name != p.Port {
+				c.t.Errorf("policy %s opens port %s, which its pods do not have", policy.Metadata.Name, p.Port)
+			}
+		}
+	}
+}
+
+// chartSum is the sum of the chart's files, which tools/chart writes before what it renders.
+func chartSum(t *testing.T) string {
+	t.Helper()
+	sum := sha256.New()
+	for _, part := range []string{"../../infra/helm/fustor", "testdata/chart"} {
+		err := filepath.WalkDir(part, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasSuffix(path, ".rendered.yaml") {
+				return err
+			}
+			body, err := os.ReadFile(path)
+			fmt.Fprintf(sum, "%s %d\n%s", d.Name(), len(body), body)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// selects reports whether labels have all that a selector asks for.
+func selects(selector map[string]any, labels map[string]string) bool {
+	for name, value := range selector {
+		if labels[name] != value {
+			return false
+		}
+	}
+	return len(selector) > 0
 }
 
 // TestKustomize has kubectl build the example, where it is installed.
