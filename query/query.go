@@ -20,6 +20,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/admin"
+	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/store"
@@ -40,6 +41,8 @@ type Options struct {
 	MemoryBytes int64
 	// CacheBytes bounds the cache of layers; 0: the share above.
 	CacheBytes int64
+	// Disk is a cache beneath that of layers; nil: none. Whoever opened it closes it.
+	Disk *diskcache.Cache
 	// HeadTTL is how long the head of a view is taken from memory before the store is asked again; 0: 250 ms, negative: not at all.
 	HeadTTL time.Duration
 	Logger  *slog.Logger // nil: none
@@ -105,7 +108,12 @@ func New(o Options) (*Server, error) {
 	if err := httpapi.RegisterStoreCounts(o.Registry, "query", counted); err != nil {
 		return nil, fmt.Errorf("register query metrics: %w", err)
 	}
-	e := engine.New(engine.Options{Store: counted, Now: o.Now, MemoryBytes: o.MemoryBytes, CacheBytes: o.CacheBytes, HeadTTL: o.HeadTTL, Logger: o.Logger})
+	if err := o.Registry.Register(diskFigures{o.Disk}); err != nil {
+		return nil, fmt.Errorf("register query metrics: %w", err)
+	}
+	e := engine.New(engine.Options{
+		Store: counted, Now: o.Now, MemoryBytes: o.MemoryBytes, CacheBytes: o.CacheBytes, Disk: o.Disk, HeadTTL: o.HeadTTL, Logger: o.Logger,
+	})
 	s := &Server{
 		engine: e, forests: forest.New(e, o.Now), keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
 		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),

@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/query"
 )
 
@@ -15,6 +17,8 @@ type queryCmd struct {
 	Store       string      `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
 	Listen      string      `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8080); 'none' serves at the socket alone."`
 	Memory      *match.Size `placeholder:"SIZE" env:"FUSTOR_QUERY_MEMORY" help:"Memory limit of the process (default 256MiB), caches included."`
+	Cache       string      `placeholder:"DIR" env:"FUSTOR_QUERY_CACHE" help:"Keep what is read of layers in this directory as well, for the next start and for what memory does not hold."`
+	CacheSize   match.Size  `default:"2GiB" placeholder:"SIZE" env:"FUSTOR_QUERY_CACHE_SIZE" help:"About how much that may be (default 2GiB)."`
 	APIKey      string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 	apiFlags    `embed:""`
 	callerFlags `embed:""`
@@ -30,6 +34,7 @@ Examples:
     fustor query --store file:///srv/fustor
     fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080
     fustor query --store file:///srv/fustor --memory 1GiB
+    fustor query --store 's3://fustor?region=eu-central-1' --cache /var/cache/fustor --cache-size 10GiB
     fustor query --store file:///srv/fustor --listen 0.0.0.0:443 --tls-cert /etc/fustor/tls.crt --tls-key /etc/fustor/tls.key
     fustor query --store file:///srv/fustor --listen none --socket /run/fustor/query.sock`
 }
@@ -72,7 +77,14 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		// The collector's limit leaves out the program itself and what the kernel holds for it.
 		debug.SetMemoryLimit(memory - memory/5)
 	}
-	q, err := query.New(query.Options{Store: st, Authenticator: keys, MemoryBytes: memory, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes})
+	disk, err := c.openCache(log)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	q, err := query.New(query.Options{
+		Store: st, Authenticator: keys, MemoryBytes: memory, Disk: disk, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes,
+	})
 	if err != nil {
 		return err
 	}
@@ -83,4 +95,21 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	log.Info("query is ready", append([]any{"memory", show.Size(memory), "store", st.String()}, addresses(listeners)...)...)
 	findProvider(ctx, options)
 	return c.serveAll(ctx, listeners, cors, q.Handler(), log)
+}
+
+// openCache opens the cache on disk; nil if none is wanted.
+func (c *queryCmd) openCache(log *slog.Logger) (*diskcache.Cache, error) {
+	if c.CacheSize.Bytes < diskcache.LeastSize {
+		return nil, usageError("--cache-size must be at least %s", show.Size(diskcache.LeastSize))
+	}
+	if c.Cache == "" {
+		return nil, nil
+	}
+	disk, err := diskcache.Open(c.Cache, c.CacheSize.Bytes, log)
+	if err != nil {
+		return nil, err
+	}
+	f := disk.Figures()
+	log.Info("cache on disk", "dir", c.Cache, "size", show.Size(c.CacheSize.Bytes), "held", show.Size(f.Bytes), "parts", f.Parts)
+	return disk, nil
 }

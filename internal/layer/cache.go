@@ -5,13 +5,16 @@ import (
 	"math"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/fustor/fustor/internal/diskcache"
 )
 
 // Cache keeps indexes, pages of search indexes and decoded row groups of any number of layers, up to a budget. Readers of the same thing at the
 // same time wait for one read. It is safe for concurrent use; one Cache belongs to one store.
 type Cache struct {
 	entries *otter.Cache[cacheKey, cached]
-	budget  int64 // bytes
+	budget  int64            // bytes
+	disk    *diskcache.Cache // what of the store is at hand; nil: nothing
 }
 
 type cacheKey struct {
@@ -28,8 +31,12 @@ type cached struct {
 }
 
 // NewCache makes a cache of about that many bytes. What a row group weighs follows the columns that were decoded.
-func NewCache(budgetBytes int64) *Cache {
-	return &Cache{budget: budgetBytes, entries: otter.Must(&otter.Options[cacheKey, cached]{
+func NewCache(budgetBytes int64) *Cache { return NewCacheOn(nil, budgetBytes) }
+
+// NewCacheOn is NewCache with a cache on disk beneath it, for what questions read: indexes, names, and row groups one by one. What is read to
+// be streamed or copied does not go there.
+func NewCacheOn(disk *diskcache.Cache, budgetBytes int64) *Cache {
+	return &Cache{disk: disk, budget: budgetBytes, entries: otter.Must(&otter.Options[cacheKey, cached]{
 		MaximumWeight: uint64(max(1, budgetBytes)),
 		Weigher:       func(_ cacheKey, v cached) uint32 { return uint32(min(v.bytes(), math.MaxUint32)) },
 	})}

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/fustor/fustor/internal/diskcache"
 )
 
 const (
@@ -88,10 +91,10 @@ func (l *Layer) readBlocks(ctx context.Context, x *index, keys []cacheKey) (map[
 	wanted := inOrder(keys)
 	ranges := make([]byteRange, len(wanted))
 	for i, g := range wanted {
-		ranges[i] = byteRange{x.groups[g].Offset, x.groups[g].Bytes}
+		ranges[i] = x.groups[g].extent()
 	}
 	blocks := make([]*Block, len(wanted))
-	err := l.readRanges(ctx, ranges, func(i int, body []byte) (err error) {
+	err := l.readRanges(ctx, diskcache.Rows, ranges, func(i int, body []byte) (err error) {
 		group := &x.groups[wanted[i]]
 		spend(ctx, Cost{Groups: 1})
 		blocks[i], err = openBlock(RawGroup{Group: *group, Data: body, object: l.object()})
@@ -118,7 +121,20 @@ func inOrder(keys []cacheKey) []int {
 }
 
 // byteRange is a part of an object.
-type byteRange struct{ offset, bytes int64 }
+type byteRange struct {
+	offset, bytes int64
+	hash          uint64 // the xxHash64 of what is there
+}
+
+// extent is all of a row group.
+func (g *Group) extent() byteRange { return byteRange{g.Offset, g.Bytes, g.Hash} }
+
+// keysExtent is what ScanNames reads of it.
+func (g *Group) keysExtent() byteRange { return byteRange{g.Offset, g.Keys, g.KeysHash} }
+
+func (r *byteRange) valid(body []byte) bool {
+	return int64(len(body)) == r.bytes && xxhash.Sum64(body) == r.hash
+}
 
 // coalesce groups ranges, in order, that are read with one request each: it returns the ends of the groups.
 func coalesce(ranges []byteRange) (ends []int) {
@@ -139,13 +155,28 @@ func coalesce(ranges []byteRange) (ends []int) {
 }
 
 // readRanges reads parts of the layer's object, given in order, and hands each to use, several at a time. What use gets
-// is its own.
-func (l *Layer) readRanges(ctx context.Context, ranges []byteRange, use func(i int, body []byte) error) error {
+// is its own. Parts that are on disk are read there.
+func (l *Layer) readRanges(ctx context.Context, kind diskcache.Kind, ranges []byteRange, use func(i int, body []byte) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelReads)
+	var missing []byteRange
+	var numbers []int // of those
+	for i, r := range ranges {
+		if !l.cache.disk.Has(l.part(kind, r)) {
+			missing, numbers = append(missing, r), append(numbers, i)
+			continue
+		}
+		g.Go(func() error {
+			body, err := l.readPart(ctx, kind, r)
+			if err != nil {
+				return err
+			}
+			return use(i, body)
+		})
+	}
 	from := 0
-	for _, end := range coalesce(ranges) {
-		first, last := ranges[from], ranges[end-1]
+	for _, end := range coalesce(missing) {
+		first, last := missing[from], missing[end-1]
 		start := from
 		from = end
 		g.Go(func() error {
@@ -154,19 +185,45 @@ func (l *Layer) readRanges(ctx context.Context, ranges []byteRange, use func(i i
 				return err
 			}
 			for i := start; i < end; i++ {
-				at := ranges[i].offset - first.offset
-				part := body[at : at+ranges[i].bytes : at+ranges[i].bytes]
+				r := missing[i]
+				at := r.offset - first.offset
+				part := body[at : at+r.bytes : at+r.bytes]
 				if end-start > 1 { // a block kept must not keep its neighbours
 					part = slices.Clone(part)
 				}
-				if err := use(i, part); err != nil {
+				if err := use(numbers[i], part); err != nil {
 					return err
 				}
+				l.keep(kind, r, part)
 			}
 			return nil
 		})
 	}
 	return g.Wait()
+}
+
+// readPart is a part of the layer's object, from disk where it is there.
+func (l *Layer) readPart(ctx context.Context, kind diskcache.Kind, r byteRange) ([]byte, error) {
+	if body := l.cache.disk.Get(l.part(kind, r), r.valid); body != nil {
+		spend(ctx, Cost{Hits: 1})
+		return body, nil
+	}
+	body, err := l.readRange(ctx, r.offset, r.bytes)
+	if err == nil {
+		l.keep(kind, r, body)
+	}
+	return body, err
+}
+
+func (l *Layer) part(kind diskcache.Kind, r byteRange) diskcache.Part {
+	return diskcache.Part{Kind: kind, Object: l.object(), Offset: r.offset, Bytes: r.bytes}
+}
+
+// keep has a part kept on disk, if it is what the index says it is.
+func (l *Layer) keep(kind diskcache.Kind, r byteRange, body []byte) {
+	if l.cache.disk != nil && r.valid(body) {
+		l.cache.disk.Put(l.part(kind, r), body)
+	}
 }
 
 // First are the first row groups, most of them at most, that may have keys from from up to until.

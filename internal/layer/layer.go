@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -65,20 +66,35 @@ func (l *Layer) index(ctx context.Context) (*index, error) {
 }
 
 func (l *Layer) readIndex(ctx context.Context) (cached, error) {
-	key, body := layout.LayerIndex(l.view, l.info.ID), l.info.Index
-	if len(body) > 0 {
-		key = l.object() + " (its index, in the manifest)"
-	} else {
-		o, err := l.st.Get(ctx, key)
-		spend(ctx, Cost{Gets: 1, Bytes: int64(len(o.Body))})
-		if err != nil {
-			return cached{}, readError(key, err)
-		}
-		body = o.Body
+	if len(l.info.Index) > 0 {
+		return l.parseIndex(l.object()+" (its index, in the manifest)", l.info.Index)
 	}
+	key := layout.LayerIndex(l.view, l.info.ID)
+	part := diskcache.Part{Kind: diskcache.Indexes, Object: key, Bytes: -1}
+	var found cached
+	if l.cache.disk.Get(part, func(body []byte) bool {
+		var err error
+		found, err = l.parseIndex(key, body)
+		return err == nil
+	}) != nil {
+		spend(ctx, Cost{Hits: 1})
+		return found, nil
+	}
+	o, err := l.st.Get(ctx, key)
+	spend(ctx, Cost{Gets: 1, Bytes: int64(len(o.Body))})
+	if err != nil {
+		return cached{}, readError(key, err)
+	}
+	if found, err = l.parseIndex(key, o.Body); err == nil {
+		l.cache.disk.Put(part, o.Body)
+	}
+	return found, err
+}
+
+func (l *Layer) parseIndex(object string, body []byte) (cached, error) {
 	x, err := decodeIndex(body, &l.info)
 	if err != nil {
-		return cached{}, &FormatError{Object: key, Reason: err.Error()}
+		return cached{}, &FormatError{Object: object, Reason: err.Error()}
 	}
 	return cached{index: x}, nil
 }
@@ -93,11 +109,13 @@ func (l *Layer) Block(ctx context.Context, i int) (*Block, error) {
 		return nil, fmt.Errorf("layer %s has no row group %d", l.info.ID, i)
 	}
 	v, err := l.cache.load(ctx, l.cacheKey(i), func(ctx context.Context) (cached, error) {
-		raw, err := l.readGroups(ctx, x, i, i+1)
+		g := &x.groups[i]
+		body, err := l.readPart(ctx, diskcache.Rows, g.extent())
 		if err != nil {
 			return cached{}, err
 		}
-		b, err := decodeBlock(raw[0])
+		spend(ctx, Cost{Groups: 1})
+		b, err := decodeBlock(RawGroup{Group: *g, Data: body, object: l.object()})
 		return cached{block: b}, err
 	})
 	if err != nil {

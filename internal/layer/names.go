@@ -3,7 +3,7 @@ package layer
 import (
 	"context"
 
-	"github.com/cespare/xxhash/v2"
+	"github.com/fustor/fustor/internal/diskcache"
 )
 
 // ScanNames is Block.ScanNames for row groups, in order. Of a row group that the cache lacks it reads the keys alone, which are a third, and has
@@ -67,12 +67,12 @@ func (l *Layer) readNames(ctx context.Context, x *index, keys []cacheKey) (map[c
 	wanted := inOrder(keys)
 	extents := make([]byteRange, len(wanted))
 	for i, g := range wanted {
-		extents[i] = byteRange{x.groups[g].Offset, x.groups[g].Keys}
+		extents[i] = x.groups[g].keysExtent()
 	}
 	bodies := make([][]byte, len(wanted))
-	err := l.readRanges(ctx, extents, func(i int, body []byte) error {
+	err := l.readRanges(ctx, diskcache.Names, extents, func(i int, body []byte) error {
 		spend(ctx, Cost{Groups: 1})
-		if xxhash.Sum64(body) != x.groups[wanted[i]].KeysHash {
+		if !extents[i].valid(body) {
 			return errChunk
 		}
 		bodies[i] = body

@@ -463,10 +463,10 @@ func TestSizesAreRoundedOutwards(t *testing.T) {
 
 // TestFetchCoalesces: what lies close is read with one request, what was fetched is used, and damage is that of its group.
 func TestFetchCoalesces(t *testing.T) {
-	if got := coalesce([]byteRange{{0, 10}, {10, 10}, {20 + CoalesceGap, 5}, {30 + 3*CoalesceGap, 5}}); !slices.Equal(got, []int{3, 4}) {
+	if got := coalesce([]byteRange{{0, 10, 0}, {10, 10, 0}, {20 + CoalesceGap, 5, 0}, {30 + 3*CoalesceGap, 5, 0}}); !slices.Equal(got, []int{3, 4}) {
 		t.Fatalf("runs end at %v", got)
 	}
-	if got := coalesce([]byteRange{{0, MaxRange}, {MaxRange, MaxRange}, {2 * MaxRange, 3 * MaxRange}, {5 * MaxRange, 1}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
+	if got := coalesce([]byteRange{{0, MaxRange, 0}, {MaxRange, MaxRange, 0}, {2 * MaxRange, 3 * MaxRange, 0}, {5 * MaxRange, 1, 0}}); !slices.Equal(got, []int{1, 2, 3, 4}) {
 		t.Fatalf("runs end at %v", got)
 	}
 	st := openStore(t)

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/fustor/fustor/internal/diskcache"
 )
 
 // MayHave are the row groups that may have a name as n says; all of them (nil) where n is empty or the layer has no search
@@ -117,14 +119,14 @@ func (l *Layer) readSearchPages(ctx context.Context, s *searchSection, keys []ca
 	}
 	var wanted []byteRange
 	for page := first; page <= last; page++ {
-		wanted = append(wanted, byteRange{s.pages[page].offset, s.pages[page].bytes})
+		wanted = append(wanted, s.pages[page].extent())
 	}
 	if len(keys) < len(wanted) && s.pages[last].offset-s.pages[first].offset > CoalesceGap {
 		return l.readSearchPagesApart(ctx, s, keys)
 	}
 	out := make(map[cacheKey]cached, len(wanted))
 	bodies := make([][]byte, len(wanted))
-	err := l.readRanges(ctx, wanted, func(i int, body []byte) error {
+	err := l.readRanges(ctx, diskcache.Indexes, wanted, func(i int, body []byte) error {
 		bodies[i] = body
 		return l.checkPage(&s.pages[first+i], body)
 	})
@@ -139,10 +141,10 @@ func (l *Layer) readSearchPagesApart(ctx context.Context, s *searchSection, keys
 	slices.SortFunc(keys, func(a, b cacheKey) int { return b.group - a.group })
 	wanted := make([]byteRange, len(keys))
 	for i, k := range keys {
-		wanted[i] = byteRange{s.pages[-2-k.group].offset, s.pages[-2-k.group].bytes}
+		wanted[i] = s.pages[-2-k.group].extent()
 	}
 	bodies := make([][]byte, len(keys))
-	err := l.readRanges(ctx, wanted, func(i int, body []byte) error {
+	err := l.readRanges(ctx, diskcache.Indexes, wanted, func(i int, body []byte) error {
 		bodies[i] = body
 		return l.checkPage(&s.pages[-2-keys[i].group], body)
 	})
@@ -152,6 +154,8 @@ func (l *Layer) readSearchPagesApart(ctx context.Context, s *searchSection, keys
 	}
 	return out, err
 }
+
+func (p *searchPage) extent() byteRange { return byteRange{p.offset, p.bytes, p.hash} }
 
 func (l *Layer) checkPage(p *searchPage, body []byte) error {
 	if xxhash.Sum64(body) != p.hash {
@@ -207,10 +211,10 @@ func (l *Layer) readSearchColumns(ctx context.Context, x *index) ([]*slotSet, er
 	}
 	extents := make([]byteRange, searchPages)
 	for i := range s.pages {
-		extents[i] = byteRange{s.pages[i].offset, s.pages[i].bytes}
+		extents[i] = s.pages[i].extent()
 	}
 	bodies := make([][]byte, searchPages)
-	err := l.readRanges(ctx, extents, func(i int, body []byte) error {
+	err := l.readRanges(ctx, diskcache.Indexes, extents, func(i int, body []byte) error {
 		bodies[i] = body
 		return l.checkPage(&s.pages[i], body)
 	})

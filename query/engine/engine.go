@@ -19,6 +19,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -33,6 +34,7 @@ type Options struct {
 	Now         func() time.Time // this machine's time
 	MemoryBytes int64            // a sixteenth of it is for heads, an eighth for reading ahead
 	CacheBytes  int64            // bounds the cache of layers
+	Disk        *diskcache.Cache // beneath it; nil: none
 	HeadTTL     time.Duration    // how long a head is taken from memory before the store is asked again; negative: not at all
 	Logger      *slog.Logger     // nil: none
 }
@@ -61,7 +63,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		store: st, clock: clock,
 		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
-		versions: newVersions(st, configs, layer.NewCache(o.CacheBytes), o.MemoryBytes/8, o.Logger),
+		versions: newVersions(st, configs, layer.NewCacheOn(o.Disk, o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
 		configs:  configs,

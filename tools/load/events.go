@@ -66,7 +66,7 @@ func events(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if l.url, err = serve(ctx, l.reads, l.view); err != nil {
+	if l.url, err = serve(ctx, l.reads, l.view, nil); err != nil {
 		return err
 	}
 	if err := l.register(ctx); err != nil {

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/query"
 )
@@ -51,13 +52,13 @@ func main() {
 const apiKey = "load"
 
 // serve answers queries on a port of this machine until ctx ends, and returns the URL of the view.
-func serve(ctx context.Context, st store.Store, view string) (string, error) {
+func serve(ctx context.Context, st store.Store, view string, disk *diskcache.Cache) (string, error) {
 	keys, err := access.New(access.Options{Store: st, Static: []access.Static{{
 		Key: apiKey, Record: access.Record{Name: "load", Roles: []access.Role{access.Query}, Views: access.Views{All: true}}}}})
 	if err != nil {
 		return "", err
 	}
-	q, err := query.New(query.Options{Store: st, Authenticator: keys})
+	q, err := query.New(query.Options{Store: st, Authenticator: keys, Disk: disk})
 	if err != nil {
 		return "", err
 	}

@@ -46,7 +46,7 @@ func queries(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	base, err := serve(ctx, st, *view)
+	base, err := serve(ctx, st, *view, nil)
 	if err != nil {
 		return err
 	}

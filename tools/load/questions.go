@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
@@ -28,6 +29,7 @@ func questions(ctx context.Context, args []string) error {
 	flags.IntVar(&q.n, "n", 100, "how often each kind of question is asked; searches a fifth as often, but for files' names of a warm server")
 	delay := flags.Duration("delay", 0, "how much longer each request to the store takes than it does")
 	only := flags.String("only", "", "ask these kinds of questions alone, separated by commas")
+	flags.StringVar(&q.cache, "cache", "", "a directory for the servers' cache on disk; what one has read, the next one finds there")
 	asCSV := flags.Bool("csv", false, "print CSV")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,6 +69,7 @@ func questions(ctx context.Context, args []string) error {
 type asker struct {
 	view   string
 	n      int
+	cache  string
 	store  *store.Counted
 	sample *sample
 }
@@ -142,21 +145,31 @@ type asked struct {
 	base      string
 	transport *http.Transport
 	cancel    context.CancelFunc
+	disk      *diskcache.Cache
 }
 
 func (q *asker) server(ctx context.Context) (*asked, error) {
+	var disk *diskcache.Cache
+	if q.cache != "" {
+		var err error
+		if disk, err = diskcache.Open(q.cache, 4<<30, nil); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	base, err := serve(ctx, q.store, q.view)
+	base, err := serve(ctx, q.store, q.view, disk)
 	if err != nil {
 		cancel()
+		disk.Close()
 		return nil, err
 	}
-	return &asked{base, &http.Transport{}, cancel}, nil
+	return &asked{base, &http.Transport{}, cancel, disk}, nil
 }
 
 func (s *asked) stop() {
 	if s != nil {
 		s.transport.CloseIdleConnections()
 		s.cancel()
+		s.disk.Close()
 	}
 }

@@ -67,7 +67,7 @@ func searches(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		if base, err = serve(ctx, st, *view); err != nil {
+		if base, err = serve(ctx, st, *view, nil); err != nil {
 			return err
 		}
 	}
