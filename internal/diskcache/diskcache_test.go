@@ -24,7 +24,9 @@ func open(t *testing.T, dir string, size int64) *Cache {
 	return c
 }
 
-func part(kind Kind, i int) Part { return Part{Kind: kind, Object: "views/v/layers/l", Offset: int64(i), Bytes: 5} }
+func part(kind Kind, i int) Part {
+	return Part{Kind: kind, Object: "views/v/layers/l", Offset: int64(i), Bytes: 5}
+}
 
 func always([]byte) bool { return true }
 
