@@ -17,7 +17,10 @@ import (
 	"github.com/fustor/fustor/testkit/gentree"
 )
 
-var benchRows = flag.Int("rows", 200_000, "rows of the view that is published")
+var (
+	benchRows  = flag.Int("rows", 200_000, "rows of the view that is published")
+	benchEvery = flag.Int("every", 100, "one in so many of them changes before the view is published again")
+)
 
 // BenchmarkPublish publishes a view whole, and then again after changes of a hundredth of its rows that are scattered over all of it. It
 // says what each asks of the store, and the most memory that the heap took; and the same of the table of its changes.
@@ -60,9 +63,9 @@ func BenchmarkPublish(b *testing.B) {
 			m.Base, base = append(m.Base, finish(base)), writer(layer.RowsPerGroup)
 		}
 		add(base, r)
-		if n++; n%100 == 0 {
+		if n++; n%*benchEvery == 0 {
 			changed := *r
-			changed.Removed = n%1000 == 0
+			changed.Removed = n%(10**benchEvery) == 0
 			changed.MtimeNs += 1e9
 			add(delta, &changed)
 		}

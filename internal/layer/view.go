@@ -79,7 +79,7 @@ func (v *View) Load(ctx context.Context) error {
 }
 
 // parallelReads bounds the requests that one call has under way.
-const parallelReads = 64
+const parallelReads = 16
 
 // Get sets r to a key's row and reports whether there is one. A removed row is found, with Removed set.
 // Only the layers whose range has the key are asked, all at once: two dependent reads at most.
