@@ -69,8 +69,15 @@ func scripts(dir string) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"api": serveRecorded, "status": status, "samebytes": sameBytes,
 			"eventually": eventually, "writing": writing(files), "written": written(files), "screen": fitsScreen, "v2agent": beV2Agent,
+			"certificate": certified,
 		},
 	}
+}
+
+// certified writes a certificate and its key, for the hosts that are named.
+func certified(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := makeCertificate(ts.MkAbs(args[0]), ts.MkAbs(args[1]), args[2], args[2:]...)
+	ts.Check(err)
 }
 
 func serveRecorded(ts *testscript.TestScript, _ bool, _ []string) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -51,6 +52,25 @@ func urlOf(l net.Listener) string {
 		return "https://" + l.Addr().String()
 	}
 	return "http://" + l.Addr().String()
+}
+
+// ownURL is where processes of this machine reach a listener: at its address, or for HTTPS at a name in its certificate if that does not
+// have the address.
+func ownURL(l net.Listener) string {
+	address := reachable(l.Addr())
+	s, ok := l.(secured)
+	if !ok {
+		return "http://" + address
+	}
+	host, port, err := net.SplitHostPort(address)
+	if c, certErr := s.config.GetCertificate(nil); err == nil && certErr == nil && c.Leaf.VerifyHostname(host) != nil {
+		for _, name := range c.Leaf.DNSNames {
+			if !strings.Contains(name, "*") {
+				return "https://" + net.JoinHostPort(name, port)
+			}
+		}
+	}
+	return "https://" + address
 }
 
 // certificate is one in files, which are read again when they have changed. While they cannot be read, or do not belong together, as between

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,35 +30,76 @@ import (
 // issue writes a certificate for 127.0.0.1 and its key, and returns who trusts it.
 func issue(t *testing.T, certFile, keyFile, name string) *x509.CertPool {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, certFile, "CERTIFICATE", der)
-	write(t, keyFile, "PRIVATE KEY", secret)
-	parsed, err := x509.ParseCertificate(der)
+	c, err := makeCertificate(certFile, keyFile, name, "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
+	pool.AddCert(c)
 	return pool
 }
 
-func write(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
+// makeCertificate writes a certificate for addresses and names of hosts, and its key.
+func makeCertificate(certFile, keyFile, name string, hosts ...string) (*x509.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(writePEM(certFile, "CERTIFICATE", der), writePEM(keyFile, "PRIVATE KEY", secret)); err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+func writePEM(file, kind string, der []byte) error {
+	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+}
+
+// TestOwnURL: processes of this machine verify the certificate of the server that they find, so they ask at a name that it has.
+func TestOwnURL(t *testing.T) {
+	dir := t.TempDir()
+	f := tlsFlags{TLSCert: filepath.Join(dir, "tls.crt"), TLSKey: filepath.Join(dir, "tls.key")}
+	for _, c := range []struct {
+		hosts []string
+		want  string
+	}{
+		{nil, "http://127.0.0.1:"},
+		{[]string{"127.0.0.1", "files.example.org"}, "https://127.0.0.1:"},
+		{[]string{"*.example.org", "files.example.org"}, "https://files.example.org:"},
+		{[]string{"*.example.org"}, "https://127.0.0.1:"}, // no name of it is known
+	} {
+		flags := tlsFlags{}
+		if c.hosts != nil {
+			flags = f
+			if _, err := makeCertificate(f.TLSCert, f.TLSKey, "test", c.hosts...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := flags.listen("0.0.0.0:0", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if got := ownURL(l); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%q: %s", c.hosts, got)
+		}
 	}
 }
 

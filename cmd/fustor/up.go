@@ -17,6 +17,7 @@ type upCmd struct {
 	JSON             bool     `name:"json" help:"Print the server's address and key file as a JSON object."`
 	apiFlags         `embed:""`
 	callerFlags      `embed:""`
+	tlsFlags         `embed:""`
 }
 
 // Help implements kong.HelpProvider.
@@ -29,6 +30,7 @@ Examples:
 
     fustor up /usr
     fustor up /srv/data --data /var/lib/fustor --listen 0.0.0.0:8080
+    fustor up /srv/data --listen 0.0.0.0:443 --tls-cert /etc/fustor/tls.crt --tls-key /etc/fustor/tls.key
     fustor up . --exclude '*.tmp' --exclude '.git'`
 }
 

@@ -96,13 +96,13 @@ func (u *up) prepare(ctx context.Context) (err error) {
 	if u.store, err = local.Open(filepath.Join(u.data, "store")); err != nil {
 		return storeFailure(err)
 	}
-	if u.listener, err = listen(u.Listen); err != nil {
+	if u.listener, err = u.tlsFlags.listen(u.Listen, u.log); err != nil {
 		return err
 	}
 	if u.socket, err = u.callerFlags.listen(ctx, u.log); err != nil {
 		return err
 	}
-	u.url = "http://" + reachable(u.listener.Addr())
+	u.url = ownURL(u.listener)
 	if u.key, err = settings.KeepKey(u.data, u.APIKey, access.GenerateKey); err != nil {
 		return &cliError{msg: err.Error(), hint: "check the data directory, or choose another with --data", code: exitFailure, err: err}
 	}
