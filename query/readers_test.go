@@ -170,59 +170,68 @@ func TestHiddenIsNonexistent(t *testing.T) {
 func questions(call string) (all [][]string) {
 	for _, path := range []string{"/", "/home", "/home/alice", "/home/bob", "/home/bob/public", "/home/bob/nothing", "/project", "/project/locked", "/closed",
 		"/closed/hidden-dir", "/closed/hidden-dir/run.bam", "/closed/hidden.log", "/closed/hidden-link", "/closed/nothing", "/listed/known-by-name", "/listed", "/nothing", "/readme", "/readme/x"} {
-		params := []string{"path", path}
-		all = append(all, params)
-		with := func(more ...string) { all = append(all, append(slices.Clone(params), more...)) }
-		with("version", "1")
-		with("as_of", "no-such-pin")
-		switch {
-		case call == "search":
-			all = all[:len(all)-3]
-			params = append(params, "pattern", "*")
-			for _, more := range [][]string{{}, {"limit", "1"}, {"limit", "3"}, {"min_size", "1"}, {"empty", "true"}, {"owner", "4242"}, {"owner", "nobody-knows"}, {"type", "d"}, {"min_links", "2"}} {
-				with(more...)
-			}
-			params = []string{"path", path, "pattern", "hidden"}
-			with()
-			params = []string{"path", path, "regex", ".*run.*"}
-			with()
-		case call == "list":
-			for _, order := range []string{"name", "size", "mtime"} {
-				with("sort", order)
-				with("sort", order, "limit", "1")
-			}
-		case call == "tree":
-			for _, depth := range []string{"0", "1", "2"} {
-				with("max_depth", depth)
-			}
-			with("limit", "2")
-			with("only_path", "true")
-			with("on_demand_scan", "true")
-		case call == "metadata":
-			with("links_once", "true")
-		case call == "diff":
-			with("summary", "true")
-			with("from", "1", "name", "*.log")
-		case call == "log", call == "reports/trend":
-			with("limit", "1")
-		case call == "complete":
-			with("quiet", "1s", "min_files", "2")
-		case call == "suspect-list", call == "blind-spots":
-			with("limit", "1")
-		case call == "reports/usage":
-			for _, by := range []string{"owner", "group", "extension"} {
-				with("by", by, "across", "size")
-			}
-			with("owner", "nobody-knows")
-		case call == "reports/duplicates":
-			with("min_size", "1")
-		case call == "reports/largest":
-			with("type", "d")
-		case strings.HasPrefix(call, "reports/"):
-			with("name", "*.log")
-		}
+		all = append(all, questionsAt(call, path)...)
 	}
 	return append(all, []string{"path", "relative"}, []string{"explain", "true"}, []string{"no_such", "parameter"})
+}
+
+// questionsAt are those about one path.
+func questionsAt(call, path string) (all [][]string) {
+	params := []string{"path", path}
+	all = append(all, params)
+	with := func(more ...string) { all = append(all, append(slices.Clone(params), more...)) }
+	with("version", "1")
+	with("as_of", "no-such-pin")
+	switch {
+	case call == "search":
+		all = all[:len(all)-3]
+		params = append(params, "pattern", "*")
+		for _, more := range [][]string{{}, {"limit", "1"}, {"limit", "3"}, {"min_size", "1"}, {"empty", "true"}, {"owner", "4242"}, {"owner", "nobody-knows"}, {"type", "d"}, {"min_links", "2"}} {
+			with(more...)
+		}
+		params = []string{"path", path, "pattern", "hidden"}
+		with()
+		params = []string{"path", path, "regex", ".*run.*"}
+		with()
+	case call == "list":
+		for _, order := range []string{"name", "size", "mtime"} {
+			with("sort", order)
+			with("sort", order, "limit", "1")
+		}
+	case call == "tree":
+		for _, depth := range []string{"0", "1", "2"} {
+			with("max_depth", depth)
+		}
+		with("limit", "2")
+		with("only_path", "true")
+		with("on_demand_scan", "true")
+	case call == "metadata":
+		with("links_once", "true")
+	case call == "diff":
+		with("summary", "true")
+		with("from", "1", "name", "*.log")
+	case call == "log", call == "reports/trend":
+		with("limit", "1")
+	case call == "complete":
+		with("quiet", "1s", "min_files", "2")
+	case call == "suspect-list", call == "blind-spots":
+		with("limit", "1")
+	case call == "reports/usage":
+		for _, by := range []string{"owner", "group", "extension"} {
+			with("by", by, "across", "size")
+		}
+		with("owner", "nobody-knows")
+	case call == "reports/duplicates":
+		with("min_size", "1")
+	case call == "reports/largest":
+		with("type", "d")
+	case call == "reports/growth":
+		with("since", "1")
+		with("since", "1", "name", "*.log")
+	case strings.HasPrefix(call, "reports/"):
+		with("name", "*.log")
+	}
+	return all
 }
 
 // Whatever is not made for users refuses them, in all documents.

@@ -28,8 +28,11 @@ type Figures struct {
 
 type costKey struct{}
 
-// WithCost returns a context whose questions are charged to the Cost.
+// WithCost returns a context whose questions are charged to the Cost: that of ctx, if it has one.
 func WithCost(ctx context.Context) (context.Context, *Cost) {
+	if c, charged := ctx.Value(costKey{}).(*Cost); charged {
+		return ctx, c
+	}
 	c := &Cost{}
 	return layer.WithMeter(context.WithValue(ctx, costKey{}, c), &c.layers), c
 }

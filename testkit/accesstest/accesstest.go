@@ -42,11 +42,18 @@ func NewKeys(t testing.TB, s store.Store) Keys {
 			}
 		}
 	}
+	keys[user] = access.GenerateKey()
+	if err := access.Register(t.Context(), s, keys[user], access.Record{Name: "user", Roles: []access.Role{access.Query}, Views: access.AllViews, As: "1001:100"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := access.Register(t.Context(), s, access.GenerateKey(), access.Record{Name: victim, Roles: []access.Role{access.Query}, Views: access.Views{Names: []string{Asked}}}); err != nil {
 		t.Fatal(err)
 	}
 	return keys
 }
+
+// user is a key for what a user may see.
+const user = "user"
 
 // victim is the name of the key that calls ask to revoke.
 const victim = "victim"
@@ -180,6 +187,9 @@ func (c call) check() {
 		if other != needed && other != access.Admin { // an admin may do everything
 			c.want("with a key of the role "+string(other), c.keys[string(other)+"/*"], http.StatusForbidden)
 		}
+	}
+	if needed != access.Query && c.method+" "+nativePath(c.path) != readersToo {
+		c.want("with the key of a user", c.keys[user], http.StatusForbidden)
 	}
 	call := c.method + " " + c.path
 	for _, with := range []access.Role{needed, access.Admin} {
