@@ -63,6 +63,7 @@ type asked struct {
 	status int
 	answer string
 	work   string
+	cost   engine.Figures
 }
 
 // asks asks a server that has just started, twice, so that the second answer comes from its caches.
@@ -84,7 +85,7 @@ func (f *fixture) asks(key, method, target, accept string) (out [2]asked) {
 		w.Header().Del("Request-Id")
 		work := cost.Figures()
 		work.CacheHits = 0 // two reads of one row group at a time may both find it in the cache, or one of them
-		out[i] = asked{w.Code, fmt.Sprint(w.Code, w.Header(), w.Body), fmt.Sprintf("%+v %+v", counted.Counts().Sub(before), work)}
+		out[i] = asked{w.Code, fmt.Sprint(w.Code, w.Header(), w.Body), fmt.Sprintf("%+v %+v", counted.Counts().Sub(before), work), work}
 	}
 	return out
 }

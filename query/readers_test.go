@@ -376,11 +376,24 @@ func TestReadersAgainstModel(t *testing.T) {
 			}
 			return treeOf(rows...)
 		}
-		rows := rights(randomTree(rng, 120))
+		rows := randomTree(rng, 120)
+		for i := range rows {
+			if r := &rows[i]; r.Type == event.File && rng.IntN(3) == 0 { // one of the names of a file
+				id := 1 + rng.Int64N(6)
+				r.Size, r.Inode = id*100, event.Inode{Links: 2, Allocated: id * 4096, ID: uint64(id)}
+			}
+		}
+		rows = rights(rows)
 		f.base(testView, rows)
 		history := [][]evidence.Row{rows}
 		for range 2 {
-			next := rights(slices.Clone(rows))
+			next := slices.Clone(rows)
+			for i := range next {
+				if r := &next[i]; r.Type == event.File && r.Links == 0 && rng.IntN(10) == 0 {
+					r.Size += 1 + rng.Int64N(50)
+				}
+			}
+			next = rights(next)
 			f.delta(testView, change(rows, next))
 			rows = next
 			history = append(history, rows)
@@ -410,6 +423,7 @@ func TestReadersAgainstModel(t *testing.T) {
 			}
 			diffsAgainstModel(t, f, key, who, history)
 			sumsAgainstModel(t, f, key, who, history)
+			reportsAgainstModel(t, f, key, who, history)
 			start := rows[rng.IntN(len(rows))]
 			if start.Type != event.Directory {
 				start = rows[0]
@@ -515,6 +529,150 @@ func sumsAgainstModel(t *testing.T, f *fixture, key string, who permission.Ident
 		got := f.as(key, "metadata", "path", "/", "version", fmt.Sprint(i+1)).is(200).object()["subtree"].(map[string]any)
 		if got["files"] != float64(sum.Files) || got["bytes"] != float64(sum.Bytes) || got["directories"] != float64(sum.Directories) || got["allocated"] != float64(sum.Allocated) {
 			t.Fatalf("sum of version %d as %v: %v, not %+v", i+1, who, got, sum)
+		}
+	}
+}
+
+// seenSums are the sums of all directories that a user sees of a version, with the root "", and what is allocated at and below the root if
+// each file counts once.
+func seenSums(who permission.Identity, rows, newest []evidence.Row) (sums map[string]evidence.Totals, once int64) {
+	sums, counted := map[string]evidence.Totals{"": rows[0].Own()}, map[uint64]bool{}
+	once = sums[""].Allocated
+	all := seen(who, rows, newest)
+	for path, r := range all {
+		if r.Hidden != 0 || r.Parent == "" {
+			continue
+		}
+		if r.Type == event.Directory {
+			if _, known := sums[path]; !known {
+				sums[path] = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+			}
+			sums[path] = sums[path].Plus(r.Own())
+		}
+		for i, c := range r.Parent {
+			if dir := r.Parent[:i]; c == '/' {
+				of, known := sums[dir]
+				if !known {
+					of.LatestMtimeNs = evidence.NoMtime
+				}
+				sums[dir] = of.Plus(r.Own())
+			}
+		}
+		if r.Type == event.Directory || r.Links < 2 || !counted[r.Inode.ID] {
+			own := r.Own()
+			once += own.Allocated
+			counted[r.Inode.ID] = r.Type != event.Directory && r.Links > 1
+		}
+	}
+	return sums, once
+}
+
+// reportsAgainstModel holds the reports that use stored sums where they may against the model.
+func reportsAgainstModel(t *testing.T, f *fixture, key string, who permission.Identity, history [][]evidence.Row) {
+	t.Helper()
+	newest := history[len(history)-1]
+	after, _ := seenSums(who, newest, newest)
+	for i, rows := range history {
+		if i == 1 { // the oldest and the newest
+			continue
+		}
+		version := fmt.Sprint(i + 1)
+		before, once := seenSums(who, rows, newest)
+		got := f.as(key, "metadata", "path", "/", "version", version, "links_once", "true").is(200).object()["subtree"].(map[string]any)
+		if got["allocated"] != float64(once) {
+			t.Fatalf("each file once, in version %s as %v: %v, not %d", version, who, got, once)
+		}
+		if root := (permission.Directory{UID: rows[0].UID, GID: rows[0].GID, Mode: rows[0].Mode, ACL: rows[0].ACL}); !(permission.Rules{}).Rights(who, root).Has(permission.Read) {
+			continue // TestReadersSeeWhatFindShows has what is refused
+		}
+		answered := f.as(key, "reports/largest", "type", "d", "limit", "1000", "version", version)
+		if answered.status == http.StatusForbidden { // the newest root is closed
+			continue
+		}
+		largest := map[string]string{}
+		for _, e := range answered.is(200).object()["entries"].([]any) {
+			sub := e.(map[string]any)["subtree"].(map[string]any)
+			largest[pathOf(t, e.(map[string]any))] = fmt.Sprint(sub["bytes"], sub["files"], sub["allocated"])
+		}
+		want := map[string]string{}
+		for path, sum := range before {
+			if path != "" {
+				want[path] = fmt.Sprint(float64(sum.Bytes), float64(sum.Files), float64(sum.Allocated))
+			}
+		}
+		if !maps.Equal(largest, want) {
+			t.Fatalf("largest directories of version %s as %v:\n got %v\nwant %v", version, who, largest, want)
+		}
+		answered = f.as(key, "reports/growth", "since", version, "depth", "3", "limit", "1000")
+		if answered.status == http.StatusForbidden {
+			continue
+		}
+		grown := map[string]string{}
+		for _, e := range answered.is(200).object()["entries"].([]any) {
+			g := e.(map[string]any)
+			grown[pathOf(t, g)] = fmt.Sprint(g["bytes"], g["files"], g["directories"])
+		}
+		want = map[string]string{}
+		for path := range joined(before, after) {
+			differs := path != "" && strings.Count(path, "/") <= 3
+			for dir := path; differs && dir != ""; dir = dir[:strings.LastIndexByte(dir, '/')] { // below what is equal nothing is compared
+				differs = total(before, dir) != total(after, dir)
+			}
+			if differs {
+				b, a := total(before, path), total(after, path)
+				want[path] = fmt.Sprint(float64(a.Bytes-b.Bytes), float64(a.Files-b.Files), float64(a.Directories-b.Directories))
+			}
+		}
+		if !maps.Equal(grown, want) {
+			t.Fatalf("growth since version %s as %v:\n got %v\nwant %v", version, who, grown, want)
+		}
+	}
+}
+
+func joined(a, b map[string]evidence.Totals) map[string]evidence.Totals {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// total is what a directory has; one that is not there has nothing.
+func total(of map[string]evidence.Totals, path string) evidence.Totals {
+	if t, there := of[path]; there {
+		return t
+	}
+	return evidence.Totals{LatestMtimeNs: evidence.NoMtime}
+}
+
+// What is open below a directory is not read for the reports of a user: they read what an administrator's read, and the rights.
+func TestReportsOfUsersReadOpenDirectoriesOnce(t *testing.T) {
+	f := newFixture(t)
+	rows := []evidence.Row{owned("/", 0o755, 0, 0), owned("/locked", 0o700, 1003, 100), file("/locked/hidden.log", 1)}
+	for d := range 20 {
+		rows = append(rows, owned(fmt.Sprintf("/d%02d", d), 0o755, 1001, 100), owned(fmt.Sprintf("/d%02d/sub", d), 0o755, 1001, 100))
+		for i := range 60 {
+			r := file(fmt.Sprintf("/d%02d/sub/f%03d", d, i), 1)
+			r.Inode = event.Inode{Links: 1, Allocated: 4096}
+			if d == 7 && i >= 58 {
+				r.Inode = event.Inode{Links: 2, Allocated: 4096, ID: 7}
+			}
+			rows = append(rows, r)
+		}
+	}
+	before := treeOf(rows...)
+	f.base(testView, before)
+	after := treeOf(append(rows, file("/d09/sub/new", 7), file("/locked/new", 8))...)
+	f.delta(testView, change(before, after))
+	key := f.userKey(alice)
+	for _, question := range [][]string{
+		{"reports/growth", "since", "1", "depth", "3"}, {"metadata", "path", "/", "links_once", "true"}, {"reports/largest", "type", "d"}, {"metadata", "path", "/"},
+	} {
+		target := viewURL(question[0], question[1:]...)
+		all, user := f.asks(queryKey, http.MethodGet, target, "application/json")[0], f.asks(key, http.MethodGet, target, "application/json")[0]
+		if all.status != http.StatusOK || user.status != http.StatusOK {
+			t.Fatalf("%q: %s\n%s", question, all.answer, user.answer)
+		}
+		if user.cost.GroupsRead > all.cost.GroupsRead+10 || user.cost.Rows > all.cost.Rows+50 {
+			t.Errorf("%q reads %+v for a user, %+v for an administrator", question, user.cost, all.cost)
 		}
 	}
 }

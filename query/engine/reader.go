@@ -485,8 +485,15 @@ func (v *Version) sumAt(ctx context.Context, g *gate, dir *evidence.Row) (sum ev
 	} else if open {
 		return stored.Sub, nil
 	}
-	below, err := report.Scope{View: v.rows.through(g), Root: dir}.AdmittedTotals(ctx, func(d *evidence.Row) (report.Admission, error) {
-		costOf(ctx).rows.Add(1)
+	below, err := report.Scope{View: v.rows.through(g), Root: dir}.AdmittedTotals(ctx, g.admission(start))
+	return dir.Own().Plus(below), err
+}
+
+// admission says what the reader sees of what is in a directory, for a sum of what is below the directory start, itself given as the
+// Parent of its entries: the stored totals serve where everything is open.
+func (g *gate) admission(start string) report.Admit {
+	return func(d *evidence.Row) (report.Admission, error) {
+		costOf(g.ctx).rows.Add(1)
 		if err := g.note(d); err != nil {
 			return report.Nothing, err
 		}
@@ -498,8 +505,30 @@ func (v *Version) sumAt(ctx context.Context, g *gate, dir *evidence.Row) (sum ev
 			return report.Within, err
 		}
 		return report.Stored, nil
-	})
-	return dir.Own().Plus(below), err
+	}
+}
+
+// side is the scope of a sum of what the reader sees below a directory of the version, which need not be there. Without a gate, all counts.
+func (v *Version) side(g *gate, root *evidence.Row) (report.Side, error) {
+	side := report.Side{Scope: report.Scope{View: v.rows.through(g), Root: root}, Of: report.Stored}
+	if g == nil {
+		return side, nil
+	}
+	start := root.ChildParent()
+	side.Admit = g.admission(start)
+	let, err := g.entries(start, start)
+	switch {
+	case err != nil:
+		return side, err
+	case let != everything:
+		side.Of = report.Nothing
+		return side, nil
+	}
+	if whole, err := g.wholly(start); err != nil || !whole {
+		side.Of = report.Within
+		return side, err
+	}
+	return side, nil
 }
 
 // open reports whether the reader, who may list a directory of the version, may list all directories below: by the rights of the version,

@@ -84,17 +84,16 @@ func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) error {
 	if err != nil {
 		return err
 	}
-	of := report.Scope{View: v.rows.through(g), Root: dir}
+	of, err := v.side(g, dir)
+	if err != nil {
+		return err
+	}
 	if g != nil {
-		let, err := g.entries(dir.ChildParent(), dir.ChildParent())
-		if err != nil || let != everything { // nothing below it counts
-			return err
-		}
 		all := everythingBelow(dir.Path())
 		all.gate = g
 		of.Filter = all.filter()
 	}
-	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = of.LinksOnce(ctx)
+	dir.Sub.Allocated, dir.Sub.LinkedAllocated, err = of.LinksOnce(ctx, of.Of, of.Admit)
 	return v.ReadError(err)
 }
 
@@ -109,12 +108,12 @@ func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, lim
 		return err
 	}
 	var rows []evidence.Row
-	if g != nil && of == event.Directory { // the totals as stored count what is hidden, too
-		var all report.Scope
-		if all, err = v.Scope(ctx, everythingBelow(where.Path)); err != nil {
-			return err
-		}
-		rows, err = scope.LargestSums(ctx, all, limit)
+	side, err := v.side(g, scope.Root)
+	if err != nil {
+		return err
+	}
+	if of == event.Directory && side.Of == report.Within { // the totals as stored count what is hidden, too
+		rows, err = scope.LargestSums(ctx, side, limit)
 	} else {
 		rows, err = scope.Largest(ctx, of, limit)
 	}
@@ -167,27 +166,25 @@ func (v *Version) reportPage(ctx context.Context, where *Search, after *Position
 // Growth lists the directories below a search's path, down to depth levels, that have grown or shrunk since an earlier version in what
 // the search wants.
 func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth, limit int) ([]report.Growth, error) {
-	g, err := v.gate(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if g == nil && where.filter() == nil {
-		from, err := old.all(ctx)
-		if err != nil {
-			return nil, err
-		}
-		to, err := v.all(ctx)
-		if err != nil {
-			return nil, err
-		}
-		list, err := report.GrowthOf(ctx, from, to, where.Path, depth, limit)
-		return list, old.ReadError(err) // retention may have deleted its layers
-	}
 	to, err := v.Scope(ctx, where)
 	if err != nil {
 		return nil, err
 	}
 	// Where the path was not there, nothing is below it; where a reader might not list it, nothing that the reader sees is.
+	if where.Everything() {
+		var sides [2]report.Side
+		for i, version := range [2]*Version{old, v} {
+			g, err := version.gate(ctx)
+			if err == nil {
+				sides[i], err = version.side(g, to.Root)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		list, err := report.GrowthOf(ctx, sides[0], sides[1], depth, limit)
+		return list, old.ReadError(err) // retention may have deleted its layers
+	}
 	before, err := old.resolve(ctx, where)
 	if err == nil && before == nil {
 		before, err = old.resolve(ctx, unmet(where.Path))

@@ -34,12 +34,27 @@ func (g Growth) compare(o Growth) int {
 
 func magnitude(n int64) int64 { return max(n, -n) }
 
-// GrowthOf finds the directories below the one at path, down to depth levels, whose totals differ between two versions, those that
-// changed by the most bytes first, at most n. It descends only into directories that differ: unchanged ones cost nothing.
-func GrowthOf(ctx context.Context, from, to *layer.View, path string, depth, n int) ([]Growth, error) {
-	g := &comparison{ctx: ctx, views: [2]*layer.View{from, to}, top: topN[Growth]{limit: n, compare: Growth.compare}}
-	parent := strings.TrimSuffix(path, "/") + "/"
-	if err := g.below(parent, depth, [2]bool{true, true}); err != nil {
+// Side is one of two versions that are compared: the scope, whose filter has no part in this, and how much of it counts.
+type Side struct {
+	Scope
+	Of    Admission // the root
+	Admit Admit     // the directories below a root that is Within
+}
+
+// GrowthOf finds the directories below a root, down to depth levels, whose totals differ between two versions, those that changed by the
+// most bytes first, at most n. It descends only into directories that differ: unchanged ones cost nothing. Where stored totals do not
+// count, it first makes the sums of all such directories, at most MaxFiltered.
+func GrowthOf(ctx context.Context, from, to Side, depth, n int) ([]Growth, error) {
+	g := &comparison{ctx: ctx, views: [2]*layer.View{from.View, to.View}, top: topN[Growth]{limit: n, compare: Growth.compare}}
+	for i, side := range [2]Side{from, to} {
+		if side.Of == Within {
+			var err error
+			if g.sums[i], err = side.admittedSums(ctx, side.Admit); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := g.below(to.Root.ChildParent(), depth, [2]Admission{from.Of, to.Of}); err != nil {
 		return nil, err
 	}
 	return g.top.sorted(), nil
@@ -50,17 +65,18 @@ var nothing = evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 type comparison struct {
 	ctx   context.Context
 	views [2]*layer.View
+	sums  [2]admittedSums
 	top   topN[Growth]
 }
 
-// below compares the directories in a directory. in says which of the two versions have it.
-func (g *comparison) below(parent string, depth int, in [2]bool) error {
+// below compares the directories in a directory. of says how much of what is in it counts in the two versions; Nothing where it is not.
+func (g *comparison) below(parent string, depth int, of [2]Admission) error {
 	if depth == 0 {
 		return nil
 	}
 	var lists [2][]Growth // From has the totals
 	for i, v := range g.views {
-		if !in[i] {
+		if of[i] == Nothing {
 			continue
 		}
 		var err error
@@ -70,14 +86,16 @@ func (g *comparison) below(parent string, depth int, in [2]bool) error {
 	}
 	for old, now := lists[0], lists[1]; len(old)+len(now) > 0; {
 		d := Growth{From: nothing, To: nothing}
+		var in [2]Admission
 		order := orderOf(old, now)
-		there := [2]bool{order <= 0, order >= 0}
-		if there[0] {
-			d.Path, d.From = old[0].Path, old[0].From
+		if order <= 0 {
+			d.Path = old[0].Path
+			d.From, in[0] = g.sums[0].of(d.Path, old[0].From)
 			old = old[1:]
 		}
-		if there[1] {
-			d.Path, d.To = now[0].Path, now[0].From
+		if order >= 0 {
+			d.Path = now[0].Path
+			d.To, in[1] = g.sums[1].of(d.Path, now[0].From)
 			now = now[1:]
 		}
 		switch {
@@ -86,7 +104,7 @@ func (g *comparison) below(parent string, depth int, in [2]bool) error {
 		case !d.Saturated(): // saturated totals may be equal although something below differs
 			continue
 		}
-		if err := g.below(d.Path+"/", depth-1, there); err != nil {
+		if err := g.below(d.Path+"/", depth-1, in); err != nil {
 			return err
 		}
 	}
@@ -110,7 +128,7 @@ const MaxFiltered = 1 << 20
 // ErrTooManyDirectories says that FilteredGrowth would have to hold more than MaxFiltered directories.
 var ErrTooManyDirectories = errors.New("too many directories")
 
-// FilteredGrowth is GrowthOf for what the filter of two scopes wants. No directory has sums of that, so it reads all rows of both, and
+// FilteredGrowth is like GrowthOf for what the filter of two scopes wants. No directory has sums of that, so it reads all rows of both, and
 // holds the sums of the directories down to depth levels.
 func FilteredGrowth(ctx context.Context, from, to Scope, depth, n int) ([]Growth, error) {
 	sums := map[string]*Growth{}

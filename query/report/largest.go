@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"context"
-	"math"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -61,31 +60,27 @@ func (s Scope) rowsOf(ctx context.Context, top *topN[sizedKey]) ([]evidence.Row,
 	return out, nil
 }
 
-// LargestSums is Largest for directories whose sums are those of what another scope wants: all has the same root. The rows that it returns
-// have these sums as their totals. It reads all rows of both, and holds the sums of at most MaxFiltered directories.
-func (s Scope) LargestSums(ctx context.Context, all Scope, n int) ([]evidence.Row, error) {
-	sums := map[string]evidence.Totals{}
-	err := all.sumBelow(ctx, math.MaxInt, func(path string, t evidence.Totals) error {
-		sum, known := sums[path]
-		if !known {
-			if len(sums) == MaxFiltered {
-				return ErrTooManyDirectories
-			}
-			path, sum = strings.Clone(path), nothing
-		}
-		sums[path] = sum.Plus(t)
-		return nil
-	})
+// LargestSums is Largest for directories of which not everything counts: side has the same root. The rows that it returns have as their
+// totals what counts. It holds the sums of at most MaxFiltered directories, those whose stored totals do not count.
+func (s Scope) LargestSums(ctx context.Context, side Side, n int) ([]evidence.Row, error) {
+	sums, err := side.admittedSums(ctx, side.Admit)
 	if err != nil {
 		return nil, err
 	}
 	top := topN[sizedKey]{limit: n, compare: sizedKey.compare}
-	err = pass{ctx: ctx, scope: s}.each(func(s *span) error {
+	err = pass{ctx: ctx, scope: s, columns: []layer.Column{layer.ColumnSubBytes}}.each(func(s *span) error {
 		for i := s.from; i < s.to; i++ {
-			if s.is(i, event.Directory) {
-				k := layer.Key{Parent: strings.Clone(s.block.Parent(i)), Name: strings.Clone(s.block.Name(i))}
-				top.offer(sizedKey{sums[k.Parent+k.Name].Bytes, k})
+			if !s.is(i, event.Directory) {
+				continue
 			}
+			bytes := s.columns[0].At(i)
+			if known, here := sums[s.block.Parent(i)+s.block.Name(i)]; here {
+				bytes = known.Bytes
+			}
+			if last, full := top.full(); full && bytes <= last.bytes { // rows come in key order
+				continue
+			}
+			top.offer(sizedKey{bytes, layer.Key{Parent: strings.Clone(s.block.Parent(i)), Name: strings.Clone(s.block.Name(i))}})
 		}
 		return nil
 	})
@@ -94,7 +89,7 @@ func (s Scope) LargestSums(ctx context.Context, all Scope, n int) ([]evidence.Ro
 	}
 	out, err := s.rowsOf(ctx, &top)
 	for i := range out {
-		out[i].Sub = sums[out[i].Path()]
+		out[i].Sub, _ = sums.of(out[i].Path(), out[i].Sub)
 	}
 	return out, err
 }

@@ -2,32 +2,35 @@ package report
 
 import (
 	"context"
-	"strings"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/values"
 )
 
 // LinksOnce are the root's allocated bytes, and those of names of files with several names, where such a file below the root counts
 // once. The totals say below which directories such files are, so only row groups on the way to those, and with them, are read; if the
-// totals are saturated, everything is. It holds the inodes of such files in memory, about 40 bytes each.
-func (s Scope) LinksOnce(ctx context.Context) (allocated, linked int64, err error) {
+// totals are saturated, everything that the filter wants is. It holds the inodes of such files in memory, about 40 bytes each.
+//
+// The totals of the root must be of what counts. Where that is Within, admit says it of the directories below.
+func (s Scope) LinksOnce(ctx context.Context, of Admission, admit Admit) (allocated, linked int64, err error) {
 	sub := &s.Root.Sub
-	if sub.LinkedAllocated == 0 {
-		return sub.Allocated, 0, nil
+	if sub.LinkedAllocated == 0 || of == Nothing {
+		return sub.Allocated, sub.LinkedAllocated, nil
 	}
-	l := &linkedFiles{ctx: ctx, view: s.View, counted: map[int64]bool{}}
-	if sub.Allocated == values.MaxSum || s.Filter != nil { // totals as stored count what is not wanted, too
+	l := &linkedFiles{ctx: ctx, view: s.View, admit: admit, counted: map[int64]bool{}}
+	if sub.Allocated == values.MaxSum {
 		return l.all(s)
 	}
-	err = l.in(s.Root.ChildParent())
+	err = l.in(s.Root.ChildParent(), of)
 	return sub.Allocated - l.further, sub.LinkedAllocated - l.further, err
 }
 
 type linkedFiles struct {
 	ctx     context.Context
 	view    *layer.View
+	admit   Admit
 	counted map[int64]bool // by inode
 	further int64          // allocated bytes of further names of counted files
 }
@@ -53,9 +56,14 @@ func (l *linkedFiles) all(s Scope) (allocated, linked int64, err error) {
 
 var linkedColumns = []layer.Column{layer.ColumnLinks, layer.ColumnInode, layer.ColumnSize, layer.ColumnAllocatedExcess, layer.ColumnSubLinkedAllocated}
 
-// in adds up the further names in a directory and everything below it.
-func (l *linkedFiles) in(parent string) error {
-	var below []string
+// in adds up the further names in a directory, and in what counts below it.
+func (l *linkedFiles) in(parent string, of Admission) error {
+	type inside struct {
+		parent string
+		of     Admission
+	}
+	var below []inside
+	var dir evidence.Row
 	c := l.view.Cursor(l.ctx).Until(layer.Key{Parent: parent + "\x00"}).ReadAhead(readAhead)
 	s := &span{columns: make([]*layer.Numbers, len(linkedColumns))}
 	for ok := c.Seek(layer.Key{Parent: parent}); ok; ok = c.NextSpan() {
@@ -70,8 +78,21 @@ func (l *linkedFiles) in(parent string) error {
 			switch {
 			case !s.present(i):
 			case s.is(i, event.Directory):
-				if s.columns[4].At(i) > 0 {
-					below = append(below, strings.Clone(parent+b.Name(i)+"/"))
+				if s.columns[4].At(i) == 0 {
+					continue
+				}
+				a := of
+				if of == Within {
+					err := s.directory(i, &dir)
+					if err == nil {
+						a, err = l.admit(&dir)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				if a != Nothing {
+					below = append(below, inside{parent + b.Name(i) + "/", a})
 				}
 			case s.columns[0].At(i) > 1:
 				if l.again(s, i) {
@@ -83,8 +104,8 @@ func (l *linkedFiles) in(parent string) error {
 	if err := c.Err(); err != nil {
 		return err
 	}
-	for _, dir := range below {
-		if err := l.in(dir); err != nil {
+	for _, d := range below {
+		if err := l.in(d.parent, d.of); err != nil {
 			return err
 		}
 	}
