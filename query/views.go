@@ -34,20 +34,26 @@ type viewEntry struct {
 	Error   string    `json:"error,omitempty"`   // what is wrong with a damaged view
 	// Troubles are what is wrong with the view; absent: nothing is known to be.
 	Troubles []engine.Trouble `json:"troubles,omitempty"`
-	Leader   bool             `json:"has_leader"`
+	Leader   *bool            `json:"has_leader,omitempty"` // users are not told, nor the counts
 	Version  uint64           `json:"version,omitempty"`
 	// FoldedAt is when the version was made, ObservedAt its newest observation; null before the first version.
 	FoldedAt   *values.Seconds `json:"folded_at"`
 	ObservedAt *values.Seconds `json:"observed_at"`
-	Files      int64           `json:"total_files"`
-	Dirs       int64           `json:"total_directories"`
-	Bytes      int64           `json:"total_size"`
-	Allocated  int64           `json:"total_allocated"`
-	Saturated  bool            `json:"saturated,omitempty"` // total_size or total_allocated may be larger than it says
+	*viewCounts
 }
 
-func (v *viewEntry) count(t evidence.Totals) {
-	v.Files, v.Dirs, v.Bytes, v.Allocated, v.Saturated = t.Files, t.Directories, t.Bytes, t.Allocated, t.Saturated()
+// viewCounts are what a view has; a user is not told, as they count what is hidden.
+type viewCounts struct {
+	Files     int64 `json:"total_files"`
+	Dirs      int64 `json:"total_directories"`
+	Bytes     int64 `json:"total_size"`
+	Allocated int64 `json:"total_allocated"`
+	Saturated bool  `json:"saturated,omitempty"` // total_size or total_allocated may be larger than it says
+}
+
+func (v *viewEntry) count(t evidence.Totals, leads bool) {
+	v.viewCounts = &viewCounts{t.Files, t.Directories, t.Bytes, t.Allocated, t.Saturated()}
+	v.Leader = &leads
 }
 
 // viewState is how a view is.
@@ -102,6 +108,10 @@ func (s *Server) views(w http.ResponseWriter, r *http.Request, _ string) error {
 // viewEntry is nil where there is no such view. What is wrong with one view is no failure of the list.
 func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error) {
 	v := &viewEntry{View: view, State: viewScanning}
+	_, restricted := engine.ReaderOf(ctx)
+	if !restricted {
+		v.count(evidence.Totals{}, false)
+	}
 	m, err := s.engine.Head(ctx, view)
 	var unknown *engine.NoViewError
 	var of *engine.ForestError
@@ -112,12 +122,11 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 	case errors.As(err, &of):
 		v.State, v.Members = viewForest, of.Members
 		return v, nil
-	case errors.As(err, &begun) && begun.Restricted:
+	case errors.As(err, &begun) && restricted:
 		return v, nil
 	case errors.As(err, &begun):
-		v.count(begun.Begun)
+		v.count(begun.Begun, begun.Leading.Session != "")
 		v.Troubles = begun.Troubles
-		v.Leader = begun.Leading.Session != ""
 		return v, nil
 	case errors.Is(err, manifest.ErrFormat), errors.Is(err, viewconfig.ErrInvalid):
 		v.State, v.Error = viewDamaged, err.Error()
@@ -129,7 +138,7 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 		v.State = viewReady
 	}
 	v.Troubles = engine.TroublesOf(ctx, m)
-	if _, restricted := engine.ReaderOf(ctx); restricted {
+	if restricted {
 		return v, nil
 	}
 	leader, err := s.engine.Leader(ctx, view)
@@ -137,7 +146,7 @@ func (s *Server) viewEntry(ctx context.Context, view string) (*viewEntry, error)
 		return nil, err
 	}
 	folded, observed := values.Seconds(m.FoldedAt), values.Seconds(m.ObservedAt)
-	v.Leader, v.Version, v.FoldedAt, v.ObservedAt = leader != "", m.Version, &folded, &observed
-	v.count(m.Totals)
+	v.Version, v.FoldedAt, v.ObservedAt = m.Version, &folded, &observed
+	v.count(m.Totals, leader != "")
 	return v, nil
 }

@@ -40,6 +40,10 @@ func TestViews(t *testing.T) {
 	if got, want := states(f.get("/api/v1/views", "X-API-Key", key)), "lab ready false 1; young scanning false 7; "; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
+	// A user is told neither counts, nor that nobody leads it.
+	if got, want := states(f.get("/api/v1/views", "X-API-Key", f.userKey(alice))), "all forest <nil> <nil>; lab ready <nil> <nil>; torn damaged <nil> <nil>; young scanning <nil> <nil>; "; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
 	f.get("/api/v1/views", "X-API-Key", "").is(401)
 	f.get("/api/v1/views?color=red").is(400)
 }

@@ -20,7 +20,8 @@ type viewsCmd struct {
 func (viewsCmd) Help() string {
 	return `The views that the key may read, and how each is: ready, scanning (its first scan is
 not complete), forest (its members are views), or damaged. AGE is that of the newest
-observation. NOTE says what is wrong with it. Pass one to other commands with --view, or before a path: research:/data.
+observation. NOTE says what is wrong with it. Users who see what their file permissions
+allow are not told how much a view has. Pass one to other commands with --view, or before a path: research:/data.
 
 Examples:
 
@@ -47,7 +48,11 @@ func (c *viewsCmd) Run(ctx context.Context, a *app) error {
 			if v.ObservedAt > 0 {
 				observed = nsOfUnix(v.ObservedAt)
 			}
-			err = out.Record(v.Name, v.State, v.Files, v.Dirs, v.Bytes, v.Allocated, v.Version, observed, v.Leader, strings.Join(v.Members, ","))
+			if v.Leader == nil {
+				err = out.Record(v.Name, v.State, "", "", "", "", "", observed, "", strings.Join(v.Members, ","))
+				break
+			}
+			err = out.Record(v.Name, v.State, v.Files, v.Dirs, v.Bytes, v.Allocated, v.Version, observed, *v.Leader, strings.Join(v.Members, ","))
 		case show.JSON, show.NDJSON:
 			err = out.Object(v.Raw)
 		default:
@@ -82,7 +87,11 @@ func viewRow(out *show.Output, v client.View) []string {
 		note += strings.TrimPrefix(t.Text, "the view ")
 		note += "; "
 	}
-	if note = strings.TrimSuffix(note, "; "); note == "" && !v.Leader {
+	note = strings.TrimSuffix(note, "; ")
+	if v.Leader == nil {
+		return []string{v.Name, v.State, "-", "-", "-", "-", seen, out.Name(note)}
+	}
+	if note == "" && !*v.Leader {
 		note = "no agent leads it"
 	}
 	return []string{v.Name, v.State, show.Count(v.Files), show.Count(v.Dirs), show.Sum(v.Bytes), show.Sum(v.Allocated), seen, out.Name(note)}

@@ -16,7 +16,7 @@ type View struct {
 	Troubles []struct {
 		Text string `json:"text"`
 	} `json:"troubles"`
-	Leader     bool    `json:"has_leader"`
+	Leader     *bool   `json:"has_leader"` // nil: the caller is a user, who is not told, nor what the view has
 	Version    uint64  `json:"version"`
 	FoldedAt   float64 `json:"folded_at"`
 	ObservedAt float64 `json:"observed_at"`

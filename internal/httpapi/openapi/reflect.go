@@ -282,7 +282,8 @@ func eachField(t reflect.Type, yield func(field) bool) bool {
 		switch {
 		case name == "-":
 		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
-			if !eachField(inner, yield) {
+			absent := f.Type.Kind() == reflect.Pointer // and then so are its fields
+			if !eachField(inner, func(f field) bool { f.optional = f.optional || absent; return yield(f) }) {
 				return false
 			}
 		case !f.IsExported():
