@@ -24,6 +24,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/openid"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/open"
 	"github.com/fustor/fustor/query"
@@ -85,7 +86,11 @@ func begin(ctx context.Context, getenv func(string) string, log *slog.Logger) (f
 		f, err := beginIngest(ctx, url, log)
 		return f, part, err
 	case "query":
-		f, err := beginQuery(ctx, url, mem, log)
+		provider, err := beginProvider(ctx, getenv, log)
+		if err != nil {
+			return nil, part, err
+		}
+		f, err := beginQuery(ctx, url, mem, provider, log)
 		return f, part, err
 	case "compactor":
 		f, err := beginCompactor(ctx, url, mem, log)
@@ -94,18 +99,18 @@ func begin(ctx context.Context, getenv func(string) string, log *slog.Logger) (f
 	return nil, part, fmt.Errorf("there is no part %q: set the function's handler, or FUSTOR_PART, to ingest, query or compactor", part)
 }
 
-// storeAndKeys opens the store and reads API keys from it.
-func storeAndKeys(ctx context.Context, url string) (store.Store, *access.Authenticator, error) {
+// storeAndKeys opens the store and reads API keys from it. provider: nil for none.
+func storeAndKeys(ctx context.Context, url string, provider access.Tokens) (store.Store, *access.Authenticator, error) {
 	st, err := parts.OpenForReading(ctx, url)
 	if err != nil {
 		return nil, nil, err
 	}
-	keys, err := parts.Keys(access.Options{Store: st}, "")
+	keys, err := parts.Keys(access.Options{Store: st, Tokens: provider}, "")
 	return st, keys, err
 }
 
 func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, error) {
-	st, keys, err := storeAndKeys(ctx, url)
+	st, keys, err := storeAndKeys(ctx, url, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +123,41 @@ func beginIngest(ctx context.Context, url string, log *slog.Logger) (function, e
 	return serveURL(&gate{Handler: i.Handler(), store: st}, log), nil
 }
 
-func beginQuery(ctx context.Context, url string, mem int64, log *slog.Logger) (function, error) {
-	st, keys, err := storeAndKeys(ctx, url)
+// findWithin is how long the start of a function waits for the OpenID provider.
+const findWithin = 3 * time.Second
+
+// beginProvider has the OpenID provider of the environment asked until it answers; nil without one. A function's host knows no users, so
+// tokens must have uid and groups. The start waits a little: a function that has just started would refuse the token that it started for.
+func beginProvider(ctx context.Context, getenv func(string) string, log *slog.Logger) (access.Tokens, error) {
+	o := openid.Options{Issuer: getenv("FUSTOR_OIDC_ISSUER"), Audience: getenv("FUSTOR_OIDC_AUDIENCE"), Claim: getenv("FUSTOR_OIDC_USER_CLAIM"),
+		UIDClaim: getenv("FUSTOR_OIDC_UID_CLAIM"), GIDsClaim: getenv("FUSTOR_OIDC_GIDS_CLAIM"), Logger: log}
+	if o.Issuer == "" {
+		if o.Audience != "" || o.UIDClaim != "" || o.GIDsClaim != "" {
+			return nil, errors.New("FUSTOR_OIDC_ISSUER is not set, and other settings of an OpenID provider are")
+		}
+		return nil, nil
+	}
+	if o.UIDClaim == "" || o.GIDsClaim == "" {
+		return nil, errors.New("FUSTOR_OIDC_ISSUER needs FUSTOR_OIDC_UID_CLAIM and FUSTOR_OIDC_GIDS_CLAIM: a function knows no users by name, so their tokens must have uid and gids")
+	}
+	p, err := openid.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("FUSTOR_OIDC_ISSUER and FUSTOR_OIDC_AUDIENCE: %w", err)
+	}
+	found := make(chan struct{})
+	go func() {
+		p.Find(ctx)
+		close(found)
+	}()
+	select {
+	case <-found:
+	case <-time.After(findWithin):
+	}
+	return p, nil
+}
+
+func beginQuery(ctx context.Context, url string, mem int64, provider access.Tokens, log *slog.Logger) (function, error) {
+	st, keys, err := storeAndKeys(ctx, url, provider)
 	if err != nil {
 		return nil, err
 	}

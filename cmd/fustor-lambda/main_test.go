@@ -18,6 +18,9 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/testkit/issuer"
 	"github.com/fustor/fustor/testkit/lambdatest"
 	"github.com/fustor/fustor/testkit/s3test"
 	"github.com/fustor/fustor/testkit/wait"
@@ -106,6 +109,9 @@ func TestInitErrorsSayWhat(t *testing.T) {
 		"no store":             {"query", nil, "FUSTOR_STORE is not set"},
 		"no such part":         {"bootstrap", []string{"FUSTOR_STORE=" + dir}, `no part "bootstrap": set the function's handler, or FUSTOR_PART`},
 		"bad part":             {"query", []string{"FUSTOR_PART=qeury", "FUSTOR_STORE=" + dir}, `no part "qeury"`},
+		"a provider alone":     {"query", []string{"FUSTOR_STORE=" + dir, "FUSTOR_OIDC_ISSUER=https://login.example.org", "FUSTOR_OIDC_AUDIENCE=fustor"}, "FUSTOR_OIDC_UID_CLAIM"},
+		"no audience":          {"query", []string{"FUSTOR_STORE=" + dir, "FUSTOR_OIDC_ISSUER=https://login.example.org", "FUSTOR_OIDC_UID_CLAIM=uid", "FUSTOR_OIDC_GIDS_CLAIM=gids"}, "the audience of the tokens is missing"},
+		"no issuer":            {"query", []string{"FUSTOR_STORE=" + dir, "FUSTOR_OIDC_AUDIENCE=fustor"}, "FUSTOR_OIDC_ISSUER is not set"},
 		"bad URL":              {"ingest", []string{"FUSTOR_STORE=bucket"}, "it has no scheme"},
 		"bad parameter":        {"ingest", []string{"FUSTOR_STORE=s3://bucket?regoin=x"}, `unknown parameter "regoin"`},
 		"compactor of no S3":   {"compactor", []string{"FUSTOR_STORE=" + dir}, "has no bucket"},
@@ -123,6 +129,38 @@ func TestInitErrorsSayWhat(t *testing.T) {
 				t.Errorf("the log does not say so: %s", f.Log())
 			}
 		})
+	}
+}
+
+// TestUsersOfAProvider: the function answers users of an OpenID provider, by the uid and groups of their tokens, where a view is open to them.
+func TestUsersOfAProvider(t *testing.T) {
+	provider := issuer.New(t)
+	dir := t.TempDir()
+	st, err := local.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := viewconfig.Default("research")
+	config.OpenTo = []string{viewconfig.OpenToOIDC}
+	if err := viewconfig.Save(t.Context(), st, config); err != nil {
+		t.Fatal(err)
+	}
+	f := newFunction(t, "query", "FUSTOR_STORE=file://"+dir, "FUSTOR_OIDC_ISSUER="+provider.URL(), "FUSTOR_OIDC_AUDIENCE=fustor",
+		"FUSTOR_OIDC_UID_CLAIM=uidNumber", "FUSTOR_OIDC_GIDS_CLAIM=gids")
+	ids := func(uid int) map[string]any { return map[string]any{"uidNumber": uid, "gids": []int{100, 4711}} }
+	for name, c := range map[string]struct {
+		token string
+		want  int
+	}{
+		"a user":                  {provider.Token("fustor", "alice", ids(1001)), http.StatusOK},
+		"root":                    {provider.Token("fustor", "root", ids(0)), http.StatusForbidden},
+		"a token without groups":  {provider.Token("fustor", "alice", map[string]any{"uidNumber": 1001}), http.StatusUnauthorized},
+		"a token for others":      {provider.Token("other", "alice", ids(1001)), http.StatusUnauthorized},
+		"a token of another time": {provider.Token("fustor", "alice", map[string]any{"uidNumber": 1001, "gids": 100, "exp": 1}), http.StatusUnauthorized},
+	} {
+		if r := get(t, f, "/api/v1/views", http.Header{"Authorization": {"Bearer " + c.token}}); r.status != c.want {
+			t.Errorf("%s: %+v, want %d", name, r, c.want)
+		}
 	}
 }
 

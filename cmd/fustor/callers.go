@@ -29,6 +29,8 @@ type callerFlags struct {
 	OIDCIssuer   string `name:"oidc-issuer" placeholder:"URL" env:"FUSTOR_OIDC_ISSUER" help:"Also accept tokens (JWTs) of this OpenID provider, and let the page log in with it; needs --oidc-audience."`
 	OIDCAudience string `name:"oidc-audience" placeholder:"NAME" env:"FUSTOR_OIDC_AUDIENCE" help:"What the tokens must be for (aud): the client's id at the provider."`
 	OIDCClaim    string `name:"oidc-user-claim" default:"preferred_username" placeholder:"NAME" env:"FUSTOR_OIDC_USER_CLAIM" help:"The claim that has the user's name on this host (default ${default}); users must not be able to choose it."`
+	OIDCUID      string `name:"oidc-uid-claim" placeholder:"NAME" env:"FUSTOR_OIDC_UID_CLAIM" help:"The claim that has the user's uid, such as uidNumber, where the name service of this host does not know the users; needs --oidc-gids-claim."`
+	OIDCGIDs     string `name:"oidc-gids-claim" placeholder:"NAME" env:"FUSTOR_OIDC_GIDS_CLAIM" help:"The claim that has the gids of all groups of the user, a number or a list."`
 	OIDCSecret   string `name:"oidc-client-secret-file" placeholder:"FILE" env:"FUSTOR_OIDC_CLIENT_SECRET_FILE" help:"A file with the client's secret, if the provider wants one for logins of the page."`
 	UserHeader   string `placeholder:"NAME" env:"FUSTOR_USER_HEADER" help:"The header by which a reverse proxy names the user, such as X-Remote-User; needs --trusted-proxy; from elsewhere it is refused."`
 }
@@ -56,15 +58,18 @@ func findProvider(ctx context.Context, o access.Options) {
 // provider is the OpenID provider; nil without one.
 func (f callerFlags) provider(logger *slog.Logger) (*openid.Provider, error) {
 	if f.OIDCIssuer == "" {
-		if f.OIDCAudience != "" || f.OIDCSecret != "" {
-			return nil, usageError("--oidc-audience and --oidc-client-secret-file need --oidc-issuer")
+		if f.OIDCAudience != "" || f.OIDCSecret != "" || f.OIDCUID != "" || f.OIDCGIDs != "" {
+			return nil, usageError("--oidc-audience, --oidc-uid-claim, --oidc-gids-claim and --oidc-client-secret-file need --oidc-issuer")
 		}
 		return nil, nil
+	}
+	if (f.OIDCUID == "") != (f.OIDCGIDs == "") {
+		return nil, usageError("--oidc-uid-claim and --oidc-gids-claim go together: a uid without its groups could show more than the user may see")
 	}
 	if f.OIDCAudience == "" {
 		return nil, &cliError{msg: "--oidc-issuer needs --oidc-audience: tokens for other services would be accepted", hint: "pass the client's id at the provider, such as --oidc-audience fustor", code: exitUsage}
 	}
-	o := openid.Options{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, Claim: f.OIDCClaim, Logger: logger}
+	o := openid.Options{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, Claim: f.OIDCClaim, UIDClaim: f.OIDCUID, GIDsClaim: f.OIDCGIDs, Logger: logger}
 	if f.OIDCSecret != "" {
 		body, err := os.ReadFile(f.OIDCSecret)
 		if err != nil {

@@ -21,13 +21,20 @@ import (
 
 // Tokens are those of an OpenID provider. Errors are *httpapi.Error.
 type Tokens interface {
-	// Verify is the name of the user in a token. The error is an *httpapi.Error: 401 for a token that is not valid (any longer), 503
-	// while the provider is not known.
-	Verify(ctx context.Context, token string) (user string, err error)
+	// Verify is the user in a token. The error is an *httpapi.Error: 401 for a token that is not valid (any longer), 503 while the
+	// provider is not known.
+	Verify(ctx context.Context, token string) (Vouched, error)
 	// Begin is where a browser logs in, to come back to redirect and go on to next.
 	Begin(redirect, next string) (at string, l Login, err error)
 	// End is the token of a browser that came back with a state and a code, and when it ends.
 	End(ctx context.Context, redirect string, l Login, state, code string) (token string, ends time.Time, err error)
+}
+
+// Vouched is a user whom somebody else vouches for.
+type Vouched struct {
+	Name string
+	// Identity has uid and groups, if they are vouched for as well; nil: the name service of this host knows them.
+	Identity *permission.Identity
 }
 
 // Login is one login of a browser. The browser keeps it until the provider sends it back.
@@ -116,16 +123,16 @@ func (a *Authenticator) claimOf(r *http.Request) (claim, error) {
 func (a *Authenticator) grant(ctx context.Context, c claim) (grant, error) {
 	switch {
 	case c.key != "" && a.tokens != nil && IsToken(c.key):
-		name, err := a.tokens.Verify(ctx, c.key)
+		user, err := a.tokens.Verify(ctx, c.key)
 		if err != nil {
 			return grant{}, err
 		}
-		return a.vouched(ctx, viewconfig.OpenToOIDC, name)
+		return a.vouched(ctx, viewconfig.OpenToOIDC, user)
 	case c.key != "":
 		record, err := a.record(ctx, c.key, c.from)
 		return grant{record: record}, err
 	case c.named != "":
-		return a.vouched(ctx, viewconfig.OpenToProxy, c.named)
+		return a.vouched(ctx, viewconfig.OpenToProxy, Vouched{Name: c.named})
 	}
 	who := permission.NewIdentity(c.peer.UID, append([]uint32{c.peer.GID}, c.peer.Groups...)...)
 	reader := &Reader{Identity: who, Name: fmt.Sprintf("uid %d", who.UID)}
@@ -139,9 +146,19 @@ func (a *Authenticator) grant(ctx context.Context, c claim) (grant, error) {
 // IsToken tells a token of an OpenID provider (a JWT: three parts, of which the first is a JSON object in base64) from a key.
 func IsToken(key string) bool { return strings.HasPrefix(key, "eyJ") && strings.Count(key, ".") == 2 }
 
-// vouched is the grant of a user whom somebody names.
-func (a *Authenticator) vouched(ctx context.Context, by, name string) (grant, error) {
-	identity, err := a.users.Named(ctx, name)
+// vouched is the grant of a user whom somebody vouches for.
+func (a *Authenticator) vouched(ctx context.Context, by string, user Vouched) (grant, error) {
+	name := user.Name
+	var identity permission.Identity
+	var err error
+	switch {
+	case user.Identity == nil:
+		identity, err = a.users.Named(ctx, name)
+	case user.Identity.IsRoot():
+		err = ErrRoot
+	default:
+		identity = *user.Identity
+	}
 	if errors.Is(err, ErrRoot) {
 		return grant{}, &httpapi.Error{Status: http.StatusForbidden, Detail: "root is accepted over the socket and with a key alone"}
 	}

@@ -120,11 +120,16 @@ func TestNameServiceIsAskedRarely(t *testing.T) {
 // tokens takes "eyJ.<user>.x" for a token of the user; an empty one is not valid.
 type tokens struct{ Tokens }
 
-func (tokens) Verify(_ context.Context, token string) (string, error) {
-	if user := strings.Split(token, ".")[1]; user != "" {
-		return user, nil
+func (tokens) Verify(_ context.Context, token string) (Vouched, error) {
+	user := strings.Split(token, ".")[1]
+	if ids, numbers := strings.CutPrefix(user, "ids:"); numbers {
+		who, err := ofNumbers(ids)
+		return Vouched{"of-the-provider", &who}, err
 	}
-	return "", &httpapi.Error{Status: http.StatusUnauthorized, Detail: "the token is not accepted"}
+	if user != "" {
+		return Vouched{Name: user}, nil
+	}
+	return Vouched{}, &httpapi.Error{Status: http.StatusUnauthorized, Detail: "the token is not accepted"}
 }
 
 const userHeader = "X-Remote-User"
@@ -247,6 +252,9 @@ func TestCallersWithoutAKey(t *testing.T) {
 		{"a token of a view that is open to others", "/read/socket", stranger, nil, []string{"Authorization", "Bearer eyJ.alice.x"}, 403, "not open to you"},
 		{"a token of a group's view", "/read/lab", stranger, nil, []string{"Authorization", "Bearer eyJ.alice.x"}, 200, alice},
 		{"a token of root", "/read/oidc", stranger, nil, []string{"Authorization", "Bearer eyJ.root.x"}, 403, "root is accepted"},
+		{"a token with uid and groups", "/read/oidc", stranger, nil, []string{"Authorization", "Bearer eyJ.ids:4000:7,4711.x"}, 200, "{4000 [7 4711]}"},
+		{"a token with root's uid", "/read/oidc", stranger, nil, []string{"Authorization", "Bearer eyJ.ids:0:7.x"}, 403, "root is accepted"},
+		{"a token with groups, of a group's view", "/read/lab", stranger, nil, []string{"Authorization", "Bearer eyJ.ids:4000:7,4711.x"}, 200, "{4000 [7 4711]}"},
 		{"a token of numbers", "/read/oidc", stranger, nil, []string{"Authorization", "Bearer eyJ.0:0.x"}, 403, "knows no user"},
 		{"a token that is not valid", "/read/oidc", stranger, nil, []string{"Authorization", "Bearer eyJ..x"}, 401, "not accepted"},
 		{"a token that is not valid, at the socket", "/read/socket", "@", local(1001), []string{"Authorization", "Bearer eyJ..x"}, 401, "not accepted"},

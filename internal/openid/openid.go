@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/permission"
 )
 
 const (
@@ -44,10 +47,12 @@ type Options struct {
 	Issuer   string // as tokens have it in iss: https, or http of this machine
 	Audience string // what tokens must be for (aud); browsers log in with it as the client's id
 	Claim    string // of a token, the name of the user; empty: DefaultClaim
-	Secret   string // of the client, for providers that want one; empty: none
-	Client   *http.Client
-	Logger   *slog.Logger
-	Now      func() time.Time
+	// UIDClaim and GIDsClaim are the claims that have the user's uid, and one or several gids; empty: the name service knows them.
+	UIDClaim, GIDsClaim string
+	Secret              string // of the client, for providers that want one; empty: none
+	Client              *http.Client
+	Logger              *slog.Logger
+	Now                 func() time.Time
 }
 
 // Provider is an OpenID provider. It is safe for concurrent use.
@@ -70,6 +75,8 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("%q is not https: anybody on the way could answer with keys of theirs", o.Issuer)
 	case o.Audience == "":
 		return nil, errors.New("the audience of the tokens is missing")
+	case (o.UIDClaim == "") != (o.GIDsClaim == ""):
+		return nil, errors.New("a claim for the uid and one for the gids go together: one of them is missing")
 	}
 	if o.Claim == "" {
 		o.Claim = DefaultClaim
@@ -199,42 +206,82 @@ func away(issuer string, err error) error {
 		Detail: fmt.Sprintf("the OpenID provider %s does not answer this server, so nobody can say who you are", issuer), Hint: "try again later, or use an API key"}
 }
 
-// Verify is the name of the user in a token. An *httpapi.Error: 401 if the token is not valid, 503 if the provider does not answer.
-func (p *Provider) Verify(ctx context.Context, token string) (user string, err error) {
-	user, _, err = p.verify(ctx, token, "")
+// Verify is the user in a token. An *httpapi.Error: 401 if the token is not valid, 503 if the provider does not answer.
+func (p *Provider) Verify(ctx context.Context, token string) (access.Vouched, error) {
+	user, _, err := p.verify(ctx, token, "")
 	return user, err
 }
 
 // verify is Verify, and when the token ends. A nonce must be the token's.
-func (p *Provider) verify(ctx context.Context, token, nonce string) (user string, ends time.Time, err error) {
+func (p *Provider) verify(ctx context.Context, token, nonce string) (user access.Vouched, ends time.Time, err error) {
 	_, verifier, err := p.known()
 	if err != nil {
-		return "", ends, err
+		return user, ends, err
 	}
 	if len(token) > maxToken {
-		return "", ends, refused("it is too long", nil)
+		return user, ends, refused("it is too long", nil)
 	}
 	var unfetched error
 	verified, err := verifier.Verify(context.WithValue(ctx, unfetchedKey{}, &unfetched), token)
 	var expired *oidc.TokenExpiredError
 	switch {
 	case unfetched != nil:
-		return "", ends, away(p.o.Issuer, unfetched)
+		return user, ends, away(p.o.Issuer, unfetched)
 	case errors.As(err, &expired):
-		return "", ends, refused("it has expired", err)
+		return user, ends, refused("it has expired", err)
 	case err != nil:
-		return "", ends, refused("it is not a token of "+p.o.Issuer+" for this server", err)
+		return user, ends, refused("it is not a token of "+p.o.Issuer+" for this server", err)
 	case nonce != "" && subtle.ConstantTimeCompare([]byte(nonce), []byte(verified.Nonce)) != 1:
-		return "", ends, refused("it belongs to another login", nil)
+		return user, ends, refused("it belongs to another login", nil)
 	}
 	var claims map[string]any
 	if err := verified.Claims(&claims); err != nil {
-		return "", ends, refused("its claims are damaged", err)
+		return user, ends, refused("its claims are damaged", err)
 	}
-	if user, _ = claims[p.o.Claim].(string); user == "" {
-		return "", ends, refused(fmt.Sprintf("it has no claim %q with the name of a user", p.o.Claim), nil)
+	name, _ := claims[p.o.Claim].(string)
+	if name == "" {
+		return user, ends, refused(fmt.Sprintf("it has no claim %q with the name of a user", p.o.Claim), nil)
 	}
-	return user, verified.Expiry, nil
+	if p.o.UIDClaim == "" {
+		return access.Vouched{Name: name}, verified.Expiry, nil
+	}
+	uids, gids := idsOf(claims[p.o.UIDClaim]), idsOf(claims[p.o.GIDsClaim])
+	if len(uids) != 1 {
+		return user, ends, refused(fmt.Sprintf("it has no claim %q with one uid", p.o.UIDClaim), nil)
+	}
+	if len(gids) == 0 {
+		return user, ends, refused(fmt.Sprintf("it has no claim %q with the gids of the user's groups", p.o.GIDsClaim), nil)
+	}
+	who := permission.NewIdentity(uids[0], gids...)
+	return access.Vouched{Name: name, Identity: &who}, verified.Expiry, nil
+}
+
+// idsOf are the uids or gids of a claim: a number, its digits as a text, or a list of these; nil if anything in it is something else, as to
+// leave out a group could show more.
+func idsOf(claim any) (ids []uint32) {
+	list, several := claim.([]any)
+	if !several {
+		list = []any{claim}
+	}
+	for _, v := range list {
+		id, ok := idOf(v)
+		if !ok {
+			return nil
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func idOf(v any) (uint32, bool) {
+	switch v := v.(type) {
+	case float64:
+		return uint32(v), v >= 0 && v <= math.MaxUint32 && v == math.Trunc(v)
+	case string:
+		id, err := strconv.ParseUint(v, 10, 32)
+		return uint32(id), err == nil
+	}
+	return 0, false
 }
 
 func refused(why string, err error) error {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -54,7 +55,10 @@ func found(t *testing.T, i *issuer.Issuer) (*openid.Provider, *clock) {
 // answer is what a token is worth: the user, or the status.
 func answer(t *testing.T, p *openid.Provider, token string) (user string, status int, detail string) {
 	t.Helper()
-	user, err := p.Verify(t.Context(), token)
+	who, err := p.Verify(t.Context(), token)
+	if user = who.Name; who.Identity != nil {
+		user += fmt.Sprint(" ", *who.Identity)
+	}
 	if err == nil {
 		return user, http.StatusOK, ""
 	}
@@ -113,6 +117,34 @@ func TestTokens(t *testing.T) {
 		case tc.why != "" && (user != "" || status != http.StatusUnauthorized || !strings.Contains(detail, tc.why)):
 			t.Errorf("%s: %q, %d %s, want %q", tc.name, user, status, detail, tc.why)
 		}
+	}
+}
+
+// Tokens with uid and groups need no name service; one whose groups are not all understood is not accepted.
+func TestTokensWithIDs(t *testing.T) {
+	i := issuer.New(t)
+	p, err := openid.New(openid.Options{Issuer: i.URL(), Audience: audience, UIDClaim: "uidNumber", GIDsClaim: "gids"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Find(t.Context())
+	for _, tc := range []struct {
+		name      string
+		uid, gids any
+		want      string
+	}{
+		{"numbers", 1001, []any{4711, 100}, "alice {1001 [100 4711]}"}, {"texts", "1001", []any{"100"}, "alice {1001 [100]}"}, {"one group", "1001", 100, "alice {1001 [100]}"},
+		{"without a uid", nil, []any{100}, ""}, {"without groups", 1001, nil, ""}, {"no groups", 1001, []any{}, ""}, {"two uids", []any{1001, 1002}, 100, ""},
+		{"a group that is no number", 1001, []any{100, "lab"}, ""}, {"a fraction", 1001.5, 100, ""}, {"negative", -1, 100, ""}, {"too large", 1 << 32, 100, ""},
+		{"a group that is too large", 1001, []any{100, "4294967296"}, ""}, {"true", true, 100, ""}, {"empty", "", 100, ""}, {"a list of lists", 1001, []any{[]any{100}}, ""},
+	} {
+		user, status, detail := answer(t, p, i.Token(audience, "alice", map[string]any{"uidNumber": tc.uid, "gids": tc.gids}))
+		if user != tc.want || (status == http.StatusOK) != (tc.want != "") {
+			t.Errorf("%s: %q, %d %s", tc.name, user, status, detail)
+		}
+	}
+	if _, err := openid.New(openid.Options{Issuer: i.URL(), Audience: audience, UIDClaim: "uidNumber"}); err == nil {
+		t.Error("a uid without groups is taken")
 	}
 }
 
