@@ -39,8 +39,8 @@ type tab struct {
 	seen []string // the calls that the page made, by path and query
 }
 
-// browse opens a tab, or skips the test.
-func browse(t *testing.T, f *fixture, handler http.Handler) *tab {
+// browseAs opens a tab of somebody whom the server does not know yet, or skips the test.
+func browseAs(t *testing.T, handler http.Handler) *tab {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -87,6 +87,13 @@ func browse(t *testing.T, f *fixture, handler http.Handler) *tab {
 			say(e.Entry.Text + " " + e.Entry.URL)
 		}
 	}()
+	return b
+}
+
+// browse opens a tab that has logged in with a key, or skips the test.
+func browse(t *testing.T, f *fixture, handler http.Handler) *tab {
+	t.Helper()
+	b := browseAs(t, handler)
 	b.open("/?code=" + f.keys.NewCode(queryKey))
 	return b
 }

@@ -73,8 +73,9 @@ func TestPagesForUsers(t *testing.T) {
 	a.do("GET", "/", "", "X-API-Key", aliceA).is(http.StatusSeeOther)
 }
 
-// TestLoginWithProvider logs a browser in with an OpenID provider, which then reads pages and calls as that user.
-func TestLoginWithProvider(t *testing.T) {
+// withProvider is a server whose view is open to the users of an OpenID provider: /mine is of hostUser, and /theirs is closed to it.
+func withProvider(t *testing.T) (*fixture, *Server, *issuer.Issuer) {
+	t.Helper()
 	if exec.Command("getent", "passwd", hostUser).Run() != nil {
 		t.Skip("getent, or its user " + hostUser + ", is missing")
 	}
@@ -99,6 +100,53 @@ func TestLoginWithProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f, s, provider
+}
+
+// TestBrowserLogsInWithProvider: Chromium logs in with the provider by the page's link, and shows what that user may see: in a directory,
+// in a search, and in none that is closed. After the logout it shows nothing.
+func TestBrowserLogsInWithProvider(t *testing.T) {
+	_, s, provider := withProvider(t)
+	provider.LogIn(hostUser, "")
+	b := browseAs(t, s.Handler())
+	b.open("/browse/" + testView)
+	b.until(`document.querySelector('a[href^="/login/oidc"]')`)
+	if text := eval[string](b, "document.body.innerText"); strings.Contains(text, "mine") {
+		t.Fatalf("before the login: %s", text)
+	}
+	b.mu.Lock()
+	b.said = nil // the page answers 401, which the browser logs
+	b.mu.Unlock()
+	b.open(eval[string](b, `document.querySelector('a[href^="/login/oidc"]').getAttribute("href")`))
+	b.until(`location.pathname === "/browse/` + testView + `" && document.body.innerText.includes("mine")`)
+	b.open("/browse/" + testView + "/mine")
+	b.until(`document.body.innerText.includes("seen.log")`)
+	b.open("/browse/" + testView + "?q=*.log")
+	b.until(`document.body.innerText.includes("seen.log")`)
+	if text := eval[string](b, "document.body.innerText"); strings.Contains(text, "hidden.log") {
+		t.Errorf("a search shows what is hidden: %s", text)
+	}
+	if token := eval[string](b, "document.cookie"); strings.Contains(token, "fustor_token") {
+		t.Errorf("scripts can read the token: %s", token)
+	}
+	b.mu.Lock()
+	if len(b.said) > 0 {
+		t.Errorf("the browser says %q", b.said)
+	}
+	b.mu.Unlock()
+	b.open("/browse/" + testView + "/theirs")
+	b.until(`document.body.innerText.includes("may not list")`)
+	if text := eval[string](b, "document.body.innerText"); strings.Contains(text, "hidden.log") {
+		t.Errorf("a closed directory: %s", text)
+	}
+	_ = eval[bool](b, `fetch("/logout", {method: "POST"}).then(() => true)`)
+	b.open("/browse/" + testView + "/mine")
+	b.until(`document.querySelector('a[href^="/login/oidc"]') && !document.body.innerText.includes("seen.log")`)
+}
+
+// TestLoginWithProvider logs a browser in with an OpenID provider, which then reads pages and calls as that user.
+func TestLoginWithProvider(t *testing.T) {
+	f, s, provider := withProvider(t)
 	server := httptest.NewServer(s.Handler())
 	defer server.Close()
 	browser := func() *http.Client {
