@@ -64,6 +64,50 @@ func (c caller) find(t *testing.T, tree string) []string {
 	return paths
 }
 
+// sums are how many bytes the user finds below each directory of a tree whose attributes the user sees, as lines with paths of the
+// view. Names alone, in a directory that may be read and not searched, count nowhere: find prints no size of them.
+func (c caller) sums(t *testing.T, tree string) []string {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command("find", tree, "-printf", `%y %s %p\0`)
+	cmd.Dir = "/"
+	cmd.Stdout = &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.credential}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	of := map[string]int64{"/": 0}
+	for found := range strings.SplitSeq(strings.TrimSuffix(out.String(), "\x00"), "\x00") {
+		parts := strings.SplitN(found, " ", 3)
+		path := strings.TrimPrefix(parts[2], tree)
+		size, err := strconv.ParseInt(parts[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path == "" {
+			continue
+		}
+		if parts[0] == "d" {
+			of[path] = 0
+			continue
+		}
+		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+			of[dir] += size
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	var lines []string
+	for path, bytes := range of {
+		lines = append(lines, fmt.Sprint(path, " ", bytes))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
 // TestCallersSeeWhatFindShows has a user ask by the socket, with a key, with a token of an OpenID provider and through a reverse proxy, and
 // compares with find(1) as that user; and again after rights changed.
 func TestCallersSeeWhatFindShows(t *testing.T) {
@@ -167,6 +211,28 @@ func TestCallersSeeWhatFindShows(t *testing.T) {
 	atSocket := func(c caller) []string {
 		return lines(finish(t, append(env, "FUSTOR_SOCKET="+socket), c.credential, "find", "/"))
 	}
+	sumsAtSocket := func(c caller) []string {
+		root := finish(t, append(env, "FUSTOR_SOCKET="+socket), c.credential, "stat", "/", "--json")
+		below := finish(t, append(env, "FUSTOR_SOCKET="+socket), c.credential, "report", "largest", "/", "--directories", "--limit", "1000")
+		if root.code != 0 || below.code != 0 {
+			return []string{fmt.Sprint("exit codes ", root.code, " and ", below.code, ": ", root.stderr, below.stderr)}
+		}
+		var e struct {
+			Subtree struct {
+				Bytes int64 `json:"bytes"`
+			} `json:"subtree"`
+		}
+		if err := json.Unmarshal([]byte(root.stdout), &e); err != nil {
+			t.Fatal(err)
+		}
+		sums := []string{fmt.Sprint("/ ", e.Subtree.Bytes)}
+		for line := range strings.Lines(below.stdout) { // bytes, mtime, uid, path
+			fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+			sums = append(sums, fields[3]+" "+fields[0])
+		}
+		slices.Sort(sums)
+		return sums
+	}
 	withKey := func(key string, more ...string) []string {
 		return lines(finish(t, env, nil, append([]string{"find", "/", "--url", said.URL, "--api-key", key}, more...)...))
 	}
@@ -213,6 +279,7 @@ func TestCallersSeeWhatFindShows(t *testing.T) {
 		}
 		who := fmt.Sprint("uid ", c.credential.Uid)
 		ways[who+" at the socket"] = func() ([]string, []string) { return atSocket(c), c.find(t, tree) }
+		ways["the sums of "+who] = func() ([]string, []string) { return sumsAtSocket(c), c.sums(t, tree) }
 		ways[who+" with a key"] = func() ([]string, []string) { return withKey(key), c.find(t, tree) }
 		ways[who+" as an administrator asks"] = func() ([]string, []string) {
 			return withKey(strings.TrimSpace(string(admin)), "--as", c.numbers()), c.find(t, tree)
