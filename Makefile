@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -106,6 +106,9 @@ FIRST ?= 0
 simulate: ## runs the simulation on SEEDS=10000 seeds from FIRST=0 on (docs/reliability.md)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS) -first=$(FIRST)
 	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=$$(($(SEEDS) / 10)) -first=$$(($(FIRST) / 10))
+
+explore: ## runs the lease, folds, a merge and retention in every order that the store may take their requests, a fault at every place
+	go test ./testkit/explore -v -timeout 3h -whole
 
 FUZZTIME ?= 1m
 
