@@ -21,6 +21,9 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -411,12 +414,35 @@ func axe(t *testing.T) string {
 	return string(body)
 }
 
+// feeding has an agent feed the view, and scan it.
+func feeding(f *fixture) {
+	f.t.Helper()
+	f.putJSON(layout.Roster(testView), `{"sessions":{"a":{}},"nonce":"n"}`)
+	f.put(layout.Session(testView, "a"), session.Record{ID: "a", View: testView, Agent: "nfs07", Source: "fs://nfs07/srv", TimeoutSeconds: 1e6, Nonce: "n", AgentStatus: &pipeapi.AgentStatus{
+		State: "audit", Scan: &pipeapi.RunningScan{Scan: "audit", Seconds: 100}, Directories: 1000, Files: 20000, Bytes: 5 << 30, Rates: pipeapi.Rates{Entries: 210},
+		LastScan: &pipeapi.LastScan{Scan: "audit", Directories: 4000}, Coverage: "realtime", WatchMethod: "inotify"}}, 0)
+	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "a", TTLSeconds: 1e6}, 0)
+}
+
+// TestPageShowsScans: the state of a view says how far a scan is.
+func TestPageShowsScans(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, busyTree())
+	feeding(f)
+	b := browse(t, f, f.server.Handler())
+	b.open("/state/research")
+	b.until(`document.querySelector("progress")?.value === 1000 && document.querySelector(".agent").innerText.includes("1,000 of about 4,000 directories, 20,000 files")`)
+	b.until(`document.querySelector(".agent").innerText.includes("210 entries a second, about 5 minutes left")`)
+	b.clean()
+}
+
 // TestPageIsAccessible: axe finds nothing that WCAG 2.2 AA forbids, half of the pages in each theme. FUSTOR_E2E_LONG=1 tries every page in both
 // at every size, and keeps what it saw in .cache/screens.
 func TestPageIsAccessible(t *testing.T) {
 	checker := axe(t)
 	f := newFixture(t)
 	f.base(testView, busyTree())
+	feeding(f)
 	b := browse(t, f, f.server.Handler())
 	long := os.Getenv("FUSTOR_E2E_LONG") != ""
 	pages := []string{"/browse/research/hostile", "/browse/research?show=map", "/browse/research?q=*.dat&type=f", "/browse/research?show=insight&report=extensions", "/state/research"}

@@ -32,6 +32,7 @@ func TestStatePage(t *testing.T) {
 	f.putJSON(layout.Roster(testView), `{"sessions":{"a":{},"b":{}},"nonce":"n"}`)
 	status := map[string]any{
 		"state": "watching", "watch_method": "inotify", "backlog_bytes": 3 << 20, "root_lost": "stale file handle", "spool_error": "no space left on device",
+		"scan": map[string]any{"scan": "audit", "seconds": 100}, "directories": 1000, "files": 20000, "last_scan": map[string]any{"directories": 4000},
 		"hanging": 2, "hanging_path": "/data/slow", "tasks": map[string]any{"audit": map[string]any{"error": "<b>broken</b>"}},
 		"read_errors": map[string]any{"permission": map[string]any{"count": 12, "example": "/data/secret"}},
 	}
@@ -47,7 +48,7 @@ func TestStatePage(t *testing.T) {
 	f.put(layout.Session(testView, "b"), b, 5*time.Second)
 	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "b", TTLSeconds: 30}, 4*time.Second)
 	body := page("<b>leader</b>", "inotify", "3.0 MiB", "The root directory is not available: stale file handle", "2 paths, for example /data/slow", "Cannot write to the spool: no space left",
-		"Task audit failed: &lt;b&gt;broken&lt;/b&gt;", "Cannot read 12 paths (permission), for example /data/secret", `<td class="when">watching</td>`, "realtime-hotset", "4 seconds ago")
+		"Task audit failed: &lt;b&gt;broken&lt;/b&gt;", "Cannot read 12 paths (permission), for example /data/secret", `<td class="when">watching</td>`, "audit: 1,000 of about 4,000 directories, 20,000 files, 0 entries/s, for 1m40s, about 5m0s left", "realtime-hotset", "4 seconds ago")
 	if strings.Index(body, "host-b") > strings.Index(body, "host-a") || strings.Contains(body, "No agent leads") {
 		t.Errorf("the leader does not come first: %s", body)
 	}

@@ -40,8 +40,9 @@ All of them report the changes on their hosts. COVERAGE is how much of the tree 
 agent watches: realtime (all of it), realtime-hotset (only the directories that were
 active last, because there are too few watches, or changes that came without a notice
 are still being scanned), audit-only (nothing; audits find changes). EV/S is the number of kernel events per second, UNSENT the data that is not
-in the store yet. --json has everything that agents report, such as rates, errors by
-kind, and the reason for the watching method.
+in the store yet. A scan that runs has a line with how far it is; how long it still takes
+is from the size of the last one. --json has everything that agents report, such as rates,
+errors by kind, and the reason for the watching method.
 
 Examples:
 
@@ -88,6 +89,11 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) error {
 		}
 		line(s.Member, fmt.Sprintf("%-8s  %-24s  %-10s  %-26s  %-10s  %-10s  %7s  %8s  %s", s.Role, s.Agent, cmp.Or(status.State, "starting"), coverage(s.Coverage, status.WatchMethod), age(s.LastActivity)+" ago", age(s.CreatedAt),
 			show.Count(int64(status.Rates.Events+0.5)), show.Size(int64(status.BacklogBytes)), out.Name(s.Source)))
+	}
+	for _, s := range sessions {
+		if scan := s.Status.Progress(); scan != nil {
+			fmt.Fprintf(out, "Agent %s scans. %s.\n", s.Agent, scan)
+		}
 	}
 	for _, s := range sessions {
 		switch {

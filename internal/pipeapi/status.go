@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/fustor/fustor/internal/values"
 )
 
 // AgentStatus is what an agent says of itself with each heartbeat. /sessions, the state page and `fustor sessions` show it.
@@ -95,6 +99,56 @@ func (c *CaughtUp) OrNil() *CaughtUp {
 type RunningScan struct {
 	Scan    string  `json:"scan"` // snapshot, audit, rescan or cover
 	Seconds float64 `json:"seconds"`
+}
+
+// Progress is how far the scan is that runs.
+type Progress struct {
+	RunningScan
+	Directories, Files uint64  // so far
+	PerSecond          float64 // entries, over the last minute or since it began
+	// Of is how many directories the last scan of everything had; 0: none was completed yet, this one has passed it, or it does not compare.
+	Of   uint64
+	Left float64 // seconds to the end, if this one has as many directories as the last; 0: unknown
+}
+
+// Progress is nil if no scan runs.
+func (s *AgentStatus) Progress() *Progress {
+	if s == nil || s.Scan == nil {
+		return nil
+	}
+	p := &Progress{RunningScan: *s.Scan, Directories: s.Directories, Files: s.Files, PerSecond: s.Rates.Entries}
+	const cover = "cover" // reads what is not watched yet
+	if s.LastScan == nil || s.LastScan.Directories <= s.Directories || p.Scan == cover {
+		return p
+	}
+	p.Of = s.LastScan.Directories
+	if share := float64(p.Directories) / float64(p.Of); share >= 0.01 && p.Seconds >= 5 { // what is said before that jumps about
+		p.Left = p.Seconds * (1 - share) / share
+	}
+	return p
+}
+
+// String is the progress in words: "audit: 1,234 of about 5,000 directories, 98,765 files, 4,321 entries/s, for 2m5s, about 6m left".
+func (p *Progress) String() string {
+	of := ""
+	if p.Of > 0 {
+		of = " of about " + values.Count(int64(p.Of))
+	}
+	text := fmt.Sprintf("%s: %s%s directories, %s, %s/s, for %s", p.Scan, values.Count(int64(p.Directories)), of, values.Plural(p.Files, "file", "files"),
+		values.Plural(uint64(p.PerSecond+0.5), "entry", "entries"), seconds(p.Seconds))
+	if p.Left > 0 {
+		text += ", about " + seconds(p.Left) + " left"
+	}
+	return text
+}
+
+// seconds is a duration as people say it: seconds of the first minutes, then minutes.
+func seconds(s float64) string {
+	d := time.Duration(min(s, 1e9) * float64(time.Second))
+	if d >= 10*time.Minute {
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return d.Round(time.Second).String()
 }
 
 // LastScan is the last whole scan that was completed.

@@ -120,3 +120,32 @@ func exported(s *pipeapi.AgentStatus) map[string]any {
 	}
 	return fields
 }
+
+// TestProgress: how far a scan is, and how long it still takes, is said where the last scan of everything tells.
+func TestProgress(t *testing.T) {
+	running := func(scan string, seconds float64, directories uint64, last *pipeapi.LastScan) *pipeapi.AgentStatus {
+		return &pipeapi.AgentStatus{Scan: &pipeapi.RunningScan{Scan: scan, Seconds: seconds}, Directories: directories, Files: 123456, LastScan: last,
+			Rates: pipeapi.Rates{Entries: 4321.4}}
+	}
+	last := &pipeapi.LastScan{Scan: "audit", Directories: 5000}
+	for _, c := range []struct {
+		status *pipeapi.AgentStatus
+		want   string
+	}{
+		{running("audit", 100, 1000, last), "audit: 1,000 of about 5,000 directories, 123,456 files, 4,321 entries/s, for 1m40s, about 6m40s left"},
+		{running("audit", 4, 1000, last), "audit: 1,000 of about 5,000 directories, 123,456 files, 4,321 entries/s, for 4s"},
+		{running("audit", 7200, 49, last), "audit: 49 of about 5,000 directories, 123,456 files, 4,321 entries/s, for 2h0m"},
+		{running("audit", 7200, 2500, last), "audit: 2,500 of about 5,000 directories, 123,456 files, 4,321 entries/s, for 2h0m, about 2h0m left"},
+		{running("audit", 100, 5001, last), "audit: 5,001 directories, 123,456 files, 4,321 entries/s, for 1m40s"},
+		{running("cover", 100, 1000, last), "cover: 1,000 directories, 123,456 files, 4,321 entries/s, for 1m40s"},
+		{running("snapshot", 100, 1000, nil), "snapshot: 1,000 directories, 123,456 files, 4,321 entries/s, for 1m40s"},
+	} {
+		if got := c.status.Progress().String(); got != c.want {
+			t.Errorf("%s\nnot %s", got, c.want)
+		}
+	}
+	var none *pipeapi.AgentStatus
+	if none.Progress() != nil || (&pipeapi.AgentStatus{LastScan: last}).Progress() != nil {
+		t.Error("a scan that does not run has a progress")
+	}
+}

@@ -37,6 +37,7 @@ type agentEntry struct {
 	Agent, Source, Role, State, Unsent string
 	Coverage, Method, Reason           string // how much is watched, by which kernel interface, and why
 	Seen, SeenAt                       string
+	Scan                               string // how far the scan is that runs; empty: none
 	Leader                             bool
 	Problems                           []string
 }
@@ -143,6 +144,9 @@ func agentOf(s *engine.Session, now int64) agentEntry {
 		Agent: s.Agent, Role: s.Role, State: cmp.Or(stateWords[t.State], t.State, "starting"), Coverage: cmp.Or(s.Coverage, "not reported yet"), Method: t.WatchMethod, Reason: t.WatchReason,
 		Unsent: size(int64(t.BacklogBytes)), Source: s.Source, Seen: ago(now, int64(s.LastActivity)), SeenAt: exact(int64(s.LastActivity)),
 		Leader: s.Role == "leader", Problems: problemsOf(t),
+	}
+	if scan := t.Progress(); scan != nil {
+		a.Scan = scan.String()
 	}
 	if s.Silence != nil {
 		a.Problems = slices.Insert(a.Problems, 0, silenceOf(s, now))

@@ -12,7 +12,7 @@ interface Session {
   agent_status?: {
     state?: string; backlog_bytes?: number; watch_method?: string; watch_reason?: string; watches?: number; unwatched?: number; root_lost?: string; hanging?: number; hanging_path?: string; spool_error?: string; version?: string
     tasks?: Record<string, { error: string }>; read_errors?: Record<string, { count: number; example: string }>
-    scan?: { kind?: string; files?: number; directories?: number; bytes?: number; started_at?: number; entries_per_second?: number }
+    scan?: { scan: string; seconds: number }; last_scan?: { directories: number }; rates?: { entries_per_s?: number }; directories?: number; files?: number; bytes?: number
   }
 }
 
@@ -68,11 +68,24 @@ function Agent({ of: s }: { of: Session }) {
     <dl class="facts-list">
       <dt>State</dt><dd>{s.paused ? "paused" : states[t.state ?? ""] ?? t.state ?? "starting"}</dd>
       <dt>Coverage</dt><dd title={t.watch_reason}>{cover}{t.watch_method && <span class="soft"> by {t.watch_method}</span>}{meaning && <span class="line soft">{meaning}</span>}{t.watch_reason && <span class="line soft"><Name of={ofText(t.watch_reason)} /></span>}</dd>
+      {t.scan && <><dt>Scan</dt><dd><Scan of={t} /></dd></>}
       <dt>Unsent</dt><dd>{t.backlog_bytes ? <Size of={t.backlog_bytes} /> : "nothing"}</dd>
       <dt>Last seen</dt><dd><Ago at={s.last_activity} /> <span class="soft">since <When at={s.created_at} /></span></dd>
     </dl>
     {troubles(s).map(text => <p class="trouble"><Name of={ofText(text)} /></p>)}
   </article>
+}
+
+/** Scan is how far a scan is, as pipeapi.Progress has it: the end is estimated where the last scan of everything was larger than this one is yet. */
+function Scan({ of: t }: { of: NonNullable<Session["agent_status"]> }) {
+  const { scan, seconds } = t.scan!
+  const done = t.directories ?? 0
+  const all = scan !== "cover" && (t.last_scan?.directories ?? 0) > done ? t.last_scan!.directories : 0
+  const share = all ? done / all : 0
+  return <>{scan}, for {format.span(seconds)}
+    {all > 0 && <progress class="line" max={all} value={done} aria-label={`of the ${scan}`}>{format.percent(share)}</progress>}
+    <span class="line">{format.count(done)}{all > 0 && <> of about {format.count(all)}</>} directories, {format.plural(t.files ?? 0, "file", "files")}, <Size of={t.bytes ?? 0} /></span>
+    <span class="line soft">{format.plural(Math.round(t.rates?.entries_per_s ?? 0), "entry", "entries")} a second{share >= 0.01 && seconds >= 5 && <>, about {format.span(seconds * (1 - share) / share)} left</>}</span></>
 }
 
 function troubles(s: Session): string[] {
