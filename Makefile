@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz e2e e2e-long engines soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz e2e e2e-long engines upgrade-check soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -132,6 +132,13 @@ ENGINES ?= .cache/engines
 engines: servers ## starts PyIceberg, DuckDB, Spark and Trino on tables of views (docs/sql.md); installs them first, 3 GB
 	@sh testkit/e2e/testdata/engines/install.sh $(ENGINES)
 	FUSTOR_ENGINES=$(abspath $(ENGINES)) go test ./testkit/e2e -run 'TestEngines|TestCookbook' -v -timeout 60m
+
+EARLIER ?= 294bb36
+
+upgrade-check: ## upgrades a running system from the build of commit EARLIER=294bb36 part by part (docs/upgrading.md)
+	@rm -rf .cache/earlier && mkdir -p .cache/earlier/source && git archive $(EARLIER) | tar -x -C .cache/earlier/source
+	@cd .cache/earlier/source && CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=0.0.0-earlier" -o ../fustor ./cmd/fustor
+	FUSTOR_EARLIER=$(abspath .cache/earlier/fustor) go test -count=1 ./testkit/e2e -run 'TestUpgrade$$|TestEarlierServers' -v -timeout 30m
 
 SOAK ?= 30m
 

@@ -78,6 +78,8 @@ type parts struct {
 	env   []string // credentials and the key
 	flags []string // of all processes, beside what each needs
 
+	binary string // of the processes that are started from now on; empty: fustor
+
 	ingest, compact, query *process
 	ingestURL, queryURL    string
 	server
@@ -88,7 +90,13 @@ var readyURL = regexp.MustCompile(`(?:msg="\w+ is ready".* url="?|"msg":"\w+ is 
 // startParts starts an ingest, a compactor and a query handler on a store, and waits until they serve.
 func startParts(t testing.TB, storeURL string, flags ...string) *parts {
 	t.Helper()
-	p := &parts{t: t, store: storeURL, env: []string{"FUSTOR_API_KEY=" + apiKey}, flags: flags}
+	return startPartsOf(t, "", storeURL, flags...)
+}
+
+// startPartsOf starts those of another build.
+func startPartsOf(t testing.TB, binary, storeURL string, flags ...string) *parts {
+	t.Helper()
+	p := &parts{t: t, store: storeURL, env: []string{"FUSTOR_API_KEY=" + apiKey}, flags: flags, binary: binary}
 	p.known(storeURL)
 	p.ingest, p.ingestURL = p.startServer("ingest")
 	p.query, p.queryURL = p.startServer("query")
@@ -127,7 +135,7 @@ func (p *parts) known(storeURL string) {
 // startServer starts a server on a free port, which it keeps when it is restarted.
 func (p *parts) startServer(name string) (*process, string) {
 	p.t.Helper()
-	s := start(p.t, p.env, slices.Concat([]string{name}, p.flags, []string{"--store", p.store, "--listen", "127.0.0.1:0"})...)
+	s := p.start(slices.Concat([]string{name}, p.flags, []string{"--store", p.store, "--listen", "127.0.0.1:0"})...)
 	address := s.says(readyURL, 0)
 	u, err := url.Parse(address)
 	if err != nil {
@@ -139,7 +147,7 @@ func (p *parts) startServer(name string) (*process, string) {
 
 func (p *parts) startCompact() *process {
 	p.t.Helper()
-	c := start(p.t, p.env, append([]string{"compact", "--follow", "--store", p.store, "--view", viewID}, p.flags...)...)
+	c := p.start(append([]string{"compact", "--follow", "--store", p.store, "--view", viewID}, p.flags...)...)
 	c.says(regexp.MustCompile("compactor is ready"), 0)
 	return c
 }
@@ -155,7 +163,13 @@ func (p *parts) startAgent(dir, id, store string) *process {
 		}
 		args = append(args, "--store", store)
 	}
-	return start(p.t, p.env, append(args, p.flags...)...)
+	return p.start(append(args, p.flags...)...)
+}
+
+// start starts a process with the credentials and the key.
+func (p *parts) start(args ...string) *process {
+	p.t.Helper()
+	return startProcess(p.t, &process{t: p.t, name: args[0], args: args, env: p.env, binary: p.binary})
 }
 
 // objects opens the store as the tests' own. It is not counted or cached.
