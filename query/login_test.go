@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -273,8 +274,15 @@ func TestCursorsAndTagsAreOfOneUser(t *testing.T) {
 	if err := access.Register(t.Context(), f.st, other, access.Record{Name: "bob", Roles: []access.Role{access.Query}, Views: access.AllViews, As: "1002:100"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, call := range []string{"search", "tree", "list"} {
-		params := map[string][]string{"search": {"pattern", "*", "limit", "1"}, "tree": {"path", "/", "recursive", "true", "limit", "1"}, "list": {"path", "/", "limit", "1"}}[call]
+	next := slices.Clone(all)
+	for i := range next {
+		if path := next[i].Path(); path == "/readme" || path == "/project/data.log" {
+			next[i].Size++
+		}
+	}
+	f.delta(testView, change(all, next))
+	for _, call := range []string{"search", "tree", "list", "diff"} {
+		params := map[string][]string{"diff": {"from", "1", "limit", "1"}, "search": {"pattern", "*", "limit", "1"}, "tree": {"path", "/", "recursive", "true", "limit", "1"}, "list": {"path", "/", "limit", "1"}}[call]
 		first := f.as(admin, call, params...).is(200)
 		cursor, _ := first.object()["next_cursor"].(string)
 		if cursor == "" {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/testkit/cases"
 )
 
 // The kernel is the oracle: random trees with random owners, groups, modes and ACLs, in which find(1) and stat(1) run as random users. What
@@ -182,10 +183,7 @@ func TestRulesAreTheKernels(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make trees of other users")
 	}
-	rounds := 60
-	if testing.Short() {
-		rounds = 15
-	}
+	rounds := cases.Of(60)
 	rng := rand.New(rand.NewPCG(23, 0))
 	top, err := os.MkdirTemp("/tmp", "permission") // others must be able to get there
 	if err != nil {
@@ -226,5 +224,5 @@ func TestRulesAreTheKernels(t *testing.T) {
 	if seen < hidden/10 || hidden < seen/10 {
 		t.Errorf("%d shown and %d hidden: the trees are not of both kinds", seen, hidden)
 	}
-	t.Logf("%d paths were shown, %d hidden", seen, hidden)
+	t.Logf("%d rounds: %d paths were shown, %d hidden", rounds, seen, hidden)
 }
