@@ -5,11 +5,13 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -649,10 +651,42 @@ func pyicebergEngine(t *testing.T, l *lake, dir string, s3 *s3test.Server) sqlEn
 		return map[string]any{"table": "changes." + l.view, "columns": changesAsked}
 	}
 	e.clumsy = func(t *testing.T) {
+		if s3 == nil { // a store of S3's kind needs properties, as docs/sql.md says below its block
+			l.runsPython(t, e)
+		}
 		e.gives(t, map[string]any{"do": "names"}, "[[[[changes] [fustor] [named]] [[fustor "+l.view+"]] false true false]]")
 		e.refuses(t, map[string]any{"do": "drop", "table": "fustor." + l.view}, "(?i)not support|reading")
 	}
 	return e
+}
+
+// runsPython runs the blocks of docs/sql.md in Python as they are there, for this server and a directory that the view has, and counts what
+// they find. What the first gives as a table of Arrow is also asked for as one of pandas and one of Polars.
+func (l *lake) runsPython(t *testing.T, e sqlEngine) {
+	t.Helper()
+	parents := map[string]int{}
+	for path := range l.shown[l.newest()] {
+		if parent := path[:strings.LastIndexByte(path, '/')+1]; path != "/" && utf8.ValidString(parent) && !strings.ContainsAny(parent, "'\\\"\n") {
+			parents[parent]++ // the others cannot stand in a block as they are
+		}
+	}
+	parent := slices.MaxFunc(slices.Collect(maps.Keys(parents)), func(a, b string) int { return cmp.Or(parents[a]-parents[b], strings.Compare(a, b)) })
+	block := func(section string) string {
+		_, code, found := strings.Cut(l.setup(t, section), "```python\n")
+		if !found {
+			t.Fatalf("%s has no block of Python", section)
+		}
+		code, _, _ = strings.Cut(code, "```")
+		return strings.NewReplacer("fustor.research", "fustor."+l.view, "/projects/mouse/", parent,
+			"/srv/fustor/views/research/iceberg/metadata/v17.metadata.json", l.metadata()).Replace(code)
+	}
+	catalog := block("The catalog")
+	for _, code := range []string{
+		catalog, strings.ReplaceAll(catalog, ".to_arrow()", ".to_pandas()"), strings.ReplaceAll(catalog, ".to_arrow()", ".to_polars()"),
+		block("PyIceberg, from files"),
+	} {
+		e.gives(t, map[string]any{"do": "run", "code": code}, fmt.Sprintf("[[%d]]", parents[parent]))
+	}
 }
 
 // javaHome is a Java of a version from lowest to highest.
