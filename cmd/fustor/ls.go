@@ -80,12 +80,7 @@ func (l *lister) print(n *client.Node) error {
 	case l.rows.Form == show.CSV:
 		return l.rows.Record(entryFields(n)...)
 	case l.rows.Form != show.Text:
-		b := show.AppendEntry(nil, n)
-		if n.Subtree != nil {
-			b = append(b[:len(b)-1], `,"subtree":{`...)
-			b = append(show.AppendUnreadable(append(show.AppendSubtree(b, n.Subtree), '}'), n), '}')
-		}
-		return l.rows.Object(b)
+		return l.rows.Object(show.AppendSummed(nil, n))
 	case !l.table:
 		_, err := l.rows.WriteString(l.rows.Name(client.Where(n.Member, name)) + "\n")
 		return err

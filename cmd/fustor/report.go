@@ -179,7 +179,7 @@ func (c *reportLargestCmd) show(ctx context.Context, a *app, server *client.Clie
 		case show.CSV:
 			return t.out.Record(entryFields(n)...)
 		case show.JSON, show.NDJSON:
-			return t.out.Object(show.AppendEntry(nil, n))
+			return t.out.Object(show.AppendSummed(nil, n))
 		}
 		header()
 		size, text, when := n.Size, show.Size(n.Size), &n.MtimeNs

@@ -129,16 +129,20 @@ func AppendUnreadable(b []byte, n *client.Node) []byte {
 	return strconv.AppendInt(append(b, `,"unreadable":`...), n.Unreadable, 10)
 }
 
+// AppendSummed is AppendEntry, and of a directory that has sums also these.
+func AppendSummed(b []byte, n *client.Node) []byte {
+	b = AppendEntry(b, n)
+	if n.Subtree == nil {
+		return b
+	}
+	b = append(AppendSubtree(append(b[:len(b)-1], `,"subtree":{`...), n.Subtree), '}')
+	return append(AppendUnreadable(b, n), '}')
+}
+
 // AppendDetails appends all that is known of the entry, as stat --json prints it.
 func AppendDetails(b []byte, n *client.Node) []byte {
-	b = AppendEntry(b, n)
-	b = b[:len(b)-1]
-	if n.Subtree != nil {
-		b = append(b, `,"subtree":{`...)
-		b = append(AppendSubtree(b, n.Subtree), '}')
-		b = AppendUnreadable(b, n)
-	}
-	b = append(b, `,"integrity_suspect":`...)
+	b = AppendSummed(b, n)
+	b = append(b[:len(b)-1], `,"integrity_suspect":`...)
 	b = strconv.AppendBool(b, n.Suspect)
 	b = append(b, `,"agent_missing":`...)
 	b = strconv.AppendBool(b, n.AgentMissing)
