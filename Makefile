@@ -80,12 +80,15 @@ bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aw
 # most and sees what it sees in the packages that they simulate. They run beside the others, as they wait most of the time.
 UNRACED := ./testkit/e2e ./cmd/fustor ./cmd/fustor/internal/cost ./testkit/settings ./testkit/damage
 
+# The dearest of the others come first, so that not one of them is left alone in the end.
+DEAR := ./query ./compactor ./agent ./internal/layer ./testkit/storesuite
+
 # What go vet says is make lint's to tell. Of random cases, make models tries all.
 test: servers ## runs every test, most of them with the race detector where a C compiler is (the others have it in make race)
 	@$(if $(RACE),echo "race detector: on",echo "race detector: OFF, as there is no C compiler or CGO_ENABLED is 0")
 	@go build -o .cache/bin/testsummary ./tools/testsummary
 	@{ go test -p 1 -json -vet=off -timeout 40m $(UNRACED) >.cache/unraced.json 2>&1 & \
-	   go test -json -vet=off $(RACE) -timeout 40m $$(go list ./... | grep -vxF "$$(go list $(UNRACED))") 2>&1; \
+	   go test -json -vet=off $(RACE) -timeout 40m $(DEAR) $$(go list ./... | grep -vxF "$$(go list $(UNRACED))") 2>&1; \
 	   wait; cat .cache/unraced.json; } | .cache/bin/testsummary
 
 race: servers ## runs the packages that make test runs without the race detector with it, and their processes, too

@@ -204,7 +204,7 @@ func TestVersionsInEveryOrder(t *testing.T) {
 		}},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
-			explored(t, cases.Of(200), c.options, c.program)
+			explored(t, cases.Of(100), c.options, c.program)
 		})
 	}
 }
