@@ -22,7 +22,7 @@ import (
 
 const (
 	// maxWindow bounds the shards of a search that are under way, and so its parallel requests to the store.
-	maxWindow = 64
+	maxWindow = 16
 	// decodedSize is about how many bytes of memory one stored byte of a row group takes when it is decoded.
 	decodedSize = 5
 )
