@@ -20,7 +20,8 @@ import (
 
 // TestQuestionTimes says how long the questions of docs/sql.md take, and what is read for them, by the commands, DuckDB, Trino and Spark on
 // one store, whose directory FUSTOR_LAKE names; it has one view. All engines must count the same answers. Lists are counted, with the length of
-// their paths, and not fetched; the commands print theirs. FUSTOR_LAKE_ENGINES are the engines that are asked, all by default.
+// their paths, and not fetched; the commands print theirs. FUSTOR_LAKE_ENGINES are the engines that are asked, all by default,
+// and FUSTOR_LAKE_QUESTIONS is a regular expression for the questions.
 //
 // BenchmarkKeptVersions of compactor makes such a store (FUSTOR_BENCH_KEEP), and so does tools/gentree.
 func TestQuestionTimes(t *testing.T) {
@@ -104,12 +105,17 @@ func TestQuestionTimes(t *testing.T) {
 	if names[0] == "" {
 		names = []string{"duckdb", "trino", "spark"}
 	}
-	rows := make([]strings.Builder, len(cookbook(t)))
+	only, err := regexp.Compile(os.Getenv("FUSTOR_LAKE_QUESTIONS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	questions := slices.DeleteFunc(cookbook(t), func(q question) bool { return !only.MatchString(q.text) })
+	rows := make([]strings.Builder, len(questions))
 	counted, answers := make([]string, len(rows)), make([]string, len(rows))
 	note := func(i int, took time.Duration, read int64) {
 		fmt.Fprintf(&rows[i], " %.2f s, %.1f MB |", took.Seconds(), float64(read)/1e6)
 	}
-	for i, q := range cookbook(t) {
+	for i, q := range questions {
 		fmt.Fprintf(&rows[i], "| %s |", q.text)
 		line, ok := strings.CutPrefix(here.Replace(q.command), "fustor ")
 		if !ok || past == "" && strings.Contains(q.command, "412") {
@@ -127,7 +133,7 @@ func TestQuestionTimes(t *testing.T) {
 			theirs := func(command string) bool {
 				return strings.Contains(command, "engine.py") || strings.Contains(command, "java")
 			}
-			for i, q := range cookbook(t) {
+			for i, q := range questions {
 				if past == "" && strings.Contains(q.sql, "412") {
 					rows[i].WriteString(" – |")
 					continue
