@@ -74,7 +74,7 @@ func (w *world) segments(ctx context.Context, m *manifest.Manifest) error {
 	}
 	for session, n := range next {
 		if p := m.Sessions[session]; p.Next != n || p.Broken {
-			return fmt.Errorf("session %s has %d segments, the view has %+v", session, n, p)
+			return fmt.Errorf("session %s has %d segments, the view has %+v, and refused %+v", session, n, p, m.Refused)
 		}
 	}
 	if m.Counted.Segments != uint64(len(page.Items)) {
