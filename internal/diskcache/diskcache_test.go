@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 func open(t *testing.T, dir string, size int64) *Cache {
@@ -35,11 +37,7 @@ func put(t *testing.T, c *Cache, body []byte, parts ...Part) {
 	t.Helper()
 	for _, p := range parts {
 		c.Put(p, body)
-		for deadline := time.Now().Add(time.Minute); !c.Has(p); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%+v is not kept", p)
-			}
-		}
+		wait.For(t, 10*time.Second, fmt.Sprintf("%+v is kept", p), func() bool { return c.Has(p) })
 	}
 }
 

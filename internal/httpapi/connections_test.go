@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // elsewhere is a listener on this machine whose connections come from the addresses that the test says.
@@ -119,14 +121,10 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 				t.Errorf("another address: %d", status)
 			}
 			open[0].Close()
-			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-				if _, status, _ = l.ask(c.sameHost); status == 200 || time.Now().After(deadline) {
-					break
-				}
-			}
-			if status != 200 {
-				t.Errorf("after one was closed: %d", status)
-			}
+			wait.For(t, 10*time.Second, "another may come once one was closed", func() bool {
+				_, status, _ := l.ask(c.sameHost)
+				return status == 200
+			})
 			if n := strings.Count(l.logged(), "connections are refused"); n != 1 {
 				t.Errorf("it is logged %d times: %s", n, l.logged())
 			}

@@ -312,6 +312,14 @@ func (h *hosts) awaitBlindSpots(additions, deletions []string) {
 	defer func() {
 		if h.t.Failed() {
 			h.t.Logf("blind spots: additions %q, deletions %q; want %q, %q", added, deleted, additions, deletions)
+			for _, path := range added {
+				h.t.Logf("%s: %s", path, h.ask(h.t, "log", path, "--json").stdout)
+				for _, dir := range []string{h.disk, h.a.dir, h.b.dir} {
+					if info, err := os.Stat(dir + path); err == nil {
+						h.t.Logf("in %s: %d bytes, of %s", dir, info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
+					}
+				}
+			}
 		}
 	}()
 	eventually(h.t, patience(15*time.Second), "these are the blind spots", func() bool {
