@@ -144,9 +144,10 @@ upgrade-check: ## upgrades a running system from the build of commit EARLIER=294
 	FUSTOR_EARLIER=$(abspath .cache/earlier/fustor) go test -count=1 ./testkit/e2e -run 'TestUpgrade$$|TestEarlierServers' -v -timeout 30m
 
 SOAK ?= 30m
+SOAK_STORE ?= minio
 
-soak: servers ## breaks everything at random for SOAK=30m, on eight hosts (needs bindfs; docs/reliability.md)
-	go test -tags soak ./testkit/e2e -run TestSoak -soak=$(SOAK) -v -timeout 24h
+soak: servers ## breaks everything at random for SOAK=30m, on eight hosts and SOAK_STORE=minio or versitygw (needs bindfs; docs/reliability.md)
+	go test -tags soak ./testkit/e2e -run TestSoak -soak=$(SOAK) -store=$(SOAK_STORE) -v -timeout 24h
 
 # The tests build the servers themselves, under a lock and in silence; done here first, one sees what takes so long.
 servers: .cache/servers-built

@@ -17,7 +17,10 @@ import (
 	"github.com/fustor/fustor/testkit/s3test"
 )
 
-var soakFor = flag.Duration("soak", 30*time.Minute, "how long TestSoak breaks things")
+var (
+	soakFor   = flag.Duration("soak", 30*time.Minute, "how long TestSoak breaks things")
+	soakStore = flag.String("store", "minio", "the S3 server of TestSoak: minio or versitygw")
+)
 
 // TestSoak has eight hosts change one tree at a modest rate, through mounts of their own, while agents, servers and the store
 // are killed and frozen at random: one agent, one server and the store may be down at the same time. In the end the view must be
@@ -31,8 +34,12 @@ func TestSoak(t *testing.T) {
 		h.must(t, os.Mkdir(filepath.Join(h.disk, m.name), 0o755))
 		on = append(on, m)
 	}
-	minio := s3test.MinIO(t)
-	url := minio.URL("minio", "soak")
+	start, known := map[string]func(testing.TB) *s3test.Server{"minio": s3test.MinIO, "versitygw": s3test.Versitygw}[*soakStore]
+	if !known {
+		t.Fatalf("-store is minio or versitygw, not %q", *soakStore)
+	}
+	store := start(t)
+	url := store.URL("minio", "soak")
 	h.configure(t, url)
 	h.parts = startParts(t, url)
 	var agents []*process
@@ -66,15 +73,15 @@ func TestSoak(t *testing.T) {
 	for awaitPause(upTo(rnd, 40*time.Second)); time.Now().Before(end) && !t.Failed(); awaitPause(upTo(rnd, 40*time.Second)) {
 		if rnd.IntN(2) == 0 {
 			faults.add("store killed")
-			minio.Kill()
+			store.Kill()
 			awaitPause(upTo(rnd, hostsLease))
-			minio.Start(t)
+			store.Start(t)
 			continue
 		}
 		faults.add("store frozen")
-		minio.Pause()
+		store.Pause()
 		awaitPause(upTo(rnd, 2*hostsLease))
-		minio.Continue()
+		store.Continue()
 	}
 	busy.Wait()
 	keepUp(t, append(servers, agents...), faults)
@@ -85,8 +92,8 @@ func TestSoak(t *testing.T) {
 	h.countsExactly(patience(time.Minute))
 	h.equal(t, h.disk, time.Now(), patience(time.Minute))
 	head := h.head()
-	t.Logf("%v, %d hosts: %d operations, faults %v; equal %v after the end, at version %d, with %d segments and %d events folded, led in %d terms",
-		*soakFor, many, operations.Load(), faults.of, took.Round(time.Millisecond), head.Version, head.Counted.Segments, head.Counted.Events, head.Term)
+	t.Logf("%s, %v, %d hosts: %d operations, faults %v; equal %v after the end, at version %d, with %d segments and %d events folded, led in %d terms",
+		*soakStore, *soakFor, many, operations.Load(), faults.of, took.Round(time.Millisecond), head.Version, head.Counted.Segments, head.Counted.Events, head.Term)
 }
 
 // tally counts what was broken.
