@@ -147,7 +147,7 @@ SOAK ?= 30m
 SOAK_STORE ?= minio
 
 soak: servers ## breaks everything at random for SOAK=30m, on eight hosts and SOAK_STORE=minio or versitygw (needs bindfs; docs/reliability.md)
-	go test -tags soak ./testkit/e2e -run TestSoak -soak=$(SOAK) -store=$(SOAK_STORE) -v -timeout 24h
+	go test ./testkit/e2e -run TestSoak -soak=$(SOAK) -soak.store=$(SOAK_STORE) -v -timeout 24h
 
 # The tests build the servers themselves, under a lock and in silence; done here first, one sees what takes so long.
 servers: .cache/servers-built
