@@ -38,7 +38,7 @@ const (
 	// togetherFiles is how many files of a level that follow each other become one.
 	togetherFiles = 12
 	// changesFileBytes ends a file of changes. Several that are put together have no more.
-	changesFileBytes = 32 << 20
+	changesFileBytes = 16 << 20
 	// supersededFor is for how long a snapshot of a table of changes is kept after the next one came: readers may be at it.
 	supersededFor = time.Hour
 )
@@ -193,7 +193,7 @@ func (b *changesBuilder) version(m *manifest.Manifest) (rows int64, err error) {
 	end := func() error {
 		f, e, err := b.file(w)
 		files, fresh[f.Name] = append(files, f), e
-		w = newChangesWriter()
+		w.reset()
 		return err
 	}
 	var before *manifest.Manifest

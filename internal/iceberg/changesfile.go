@@ -103,7 +103,7 @@ var changesForm = sync.OnceValues(func() (*parquet.Schema, []int) {
 		default:
 			n = parquet.Encoded(n, &parquet.RLEDictionary)
 		}
-		if n = parquet.Compressed(n, &parquet.Zstd); !f.Required {
+		if n = parquet.Compressed(n, compressed); !f.Required {
 			n = parquet.Optional(n)
 		}
 		group[f.Name], names = parquet.FieldID(n, f.ID), append(names, f.Name)
@@ -116,8 +116,12 @@ var changesForm = sync.OnceValues(func() (*parquet.Schema, []int) {
 	return parquet.NewSchema("table", group), order
 })
 
-// rowsPerChangesGroup bounds the rows of a row group.
-const rowsPerChangesGroup = 1 << 15
+const (
+	// rowsPerChangesGroup bounds the rows of a row group.
+	rowsPerChangesGroup = 1 << 15
+	// changesPageBytes bounds a page before it is compressed: there is one in memory for each column.
+	changesPageBytes = 64 << 10
+)
 
 // changesWriter makes a file of changes.
 type changesWriter struct {
@@ -135,8 +139,16 @@ type changesWriter struct {
 func newChangesWriter() *changesWriter {
 	schema, order := changesForm()
 	w := &changesWriter{row: make(parquet.Row, len(changesSchema().Fields)), order: order}
-	w.w = parquet.NewGenericWriter[any](&w.out, schema, parquet.CreatedBy("fustor", "3.0.0", "changes"), parquet.MaxRowsPerRowGroup(rowsPerChangesGroup))
+	w.w = parquet.NewGenericWriter[any](&w.out, schema, parquet.CreatedBy("fustor", "3.0.0", "changes"),
+		parquet.MaxRowsPerRowGroup(rowsPerChangesGroup), parquet.PageBufferSize(changesPageBytes))
 	return w
+}
+
+// reset begins another file, in the memory of the one before.
+func (w *changesWriter) reset() {
+	w.out.Reset()
+	w.w.Reset(&w.out)
+	*w = changesWriter{out: w.out, w: w.w, order: w.order, row: w.row, batch: w.batch}
 }
 
 // set sets a column of the row.

@@ -220,8 +220,8 @@ type deletedRow struct {
 }
 
 var deleteSchema = parquet.NewSchema("table", parquet.Group{
-	"file_path": parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.RLEDictionary), &parquet.Zstd), deletePathID),
-	"pos":       parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked), &parquet.Zstd), deletePositionID),
+	"file_path": parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.RLEDictionary), compressed), deletePathID),
+	"pos":       parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked), compressed), deletePositionID),
 })
 
 // encodeDeletes is a position-delete file, sorted by path and position as the specification asks.
