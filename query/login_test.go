@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -263,46 +262,4 @@ func (f *fixture) serverAs(s *Server, target, token string) int {
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
 	return w.Code
-}
-
-// A cursor and an ETag of one user are none of another, whichever way they come.
-func TestCursorsAndTagsAreOfOneUser(t *testing.T) {
-	f := newFixture(t)
-	all, _ := shared()
-	f.base(testView, all)
-	admin, other := f.userKey(alice), access.GenerateKey()
-	if err := access.Register(t.Context(), f.st, other, access.Record{Name: "bob", Roles: []access.Role{access.Query}, Views: access.AllViews, As: "1002:100"}); err != nil {
-		t.Fatal(err)
-	}
-	next := slices.Clone(all)
-	for i := range next {
-		if path := next[i].Path(); path == "/readme" || path == "/project/data.log" {
-			next[i].Size++
-		}
-	}
-	f.delta(testView, change(all, next))
-	for _, call := range []string{"search", "tree", "list", "diff"} {
-		params := map[string][]string{"diff": {"from", "1", "limit", "1"}, "search": {"pattern", "*", "limit", "1"}, "tree": {"path", "/", "recursive", "true", "limit", "1"}, "list": {"path", "/", "limit", "1"}}[call]
-		first := f.as(admin, call, params...).is(200)
-		cursor, _ := first.object()["next_cursor"].(string)
-		if cursor == "" {
-			t.Fatalf("%s has no cursor", call)
-		}
-		next := append(append([]string{}, params...), "cursor", cursor)
-		f.as(admin, call, next...).is(200)
-		f.as(other, call, next...).problem(400)
-		f.do("GET", viewURL(call, next...), "", "X-API-Key", queryKey).problem(400)
-		tag := first.header.Get("ETag")
-		if again := f.do("GET", viewURL(call, params...), "", "X-API-Key", admin, "If-None-Match", tag); again.status != http.StatusNotModified {
-			t.Errorf("%s: its own ETag gives %d", call, again.status)
-		}
-		for _, key := range []string{other, queryKey} {
-			if stolen := f.do("GET", viewURL(call, params...), "", "X-API-Key", key, "If-None-Match", tag); stolen.status != http.StatusOK {
-				t.Errorf("%s: the ETag of another user gives %d", call, stolen.status)
-			}
-		}
-		if got := first.header.Get("Cache-Control"); !strings.Contains(got, "private") {
-			t.Errorf("%s: Cache-Control: %q", call, got)
-		}
-	}
 }

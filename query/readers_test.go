@@ -2,6 +2,7 @@ package query
 
 import (
 	rand2 "crypto/rand"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -301,37 +302,89 @@ func TestPagesHideWhatIsHidden(t *testing.T) {
 	}
 }
 
-// Cursors and ETags are of one user.
+// A cursor of one reader is refused to every other, and an ETag is none of theirs, in each call of the document that has cursors.
 func TestCursorsAndETagsAreOfOneUser(t *testing.T) {
 	f := newFixture(t)
-	all, _ := shared()
-	f.base(testView, all)
-	aliceKey, bobKey := f.userKey(alice), f.userKey(permission.NewIdentity(1002, 101))
-	first := f.as(aliceKey, "search", "pattern", "*", "limit", "2").is(200).object()["next_cursor"].(string)
-	for _, other := range []string{bobKey, queryKey} {
-		f.do(http.MethodGet, viewURL("search", "pattern", "*", "cursor", first), "", "X-API-Key", other).problem(400, "cursor belongs")
+	rows, _ := shared()
+	for i := range 3 {
+		suspect, missing := file(fmt.Sprintf("/project/suspect-%d", i), 1), file(fmt.Sprintf("/project/missing-%d", i), 1)
+		suspect.SuspectUntil, missing.AgentMissing = observed+1e18, true
+		rows = append(rows, suspect, missing, file(fmt.Sprintf("/project/odd-%d ", i), 1), owned(fmt.Sprintf("/project/empty-%d", i), 0o755, 1003, 100))
 	}
-	f.as(aliceKey, "search", "pattern", "*", "cursor", first).is(200)
-	ofAll := f.call("search", "pattern", "*", "limit", "2").is(200).object()["next_cursor"].(string)
-	f.as(aliceKey, "search", "pattern", "*", "cursor", ofAll).problem(400, "cursor belongs")
-	tags := map[string]bool{}
-	for _, key := range []string{aliceKey, bobKey, queryKey} {
-		tag := f.do(http.MethodGet, viewURL("metadata", "path", "/project"), "", "X-API-Key", key).is(200).header.Get("ETag")
-		tags[tag] = true
-		for _, other := range []string{aliceKey, bobKey, queryKey} {
-			want := 200
-			if other == key {
-				want = 304
-			}
-			f.do(http.MethodGet, viewURL("metadata", "path", "/project"), "", "X-API-Key", other, "If-None-Match", tag).is(want)
+	rows = treeOf(rows...)
+	f.base(testView, rows)
+	next := slices.Clone(rows)
+	for i := range next {
+		if next[i].Type == event.File {
+			next[i].Size++
 		}
 	}
-	if len(tags) != 3 {
-		t.Errorf("three readers have the ETags %v", tags)
+	f.delta(testView, change(rows, treeOf(next...)))
+	params := map[string][]string{
+		"list": {"path", "/project"}, "tree": {"path", "/", "recursive", "true"}, "search": {"pattern", "*"}, "diff": {"from", "1"}, "changes": nil,
+		"suspect-list": nil, "blind-spots": nil, "reports/empty-directories": nil, "reports/odd": nil,
+	}
+	cursorOf := regexp.MustCompile(`"(?:next_)?cursor":"([^"]+)"`)
+	cursorIn := func(a *answer) string {
+		t.Helper()
+		if h := a.header.Get("Fustor-Next-Cursor"); h != "" {
+			return h
+		}
+		all := cursorOf.FindAllSubmatch(a.body, -1)
+		if all == nil {
+			t.Fatalf("no cursor in %s", a.body)
+		}
+		return string(all[len(all)-1][1])
+	}
+	readers := map[string]string{"alice": f.userKey(alice), "bob": f.userKey(permission.NewIdentity(1002, 100)), "who sees all": queryKey}
+	var document struct {
+		Paths map[string]map[string]struct{ Parameters []struct{ Name string } }
+	}
+	if err := json.Unmarshal(documentOf(t, f.server), &document); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range document.Paths {
+		call, name, from := strings.TrimPrefix(path, "/api/v1/views/{view_id}/"), "cursor", []string(nil)
+		if call == "changes" {
+			name, from = "after", []string{"after", "1"}
+		}
+		if !slices.ContainsFunc(methods["get"].Parameters, func(p struct{ Name string }) bool { return p.Name == name }) {
+			continue
+		}
+		given, known := params[call]
+		if !known {
+			t.Errorf("%s has cursors, and is not asked here", path)
+		}
+		delete(params, call)
+		ask := func(key string, more ...string) *answer {
+			return f.as(key, call, slices.Concat(given, []string{"limit", "1"}, more)...)
+		}
+		for who, key := range readers {
+			first := ask(key, from...).is(200)
+			cursor, tag := cursorIn(first), first.header.Get("ETag")
+			for other, key := range readers {
+				resumed, status := ask(key, name, cursor), http.StatusOK
+				if other == who {
+					resumed.is(200)
+					status = http.StatusNotModified
+				} else {
+					resumed.problem(400, "cursor belongs")
+				}
+				if tag != "" {
+					f.do(http.MethodGet, viewURL(call, slices.Concat(given, []string{"limit", "1"})...), "", "X-API-Key", key, "If-None-Match", tag).is(status)
+				}
+			}
+			if got := first.header.Get("Cache-Control"); !strings.Contains(got, "private") && !strings.Contains(got, "no-store") {
+				t.Errorf("%s: Cache-Control: %q", call, got)
+			}
+		}
+	}
+	for call := range params {
+		t.Errorf("%s has no cursors in the document", call)
 	}
 	// What one reader was answered is not the next one's answer.
-	f.as(bobKey, "metadata", "path", "/closed/hidden.log").is(200)
-	f.as(aliceKey, "metadata", "path", "/closed/hidden.log").problem(404)
+	f.as(readers["who sees all"], "metadata", "path", "/closed/hidden.log").is(200)
+	f.as(readers["alice"], "metadata", "path", "/closed/hidden.log").problem(404)
 }
 
 func TestAdministratorsAskAsUsers(t *testing.T) {
