@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -38,29 +37,6 @@ func TestSessionsOfAKey(t *testing.T) {
 	f.want(create(0, agentKey, 5), http.StatusTooManyRequests)
 	f.clock.Advance(time.Hour) // all of them time out
 	f.want(create(0, agentKey, 5), 200)
-}
-
-// TestSlowBatchesOfAView announces more bytes of events than a view may have in memory, whose bodies never come: those of another view go
-// through meanwhile.
-func TestSlowBatchesOfAView(t *testing.T) {
-	bodies := newFixture(t, 1).ingests[0].v2.bodies
-	for range 8 {
-		go func() {
-			if release, err := bodies.acquire(t.Context(), "hostile", maxBatch); err == nil {
-				<-t.Context().Done()
-				release()
-			}
-		}()
-	}
-	for range 100 {
-		within, cancel := context.WithTimeout(t.Context(), time.Minute)
-		release, err := bodies.acquire(within, "other", maxBatch)
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
-		release()
-	}
 }
 
 // TestEndedSessionsOfAKey fills half of a roster with sessions of a key that have ended.

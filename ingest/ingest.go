@@ -45,6 +45,8 @@ type Options struct {
 	AnswerAtOnce bool
 	// Retain is what the administrator's call for retention runs; nil: this server has none.
 	Retain func(ctx context.Context, view string, dry bool) ([]admin.Removal, error)
+	// UploadMemory bounds the bytes of segments that are in memory at once, at least MinUploadMemory; further uploads wait. 0: 128 MiB.
+	UploadMemory int64
 	// OnSegment, if set, hears of every segment that came through this process. It must not block.
 	OnSegment func(view, session string, seq uint64)
 }
@@ -77,6 +79,12 @@ func New(o Options) (*Ingest, error) {
 	if o.Store == nil || o.Authenticator == nil {
 		return nil, errors.New("ingest needs a store and an authenticator")
 	}
+	if o.UploadMemory == 0 {
+		o.UploadMemory = uploadMemory
+	}
+	if o.UploadMemory < MinUploadMemory {
+		return nil, fmt.Errorf("the memory for uploads is %d bytes, and segments may take %d of it", o.UploadMemory, MinUploadMemory)
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -91,7 +99,7 @@ func New(o Options) (*Ingest, error) {
 	}
 	i := &Ingest{clock: store.NewClock(o.Now), counted: store.Count(o.Store), keys: o.Authenticator, logger: o.Logger, now: o.Now,
 		random:       o.Rand,
-		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: newUploads(maxUploadMemory, maxViewUploads)}
+		answerAtOnce: o.AnswerAtOnce, bells: bells{heard: map[string]heard{}}, onSegment: o.OnSegment, uploads: newUploads(o.UploadMemory, maxSegment+maxSegment/4, maxSegment)}
 	i.store = i.clock.Watch(i.counted)
 	i.views = viewconfig.NewLoader(i.store, o.Now)
 	var err error

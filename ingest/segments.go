@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -101,12 +100,9 @@ func (i *Ingest) readSegment(c *call) (body []byte, release func(), err error) {
 	case size > maxSegment:
 		size = maxSegment // reading it fails
 	}
-	release, err = i.uploads.acquire(c.ctx, c.view, size)
+	release, err = i.uploads.acquire(c.ctx, c.holder().Key, c.view, size)
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = &httpapi.Error{Status: http.StatusServiceUnavailable, RetryAfter: 5 * time.Second, Detail: "too many uploads at once", Hint: "send it again later"}
-		}
-		return nil, nil, err
+		return nil, nil, uploadProblem(err)
 	}
 	// A slow client must not hold the memory for ever. Where there is no connection, as in a Lambda, there is no deadline.
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(requestTimeout))

@@ -43,7 +43,7 @@ func newV2(i *Ingest) (*v2side, error) {
 				i.onSegment(view, session, seq)
 			}
 		}})
-	return &v2side{rows: rows, bodies: newUploads(maxBatches, maxBatch)}, err
+	return &v2side{rows: rows, bodies: newUploads(maxBatches, maxBatch+maxBatch/4, maxBatch)}, err
 }
 
 // routesOfV2 are the calls that V2 alone has, under all the names that its SDKs have had for them.
@@ -203,9 +203,9 @@ func (i *Ingest) takeEvents(c *call) error {
 	if size < 0 || size > maxBatch {
 		size = maxBatch
 	}
-	release, err := i.v2.bodies.acquire(c.ctx, c.view, size)
+	release, err := i.v2.bodies.acquire(c.ctx, c.holder().Key, c.view, size)
 	if err != nil {
-		return &httpapi.Error{Status: http.StatusServiceUnavailable, Cause: err, RetryAfter: 5 * time.Second, Detail: "too many batches at once", Hint: "send it again later"}
+		return uploadProblem(err)
 	}
 	defer release()
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(requestTimeout)) // a slow client must not hold the memory

@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 
+	"github.com/fustor/fustor/cmd/fustor/internal/match"
+	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
@@ -14,6 +16,7 @@ type ingestCmd struct {
 	Store    string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
 	Listen   string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
 	APIKey   string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	Uploads  match.Size `name:"upload-memory" default:"128MiB" placeholder:"SIZE" help:"Memory for segments that come in at once (default 128MiB, at least 64MiB); further uploads wait."`
 	apiFlags `embed:""`
 	tlsFlags `embed:""`
 }
@@ -33,6 +36,9 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.Uploads.Bytes < ingest.MinUploadMemory {
+		return usageError("--upload-memory must be at least %s", show.Size(ingest.MinUploadMemory))
+	}
 	st, err := openForWriting(ctx, c.Store)
 	if err != nil {
 		return err
@@ -46,7 +52,7 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes, Retain: retention(compact)})
+	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes, UploadMemory: c.Uploads.Bytes, Retain: retention(compact)})
 	if err != nil {
 		return err
 	}
