@@ -78,7 +78,7 @@ bench-lambda: servers ## measures how the Lambda functions begin (docs/deploy-aw
 
 # Packages whose tests run without the race detector: processes of their own, which it does not see into, and simulations, where it costs
 # most and sees what it sees in the packages that they simulate. They run beside the others, as they wait most of the time.
-UNRACED := ./testkit/e2e ./cmd/fustor ./cmd/fustor/internal/cost ./testkit/settings ./testkit/damage
+UNRACED := ./testkit/e2e ./cmd/fustor ./cmd/fustor/internal/cost ./testkit/bubble ./testkit/damage
 
 # The dearest of the others come first, so that not one of them is left alone in the end.
 DEAR := ./query ./compactor ./agent ./internal/layer ./testkit/storesuite

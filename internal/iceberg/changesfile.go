@@ -79,9 +79,9 @@ var changesSchema = sync.OnceValue(func() Schema {
 	return s
 })
 
-// changesForm is changesSchema in Parquet, and the place of each column there, by its field id: groups are sorted by name.
-var changesForm = sync.OnceValues(func() (*parquet.Schema, []int) {
-	group := parquet.Group{}
+// newChangesForm is changesSchema in Parquet, and the place of each column there, by its field id: groups are sorted by name.
+func newChangesForm() (*parquet.Schema, []int) {
+	group, z := parquet.Group{}, newSmallWindow()
 	var names []string
 	for _, f := range changesSchema().Fields {
 		var n parquet.Node
@@ -103,7 +103,7 @@ var changesForm = sync.OnceValues(func() (*parquet.Schema, []int) {
 		default:
 			n = parquet.Encoded(n, &parquet.RLEDictionary)
 		}
-		if n = parquet.Compressed(n, compressed); !f.Required {
+		if n = parquet.Compressed(n, z); !f.Required {
 			n = parquet.Optional(n)
 		}
 		group[f.Name], names = parquet.FieldID(n, f.ID), append(names, f.Name)
@@ -114,7 +114,7 @@ var changesForm = sync.OnceValues(func() (*parquet.Schema, []int) {
 		order[f.ID], _ = slices.BinarySearch(names, f.Name)
 	}
 	return parquet.NewSchema("table", group), order
-})
+}
 
 const (
 	// rowsPerChangesGroup bounds the rows of a row group.
@@ -127,7 +127,7 @@ const (
 type changesWriter struct {
 	out         bytes.Buffer
 	w           *parquet.GenericWriter[any]
-	order       []int // as changesForm has it
+	order       []int // as newChangesForm has it
 	row         parquet.Row
 	batch       []parquet.Row // of copy
 	rows        int64
@@ -137,7 +137,7 @@ type changesWriter struct {
 }
 
 func newChangesWriter() *changesWriter {
-	schema, order := changesForm()
+	schema, order := newChangesForm()
 	w := &changesWriter{row: make(parquet.Row, len(changesSchema().Fields)), order: order}
 	w.w = parquet.NewGenericWriter[any](&w.out, schema, parquet.CreatedBy("fustor", "3.0.0", "changes"),
 		parquet.MaxRowsPerRowGroup(rowsPerChangesGroup), parquet.PageBufferSize(changesPageBytes))

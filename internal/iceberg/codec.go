@@ -1,29 +1,29 @@
 package iceberg
 
 import (
-	"sync"
-
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 )
 
-// smallWindow is parquet-go's Zstandard with a window of 1 MiB instead of 8. Encoders keep twice their window, and there is one here.
-type smallWindow struct{ compress.Codec }
+// smallWindow is parquet-go's Zstandard with a window of 1 MiB instead of 8, as encoders keep twice their window. Each file has its own.
+type smallWindow struct {
+	compress.Codec
+	encoder *zstd.Encoder
+	err     error
+}
 
-var (
-	compressed = smallWindow{&parquet.Zstd}
-	encoder    = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true),
-			zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-	})
-)
+func newSmallWindow() *smallWindow {
+	z := &smallWindow{Codec: &parquet.Zstd}
+	z.encoder, z.err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true),
+		zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	return z
+}
 
 // Encode compresses src, and overwrites dst with it.
-func (smallWindow) Encode(dst, src []byte) ([]byte, error) {
-	e, err := encoder()
-	if err != nil {
-		return nil, err
+func (z *smallWindow) Encode(dst, src []byte) ([]byte, error) {
+	if z.err != nil {
+		return nil, z.err
 	}
-	return e.EncodeAll(src, dst[:0]), nil
+	return z.encoder.EncodeAll(src, dst[:0]), nil
 }

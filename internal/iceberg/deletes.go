@@ -219,16 +219,19 @@ type deletedRow struct {
 	Position int64  `parquet:"pos"`
 }
 
-var deleteSchema = parquet.NewSchema("table", parquet.Group{
-	"file_path": parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.RLEDictionary), compressed), deletePathID),
-	"pos":       parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked), compressed), deletePositionID),
-})
+func newDeleteSchema() *parquet.Schema {
+	z := newSmallWindow()
+	return parquet.NewSchema("table", parquet.Group{
+		"file_path": parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.RLEDictionary), z), deletePathID),
+		"pos":       parquet.FieldID(parquet.Compressed(parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked), z), deletePositionID),
+	})
+}
 
 // encodeDeletes is a position-delete file, sorted by path and position as the specification asks.
 func encodeDeletes(found []rows, path func(*layer.Layer) string) ([]byte, error) {
 	slices.SortFunc(found, func(a, b rows) int { return strings.Compare(path(a.layer), path(b.layer)) })
 	var out bytes.Buffer
-	w := parquet.NewGenericWriter[deletedRow](&out, deleteSchema, parquet.CreatedBy("fustor", "3.0.0", "deletes"))
+	w := parquet.NewGenericWriter[deletedRow](&out, newDeleteSchema(), parquet.CreatedBy("fustor", "3.0.0", "deletes"))
 	buffer := make([]deletedRow, 0, 4096)
 	for _, r := range found {
 		for chunk := range slices.Chunk(r.positions, cap(buffer)) {

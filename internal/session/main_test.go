@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	cases.OfRapid()
+	cases.OfRapid(100)
 	os.Exit(m.Run())
 }

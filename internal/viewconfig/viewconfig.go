@@ -24,7 +24,7 @@ import (
 )
 
 // Config is the settings of one view. Fields that the object leaves out have their defaults. Parts that run take a change within KnownFor,
-// unless the field says otherwise; testkit/settings proves it of each.
+// unless the field says otherwise; testkit/bubble proves it of each.
 type Config struct {
 	View string `json:"view_id"`
 	// SessionTimeoutSeconds is the least time-out of a session; an agent may ask for more. A session keeps the one that it began with.

@@ -31,14 +31,14 @@ func Some[T any](list []T) (some []T) {
 	return some
 }
 
-// OfRapid has rapid try as many of its hundred cases, unless -rapid.checks or RAPID_CHECKS says how many: for TestMain of a package
-// whose cases are dear. Laws that are quick have all of them always.
-func OfRapid() {
+// OfRapid has rapid try as many of n cases, unless -rapid.checks or RAPID_CHECKS says how many: for TestMain of a package whose cases
+// are dear. Laws that are quick have rapid's hundred always.
+func OfRapid(n int) {
 	flag.Parse()
 	given := os.Getenv("RAPID_CHECKS") != ""
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
-		if err := flag.Set("rapid.checks", strconv.Itoa(Of(100))); err != nil {
+		if err := flag.Set("rapid.checks", strconv.Itoa(Of(n))); err != nil {
 			panic(err)
 		}
 	}

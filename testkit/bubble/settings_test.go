@@ -1,6 +1,4 @@
-// Package settings holds, as a test, what becomes of a view's setting that is changed while everything runs: which part reads it, and
-// from when on the change holds. docs/operations.md says the same in its table of settings.
-package settings
+package bubble
 
 import (
 	"errors"
@@ -19,6 +17,9 @@ import (
 	"github.com/fustor/fustor/internal/unixsocket"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
+
+// What becomes of a view's setting that is changed while everything runs: which part reads it, and from when on the change holds.
+// docs/operations.md says the same in its table of settings.
 
 // setting is what docs/operations.md says of one, and a proof of it on parts that run.
 type setting struct {

@@ -1,4 +1,6 @@
-package settings
+// Package bubble has all parts at work in one process and one bubble of synctest, where hours pass at once: what becomes of settings
+// that are changed meanwhile (settings_test.go), and of views that an agent attacks (hostile_test.go).
+package bubble
 
 import (
 	"bytes"
@@ -31,7 +33,11 @@ import (
 	"github.com/fustor/fustor/testkit/sim"
 )
 
-const key = "key-of-everybody"
+const (
+	key        = "key-of-everybody"
+	agentKey   = "key-of-agents"
+	hostileKey = "key-of-a-hostile-agent" // of the view v
+)
 
 // placed is a store with a place that engines of SQL know, so that views are published as tables.
 type placed struct{ store.Store }
@@ -44,7 +50,9 @@ type world struct {
 	store         store.Store
 	ingest, query http.Handler
 	stopAgent     func()
-	view          string // whose settings set changes
+	view          string      // whose settings set changes
+	server        *sim.Server // of v's tree
+	mount         *sim.Mount  // of its agent
 
 	mu    sync.Mutex
 	calls []string // of ingest, paths
@@ -52,9 +60,13 @@ type world struct {
 
 func inWorld(t *testing.T, poll time.Duration, do func(*world)) {
 	w := &world{T: t, store: placed{sim.NewStore(time.Now)}, view: "v"}
-	keys, err := access.New(access.Options{Store: w.store, Static: []access.Static{{
-		Key: key, Record: access.Record{Name: "test", Roles: []access.Role{access.Admin, access.Ingest, access.Query}, Views: access.AllViews},
-	}}})
+	only := func(role access.Role, views ...string) access.Record {
+		return access.Record{Name: "test", Roles: []access.Role{role}, Views: access.Views{Names: views}}
+	}
+	keys, err := access.New(access.Options{Store: w.store, Static: []access.Static{
+		{Key: key, Record: access.Record{Name: "test", Roles: []access.Role{access.Admin, access.Ingest, access.Query}, Views: access.AllViews}},
+		{Key: agentKey, Record: only(access.Ingest, "v", "neighbour")}, {Key: hostileKey, Record: only(access.Ingest, "v")},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +92,9 @@ func inWorld(t *testing.T, poll time.Duration, do func(*world)) {
 	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	work.Go(func() { _ = c.Run(ctx) })
-	w.stopAgent = w.agent(ctx)
+	w.server = w.tree()
+	w.mount = w.server.Mount(rand.New(rand.NewPCG(1, 1)))
+	w.stopAgent = w.agent(ctx, "v", w.mount)
 	defer func() {
 		w.stopAgent()
 		stop()
@@ -90,17 +104,23 @@ func inWorld(t *testing.T, poll time.Duration, do func(*world)) {
 	do(w)
 }
 
-// agent runs one on a tree with a few directories.
-func (w *world) agent(ctx context.Context) (stop func()) {
-	begin := time.Now()
-	m := sim.NewServer(func() int64 { return time.Now().UnixNano() }).Mount(rand.New(rand.NewPCG(1, 1)))
+// tree is a file server with a few directories.
+func (w *world) tree() *sim.Server {
+	s := sim.NewServer(func() int64 { return time.Now().UnixNano() })
+	m := s.Mount(rand.New(rand.NewPCG(1, 1)))
 	for k := range 5 {
 		if err := m.Mkdir(fmt.Sprintf("/dir%d", k)); err != nil {
 			w.Fatal(err)
 		}
 	}
+	return s
+}
+
+// agent runs one that feeds a view.
+func (w *world) agent(ctx context.Context, view string, m *sim.Mount) (stop func()) {
+	begin := time.Now()
 	a, err := agent.New(agent.Options{
-		Root: sim.Root, View: "v", AgentID: "agent", APIKey: key, ScanWorkers: 2, Sender: &send.Store{Store: w.store},
+		Root: sim.Root, View: view, AgentID: "agent", APIKey: agentKey, ScanWorkers: 2, Sender: &send.Store{Store: w.store},
 		IngestURL: "http://ingest", IngestHTTP: send.Handler(w.ingest),
 		Tuning: agent.Tuning{
 			Clocks: lease.Clocks{Boot: func() int64 { return int64(time.Since(begin)) }, Wall: time.Now},
