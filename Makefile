@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz e2e e2e-long engines upgrade-check soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz mutants e2e e2e-long engines upgrade-check soak servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -121,6 +121,13 @@ fuzz: ## runs every fuzz target for FUZZTIME=1m, one after the other; an input t
 	  echo "$$package $$target"; \
 	  go test "$$package" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x </dev/null || exit 1; \
 	done
+
+MUTANTS ?= 40
+PKG ?= .
+SEED ?= $(shell date +%s)
+
+mutants: ## changes MUTANTS=40 places of each package of the core (0: all) one by one, and fails where no test sees it (PKG=evidence, SEED=1; docs/reliability.md)
+	nice -n 19 go run ./tools/mutants -n $(MUTANTS) -seed $(SEED) -packages '$(PKG)'
 
 E2E ?= .
 
