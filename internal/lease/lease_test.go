@@ -79,6 +79,20 @@ func TestMomentsAreInOrder(t *testing.T) {
 	})
 }
 
+// TestMoments: those that the package's picture names.
+func TestMoments(t *testing.T) {
+	if a, b := lease.Interval(45*time.Second, true), lease.Interval(45*time.Second, false); a != 18*time.Second || b != 15*time.Second {
+		t.Errorf("a leader renews after %v, a follower after %v", a, b)
+	}
+	if !lease.Fresh(5*time.Second, ttl) || lease.Fresh(5*time.Second+1, ttl) {
+		t.Error("a sixth of the time is fresh, and no more")
+	}
+	given := lease.Clocks{Boot: func() int64 { return 7 }, Wall: func() time.Time { return time.Unix(0, 8) }}
+	if now := given.Or(lease.Host()).Now(); now != (lease.Instant{Boot: 7, Wall: 8}) {
+		t.Errorf("clocks that are given are not asked: %+v", now)
+	}
+}
+
 func TestHostClocks(t *testing.T) {
 	clocks := lease.Clocks{}.Or(lease.Host())
 	begin := time.Now()

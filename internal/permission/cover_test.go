@@ -2,6 +2,7 @@ package permission
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -74,6 +75,55 @@ func TestCovers(t *testing.T) {
 	} {
 		if Covers(c.in, c.d) != c.want {
 			t.Errorf("%+v covers %+v: %v", c.in, c.d, !c.want)
+		}
+	}
+}
+
+// TestWhoIsNamedCounts: a directory's ACL may keep out one user or one group that it names, or everybody whom it does not.
+func TestWhoIsNamedCounts(t *testing.T) {
+	acl := func(mask, other uint16, entries ...event.ACLEntry) event.ACL {
+		a := []byte("\x02\x00\x00\x00")
+		all := append([]event.ACLEntry{{Tag: event.ACLUserObject, Permissions: 7, ID: 1<<32 - 1}, {Tag: event.ACLGroupObject, Permissions: 5, ID: 1<<32 - 1}}, entries...)
+		for _, e := range append(all, event.ACLEntry{Tag: event.ACLMask, Permissions: mask, ID: 1<<32 - 1}, event.ACLEntry{Tag: event.ACLOther, Permissions: other, ID: 1<<32 - 1}) {
+			a = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(a, e.Tag), e.Permissions), e.ID)
+		}
+		return event.ACL(a)
+	}
+	groups := func(bits uint16, ids ...uint32) (all []event.ACLEntry) {
+		for _, id := range ids {
+			all = append(all, event.ACLEntry{Tag: event.ACLGroup, Permissions: bits, ID: id})
+		}
+		return all
+	}
+	open := Directory{1, 100, 0o755, event.NoACL}
+	for _, c := range []struct {
+		what  string
+		in, d Directory
+		want  bool
+	}{
+		{"a named user is kept out", Directory{1, 100, 0o755, acl(5, 5, event.ACLEntry{Tag: event.ACLUser, ID: 40})}, open, false},
+		{"a named user is let in", Directory{1, 100, 0o755, acl(5, 5, event.ACLEntry{Tag: event.ACLUser, ID: 40, Permissions: 5})}, open, true},
+		{"a named group is kept out", Directory{1, 100, 0o755, acl(5, 5, groups(0, 40)...)}, open, false},
+		{"users without a name, where the owner is the user 1", Directory{1, 100, 0o750, event.NoACL}, open, false},
+		{"users without a name, where the first ids have one", Directory{2, 100, 0o770, acl(7, 0, event.ACLEntry{Tag: event.ACLUser, ID: 1, Permissions: 7})}, Directory{2, 100, 0o775, event.NoACL}, false},
+		{"as many groups as are tried", Directory{1, 100, 0o755, acl(5, 5, groups(5, 2, 3, 4, 5)...)}, open, true},
+		{"one group more", Directory{1, 100, 0o755, acl(5, 5, groups(5, 2, 3, 4, 5, 6)...)}, open, false},
+		{"the same groups on both", Directory{1, 100, 0o755, acl(5, 5, groups(5, 4, 3, 2)...)}, Directory{1, 100, 0o755, acl(5, 4, groups(5, 2, 3, 4)...)}, true},
+		{"the same ACL, whatever it names", Directory{1, 100, 0o755, acl(5, 5, groups(5, 2, 3, 4, 5, 6)...)}, Directory{1, 100, 0o2755, acl(5, 5, groups(5, 2, 3, 4, 5, 6)...)}, true},
+	} {
+		if Covers(c.in, c.d) != c.want {
+			t.Errorf("%s: %v", c.what, !c.want)
+		}
+	}
+	// Should mode and ACL disagree, both must grant.
+	for _, c := range []struct {
+		mode uint32
+		mask uint16
+		want string
+	}{{0o770, 4, "r--"}, {0o740, 7, "r--"}, {0o770, 7, "rwx"}} {
+		got := Rules{}.Decide(NewIdentity(9, 30), Directory{UID: 7, GID: 10, Mode: c.mode, ACL: acl(c.mask, 0, groups(7, 30)...)})
+		if got.String() != strings.Replace(c.want, "w", "-", 1) {
+			t.Errorf("mode %o with the mask %o: %s", c.mode, c.mask, got)
 		}
 	}
 }
