@@ -2,8 +2,10 @@ package engine
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layer"
 )
 
@@ -64,6 +66,28 @@ func FuzzFeedToken(f *testing.F) {
 		written := encodeFeedToken(append(appendFeedToken(nil, token), CursorAt(token.After)...))
 		if again, err := decodeFeedToken(written, 1); err != nil || again != token {
 			t.Fatalf("%+v, %+v: %v", token, again, err)
+		}
+	})
+}
+
+// FuzzFnmatch: whatever the pattern is, what a search looks for first (the texts of names and of directories) is in every path that matches.
+func FuzzFnmatch(f *testing.F) {
+	for _, c := range [][3]string{{"*sample*", "/sample-1/", "reads.bam"}, {"/a/[!b-]?c/*.txt", "/a/xyc/", "é.txt"}, {"[]-a]", "/", "]"}, {"[z-a]*[", "/", "["}, {"\xff?", "/", "\xff"}} {
+		f.Add(c[0], c[1], c[2])
+	}
+	f.Fuzz(func(t *testing.T, text, parent, name string) {
+		if len(text) > 200 || len(parent) > 400 || !event.ValidPath(parent+name) || !strings.HasSuffix(parent, "/") || strings.Contains(name, "/") {
+			t.Skip()
+		}
+		p := compileFnmatch(text)
+		if !p.match(parent, name) {
+			if p.name(parent, name) {
+				t.Errorf("%q takes %q in %q by its name alone", text, name, parent)
+			}
+			return
+		}
+		if !p.name(parent, name) || p.directory(parent) == matchesNone || !strings.HasPrefix(parent+name, p.prefix) || !strings.Contains(parent+name, p.piece) {
+			t.Errorf("%q matches %q in %q, and a search would leave it out: %+v", text, name, parent, p)
 		}
 	})
 }
