@@ -263,8 +263,8 @@ func allBlank(list []ast.Expr) bool {
 
 // number adds n + 1 for n.
 func (f *finder) number(n *ast.BasicLit, parent ast.Node) {
-	t, ok := f.info.TypeOf(n).(types.Type)
-	if n.Kind != token.INT || !ok {
+	t := f.info.TypeOf(n)
+	if n.Kind != token.INT || t == nil {
 		return
 	}
 	if basic, ok := t.Underlying().(*types.Basic); !ok || basic.Info()&types.IsInteger == 0 {
