@@ -13,9 +13,9 @@ import (
 )
 
 type ingestCmd struct {
-	Store    string `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
-	Listen   string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
-	APIKey   string `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	Store    string     `required:"" placeholder:"URL" env:"FUSTOR_STORE" help:"Store with the views."`
+	Listen   string     `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
+	APIKey   string     `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 	Uploads  match.Size `name:"upload-memory" default:"128MiB" placeholder:"SIZE" help:"Memory for segments that come in at once (default 128MiB, at least 64MiB); further uploads wait."`
 	apiFlags `embed:""`
 	tlsFlags `embed:""`
