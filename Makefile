@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz mutants e2e e2e-long engines upgrade-check soak servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz mutants e2e e2e-long engines upgrade-check soak histories servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -155,6 +155,11 @@ SOAK_STORE ?= minio
 
 soak: servers ## breaks everything at random for SOAK=30m, on eight hosts and SOAK_STORE=minio or versitygw (needs bindfs; docs/reliability.md)
 	go test ./testkit/e2e -run TestSoak -soak=$(SOAK) -soak.store=$(SOAK_STORE) -v -timeout 24h
+
+HISTORIES ?= 10m
+
+histories: servers ## holds what clients are told against what may be, while servers and store break, HISTORIES=10m for each of two stores (needs root; docs/reliability.md)
+	go test ./testkit/e2e -run TestHistories -histories=$(HISTORIES) -v -timeout 24h
 
 # The tests build the servers themselves, under a lock and in silence; done here first, one sees what takes so long.
 servers: .cache/servers-built

@@ -15,69 +15,8 @@ import (
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/testkit/fault"
+	"github.com/fustor/fustor/testkit/leasemodel"
 )
-
-// leaseState is what the lease is, as the model has it.
-type leaseState struct {
-	term   uint64
-	holder string // empty: nobody
-	yields bool   // a follower has found the holder silent: it leads no more
-}
-
-// leaseInput is a call: create, beat, blocked (a heartbeat of a session that gets nothing done), pause or end.
-type leaseInput struct{ kind, session string }
-
-type leaseOutput struct {
-	unknown, gone, leads bool
-	term                 uint64
-}
-
-// leaseModel is what the answers of a lease may be, in some order that keeps to real time: a new leader has the next term,
-// and no one else is told that it leads. When a lease runs out is the clock's business, so it may at any time.
-// A holder that gets nothing done may be told that it follows, after another session's heartbeat, and then never leads again in that term.
-var leaseModel = (&porcupine.NondeterministicModel{
-	Init:  func() []any { return []any{leaseState{}} },
-	Equal: func(a, b any) bool { return a == b },
-	Step: func(s, in, out any) []any {
-		state, i, o := s.(leaseState), in.(leaseInput), out.(leaseOutput)
-		mine := state.holder == i.session
-		released := leaseState{term: state.term}
-		yields := state
-		yields.yields = true
-		claims := !mine && state.holder != "" && (i.kind == "beat" || i.kind == "blocked")
-		switch {
-		case o.unknown && (i.kind == "end" || i.kind == "pause") || o.gone:
-			if mine {
-				return []any{state, released}
-			}
-			return []any{state}
-		case o.unknown && claims:
-			return []any{state, yields, leaseState{term: state.term + 1, holder: i.session}}
-		case o.unknown:
-			return []any{state, leaseState{term: state.term + 1, holder: i.session}}
-		case i.kind == "end":
-			if mine {
-				return []any{released}
-			}
-			return []any{state}
-		case mine && state.yields && !o.leads && o.term == state.term && i.kind != "beat":
-			return []any{state}
-		case mine && state.yields && o.term == state.term:
-			return nil
-		case i.kind == "pause" && mine && !o.leads && o.term == state.term:
-			return []any{released}
-		case i.kind == "pause" && o.leads: // who is paused leads nothing
-			return nil
-		case o.leads && o.term == state.term+1:
-			return []any{leaseState{term: o.term, holder: i.session}}
-		case claims && !o.leads && o.term == state.term:
-			return []any{state, yields}
-		case o.leads && mine && o.term == state.term, !o.leads && !mine && o.term <= state.term:
-			return []any{state}
-		}
-		return nil
-	},
-}).ToModel()
 
 // history is what clients did, by a clock that only says what came before what.
 type history struct {
@@ -86,22 +25,22 @@ type history struct {
 	now atomic.Int64
 }
 
-func (h *history) record(client int, in leaseInput, do func() (string, session.State, error)) (string, session.State, error) {
+func (h *history) record(client int, in leasemodel.Input, do func() (string, session.State, error)) (string, session.State, error) {
 	call := h.now.Add(1)
 	id, st, err := do()
-	if in.session == "" {
-		in.session = id
+	if in.Session == "" {
+		in.Session = id
 	}
-	o := leaseOutput{leads: st.Leads, term: st.Term}
+	o := leasemodel.Output{Leads: st.Leads, Term: st.Term}
 	end := h.now.Add(1)
 	switch {
 	case errors.Is(err, session.ErrGone):
-		o = leaseOutput{gone: true}
+		o = leasemodel.Output{Gone: true}
 	case err != nil:
 		// Nobody knows whether it was done, or will be.
-		o, end = leaseOutput{unknown: true}, 1<<40
-		if in.session == "" {
-			in.session = fmt.Sprint("unknown ", call)
+		o, end = leasemodel.Output{Unknown: true}, 1<<40
+		if in.Session == "" {
+			in.Session = fmt.Sprint("unknown ", call)
 		}
 	}
 	h.mu.Lock()
@@ -166,7 +105,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 					var err error
 					switch {
 					case id == "":
-						id, st, err = h.record(c, leaseInput{kind: "create"}, func() (string, session.State, error) {
+						id, st, err = h.record(c, leasemodel.Input{Kind: "create"}, func() (string, session.State, error) {
 							st, err := l.Create(w.ctx, session.Application{View: view, Task: fmt.Sprint(c, " ", n), Agent: "a", TimeoutSeconds: 30})
 							return st.Record.ID, st, err
 						})
@@ -175,7 +114,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 						mu.Lock() // who ends its session has stopped to lead
 						delete(holds, old)
 						mu.Unlock()
-						_, _, _ = h.record(c, leaseInput{"end", old}, func() (string, session.State, error) {
+						_, _, _ = h.record(c, leasemodel.Input{Kind: "end", Session: old}, func() (string, session.State, error) {
 							return old, session.State{}, l.End(w.ctx, view, old, session.Closed)
 						})
 						id = ""
@@ -184,7 +123,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 						mu.Lock() // who pauses has stopped to lead
 						delete(holds, id)
 						mu.Unlock()
-						_, st, err = h.record(c, leaseInput{"pause", id}, func() (string, session.State, error) {
+						_, st, err = h.record(c, leasemodel.Input{Kind: "pause", Session: id}, func() (string, session.State, error) {
 							st, err := l.Beat(w.ctx, view, id, session.Beat{Paused: true})
 							return id, st, err
 						})
@@ -196,7 +135,7 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 						if calm && led != 0 { // who leads gets nothing done
 							works, kind = session.Beat{AgentStatus: blocked(0)}, "blocked"
 						}
-						_, st, err = h.record(c, leaseInput{kind, id}, func() (string, session.State, error) {
+						_, st, err = h.record(c, leasemodel.Input{Kind: kind, Session: id}, func() (string, session.State, error) {
 							st, err := l.Beat(w.ctx, view, id, works)
 							return id, st, err
 						})
@@ -231,15 +170,15 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 		wg.Wait()
 		w.terms.verify(t)
 		for _, op := range h.ops {
-			o := op.Output.(leaseOutput)
-			if o.leads {
+			o := op.Output.(leasemodel.Output)
+			if o.Leads {
 				leaders++
 			}
-			if o.unknown {
+			if o.Unknown {
 				unknown++
 			}
 		}
-		if got := porcupine.CheckOperationsTimeout(leaseModel, h.ops, 5*time.Minute); got != porcupine.Ok {
+		if got := porcupine.CheckOperationsTimeout(leasemodel.Model, h.ops, 5*time.Minute); got != porcupine.Ok {
 			t.Fatalf("seed %d: a history of %d calls is not linearizable: %s", seed, len(h.ops), got)
 		}
 	}
@@ -252,14 +191,14 @@ func TestLeaseHistoriesAreLinearizable(t *testing.T) {
 // The check finds what it is for.
 func TestTwoLeadersOfOneTermAreFound(t *testing.T) {
 	op := func(call, end int64, kind, id string, leads bool, term uint64) porcupine.Operation {
-		return porcupine.Operation{Call: call, Return: end, Input: leaseInput{kind, id}, Output: leaseOutput{leads: leads, term: term}}
+		return porcupine.Operation{Call: call, Return: end, Input: leasemodel.Input{Kind: kind, Session: id}, Output: leasemodel.Output{Leads: leads, Term: term}}
 	}
 	good := []porcupine.Operation{op(1, 2, "create", "a", true, 1), op(3, 4, "create", "b", false, 1), op(5, 8, "beat", "b", true, 2), op(6, 7, "beat", "a", true, 1)}
-	if !porcupine.CheckOperations(leaseModel, good) {
+	if !porcupine.CheckOperations(leasemodel.Model, good) {
 		t.Fatal("a history that can be is refused")
 	}
 	yields := append(slices.Clone(good), op(9, 10, "blocked", "b", true, 2), op(11, 12, "beat", "a", false, 2), op(13, 14, "blocked", "b", false, 2))
-	if !porcupine.CheckOperations(leaseModel, append(slices.Clone(yields), op(15, 16, "beat", "a", true, 3))) {
+	if !porcupine.CheckOperations(leasemodel.Model, append(slices.Clone(yields), op(15, 16, "beat", "a", true, 3))) {
 		t.Fatal("a leader may not yield")
 	}
 	for name, bad := range map[string]porcupine.Operation{
@@ -267,7 +206,7 @@ func TestTwoLeadersOfOneTermAreFound(t *testing.T) {
 		"two leaders, as one of them yielded":   op(15, 16, "beat", "a", true, 2),
 		"a term left out, as its leader yields": op(15, 16, "beat", "a", true, 4),
 	} {
-		if porcupine.CheckOperations(leaseModel, append(slices.Clone(yields), bad)) {
+		if porcupine.CheckOperations(leasemodel.Model, append(slices.Clone(yields), bad)) {
 			t.Errorf("%s: not found", name)
 		}
 	}
@@ -283,7 +222,7 @@ func TestTwoLeadersOfOneTermAreFound(t *testing.T) {
 		"a session that is new, in an old term":   op(9, 10, "create", "c", true, 2),
 		"a leader's first term, another's second": op(9, 10, "beat", "b", true, 1),
 	} {
-		if porcupine.CheckOperations(leaseModel, append(slices.Clone(good), bad)) {
+		if porcupine.CheckOperations(leasemodel.Model, append(slices.Clone(good), bad)) {
 			t.Errorf("%s: not found", name)
 		}
 	}

@@ -49,7 +49,7 @@ var deeds = map[string]func(*hostile, *rand.Rand) error{
 // TestHostileAgent has an agent with a valid key of the view v do what it likes. The view of its neighbour is all the time as if it were not
 // there, and v is its tree again after the next audit once an administrator has ended the agent's sessions.
 func TestHostileAgent(t *testing.T) {
-	inWorld(t, 0, func(*world) {}) // what packages make once for all must not be made in a bubble
+	warm(t)
 	kinds := []string{"forge", "forge", "forge", "intrude", "batch", "register", "beat", "trespass", pause}
 	took, acts, answers := map[bool][]time.Duration{}, 0, map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {

@@ -379,7 +379,7 @@ func TestEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inWorld(t, 0, func(*world) {}) // what packages make once for all must not be made in a bubble
+	warm(t)
 	fields := reflect.TypeFor[viewconfig.Config]()
 	for i := range fields.NumField() {
 		name, _, _ := strings.Cut(fields.Field(i).Tag.Get("json"), ",")

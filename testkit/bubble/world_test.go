@@ -58,6 +58,25 @@ type world struct {
 	calls []string // of ingest, paths
 }
 
+// warm has packages make what they make once for all: it must not be made in a bubble, as the next one could not use it.
+func warm(t *testing.T) {
+	t.Helper()
+	inWorld(t, 0, func(w *world) {
+		large := *w.head()
+		large.View, large.Version, large.Parent = "large", 1, ""
+		for len(large.Deltas) < 1000 { // so many are kept compressed
+			large.Deltas = append(large.Deltas, w.head().Base...)
+			large.Deltas = append(large.Deltas, w.head().Deltas...)
+		}
+		if _, err := manifest.Commit(w.Context(), w.store, &large, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := manifest.Load(w.Context(), w.store, "large"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func inWorld(t *testing.T, poll time.Duration, do func(*world)) {
 	w := &world{T: t, store: placed{sim.NewStore(time.Now)}, view: "v"}
 	only := func(role access.Role, views ...string) access.Record {
