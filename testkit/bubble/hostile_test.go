@@ -373,8 +373,8 @@ func (h *hostile) segment(r *rand.Rand, lie string, header event.Header) []byte 
 		header.Source = "fs://host-of-another/"
 	case "number":
 		header.Seq += pick[uint64](r, 1, 1<<40)
-	case "term":
-		header.Term = pick(r, header.Term+1, math.MaxUint64)
+	case "term", "scan":
+		header.Term = pick(r, header.Term, header.Term+1, math.MaxUint64)
 	case "lease":
 		header.LeaseUntil = pick(r, now+int64(time.Hour), math.MaxInt64)
 	case "skew":
