@@ -46,6 +46,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "what they are drawn by")
 	only := flag.String("only", ".", "a regular expression: the mutants to take, by file:line and description")
 	flag.DurationVar(&o.budget, "budget", 30*time.Second, "how long the tests of one judge may take for one mutant, at the pace of a run without one")
+	flag.DurationVar(&o.own, "own", time.Hour, "the same of the package's own tests")
 	flag.BoolVar(&o.unjudged, "unjudged", false, "let the packages' own tests decide alone")
 	flag.BoolVar(&o.list, "list", false, "list the mutants, and run nothing")
 	flag.BoolVar(&o.verbose, "v", false, "say of each mutant what killed it")
@@ -65,7 +66,7 @@ type options struct {
 	sample                  int
 	seed                    uint64
 	only                    *regexp.Regexp
-	budget                  time.Duration
+	own, budget             time.Duration
 	unjudged, list, verbose bool
 }
 
@@ -148,7 +149,7 @@ func mutatePackage(o options, of string, by []string, reasons map[string]string,
 	c.tried = len(tried)
 	var left []mutant
 	for _, m := range tried {
-		by, err := own.kill(m, time.Hour)
+		by, err := own.kill(m, o.own)
 		switch {
 		case err != nil:
 			return c, err
