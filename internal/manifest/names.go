@@ -135,7 +135,7 @@ func ReadNames(ctx context.Context, st store.Store, view, id string) (*Names, er
 // NewestNames are the names of the owners in a view's newest version; nil: none are known.
 func NewestNames(ctx context.Context, st store.Store, view string) (*Names, error) {
 	m, _, err := Load(ctx, st, view)
-	if errors.Is(err, store.ErrNotFound) || err == nil && m.Names == "" {
+	if errors.Is(err, ErrNoHead) || err == nil && m.Names == "" {
 		return nil, nil
 	}
 	if err != nil {
