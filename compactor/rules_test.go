@@ -55,6 +55,13 @@ func TestMarksOfAnOlderTerm(t *testing.T) {
 			t.Errorf("%s: %+v, full: %v", c.what, m.Scan, m.Full != nil)
 		}
 	}
+	begun := &manifest.Manifest{Term: 5, Scan: manifest.Scan{SnapshotTerm: 4, SnapshotStartedAt: 10}}
+	if addMark(begun, mark(4, 20, event.SnapshotEnd)); begun.Scan.SnapshotDone != 0 {
+		t.Errorf("a snapshot of term 4 was completed in term 5: %+v", begun.Scan)
+	}
+	if m := tell(mark(5, 20, event.AuditEnd)); m.Scan.Audits != 0 || m.Scan.AuditFinishedAt != 0 {
+		t.Errorf("an audit that nobody began ended: %+v", m.Scan)
+	}
 	if m := tell(slices.Repeat([]reportedMark{mark(5, 1, event.SubtreeError)}, manifest.MaxScanErrors+2)...); len(m.Scan.Errors) != manifest.MaxScanErrors || m.Scan.ErrorCount != manifest.MaxScanErrors+2 {
 		t.Errorf("%d errors of %d", len(m.Scan.Errors), m.Scan.ErrorCount)
 	}
@@ -154,7 +161,8 @@ func TestRetentionOfSegments(t *testing.T) {
 	if _, err := h.store.Put(h.ctx, layout.AllSegments(viewName)+"note", []byte("no segment")); err != nil {
 		t.Fatal(err)
 	}
-	for _, age := range []time.Duration{0, time.Hour, time.Hour + 1} {
+	check := func(age time.Duration, goes []string) {
+		t.Helper()
 		r := &retention{c: h.c, ctx: h.ctx, view: viewName, now: written.Add(age), head: head, dry: true}
 		if err := r.segments(); err != nil {
 			t.Fatal(err)
@@ -181,15 +189,26 @@ func TestRetentionOfSegments(t *testing.T) {
 			t.Errorf("after %v these go:\n%s\nwant\n%s", age, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
+	for _, age := range []time.Duration{0, time.Hour, time.Hour + 1} {
+		check(age, goes)
+	}
+	// A roster of earlier builds has no epochs. Without a roster, nothing that is not known is kept.
+	h.overwrite(layout.Roster(viewName), session.Roster{Sessions: map[string]session.RosterEntry{folded: {}, broken: {}, fresh: {}, old: {}, ended: {Ended: true}}})
+	check(time.Hour+1, slices.DeleteFunc(slices.Clone(goes), func(key string) bool { return strings.Contains(key, old) }))
+	if err := h.store.Delete(h.ctx, layout.Roster(viewName)); err != nil {
+		t.Fatal(err)
+	}
+	check(time.Hour+1, append(slices.Clone(goes), layout.Segment(viewName, fresh, 0), layout.Segment(viewName, ended, 0), layout.AllStaging(viewName)+folded+"/rows"))
 }
 
 // TestSegmentUnderAnotherName: a whole segment that lies where another one should, of another number, session or view, is refused, and ends the
 // session, and nothing of it is in the view.
 func TestSegmentUnderAnotherName(t *testing.T) {
-	for what, change := range map[string]func(*event.Header){
-		"number":  func(h *event.Header) { h.Seq++ },
-		"session": func(h *event.Header) { h.Session = "01ARZ3NDEKTSV4RRFFQ69G5FAV" },
-		"view":    func(h *event.Header) { h.View = "w" },
+	for what, change := range map[string]func(h *event.Header, another string){
+		"number":                    func(h *event.Header, _ string) { h.Seq++ },
+		"session":                   func(h *event.Header, _ string) { h.Session = "01ARZ3NDEKTSV4RRFFQ69G5FAV" },
+		"session of the same agent": func(h *event.Header, another string) { h.Session = another },
+		"view":                      func(h *event.Header, _ string) { h.View = "w" },
 	} {
 		h := newHarness(t, t.TempDir(), 0, Options{})
 		w := newWorld()
@@ -199,7 +218,9 @@ func TestSegmentUnderAnotherName(t *testing.T) {
 		h.once()
 		w.put("/f", event.Entry{Type: event.File, MtimeNs: 1})
 		header := event.Header{View: viewName, Session: s.id, Agent: s.agent, Source: "fs://" + s.agent + "/data", Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: "n"}
-		change(&header)
+		another := h.enrol("another")
+		another.rename(s.agent)
+		change(&header, another.id)
 		var b bytes.Buffer
 		writer, err := event.NewWriter(&b, header)
 		if err != nil {
@@ -221,6 +242,40 @@ func TestSegmentUnderAnotherName(t *testing.T) {
 		}
 		if _, there := h.present()["/f"]; there {
 			t.Errorf("a segment of another %s was folded", what)
+		}
+	}
+}
+
+// TestSkewOfASegment: a tombstone has the time at which the file server's clock had the deletion. Agents that know how far that is off say so; for
+// others the view's own estimate counts.
+func TestSkewOfASegment(t *testing.T) {
+	for said, want := range map[int64]int64{0: 0, 5e9: 5e9} {
+		h := newHarness(t, t.TempDir(), 0, Options{})
+		w := newWorld()
+		s := h.teller("s")
+		w.put("/f", event.Entry{Type: event.File, MtimeNs: 1})
+		s.tell(w.listEvent("/", event.Snapshot))
+		s.send()
+		h.once()
+		var b bytes.Buffer
+		writer, err := event.NewWriter(&b, event.Header{View: viewName, Session: s.id, Agent: s.agent, Source: "fs://" + s.agent + "/data", Seq: s.seq, Term: s.term, CreatedAt: 1, Nonce: "n",
+			SkewKnown: said != 0, Skew: 5e9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := w.tick()
+		if err := writer.Add(&event.Event{Kind: event.Delete, Evidence: event.Realtime, ObservedAt: at, Path: "/f"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.store.Create(h.ctx, layout.Segment(viewName, s.id, s.seq), b.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		h.once()
+		if row := h.rows()["/f"]; !row.Removed || row.ObservedAt-row.Watermark != want {
+			t.Errorf("the agent says %d: %+v", said, row)
 		}
 	}
 }

@@ -40,6 +40,17 @@ func TestLookUpsInALongHistory(t *testing.T) {
 	if _, err := st.Put(ctx, layout.Manifests("v")+"note", []byte("no version")); err != nil {
 		t.Fatal(err)
 	}
+	for _, limit := range []int{0, 1, 7} {
+		list, at, err := List(ctx, st, "v", 100, limit, nil)
+		if err != nil || !at.Equal(now) || !slices.IsSortedFunc(list, func(a, b Published) int { return strings.Compare(a.Key, b.Key) }) || list[0].Version != 117 ||
+			len(slices.CompactFunc(slices.Clone(list), func(a, b Published) bool { return a.Key == b.Key })) != len(list) {
+			t.Errorf("in pages of %d: %d, %v", limit, len(list), err)
+		}
+	}
+	before, after, err := Around(ctx, st, head, head.Version+1)
+	if err != nil || before == nil || before.Key != head.Key() || after != nil {
+		t.Errorf("Around the version after head: %v, %v, %v", before, after, err)
+	}
 	index := func(number uint64) int {
 		return slices.IndexFunc(kept, func(m *Manifest) bool { return m.Version >= number })
 	}
@@ -97,6 +108,9 @@ func TestManifestsOfEarlierBuilds(t *testing.T) {
 	m, err := LoadKey(t.Context(), st, "v", key)
 	if err != nil || m.Version != 3 {
 		t.Fatalf("%+v, %v", m, err)
+	}
+	if _, ok := timeOf("123456789012-a"); ok {
+		t.Error("a nonce of 12 digits is taken for a time")
 	}
 	list, _, err := List(t.Context(), st, "v", 0, 0, nil)
 	if err != nil || len(list) != 1 || list[0] != (Published{Version: 3, Key: key, At: now, Written: now, Bytes: int64(len(body))}) {

@@ -171,6 +171,9 @@ func TestReset(t *testing.T) {
 	if same, err := follow("one", 1); err != nil || same.Key() != first.Key() || nonces != 1 {
 		t.Errorf("the same epoch again: %+v, %v", same, err)
 	}
+	if next := first.Empty("two", "n", 1); next.Parent != first.Key() || next.Version != 2 {
+		t.Errorf("the version after the first: %+v", next)
+	}
 	full := *first
 	full.Version, full.Nonce, full.Term, full.Deltas, full.Totals.Files = 2, Nonce(now.UnixNano(), "b"), 7, []layer.Info{{ID: "d", Rows: 1}}, 1
 	_, etag, err := Load(ctx, st, "v")
@@ -271,6 +274,37 @@ func TestBegin(t *testing.T) {
 		if (err == nil) != c.fine || err != nil && !errors.Is(err, ErrWentBack) || err == nil && (m.Version != c.version || m.View != "v") {
 			t.Errorf("%s: %+v, %v", c.what, m, err)
 		}
+	}
+}
+
+// vanished is a store from which an object goes between a listing and a read.
+type vanished struct {
+	store.Store
+	key string
+}
+
+func (v vanished) Get(ctx context.Context, key string) (store.Object, error) {
+	if key == v.key {
+		return store.Object{}, store.ErrNotFound
+	}
+	return v.Store.Get(ctx, key)
+}
+
+// TestViewThatIsBeingDeleted begins anew: its version was listed, and then was gone.
+func TestViewThatIsBeingDeleted(t *testing.T) {
+	st := sim.NewStore(time.Now)
+	last := &Manifest{Format: Format, View: "v", Version: 2, Epoch: "e", Nonce: Nonce(1e18, "a")}
+	put(t, st, last, last.Key())
+	if m, err := Begin(t.Context(), vanished{st, last.Key()}, "v", "e"); err != nil || m.Version != 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	put(t, st, last, layout.Head("v"))
+	m, etag, err := LoadIfChanged(t.Context(), st, "v", "")
+	if err != nil || m.Version != 2 {
+		t.Fatal(err)
+	}
+	if m, _, err := LoadIfChanged(t.Context(), st, "v", etag); m != nil || !errors.Is(err, store.ErrNotModified) {
+		t.Errorf("head as it was: %+v, %v", m, err)
 	}
 }
 

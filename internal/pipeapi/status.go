@@ -228,8 +228,9 @@ func (s *AgentStatus) UnmarshalJSON(body []byte) error {
 		return errors.New("agent_status is not an object")
 	}
 	*s = AgentStatus{}
-	s.decode(body)
-	s.came = bytes.ToValidUTF8(body, []byte("\ufffd")) // those who read it from us need not be as lenient
+	came := bytes.ToValidUTF8(body, []byte("\ufffd")) // those who read it from us need not be as lenient, and read what we do
+	s.decode(came)
+	s.came = came
 	return nil
 }
 
