@@ -8,8 +8,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/fustor/fustor/cmd/fustor/internal/cost"
+	prices "github.com/fustor/fustor/cmd/fustor/internal/cost"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/internal/cost"
 )
 
 type costCmd struct {
@@ -60,13 +61,13 @@ func (c *costCmd) Run(a *app) error {
 	case c.Events > 0 && c.Agents == 0:
 		return usageError("events need agents: pass --agents")
 	}
-	prices := cost.ListPrices()
+	list := cost.ListPrices()
 	if c.Prices != "" {
 		body, err := os.ReadFile(c.Prices)
 		if err != nil {
 			return &cliError{msg: fmt.Sprintf("cannot read the prices: %v", err), code: exitFailure, err: err}
 		}
-		if prices, err = prices.ReadPrices(c.Prices, body); err != nil {
+		if list, err = prices.ReadPrices(list, c.Prices, body); err != nil {
 			return &cliError{msg: err.Error(), hint: "`fustor cost --json | jq .prices` shows all fields", code: exitUsage}
 		}
 	}
@@ -75,20 +76,20 @@ func (c *costCmd) Run(a *app) error {
 	e := cost.Of(cost.Workload{
 		Files: c.Files, Views: c.Views, Agents: c.Agents, EventsPerSecond: c.Events, QueriesPerDay: c.Queries, QueryBytes: c.QueryKB * 1000,
 		ColdShare: c.Cold, SessionTimeout: c.SessionTimeout.Seconds(), BatchWindow: c.BatchWindow.Seconds(), Polling: c.Polling,
-	}, units, prices)
+	}, units, list)
 	out := a.out()
 	if c.JSON {
 		err := json.NewEncoder(out).Encode(struct {
 			cost.Estimate
 			Units  cost.Units  `json:"units"`
 			Prices cost.Prices `json:"prices"`
-		}{e, units, prices})
+		}{e, units, list})
 		if err != nil {
 			return err
 		}
 		return out.Flush()
 	}
-	printCost(out, e, units, prices)
+	printCost(out, e, units, list)
 	return out.Flush()
 }
 

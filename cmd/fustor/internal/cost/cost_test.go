@@ -14,6 +14,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	model "github.com/fustor/fustor/internal/cost"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/store"
@@ -169,17 +170,17 @@ func (d *deployment) ask(call string) {
 }
 
 // count is what f asks of the store, n times, on average.
-func (d *deployment) count(n int, f func()) Requests {
+func (d *deployment) count(n int, f func()) model.Requests {
 	before := d.counted.Counts()
 	for range n {
 		f()
 	}
 	c := d.counted.Counts().Sub(before)
 	per := func(x uint64) float64 { return float64(x) / float64(n) }
-	return Requests{Get: per(c.Get), Put: per(c.Put), List: per(c.List)}
+	return model.Requests{Get: per(c.Get), Put: per(c.Put), List: per(c.List)}
 }
 
-func near(t *testing.T, what string, got, want Requests, tolerance float64) {
+func near(t *testing.T, what string, got, want model.Requests, tolerance float64) {
 	t.Helper()
 	t.Logf("%-22s counted GET %.2f, PUT %.2f, LIST %.2f; the model has %.2f, %.2f, %.2f", what, got.Get, got.Put, got.List, want.Get, want.Put, want.List)
 	off := func(x, y float64) bool { return math.Abs(x-y) > tolerance*max(y, 1) }
@@ -191,17 +192,17 @@ func near(t *testing.T, what string, got, want Requests, tolerance float64) {
 // The requests of each unit are those that the parts make.
 func TestUnits(t *testing.T) {
 	const agents = 3
-	d, u := deploy(t, agents), Measured()
+	d, u := deploy(t, agents), model.Measured()
 	every := func() { d.clock.Advance(18 * time.Second) }
 	for a := range agents { // what was remembered of their creation
 		d.beat(a)
 	}
-	leader, follower := Requests{}, Requests{}
+	leader, follower := model.Requests{}, model.Requests{}
 	for range 8 {
 		every()
 		d.beat(2) // and its key is known
-		leader = leader.plus(d.count(1, func() { d.beat(0) }), 1.0/8)
-		follower = follower.plus(d.count(1, func() { d.beat(1) }), 1.0/8)
+		leader = leader.Plus(d.count(1, func() { d.beat(0) }), 1.0/8)
+		follower = follower.Plus(d.count(1, func() { d.beat(1) }), 1.0/8)
 	}
 	near(t, "leader's heartbeat", leader, u.LeaderBeat, 0.05)
 	near(t, "follower's heartbeat", follower, u.FollowerBeat, 0.05)
@@ -213,7 +214,7 @@ func TestUnits(t *testing.T) {
 		d.send(n%agents, put(n*37%4000, d.clock.Now().UnixNano()))
 		n++
 		d.fold()
-	}), Requests{Put: 1}.plus(u.Fold, 1).plus(u.FoldSession, agents).plus(u.FoldSegment, 1).plus(u.MergePerFold, 1), 0.1)
+	}), model.Requests{Put: 1}.Plus(u.Fold, 1).Plus(u.FoldSession, agents).Plus(u.FoldSegment, 1).Plus(u.MergePerFold, 1), 0.1)
 	// The deltas that merges write again are counted with the folds.
 	wrote := float64(d.counted.Counts().Sub(before).BytesOut)/64 - u.SegmentBytes
 	t.Logf("a fold writes %.0f bytes; the model has %.0f", wrote, u.FoldBytes)
@@ -224,12 +225,12 @@ func TestUnits(t *testing.T) {
 		if _, err := d.compact.Fold(context.Background(), "v"); err != nil {
 			t.Fatal(err)
 		}
-	}), u.Look.plus(u.LookSession, agents), 0.05)
+	}), u.Look.Plus(u.LookSession, agents), 0.05)
 	stat := func() { d.call(d.query, "GET", "/api/v1/views/v/metadata?path=/dir7", "", 200) }
 	stat()
-	near(t, "warm query", d.count(8, func() { every(); stat() }), u.Query.plus(u.Key, 1.0/2), 0.05)
+	near(t, "warm query", d.count(8, func() { every(); stat() }), u.Query.Plus(u.Key, 1.0/2), 0.05)
 	d.tick()                                                                                           // retention, once
-	near(t, "a tick", d.count(8, d.tick), u.Tick.plus(u.TickView, 1).plus(u.TickSession, agents), 0.1) // of a moment: the view's settings are read once
+	near(t, "a tick", d.count(8, d.tick), u.Tick.Plus(u.TickView, 1).Plus(u.TickSession, agents), 0.1) // of a moment: the view's settings are read once
 	keys, err := access.New(access.Options{Store: d.counted, Now: d.clock.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -292,10 +293,10 @@ func TestModelAgainstARun(t *testing.T) {
 	}
 	c := d.counted.Counts().Sub(began)
 	// One event every 20 s gives a segment each: λ/(1+λ) with all agents' events apart.
-	w := Workload{Files: 4000, Views: 1, Agents: agents, EventsPerSecond: 1 / 20.0, QueriesPerDay: 86400 / 15, ColdShare: 0, SessionTimeout: 45, BatchWindow: 1}
-	e := Of(w, Measured(), ListPrices())
-	got := Requests{Get: float64(c.Get), Put: float64(c.Put), List: float64(c.List)}
-	said := Requests{}.plus(e.Total, seconds/Month)
+	w := model.Workload{Files: 4000, Views: 1, Agents: agents, EventsPerSecond: 1 / 20.0, QueriesPerDay: 86400 / 15, ColdShare: 0, SessionTimeout: 45, BatchWindow: 1}
+	e := model.Of(w, model.Measured(), model.ListPrices())
+	got := model.Requests{Get: float64(c.Get), Put: float64(c.Put), List: float64(c.List)}
+	said := model.Requests{}.Plus(e.Total, seconds/model.Month)
 	t.Logf("twenty minutes: counted GET %.0f, PUT %.0f; the model has %.0f, %.0f", got.Get, got.Put, said.Get, said.Put)
 	if math.Abs(got.Get-said.Get) > 0.15*got.Get || math.Abs(got.Put-said.Put) > 0.15*got.Put {
 		t.Error("the model is off by more than 15 %")
@@ -303,19 +304,19 @@ func TestModelAgainstARun(t *testing.T) {
 }
 
 func TestIdleAndPrices(t *testing.T) {
-	w := Workload{Files: 1e6, Views: 1, Agents: 1, SessionTimeout: 45, BatchWindow: 1}
-	idle := Of(w, Measured(), ListPrices())
+	w := model.Workload{Files: 1e6, Views: 1, Agents: 1, SessionTimeout: 45, BatchWindow: 1}
+	idle := model.Of(w, model.Measured(), model.ListPrices())
 	t.Logf("one idle agent: %.2f dollars of requests", idle.Dollars.Idle)
 	w.Polling = true
-	if polled := Of(w, Measured(), ListPrices()); polled.Dollars.Idle < 3*idle.Dollars.Idle {
+	if polled := model.Of(w, model.Measured(), model.ListPrices()); polled.Dollars.Idle < 3*idle.Dollars.Idle {
 		t.Errorf("polling costs %.2f dollars, without it %.2f", polled.Dollars.Idle, idle.Dollars.Idle)
 	}
-	p, err := ListPrices().ReadPrices("mine.yaml", []byte("put_request: 0.00001\nsource: ours\n"))
-	if err != nil || p.Put != 0.00001 || p.Get != ListPrices().Get || p.Source != "ours" {
+	p, err := ReadPrices(model.ListPrices(), "mine.yaml", []byte("put_request: 0.00001\nsource: ours\n"))
+	if err != nil || p.Put != 0.00001 || p.Get != model.ListPrices().Get || p.Source != "ours" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for _, bad := range []string{"puts: 1", "put_request: -1", "put_request: x", "instance_gb: 0"} {
-		if _, err := ListPrices().ReadPrices("mine.yaml", []byte(bad)); err == nil {
+		if _, err := ReadPrices(model.ListPrices(), "mine.yaml", []byte(bad)); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	model "github.com/fustor/fustor/internal/cost"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/testkit/sim"
@@ -136,12 +137,12 @@ func TestIdleAgents(t *testing.T) {
 				cancel()
 				d.work.Wait()
 			})
-			w := Workload{Views: 1, Agents: float64(agents), SessionTimeout: 45, BatchWindow: 1}
-			e := Of(w, Measured(), ListPrices())
-			month := Month / (hours * 3600.0)
-			got := Requests{Get: float64(c.Get) * month, Put: float64(c.Put) * month, List: float64(c.List) * month}
+			w := model.Workload{Views: 1, Agents: float64(agents), SessionTimeout: 45, BatchWindow: 1}
+			e := model.Of(w, model.Measured(), model.ListPrices())
+			month := model.Month / (hours * 3600.0)
+			got := model.Requests{Get: float64(c.Get) * month, Put: float64(c.Put) * month, List: float64(c.List) * month}
 			near(t, "a month at rest", got, e.Total, 0.1)
-			dollars := ListPrices().requests(got)
+			dollars := model.ListPrices().Requests(got)
 			t.Logf("%d idle agents: %.3f dollars of requests by the count, %.3f by the model", agents, dollars, e.Dollars.Idle)
 			if agents == 1 && (dollars > budget || e.Dollars.Idle > budget) {
 				t.Error("an idle view costs more than its budget of a dollar a month")

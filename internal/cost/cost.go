@@ -1,6 +1,6 @@
 // Package cost estimates what a Fustor costs a month: from a workload to requests, bytes and durations, and from those to
-// dollars. It is pure. What one unit of work takes (Units) is counted and measured; a test holds the figures to what the
-// parts do, and the whole to a counted run. docs/cost.md explains every step.
+// dollars. It is pure. What one unit of work takes (Units) is counted and measured; tests in cmd/fustor/internal/cost hold the figures
+// to what the parts do, and the whole to a counted run. docs/cost.md explains every step.
 package cost
 
 import "math"
@@ -30,7 +30,8 @@ type Requests struct {
 	List float64 `json:"list"`
 }
 
-func (r Requests) plus(o Requests, n float64) Requests {
+// Plus adds n times others.
+func (r Requests) Plus(o Requests, n float64) Requests {
 	return Requests{r.Get + o.Get*n, r.Put + o.Put*n, r.List + o.List*n}
 }
 
@@ -87,10 +88,10 @@ const Month = 730 * 3600.0
 func Of(w Workload, u Units, p Prices) Estimate {
 	e := Estimate{Workload: w}
 	add := func(what string, times float64, each Requests) {
-		l := Line{What: what, Times: times, Requests: Requests{}.plus(each, times)}
-		l.Dollars = p.requests(l.Requests)
+		l := Line{What: what, Times: times, Requests: Requests{}.Plus(each, times)}
+		l.Dollars = p.Requests(l.Requests)
 		e.Lines = append(e.Lines, l)
-		e.Total = e.Total.plus(l.Requests, 1)
+		e.Total = e.Total.Plus(l.Requests, 1)
 	}
 	leaders := min(w.Views, w.Agents)
 	followers := w.Agents - leaders
@@ -112,12 +113,12 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	add("settings for agents are read", leaders*read(u.SettingsKnown, leaderEvery), u.Settings)
 	add("audits", leaders*Month/u.AuditEvery, u.Audit)
 	if !w.Polling {
-		add("compactor's ticks", Month/u.TickEvery, u.Tick.plus(u.TickView, w.Views).plus(u.TickSession, w.Agents))
+		add("compactor's ticks", Month/u.TickEvery, u.Tick.Plus(u.TickView, w.Views).Plus(u.TickSession, w.Agents))
 	} else {
 		add("compactor's looks for new views", Month/u.ViewsEvery, u.ViewsLook)
 		add("compactor lists views", Month/u.ViewsListed, u.ViewsList)
 	}
-	e.Dollars.Idle = p.requests(e.Total)
+	e.Dollars.Idle = p.Requests(e.Total)
 
 	segments, folds := rates(w)
 	e.Segments, e.Folds = segments*Month, folds*Month
@@ -126,12 +127,12 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	if w.Views > 0 {
 		perView = w.Agents / w.Views
 	}
-	fold := u.Fold.plus(u.FoldSession, perView)
+	fold := u.Fold.Plus(u.FoldSession, perView)
 	add("folds", e.Folds, fold)
 	add("segments read by folds", e.Segments, u.FoldSegment)
 	add("merges", e.Folds, u.MergePerFold)
 	if w.Polling {
-		add("compactor's looks for segments", w.Views*Month, u.Look.plus(u.LookSession, perView))
+		add("compactor's looks for segments", w.Views*Month, u.Look.Plus(u.LookSession, perView))
 		e.Dollars.Idle += e.Lines[len(e.Lines)-1].Dollars
 	}
 	active := 0.0
@@ -140,7 +141,7 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	}
 	add("retention", active*Month/u.RetainEvery, u.Retain)
 	queries := w.QueriesPerDay * Month / 86400
-	add("queries", queries, u.Query.plus(u.QueryCold, w.ColdShare))
+	add("queries", queries, u.Query.Plus(u.QueryCold, w.ColdShare))
 	add("readers' keys are read", queries/(1+queries/Month*u.KeyKnown), u.Key)
 
 	e.StoredGB = (w.Files*u.RowBytes + e.Segments/Month*u.Kept*u.SegmentBytes + folds*u.Kept*u.FoldBytes) / 1e9
@@ -153,7 +154,7 @@ func Of(w Workload, u Units, p Prices) Estimate {
 		e.Dollars.Lambda = e.Invocations*p.LambdaInvocation + e.GBSeconds*p.LambdaGBSecond
 		e.Dollars.Queue = (e.Segments + e.Folds*2 + p.QueuePollsPerMonth) * p.QueueRequest
 	}
-	e.Dollars.Requests = p.requests(e.Total)
+	e.Dollars.Requests = p.Requests(e.Total)
 	e.Dollars.Storage = e.StoredGB * p.StorageGBMonth
 	e.Dollars.Transfer = e.TransferGB * p.TransferGB
 	e.Dollars.Total = e.Dollars.Requests + e.Dollars.Storage + e.Dollars.Lambda + e.Dollars.Queue + e.Dollars.Transfer
