@@ -125,25 +125,6 @@ func (c Config) Keep() history.Policy {
 	return p
 }
 
-// checkKeep says what is wrong with the settings of the history, and of the changes.
-func (c Config) checkKeep() error {
-	if w := c.KeepWithinSeconds; w != history.Unlimited && !(w >= 0 && w <= MaxKeepSeconds) {
-		return fmt.Errorf("keep_within_s must be from 0 to %d seconds, or %d for ever", MaxKeepSeconds, history.Unlimited)
-	}
-	if w := c.IcebergChangesSeconds; w != history.Unlimited && !(w >= 0 && w <= MaxKeepSeconds) {
-		return fmt.Errorf("iceberg_changes_s must be from 0 to %d seconds, or %d for ever", MaxKeepSeconds, history.Unlimited)
-	}
-	for _, k := range []struct {
-		name  string
-		value int
-	}{{"hourly", c.KeepHourly}, {"daily", c.KeepDaily}, {"weekly", c.KeepWeekly}, {"monthly", c.KeepMonthly}, {"yearly", c.KeepYearly}} {
-		if k.value < history.Unlimited || k.value > MaxKept {
-			return fmt.Errorf("keep_%s must be from 0 to %d, or %d for all", k.name, MaxKept, history.Unlimited)
-		}
-	}
-	return nil
-}
-
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Check says what is wrong with a configuration.
@@ -151,37 +132,10 @@ func (c Config) Check() error {
 	if !layout.ValidView(c.View) {
 		return fmt.Errorf("view_id %q is not a view's name", c.View)
 	}
-	for _, d := range []struct {
-		name            string
-		value, atLeast  float64
-		zeroIsDifferent bool
-	}{
-		{"session_timeout_seconds", c.SessionTimeoutSeconds, 1, false},
-		{"audit_interval_sec", c.AuditIntervalSeconds, 1, true},
-		{"sentinel_interval_sec", c.SentinelIntervalSeconds, 1, true},
-		{"hot_s", c.HotSeconds, 0, false},
-		{"staleness_s", c.StalenessSeconds, 0, false},
-		{"tombstone_ttl_s", c.TombstoneTTLSeconds, 0, false},
-		{"iceberg_interval_sec", c.IcebergIntervalSeconds, 60, true},
-	} {
-		if d.zeroIsDifferent && d.value == 0 {
-			continue
+	for _, setting := range settings {
+		if err := setting.check(c); err != nil {
+			return err
 		}
-		if !(d.value >= d.atLeast && d.value <= MaxSeconds) {
-			return fmt.Errorf("%s must be from %g to %d seconds", d.name, d.atLeast, MaxSeconds)
-		}
-	}
-	if c.UserScans < 0 || c.UserScans > MaxUserScans {
-		return fmt.Errorf("user_scans_per_hour must be from 0 to %d", MaxUserScans)
-	}
-	if c.SessionsPerKey < 0 || c.SessionsPerKey > MaxSessionsPerKey {
-		return fmt.Errorf("sessions_per_key must be from 0 to %d", MaxSessionsPerKey)
-	}
-	if c.MaxEntries < 0 || c.MaxEntries > MostEntries {
-		return fmt.Errorf("max_entries must be from 0 to %d", int64(MostEntries))
-	}
-	if err := c.checkKeep(); err != nil {
-		return err
 	}
 	if err := c.checkMounts(); err != nil {
 		return err
