@@ -154,7 +154,7 @@ func TestOpenAPIOfAdmins(t *testing.T) {
 	for name, got := range map[string]map[string]any{
 		"AdminView": f.admins(adminKey, "GET", "/views/research", "").body, "ViewSettings": f.admins(adminKey, "POST", "/views", `{"view_id":"new"}`).body,
 		"AdminSession": first(f.admins(adminKey, "GET", "/views/research/sessions", ""), "sessions"), "Key": first(f.admins(adminKey, "GET", "/keys", ""), "keys"),
-		"History": history.body, "Version": first(history, "versions"),
+		"History": history.body, "StoredVersion": first(history, "versions"),
 	} {
 		documented := schemas[name].(map[string]any)["properties"].(map[string]any)
 		for field := range got {

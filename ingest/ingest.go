@@ -124,7 +124,7 @@ func New(o Options) (*Ingest, error) {
 		return nil, err
 	}
 	i.mux = i.routes(o.Registry, o.OpenProbes)
-	administrator.Register(i.mux, i.keys)
+	administrator.Register(i.mux, func(h http.Handler) http.Handler { return i.keys.Require(h, access.Admin) })
 	frame := httpapi.Frame{Logger: o.Logger, Metrics: requests, Now: o.Now, Timeout: requestTimeout, ServerTime: i.clock.Measured}
 	i.v2mux = i.routesForV2()
 	forV2 := httpapi.ForV2(i.v2mux)

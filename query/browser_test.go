@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
@@ -417,11 +418,12 @@ func axe(t *testing.T) string {
 // feeding has an agent feed the view, and scan it.
 func feeding(f *fixture) {
 	f.t.Helper()
-	f.putJSON(layout.Roster(testView), `{"sessions":{"a":{}},"nonce":"n"}`)
-	f.put(layout.Session(testView, "a"), session.Record{ID: "a", View: testView, Agent: "nfs07", Source: "fs://nfs07/srv", TimeoutSeconds: 1e6, Nonce: "n", AgentStatus: &pipeapi.AgentStatus{
+	const id = "01KBS2M3QXTB1V6X2Y8Z9A0B1C-9f86d081884c7d65"
+	f.putJSON(layout.Roster(testView), `{"sessions":{"`+id+`":{}},"nonce":"n"}`)
+	f.put(layout.Session(testView, id), session.Record{ID: id, CreatedAt: f.now.Add(-time.Hour).UnixNano(), View: testView, Agent: "nfs07", Source: "fs://nfs07/srv", TimeoutSeconds: 1e6, Nonce: "n", AgentStatus: &pipeapi.AgentStatus{
 		State: "audit", Scan: &pipeapi.RunningScan{Scan: "audit", Seconds: 100}, Directories: 1000, Files: 20000, Bytes: 5 << 30, Rates: pipeapi.Rates{Entries: 210},
 		LastScan: &pipeapi.LastScan{Scan: "audit", Directories: 4000}, Coverage: "realtime", WatchMethod: "inotify"}}, 0)
-	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: "a", TTLSeconds: 1e6}, 0)
+	f.put(layout.Lease(testView), session.Lease{Term: 5, Session: id, TTLSeconds: 1e6}, 0)
 }
 
 // TestPageShowsScans: the state of a view says how far a scan is.
@@ -443,9 +445,17 @@ func TestPageIsAccessible(t *testing.T) {
 	f := newFixture(t)
 	f.base(testView, busyTree())
 	feeding(f)
-	b := browse(t, f, f.server.Handler())
+	b := browseAs(t, f.server.Handler())
+	b.open("/?code=" + f.keys.NewCode(adminKey))
+	for i, name := range hostile {
+		record := access.Record{Name: strings.ToValidUTF8(name, "?"), Roles: []access.Role{access.Query}, Views: access.AllViews, CreatedAt: f.now.UnixNano() + int64(i)}
+		if err := access.Register(t.Context(), f.st, access.GenerateKey(), record); err != nil {
+			t.Fatal(err)
+		}
+	}
 	long := os.Getenv("FUSTOR_E2E_LONG") != ""
-	pages := []string{"/browse/research/hostile", "/browse/research?show=map", "/browse/research?q=*.dat&type=f", "/browse/research?show=insight&report=extensions", "/state/research"}
+	pages := []string{"/browse/research/hostile", "/browse/research?show=map", "/browse/research?q=*.dat&type=f", "/browse/research?show=insight&report=extensions", "/state/research",
+		"/admin/research", "/admin/research?section=keys", "/admin/research?section=sessions", "/admin/research?section=retention", "/admin?section=cost"}
 	sizes := [][2]int64{{1280, 800}}
 	if long {
 		pages = append(pages, "/browse/research/deep/report.txt", "/browse/research?as_of=1", "/browse/research?show=insight&report=age-size", "/browse/research?show=insight&report=largest", "/browse/research?show=map&color=growth")

@@ -111,7 +111,7 @@ func serve(t testing.TB, st store.Store) *fixture {
 	}
 	now := func() time.Time { return f.now.Add(time.Duration(f.turned.Load())) }
 	f.keys = keys
-	f.server, err = New(Options{Store: dated{st, now}, Authenticator: keys, HeadTTL: -1, CacheBytes: 64 << 20,
+	f.server, err = New(Options{Store: dated{st, now}, Authenticator: keys, Administer: true, HeadTTL: -1, CacheBytes: 64 << 20,
 		Now: now, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

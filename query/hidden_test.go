@@ -46,6 +46,11 @@ var callsToUsers = map[string]toUsers{
 	"GET /api/v1/views/{view_id}/reports/trend": ofPaths, "GET /api/v1/views/{view_id}/reports/usage": ofPaths,
 	"GET /api/v1/views/{view_id}/versions": ofAll, "GET /api/v1/views/{view_id}/jobs": ofJobs, "GET /api/v1/views/{view_id}/jobs/{job_id}": ofJobs,
 	"GET /api/v1/views/{view_id}/sessions": refused, "PUT /api/v1/views/{view_id}/suspect-list": refused, "DELETE /api/v1/views/{view_id}/reset": refused,
+	"GET /api/v1/admin/views": refused, "POST /api/v1/admin/views": refused, "GET /api/v1/admin/views/{view_id}": refused, "PATCH /api/v1/admin/views/{view_id}": refused,
+	"DELETE /api/v1/admin/views/{view_id}": refused, "POST /api/v1/admin/views/{view_id}/reset": refused, "GET /api/v1/admin/views/{view_id}/sessions": refused,
+	"DELETE /api/v1/admin/views/{view_id}/sessions/{session_id}": refused, "GET /api/v1/admin/views/{view_id}/versions": refused,
+	"PUT /api/v1/admin/views/{view_id}/pins/{pin}": refused, "DELETE /api/v1/admin/views/{view_id}/pins/{pin}": refused, "POST /api/v1/admin/views/{view_id}/retention": refused,
+	"GET /api/v1/admin/settings": refused, "GET /api/v1/admin/cost": refused, "GET /api/v1/admin/keys": refused, "POST /api/v1/admin/keys": refused, "DELETE /api/v1/admin/keys/{key_id}": refused,
 	"GET /iceberg/v1/config": refused, "GET /iceberg/v1/namespaces": refused, "GET /iceberg/v1/namespaces/{namespace}": refused,
 	"GET /iceberg/v1/namespaces/{namespace}/tables": refused, "GET /iceberg/v1/namespaces/{namespace}/tables/{table}": refused,
 	"GET /iceberg/v1/namespaces/{namespace}/tables/{table}/credentials": refused, "POST /iceberg/v1/namespaces/{namespace}/tables/{table}/metrics": refused,
@@ -70,7 +75,7 @@ type asked struct {
 func (f *fixture) asks(key, method, target, accept string) (out [2]asked) {
 	f.t.Helper()
 	counted := store.Count(dated{f.st, f.server.now})
-	s, err := New(Options{Store: counted, Authenticator: f.keys, HeadTTL: -1, Now: f.server.now})
+	s, err := New(Options{Store: counted, Authenticator: f.keys, Administer: true, HeadTTL: -1, Now: f.server.now})
 	if err != nil {
 		f.t.Fatal(err)
 	}

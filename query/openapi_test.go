@@ -11,7 +11,7 @@ import (
 
 // isPage reports whether a path, or a route's pattern, is a page for people.
 func isPage(path string) bool {
-	return path == "/" || strings.HasPrefix(path, "/browse/") || strings.HasPrefix(path, "/state/")
+	return path == "/" || path == "/admin" || strings.HasPrefix(path, "/admin/") || strings.HasPrefix(path, "/browse/") || strings.HasPrefix(path, "/state/")
 }
 
 // The document has every route, the pages for people aside, and what it says of parameters is what the handlers read. The

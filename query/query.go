@@ -1,7 +1,8 @@
 // Package query is the reading side: it answers questions about a view over HTTP. docs/api.md has every call. It parses calls and
 // writes answers; query/engine finds the rows, query/problem maps errors, and query/page has the pages for people.
 //
-// It writes to the store only the scans that readers ask for, and the reset of an administrator. Invariants: an answer and all its
+// It writes to the store only the scans that readers ask for, the reset of an administrator, and with Options.Administer what else
+// administrators change. Invariants: an answer and all its
 // pages are of exactly one version. Removed rows are not shown, but as deletions. A long answer streams, or a page bounds it. A
 // damaged object fails only the calls that need it, and the error names it. `fustor query`, `fustor up` and the Lambda serve a Server.
 package query
@@ -50,6 +51,10 @@ type Options struct {
 	AnswerAtOnce bool
 	// Registry gets the metrics, and /metrics shows it; nil: a new one.
 	Registry *prometheus.Registry
+	// Administer has the administrator's calls answered (internal/admin), for the page among others; the store must allow writing them.
+	Administer bool
+	// Retain is what the administrator's call for retention runs; nil: this server has none.
+	Retain func(ctx context.Context, view string, dry bool) ([]admin.Removal, error)
 	// OpenProbes has /readyz and /metrics answered without a key.
 	OpenProbes bool
 	// OpenAPI makes what /openapi.json shows, where the process serves more than this Server; nil: OpenAPI.
@@ -67,6 +72,8 @@ type Server struct {
 	v2      *v2.API
 	catalog *catalog.API
 	handler http.Handler
+
+	administers bool // Options.Administer
 
 	duplicates chan struct{} // holds a token while a report on duplicates runs
 	largePages chan struct{} // holds a token while a large page of a tree is built
@@ -117,16 +124,16 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		engine: e, forests: forest.New(e, o.Now), keys: o.Authenticator, now: o.Now, mux: httpapi.NewMux(),
 		duplicates: make(chan struct{}, 1), largePages: make(chan struct{}, 1),
-		atOnce: o.AnswerAtOnce, heartbeat: feedHeartbeat,
+		administers: o.Administer, atOnce: o.AnswerAtOnce, heartbeat: feedHeartbeat,
 	}
 	if o.OpenAPI == nil {
 		o.OpenAPI = s.OpenAPI
 	}
-	administrator, err := admin.New(admin.Options{Store: e.Store(), Now: o.Now, Random: rand.Reader})
+	administrator, err := admin.New(admin.Options{Store: e.Store(), Now: o.Now, Random: rand.Reader, Retain: o.Retain})
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
 	}
-	s.routes(o, administrator.ResetHandler(s.keys))
+	s.routes(o, administrator)
 	s.handler = httpapi.Compress(httpapi.Frame{Logger: o.Logger, Metrics: metrics, Now: o.Now}.Wrap(s.keys.Wrap(http.HandlerFunc(s.dispatch))))
 	return s, nil
 }
@@ -136,6 +143,9 @@ func (s *Server) OpenAPI() ([]byte, error) {
 	d := document
 	d.Path = slices.Concat(d.Path, catalog.PathParameters)
 	d.Types = slices.Concat(d.Types, catalog.Types)
+	if s.administers { // the first of their path parameters is the view
+		d.Path, d.Types, d.Notes = slices.Concat(d.Path, admin.OpenAPIPath[1:]), slices.Concat(d.Types, admin.OpenAPITypes), slices.Concat(d.Notes, admin.OpenAPINotes)
+	}
 	return s.mux.OpenAPI(d, s.catalog.OpenAPICalls()...)
 }
 
@@ -145,11 +155,13 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Invalidate makes the next call on a view ask the store for its head. A compactor in the same process calls it after it publishes.
 func (s *Server) Invalidate(view string) { s.engine.Invalidate(view) }
 
-// resetting invalidates a view after its reset, so that the next call does not show it as it was.
-func (s *Server) resetting(next http.Handler) http.Handler {
+// changing forgets what is known of a view after an administrator's call that changes it, so that the next call does not show it as it was.
+func (s *Server) changing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
-		s.Invalidate(r.PathValue("view_id"))
+		if view := r.PathValue("view_id"); view != "" && r.Method != http.MethodGet {
+			s.engine.Forget(view)
+		}
 	})
 }
 
@@ -170,7 +182,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-func (s *Server) routes(o Options, reset http.Handler) {
+func (s *Server) routes(o Options, administrator *admin.Admin) {
 	protect := func(h http.Handler) http.Handler { return page.WithCookie(s.keys.Require(h, access.Query)) }
 	s.mux.HandleAPI(http.MethodGet, "/api/v1/views", &viewsOperation, s.protectReader(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		return s.serveCall(w, r, "", s.views)
@@ -204,8 +216,14 @@ func (s *Server) routes(o Options, reset http.Handler) {
 		route(http.MethodGet, c.name, c.operation, c.handler)
 	}
 	route(http.MethodPut, "suspect-list", &updateSuspectsOperation, s.updateSuspects)
-	s.mux.HandleAPI(http.MethodDelete, "/api/v1/views/{view_id}/reset", &resetOperation, s.resetting(reset))
-	s.v2 = v2.New(v2.Options{Views: v2Views{s}, Reset: s.resetting(reset), MaxTreeItems: maxTreeLimit, Protect: func(f v2.ViewHandler) http.Handler {
+	reset := s.changing(administrator.ResetHandler(s.keys))
+	s.mux.HandleAPI(http.MethodDelete, "/api/v1/views/{view_id}/reset", &resetOperation, reset)
+	if o.Administer {
+		administrator.Register(s.mux, func(h http.Handler) http.Handler {
+			return page.WithOwnCookie(s.keys.Require(s.changing(h), access.Admin))
+		})
+	}
+	s.v2 = v2.New(v2.Options{Views: v2Views{s}, Reset: reset, MaxTreeItems: maxTreeLimit, Protect: func(f v2.ViewHandler) http.Handler {
 		return s.keys.Require(httpapi.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			return s.serveView(w, r, viewHandler(f))
 		}), access.Query)
@@ -217,7 +235,7 @@ func (s *Server) routes(o Options, reset http.Handler) {
 		}})
 	httpapi.Probes{Ready: s.engine.Ready, Gatherer: o.Registry, OpenAPI: o.OpenAPI, Protect: protect, Open: o.OpenProbes,
 		MaySee: func(ctx context.Context, view string) bool { return access.CheckView(ctx, view) == nil }}.Register(s.mux)
-	page.New(s.engine, s.forests, s.keys, entryParams).Register(s.mux)
+	page.New(s.engine, s.forests, s.keys, entryParams, o.Administer).Register(s.mux)
 }
 
 // viewHandler answers one call on a view that the caller may read.

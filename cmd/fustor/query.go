@@ -9,6 +9,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
+	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/diskcache"
 	"github.com/fustor/fustor/query"
 )
@@ -20,6 +21,7 @@ type queryCmd struct {
 	Cache       string      `placeholder:"DIR" env:"FUSTOR_QUERY_CACHE" help:"Keep what is read of layers in this directory as well, for the next start and for what memory does not hold."`
 	CacheSize   match.Size  `default:"2GiB" placeholder:"SIZE" env:"FUSTOR_QUERY_CACHE_SIZE" help:"About how much that may be (default 2GiB)."`
 	APIKey      string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
+	Administer  bool        `env:"FUSTOR_QUERY_ADMINISTER" help:"Answer what administrators change, too, so that the page has it: views, keys, sessions, retention. It needs a key of the role admin, and a store that may be written."`
 	apiFlags    `embed:""`
 	callerFlags `embed:""`
 	tlsFlags    `embed:""`
@@ -36,6 +38,7 @@ Examples:
     fustor query --store file:///srv/fustor --memory 1GiB
     fustor query --store 's3://fustor?region=eu-central-1' --cache /var/cache/fustor --cache-size 10GiB
     fustor query --store file:///srv/fustor --listen 0.0.0.0:443 --tls-cert /etc/fustor/tls.crt --tls-key /etc/fustor/tls.key
+    fustor query --store file:///srv/fustor --administer
     fustor query --store file:///srv/fustor --listen none --socket /run/fustor/query.sock`
 }
 
@@ -64,7 +67,11 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if c.Listen == listenNowhere && c.Socket == "" {
 		return usageError("--listen none needs --socket")
 	}
-	st, err := openForReading(ctx, c.Store)
+	opened := openForReading
+	if c.Administer {
+		opened = openForWriting
+	}
+	st, err := opened(ctx, c.Store)
 	if err != nil {
 		return err
 	}
@@ -82,9 +89,17 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer disk.Close()
-	q, err := query.New(query.Options{
-		Store: st, Authenticator: keys, MemoryBytes: memory, Disk: disk, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes,
-	})
+	o := query.Options{
+		Store: st, Authenticator: keys, MemoryBytes: memory, Disk: disk, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes, Administer: c.Administer,
+	}
+	if c.Administer {
+		compact, err := compactor.New(compactor.Options{Store: st, Logger: log})
+		if err != nil {
+			return err
+		}
+		o.Retain = retention(compact)
+	}
+	q, err := query.New(o)
 	if err != nil {
 		return err
 	}

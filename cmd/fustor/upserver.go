@@ -228,7 +228,11 @@ func (u *up) wire() error {
 		}
 		return httpapi.MergeOpenAPI(reads, pipes, "Pipe")
 	}
-	q, err = query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document, OpenProbes: u.OpenProbes})
+	retain := func(ctx context.Context, view string, dry bool) ([]admin.Removal, error) {
+		return retention(u.compact)(ctx, view, dry)
+	}
+	q, err = query.New(query.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("query"), Registry: registry, OpenAPI: document, OpenProbes: u.OpenProbes,
+		Administer: true, Retain: retain})
 	if err != nil {
 		return err
 	}
@@ -243,8 +247,7 @@ func (u *up) wire() error {
 		return err
 	}
 	wake := func(view, _ string, _ uint64) { u.compact.Wake(view) }
-	i, err = ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake,
-		Retain: retention(u.compact)})
+	i, err = ingest.New(ingest.Options{Store: u.store, Authenticator: keys, Logger: u.quiet("ingest"), Registry: registry, OnSegment: wake})
 	if err != nil {
 		return err
 	}
@@ -254,7 +257,6 @@ func (u *up) wire() error {
 	for _, base := range ingest.V2Bases {
 		mux.Handle(base+"/", i.Handler())
 	}
-	mux.Handle(admin.Prefix+"/", i.Handler())
 	mux.Handle("/", q.Handler())
 	u.handler = mux
 	u.agent, err = agent.New(agent.Options{

@@ -1,6 +1,6 @@
 // Package admin is what the administrator of a Fustor does to a store: views, keys, sessions, resets, and a look at
-// versions. `fustor admin` calls it on a store, ingest serves it over HTTP to keys of the role admin (http.go), and query
-// the reset alone.
+// versions. `fustor admin` calls it on a store; ingest serves it over HTTP to keys of the role admin (http.go), and so does a query
+// that administers, for its page. Any query has the reset.
 //
 // Invariants: whatever it writes is decided by conditional writes, so that any number of administrators and all parts may
 // work meanwhile; a key is told once, to whoever made it, and never again; it refuses what it cannot do in words for the

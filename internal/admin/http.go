@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/fustor/fustor/internal/access"
@@ -23,11 +24,11 @@ const maxBody = 64 << 10 // bytes of a request
 // handler answers a call with a status and a body; nil: none.
 type handler func(r *http.Request, w http.ResponseWriter) (status int, body any, err error)
 
-// Register adds the administrator's calls to mux, for keys of the role admin. A key that is for some views administers
-// those, and the keys that are for no others.
-func (a *Admin) Register(mux *httpapi.Mux, keys *access.Authenticator) {
+// Register adds the administrator's calls to mux. protect lets those through to a call who may act in the role admin, with the record of
+// their key in the context. A key that is for some views administers those, and the keys that are for no others.
+func (a *Admin) Register(mux *httpapi.Mux, protect func(http.Handler) http.Handler) {
 	handle := func(method, pattern string, o *openapi.Operation, h handler) {
-		mux.HandleAPI(method, Prefix+pattern, o, keys.Require(serve(h), access.Admin))
+		mux.HandleAPI(method, Prefix+pattern, o, protect(serve(h)))
 	}
 	ofView := func(method, pattern string, o *openapi.Operation, h handler) {
 		handle(method, "/views/{view_id}"+pattern, o, func(r *http.Request, w http.ResponseWriter) (int, any, error) {
@@ -49,6 +50,8 @@ func (a *Admin) Register(mux *httpapi.Mux, keys *access.Authenticator) {
 	ofView("PUT", "/pins/{pin}", &pinOperation, a.putPin)
 	ofView("DELETE", "/pins/{pin}", &unpinOperation, a.deletePin)
 	ofView("POST", "/retention", &retainOperation, a.postRetention)
+	handle("GET", "/settings", &listSettingsOperation, getSettings)
+	handle("GET", "/cost", &estimateCostOperation, a.getCost)
 	handle("GET", "/keys", &listKeysOperation, a.getKeys)
 	handle("POST", "/keys", &createKeyOperation, a.postKey)
 	handle("DELETE", "/keys/{key_id}", &revokeKeyOperation, a.deleteKey)
@@ -84,6 +87,11 @@ type (
 		Removed []Removal `json:"removed"`
 		Count   int       `json:"count"`
 	}
+	// SettingList answers GET /settings.
+	SettingList struct {
+		Settings []viewconfig.Setting `json:"settings"`
+		Count    int                  `json:"count"`
+	}
 	// KeyList answers GET /keys.
 	KeyList struct {
 		Keys  []Key `json:"keys"`
@@ -101,10 +109,6 @@ func (a *Admin) ResetHandler(keys *access.Authenticator) http.Handler {
 			return 0, nil, err
 		}
 		_, err := a.Reset(r.Context(), r.PathValue("view_id"))
-		if errors.Is(err, store.ErrDenied) {
-			err = &httpapi.Error{Status: http.StatusNotImplemented, Cause: err, Detail: "this server may not write to its store",
-				Hint: "ask the ingest: POST " + Prefix + "/views/VIEW/reset"}
-		}
 		return http.StatusNoContent, nil, err
 	}), access.Admin)
 }
@@ -114,7 +118,7 @@ func serve(h handler) http.Handler {
 		status, body, err := h(r, w)
 		switch {
 		case err != nil:
-			return explain(err)
+			return explain(r, err)
 		case body == nil:
 			w.WriteHeader(status)
 		default:
@@ -128,7 +132,7 @@ var statusOf = map[Kind]int{
 	Invalid: http.StatusBadRequest, NotFound: http.StatusNotFound, Conflict: http.StatusConflict, Unsupported: http.StatusNotImplemented,
 }
 
-func explain(err error) error {
+func explain(r *http.Request, err error) error {
 	var refused *Error
 	var known *httpapi.Error
 	var tooLarge *http.MaxBytesError
@@ -140,6 +144,13 @@ func explain(err error) error {
 	case errors.Is(err, viewconfig.ErrInvalid):
 		return &httpapi.Error{Status: http.StatusInternalServerError, Cause: err, Detail: "cannot read the view's settings in the store",
 			Hint: "the server's log has the error; remove or repair the object"}
+	case errors.Is(err, store.ErrDenied):
+		detail := "this server may not write to its store"
+		if r.Method == http.MethodGet {
+			detail = "this server may not read that in its store"
+		}
+		return &httpapi.Error{Status: http.StatusNotImplemented, Cause: err, Detail: detail,
+			Hint: "run `fustor admin` with --store and credentials that may, or ask the ingest with --url"}
 	}
 	return httpapi.StoreFailure(err)
 }
@@ -263,6 +274,32 @@ func (a *Admin) postRetention(r *http.Request, _ http.ResponseWriter) (int, any,
 	}
 	removed, err := a.Retain(r.Context(), r.PathValue("view_id"), dry)
 	return http.StatusOK, RemovalList{r.PathValue("view_id"), dry, removed, len(removed)}, err
+}
+
+func getSettings(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	if err := httpapi.Query(r).Err(); err != nil {
+		return 0, nil, err
+	}
+	settings := viewconfig.Settings()
+	return http.StatusOK, SettingList{settings, len(settings)}, nil
+}
+
+func (a *Admin) getCost(r *http.Request, _ http.ResponseWriter) (int, any, error) {
+	q := httpapi.Query(r)
+	polling := q.Bool("polling", true)
+	queries, given := q.Int("queries", defaultQueries, 0, maxQueries), q.String("events", "")
+	if err := q.Err(); err != nil {
+		return 0, nil, err
+	}
+	events := -1.0
+	if given != "" {
+		var err error
+		if events, err = strconv.ParseFloat(given, 64); err != nil || !(events >= 0 && events <= maxEvents) {
+			return 0, nil, httpapi.BadRequest("events must be a number from 0 to 1000000", "leave it out for what the views counted")
+		}
+	}
+	e, err := a.Cost(r.Context(), scope(r.Context()), float64(queries), events, polling)
+	return http.StatusOK, e, err
 }
 
 func (a *Admin) getKeys(r *http.Request, _ http.ResponseWriter) (int, any, error) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/cost"
 	"github.com/fustor/fustor/internal/httpapi/openapi"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/viewconfig"
@@ -15,9 +16,9 @@ const tag = "admin"
 
 // The problems that a call answers, beside those of its own.
 var (
-	always     = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
-	ofThing    = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound}
-	ofRemoving = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound,
+	always     = []int{http.StatusNotImplemented, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	ofThing    = []int{http.StatusNotImplemented, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound}
+	ofRemoving = []int{http.StatusNotImplemented, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound,
 		http.StatusConflict}
 )
 
@@ -38,7 +39,7 @@ var (
 		Body:        &openapi.Body{Type: (*viewconfig.Config)(nil), Example: `{"view_id":"research","audit_interval_sec":3600}`},
 		Answers:     []openapi.Answer{{Status: http.StatusCreated, Text: "Its settings.", Type: (*viewconfig.Config)(nil), Example: exampleSettings}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict,
-			http.StatusRequestEntityTooLarge}}
+			http.StatusRequestEntityTooLarge, http.StatusNotImplemented}}
 	showViewOperation = openapi.Operation{ID: "getView", Tag: tag, Summary: "A view",
 		Answers: []openapi.Answer{{Text: "The view.", Type: (*View)(nil), Example: exampleView}}, Errors: ofThing}
 	configureViewOperation = openapi.Operation{ID: "configureView", Tag: tag, Summary: "Change settings of a view",
@@ -46,7 +47,7 @@ var (
 		Body:        &openapi.Body{Type: (*viewconfig.Config)(nil), Example: `{"audit_interval_sec":3600}`},
 		Answers:     []openapi.Answer{{Text: "Its settings.", Type: (*viewconfig.Config)(nil), Example: exampleSettings}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound,
-			http.StatusConflict, http.StatusRequestEntityTooLarge}}
+			http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusNotImplemented}}
 	deleteViewOperation = openapi.Operation{ID: "deleteView", Tag: tag, Summary: "Remove a view and all that it has",
 		Answers: []openapi.Answer{{Text: "Removed.", Type: (*RemovedView)(nil), Example: `{"view_id":"research","objects":1804}`}}, Errors: ofRemoving}
 	restartViewOperation = openapi.Operation{ID: "restartView", Tag: tag, Summary: "Start a view over",
@@ -85,6 +86,17 @@ var (
 				`"age_seconds":90211.5,"why":"no version has it"}],"count":1}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusNotFound,
 			http.StatusNotImplemented}}
+	listSettingsOperation = openapi.Operation{ID: "listSettings", Tag: tag, Summary: "What can be set of a view, within which bounds",
+		Answers: []openapi.Answer{{Text: "The settings.", Type: (*SettingList)(nil), Example: `{"settings":[{"name":"hot_s","flag":"--hot","title":"Counts as being written for",` +
+			`"text":"How long a file counts as being written after a change.","kind":"seconds","minimum":0,"maximum":604800,"unlimited":false,"default":60,"of_forests":false}],"count":1}`}},
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}}
+	estimateCostOperation = openapi.Operation{ID: "estimateCost", Tag: tag, Summary: "What the views that the key is for cost a month on S3",
+		Description: "As `fustor cost` estimates it (docs/cost.md), at list prices, from the entries, live sessions and time-outs of the views.",
+		Parameters: []openapi.Parameter{
+			{Name: "queries", Text: "Queries a day.", Schema: `{"type":"integer","minimum":0,"maximum":1000000000,"default":1000}`},
+			{Name: "events", Text: "Changes a second in all views; absent: as the views counted them.", Schema: `{"type":"number","minimum":0,"maximum":1000000}`},
+			{Name: "polling", Text: "The parts are processes that poll the store; false: functions that it wakes.", Schema: `{"type":"boolean","default":true}`}},
+		Answers: []openapi.Answer{{Text: "A month.", Type: (*Cost)(nil)}}, Errors: always}
 	listKeysOperation = openapi.Operation{ID: "listKeys", Tag: tag, Summary: "The API keys for the views that the key is for",
 		Answers: []openapi.Answer{{Text: "The keys, without the keys themselves.", Type: (*KeyList)(nil), Example: `{"keys":[` + exampleKey + `],"count":1}`}}, Errors: always}
 	createKeyOperation = openapi.Operation{ID: "createKey", Tag: tag, Summary: "Make an API key",
@@ -92,7 +104,7 @@ var (
 		Answers: []openapi.Answer{{Status: http.StatusCreated, Text: "The key, this once.", Type: (*MadeKey)(nil),
 			Example: "{" + exampleKeyPart + `,"api_key":"fustor_8fJw…"}`}},
 		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable, http.StatusConflict,
-			http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}}
+			http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusNotImplemented}}
 	revokeKeyOperation = openapi.Operation{ID: "revokeKey", Tag: tag, Summary: "Revoke an API key, by its id or name",
 		Answers: []openapi.Answer{{Text: "The key that was revoked. Servers accept it for up to 30 seconds more.", Type: (*Key)(nil), Example: exampleKey}}, Errors: ofRemoving}
 )
@@ -107,26 +119,15 @@ var (
 	}
 	OpenAPITypes = []openapi.Type{
 		{Of: (*viewconfig.Config)(nil), Name: "ViewSettings"}, {Of: (*View)(nil), Name: "AdminView"}, {Of: (*Session)(nil), Name: "AdminSession"},
-		{Of: (*Usage)(nil), Name: "StoredObjects"}, {Of: (*manifest.Progress)(nil), Name: "FoldedSession"},
+		{Of: (*Version)(nil), Name: "StoredVersion"}, {Of: (*Usage)(nil), Name: "StoredObjects"}, {Of: (*manifest.Progress)(nil), Name: "FoldedSession"},
+		{Of: (*viewconfig.Setting)(nil), Name: "ViewSetting"}, {Of: (*viewconfig.Kind)(nil), Schema: `{"type":"string","enum":["seconds","count","switch","texts"]}`},
+		{Of: (*cost.Workload)(nil), Name: "CostWorkload"}, {Of: (*cost.Estimate)(nil), Name: "CostEstimate"}, {Of: (*cost.Requests)(nil), Name: "StoreRequests"},
+		{Of: (*cost.Line)(nil), Name: "CostLine"}, {Of: (*cost.Dollars)(nil), Name: "CostDollars"}, {Of: (*cost.AlwaysOn)(nil), Name: "CostAlwaysOn"}, {Of: (*cost.Prices)(nil), Name: "CostPrices"},
 		{Of: (*access.Role)(nil), Schema: `{"type":"string","enum":["ingest","query","admin"]}`},
 		{Of: (*access.Views)(nil), Name: "KeyViews", Schema: `{"oneOf":[{"type":"string","const":"*"},{"type":"array","items":{"type":"string"}}]}`},
 	}
-	OpenAPINotes = []openapi.Note{
+	OpenAPINotes = append(settingNotes(), []openapi.Note{
 		{At: "ViewSettings", Text: "docs/operations.md says what each means. Durations are seconds, at most a week."},
-		{At: "ViewSettings.members", Text: "Makes the view a forest, answered from these views: names, and globs of names (*, ?, [a-z])."},
-		{At: "ViewSettings.mounts", Text: "Absolute paths where hosts mount the view's root, beyond those that its agents read."},
-		{At: "ViewSettings.session_timeout_seconds", Text: "The least time-out of a session; an agent may ask for more."},
-		{At: "ViewSettings.allow_concurrent_push", Text: "Several sessions may feed the view at once, one of them as its leader."},
-		{At: "ViewSettings.audit_interval_sec", Text: "How often the leader audits the tree; 0: never."},
-		{At: "ViewSettings.sentinel_interval_sec", Text: "How often agents look at suspect files; 0: never."},
-		{At: "ViewSettings.hot_s", Text: "How long a file counts as being written after a change."},
-		{At: "ViewSettings.staleness_s", Text: "How old what a network file system shows may be."},
-		{At: "ViewSettings.tombstone_ttl_s", Text: "How long a deletion is remembered."},
-		{At: "ViewSettings.iceberg_changes_s", Text: "For how long the view's changes are kept as a second Iceberg table, -1 for ever; 0: there is none."},
-		{At: "ViewSettings.sessions_per_key", Text: "How many live sessions one API key may have in the view; 0: any number."},
-		{At: "ViewSettings.max_entries", Text: "How many files, directories and others the view may have; 0: any number. New names beyond it are left out."},
-		{At: "ViewSettings.iceberg_interval_sec", Text: "How often the view is published as an Iceberg table while it changes; 0: never."},
-		{At: "ViewSettings.live", Text: "The view is answered only while a session feeds it."},
 		{At: "AdminView.configured", Text: "It has settings of its own, not the defaults."},
 		{At: "AdminView.version", Text: "The current version; 0: none yet."},
 		{At: "AdminView.folded_at", Text: "When it was published, Unix seconds; null: there is none."},
@@ -142,8 +143,8 @@ var (
 		{At: "NewKey.name", Also: `"required":true`}, {At: "NewKey.roles", Also: `"required":true`}, {At: "NewKey.views", Also: `"required":true`},
 		{At: "NewKey.expires_at_ns", Text: "ns since 1970; 0 or absent: never."},
 		{At: "MadeKey.api_key", Text: "The key. Only this answer shows it."},
-		{At: "Version.folded_at", Text: "Unix seconds."},
-		{At: "Version.sessions", Text: "How far each session is folded."},
+		{At: "StoredVersion.folded_at", Text: "Unix seconds."},
+		{At: "StoredVersion.sessions", Text: "How far each session is folded."},
 		{At: "History.versions", Text: "From the current one backwards."},
 		{At: "History.more", Text: "There are older ones."},
 		{At: "History.orphans", Text: "Manifests that are no version's."},
@@ -151,5 +152,26 @@ var (
 		{At: "RestartedView.epoch", Text: "Of the view's new life."},
 		{At: "RemovedView.objects", Text: "How many were deleted."},
 		{At: "Removal.why", Text: "In words."},
-	}
+		{At: "ViewSetting.maximum", Text: "Of seconds and counts."},
+		{At: "ViewSetting.zero", Text: "What 0 means."},
+		{At: "ViewSetting.unlimited", Text: "-1 stands for no bound."},
+		{At: "Cost.events_per_second_counted", Text: "What the views had on average over a day at most; null: not known."},
+		{At: "CostEstimate.dollars_per_million_files", Text: "A month."},
+	}...)
 )
+
+// settingNotes say what each setting means.
+func settingNotes() []openapi.Note {
+	var notes []openapi.Note
+	for _, s := range viewconfig.Settings() {
+		text := s.Text
+		if s.Zero != "" {
+			text += " 0: " + s.Zero + "."
+		}
+		if s.Unlimited {
+			text += " -1: for ever, or all."
+		}
+		notes = append(notes, openapi.Note{At: "ViewSettings." + s.Name, Text: text})
+	}
+	return notes
+}

@@ -92,6 +92,12 @@ func (e *Engine) Invalidate(view string) {
 	e.heads.invalidate(view)
 }
 
+// Forget is Invalidate, and makes the next question about a view's settings ask the store, too.
+func (e *Engine) Forget(view string) {
+	e.configs.Forget(view)
+	e.Invalidate(view)
+}
+
 // Head is the view's newest manifest, complete or not. ForestError if the view is a forest, which has none.
 func (e *Engine) Head(ctx context.Context, view string) (*manifest.Manifest, error) {
 	if f := e.forests.get(view); f != nil {

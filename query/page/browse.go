@@ -26,6 +26,7 @@ const pageEntries = 500
 type pageFrame struct {
 	Title, View, ViewURL string
 	Forest               bool   // the view is one: entries have a member
+	Admin                string // what app.js is told of administration; see administration
 	Here                 string // URL of the directory that the search form searches below
 	Query                string
 	AsOf, NowURL         string // the version that was asked for, if not the current one, and the same page of that
@@ -140,7 +141,7 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 		return err
 	}
 	now := s.engine.Moment(at.which, v)
-	page := directoryPage{pageFrame: frameOf(v, at, r, s.engine.Now(), path, "/list?"), Crumbs: crumbs(at, path), Columns: columns(at, path, order), Empty: "This directory is empty."}
+	page := directoryPage{pageFrame: s.frameOf(v, at, r, s.engine.Now(), path, "/list?"), Crumbs: crumbs(at, path), Columns: columns(at, path, order), Empty: "This directory is empty."}
 	if dir.Type != event.Directory {
 		page.Entries = []pageEntry{entryOf(at, names, dir, now)}
 		render(w, http.StatusOK, "directory", page)
@@ -182,7 +183,7 @@ func (s *Pages) searchPage(w http.ResponseWriter, r *http.Request, q *httpapi.Pa
 	if err != nil {
 		return err
 	}
-	page := searchPage{pageFrame: frameOf(v, at, r, s.engine.Now(), path, "/search?pattern="+url.QueryEscape(text)+"&")}
+	page := searchPage{pageFrame: s.frameOf(v, at, r, s.engine.Now(), path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
@@ -240,7 +241,7 @@ func summary(n int, more, continued bool) string {
 	return values.Plural(n, "match", "matches") + "."
 }
 
-func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call string) pageFrame {
+func (s *Pages) frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call string) pageFrame {
 	view := v.Manifest.View
 	param := "path=" + url.QueryEscape(path)
 	if _, b64 := values.PathFields(path); b64 != "" {
@@ -248,7 +249,7 @@ func frameOf(v *engine.Version, at link, r *http.Request, now int64, path, call 
 	}
 	_, err := r.Cookie(keyCookie)
 	f := pageFrame{
-		Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil,
+		Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil, Admin: s.administration(r.Context()),
 		Footer: pageFooter{
 			Version: v.Manifest.Version, StateURL: "/state/" + view, JSON: "/api/v1/views/" + view + call + param + at.param(),
 			Folded: ago(now, v.Manifest.FoldedAt), FoldedAt: exact(v.Manifest.FoldedAt), Observed: ago(now, v.Manifest.ObservedAt), ObservedAt: exact(v.Manifest.ObservedAt),

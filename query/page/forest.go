@@ -49,7 +49,7 @@ func (s *Pages) forestPage(w http.ResponseWriter, r *http.Request, of *engine.Fo
 		return err
 	}
 	now := s.engine.Now()
-	page := forestPage{pageFrame: forestFrame(at, r, path, "/stats?"), Crumbs: crumbs(at, path)}
+	page := forestPage{pageFrame: s.forestFrame(at, r, path, "/stats?"), Crumbs: crumbs(at, path)}
 	all := evidence.Totals{LatestMtimeNs: evidence.NoMtime}
 	for i, m := range fo.Members {
 		e := memberEntry{Name: m.View, StateURL: "/state/" + m.View}
@@ -103,7 +103,7 @@ func (s *Pages) forestSearch(w http.ResponseWriter, r *http.Request, q *httpapi.
 	if err != nil {
 		return err
 	}
-	page := searchPage{pageFrame: forestFrame(at, r, path, "/search?pattern="+url.QueryEscape(text)+"&")}
+	page := searchPage{pageFrame: s.forestFrame(at, r, path, "/search?pattern="+url.QueryEscape(text)+"&")}
 	page.Title, page.Query = "“"+text+"”", text
 	if path != "/" {
 		page.Where = parts(path)
@@ -157,14 +157,14 @@ func problemOf(ctx context.Context, m *forest.Member) string {
 }
 
 // forestFrame is frameOf for a forest, which has no version of its own.
-func forestFrame(at link, r *http.Request, path, call string) pageFrame {
+func (s *Pages) forestFrame(at link, r *http.Request, path, call string) pageFrame {
 	param := "path=" + url.QueryEscape(path)
 	if _, b64 := values.PathFields(path); b64 != "" {
 		param = "path_b64=" + b64
 	}
 	view := at.view
 	_, err := r.Cookie(keyCookie)
-	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), Forest: true, AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil,
+	f := pageFrame{Title: readable(path), View: view, ViewURL: browseURL(at, "/"), Here: pathURL(view, path), Forest: true, AsOf: at.asOf(), NowURL: pathURL(view, path), Cookie: err == nil, Admin: s.administration(r.Context()),
 		Footer: pageFooter{JSON: "/api/v1/views/" + view + call + param + at.param()}}
 	if path == "/" {
 		f.Title = view

@@ -81,7 +81,7 @@ func (s *Pages) statePage(w http.ResponseWriter, r *http.Request, _ access.Recor
 		return err
 	}
 	now := s.engine.Now()
-	page := statePage{pageFrame: frameOf(v, link{view: view}, r, now, "/", "/sessions?")}
+	page := statePage{pageFrame: s.frameOf(v, link{view: view}, r, now, "/", "/sessions?")}
 	page.Title, page.Footer.JSON = "State of "+view, "/api/v1/views/"+view+"/sessions"
 	g, ctx := errgroup.WithContext(r.Context())
 	g.Go(func() error {

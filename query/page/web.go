@@ -50,14 +50,16 @@ type Pages struct {
 	forests *forest.Forests
 	keys    *access.Authenticator
 	filters Filters
+	// administers: the server answers the administrator's calls.
+	administers bool
 }
 
 // Filters reads what a search for text at and below path wants besides: the parameters that /search has. parts are their texts.
 type Filters func(q *httpapi.Params, now time.Time, text, path string) (wanted *engine.Search, parts []string, err error)
 
-// New returns the pages.
-func New(e *engine.Engine, forests *forest.Forests, keys *access.Authenticator, filters Filters) *Pages {
-	return &Pages{e, forests, keys, filters}
+// New returns the pages. With administers the server answers the administrator's calls, and the pages make them.
+func New(e *engine.Engine, forests *forest.Forests, keys *access.Authenticator, filters Filters, administers bool) *Pages {
+	return &Pages{e, forests, keys, filters, administers}
 }
 
 // Register adds the pages to a mux.
@@ -67,6 +69,8 @@ func (s *Pages) Register(mux *httpapi.Mux) {
 	mux.Handle(http.MethodGet, "/browse/{view_id}", page(s.browsePage))
 	mux.Handle(http.MethodGet, "/browse/{view_id}/{path...}", page(s.browsePage))
 	mux.Handle(http.MethodGet, "/state/{view_id}", page(s.statePage))
+	mux.Handle(http.MethodGet, adminPath, page(s.adminPage))
+	mux.Handle(http.MethodGet, adminPath+"/{view_id}", page(s.adminPage))
 	samesite := http.NewCrossOriginProtection()
 	mux.Handle(http.MethodPost, "/login", underPrefix(samesite.Handler(http.HandlerFunc(s.login))))
 	mux.Handle(http.MethodPost, "/logout", underPrefix(samesite.Handler(http.HandlerFunc(logout))))
@@ -246,6 +250,30 @@ func WithCookie(h http.Handler) http.Handler {
 	})
 }
 
+// WithOwnCookie lets our own pages, and no other, make calls that change things with the browser's cookie: it counts only where the browser
+// says that a page of this server asks. A key in a header needs nothing of that, as no other page has it.
+func WithOwnCookie(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isOwn(r) {
+			useCookie(r)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// isOwn reports whether a browser says that a page of this server asks. Over plain HTTP browsers do not send Sec-Fetch-Site; then it is the
+// Origin, which they send with all that changes anything. What only reads may come without either.
+func isOwn(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin"
+	}
+	if origin := r.Header.Get("Origin"); origin != "" {
+		u, err := url.Parse(origin)
+		return err == nil && u.Host == r.Host
+	}
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
 func withoutSecrets(u *url.URL) string {
 	q := u.Query()
 	q.Del("key")
@@ -258,10 +286,14 @@ func currentURL(r *http.Request) string { return localPath(r.URL.RequestURI()) }
 // localPath is next if it is the path of a page of this server; otherwise "/". So a link cannot redirect to another site.
 func localPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.Scheme != "" || u.Host != "" || next != "/" && !strings.HasPrefix(next, "/browse/") && !strings.HasPrefix(next, "/state/") {
+	if err != nil || u.Scheme != "" || u.Host != "" || next != "/" && !isPagePath(u.Path) {
 		return "/"
 	}
 	return next
+}
+
+func isPagePath(path string) bool {
+	return path == adminPath || slices.ContainsFunc([]string{"/browse/", "/state/", adminPath + "/"}, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 }
 
 type loginPage struct {
@@ -351,6 +383,9 @@ func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Rec
 		return nil
 	}
 	page := viewsPage{Title: "Views"}
+	if isAdmin(r.Context()) {
+		page.AdminURL = adminPath
+	}
 	for _, name := range names {
 		link := viewLink{Name: name, URL: pathURL(name, "/")}
 		if members, ok := forests[name]; ok {
@@ -363,8 +398,9 @@ func (s *Pages) indexPage(w http.ResponseWriter, r *http.Request, key access.Rec
 }
 
 type viewsPage struct {
-	Title string
-	Views []viewLink
+	Title    string
+	AdminURL string // empty: who asks is no administrator
+	Views    []viewLink
 }
 
 // viewLink is a view, or a forest with its members.

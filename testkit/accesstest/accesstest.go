@@ -60,7 +60,7 @@ const victim = "victim"
 
 // listsOwn are the calls that answer any key of their role, and must show nothing of other views.
 var listsOwn = map[string]bool{
-	"GET /api/v1/admin/views": true, "GET /api/v1/admin/keys": true, "DELETE /api/v1/admin/keys/{key_id}": true,
+	"GET /api/v1/admin/views": true, "GET /api/v1/admin/settings": true, "GET /api/v1/admin/cost": true, "GET /api/v1/admin/keys": true, "DELETE /api/v1/admin/keys/{key_id}": true,
 	"GET /iceberg/v1/config": true, "GET /iceberg/v1/namespaces": true, "GET /iceberg/v1/namespaces/{namespace}": true, "GET /iceberg/v1/namespaces/{namespace}/tables": true,
 	"GET /iceberg/v1/namespaces/{namespace}/views": true,
 }
