@@ -3,7 +3,8 @@ import { base } from "./api"
 import { fromURL, toURL, type Path } from "./paths"
 import { filterNames, type Filters } from "./query"
 
-export type Show = "list" | "map" | "search" | "insight" | "state"
+export type Show = "list" | "map" | "search" | "insight" | "state" | "admin"
+export type Section = "views" | "keys" | "sessions" | "retention" | "cost"
 
 export interface Place {
   view: string
@@ -15,11 +16,12 @@ export interface Place {
   color: "age" | "owner" | "extension" | "growth"
   since: string
   report: string
+  section: Section // of administration
   q: string
   filters: Filters
 }
 
-const defaults = { sort: "name", by: "apparent", color: "age", since: "", report: "owners", q: "" } as const
+const defaults = { sort: "name", by: "apparent", color: "age", since: "", report: "owners", section: "views", q: "" } as const
 
 const pick = <T extends string>(value: string | null, allowed: readonly T[], absent: T): T => allowed.includes(value as T) ? value as T : absent
 
@@ -32,11 +34,12 @@ export function read(url: URL): Place {
     const values = q.getAll(name).filter(v => v !== "")
     if (values.length > 0) filters[name] = values
   }
-  const show: Show = page === "state" ? "state" : q.has("show") ? pick(q.get("show"), ["list", "map", "insight"], "list") : q.has("q") ? "search" : "list"
+  const show: Show = page === "state" || page === "admin" ? page : q.has("show") ? pick(q.get("show"), ["list", "map", "insight"], "list") : q.has("q") ? "search" : "list"
   return {
-    view, path: page === "state" ? "/" : fromURL(rest.slice(`/browse/${view}`.length)), show, asOf: q.get("as_of") ?? "",
+    view, path: page === "state" || page === "admin" ? "/" : fromURL(rest.slice(`/browse/${view}`.length)), show, asOf: q.get("as_of") ?? "",
     sort: pick(q.get("sort"), ["name", "size", "allocated", "mtime"], "name"), by: pick(q.get("by"), ["apparent", "allocated"], "apparent"),
     color: pick(q.get("color"), ["age", "owner", "extension", "growth"], "age"), since: q.get("since") ?? "", report: q.get("report") ?? defaults.report,
+    section: pick(q.get("section"), ["views", "keys", "sessions", "retention", "cost"], "views"),
     q: q.get("q") ?? "", filters,
   }
 }
@@ -47,6 +50,7 @@ export function write(p: Place): string {
   const set = (name: keyof typeof defaults) => p[name] !== defaults[name] && q.set(name, p[name])
   if (p.asOf) q.set("as_of", p.asOf)
   if (p.show === "state") return `${base}/state/${p.view}`
+  if (p.show === "admin") return `${base}/admin${p.view && "/" + p.view}${p.section === defaults.section ? "" : "?section=" + p.section}`
   if (p.show === "map" || p.show === "insight") q.set("show", p.show)
   if (p.show === "list") set("sort")
   if (p.show === "map") ["by", "color"].forEach(name => set(name as "by"))

@@ -51,6 +51,7 @@ export function callURL(view: string, call: string, given: Params): string {
     }
   }
   const text = q.toString()
+  if (call.startsWith("/")) return `${base}/api/v1${call}${text ? "?" + text : ""}` // of no view
   return `${base}/api/v1/views${view === "" ? "" : `/${view}/${call}`}${text ? "?" + text : ""}`
 }
 
@@ -66,6 +67,18 @@ export async function ask<T>(view: string, call: string, given: Params, signal?:
   }
   if (answer.ok) return await answer.json() as T
   throw new Failure(await problemOf(answer))
+}
+
+/** change makes an administrator's call that changes something, and takes its JSON if it has any. */
+export async function change<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: object): Promise<T> {
+  let answer: Response
+  try {
+    answer = await fetch(`${base}/api/v1/admin${path}`, { method, headers: { Accept: "application/json", ...body ? { "Content-Type": "application/json" } : {} }, body: body ? JSON.stringify(body) : null, credentials: "same-origin" })
+  } catch {
+    throw new Failure({ status: 0, title: "No answer", detail: "The server does not answer, so it is not known whether this was done.", hint: "Look again when it answers." })
+  }
+  if (!answer.ok) throw new Failure(await problemOf(answer))
+  return (answer.status === 204 ? true : await answer.json()) as T
 }
 
 async function problemOf(answer: Response): Promise<Problem> {

@@ -18,6 +18,7 @@ export function useLive(place: Place, forest: boolean, changed: () => void): str
     return () => document.removeEventListener("visibilitychange", on)
   }, [])
   useEffect(() => {
+    if (place.show === "admin") return set("") // it shows no view
     if (place.asOf) return set("earlier version")
     if (!visible) return set("paused")
     let feed: EventSource | undefined, timer = 0, pending = 0, last = Date.now(), seen = 0
@@ -55,6 +56,6 @@ export function useLive(place: Place, forest: boolean, changed: () => void): str
       clearInterval(timer)
       clearTimeout(pending)
     }
-  }, [place.view, place.path, place.show === "state", place.asOf, forest, visible])
+  }, [place.view, place.path, place.show === "state", place.show === "admin", place.asOf, forest, visible])
   return state
 }

@@ -2,6 +2,7 @@
 // until this runs.
 import { h, Fragment, render } from "preact"
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
+import { Admin, administration } from "./admin"
 import { read, write, type Place, type Show } from "./address"
 import { base, below, type Member, type Node } from "./api"
 import { Complete } from "./complete"
@@ -46,7 +47,7 @@ function App() {
     return () => removeEventListener("popstate", back)
   }, [])
   useEffect(() => {
-    document.title = `${place.show === "search" && place.q ? `“${place.q}”` : titleOf(place)} – Fustor`
+    document.title = `${place.show === "search" && place.q ? `“${place.q}”` : place.show === "admin" ? "Administration" : titleOf(place)} – Fustor`
   }, [place])
   const [forest, setForest] = useState(startsAsForest)
   const here = useMemo(() => ({ place, go, now, forest }), [place, now, forest])
@@ -63,38 +64,40 @@ type Found = Node & { version?: number; entries?: Node[]; members?: Member[] }
 function Frame({ live, setForest }: { live: string; setForest: (is: boolean) => void }) {
   const { place, forest, go } = useHere()
   const views = useAsk<Views>("", {}, { view: "", live: false })
+  const isAdmin = place.show === "admin"
   const known = views.data?.views.find(v => v.view_id === place.view)
   useEffect(() => known && setForest(known.state === "forest"), [known])
-  const found = useAsk<Found>(place.show === "state" || forest ? null : "metadata", below(place.path, place.asOf))
+  const found = useAsk<Found>(place.show === "state" || isAdmin || forest ? null : "metadata", below(place.path, place.asOf))
   const [entered, setEntered] = useState(false)
   useSlash()
   const tabs: [Show, string][] = [["list", "List"], ["map", "Map"], ["insight", "Insight"], ["state", "State"]]
+  if (administration !== null) tabs.push(["admin", "Administration"])
   const isDirectory = found.data?.type === "d"
   return <>
     <a class="skip" href="#content">Skip to the content</a>
     <header class="top">
       <a class="brand" href={base + "/"} title="All views"><svg viewBox="0 0 20 20" aria-hidden="true"><rect x="1" y="1" width="11" height="18" rx="2" /><rect x="13.5" y="1" width="5.5" height="8" rx="1.5" /><rect x="13.5" y="10.5" width="5.5" height="8.5" rx="1.5" /></svg>Fustor</a>
-      {views.data && views.data.views.length > 1 ? <select class="view" aria-label="View" value={place.view} onChange={e => go({ view: e.currentTarget.value, path: "/", show: place.show === "state" ? "state" : place.show === "map" ? "map" : "list" })}>
+      {views.data && views.data.views.length > 1 ? <select class="view" aria-label="View" value={place.view} onChange={e => go({ view: e.currentTarget.value, path: "/", show: place.show === "state" || isAdmin ? place.show : place.show === "map" ? "map" : "list" })}>
         {views.data.views.map(v => <option value={v.view_id}>{v.view_id}</option>)}
         {!views.data.views.some(v => v.view_id === place.view) && <option value={place.view}>{place.view}</option>}
       </select> : <span class="view soft">{place.view}</span>}
-      <SearchBox entered={setEntered} />
-      <span class="live" data-state={live} title={live === "live" ? "Changes are shown as they arrive" : "This page is not told of changes at the moment"}><span class="dot" aria-hidden="true" />{live}</span>
+      {place.view ? <SearchBox entered={setEntered} /> : <span class="space" />}
+      <span class="live" hidden={isAdmin} data-state={live} title={live === "live" ? "Changes are shown as they arrive" : "This page is not told of changes at the moment"}><span class="dot" aria-hidden="true" />{live}</span>
       <Theme />
       <form action={base + "/logout"} method="post"><button class="plain" title="Forget the key or the login in this browser">Log out</button></form>
     </header>
     <div class="under">
-      <Crumbs path={place.path} />
-      <nav class="tabs" aria-label="Ways to look at it">{tabs.filter(([show]) => !(forest && show === "map")).map(([show, text]) =>
-        <A to={{ show, ...show === "state" ? { path: "/" } : {} }} aria-current={place.show === show ? "page" : undefined}>{text}</A>)}
+      {place.view ? <Crumbs path={place.path} /> : <span class="space" />}
+      <nav class="tabs" aria-label="Ways to look at it">{tabs.filter(([show]) => !(forest && show === "map") && (place.view || show === "admin")).map(([show, text]) =>
+        <A to={{ show, ...show === "state" || show === "admin" ? { path: "/" } : {} }} aria-current={place.show === show ? "page" : undefined}>{text}</A>)}
         {place.show === "search" && <A to={{}} aria-current="page">Search</A>}</nav>
     </div>
     <main id="content" tabIndex={-1}>
-      <h1 class="unseen">{place.show === "search" ? "Search" : place.show === "state" ? `State of ${place.view}` : titleOf(place)}</h1>
-      {place.show !== "state" && !forest && <>
+      <h1 class="unseen">{place.show === "search" ? "Search" : isAdmin ? "Administration" : place.show === "state" ? `State of ${place.view}` : titleOf(place)}</h1>
+      {place.show !== "state" && !isAdmin && !forest && <>
         <Facts of={found.data} path={place.path} />
       </>}
-      {place.show === "state" ? <State forest={forest} /> :
+      {isAdmin ? <Admin /> : place.show === "state" ? <State forest={forest} /> :
         place.show === "search" ? <Search entered={entered} /> :
           forest ? place.show === "insight" ? <Insight /> : <Forest /> :
             found.problem && !found.data ? <Trouble problem={found.problem} /> :
@@ -102,7 +105,7 @@ function Frame({ live, setForest }: { live: string; setForest: (is: boolean) => 
                 !isDirectory ? <One of={found.data} path={place.path} /> :
                   place.show === "map" ? <Map of={found.data} /> : place.show === "insight" ? <Insight /> : <List of={found.data} />}
     </main>
-    <Footer />
+    {place.view && !isAdmin && <Footer />}
   </>
 }
 
@@ -161,7 +164,7 @@ function SearchBox({ entered }: { entered: (is: boolean) => void }) {
 function Crumbs({ path }: { path: Path }) {
   const { place } = useHere()
   const names = path.split("/").filter(n => n !== "")
-  const show = place.show === "search" || place.show === "state" ? "list" : place.show
+  const show = place.show === "search" || place.show === "state" || place.show === "admin" ? "list" : place.show
   return <nav class="crumbs" aria-label="Path"><ol>
     <li><A to={{ path: "/", show }} aria-current={names.length === 0 ? "true" : undefined}>{place.view}</A></li>
     {names.map((name, i) => {

@@ -84,15 +84,18 @@ export function Marks({ of }: { of: Node }) {
   </>
 }
 
-/** Answer is a question's state. data stays while a newer answer is on its way. */
-export interface Answer<T> { data?: T; problem?: Problem; loading: boolean }
+/** Answer is a question's state. data stays while a newer answer is on its way. again asks anew. */
+export interface Answer<T> { data?: T; problem?: Problem; loading: boolean; again: () => void }
+
+/** troubleOf is what went wrong, to be shown. */
+export const troubleOf = (e: unknown): Problem => e instanceof Failure ? e.problem : { status: -1, title: "This page failed", detail: String(e) }
 
 /** useAsk asks, and asks again when the question or the view changes; overtaken requests are cancelled. null asks nothing. */
 export function useAsk<T>(call: string | null, given: Params, options: { view?: string; live?: boolean; every?: number } = {}): Answer<T> {
   const { place, now } = useHere()
   const view = options.view ?? place.view
   const key = call === null ? null : JSON.stringify([view, call, given])
-  const [answer, set] = useState<Answer<T> & { key: string | null }>({ loading: true, key: null })
+  const [answer, set] = useState<Omit<Answer<T>, "again"> & { key: string | null }>({ loading: true, key: null })
   const [again, setAgain] = useState(0)
   const tick = options.live === false ? 0 : now
   useEffect(() => {
@@ -107,7 +110,7 @@ export function useAsk<T>(call: string | null, given: Params, options: { view?: 
       },
       (e: unknown) => {
         if (abort.signal.aborted) return
-        const problem = e instanceof Failure ? e.problem : { status: -1, title: "This page failed", detail: String(e) }
+        const problem = troubleOf(e)
         set(was => ({ ...problem.status === 0 && was.data !== undefined ? { data: was.data } : {}, problem, loading: false, key }))
         if (problem.status === 0 || problem.status === 503 || problem.status === 502) timer = window.setTimeout(() => setAgain(n => n + 1), 3000)
       })
@@ -116,7 +119,7 @@ export function useAsk<T>(call: string | null, given: Params, options: { view?: 
       clearTimeout(timer)
     }
   }, [key, tick, again])
-  return answer.key === key ? answer : { loading: key !== null }
+  return { ...answer.key === key ? answer : { loading: key !== null }, again: () => setAgain(n => n + 1) }
 }
 
 /** Shown is an answer's content, or why there is none yet. */
