@@ -455,10 +455,10 @@ func TestPageIsAccessible(t *testing.T) {
 	}
 	long := os.Getenv("FUSTOR_E2E_LONG") != ""
 	pages := []string{"/browse/research/hostile", "/browse/research?show=map", "/browse/research?q=*.dat&type=f", "/browse/research?show=insight&report=extensions", "/state/research",
-		"/admin/research", "/admin/research?section=keys", "/admin/research?section=sessions", "/admin/research?section=retention", "/admin?section=cost"}
+		"/admin/research?section=keys", "/admin/research?section=retention"}
 	sizes := [][2]int64{{1280, 800}}
 	if long {
-		pages = append(pages, "/browse/research/deep/report.txt", "/browse/research?as_of=1", "/browse/research?show=insight&report=age-size", "/browse/research?show=insight&report=largest", "/browse/research?show=map&color=growth")
+		pages = append(pages, "/admin/research", "/admin/research?section=sessions", "/admin?section=cost", "/browse/research/deep/report.txt", "/browse/research?as_of=1", "/browse/research?show=insight&report=age-size", "/browse/research?show=insight&report=largest", "/browse/research?show=map&color=growth")
 		sizes = append(sizes, [2]int64{390, 844}, [2]int64{2560, 1440})
 	}
 	for n, theme := range []string{"light", "dark"} {
