@@ -352,7 +352,7 @@ interface CostAnswer {
   prices: { source: string; date: string }
 }
 
-const dollars = (n: number) => "$" + (n > 0 && n < 0.01 ? "< 0.01" : n.toFixed(2))
+const dollars = (n: number) => n > 0 && n < 0.01 ? "< $0.01" : "$" + n.toFixed(2)
 
 function Cost() {
   const [queries, setQueries] = useState("1000"), [events, setEvents] = useState(""), [polling, setPolling] = useState("true")
