@@ -25,6 +25,9 @@ func (k Key) Compare(o Key) int {
 	return strings.Compare(k.Name, o.Name)
 }
 
+// clone is the key in memory of its own: that of a row holds all text of the row's row group.
+func (k Key) clone() Key { return Key{strings.Clone(k.Parent), strings.Clone(k.Name)} }
+
 // Path is the key's path: "/" for the root.
 func (k Key) Path() string {
 	if k.Parent == "" {

@@ -328,7 +328,7 @@ func (w *Writer) Finish() (Built, error) {
 		return Built{}, err
 	}
 	out := Built{Data: data, Info: Info{
-		ID: w.o.ID, First: w.groups[0].First, Last: w.groups[len(w.groups)-1].Last,
+		ID: w.o.ID, First: w.groups[0].First.clone(), Last: w.groups[len(w.groups)-1].Last.clone(),
 		Rows: w.rows, Removed: w.removed, Bytes: int64(len(data)), Marks: &Marks{}, Hash: fmt.Sprintf("%016x", xxhash.Sum64(data)),
 	}}
 	for i := range w.groups {
