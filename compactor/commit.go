@@ -19,9 +19,15 @@ type version struct {
 	etag string
 }
 
-// current reads the view's version.
+// current reads the view's version. A head that is as it was when this process read or published it last is neither sent nor decoded again.
 func (c *Compactor) current(ctx context.Context, view string) (version, error) {
-	m, etag, err := manifest.Load(ctx, c.o.Store, view)
+	c.mu.Lock()
+	known := c.known[view]
+	c.mu.Unlock()
+	m, etag, err := manifest.LoadIfChanged(ctx, c.o.Store, view, known.etag)
+	if errors.Is(err, store.ErrNotModified) {
+		m, etag, err = known.Manifest, known.etag, nil
+	}
 	if errors.Is(err, manifest.ErrNoHead) {
 		c.figures.lost(view)
 		return version{Manifest: &manifest.Manifest{Format: manifest.Format, View: view}}, nil
@@ -33,7 +39,32 @@ func (c *Compactor) current(ctx context.Context, view string) (version, error) {
 		return version{}, err
 	}
 	c.figures.saw(m)
-	return version{m, etag}, nil
+	v := version{m, etag}
+	c.remember(v)
+	return v, nil
+}
+
+// remember keeps head for the next time. Where heads take more than their share of the memory, those of other views go, in no order.
+func (c *Compactor) remember(v version) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	drop := func(view string) {
+		if old, ok := c.known[view]; ok {
+			c.knownFor -= old.Memory()
+			delete(c.known, view)
+		}
+	}
+	drop(v.View)
+	for view := range c.known {
+		if c.knownFor+v.Memory() <= c.o.Memory/headsShare {
+			break
+		}
+		drop(view)
+	}
+	if c.knownFor+v.Memory() <= c.o.Memory/headsShare {
+		c.known[v.View] = v
+		c.knownFor += v.Memory()
+	}
 }
 
 // notBack refuses a head that is older than one that this process has seen.
@@ -112,8 +143,9 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 		if err := inTime(ctx); err != nil {
 			return nil, err
 		}
-		_, err = manifest.Commit(ctx, c.o.Store, m, from.etag)
+		etag, err := manifest.Commit(ctx, c.o.Store, m, from.etag)
 		if err == nil {
+			c.remember(version{m, etag})
 			c.sawVersion(m.View, m.Version)
 			c.figures.saw(m)
 			c.o.OnCommit(m)

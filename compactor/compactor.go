@@ -73,6 +73,8 @@ const (
 	MinMemory = 96 << 20
 	// bytesPerClaim is what a name takes of Memory, with all that there is beside it: 128 Ki names to 256 MiB, measured.
 	bytesPerClaim = 2 << 10
+	// headsShare of Memory is for heads that are remembered.
+	headsShare = 16
 )
 
 // Compactor works on the views of one store. It is safe for concurrent use.
@@ -102,6 +104,8 @@ type Compactor struct {
 	seen     map[string]*manifest.Manifest // by view: the newest version, of which it has the epoch and the number
 	tables   map[string]tableDone          // by view
 	proved   map[string]bool               // views whose head was held against their manifests
+	known    map[string]version            // by view: head as it was read or published last, of which nothing is ever changed
+	knownFor int64                         // about how many bytes these take
 }
 
 // New makes a compactor.
@@ -120,7 +124,7 @@ func New(o Options) (*Compactor, error) {
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
 		metrics: newMetrics(), figures: newViewMetrics(o.Now), counted: counted, turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
-		seen: map[string]*manifest.Manifest{}, proved: map[string]bool{}, tables: map[string]tableDone{}, publishing: semaphore.NewWeighted(1),
+		seen: map[string]*manifest.Manifest{}, known: map[string]version{}, proved: map[string]bool{}, tables: map[string]tableDone{}, publishing: semaphore.NewWeighted(1),
 	}, nil
 }
 

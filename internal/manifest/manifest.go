@@ -146,6 +146,18 @@ func (m *Manifest) Rows() (n int64) {
 	return n
 }
 
+// Memory is about how many bytes the manifest takes in memory.
+func (m *Manifest) Memory() int64 {
+	n := int64(4096 + 256*len(m.Sessions))
+	for _, layers := range [][]layer.Info{m.Base, m.Deltas} {
+		for i := range layers {
+			l := &layers[i]
+			n += 256 + int64(len(l.Index)+len(l.First.Parent)+len(l.First.Name)+len(l.Last.Parent)+len(l.Last.Name))
+		}
+	}
+	return n
+}
+
 // ErrFormat: the object is no manifest, or one of a newer Fustor.
 var ErrFormat = errors.New("not a manifest this version of fustor can read")
 

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -41,18 +40,6 @@ type cachedHead struct {
 // newHeads returns a cache of about budget bytes. Beyond that it drops heads in no order.
 func newHeads(st store.Store, ttl time.Duration, now func() time.Time, budget int64) *heads {
 	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]cachedHead{}, waiting: map[string]chan struct{}{}}
-}
-
-// memoryOf is about how many bytes a manifest takes.
-func memoryOf(m *manifest.Manifest) int64 {
-	n := int64(4096 + 256*len(m.Sessions))
-	for _, layers := range [][]layer.Info{m.Base, m.Deltas} {
-		for i := range layers {
-			l := &layers[i]
-			n += 256 + int64(len(l.Index)+len(l.First.Parent)+len(l.First.Name)+len(l.Last.Parent)+len(l.Last.Name))
-		}
-	}
-	return n
 }
 
 // current is the view's newest version. manifest.ErrNoHead where it has none.
@@ -101,7 +88,7 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget(view)
-	n := memoryOf(m)
+	n := m.Memory()
 	for v := range h.known {
 		if h.bytes+n <= h.budget {
 			break
