@@ -10,6 +10,8 @@ import (
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/history"
+	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
@@ -199,6 +201,62 @@ func TestRetentionOfSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(time.Hour+1, append(slices.Clone(goes), layout.Segment(viewName, fresh, 0), layout.Segment(viewName, ended, 0), layout.AllStaging(viewName)+folded+"/rows"))
+}
+
+// TestRetentionOfLayers: a layer stays as long as head or a kept version has it, and goes once none has it and it is older than any version that may
+// still come to need it.
+func TestRetentionOfLayers(t *testing.T) {
+	written := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	now := written
+	h := &harness{tb: t, ctx: t.Context(), store: sim.NewStore(func() time.Time { return now })}
+	h.c = h.compactor(Options{Grace: time.Hour, Now: func() time.Time { return now }})
+	const ofHead, ofFirst, ofSecond, names, ofNone = "01ARZ3NDEKTSV4RRFFQ69G5FA0", "01ARZ3NDEKTSV4RRFFQ69G5FA1", "01ARZ3NDEKTSV4RRFFQ69G5FA2", "01ARZ3NDEKTSV4RRFFQ69G5FA3", "01ARZ3NDEKTSV4RRFFQ69G5FA4"
+	for _, id := range []string{ofHead, ofFirst, ofSecond, names, ofNone} {
+		if _, err := h.store.Put(h.ctx, layout.Layer(viewName, id), []byte("l")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kept []history.Kept
+	for i, m := range []*manifest.Manifest{{Base: []layer.Info{{ID: ofFirst}}}, {Deltas: []layer.Info{{ID: ofSecond}}, Names: names}} {
+		at := written.Add(time.Duration(i+1) * time.Minute)
+		m.Format, m.View, m.Version, m.FoldedAt, m.Nonce = manifest.Format, viewName, uint64(i+1), at.UnixNano(), manifest.Nonce(at.UnixNano(), "a")
+		body, err := m.Encode()
+		if err == nil {
+			_, err = h.store.Put(h.ctx, m.Key(), body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, history.Kept{Published: manifest.Published{Version: m.Version, Key: m.Key(), At: at}})
+	}
+	head := version{Manifest: &manifest.Manifest{Version: 3, Deltas: []layer.Info{{ID: ofHead}}}}
+	for _, c := range []struct {
+		age  time.Duration
+		kept []history.Kept
+		goes []string
+	}{
+		{3 * time.Hour, kept, nil}, // within the policy's two hours, and the grace
+		{3*time.Hour + 1, kept, []string{ofNone}},
+		{3*time.Hour + 1, kept[1:], []string{ofFirst, ofNone}},
+		{3*time.Hour + 1, nil, []string{ofFirst, ofSecond, names, ofNone}},
+	} {
+		r := &retention{c: h.c, ctx: h.ctx, view: viewName, now: written.Add(c.age), policy: history.Policy{Within: 2 * time.Hour}, head: head, kept: c.kept, dry: true}
+		if err := r.layers(); err != nil {
+			t.Fatal(err)
+		}
+		var goes []string
+		for _, o := range r.removed {
+			goes = append(goes, o.Key)
+		}
+		var want []string
+		for _, id := range c.goes {
+			want = append(want, layout.Layer(viewName, id))
+		}
+		slices.Sort(goes)
+		if !slices.Equal(goes, want) {
+			t.Errorf("after %v, with %d kept: %q, want %q", c.age, len(c.kept), goes, want)
+		}
+	}
 }
 
 // TestSegmentUnderAnotherName: a whole segment that lies where another one should, of another number, session or view, is refused, and ends the
