@@ -123,13 +123,32 @@ func TestHiddenAndAbsentAreTheSame(t *testing.T) {
 	same := func(call, method, hidden, absent, target string, accept string) {
 		t.Helper()
 		questions++
-		one, other := f.asks(key, method, target, accept), f.asks(key, method, strings.ReplaceAll(target, escaped(hidden), escaped(absent)), accept)
-		for i, when := range [2]string{"cold", "warm"} {
-			if x, y := one[i].answer, strings.ReplaceAll(other[i].answer, absent, hidden); x != y {
-				t.Errorf("%s %s: what is hidden is answered\n%s\nwhat is absent\n%s", call, target, x, y)
+		// Two reads of one row group at a time are one request, or two. So where the work differs it is asked again: what is hidden must
+		// never take what what is absent does not take at times.
+		var works [2][2]map[string]bool // of what is hidden and of what is absent, cold and warm
+		for tries := 0; ; tries++ {
+			one, other := f.asks(key, method, target, accept), f.asks(key, method, strings.ReplaceAll(target, escaped(hidden), escaped(absent)), accept)
+			differs := ""
+			for i, when := range [2]string{"cold", "warm"} {
+				if x, y := one[i].answer, strings.ReplaceAll(other[i].answer, absent, hidden); x != y {
+					t.Errorf("%s %s: what is hidden is answered\n%s\nwhat is absent\n%s", call, target, x, y)
+				}
+				for n, a := range [2]asked{one[i], other[i]} {
+					if works[n][i] == nil {
+						works[n][i] = map[string]bool{}
+					}
+					works[n][i][a.work] = true
+				}
+				if !meet(works[0][i], works[1][i]) {
+					differs = fmt.Sprintf("%s %s, %s: what is hidden takes %s, what is absent %s", call, target, when, one[i].work, other[i].work)
+				}
 			}
-			if one[i].work != other[i].work {
-				t.Errorf("%s %s, %s: what is hidden takes %s, what is absent %s", call, target, when, one[i].work, other[i].work)
+			if differs == "" {
+				break
+			}
+			if tries == 4 {
+				t.Error(differs)
+				break
 			}
 		}
 	}
@@ -185,6 +204,16 @@ func TestHiddenAndAbsentAreTheSame(t *testing.T) {
 		t.Errorf("only %d questions were asked", questions)
 	}
 	t.Logf("%d questions", questions)
+}
+
+// meet reports whether two sets have something in common.
+func meet(a, b map[string]bool) bool {
+	for x := range a {
+		if b[x] {
+			return true
+		}
+	}
+	return false
 }
 
 // escaped is a path as it stands in a query.
