@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fustor/fustor/internal/admin"
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -163,14 +164,24 @@ func TestAuthorization(t *testing.T) {
 		f.do(route.Method, target, "", "X-API-Key", "wrong").is(401)
 		f.do(route.Method, target, "", "X-API-Key", ingestKey).is(403)
 		f.do(route.Method, target, "", "Authorization", "Bearer "+ingestKey).is(403)
+		// What is for administrators is refused to those who only read; its pages do not exist for them.
+		reader, refused := queryKey, http.StatusForbidden
+		switch {
+		case strings.HasPrefix(target, admin.Prefix):
+			f.do(route.Method, target, "", "X-API-Key", queryKey).problem(403, "does not allow")
+			reader = adminKey
+		case target == "/admin" || strings.HasPrefix(target, "/admin/"):
+			f.do(route.Method, target, "", "X-API-Key", queryKey).is(404)
+			reader, refused = adminKey, http.StatusNotFound
+		}
 		if strings.Contains(target, testView) {
-			f.do(route.Method, target, "", "X-API-Key", otherKey).is(403)
+			f.do(route.Method, target, "", "X-API-Key", otherKey).is(refused)
 		}
 		if strings.HasSuffix(target, "/access") { // the key sees everything
 			f.do(route.Method, target, "", "X-API-Key", queryKey).problem(400, "nothing to explain")
 			continue
 		}
-		if got := f.do(route.Method, target, "", "X-API-Key", queryKey); got.status != 200 && got.status != 303 && !strings.Contains(target, "{job_id}") {
+		if got := f.do(route.Method, target, "", "X-API-Key", reader); got.status != 200 && got.status != 303 && !strings.Contains(target, "{job_id}") {
 			t.Errorf("%s: %d %s", target, got.status, got.body)
 		}
 	}

@@ -309,6 +309,7 @@ var settings = map[string]setting{
 		before := w.leader()["session_id"]
 		w.set(func(c *viewconfig.Config) { c.SessionsPerKey = 1 })
 		w.sleep(known)
+		w.register("first")
 		w.call(w.ingest, "POST", "/api/v1/pipe/session?view=v", `{"task_id":"crowd"}`, 429)
 		if after := w.leader()["session_id"]; after != before {
 			w.Errorf("the session that ran was %v, and is %v", before, after)

@@ -47,7 +47,7 @@ func TestHistories(t *testing.T) {
 	for name, server := range map[string]func(testing.TB) *s3test.Server{"minio": s3test.MinIO, "versitygw": s3test.Versitygw} {
 		disk := t.TempDir()
 		t.Run(name, func(t *testing.T) {
-			if err := syscall.Mount("none", disk, "tmpfs", 0, "size=192m"); err != nil {
+			if err := syscall.Mount("none", disk, "tmpfs", 0, "size=1g"); err != nil {
 				t.Fatalf("needs the right to mount a small disk: %v", err)
 			}
 			defer func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) }()
