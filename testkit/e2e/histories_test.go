@@ -552,11 +552,4 @@ func (c *cable) cut() (mend func()) {
 }
 
 // over is a minio:// store URL that goes through here.
-func (c *cable) over(storeURL string) string {
-	u, err := url.Parse(storeURL)
-	if err != nil {
-		panic(err)
-	}
-	u.Host = c.Addr().String()
-	return u.String()
-}
+func (c *cable) over(storeURL string) string { return storeAt(storeURL, c.Addr()) }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -252,12 +253,15 @@ func (l *lateStore) hold() {
 }
 
 // over is a minio:// store URL that goes through here.
-func (l *lateStore) over(storeURL string) string {
+func (l *lateStore) over(storeURL string) string { return storeAt(storeURL, l.Listener.Addr()) }
+
+// storeAt is a minio:// store URL by way of another address.
+func storeAt(storeURL string, address net.Addr) string {
 	u, err := url.Parse(storeURL)
 	if err != nil {
 		panic(err)
 	}
-	u.Host = l.Listener.Addr().String()
+	u.Host = address.String()
 	return u.String()
 }
 
