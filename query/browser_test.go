@@ -226,7 +226,7 @@ func TestPageInABrowser(t *testing.T) {
 	part("map", b.mapPage)
 	part("search", b.searchPage)
 	part("insight", func(t *testing.T) {
-		for report, want := range map[string]string{"owners": "1000", "extensions": ".dat", "age-size": "76.5 MiB", "largest": "found-me.bam", "duplicates": "No two files", "odd": "name", "trend": "Version", "growth": "No directory here", "changes": "Nothing has changed", "empty": "no empty directory"} {
+		for report, want := range map[string]string{"owners": "1000", "extensions": ".dat", "age-size": "76.5 MiB", "largest": "found-me.bam", "duplicates": "No two files", "odd": "name", "newest": "/many", "trend": "Version", "growth": "No directory here", "changes": "Nothing has changed", "empty": "no empty directory"} {
 			b.open("/browse/research?show=insight&report=" + report)
 			b.until(`document.querySelector(".insight section")?.innerText.includes("` + want + `")`)
 		}
@@ -328,7 +328,7 @@ func TestSearchPageFilters(t *testing.T) {
 	f.base(testView, busyTree())
 	for target, want := range map[string]int{
 		"/browse/research?q=*.dat&min_size=98K&limit=1000": 0, "/browse/research?q=*.dat&type=f&limit=1000": 700, "/browse/research?q=*&type=d&name=deep*": 2, "/browse/research?q=*.bam&owner=1000": 1,
-		"/browse/research/many?show=map&color=growth&since=1d&by=allocated": 500, "/browse/research/deep?show=insight&report=owners&min_size=1M&q=x": 2,
+		"/browse/research/many?show=map&color=growth&since=1d&by=allocated": 100, "/browse/research/deep?show=insight&report=owners&min_size=1M&q=x": 2,
 	} {
 		page := string(f.get(target).is(200).body)
 		if got := strings.Count(page, `<td class="name">`); got != want {
@@ -374,7 +374,25 @@ func TestPageFollowsTheView(t *testing.T) {
 	f := newFixture(t)
 	rows := busyTree()
 	f.base(testView, rows)
-	b := browse(t, f, f.server.Handler())
+	listed := make(chan struct{})
+	b := browse(t, f, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch deep := strings.Contains(r.URL.RawQuery, "path=%2Fdeep"); {
+		case deep && strings.HasSuffix(r.URL.Path, "/list"):
+			select {
+			case <-listed:
+			default:
+				close(listed)
+			}
+		case deep && strings.HasSuffix(r.URL.Path, "/metadata"): // the first list does not wait for it
+			select {
+			case <-listed:
+			case <-time.After(wait.Limit(2 * time.Second)):
+				http.Error(w, "the list was not asked for", http.StatusInternalServerError)
+				return
+			}
+		}
+		f.server.Handler().ServeHTTP(w, r)
+	}))
 	b.open("/browse/research/deep")
 	b.until(`document.querySelector("[data-state=live]") && document.querySelectorAll("tbody tr").length === 2`)
 	f.delta(testView, change(rows, busyTree(file("/deep/arrived.txt", 5))))

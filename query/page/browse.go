@@ -20,12 +20,13 @@ import (
 )
 
 // pageEntries is how many entries a page for people shows.
-const pageEntries = 500
+const pageEntries = 100
 
 // pageFrame has what all pages of a view show.
 type pageFrame struct {
 	Title, View, ViewURL string
 	Forest               bool   // the view is one: entries have a member
+	Directory            bool   // a directory of a view is shown
 	Admin                string // what app.js is told of administration; see administration
 	Here                 string // URL of the directory that the search form searches below
 	Query                string
@@ -150,7 +151,7 @@ func (s *Pages) directoryPage(w http.ResponseWriter, r *http.Request, q *httpapi
 	if err := v.Sum(r.Context(), dir); err != nil { // of a user
 		return err
 	}
-	page.Totals = totalsOf(dir.Sub)
+	page.Directory, page.Totals = true, totalsOf(dir.Sub)
 	page.Totals.Unreadable = unreadable(r.Context(), v, path)
 	end, err := v.List(r.Context(), dir, engine.Listing{Order: order}, p.After, p.Limit, func(row *evidence.Row) error {
 		e := entryOf(at, names, row, now)

@@ -6,18 +6,18 @@ import { Export } from "./export"
 import * as format from "./format"
 import { Bar } from "./list"
 import { Since } from "./map"
-import { A, Choice, Empty, Icon, Loading, Marks, Name, Shown, Size, Trouble, useAsk, useHere, When } from "./parts"
+import { A, Choice, Empty, Icon, Loading, Marks, Name, Shown, Size, Trouble, troubleOf, useAsk, useHere, When } from "./parts"
 import { End, usePages } from "./pages"
 import { nameOf, ofText, parentOf } from "./paths"
 import { flagsOf, quote } from "./query"
 import { Chips } from "./search"
 import { Trend } from "./trend"
 
-const reports: [string, string, () => h.JSX.Element][] = [
+const reports: [string, string, (of: Node | undefined) => h.JSX.Element][] = [
   ["owners", "Owners", () => <Usage by="owner" />], ["groups", "Groups", () => <Usage by="group" />], ["extensions", "Extensions", () => <Usage by="extension" />],
   ["age-size", "Age × size", () => <AgeAndSize />],
   ["largest", "Largest files", () => <Largest type="file" />], ["largest-directories", "Largest directories", () => <Largest type="directory" />],
-  ["newest", "Newest", () => <Newest />],
+  ["newest", "Newest files", of => <Newest of={of} />],
   ["growth", "What grew", () => <Growth />], ["changes", "What changed", () => <Changes />], ["trend", "Trend", () => <Trend />],
   ["duplicates", "Duplicates", () => <Duplicates />], ["empty", "Empty directories", () => <Rows call="reports/empty-directories" command="fustor report empty" none="There is no empty directory here." />],
   ["odd", "Odd names and times", () => <Rows call="reports/odd" command="fustor report odd" none="Nothing odd here: no name or time that other programs would stumble over." />],
@@ -26,7 +26,8 @@ const reports: [string, string, () => h.JSX.Element][] = [
 /** unfiltered reports take no filter. */
 const unfiltered = new Set(["trend", "newest"])
 
-export function Insight() {
+/** Insight shows a report about a directory; of a forest there is no node. */
+export function Insight({ of }: { of?: Node | undefined }) {
   const { place, go } = useHere()
   const [key, title, make] = reports.find(([name]) => name === place.report) ?? reports[0]!
   return <div class="insight">
@@ -35,7 +36,7 @@ export function Insight() {
       <h2>{title} <span class="soft">below {place.path === "/" ? place.view : <Name of={place.path} />}</span></h2>
       {!unfiltered.has(key) && <Chips filters={place.filters} />}
       {!unfiltered.has(key) && place.q !== "" && <p class="soft">Only what matches <b>{place.q}</b> · <button type="button" class="plain" onClick={() => go({ q: "" }, "replace")}>all</button></p>}
-      {make()}
+      {make(of)}
     </section>
   </div>
 }
@@ -145,15 +146,43 @@ function Largest({ type }: { type: "file" | "directory" }) {
   </>
 }
 
-/** Newest are the newest files of the last day or so: the search has no order but that of paths, so the page sorts what came. */
-function Newest() {
-  const { place } = useHere()
-  const [within, set] = useState<string>("1d")
-  const answer = useAsk<{ entries: Node[]; next_cursor?: string }>("search", { ...below(place.path, place.asOf), pattern: "*", type: "f", newer_than: within, limit: 2000 })
+interface Newer { entries: Node[]; next_cursor?: string }
+
+/** spans before the newest file are searched one after the other until there is enough to show, in seconds. */
+const spans = [60, 86400, 30 * 86400, Infinity]
+const enough = 50
+
+/** Newest are the newest files: the search has no order but that of paths, so the page looks back from the newest, whose time the directory
+ * has, until it has enough of them, and sorts what came. A forest has no such time; there, and on request, it is what is newer than an age. */
+function Newest({ of }: { of: Node | undefined }) {
+  const { place, now, forest } = useHere()
+  const [within, set] = useState<string>(forest ? "1d" : "")
+  const [answer, setAnswer] = useState<{ data?: Newer; problem?: Problem; key: string }>({ key: "" })
+  const latest = of?.subtree?.latest_mtime
+  const key = JSON.stringify([place.view, place.path, place.asOf, within, latest])
+  useEffect(() => {
+    if (within === "" && latest === undefined) return
+    const abort = new AbortController()
+    const search = (newer_than: string) => ask<Newer>(place.view, "search", { ...below(place.path, place.asOf), pattern: "*", type: "f", newer_than, limit: 2000 }, abort.signal)
+    const look = async (): Promise<Newer> => {
+      if (within !== "") return search(within)
+      let found: Newer = { entries: [] }
+      if (latest === null) return found
+      for (const span of spans) {
+        const next = await search(span === Infinity ? "" : "@" + (Math.floor(latest!) - span))
+        if (next.next_cursor && found.entries.length > 0) break // the span before is complete
+        found = next
+        if (next.next_cursor || found.entries.length >= enough) break
+      }
+      return found
+    }
+    look().then(data => setAnswer({ data, key }), (e: unknown) => abort.signal.aborted || setAnswer({ problem: troubleOf(e), key }))
+    return () => abort.abort()
+  }, [key, now])
   return <>
-    <div class="tools"><Choice label="Within" at={within} set={set} of={[["1h", "an hour"], ["1d", "a day"], ["7d", "a week"], ["30d", "a month"]]} /></div>
-    <Shown answer={answer}>{data => data.entries.length === 0 ? <Empty>No file is that new.</Empty> : <>
-      {data.next_cursor && <p class="warn">More than 2,000 files are that new; these are the newest of the first 2,000. Choose a shorter time or a directory further down.</p>}
+    <div class="tools"><Choice label="Within" at={within} set={set} of={[...forest ? [] : [["", "any time"] as const], ["1h", "an hour"], ["1d", "a day"], ["7d", "a week"], ["30d", "a month"]]} /></div>
+    <Shown answer={{ ...answer.key === key ? answer : {}, loading: answer.key !== key, again: () => undefined }}>{data => data.entries.length === 0 ? <Empty>{within === "" ? "There is no file." : "No file is that new."}</Empty> : <>
+      {data.next_cursor && <p class="warn">More than 2,000 files are that new; these are the newest of the first 2,000. Choose {within === "" ? "" : "a shorter time or "}a directory further down.</p>}
       <Found rows={[...data.entries].sort((a, b) => b.modified_time - a.modified_time).slice(0, 200)} /></>}</Shown>
   </>
 }

@@ -9,13 +9,14 @@ import { A, Choice, Empty, Icon, Loading, Marks, Name, Size, Trouble, useHere, W
 import { End, usePages } from "./pages"
 import { nameOf, ofFields, parentOf, type Path } from "./paths"
 
-export function List({ of }: { of: Node }) {
+/** List shows a directory. Without its node, whose answer is still to come, there are no shares. */
+export function List({ of }: { of?: Node | undefined }) {
   const { place, go } = useHere()
   const sort = place.sort
-  const params = { ...below(place.path, place.asOf), sort, limit: 200 }
+  const params = { ...below(place.path, place.asOf), sort, limit: 100 }
   const pages = usePages<Node>("list", params)
   const by = sort === "allocated" ? "allocated" : "apparent"
-  const whole = weight(of, by)
+  const whole = of ? weight(of, by) : null
   const box = useRef<HTMLTableElement>(null)
   const heading = (value: Place["sort"], text: string, classes: string, arrow: string) =>
     <th class={classes} aria-sort={sort === value ? (value === "name" ? "ascending" : "descending") : undefined}>

@@ -58,6 +58,9 @@ function App() {
 /** The server says with the page whether the view is a forest. */
 const startsAsForest = document.querySelector("script[data-forest]") !== null
 
+/** It also says whether the path is a directory, whose list is then asked for at once, and not after its metadata. */
+const startsAsDirectory = document.querySelector("script[data-directory]") !== null ? location.pathname : null
+
 /** The directory that is shown, or one node for each member of a forest. */
 type Found = Node & { version?: number; entries?: Node[]; members?: Member[] }
 
@@ -101,9 +104,9 @@ function Frame({ live, setForest }: { live: string; setForest: (is: boolean) => 
         place.show === "search" ? <Search entered={entered} /> :
           forest ? place.show === "insight" ? <Insight /> : <Forest /> :
             found.problem && !found.data ? <Trouble problem={found.problem} /> :
-              !found.data ? <Loading /> :
+              !found.data ? place.show === "list" && location.pathname === startsAsDirectory ? <List /> : <Loading /> :
                 !isDirectory ? <One of={found.data} path={place.path} /> :
-                  place.show === "map" ? <Map of={found.data} /> : place.show === "insight" ? <Insight /> : <List of={found.data} />}
+                  place.show === "map" ? <Map of={found.data} /> : place.show === "insight" ? <Insight of={found.data} /> : <List of={found.data} />}
     </main>
     {place.view && !isAdmin && <Footer />}
   </>
@@ -183,7 +186,7 @@ function Facts({ of: n, path }: { of: Found | undefined; path: Path }) {
       {t.unmeasured === 0 && <div><dt>On disk</dt><dd><Size of={t.allocated} /></dd></div>}
       <div><dt>Files</dt><dd>{format.count(t.files)}</dd></div>
       <div><dt>Directories</dt><dd>{format.count(Math.max(0, t.directories - 1))}</dd></div>
-      <div class="optional"><dt>Newest file</dt><dd>{t.latest_mtime === null ? "–" : <When at={t.latest_mtime} />}</dd></div>
+      <div class="optional"><dt>Newest file</dt><dd>{t.latest_mtime === null ? "–" : <A to={{ show: "insight", report: "newest", q: "", filters: {} }} title="The newest files below this directory"><When at={t.latest_mtime} /></A>}</dd></div>
       {n.unreadable ? <div><dt>Unreadable</dt><dd class="warn" title="The last scans could not read these paths, so what is shown lacks something">{format.plural(n.unreadable, "path", "paths")}</dd></div> : null}
     </dl>}
     {t && !place.asOf && <Complete key={path} path={path} />}
