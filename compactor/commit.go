@@ -24,7 +24,7 @@ func (c *Compactor) current(ctx context.Context, view string) (version, error) {
 	c.mu.Lock()
 	known := c.known[view]
 	c.mu.Unlock()
-	m, etag, err := manifest.LoadIfChanged(ctx, c.o.Store, view, known.etag)
+	m, etag, err := c.leaves.LoadIfChanged(ctx, c.o.Store, view, known.etag)
 	if errors.Is(err, store.ErrNotModified) {
 		m, etag, err = known.Manifest, known.etag, nil
 	}
@@ -143,7 +143,7 @@ func (c *Compactor) publish(ctx context.Context, from version, reason string, ch
 		if err := inTime(ctx); err != nil {
 			return nil, err
 		}
-		etag, err := manifest.Commit(ctx, c.o.Store, m, from.etag)
+		etag, err := c.leaves.Commit(ctx, c.o.Store, m, from.etag)
 		if err == nil {
 			c.remember(version{m, etag})
 			c.sawVersion(m.View, m.Version)

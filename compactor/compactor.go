@@ -47,6 +47,8 @@ type Options struct {
 	BatchClaims int
 	// PartitionRows is about how many rows a base partition has.
 	PartitionRows int64
+	// InlinePartitions is how many base partitions a version has in head itself; more are in leaves. 0: manifest.InlinePartitions.
+	InlinePartitions int
 	// MaxDeltas is how many delta layers a view may have before they are merged.
 	MaxDeltas int
 	// PollMax is the longest pause between two polls for new segments, where no notification comes.
@@ -75,6 +77,8 @@ const (
 	bytesPerClaim = 2 << 10
 	// headsShare of Memory is for heads that are remembered.
 	headsShare = 16
+	// leavesShare of Memory is for what is remembered of the leaves of large views: 50,000 partitions of 256 MiB.
+	leavesShare = 16
 )
 
 // Compactor works on the views of one store. It is safe for concurrent use.
@@ -87,6 +91,7 @@ type Compactor struct {
 	metrics *metrics
 	figures *viewMetrics
 	counted *store.Counted
+	leaves  *manifest.Leaves
 	turns   *turns
 	// publishing bounds what is published as tables at once.
 	publishing *semaphore.Weighted
@@ -123,7 +128,7 @@ func New(o Options) (*Compactor, error) {
 	return &Compactor{
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
-		metrics: newMetrics(), figures: newViewMetrics(o.Now), counted: counted, turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
+		metrics: newMetrics(), figures: newViewMetrics(o.Now), counted: counted, leaves: manifest.NewLeaves(o.Memory/leavesShare, o.InlinePartitions), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
 		seen: map[string]*manifest.Manifest{}, known: map[string]version{}, proved: map[string]bool{}, tables: map[string]tableDone{}, publishing: semaphore.NewWeighted(1),
 	}, nil
 }

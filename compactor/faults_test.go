@@ -27,7 +27,7 @@ func told(t *testing.T) (*harness, *world) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := newHarness(t, dir, 0, Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20})
+	h := newHarness(t, dir, 0, Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: 1})
 	w := newWorld()
 	one, two := h.teller("one"), h.teller("two")
 	one.tell(w.listEvent("/", event.Snapshot))
@@ -94,7 +94,7 @@ func TestResumesAfterDeathAtAnyRequest(t *testing.T) {
 			}()
 			_, err := h.c.Once(ctx, viewName)
 			cancel()
-			h.c = h.compactor(Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20})
+			h.c = h.compactor(Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: 1})
 			h.once()
 			compare(h, w)
 			if got := h.head().Counted.Segments; got != h.sent() {
@@ -118,7 +118,7 @@ func TestCompactorsAtOnce(t *testing.T) {
 	h, w := told(t)
 	var group sync.WaitGroup
 	for range 4 {
-		c := h.compactor(Options{BatchClaims: 7, MaxDeltas: 2, PartitionRows: 20})
+		c := h.compactor(Options{BatchClaims: 7, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: 1})
 		group.Go(func() {
 			for range 5 {
 				if _, err := c.Once(h.ctx, viewName); err != nil {
@@ -176,6 +176,9 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	pinned := h.head()
+	if len(pinned.Leaves) < 2 {
+		t.Fatalf("a view of %d leaves is too simple", len(pinned.Leaves))
+	}
 	if n, err := h.c.Retain(h.ctx, viewName); err != nil || n != 0 {
 		t.Fatalf("%d young objects removed: %v", n, err)
 	}
@@ -191,7 +194,7 @@ func TestRetention(t *testing.T) {
 		t.Fatalf("the current version's manifest: %v", err)
 	}
 	for prefix, want := range map[string]int{
-		layout.Layers(viewName):      len(pinned.Base) + len(pinned.Deltas),
+		layout.Layers(viewName):      len(pinned.Base) + len(pinned.Deltas) + len(pinned.Leaves),
 		layout.AllSegments(viewName): 0,
 		layout.Manifests(viewName):   1,
 	} {

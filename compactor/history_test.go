@@ -114,9 +114,9 @@ func newPast(t *testing.T, seed uint64) *past {
 	return p
 }
 
-// another is one more compactor, over a store.
+// another is one more compactor, over a store. All but the first make leaves of the smallest bases.
 func (p *past) another(st store.Store) *Compactor {
-	c, err := New(Options{Store: st, Now: p.clock, BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20, OnCommit: p.publish})
+	c, err := New(Options{Store: st, Now: p.clock, BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: len(p.two), OnCommit: p.publish})
 	if err != nil {
 		p.Fatalf("%v", err)
 	}

@@ -153,7 +153,7 @@ func (s saying) toldTo(t tb, way telling, prepare func(*harness), each func()) m
 		t.Fatalf("%v", err)
 	}
 	defer os.RemoveAll(dir)
-	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: way.batch, MaxDeltas: 2, PartitionRows: 5})
+	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: way.batch, MaxDeltas: 2, PartitionRows: 5, InlinePartitions: way.batch % 3})
 	prepare(h)
 	var tellers []*teller
 	for range s.events {

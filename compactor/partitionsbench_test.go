@@ -79,19 +79,30 @@ func (h *harness) plantPartitions(partitions int) (dirs []string) {
 // cold-head is what a process that has just started reads to know the layers. FUSTOR_BENCH_ROWS leaves out views of more than a hundredth as
 // many partitions.
 func BenchmarkFoldByPartitions(b *testing.B) {
-	for i := range 10 {
-		partitions, name := []int{1, 100, 1000, 3000, 10_000}[i/2], ""
-		if i%2 == 1 {
-			name = "-of-another"
+	type kind struct {
+		partitions, inline int
+		another            bool
+	}
+	for _, c := range []kind{{1, 0, false}, {100, 0, false}, {1000, 0, false}, {1000, 0, true}, {1000, 256, false}, {3000, 0, false}, {3000, 0, true}, {3000, 1 << 20, false},
+		{10_000, 0, false}, {10_000, 0, true}, {10_000, 1 << 20, false}} {
+		partitions, name := c.partitions, fmt.Sprint(c.partitions)
+		switch c.inline {
+		case 256:
+			name += "-in-leaves"
+		case 1 << 20:
+			name += "-inline"
 		}
-		b.Run(fmt.Sprint(partitions)+name, func(b *testing.B) {
+		if c.another {
+			name += "-of-another"
+		}
+		b.Run(name, func(b *testing.B) {
 			if partitions*100 > benchRows(b) {
 				b.Skip("FUSTOR_BENCH_ROWS asks for small views")
 			}
-			h := newHarness(b, b.TempDir(), 0, Options{})
+			h := newHarness(b, b.TempDir(), 0, Options{InlinePartitions: c.inline})
 			dirs := h.plantPartitions(partitions)
 			s := h.teller("bench")
-			counted := h.counted(Options{MaxDeltas: 1 << 20})
+			counted := h.counted(Options{MaxDeltas: 1 << 20, InlinePartitions: c.inline})
 			observed := int64(1_750_010_000e9)
 			change := func() {
 				observed += 1e9
@@ -105,7 +116,7 @@ func BenchmarkFoldByPartitions(b *testing.B) {
 			before := counted.Counts()
 			var took, used time.Duration
 			for b.Loop() {
-				if name != "" { // another process has published since
+				if c.another { // another process has published since
 					clear(h.c.known)
 					h.c.knownFor = 0
 				}

@@ -42,7 +42,7 @@ func TestPausedCompactor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Options{Store: st, Grace: pausedGrace, JobLimit: pausedGrace / 2, PollMax: 5 * time.Millisecond, MaxDeltas: 2, PartitionRows: 20})
+	c, err := New(Options{Store: st, Grace: pausedGrace, JobLimit: pausedGrace / 2, PollMax: 5 * time.Millisecond, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (c *Compactor) tend(ctx context.Context, view string) error {
 
 // foldedToEnd reports whether all segments of a session that has ended are folded. When in doubt it says no.
 func (c *Compactor) foldedToEnd(ctx context.Context, view, id string) bool {
-	m, _, err := manifest.Load(ctx, c.o.Store, view)
+	m, _, err := manifest.LoadRoot(ctx, c.o.Store, view)
 	if err != nil {
 		return false
 	}

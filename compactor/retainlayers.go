@@ -26,7 +26,7 @@ import (
 //	───┴────────────┴────────────────┴──────▶ versions
 //
 // The versions that have a layer follow each other without a gap, and the first of them was published soon after the layer was
-// written. So the first kept version after that time has the layer, or no kept version has. Names of owners live like layers.
+// written. So the first kept version after that time has the layer, or no kept version has. Names of owners and leaves live like layers.
 // It is asked only of layers that head does not have: those that are new since retention ran last, and those of versions that went
 // since.
 
@@ -38,7 +38,7 @@ type oldLayer struct {
 	times []time.Time // when it was written: what the store says and what its name says, as one of them may be wrong
 }
 
-// layers removes the layers, and the names of owners, that no kept version has.
+// layers removes the layers, the leaves and the names of owners that no kept version has.
 func (r *retention) layers() error {
 	if r.policy.Within == history.Unlimited {
 		return nil
@@ -82,9 +82,12 @@ func (r *retention) layers() error {
 	return nil
 }
 
-// idsOf are the layers of a version, and its names of owners.
+// idsOf are the layers of a version, its leaves, and its names of owners.
 func idsOf(m *manifest.Manifest) map[string]bool {
 	ids := map[string]bool{m.Names: true}
+	for i := range m.Leaves {
+		ids[m.Leaves[i].ID] = true
+	}
 	for _, infos := range [][]layer.Info{m.Base, m.Deltas} {
 		for _, i := range infos {
 			ids[i.ID] = true
@@ -157,7 +160,7 @@ func (m *manifestReader) ids(key string) (map[string]bool, error) {
 	if ids, ok := m.known[key]; ok {
 		return ids, nil
 	}
-	of, err := manifest.LoadKey(m.r.ctx, m.r.c.o.Store, m.r.view, key)
+	of, err := m.r.c.leaves.LoadKey(m.r.ctx, m.r.c.o.Store, m.r.view, key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}

@@ -24,7 +24,8 @@ func TestMergeStepsChangeNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		h := newHarness(t, dir, 0, Options{MaxDeltas: rapid.IntRange(1, 4).Draw(t, "deltas"), PartitionRows: int64(rapid.IntRange(3, 12).Draw(t, "partition"))})
+		h := newHarness(t, dir, 0, Options{MaxDeltas: rapid.IntRange(1, 4).Draw(t, "deltas"), PartitionRows: int64(rapid.IntRange(3, 12).Draw(t, "partition")),
+			InlinePartitions: rapid.IntRange(0, 2).Draw(t, "inline")})
 		forgetful := rapid.Bool().Draw(t, "forgetful")
 		if forgetful {
 			config := viewconfig.Default(viewName)

@@ -49,7 +49,7 @@ func (c *Compactor) publisher() *iceberg.Publisher {
 	if err != nil {
 		return nil
 	}
-	return &iceberg.Publisher{Store: c.o.Store, Root: root, Cache: c.cache, Now: c.clock.Now, Random: c.o.Random}
+	return &iceberg.Publisher{Store: c.o.Store, Root: root, Cache: c.cache, Leaves: c.leaves, Now: c.clock.Now, Random: c.o.Random}
 }
 
 // tableDue reports whether the view's table may have to be published. It asks nothing.
@@ -195,7 +195,7 @@ func (c *Compactor) toPublish(ctx context.Context, head *manifest.Manifest, pins
 		}
 	}
 	for _, key := range wanted {
-		m, err := manifest.LoadKey(ctx, c.o.Store, head.View, key)
+		m, err := c.leaves.LoadKey(ctx, c.o.Store, head.View, key)
 		if errors.Is(err, store.ErrNotFound) { // it is not kept any more
 			continue
 		}

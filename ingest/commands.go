@@ -222,7 +222,7 @@ func (i *Ingest) reportJob(c *call) error {
 
 // sentinelTasks names the files that may still be written to, for the leader to look at.
 func (i *Ingest) sentinelTasks(c *call) error {
-	m, _, err := manifest.Load(c.ctx, i.store, c.view)
+	m, _, err := manifest.LoadRoot(c.ctx, i.store, c.view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		return c.ok(pipeapi.SentinelTasks{Timed: c.timed()})
 	}

@@ -68,7 +68,7 @@ func (i *Ingest) createSession(c *call) error {
 // sessions that were not folded to their end.
 func (i *Ingest) known(c *call) (skew *int64, broken []string) {
 	broken = []string{}
-	m, _, err := manifest.Load(c.ctx, i.store, c.view)
+	m, _, err := manifest.LoadRoot(c.ctx, i.store, c.view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		return nil, broken
 	}

@@ -134,7 +134,7 @@ func (i *Ingest) viewPipe(ctx context.Context, view string) (p v2api.Pipe, err e
 	if overview.Leader != "" {
 		p.Leader, p.Info = &overview.Leader, "session "+overview.Leader+" leads the view"
 	}
-	m, _, err := manifest.Load(ctx, i.store, view)
+	m, _, err := manifest.LoadRoot(ctx, i.store, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		return p, nil
 	}

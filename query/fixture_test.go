@@ -53,6 +53,7 @@ type fixture struct {
 	server *Server
 	now    time.Time
 	heads  map[string]string // ETags
+	leaves *manifest.Leaves  // nil: as by default
 	last   map[string]*manifest.Manifest
 	// dated: versions are published at now, and their names say so.
 	dated bool
@@ -268,7 +269,7 @@ func (f *fixture) commit(view string, edit func(*manifest.Manifest)) *manifest.M
 		m.Nonce = manifest.Nonce(m.FoldedAt, m.Nonce)
 	}
 	edit(m)
-	tag, err := manifest.Commit(context.Background(), f.st, m, f.heads[view])
+	tag, err := f.leaves.Commit(context.Background(), f.st, m, f.heads[view])
 	if err != nil {
 		f.t.Fatal(err)
 	}

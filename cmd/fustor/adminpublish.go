@@ -61,7 +61,7 @@ func (c *adminPublishCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	for _, view := range views {
-		if _, _, err := manifest.Load(ctx, st, view); errors.Is(err, manifest.ErrNoHead) && len(c.View) > 0 {
+		if _, _, err := manifest.LoadRoot(ctx, st, view); errors.Is(err, manifest.ErrNoHead) && len(c.View) > 0 {
 			return &cliError{msg: "no such view: " + view, hint: "`fustor admin view list` names the views; a forest is no table, its members are", code: exitNotFound}
 		}
 		done, err := compact.PublishTable(ctx, view)

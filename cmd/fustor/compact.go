@@ -166,7 +166,7 @@ func (c *compactCmd) once(ctx context.Context, a *app, st store.Store, compact *
 // broken are the segments at which sessions of the view are broken, by session.
 func broken(ctx context.Context, st store.Store, view string) map[string]string {
 	found := map[string]string{}
-	m, _, err := manifest.Load(ctx, st, view)
+	m, _, err := manifest.LoadRoot(ctx, st, view)
 	if err != nil {
 		return found // Once has said so, or there is no version yet
 	}

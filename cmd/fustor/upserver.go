@@ -112,7 +112,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 		}
 		return storeFailure(err)
 	}
-	u.before, _, err = manifest.Load(ctx, u.store, u.View)
+	u.before, _, err = manifest.LoadRoot(ctx, u.store, u.View)
 	switch {
 	case err == nil:
 		u.scanned = u.before.Scan.SnapshotDone

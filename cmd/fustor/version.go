@@ -63,5 +63,5 @@ type format struct {
 }
 
 func formats() []format {
-	return []format{{"segment", event.FormatVersion, event.FormatVersion}, {"layer schema", layer.SchemaVersion, 1}, {"layer index", layer.IndexVersion, 1}, {"manifest", manifest.Format, manifest.Format}}
+	return []format{{"segment", event.FormatVersion, event.FormatVersion}, {"layer schema", layer.SchemaVersion, 1}, {"layer index", layer.IndexVersion, 1}, {"manifest", manifest.Format, manifest.OldestFormat}}
 }

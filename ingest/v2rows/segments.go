@@ -192,7 +192,7 @@ func (r *Rows) tail(ctx context.Context, view, id string) (tail, error) {
 		return t, nil
 	}
 	next := uint64(0)
-	m, _, err := manifest.Load(ctx, r.o.Store, view)
+	m, _, err := manifest.LoadRoot(ctx, r.o.Store, view)
 	switch {
 	case err == nil:
 		next = m.Sessions[id].Next

@@ -37,7 +37,7 @@ func (a *Admin) Pin(ctx context.Context, view, name string, number uint64, at in
 	if err != nil {
 		return p, err
 	}
-	head, _, err := manifest.Load(ctx, a.store, view)
+	head, _, err := manifest.LoadRoot(ctx, a.store, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		return p, refuse(NotFound, "a view gets its first version when the compactor folds its first segments", "view %q has no version yet", view)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,9 +60,13 @@ type Storage struct {
 	Segments   Usage `json:"segments"`
 }
 
+// leavesBytes is what History remembers of the leaves of a large view.
+const leavesBytes = 64 << 20
+
 // History reads up to limit versions, and lists the view's objects.
 func (a *Admin) History(ctx context.Context, view string, limit int) (*History, error) {
-	m, _, err := manifest.Load(ctx, a.store, view)
+	leaves := manifest.NewLeaves(leavesBytes, 0)
+	m, _, err := leaves.Load(ctx, a.store, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		if err := a.exists(ctx, view); err != nil {
 			return nil, err
@@ -97,7 +100,7 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*History, 
 		if h.More = len(h.Versions) == limit; h.More {
 			break
 		}
-		at, err := manifest.LoadKey(ctx, a.store, view, chain[i].Key)
+		at, err := leaves.LoadKey(ctx, a.store, view, chain[i].Key)
 		if errors.Is(err, store.ErrNotFound) { // retention has removed it meanwhile
 			continue
 		}
@@ -126,12 +129,20 @@ func versionOf(m *manifest.Manifest) Version {
 
 // storage lists the layers and the segments that the view has in the store.
 func (a *Admin) storage(ctx context.Context, h *History, head *manifest.Manifest) error {
-	layers := slices.Concat(head.Base, head.Deltas)
+	current := map[string]bool{head.Names: true}
+	for i := range head.Leaves {
+		current[head.Leaves[i].ID] = true
+	}
+	for _, layers := range [][]layer.Info{head.Base, head.Deltas} {
+		for i := range layers {
+			current[layers[i].ID] = true
+		}
+	}
 	err := store.Each(ctx, a.store, layout.Layers(h.View), func(i store.Item, _ time.Duration) error {
 		h.Objects.Layers.add(i.Size)
 		name := path.Base(i.Key)
 		id, _, _ := strings.Cut(name, ".")
-		if !slices.ContainsFunc(layers, func(l layer.Info) bool { return l.ID == id }) {
+		if !current[id] {
 			h.Objects.Superseded.add(i.Size)
 		}
 		return nil

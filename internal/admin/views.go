@@ -88,7 +88,7 @@ func (a *Admin) view(ctx context.Context, view string) (View, error) {
 			v.Leader = s.Record.Agent
 		}
 	}
-	m, _, err := manifest.Load(ctx, a.store, view)
+	m, _, err := manifest.LoadRoot(ctx, a.store, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		return v, nil
 	}

@@ -41,7 +41,9 @@ type view struct {
 	versions []*manifest.Manifest
 	broken   map[string]string // what is wrong with a manifest, or with what it needs: by its key
 	layers   map[string]string // likewise of a layer, by id
-	used     map[string]bool   // layers and names of some version
+	partial  map[string]string // versions without a leaf that they need, and why: by the manifest's key
+	used     map[string]bool   // layers, leaves and names of some version
+	leaves   *manifest.Leaves
 
 	roster    *session.Roster // nil: as head
 	rosterBad bool
@@ -51,6 +53,9 @@ type view struct {
 }
 
 const byRepair = "--repair: "
+
+// leavesBytes is what a check remembers of the leaves of a large view.
+const leavesBytes = 64 << 20
 
 func (v *view) damage(object, problem, effect, mend string) {
 	v.find(Finding{Damage, v.name, object, problem, effect, mend})
@@ -89,13 +94,18 @@ func (v *view) headETag() (string, error) {
 }
 
 func (v *view) once() error {
-	*v = view{checker: v.checker, ctx: v.ctx, name: v.name, objects: map[string]store.Item{}, broken: map[string]string{}, layers: map[string]string{},
+	*v = view{checker: v.checker, leaves: manifest.NewLeaves(leavesBytes, 0), ctx: v.ctx, name: v.name, objects: map[string]store.Item{}, broken: map[string]string{}, layers: map[string]string{}, partial: map[string]string{},
 		used: map[string]bool{}, records: map[string]string{}, stuck: map[string]uint64{}}
 	forest, err := v.settings()
 	if err != nil || forest {
 		return err
 	}
-	m, _, err := manifest.Load(v.ctx, v.st, v.name)
+	m, _, err := v.leaves.Load(v.ctx, v.st, v.name)
+	if errors.Is(err, manifest.ErrFormat) {
+		if root, _, _ := manifest.LoadRoot(v.ctx, v.st, v.name); root != nil { // it is a leaf that cannot be read
+			v.partial[root.Key()], m, err = err.Error(), root, nil
+		}
+	}
 	switch {
 	case err == nil:
 		v.head = m
@@ -156,8 +166,14 @@ func (v *view) history() error {
 	keys := v.under(layout.Manifests(v.name))
 	all := make([]*manifest.Manifest, len(keys))
 	bad := make([]error, len(keys))
+	partial := make([]error, len(keys))
 	err := parallel(v.ctx, keys, func(ctx context.Context, i int, key string) error {
-		m, err := manifest.LoadKey(ctx, v.st, v.name, key)
+		m, err := v.leaves.LoadKey(ctx, v.st, v.name, key)
+		if errors.Is(err, manifest.ErrFormat) {
+			if root, _ := manifest.LoadKeyRoot(ctx, v.st, v.name, key); root != nil {
+				m, partial[i], err = root, err, nil
+			}
+		}
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -175,6 +191,9 @@ func (v *view) history() error {
 			v.broken[key] = bad[i].Error()
 		} else if all[i] != nil {
 			v.versions = append(v.versions, all[i])
+			if partial[i] != nil {
+				v.partial[key] = partial[i].Error()
+			}
 		}
 	}
 	if v.head != nil && !slices.ContainsFunc(v.versions, func(m *manifest.Manifest) bool { return m.Key() == v.head.Key() }) {
@@ -195,6 +214,9 @@ func (v *view) readLayers() error {
 		for _, info := range slices.Concat(m.Base, m.Deltas) {
 			infos[info.ID] = info
 			v.used[layout.Layer(v.name, info.ID)], v.used[layout.LayerIndex(v.name, info.ID)] = true, true
+		}
+		for i := range m.Leaves {
+			v.used[layout.Leaf(v.name, m.Leaves[i].ID)] = true
 		}
 		if m.Names != "" {
 			names[m.Names] = true
@@ -254,6 +276,9 @@ func (v *view) readLayers() error {
 
 // lacks is what is wrong with what a version needs; empty: nothing.
 func (v *view) lacks(m *manifest.Manifest) string {
+	if why := v.partial[m.Key()]; why != "" {
+		return why
+	}
 	for _, info := range slices.Concat(m.Base, m.Deltas) {
 		if why := v.layers[info.ID]; why != "" {
 			return why

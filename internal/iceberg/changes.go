@@ -198,7 +198,7 @@ func (b *changesBuilder) version(m *manifest.Manifest) (rows int64, err error) {
 	}
 	var before *manifest.Manifest
 	if state.Version != 0 {
-		before, err = manifest.LoadKey(b.ctx, b.Store, b.view, state.Manifest)
+		before, err = b.Leaves.LoadKey(b.ctx, b.Store, b.view, state.Manifest)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return 0, err
 		}

@@ -25,7 +25,8 @@ type Publisher struct {
 	Store  store.Store
 	Root   string // as Root has it
 	Cache  *layer.Cache
-	Now    func() int64 // the store's time, ns
+	Leaves *manifest.Leaves // nil: none are remembered
+	Now    func() int64     // the store's time, ns
 	Random io.Reader
 }
 

@@ -117,6 +117,10 @@ func LayerIndex(view, ulid string) string { return Layers(view) + ulid + ".index
 // as it is written, kept and removed like one.
 func Names(view, ulid string) string { return Layers(view) + ulid + ".names" }
 
+// Leaf is a run of base partitions that versions of a view with many have in common. It is beside the layers, as it is written, kept and
+// removed like one.
+func Leaf(view, ulid string) string { return Layers(view) + ulid + ".leaf" }
+
 // Iceberg is the prefix of what makes a view a table of Iceberg, and IcebergChanges, within it, that of the table of its changes.
 func Iceberg(view string) string        { return View(view) + "iceberg/" }
 func IcebergChanges(view string) string { return Iceberg(view) + "changes/" }

@@ -39,7 +39,7 @@ func (m *Manifest) Proved(ctx context.Context, st store.Store) error {
 	if len(beyond) == 0 {
 		return nil
 	}
-	now, _, err := Load(ctx, st, m.View) // the list is younger than m
+	now, _, err := LoadRoot(ctx, st, m.View) // the list is younger than m
 	if err == nil && now.Version+1 < beyond[0].Version {
 		err = WentBack("%s is version %d, but there is %s", layout.Head(m.View), now.Version, beyond[0].Key)
 	}
@@ -60,11 +60,11 @@ func Begin(ctx context.Context, st store.Store, view, epoch string) (*Manifest, 
 	if err != nil || len(list) == 0 {
 		return none, err
 	}
-	if _, _, err := Load(ctx, st, view); !errors.Is(err, ErrNoHead) {
+	if _, _, err := LoadRoot(ctx, st, view); !errors.Is(err, ErrNoHead) {
 		return none, err
 	}
 	newest := list[len(list)-1]
-	last, err := LoadKey(ctx, st, view, newest.Key)
+	last, err := LoadKeyRoot(ctx, st, view, newest.Key)
 	switch {
 	case errors.Is(err, store.ErrNotFound): // the view is being deleted
 		return none, nil

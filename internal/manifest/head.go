@@ -14,11 +14,40 @@ var ErrNoHead = errors.New("the view has no version yet")
 
 // Load reads a view's current version and the ETag by which it may be replaced.
 func Load(ctx context.Context, st store.Store, view string) (*Manifest, string, error) {
-	return LoadIfChanged(ctx, st, view, "")
+	return (*Leaves)(nil).Load(ctx, st, view)
+}
+
+// Load is Load with the leaves that are remembered.
+func (l *Leaves) Load(ctx context.Context, st store.Store, view string) (*Manifest, string, error) {
+	return l.LoadIfChanged(ctx, st, view, "")
 }
 
 // LoadIfChanged is Load, or store.ErrNotModified when head still has this ETag.
-func LoadIfChanged(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
+func (l *Leaves) LoadIfChanged(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
+	for try := 0; ; try++ {
+		m, now, err := loadRoot(ctx, st, view, etag)
+		if err != nil {
+			return nil, "", err
+		}
+		err = l.fill(ctx, st, m)
+		switch {
+		case err == nil:
+			return m, now, nil
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, "", err
+		case try > 0:
+			return nil, "", fmt.Errorf("%s: %w: %v", layout.Head(view), ErrFormat, err)
+		}
+		etag = "" // retention removes a leaf only if head has been another for hours
+	}
+}
+
+// LoadRoot is Load for callers who do not ask for base partitions: of a version with leaves it has none, and cannot be published.
+func LoadRoot(ctx context.Context, st store.Store, view string) (*Manifest, string, error) {
+	return loadRoot(ctx, st, view, "")
+}
+
+func loadRoot(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
 	key := layout.Head(view)
 	var o store.Object
 	var err error
@@ -42,6 +71,30 @@ func LoadIfChanged(ctx context.Context, st store.Store, view, etag string) (*Man
 
 // LoadKey reads one version by the key of its manifest. store.ErrNotFound where retention has removed it.
 func LoadKey(ctx context.Context, st store.Store, view, key string) (*Manifest, error) {
+	return (*Leaves)(nil).LoadKey(ctx, st, view, key)
+}
+
+// LoadKey is LoadKey with the leaves that are remembered.
+func (l *Leaves) LoadKey(ctx context.Context, st store.Store, view, key string) (*Manifest, error) {
+	for try := 0; ; try++ {
+		m, err := LoadKeyRoot(ctx, st, view, key)
+		if err != nil {
+			return nil, err
+		}
+		err = l.fill(ctx, st, m)
+		switch {
+		case err == nil:
+			return m, nil
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		case try > 0: // the manifest is still there, and goes before its leaves
+			return nil, fmt.Errorf("%s: %w: %v", key, ErrFormat, err)
+		}
+	}
+}
+
+// LoadKeyRoot is LoadKey for callers who do not ask for base partitions, like LoadRoot.
+func LoadKeyRoot(ctx context.Context, st store.Store, view, key string) (*Manifest, error) {
 	o, err := st.Get(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
@@ -71,10 +124,23 @@ func (m *Manifest) Key() string { return layout.Manifest(m.View, m.Version, m.No
 // with the first), has that version's number plus one, and a nonce of its own. Its layers must be written already.
 //
 // store.ErrLost means that another writer published first; nothing was harmed, and the caller starts again from the
-// new head. The layers and the manifest that were written in vain are left to retention.
+// new head. The layers, the leaves and the manifest that were written in vain are left to retention.
 func Commit(ctx context.Context, st store.Store, next *Manifest, etag string) (string, error) {
+	return (*Leaves)(nil).Commit(ctx, st, next, etag)
+}
+
+// Commit is Commit with the limits of l, which remembers the version. Where next was copied from the version before, with its Leaves, those
+// that did not change are not written again.
+func (l *Leaves) Commit(ctx context.Context, st store.Store, next *Manifest, etag string) (string, error) {
+	if next.unread {
+		return "", fmt.Errorf("publish version %d of view %s: its base partitions were not read", next.Version, next.View)
+	}
 	if next.FirstReady == 0 && next.Ready() {
 		next.FirstReady = next.Version
+	}
+	inline, size := l.limits()
+	if err := next.putLeaves(ctx, st, next.layOut(inline, size)); err != nil {
+		return "", err
 	}
 	body, err := next.Encode()
 	if err != nil {
@@ -87,5 +153,6 @@ func Commit(ctx context.Context, st store.Store, next *Manifest, etag string) (s
 	if err != nil {
 		return "", fmt.Errorf("publish version %d of view %s: %w", next.Version, next.View, err)
 	}
+	l.remember(next)
 	return meta.ETag, nil
 }

@@ -154,7 +154,7 @@ func winner(ctx context.Context, st store.Store, head *Manifest, later, several 
 	case several[0].Version+1 == head.Version:
 		parent = head.Parent
 	case len(later) > 0:
-		next, err := LoadKey(ctx, st, head.View, later[0].Key)
+		next, err := LoadKeyRoot(ctx, st, head.View, later[0].Key)
 		if errors.Is(err, store.ErrNotFound) { // removed since it was listed, and the strays before it: what they were, only what is left says
 			if several, err = remaining(ctx, st, head.View, several); err != nil || len(several) == 0 {
 				return nil, nil, err
@@ -181,7 +181,7 @@ func winner(ctx context.Context, st store.Store, head *Manifest, later, several 
 // remaining are those of some manifests that are still there.
 func remaining(ctx context.Context, st store.Store, view string, of []Published) (left []Published, err error) {
 	for _, p := range of {
-		switch _, err := LoadKey(ctx, st, view, p.Key); {
+		switch _, err := LoadKeyRoot(ctx, st, view, p.Key); {
 		case err == nil:
 			left = append(left, p)
 		case !errors.Is(err, store.ErrNotFound):
@@ -306,7 +306,7 @@ func First(ctx context.Context, st store.Store, head *Manifest, from uint64, is 
 			last = middle
 			continue
 		}
-		m, err := LoadKey(ctx, st, head.View, next[0].Key)
+		m, err := LoadKeyRoot(ctx, st, head.View, next[0].Key)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,6 @@
 // Package manifest is a view's versions: what each is made of, and the one protocol that publishes a new one.
 //
-// A version is a manifest: its layers, how far each session is folded, its clock and counts. It is written under a
+// A version is a manifest: its layers (those of a view with many in leaves, leaves.go), how far each session is folded, its clock and counts. It is written under a
 // unique name, then as the body of head by one conditional write; whoever loses that starts again from the new head.
 // History is the chain of parents from head; a manifest outside it is an orphan of a lost race. The compactor commits,
 // the query handler and the admin read.
@@ -17,8 +17,12 @@ import (
 	"github.com/fustor/fustor/internal/values"
 )
 
-// Format is the version of the manifest's own format. Readers refuse a newer one.
-const Format = 1
+// Format is the newest version of the manifest's own format that this build writes, OldestFormat the oldest that it reads. Readers refuse a
+// newer one. A version without leaves has format 1, which builds before there were any read, too.
+const (
+	Format       = 2
+	OldestFormat = 1
+)
 
 // Manifest is one version of a view.
 type Manifest struct {
@@ -42,6 +46,9 @@ type Manifest struct {
 	// Base are the base partitions, in key order, disjoint. Deltas lie over them, the newest first; the newest wins.
 	Base   []layer.Info `json:"base,omitempty"`
 	Deltas []layer.Info `json:"deltas,omitempty"`
+	// Leaves have the base partitions of a version with many (leaves.go). In the object, they are in the place of Base.
+	Leaves []Leaf `json:"leaves,omitempty"`
+	unread bool   // the leaves' partitions are not in Base yet
 	// Merged are the ranges of keys, disjoint and in order, whose rows of deltas the base has already.
 	Merged []Merged `json:"merged,omitempty"`
 
@@ -148,20 +155,13 @@ func (m *Manifest) Rows() (n int64) {
 
 // Memory is about how many bytes the manifest takes in memory.
 func (m *Manifest) Memory() int64 {
-	n := int64(4096 + 256*len(m.Sessions))
-	for _, layers := range [][]layer.Info{m.Base, m.Deltas} {
-		for i := range layers {
-			l := &layers[i]
-			n += 256 + int64(len(l.Index)+len(l.First.Parent)+len(l.First.Name)+len(l.Last.Parent)+len(l.Last.Name))
-		}
-	}
-	return n
+	return int64(4096+256*len(m.Sessions)) + memoryOf(m.Base) + memoryOf(m.Deltas)
 }
 
 // ErrFormat: the object is no manifest, or one of a newer Fustor.
 var ErrFormat = errors.New("not a manifest this version of fustor can read")
 
-// Decode reads a manifest; object is the name that errors give.
+// Decode reads a manifest, without what is in its leaves; object is the name that errors give.
 func Decode(object string, body []byte) (*Manifest, error) {
 	m := &Manifest{}
 	body, err := unpack(body)
@@ -175,9 +175,13 @@ func Decode(object string, body []byte) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	}
-	if m.Format != Format {
+	if m.Format < OldestFormat || m.Format > Format {
 		return nil, fmt.Errorf("%s: %w: its format is %d, this build reads up to %d", object, ErrFormat, m.Format, Format)
 	}
+	if err := m.checkLeaves(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
+	}
+	m.unread = len(m.Leaves) > 0
 	if m.View == "" || m.Version == 0 || m.Nonce == "" {
 		return nil, fmt.Errorf("%s: %w: view, version or nonce is missing", object, ErrFormat)
 	}
@@ -190,9 +194,20 @@ func Decode(object string, body []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// Encode writes a manifest as Decode reads it. It is sealed as the object Key, as head too, which has the same bytes.
+// Encode writes a manifest as Decode reads it, with the leaves that it was read with or published with. It is sealed as the object Key, as head too, which has the same bytes.
 func (m *Manifest) Encode() ([]byte, error) {
-	body, err := seal.JSON(m.Key(), m)
+	object := *m
+	if len(m.Leaves) > 0 {
+		object.Base = nil
+	}
+	switch {
+	case m.Format > Format: // one that is not this build's to change
+	case len(m.Leaves) > 0:
+		object.Format = leavesFormat
+	default:
+		object.Format = OldestFormat
+	}
+	body, err := seal.JSON(m.Key(), &object)
 	if err != nil {
 		return nil, err
 	}

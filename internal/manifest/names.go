@@ -134,7 +134,7 @@ func ReadNames(ctx context.Context, st store.Store, view, id string) (*Names, er
 
 // NewestNames are the names of the owners in a view's newest version; nil: none are known.
 func NewestNames(ctx context.Context, st store.Store, view string) (*Names, error) {
-	m, _, err := Load(ctx, st, view)
+	m, _, err := LoadRoot(ctx, st, view)
 	if errors.Is(err, ErrNoHead) || err == nil && m.Names == "" {
 		return nil, nil
 	}

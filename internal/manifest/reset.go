@@ -28,7 +28,7 @@ func (m *Manifest) Empty(epoch, nonce string, now int64) *Manifest {
 // an older roster read an older head as well, and loses.
 func Follow(ctx context.Context, st store.Store, view string, epoch func() (string, uint64, error), nonce func() (string, error), now func() int64) (*Manifest, error) {
 	for {
-		m, etag, err := Load(ctx, st, view)
+		m, etag, err := LoadRoot(ctx, st, view)
 		lost := errors.Is(err, ErrNoHead)
 		if err != nil && !lost {
 			return nil, err

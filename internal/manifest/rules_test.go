@@ -299,11 +299,11 @@ func TestViewThatIsBeingDeleted(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	put(t, st, last, layout.Head("v"))
-	m, etag, err := LoadIfChanged(t.Context(), st, "v", "")
+	m, etag, err := (*Leaves)(nil).LoadIfChanged(t.Context(), st, "v", "")
 	if err != nil || m.Version != 2 {
 		t.Fatal(err)
 	}
-	if m, _, err := LoadIfChanged(t.Context(), st, "v", etag); m != nil || !errors.Is(err, store.ErrNotModified) {
+	if m, _, err := (*Leaves)(nil).LoadIfChanged(t.Context(), st, "v", etag); m != nil || !errors.Is(err, store.ErrNotModified) {
 		t.Errorf("head as it was: %+v, %v", m, err)
 	}
 }

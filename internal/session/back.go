@@ -44,7 +44,7 @@ func (l *Ledger) nextTerm(ctx context.Context, view string, old held[Lease]) (ui
 // provenTerm is the term of a lease, or a leap beyond what the view's head proves if that is more, or if the lease tells none of a view
 // that has a version. A head that cannot be read proves nothing.
 func (l *Ledger) provenTerm(ctx context.Context, view string, lease held[Lease]) (uint64, error) {
-	m, _, err := manifest.Load(ctx, l.store, view)
+	m, _, err := manifest.LoadRoot(ctx, l.store, view)
 	switch {
 	case errors.Is(err, manifest.ErrNoHead), errors.Is(err, manifest.ErrFormat):
 		if lease.value.Session == unreadable {
@@ -70,7 +70,7 @@ func (l *Ledger) isNew(ctx context.Context, view string) error {
 
 // anything is the name of an object that proves that a view had an epoch; empty if there is none.
 func (l *Ledger) anything(ctx context.Context, view string) (string, error) {
-	m, _, err := manifest.Load(ctx, l.store, view)
+	m, _, err := manifest.LoadRoot(ctx, l.store, view)
 	switch {
 	case err == nil && m.Epoch == "": // made by none of the parts
 		return "", nil
@@ -88,7 +88,7 @@ func (l *Ledger) anything(ctx context.Context, view string) (string, error) {
 
 // epochs is how many epochs a view has had, of which its roster counts so many: an administrator may reset a view whose roster is lost.
 func (l *Ledger) epochs(ctx context.Context, view string, counted uint64) (uint64, error) {
-	m, _, err := manifest.Load(ctx, l.store, view)
+	m, _, err := manifest.LoadRoot(ctx, l.store, view)
 	switch {
 	case errors.Is(err, manifest.ErrNoHead), errors.Is(err, manifest.ErrFormat):
 		return counted, nil

@@ -134,7 +134,7 @@ func owedBy(s *pipeapi.AgentStatus) string {
 // nothing if the view can be read, and it delivers if the view has more of its segments than before, or has yet to take some in.
 // What cannot be read proves nothing against the leader.
 func (l *Ledger) delivers(ctx context.Context, r Record, w *Work) bool {
-	m, _, err := manifest.Load(ctx, l.store, r.View)
+	m, _, err := manifest.LoadRoot(ctx, l.store, r.View)
 	if errors.Is(err, manifest.ErrNoHead) {
 		m, err = &manifest.Manifest{}, nil
 	}

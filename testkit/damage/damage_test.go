@@ -177,7 +177,7 @@ func (w *world) must(err error) {
 
 func (w *world) compactor() *compactor.Compactor {
 	w.Helper()
-	c, err := compactor.New(compactor.Options{Store: w.st})
+	c, err := compactor.New(compactor.Options{Store: w.st, MaxDeltas: 1, PartitionRows: 15, InlinePartitions: 1})
 	w.must(err)
 	return c
 }
@@ -253,11 +253,21 @@ func (w *world) fill(view string, files int) {
 		if i < 3 {
 			fold()
 		}
+		if i == 0 { // into leaves; the deltas of later folds stay
+			for merged := true; merged; {
+				var err error
+				merged, err = c.Merge(w.ctx, view)
+				w.must(err)
+			}
+		}
 	}
 	_, err := job.Ask(w.ctx, w.st, job.Job{View: view, Session: ids[0], Path: []byte("/x")}, at, rand.Reader)
 	w.must(err)
 	m, _, err := manifest.Load(w.ctx, w.st, view)
 	w.must(err)
+	if files >= 40 && len(m.Leaves) < 2 || len(m.Deltas) == 0 {
+		w.Fatalf("view %s is too simple: %d leaves, %d deltas", view, len(m.Leaves), len(m.Deltas))
+	}
 	w.must(history.ChangePins(w.ctx, w.st, view, func() (string, error) { return rand.Text(), nil }, func(p history.Pins) error {
 		p["kept"] = history.Pin{Version: m.Version - 1, At: 1, PinnedAt: 1}
 		return nil

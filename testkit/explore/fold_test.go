@@ -183,12 +183,13 @@ func TestVersionsInEveryOrder(t *testing.T) {
 			}
 			s.send(t.Context(), w.Store)
 			s.goes("one", compactor.Options{}, fold)
-			s.goes("two", compactor.Options{MaxDeltas: 1}, merge)
+			s.goes("two", compactor.Options{MaxDeltas: 1, PartitionRows: 2, InlinePartitions: 2}, merge) // into leaves
 			return s.ends
 		}},
 		{"a fold beside retention", Options{Lost: 1}, func(t *testing.T, w *World) func() {
 			s := newShelf(t, w)
-			c := s.compactor("before", w.Store, compactor.Options{MaxDeltas: 1})
+			leaves := compactor.Options{MaxDeltas: 1, PartitionRows: 2, InlinePartitions: 1}
+			c := s.compactor("before", w.Store, leaves)
 			for range 3 {
 				s.send(t.Context(), w.Store)
 				s.must(c.Fold)
@@ -198,8 +199,8 @@ func TestVersionsInEveryOrder(t *testing.T) {
 			}
 			w.Clock.Advance(3 * time.Hour) // past the grace
 			s.send(t.Context(), w.Store)
-			s.goes("one", compactor.Options{}, fold)
-			s.goes("two", compactor.Options{}, retain)
+			s.goes("one", leaves, fold)
+			s.goes("two", leaves, retain)
 			return s.ends
 		}},
 	} {

@@ -29,6 +29,7 @@ type plan struct {
 	serverSkew time.Duration
 	ingests    int
 	compactors int
+	inline     int // base partitions in head itself, at most; 0: as many as by default, so that there are no leaves
 }
 
 // rates are how often what happens to an I/O.
@@ -70,6 +71,9 @@ func makePlan(r *rand.Rand) plan {
 			look: level / 10, lost: level, lostBack: level, slow: level, late: level / 4,
 			store: fault.Rates{Lost: level, LostBack: level, Error: level, Conflict: level, Short: level * 4, Jitter: time.Duration(level * float64(2*time.Second))},
 		}
+	}
+	if r.IntN(2) == 0 {
+		p.inline = 1 + r.IntN(3)
 	}
 	return p
 }

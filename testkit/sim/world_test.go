@@ -270,7 +270,7 @@ func (w *world) runIngest(ctx context.Context, p *process, host *ingestHost, clo
 func (w *world) runCompactor(ctx context.Context, p *process, clock *hostClock) error {
 	c, err := compactor.New(compactor.Options{
 		Store: p.store(), Now: clock.now, Random: w.bytes(p.name), MaxDeltas: 4, PartitionRows: 40, CacheBytes: 1 << 20, BatchClaims: 64,
-		PollMax: w.plan.polls,
+		PollMax: w.plan.polls, InlinePartitions: w.plan.inline,
 	})
 	if err != nil {
 		return err
