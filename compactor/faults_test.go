@@ -171,6 +171,7 @@ func TestFoldDuringMerge(t *testing.T) {
 // TestRetention removes what nobody needs, and nothing that anybody does.
 func TestRetention(t *testing.T) {
 	h, w := told(t)
+	h.c = h.compactor(Options{BatchClaims: 10, MaxDeltas: 2, PartitionRows: 5, InlinePartitions: 1})
 	h.once()
 	if _, err := h.store.Put(h.ctx, layout.Layer(viewName, "01ARZ3NDEKTSV4RRFFQ69G5FAV"), []byte("an orphan")); err != nil {
 		t.Fatal(err)

@@ -62,6 +62,7 @@ func newPast(t *testing.T, seed uint64) *past {
 	})
 	f = serve(t, st)
 	f.now, f.dated = begin, true
+	f.inLeaves(seed%2 == 1)
 	f.forest("all", testView, "other")
 	return &past{fixture: f, random: rand.New(rand.NewPCG(seed, 1)), rows: sample()}
 }

@@ -45,6 +45,7 @@ type diffHistory struct {
 
 func newDiffHistory(t *testing.T, rng *rand.Rand) *diffHistory {
 	h := &diffHistory{fixture: newFixture(t), rng: rng, rows: map[string]evidence.Row{}, files: inodes{}}
+	h.inLeaves(rng.IntN(2) == 0)
 	for _, r := range randomTree(rng, 60+rng.IntN(200)) {
 		h.put(r)
 	}

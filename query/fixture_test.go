@@ -53,7 +53,7 @@ type fixture struct {
 	server *Server
 	now    time.Time
 	heads  map[string]string // ETags
-	leaves *manifest.Leaves  // nil: as by default
+	leaves *manifest.Leaves  // nil: as by default, and of one partition; inLeaves
 	last   map[string]*manifest.Manifest
 	// dated: versions are published at now, and their names say so.
 	dated bool
@@ -279,10 +279,22 @@ func (f *fixture) commit(view string, edit func(*manifest.Manifest)) *manifest.M
 
 // base publishes rows as the base of a new version.
 func (f *fixture) base(view string, rows []evidence.Row) *manifest.Manifest {
-	info := f.layer(view, rows)
-	return f.commit(view, func(m *manifest.Manifest) {
-		m.Base, m.Deltas, m.Totals = []layer.Info{info}, nil, rows[0].Sub
-	})
+	var base []layer.Info
+	pieces := 1
+	if f.leaves != nil {
+		pieces = 7
+	}
+	for part := range slices.Chunk(rows, len(rows)/pieces+1) {
+		base = append(base, f.layer(view, part))
+	}
+	return f.commit(view, func(m *manifest.Manifest) { m.Base, m.Deltas, m.Totals = base, nil, rows[0].Sub })
+}
+
+// inLeaves makes versions of many base partitions, two in a leaf.
+func (f *fixture) inLeaves(yes bool) {
+	if yes {
+		f.leaves = manifest.NewLeaves(0, 2)
+	}
 }
 
 // delta publishes rows as a delta over the last version.

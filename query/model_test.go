@@ -126,6 +126,7 @@ func TestAgainstModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			f := newFixture(t)
+			f.inLeaves(seed%2 == 1)
 			rows := randomTree(rng, 40+rng.IntN(250))
 			f.base(testView, rows)
 			for range rng.IntN(4) { // deltas that replace, add and remove

@@ -41,6 +41,7 @@ func TestReportsAgainstModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 11))
 			f := newFixture(t)
+			f.inLeaves(seed%2 == 1)
 			rows := randomReportTree(rng)
 			first := f.base(testView, rows)
 			old := model(rows)

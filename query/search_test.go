@@ -212,6 +212,9 @@ func TestSearchIsExact(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 3))
 			f := newFixture(t)
+			if seed%2 == 1 {
+				f.leaves = manifest.NewLeaves(0, 1)
+			}
 			rows := searchTree(rng, 600)
 			half := len(rows) / 2
 			first, second := f.layer(testView, rows[:half]), f.copied(f.layer(testView, rows[half:]))

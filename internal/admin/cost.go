@@ -77,7 +77,7 @@ func (a *Admin) eventsOf(ctx context.Context, v View) (rate float64, known bool,
 	if v.Version == 0 {
 		return 0, false, nil
 	}
-	head, _, err := manifest.Load(ctx, a.store, v.ID)
+	head, _, err := manifest.LoadRoot(ctx, a.store, v.ID)
 	if errors.Is(err, manifest.ErrNoHead) {
 		return 0, false, nil
 	}
@@ -96,7 +96,7 @@ func (a *Admin) eventsOf(ctx context.Context, v View) (rate float64, known bool,
 		if p.At.UnixNano() < head.FoldedAt-int64(countedOver) || p.Version >= head.Version {
 			continue
 		}
-		from, err := manifest.LoadKey(ctx, a.store, v.ID, p.Key)
+		from, err := manifest.LoadKeyRoot(ctx, a.store, v.ID, p.Key)
 		if errors.Is(err, store.ErrNotFound) { // retention has removed it meanwhile
 			continue
 		}

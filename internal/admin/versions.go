@@ -60,13 +60,9 @@ type Storage struct {
 	Segments   Usage `json:"segments"`
 }
 
-// leavesBytes is what History remembers of the leaves of a large view.
-const leavesBytes = 64 << 20
-
 // History reads up to limit versions, and lists the view's objects.
 func (a *Admin) History(ctx context.Context, view string, limit int) (*History, error) {
-	leaves := manifest.NewLeaves(leavesBytes, 0)
-	m, _, err := leaves.Load(ctx, a.store, view)
+	m, _, err := manifest.Load(ctx, a.store, view)
 	if errors.Is(err, manifest.ErrNoHead) {
 		if err := a.exists(ctx, view); err != nil {
 			return nil, err
@@ -100,7 +96,7 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*History, 
 		if h.More = len(h.Versions) == limit; h.More {
 			break
 		}
-		at, err := leaves.LoadKey(ctx, a.store, view, chain[i].Key)
+		at, err := manifest.LoadKeyRoot(ctx, a.store, view, chain[i].Key)
 		if errors.Is(err, store.ErrNotFound) { // retention has removed it meanwhile
 			continue
 		}
@@ -115,9 +111,8 @@ func (a *Admin) History(ctx context.Context, view string, limit int) (*History, 
 func versionOf(m *manifest.Manifest) Version {
 	v := Version{Version: m.Version, Key: m.Key(), Epoch: m.Epoch, Reason: m.Reason, FoldedAt: values.Seconds(m.FoldedAt), Ready: m.Ready(),
 		Rows: m.Rows(), Files: m.Totals.Files, Dirs: m.Totals.Directories, Term: m.Term, Sessions: m.Sessions, Counted: m.Counted}
-	for _, l := range m.Base {
-		v.Base.add(l.Bytes)
-	}
+	base := m.BaseSums()
+	v.Base = Usage{base.Partitions, base.Bytes}
 	for _, l := range m.Deltas {
 		v.Deltas.add(l.Bytes)
 	}

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -57,12 +58,8 @@ func CompareViews(ctx context.Context, old, now *View, from, until Key, ahead in
 	c := &Changes{}
 	views := [2]*View{old, now}
 	deltas := sharedDeltas(old, now)
-	bases := idsOf(old.base)
-	for id := range bases {
-		if !slices.ContainsFunc(now.base, func(l *Layer) bool { return l.info.ID == id }) {
-			delete(bases, id)
-		}
-	}
+	bases, stay := idsOf(old.base), idsOf(now.base)
+	maps.DeleteFunc(bases, func(id string, _ bool) bool { return !stay[id] })
 	var own [2]*View
 	var groups [2]map[sharedGroup]bool
 	for i, v := range views {

@@ -35,6 +35,9 @@ func OpenView(st store.Store, view string, base, deltas []Info, c *Cache) (*View
 	return v, nil
 }
 
+// NewView is a view of layers that are open already, in the order of OpenView.
+func NewView(base, deltas []*Layer) *View { return &View{base: base, deltas: deltas} }
+
 // Base are the base partitions in key order, Deltas the deltas, the newest first.
 func (v *View) Base() []*Layer   { return v.base }
 func (v *View) Deltas() []*Layer { return v.deltas }

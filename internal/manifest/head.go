@@ -25,7 +25,7 @@ func (l *Leaves) Load(ctx context.Context, st store.Store, view string) (*Manife
 // LoadIfChanged is Load, or store.ErrNotModified when head still has this ETag.
 func (l *Leaves) LoadIfChanged(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
 	for try := 0; ; try++ {
-		m, now, err := loadRoot(ctx, st, view, etag)
+		m, now, err := LoadRootIfChanged(ctx, st, view, etag)
 		if err != nil {
 			return nil, "", err
 		}
@@ -44,10 +44,11 @@ func (l *Leaves) LoadIfChanged(ctx context.Context, st store.Store, view, etag s
 
 // LoadRoot is Load for callers who do not ask for base partitions: of a version with leaves it has none, and cannot be published.
 func LoadRoot(ctx context.Context, st store.Store, view string) (*Manifest, string, error) {
-	return loadRoot(ctx, st, view, "")
+	return LoadRootIfChanged(ctx, st, view, "")
 }
 
-func loadRoot(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
+// LoadRootIfChanged is LoadRoot, or store.ErrNotModified when head still has this ETag.
+func LoadRootIfChanged(ctx context.Context, st store.Store, view, etag string) (*Manifest, string, error) {
 	key := layout.Head(view)
 	var o store.Object
 	var err error

@@ -22,9 +22,9 @@ import (
 // A view of many partitions has head in two levels: head names leaves, and each leaf is an object with a run of base partitions.
 //
 //	head, manifest   [ L1 │ L2 │ L3 ]     counts, sessions, deltas
-//	leaves             │    │    └──────▶ [ P257 … P400 ]
-//	                   │    └───────────▶ [ P129 … P256 ]
-//	                   └────────────────▶ [ P1 … P128 ]
+//	leaves             │    │    └──────▶ [ P513 … P768 ]
+//	                   │    └───────────▶ [ P257 … P512 ]
+//	                   └────────────────▶ [ P1 … P256 ]
 //
 // A commit writes the leaves that changed: a fold changes none, and a step of a merge one or two. All others the new version has in common
 // with the one that it was made from. So the versions that have a leaf follow each other without a gap, like those that have a layer, and
@@ -49,6 +49,12 @@ type Leaf struct {
 	First      layer.Key `json:"first"`
 	Last       layer.Key `json:"last"`
 	Partitions int       `json:"partitions"`
+	// Rows, Removed and Bytes are the sums of its partitions'.
+	Rows    int64 `json:"rows"`
+	Removed int64 `json:"removed,omitempty"`
+	Bytes   int64 `json:"bytes"`
+	// Marks are those of its partitions together; nil where one has none.
+	Marks *layer.Marks `json:"marks,omitempty"`
 	// Sum is that of the partitions' ids, in order. What a layer's Info says never changes, so leaves of one sum are of one content.
 	Sum string `json:"ids_sha256"`
 }
@@ -67,6 +73,51 @@ func sumOf(parts []layer.Info) string {
 		_, _ = io.WriteString(h, "\n")
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// leafOf is the leaf of a run of partitions.
+func leafOf(id string, parts []layer.Info) Leaf {
+	f := sumsOf(parts)
+	f.ID, f.First, f.Last, f.Sum, f.Marks = id, parts[0].First, parts[len(parts)-1].Last, sumOf(parts), marksOf(parts)
+	return f
+}
+
+// sumsOf are the sums of partitions.
+func sumsOf(parts []layer.Info) (f Leaf) {
+	f.Partitions = len(parts)
+	for i := range parts {
+		f.Rows += parts[i].Rows
+		f.Removed += parts[i].Removed
+		f.Bytes += parts[i].Bytes
+	}
+	return f
+}
+
+// marksOf are the marks of partitions together; nil where one has none.
+func marksOf(parts []layer.Info) *layer.Marks {
+	all := &layer.Marks{}
+	for i := range parts {
+		of := parts[i].Marks
+		if of == nil {
+			return nil
+		}
+		all.AgentMissing += of.AgentMissing
+		all.SuspectUntilNs = max(all.SuspectUntilNs, of.SuspectUntilNs)
+	}
+	return all
+}
+
+// says reports whether a run of partitions is what the version says of the leaf.
+func (f *Leaf) says(parts []layer.Info) bool {
+	if len(parts) == 0 {
+		return false
+	}
+	is, said := leafOf(f.ID, parts), *f
+	if (is.Marks == nil) != (said.Marks == nil) || is.Marks != nil && *is.Marks != *said.Marks {
+		return false
+	}
+	is.Marks, said.Marks = nil, nil
+	return is == said
 }
 
 // matches reports whether a run of partitions is the leaf's.
@@ -89,8 +140,13 @@ func decodeLeaf(object string, body []byte, of *Leaf) ([]layer.Info, error) {
 		return nil, fmt.Errorf("%s: %w: %v", object, ErrFormat, err)
 	case leaf.Format != leafFormat:
 		return nil, fmt.Errorf("%s: %w: its format is %d, this build reads %d", object, ErrFormat, leaf.Format, leafFormat)
-	case len(leaf.Partitions) == 0 || !of.matches(leaf.Partitions):
+	case !of.says(leaf.Partitions):
 		return nil, fmt.Errorf("%s: %w: it has other partitions than the version says", object, ErrFormat)
+	}
+	for i := 1; i < len(leaf.Partitions); i++ {
+		if a, b := &leaf.Partitions[i-1], &leaf.Partitions[i]; a.Last.Compare(b.First) >= 0 {
+			return nil, fmt.Errorf("%s: %w: its partitions %s and %s overlap", object, ErrFormat, a.ID, b.ID)
+		}
 	}
 	return leaf.Partitions, nil
 }
@@ -166,7 +222,7 @@ func (m *Manifest) layOut(inline, size int) (fresh []newLeaf) {
 	for pieces := (end - from + size - 1) / size; pieces > 0; pieces-- {
 		n := (end - from) / pieces
 		parts := m.Base[from : from+n]
-		leaves = append(leaves, Leaf{ID: m.leafID(len(fresh)), First: parts[0].First, Last: parts[n-1].Last, Partitions: n, Sum: sumOf(parts)})
+		leaves = append(leaves, leafOf(m.leafID(len(fresh)), parts))
 		fresh = append(fresh, newLeaf{parts: parts})
 		from += n
 	}
@@ -257,7 +313,7 @@ func (l *Leaves) remember(m *Manifest) {
 	}
 	a := assembled{m.Leaves, m.Base[:len(m.Base):len(m.Base)], 0}
 	if len(m.Leaves) > 0 {
-		a.bytes = memoryOf(m.Base)
+		a.bytes = MemoryOf(m.Base)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -278,13 +334,23 @@ func (l *Leaves) remember(m *Manifest) {
 	}
 }
 
-// memoryOf is about how many bytes layers take in memory.
-func memoryOf(layers []layer.Info) (n int64) {
+// MemoryOf is about how many bytes layers take in memory.
+func MemoryOf(layers []layer.Info) (n int64) {
 	for i := range layers {
 		l := &layers[i]
 		n += 256 + int64(len(l.Index)+len(l.First.Parent)+len(l.First.Name)+len(l.Last.Parent)+len(l.Last.Name))
 	}
 	return n
+}
+
+// ReadLeaf reads the partitions of a leaf. store.ErrNotFound where it is missing.
+func ReadLeaf(ctx context.Context, st store.Store, view string, f *Leaf) ([]layer.Info, error) {
+	key := layout.Leaf(view, f.ID)
+	o, err := st.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return decodeLeaf(key, o.Body, f)
 }
 
 // fill gives a version the partitions of its leaves. It reads those that are not remembered, at once. store.ErrNotFound where one is
@@ -313,12 +379,8 @@ func (l *Leaves) fill(ctx context.Context, st store.Store, m *Manifest) error {
 		}
 		same = false
 		g.Go(func() error {
-			key := layout.Leaf(m.View, f.ID)
-			o, err := st.Get(gctx, key)
-			if err != nil {
-				return fmt.Errorf("read %s: %w", key, err)
-			}
-			parts[i], err = decodeLeaf(key, o.Body, f)
+			var err error
+			parts[i], err = ReadLeaf(gctx, st, m.View, f)
 			return err
 		})
 	}

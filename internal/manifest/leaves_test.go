@@ -276,7 +276,7 @@ func TestFormats(t *testing.T) {
 // TestLeavesAreBounded: what is remembered stays within its budget, and what is not is read again.
 func TestLeavesAreBounded(t *testing.T) {
 	st, ctx := stored(t), t.Context()
-	one := memoryOf(partitions(9))
+	one := MemoryOf(partitions(9))
 	l := NewLeaves(2*one+one/2, 3)
 	for _, view := range []string{"a", "b", "c"} {
 		m := following(&Manifest{View: view, Base: partitions(9)})

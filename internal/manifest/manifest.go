@@ -143,19 +143,32 @@ type Counted struct {
 func (m *Manifest) Ready() bool { return m.Scan.SnapshotDone > 0 }
 
 // Rows is how many rows the layers hold, superseded and removed ones included.
-func (m *Manifest) Rows() (n int64) {
-	for _, l := range m.Base {
-		n += l.Rows
-	}
+func (m *Manifest) Rows() int64 {
+	n := m.BaseSums().Rows
 	for _, l := range m.Deltas {
 		n += l.Rows
 	}
 	return n
 }
 
+// BaseSums are the sums of the base partitions, also of a version that was read without them.
+func (m *Manifest) BaseSums() (all Leaf) {
+	if !m.unread {
+		return sumsOf(m.Base)
+	}
+	for i := range m.Leaves {
+		f := &m.Leaves[i]
+		all.Partitions += f.Partitions
+		all.Rows += f.Rows
+		all.Removed += f.Removed
+		all.Bytes += f.Bytes
+	}
+	return all
+}
+
 // Memory is about how many bytes the manifest takes in memory.
 func (m *Manifest) Memory() int64 {
-	return int64(4096+256*len(m.Sessions)) + memoryOf(m.Base) + memoryOf(m.Deltas)
+	return int64(4096+256*len(m.Sessions)) + MemoryOf(m.Base) + MemoryOf(m.Deltas) + 256*int64(len(m.Leaves))
 }
 
 // ErrFormat: the object is no manifest, or one of a newer Fustor.

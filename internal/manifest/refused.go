@@ -81,10 +81,8 @@ func (m *Manifest) SetTrouble(kind, reason string, since int64) {
 func (m *Manifest) Entries() int64 { return m.Totals.Files + m.Totals.Directories + m.Totals.Others }
 
 // Tombstones is how many the layers have, superseded ones included.
-func (m *Manifest) Tombstones() (n int64) {
-	for i := range m.Base {
-		n += m.Base[i].Removed
-	}
+func (m *Manifest) Tombstones() int64 {
+	n := m.BaseSums().Removed
 	for i := range m.Deltas {
 		n += m.Deltas[i].Removed
 	}

@@ -106,7 +106,7 @@ func (v *Version) directoriesTo(ctx context.Context, j *judge, path string, whol
 			return all, false, err
 		}
 		var row evidence.Row
-		found, err := v.rows.through(g).Get(ctx, key, &row)
+		found, err := v.get(ctx, g, key, &row)
 		costOf(ctx).rows.Add(1)
 		switch {
 		case err != nil:

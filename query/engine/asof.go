@@ -146,7 +146,7 @@ func (e *Engine) openPublished(ctx context.Context, head *manifest.Manifest, p m
 	if v, ok := e.versions.open.GetIfPresent(p.Key); ok {
 		return e.versions.of(v.Manifest, true)
 	}
-	m, err := e.leaves.LoadKey(ctx, e.store, head.View, p.Key)
+	m, err := manifest.LoadKeyRoot(ctx, e.store, head.View, p.Key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, &GoneError{p.Version}
 	}

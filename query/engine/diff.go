@@ -185,7 +185,14 @@ func (d *Diff) compared(ctx context.Context, gates [2]*gate, start string, from,
 
 // eachCompared calls f with the rows of the keys of a range whose rows may differ, hidden ones too; nil: a version has no such row.
 func (d *Diff) eachCompared(ctx context.Context, gates [2]*gate, from, until layer.Key, limit int, f func(was, is *evidence.Row) error) error {
-	c, err := layer.CompareViews(ctx, d.From.rows.through(gates[0]), d.To.rows.through(gates[1]), from, until, aheadFor(limit))
+	var views [2]*layer.View
+	for i, v := range [2]*Version{d.From, d.To} {
+		var err error
+		if views[i], err = v.rows.through(ctx, gates[i], keyRange{from, until}); err != nil {
+			return d.readError(err)
+		}
+	}
+	c, err := layer.CompareViews(ctx, views[0], views[1], from, until, aheadFor(limit))
 	if err != nil {
 		return d.readError(err)
 	}
@@ -229,9 +236,11 @@ func (d *Diff) walked(ctx context.Context, gates [2]*gate, start string, from, u
 	var its [2]*rowIterator
 	var more [2]bool
 	for i, v := range [2]*Version{d.From, d.To} {
-		it := v.through(ctx, gates[i], start, until, limit)
+		it, err := v.through(ctx, gates[i], start, until, limit)
+		if err != nil {
+			return err
+		}
 		defer it.charge()
-		var err error
 		if more[i], err = it.shown(it.seek(from, nil), d.complete()); err != nil {
 			return err
 		}

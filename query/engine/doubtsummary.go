@@ -126,8 +126,11 @@ func (m *DoubtSummary) add(b *layer.Block, from, to int, now int64, sees func(i 
 // doubtCursor returns a cursor, for who passes a gate, over the row groups of a range that may have rows of a kind, and over the rows of deltas that hide rows
 // in them. It is nil if no row group may have any. It reads the indexes only of layers that may.
 func (v *Version) doubtCursor(ctx context.Context, g *gate, from, until layer.Key, d DoubtKind) (*layer.Cursor, error) {
-	view := v.rows.through(g).Within(from, until, d.layer)
-	if view == nil {
+	view, err := v.rows.those(ctx, keyRange{from, until}, d.layer)
+	if err != nil {
+		return nil, v.ReadError(err)
+	}
+	if view = view.Within(from, until, d.layer); view == nil {
 		return nil, nil
 	}
 	layers := slices.DeleteFunc(slices.Concat(view.Deltas(), view.Base()), func(l *layer.Layer) bool {

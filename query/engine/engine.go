@@ -32,7 +32,7 @@ import (
 type Options struct {
 	Store       store.Store
 	Now         func() time.Time // this machine's time
-	MemoryBytes int64            // a sixteenth of it is for heads, half as much for their leaves, an eighth for reading ahead
+	MemoryBytes int64            // a sixteenth of it is for heads, as much for their leaves, an eighth for reading ahead
 	CacheBytes  int64            // bounds the cache of layers
 	Disk        *diskcache.Cache // beneath it; nil: none
 	HeadTTL     time.Duration    // how long a head is taken from memory before the store is asked again; negative: not at all
@@ -44,7 +44,6 @@ type Engine struct {
 	store    store.Store // metered
 	clock    *store.Clock
 	heads    *heads
-	leaves   *manifest.Leaves
 	versions *versions
 	leaders  *leaders
 	forests  *forests
@@ -60,11 +59,11 @@ func New(o Options) *Engine {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	st := metered{clock.Watch(o.Store)}
-	configs, leaves := viewconfig.NewLoader(st, o.Now), manifest.NewLeaves(o.MemoryBytes/32, 0)
+	configs, leaves := viewconfig.NewLoader(st, o.Now), newLeaves(st, o.MemoryBytes/16)
 	e := &Engine{
-		store: st, clock: clock, leaves: leaves,
-		heads:    newHeads(st, leaves, o.HeadTTL, o.Now, o.MemoryBytes/16),
-		versions: newVersions(st, configs, layer.NewCacheOn(o.Disk, o.CacheBytes), o.MemoryBytes/8, o.Logger),
+		store: st, clock: clock,
+		heads:    newHeads(st, o.HeadTTL, o.Now, o.MemoryBytes/16),
+		versions: newVersions(st, leaves, configs, layer.NewCacheOn(o.Disk, o.CacheBytes), o.MemoryBytes/8, o.Logger),
 		leaders:  &leaders{store: st, now: o.Now, known: map[string]cachedLeader{}},
 		forests:  &forests{now: o.Now, known: map[string]cachedForest{}},
 		configs:  configs,
@@ -186,7 +185,7 @@ func (e *Engine) Reopen(ctx context.Context, view string, number uint64, nonce s
 	if v, ok := e.versions.open.GetIfPresent(key); ok {
 		return e.versions.of(v.Manifest, true) // it was the current one when it was opened, perhaps
 	}
-	m, err = e.leaves.LoadKey(ctx, e.store, view, key)
+	m, err = manifest.LoadKeyRoot(ctx, e.store, view, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, &GoneError{number}
 	}

@@ -16,7 +16,6 @@ import (
 // ETag, with one request however many calls wait for it.
 type heads struct {
 	store   store.Store
-	leaves  *manifest.Leaves
 	ttl     time.Duration
 	now     func() time.Time
 	flights singleflight.Group
@@ -39,8 +38,8 @@ type cachedHead struct {
 }
 
 // newHeads returns a cache of about budget bytes. Beyond that it drops heads in no order.
-func newHeads(st store.Store, leaves *manifest.Leaves, ttl time.Duration, now func() time.Time, budget int64) *heads {
-	return &heads{store: st, leaves: leaves, ttl: ttl, now: now, budget: budget, known: map[string]cachedHead{}, waiting: map[string]chan struct{}{}}
+func newHeads(st store.Store, ttl time.Duration, now func() time.Time, budget int64) *heads {
+	return &heads{store: st, ttl: ttl, now: now, budget: budget, known: map[string]cachedHead{}, waiting: map[string]chan struct{}{}}
 }
 
 // current is the view's newest version. manifest.ErrNoHead where it has none.
@@ -75,7 +74,7 @@ func (h *heads) revalidate(ctx context.Context, view string) (*manifest.Manifest
 	old, invalidated := h.known[view], h.invalidated
 	h.mu.Unlock()
 	checked := h.now() // before the request, as its answer may be as old as its beginning
-	m, etag, err := h.leaves.LoadIfChanged(ctx, h.store, view, old.etag)
+	m, etag, err := manifest.LoadRootIfChanged(ctx, h.store, view, old.etag)
 	switch {
 	case errors.Is(err, store.ErrNotModified):
 		m, etag = old.manifest, old.etag

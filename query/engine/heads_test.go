@@ -16,7 +16,7 @@ func TestHeads(t *testing.T) {
 	st.publish()
 	counted := store.Count(st)
 	now := time.Now()
-	h := newHeads(counted, nil, 250*time.Millisecond, func() time.Time { return now }, 1<<20)
+	h := newHeads(counted, 250*time.Millisecond, func() time.Time { return now }, 1<<20)
 	version := func(want uint64, gets uint64, what string) {
 		t.Helper()
 		before := counted.Counts().Get
@@ -48,7 +48,7 @@ func TestHeadsShare(t *testing.T) {
 	st := newPublisher(t)
 	st.publish()
 	counted := store.Count(fault.New(st, func(fault.Call) fault.Fault { return fault.Fault{Delay: 50 * time.Millisecond} }))
-	h := newHeads(counted, nil, time.Hour, time.Now, 1<<20)
+	h := newHeads(counted, time.Hour, time.Now, 1<<20)
 	gone, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	first := make(chan error, 1)

@@ -40,7 +40,7 @@ func (e *Engine) History(ctx context.Context, now *Version, before uint64, lasti
 			out[len(kept)-1-i].Kept = k
 			m := head
 			if k.Version != head.Version {
-				m, err = e.leaves.LoadKey(gctx, e.store, head.View, k.Key)
+				m, err = manifest.LoadKeyRoot(gctx, e.store, head.View, k.Key)
 			}
 			if errors.Is(err, store.ErrNotFound) {
 				return nil

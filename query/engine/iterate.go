@@ -59,16 +59,20 @@ func (v *Version) iterate(ctx context.Context, start string, until layer.Key, li
 	if err != nil {
 		return nil, err
 	}
-	return v.through(ctx, g, start, until, limit), nil
+	return v.through(ctx, g, start, until, limit)
 }
 
 // through is iterate for who passes a gate.
-func (v *Version) through(ctx context.Context, g *gate, start string, until layer.Key, limit int) *rowIterator {
-	c := v.rows.through(g).Cursor(ctx).Until(until)
+func (v *Version) through(ctx context.Context, g *gate, start string, until layer.Key, limit int) (*rowIterator, error) {
+	view, err := v.rows.through(ctx, g, keyRange{layer.Key{Parent: start}, until})
+	if err != nil {
+		return nil, v.ReadError(err)
+	}
+	c := view.Cursor(ctx).Until(until)
 	if ahead := aheadFor(limit); ahead > 0 {
 		c.ReadAhead(ahead)
 	}
-	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c, atime: asksAtime(ctx)}
+	return &rowIterator{ctx: ctx, v: v, gate: g, start: start, rows: c, atime: asksAtime(ctx)}, nil
 }
 
 // shown goes from the position, if ok, to the next row that the gate lets through and that is not removed, and reads it: whatever is to

@@ -18,13 +18,23 @@ const firstGroups = 2
 // LookupAhead is Lookup of a directory whose entries are read next, from the beginning or after a position. It fetches the first row
 // groups of the entries into the cache at the same time, so that a cold read waits for one round of requests instead of two.
 func (v *Version) LookupAhead(ctx context.Context, path string, after *Position, deep bool) (*evidence.Row, error) {
-	view, err := v.all(ctx)
+	parent := strings.TrimSuffix(path, "/") + "/"
+	entries := keyRange{layer.Key{Parent: parent}, childrenEnd(parent)}
+	if deep {
+		entries.until = subtreeEnd(parent)
+	}
+	if after != nil {
+		if next := after.next(); next.Compare(entries.from) > 0 {
+			entries.from = next
+		}
+	}
+	view, err := v.all(ctx, entries, one(layer.KeyOf(path)))
 	if err != nil && !errors.Is(err, ErrRestricted) {
 		return nil, err
 	}
 	var first func() ([]layer.GroupRef, error)
 	if view != nil { // of a restricted reader it is not known yet whether the entries are shown at all
-		first = uncachedFirst(ctx, view, path, after, deep)
+		first = uncachedFirst(ctx, view, entries, deep)
 	}
 	if first == nil {
 		return v.Lookup(ctx, path)
@@ -45,26 +55,16 @@ func (v *Version) LookupAhead(ctx context.Context, path string, after *Position,
 }
 
 // uncachedFirst returns a function that finds the row groups that the entries begin in; nil if all of them are in the cache.
-func uncachedFirst(ctx context.Context, view *layer.View, path string, after *Position, deep bool) func() ([]layer.GroupRef, error) {
-	parent := strings.TrimSuffix(path, "/") + "/"
-	from, until := layer.Key{Parent: parent}, childrenEnd(parent)
-	if deep {
-		until = subtreeEnd(parent)
-	}
-	if after != nil {
-		if next := after.next(); next.Compare(from) > 0 {
-			from = next
-		}
-	}
+func uncachedFirst(ctx context.Context, view *layer.View, of keyRange, deep bool) func() ([]layer.GroupRef, error) {
 	var layers []*layer.Layer
 	cold := false
 	consider := func(l *layer.Layer) bool {
 		info := l.Info()
-		if info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0 {
+		if info.Last.Compare(of.from) < 0 || info.First.Compare(of.until) >= 0 {
 			return false
 		}
 		layers = append(layers, l)
-		cold = cold || !l.Cached(from, until, firstGroups)
+		cold = cold || !l.Cached(of.from, of.until, firstGroups)
 		return true
 	}
 	for _, l := range view.Deltas() {
@@ -83,7 +83,7 @@ func uncachedFirst(ctx context.Context, view *layer.View, path string, after *Po
 		found := make([][]layer.GroupRef, len(layers))
 		for i, l := range layers {
 			g.Go(func() (err error) {
-				found[i], err = l.First(ctx, from, until, firstGroups)
+				found[i], err = l.First(ctx, of.from, of.until, firstGroups)
 				return err
 			})
 		}

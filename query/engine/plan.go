@@ -34,25 +34,22 @@ const (
 	planReads = 64
 )
 
-// searchRanges cuts the range of a search where base partitions begin, and returns the bounds: the first is from, the last until.
+// searchRanges cuts the range of a search below a path where base partitions begin, and returns the bounds: the first is from, the last until.
 // A search with a limit may find enough in the first partition. Then it does not read the indexes of the others. Without a limit
 // there is one range. With many partitions the ranges grow: they begin at partitions 1, 16, 136, ….
-func (v *Version) searchRanges(s *Search, from, until layer.Key, limit int) []layer.Key {
-	bounds := []layer.Key{from}
-	if limit > 0 {
-		n, next := 0, 1
-		for _, l := range v.rows.through(s.gate).Base() {
-			first := l.Info().First
-			if first.Compare(from) <= 0 || first.Compare(until) >= 0 {
-				continue
-			}
-			if n++; n == next {
-				bounds = append(bounds, first)
-				next = 8 * (next + 1)
-			}
-		}
+func (v *Version) searchRanges(ctx context.Context, path string, from, until layer.Key, limit int) ([]layer.Key, error) {
+	of, root := keyRange{from, until}, one(layer.KeyOf(path))
+	if limit == 0 {
+		return []layer.Key{from, until}, v.ReadError(v.rows.ahead(ctx, root, of))
 	}
-	return append(bounds, until)
+	bounds, next := []layer.Key{from}, 1
+	err := v.rows.starts(ctx, of, root, func(first layer.Key, before int) {
+		if before >= next && first.Compare(from) > 0 {
+			bounds = append(bounds, first)
+			next = 8 * (before + 1)
+		}
+	})
+	return append(bounds, until), v.ReadError(err)
 }
 
 // groupChoice are the row groups of one layer, and which of them the search reads.
@@ -65,10 +62,13 @@ type groupChoice struct {
 
 // plan reads the indexes of all layers that have keys of the range, and chooses row groups.
 func (v *Version) plan(ctx context.Context, s *Search, from, until layer.Key) (*plan, error) {
+	view, err := v.rows.through(ctx, s.gate, keyRange{from, until})
+	if err != nil {
+		return nil, v.ReadError(err)
+	}
 	var choices []*groupChoice
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(planReads)
-	view := v.rows.through(s.gate)
 	for i, l := range slices.Concat(view.Deltas(), view.Base()) {
 		if info := l.Info(); info.Last.Compare(from) < 0 || info.First.Compare(until) >= 0 {
 			continue

@@ -104,24 +104,20 @@ func (e *NotReadableError) Error() string {
 	return fmt.Sprintf("permission denied: you may not list directory %q", cmp.Or(e.Path, "/"))
 }
 
-// guarded are the rows of a version.
-type guarded struct{ view *layer.View }
-
-// all are the rows of the version for a reader who may see everything; ErrRestricted for others.
-func (v *Version) all(ctx context.Context) (*layer.View, error) {
+// all are the rows of a range of the version for a reader who may see everything, who asks for another range next; ErrRestricted for others.
+func (v *Version) all(ctx context.Context, of, next keyRange) (*layer.View, error) {
 	g, err := v.gate(ctx)
 	if err == nil && g != nil {
 		err = ErrRestricted
 	}
+	if err == nil {
+		err = v.ReadError(v.rows.ahead(ctx, of, next))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return v.rows.view, nil
+	return v.rows.through(ctx, g, of)
 }
-
-// through are the rows for somebody who passes each through a gate, and emits only what the gate lets through. No gate: the version has
-// found that the reader may see everything.
-func (g guarded) through(*gate) *layer.View { return g.view }
 
 // gate decides for one question what its reader may see of a version. A nil gate lets everything through.
 type gate struct {
@@ -344,7 +340,11 @@ func (g *gate) access(dir string) (row evidence.Row, found bool, err error) {
 	if dir == "/" {
 		k = layer.KeyOf("/")
 	}
-	c := g.v.rows.through(g).Cursor(g.ctx).Until(keyAfter(k))
+	view, err := g.v.rows.through(g.ctx, g, one(k))
+	if err != nil {
+		return row, false, g.v.ReadError(err)
+	}
+	c := view.Cursor(g.ctx).Until(keyAfter(k))
 	if !c.Seek(k) {
 		return row, false, g.v.ReadError(c.Err())
 	}
@@ -476,7 +476,7 @@ func (v *Version) Sum(ctx context.Context, dir *evidence.Row) error {
 func (v *Version) sumAt(ctx context.Context, g *gate, dir *evidence.Row) (sum evidence.Totals, err error) {
 	start := dir.ChildParent()
 	stored := evidence.Row{}
-	if _, err := v.rows.through(g).Get(ctx, layer.Key{Parent: dir.Parent, Name: dir.Name}, &stored); err != nil {
+	if _, err := v.get(ctx, g, layer.Key{Parent: dir.Parent, Name: dir.Name}, &stored); err != nil {
 		return sum, err
 	}
 	costOf(ctx).rows.Add(1)
@@ -485,8 +485,12 @@ func (v *Version) sumAt(ctx context.Context, g *gate, dir *evidence.Row) (sum ev
 	} else if open {
 		return stored.Sub, nil
 	}
-	below, err := report.Scope{View: v.rows.through(g), Root: dir}.AdmittedTotals(ctx, g.admission(start))
-	return dir.Own().Plus(below), err
+	view, err := v.rows.through(ctx, g, below(start))
+	if err != nil {
+		return sum, err
+	}
+	inside, err := report.Scope{View: view, Root: dir}.AdmittedTotals(ctx, g.admission(start))
+	return dir.Own().Plus(inside), err
 }
 
 // admission says what the reader sees of what is in a directory, for a sum of what is below the directory start, itself given as the
@@ -509,12 +513,13 @@ func (g *gate) admission(start string) report.Admit {
 }
 
 // side is the scope of a sum of what the reader sees below a directory of the version, which need not be there. Without a gate, all counts.
-func (v *Version) side(g *gate, root *evidence.Row) (report.Side, error) {
-	side := report.Side{Scope: report.Scope{View: v.rows.through(g), Root: root}, Of: report.Stored}
-	if g == nil {
-		return side, nil
-	}
+func (v *Version) side(ctx context.Context, g *gate, root *evidence.Row) (report.Side, error) {
 	start := root.ChildParent()
+	view, err := v.rows.through(ctx, g, below(start))
+	side := report.Side{Scope: report.Scope{View: view, Root: root}, Of: report.Stored}
+	if g == nil || err != nil {
+		return side, v.ReadError(err)
+	}
 	side.Admit = g.admission(start)
 	let, err := g.entries(start, start)
 	switch {
@@ -541,7 +546,7 @@ func (g *gate) open(dir *evidence.Row) (bool, error) {
 		return dir.Open, nil
 	}
 	var today evidence.Row
-	found, err := g.now.v.rows.through(g.now).Get(g.ctx, layer.Key{Parent: dir.Parent, Name: dir.Name}, &today)
+	found, err := g.now.v.get(g.ctx, g.now, layer.Key{Parent: dir.Parent, Name: dir.Name}, &today)
 	return !found || today.Removed || today.Type != event.Directory || today.Open, g.v.ReadError(err)
 }
 
@@ -581,7 +586,7 @@ func (g *gate) wholly(start string) (bool, error) {
 			k = layer.KeyOf(strings.TrimSuffix(start, "/"))
 		}
 		var found bool
-		if found, err = g.v.rows.through(g).Get(g.ctx, k, &row); err == nil && found {
+		if found, err = g.v.get(g.ctx, g, k, &row); err == nil && found {
 			whole, err = g.open(&row)
 		}
 	}

@@ -32,7 +32,8 @@ func (v *Version) Scope(ctx context.Context, of *Search) (report.Scope, error) {
 			return report.Scope{}, err
 		}
 	}
-	return report.Scope{View: v.rows.through(of.gate), Root: root, Filter: of.filter()}, nil
+	view, err := v.rows.through(ctx, of.gate, below(root.ChildParent()))
+	return report.Scope{View: view, Root: root, Filter: of.filter()}, v.ReadError(err)
 }
 
 // emptyScope is the scope of a report in which nothing is wanted.
@@ -80,11 +81,14 @@ func (s *Search) filter() *report.Filter {
 // LinksOnce takes the further names of files out of what a directory's row says is allocated: a file with several names below it counts
 // once, as du has it.
 func (v *Version) LinksOnce(ctx context.Context, dir *evidence.Row) error {
+	if dir.Sub.LinkedAllocated == 0 {
+		return nil
+	}
 	g, err := v.gate(ctx)
 	if err != nil {
 		return err
 	}
-	of, err := v.side(g, dir)
+	of, err := v.side(ctx, g, dir)
 	if err != nil {
 		return err
 	}
@@ -108,7 +112,7 @@ func (v *Version) Largest(ctx context.Context, where *Search, of event.Type, lim
 		return err
 	}
 	var rows []evidence.Row
-	side, err := v.side(g, scope.Root)
+	side, err := v.side(ctx, g, scope.Root)
 	if err != nil {
 		return err
 	}
@@ -176,7 +180,7 @@ func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth
 		for i, version := range [2]*Version{old, v} {
 			g, err := version.gate(ctx)
 			if err == nil {
-				sides[i], err = version.side(g, to.Root)
+				sides[i], err = version.side(ctx, g, to.Root)
 			}
 			if err != nil {
 				return nil, err
@@ -192,7 +196,11 @@ func (v *Version) Growth(ctx context.Context, old *Version, where *Search, depth
 	if err != nil {
 		return nil, err
 	}
-	from := report.Scope{View: old.rows.through(before.gate), Root: to.Root, Filter: before.filter()}
+	view, err := old.rows.through(ctx, before.gate, below(to.Root.ChildParent()))
+	if err != nil {
+		return nil, old.ReadError(err)
+	}
+	from := report.Scope{View: view, Root: to.Root, Filter: before.filter()}
 	list, err := report.FilteredGrowth(ctx, from, to, depth, limit)
 	return list, old.ReadError(err)
 }

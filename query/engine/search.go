@@ -63,7 +63,10 @@ func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit 
 		return nil, err
 	}
 	from, until, some := s.keys(after)
-	bounds := v.searchRanges(s, from, until, limit)
+	bounds, err := v.searchRanges(ctx, s.Path, from, until, limit)
+	if err != nil {
+		return nil, err
+	}
 	var root *evidence.Row
 	var below *plan
 	g, gctx := errgroup.WithContext(ctx)
@@ -132,9 +135,6 @@ func (s *Search) Matches(r *evidence.Row) bool {
 	verdict := s.pattern.directory(r.Parent)
 	return (verdict == matchesAll || verdict == matchesByName && s.pattern.name(r.Parent, r.Name)) && s.Attributes.match(r)
 }
-
-// keyRange is a range of keys: from, up to and without until.
-type keyRange struct{ from, until layer.Key }
 
 // maxSubtrees bounds the subtrees of a search by path.
 const maxSubtrees = 1000

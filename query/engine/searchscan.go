@@ -188,12 +188,16 @@ func (v *Version) scanShard(ctx context.Context, s *Search, p *plan, part *shard
 	if err != nil {
 		return shardResult{err: v.ReadError(err)}
 	}
+	view, err := v.rows.through(ctx, s.gate, keyRange{part.from, part.until})
+	if err != nil {
+		return shardResult{err: v.ReadError(err)}
+	}
 	if namesFirst {
 		for group, b := range held {
 			held[group] = b.Detached(withLiteral[group].names, withLiteral[group].offsets)
 		}
 	}
-	c := v.rows.through(s.gate).Cursor(ctx).Until(part.until).Skip(skip).Hold(held)
+	c := view.Cursor(ctx).Until(part.until).Skip(skip).Hold(held)
 	for ok := c.Seek(part.from); ok; ok = c.NextSpan() {
 		if ctx.Err() != nil {
 			return shardResult{err: ctx.Err()}

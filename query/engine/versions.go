@@ -3,9 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,7 +20,7 @@ import (
 // Version is one version of a view, open for reading. It never changes.
 type Version struct {
 	Manifest *manifest.Manifest
-	rows     guarded
+	rows     *guarded
 	pinned   bool  // not the current version: retention may delete its objects
 	bytes    int64 // of its layers
 	cache    *layer.Cache
@@ -50,6 +48,7 @@ type Version struct {
 // versions is a cache of open versions.
 type versions struct {
 	store     store.Store
+	leaves    *leaves
 	cache     *layer.Cache
 	ahead     *semaphore.Weighted // bytes of memory for reading ahead
 	log       *slog.Logger
@@ -60,13 +59,16 @@ type versions struct {
 	newest    func(ctx context.Context, view string) (*Version, error)
 }
 
-// maxOpen bounds the open versions by the number of their layers, about. The data of layers is in the layer cache.
+// maxOpen bounds the open versions by the number of their layers, about; four of the largest views are open at least. The data of layers is
+// in the layer cache.
 const maxOpen = 4096
 
-func newVersions(st store.Store, configs *viewconfig.Loader, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
-	return &versions{store: st, cache: cache, ahead: semaphore.NewWeighted(ahead), log: log, names: newOwnerNames(st), configs: configs,
+func newVersions(st store.Store, leaves *leaves, configs *viewconfig.Loader, cache *layer.Cache, ahead int64, log *slog.Logger) *versions {
+	return &versions{store: st, leaves: leaves, cache: cache, ahead: semaphore.NewWeighted(ahead), log: log, names: newOwnerNames(st), configs: configs,
 		standings: newStandings(), open: otter.Must(&otter.Options[string, *Version]{
-			MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 { return uint32(16 + len(v.Manifest.Base) + len(v.Manifest.Deltas)) },
+			MaximumWeight: maxOpen, Weigher: func(_ string, v *Version) uint32 {
+				return uint32(min(16+v.Manifest.BaseSums().Partitions+len(v.Manifest.Deltas), maxOpen/4))
+			},
 		})}
 }
 
@@ -76,14 +78,14 @@ func (s *versions) of(m *manifest.Manifest, pinned bool) (*Version, error) {
 	if v, ok := s.open.GetIfPresent(key); ok && v.pinned == pinned {
 		return v, nil
 	}
-	view, err := layer.OpenView(s.store, m.View, m.Base, m.Deltas, s.cache)
+	rows, err := s.guard(m)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %v", key, manifest.ErrFormat, err)
+		return nil, err
 	}
-	v := &Version{Manifest: m, rows: guarded{view}, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log, names: s.names,
+	v := &Version{Manifest: m, rows: rows, bytes: m.BaseSums().Bytes, pinned: pinned, cache: s.cache, ahead: s.ahead, log: s.log, names: s.names,
 		configs: s.configs, standings: s.standings, newest: s.newest}
-	for _, l := range slices.Concat(view.Base(), view.Deltas()) {
-		v.bytes += l.Info().Bytes
+	for i := range m.Deltas {
+		v.bytes += m.Deltas[i].Bytes
 	}
 	s.open.Set(key, v)
 	return v, nil
@@ -110,6 +112,15 @@ func (v *Version) Lookup(ctx context.Context, path string) (*evidence.Row, error
 	return r, err
 }
 
+// get is the row of a key, as layer.View.Get has it.
+func (v *Version) get(ctx context.Context, g *gate, k layer.Key, r *evidence.Row) (found bool, err error) {
+	view, err := v.rows.through(ctx, g, one(k))
+	if err != nil {
+		return false, err
+	}
+	return view.Get(ctx, k, r)
+}
+
 // lookup is Lookup with the totals of a directory as they are stored, which count what is hidden, too.
 func (v *Version) lookup(ctx context.Context, g *gate, path string) (*evidence.Row, error) {
 	v.namesAhead(ctx)
@@ -119,7 +130,7 @@ func (v *Version) lookup(ctx context.Context, g *gate, path string) (*evidence.R
 		return nil, &NoPathError{path}
 	}
 	r := &evidence.Row{}
-	found, err := v.rows.through(g).Get(ctx, layer.KeyOf(path), r)
+	found, err := v.get(ctx, g, layer.KeyOf(path), r)
 	if err != nil {
 		return nil, v.ReadError(err)
 	}
