@@ -2,7 +2,8 @@ package pipe
 
 import "time"
 
-// pace says when the next segment may go out: at once if it has been quiet, otherwise at most one a gap, on average.
+// pace says when the next segment may go out: at most one a gap on average, as each costs requests, and at once for as long as that holds.
+// So single changes, as people make them, never wait; what machines change without a pause comes once a gap.
 type pace struct {
 	gap   time.Duration
 	tat   time.Time // when the segments sent so far would all have had their gap
@@ -11,7 +12,7 @@ type pace struct {
 }
 
 const (
-	burst  = 3                      // segments that may go out early after a quiet time
+	burst  = 60                     // segments that may go out early after a quiet time: changes a gap apart, at random, hardly ever have to wait
 	minGap = 100 * time.Millisecond // between any two
 )
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,18 +150,39 @@ func TestPaceKeepsToOneSegmentAGapOnAverage(t *testing.T) {
 	p := pace{gap: time.Second}
 	now := time.Unix(1000, 0)
 	begun := now
-	for range 50 {
+	const segments = 3 * burst
+	for range segments {
 		now = now.Add(max(0, p.wait(now)))
 		p.spend(now)
 	}
-	if took := now.Sub(begun); took < (50-burst-2)*time.Second || took > 50*time.Second {
-		t.Errorf("50 segments in %v", took)
+	if took := now.Sub(begun); took < (segments-burst-2)*time.Second || took > segments*time.Second {
+		t.Errorf("%d segments in %v", segments, took)
 	}
 	for range 100 { // full segments do not ask
 		p.spend(now)
 	}
 	if w := p.wait(now); w > time.Second {
 		t.Errorf("waits %v", w)
+	}
+}
+
+// Single changes, a gap apart in the mean, are those of a person at work: hardly any of them waits.
+func TestSingleChangesDoNotWait(t *testing.T) {
+	p, r := pace{gap: time.Second}, rand.New(rand.NewPCG(4, 2))
+	const changes = 2000
+	at, sealed, late := time.Unix(1000, 0), time.Time{}, 0
+	for range changes {
+		at = at.Add(time.Duration(r.ExpFloat64() * float64(p.gap)))
+		if at.After(sealed) { // else it is in a segment that waits already
+			sealed = at.Add(p.wait(at))
+			p.spend(sealed)
+		}
+		if sealed.Sub(at) > minGap {
+			late++
+		}
+	}
+	if late*50 > changes {
+		t.Errorf("%d of %d changes waited longer than %v", late, changes, minGap)
 	}
 }
 

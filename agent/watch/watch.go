@@ -54,7 +54,7 @@ type Config struct {
 	OnError func(path string, err error)
 	Logger  *slog.Logger
 
-	Window     time.Duration // how long hints are gathered before the look; default 100 ms
+	Window     time.Duration // how long hints are gathered before the look, where looks follow each other; default 100 ms
 	WriteEvery time.Duration // between looks at a file that is being written; default 1 s
 	RootEvery  time.Duration // between looks at the root itself; default 5 s
 	MaxPending int           // notices, and paths, that may wait; default 256 Ki each
@@ -255,19 +255,31 @@ func (w *Watcher) loop(ctx context.Context) error {
 		if err := w.doDue(ctx, &t); err != nil && ctx.Err() == nil {
 			return err
 		}
-		if t.hint.IsZero() {
+		switch wait := time.Until(t.due); {
+		case t.due.IsZero():
 			tick.Reset(min(w.cfg.RootEvery, w.cfg.WriteEvery))
-		} else {
+		case wait > 0:
+			tick.Reset(wait)
+		default: // there is no room
 			tick.Reset(w.cfg.Window / 4)
 		}
 	}
 }
 
-// times are when the loop last did what it does now and then.
-type times struct{ root, writes, hint time.Time }
+// times are when the loop last did what it does now and then, and when it is to look at the paths that have hints; zero: there are none.
+type times struct{ root, writes, flush, due time.Time }
+
+// gathered is when hints of which the first is there now are to be looked at: Config.Window later, so that many notices of one path cost one
+// look. After a quiet time it is a fifth of that: somebody may be waiting for a single change, and is there to see it.
+func (t *times) gathered(now time.Time, window time.Duration) time.Time {
+	if now.Sub(t.flush) > 5*window {
+		window /= 5
+	}
+	return now.Add(window)
+}
 
 // doDue checks the root, releases files that are being written to, asks for another quota of watches and flushes the hints, each
-// when it is due. Hints are flushed Config.Window after the first of them came, so that many notices of one path cost one look.
+// when it is due.
 func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	now := time.Now()
 	if now.Sub(t.root) >= w.cfg.RootEvery || w.isLost() && now.Sub(t.root) >= w.cfg.RootEvery/5 || w.rootDoubt && !w.isLost() {
@@ -299,15 +311,15 @@ func (w *Watcher) doDue(ctx context.Context, t *times) error {
 	w.mu.Unlock()
 	switch {
 	case lost || pending == 0:
-		t.hint = time.Time{}
+		t.due = time.Time{}
 		return nil
-	case t.hint.IsZero():
-		t.hint = now
+	case t.due.IsZero():
+		t.due = t.gathered(now, w.cfg.Window)
 		return nil
-	case now.Sub(t.hint) < w.cfg.Window || !w.cfg.HasRoom():
+	case now.Before(t.due) || !w.cfg.HasRoom():
 		return nil
 	}
-	t.hint = time.Time{}
+	t.flush, t.due = now, time.Time{}
 	return w.flush(ctx)
 }
 
