@@ -47,7 +47,8 @@ type Options struct {
 	Retain func(ctx context.Context, view string, dry bool) ([]admin.Removal, error)
 	// UploadMemory bounds the bytes of segments that are in memory at once, at least MinUploadMemory; further uploads wait. 0: 128 MiB.
 	UploadMemory int64
-	// OnSegment, if set, hears of every segment that came through this process. It must not block.
+	// OnSegment, if set, hears of every segment that came through this process. It must not block. Agents then send small segments
+	// through it and not past it.
 	OnSegment func(view, session string, seq uint64)
 }
 

@@ -21,6 +21,8 @@ const (
 	maxSegment = event.MaxStoredBytes
 	maxGrants  = 100
 	grantTTL   = 5 * time.Minute
+	// smallSegment is what goes through this process where somebody wants to hear of segments: what people change, not what scans find.
+	smallSegment = 64 << 10
 )
 
 // grantUploads hands out presigned PUTs, so that agents need no credentials of the store.
@@ -49,7 +51,11 @@ func (i *Ingest) grantUploads(c *call) error {
 		}
 		grants[n] = pipeapi.Grant{Seq: seq, Upload: upload}
 	}
-	return c.ok(pipeapi.Uploads{Session: record.ID, Uploads: grants, Timed: c.timed()})
+	through := int64(0)
+	if i.onSegment != nil {
+		through = smallSegment
+	}
+	return c.ok(pipeapi.Uploads{Session: record.ID, Uploads: grants, Through: through, Timed: c.timed()})
 }
 
 // maxSeq keeps a seq within what every JSON reader can carry exactly.

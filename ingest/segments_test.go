@@ -79,6 +79,9 @@ func TestUploads(t *testing.T) {
 	f.ingests = []*Ingest{f.newIngest(granting{f.store}, f.clock.Now)}
 	session, id := f.create(0, "a")
 	a := f.want(f.ask(0, "POST", session+"/uploads", `{"from_seq":7,"count":3}`), 200)
+	if got := a.number("through_bytes"); got != smallSegment { // somebody wants to hear of them
+		t.Errorf("segments of up to %v bytes are to go through ingest", got)
+	}
 	uploads := a.body["uploads"].([]any)
 	if len(uploads) != 3 {
 		t.Fatalf("%v", a.body)

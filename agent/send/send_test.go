@@ -104,6 +104,52 @@ func TestPresignedUploads(t *testing.T) {
 	}
 }
 
+// Where ingest wants small segments, it gets them, and large ones go past it. One that ingest does not take is uploaded.
+func TestSmallSegmentsGoThroughIngest(t *testing.T) {
+	b := &bucket{objects: map[string]string{}}
+	srv := httptest.NewServer(b)
+	defer srv.Close()
+	var through []string
+	busy := false
+	s := NewIngest(newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		if !strings.HasSuffix(r.URL.Path, "/uploads") {
+			if busy {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			through = append(through, string(body))
+			_, _ = w.Write([]byte(`{"status":"stored"}`))
+			return
+		}
+		var grants []pipeapi.Grant
+		for seq := range uint64(9) {
+			grants = append(grants, pipeapi.Grant{Seq: seq, Upload: store.Upload{Method: "PUT", URL: srv.URL + "/seg/" + string('a'+rune(seq)),
+				Header: http.Header{"If-None-Match": {"*"}}, Expires: time.Now().Add(time.Hour)}})
+		}
+		_ = json.NewEncoder(w).Encode(pipeapi.Uploads{Uploads: grants, Through: 5})
+	})), srv.Client())
+	send := func(session string, seq uint64, body string) error {
+		return s.Send(t.Context(), pipe.Segment{View: "v", Session: session, Seq: seq, Body: []byte(body)})
+	}
+	for seq, body := range []string{"first", "small", "larger"} {
+		if err := send("s1", uint64(seq), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Join(through, " ") != "small" || len(b.objects) != 2 || b.objects["/seg/c"] != "larger" {
+		t.Errorf("through ingest %q, uploaded %v", through, b.objects)
+	}
+	busy = true
+	if err := send("s1", 3, "lost"); err == nil {
+		t.Error("a segment that ingest did not take counts as sent")
+	}
+	if err := send("s1", 3, "lost"); err != nil || b.objects["/seg/d"] != "lost" {
+		t.Errorf("%v: %v", err, b.objects)
+	}
+}
+
 func TestThroughIngestWhereNothingIsPresigned(t *testing.T) {
 	var got []string
 	s := NewIngest(newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

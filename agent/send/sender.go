@@ -63,6 +63,7 @@ type Ingest struct {
 	failing int    // points of the uploads that failed since the last that did not
 	why     error  // the last failure of an upload
 	refused bool   // segments go through ingest, as uploads fail
+	small   int64  // segments of up to so many bytes go through ingest, as it wants to
 }
 
 type grantKey struct {
@@ -96,9 +97,13 @@ func (s *Ingest) Send(ctx context.Context, seg pipe.Segment) error {
 }
 
 func (s *Ingest) send(ctx context.Context, seg pipe.Segment) error {
-	switch s.way(seg.Session) {
+	switch s.way(seg) {
 	case throughIngest:
 		return s.through(ctx, seg)
+	case smallOne:
+		err := s.through(ctx, seg)
+		s.sentSmall(err)
+		return err
 	case tryIngest:
 		err := s.through(ctx, seg)
 		s.tried(err)
@@ -121,24 +126,37 @@ type way int
 
 const (
 	presigned way = iota
+	smallOne      // through ingest, as it wants to
 	tryIngest     // uploads fail; whether ingest reaches the store is not known
 	throughIngest
 )
 
-// way is how a segment of the session is to be sent. A new session begins with presigned uploads again.
-func (s *Ingest) way(session string) way {
+// way is how a segment is to be sent. A new session begins with presigned uploads again.
+func (s *Ingest) way(seg pipe.Segment) way {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.session != session {
-		s.session, s.failing, s.why, s.refused = session, 0, nil, false
+	if s.session != seg.Session {
+		s.session, s.failing, s.why, s.refused, s.small = seg.Session, 0, nil, false, 0
 	}
 	switch {
 	case s.refused:
 		return throughIngest
+	case int64(len(seg.Body)) <= s.small:
+		return smallOne
 	case s.failing >= maxFailing:
 		return tryIngest
 	}
 	return presigned
+}
+
+// sentSmall takes in how a small segment went through ingest. If it did not, it is uploaded, until grants say otherwise.
+func (s *Ingest) sentSmall(err error) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.small = 0
 }
 
 // uploaded takes in how a presigned upload ended.
@@ -208,6 +226,7 @@ func (s *Ingest) grant(ctx context.Context, seg pipe.Segment) (g pipeapi.Grant, 
 	if err != nil {
 		return pipeapi.Grant{}, false, err
 	}
+	s.small = answer.Through
 	for _, g := range answer.Uploads {
 		s.grants[grantKey{seg.Session, g.Seq}] = g
 	}

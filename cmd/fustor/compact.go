@@ -16,6 +16,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/compactor"
+	"github.com/fustor/fustor/internal/hint"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/manifest"
@@ -30,7 +31,7 @@ type compactCmd struct {
 	Follow       bool       `short:"f" help:"Keep running and fold new segments, instead of ending when all are folded."`
 	Memory       match.Size `default:"256MiB" placeholder:"SIZE" help:"Memory limit (default 256MiB, at least 96MiB); larger work goes to a temporary file."`
 	Temp         string     `placeholder:"DIR" type:"existingdir" help:"Directory for temporary files (default: $$TMPDIR, or the system's)."`
-	Listen       string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics on this address."`
+	Listen       string     `placeholder:"HOST:PORT" env:"FUSTOR_COMPACT_LISTEN" help:"With --follow: serve /healthz, /readyz and /metrics on this address, without a key, and take and give hints of what is new."`
 	JSON         bool       `name:"json" help:"Print the results, one JSON object per view."`
 	servingFlags `embed:""`
 }
@@ -44,6 +45,7 @@ Examples:
 
     fustor compact --store file:///srv/fustor
     fustor compact --store 's3://bucket/fustor?region=eu-central-1' --view research --follow
+    fustor compact --store file:///srv/fustor --follow --listen 127.0.0.1:8082
     fustor compact --store file:///srv/fustor --memory 1GiB --temp /var/tmp`
 }
 
@@ -74,7 +76,10 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 		debug.SetMemoryLimit(c.Memory.Bytes / 32 * 25)
 	}
 	log := a.logger("compact")
-	compact, err := compactor.New(compactor.Options{Store: st, Logger: log, Memory: c.Memory.Bytes, TempDir: c.Temp})
+	var compact *compactor.Compactor
+	hints := hint.NewHub(func(view string) { compact.Wake(view) })
+	compact, err = compactor.New(compactor.Options{Store: st, Logger: log, Memory: c.Memory.Bytes, TempDir: c.Temp,
+		OnCommit: func(m *manifest.Manifest) { hints.Published(m.View) }})
 	if err != nil {
 		return err
 	}
@@ -83,7 +88,7 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if c.Listen != "" {
-		handler, err := compactProbes(st, compact)
+		handler, err := compactCalls(st, compact, hints)
 		if err != nil {
 			return err
 		}
@@ -98,9 +103,9 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	return g.Wait()
 }
 
-// compactProbes is what a compactor serves: whether it lives, whether it reaches its store, and metrics. There is nothing
+// compactCalls is what a compactor serves: whether it lives, whether it reaches its store, metrics, and hints. There is nothing
 // in them that needs a key.
-func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, error) {
+func compactCalls(st store.Store, compact *compactor.Compactor, hints *hint.Hub) (http.Handler, error) {
 	registry := processMetrics()
 	if err := compact.Register(registry); err != nil {
 		return nil, err
@@ -112,6 +117,7 @@ func compactProbes(st store.Store, compact *compactor.Compactor) (http.Handler, 
 		}
 		return compact.Ready()
 	}}.Register(mux)
+	hints.Register(mux)
 	return mux, nil
 }
 

@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/fustor/fustor/cmd/fustor/internal/match"
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/hint"
 )
 
 type ingestCmd struct {
@@ -17,6 +19,7 @@ type ingestCmd struct {
 	Listen   string     `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (default 127.0.0.1:8081)."`
 	APIKey   string     `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 	Uploads  match.Size `name:"upload-memory" default:"128MiB" placeholder:"SIZE" help:"Memory for segments that come in at once (default 128MiB, at least 64MiB); further uploads wait."`
+	Hints    hintFlags  `embed:""`
 	apiFlags `embed:""`
 	tlsFlags `embed:""`
 }
@@ -28,12 +31,13 @@ func (ingestCmd) Help() string {
 Examples:
 
     fustor ingest --store file:///srv/fustor
-    fustor ingest --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8081`
+    fustor ingest --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8081
+    fustor ingest --store file:///srv/fustor --compactor http://127.0.0.1:8082`
 }
 
 func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	cors, err := c.apiFlags.check()
-	if err != nil {
+	if err = errors.Join(err, c.Hints.check()); err != nil {
 		return err
 	}
 	if c.Uploads.Bytes < ingest.MinUploadMemory {
@@ -52,7 +56,13 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	i, err := ingest.New(ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes, UploadMemory: c.Uploads.Bytes, Retain: retention(compact)})
+	o := ingest.Options{Store: st, Authenticator: keys, Logger: log, Registry: processMetrics(), OpenProbes: c.OpenProbes, UploadMemory: c.Uploads.Bytes, Retain: retention(compact)}
+	if len(c.Hints.Compactor) > 0 {
+		teller := hint.NewTeller(c.Hints.Compactor, log)
+		go teller.Run(ctx)
+		o.OnSegment = func(view, _ string, _ uint64) { teller.Segments(view) }
+	}
+	i, err := ingest.New(o)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/fustor/fustor/cmd/fustor/internal/show"
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/internal/diskcache"
+	"github.com/fustor/fustor/internal/hint"
 	"github.com/fustor/fustor/query"
 )
 
@@ -22,6 +24,7 @@ type queryCmd struct {
 	CacheSize   match.Size  `default:"2GiB" placeholder:"SIZE" env:"FUSTOR_QUERY_CACHE_SIZE" help:"About how much that may be (default 2GiB)."`
 	APIKey      string      `name:"api-key" placeholder:"KEY" env:"FUSTOR_API_KEY" help:"Accept this key for everything, in addition to the keys in the store."`
 	Administer  bool        `env:"FUSTOR_QUERY_ADMINISTER" help:"Answer what administrators change, too, so that the page has it: views, keys, sessions, retention. It needs a key of the role admin, and a store that may be written."`
+	Hints       hintFlags   `embed:""`
 	apiFlags    `embed:""`
 	callerFlags `embed:""`
 	tlsFlags    `embed:""`
@@ -36,6 +39,7 @@ Examples:
     fustor query --store file:///srv/fustor
     fustor query --store 'minio://127.0.0.1:9000/fustor?tls=false' --listen 0.0.0.0:8080
     fustor query --store file:///srv/fustor --memory 1GiB
+    fustor query --store file:///srv/fustor --compactor http://127.0.0.1:8082
     fustor query --store 's3://fustor?region=eu-central-1' --cache /var/cache/fustor --cache-size 10GiB
     fustor query --store file:///srv/fustor --listen 0.0.0.0:443 --tls-cert /etc/fustor/tls.crt --tls-key /etc/fustor/tls.key
     fustor query --store file:///srv/fustor --administer
@@ -49,7 +53,7 @@ const (
 
 func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	cors, err := c.apiFlags.check()
-	if err != nil {
+	if err = errors.Join(err, c.Hints.check()); err != nil {
 		return err
 	}
 	memory := int64(defaultQueryMemory)
@@ -106,6 +110,9 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	listeners, err := c.listeners(ctx, c.Listen, c.tlsFlags, log)
 	if err != nil {
 		return err
+	}
+	for _, compactor := range c.Hints.Compactor {
+		go hint.Listen(ctx, compactor, log, q.Invalidate)
 	}
 	log.Info("query is ready", append([]any{"memory", show.Size(memory), "store", st.String()}, addresses(listeners)...)...)
 	findProvider(ctx, options)

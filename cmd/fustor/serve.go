@@ -15,6 +15,7 @@ import (
 
 	"github.com/fustor/fustor/cmd/internal/parts"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/hint"
 	"github.com/fustor/fustor/internal/httpapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
@@ -33,6 +34,20 @@ type servingFlags struct {
 func (f servingFlags) check() error {
 	if f.ConnectionsPerAddress < 0 {
 		return usageError("--connections-per-address must not be negative")
+	}
+	return nil
+}
+
+// hintFlags are those of the commands that pass hints on to compactors, or hear them from there.
+type hintFlags struct {
+	Compactor []string `placeholder:"URL" env:"FUSTOR_COMPACTOR" help:"A compactor that runs with --listen, such as http://compactor:8082; may be repeated. Changes then show at once, and not when a poll finds them."`
+}
+
+func (f hintFlags) check() error {
+	for _, c := range f.Compactor {
+		if err := hint.CheckURL(c); err != nil {
+			return usageError("--compactor: %v", err)
+		}
 	}
 	return nil
 }

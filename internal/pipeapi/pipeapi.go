@@ -120,6 +120,8 @@ type UploadsRequest struct {
 type Uploads struct {
 	Session string  `json:"session_id"`
 	Uploads []Grant `json:"uploads"`
+	// Through is up to how many bytes segments should go through the server, which then tells at once that they are there; 0: none.
+	Through int64 `json:"through_bytes,omitempty"`
 	Timed
 }
 

@@ -235,7 +235,7 @@ func (c *compose) secure() {
 	}
 }
 
-var containerAddress = regexp.MustCompile(`(\b(?:store|ingest|query|127\.0\.0\.1))?:(9000|8080|8081|8082|9464)\b`)
+var containerAddress = regexp.MustCompile(`(\b(?:store|ingest|compactor|query|127\.0\.0\.1))?:(9000|8080|8081|8082|9464)\b`)
 
 // place puts this machine's addresses and directories into a word of the file.
 func (c *compose) place(word string, mounts ...string) string {
