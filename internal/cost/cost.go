@@ -167,14 +167,14 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	return e
 }
 
-// rates are segments and folds a second. An agent seals a segment a second after the first event that it has, a fold takes
-// what came within the window after its first segment: both are renewals, with the rate λ/(1+λ·window).
+// rates are segments and folds a second. An agent seals a segment a tenth of a second after the one before it at the soonest, and one a
+// second on average; a fold takes what came within the window after its first segment. Both are renewals, with the rate λ/(1+λ·window).
 func rates(w Workload) (segments, folds float64) {
 	if w.Agents == 0 || w.Views == 0 || w.EventsPerSecond == 0 {
 		return 0, 0
 	}
 	each := w.EventsPerSecond / w.Agents
-	segments = w.Agents * each / (1 + each)
+	segments = w.Agents * min(each/(1+each/10), 1)
 	each = segments / w.Views
 	window := w.BatchWindow
 	if w.Polling { // there is no queue: the compactor takes what has come since its last look
