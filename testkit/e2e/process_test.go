@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -168,8 +169,9 @@ func (p *process) Pause() { p.signal(syscall.SIGSTOP) }
 // Resume undoes Pause.
 func (p *process) Resume() { p.signal(syscall.SIGCONT) }
 
+// signal sends a signal. One that has ended gets none; whoever waits for it sees how it ended.
 func (p *process) signal(sig syscall.Signal) {
-	if err := p.cmd.Process.Signal(sig); err != nil && p.running() {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) && p.running() {
 		p.t.Errorf("signal %v to fustor %s: %v", sig, p.name, err)
 	}
 }

@@ -126,6 +126,9 @@ func breakProcesses(t *testing.T, victims []*process, pause time.Duration, end t
 		}
 		faults.add(victim.name + " killed")
 		victim.Kill()
+		if victim.cmd.ProcessState.Exited() { // by itself, just before
+			continue
+		}
 		awaitPause(upTo(rnd, 2*time.Second))
 		victim.Restart()
 	}
