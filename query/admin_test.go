@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/fustor/fustor/internal/access"
@@ -280,4 +281,97 @@ func TestAdminWithoutTheRight(t *testing.T) {
 	f.register(administrator, access.Admin)
 	g := serve(t, readOnly{f.st})
 	g.do(http.MethodPost, admin.Prefix+"/views", `{"view_id":"new"}`, "X-API-Key", administrator).problem(501, "may not write")
+}
+
+// walk goes by Tab to the element with a label, an accessible one or what it says, or fails the test; with Shift backwards.
+func (b *tab) walk(label string, with ...chromedp.KeyOption) {
+	b.t.Helper()
+	is := fmt.Sprintf(`Boolean((x => x !== document.body && ((x.getAttribute("aria-label") ?? "").startsWith(%[1]q) || x.innerText?.trim().startsWith(%[1]q) || x.labels?.[0]?.innerText.startsWith(%[1]q)))(document.activeElement))`, label)
+	for range 120 {
+		if err := chromedp.Do(b.ctx, chromedp.KeyEvent(kb.Tab, with...)); err != nil {
+			b.t.Fatal(err)
+		}
+		if eval[bool](b, is) {
+			return
+		}
+	}
+	b.t.Fatalf("Tab does not lead to %q\n%s", label, eval[string](b, "document.body.innerText.slice(0, 2000)"))
+}
+
+// TestPageByKeyboard: every tab by Tab, Enter, arrows and letters alone; after what was chosen is gone, the next key goes on at the content.
+func TestPageByKeyboard(t *testing.T) {
+	f := newFixture(t)
+	f.base(testView, busyTree())
+	feeding(f)
+	b := browseAs(t, f.server.Handler())
+	b.open("/browse/" + testView + "?code=" + f.keys.NewCode(adminKey))
+	b.until(`document.querySelector("#app [data-row]")`)
+	kept := func(after string) {
+		t.Helper()
+		b.until(`document.activeElement !== document.body && document.activeElement.isConnected`)
+		if at := eval[string](b, "document.activeElement.tagName"); at == "BODY" {
+			t.Errorf("%s: the focus is lost", after)
+		}
+	}
+
+	b.walk("Skip to the content")
+	b.press(kb.Enter, kb.ArrowDown, kb.Enter) // deep
+	b.until(`location.pathname === "/browse/research/deep" && document.querySelectorAll("tbody tr").length === 2`)
+	kept("into a directory")
+	b.press(kb.ArrowDown, kb.Enter)
+	b.until(`location.pathname === "/browse/research/deep/er" && document.querySelector("[data-row]")`)
+	b.press(kb.Backspace)
+	b.until(`location.pathname === "/browse/research/deep"`)
+	kept("up")
+
+	next := func(name, shown string) {
+		t.Helper()
+		b.walk(name, chromedp.KeyModifiers(chromedp.ModifierShift))
+		b.press(kb.Enter)
+		b.until(shown)
+		kept(name)
+	}
+	next("Map", `document.querySelector(".map canvas")?.dataset.milliseconds`)
+	b.walk("Map of")
+	b.press(kb.ArrowRight, kb.Enter)
+	b.until(`location.pathname.startsWith("/browse/research/deep/")`)
+	next("Insight", `document.querySelector(".insight tbody tr")`)
+	b.walk("Largest files")
+	b.press(kb.Enter)
+	b.until(`location.search.includes("report=largest") && document.querySelector(".insight [data-row]")`)
+	next("State", `document.querySelector(".agent")`)
+	b.walk("Scan this now")
+	b.press(kb.Enter)
+	b.until(`document.querySelector(".scan-now [role=status]").textContent !== ""`)
+
+	next("Administration", `document.querySelector(".admin tbody")`)
+	b.walk("Keys")
+	b.press(kb.Enter)
+	b.walk("New key")
+	b.press(kb.Enter)
+	b.walk("Name, for people")
+	for _, letter := range "by hand" {
+		b.press(string(letter))
+	}
+	b.walk("Make the key")
+	b.press(kb.Enter)
+	b.until(`document.querySelector(".secret") && document.activeElement.className.includes("told")`)
+	b.walk("I have it")
+	b.press(kb.Enter)
+	b.until(`!document.querySelector(".secret")`)
+	kept("the key is taken")
+	b.walk("Revoke by hand")
+	b.press(kb.Enter)
+	b.until(`document.querySelector("dialog[open]")?.contains(document.activeElement) && document.activeElement.innerText === "Cancel"`)
+	b.walk("Revoke")
+	b.press(kb.Enter)
+	b.until(`document.body.innerText.includes("The store has no keys")`)
+	kept("the key is revoked")
+	for _, section := range []string{"Sessions", "Retention", "Cost", "Views"} {
+		b.walk(section)
+		b.press(kb.Enter)
+		b.until(`document.querySelector(".admin [aria-current]").innerText === "` + section + `" && document.querySelector(".admin table, .admin dl")`)
+		_ = eval[bool](b, `document.getElementById("content").focus(), true`)
+	}
+	b.clean()
 }

@@ -463,8 +463,6 @@ func TestPageIsAccessible(t *testing.T) {
 	f := newFixture(t)
 	f.base(testView, busyTree())
 	feeding(f)
-	b := browseAs(t, f.server.Handler())
-	b.open("/?code=" + f.keys.NewCode(adminKey))
 	for i, name := range hostile {
 		record := access.Record{Name: strings.ToValidUTF8(name, "?"), Roles: []access.Role{access.Query}, Views: access.AllViews, CreatedAt: f.now.UnixNano() + int64(i)}
 		if err := access.Register(t.Context(), f.st, access.GenerateKey(), record); err != nil {
@@ -472,16 +470,24 @@ func TestPageIsAccessible(t *testing.T) {
 		}
 	}
 	long := os.Getenv("FUSTOR_E2E_LONG") != ""
-	pages := []string{"/browse/research/hostile", "/browse/research?show=map", "/browse/research?q=*.dat&type=f", "/browse/research?show=insight&report=extensions", "/state/research",
-		"/admin/research?section=keys", "/admin/research?section=retention"}
+	type place struct{ path, click string } // click: a button that opens more of it
+	pages := []place{{path: "/browse/research/hostile"}, {path: "/browse/research?show=map"}, {path: "/browse/research?q=*.dat&type=f"}, {path: "/browse/research?show=insight&report=extensions"}, {path: "/state/research"},
+		{path: "/admin/research?section=keys", click: "New key…"}, {path: "/admin/research?section=retention"}}
 	sizes := [][2]int64{{1280, 800}}
 	if long {
-		pages = append(pages, "/admin/research", "/admin/research?section=sessions", "/admin?section=cost", "/browse/research/deep/report.txt", "/browse/research?as_of=1", "/browse/research?show=insight&report=age-size", "/browse/research?show=insight&report=largest", "/browse/research?show=map&color=growth")
+		pages = append(pages, place{path: "/admin/research"}, place{"/admin/research", "New view…"}, place{"/admin/research", "Settings of research"}, place{"/admin/research", "Delete research"},
+			place{path: "/admin/research?section=keys"}, place{path: "/admin/research?section=sessions"}, place{path: "/admin?section=cost"}, place{path: "/browse/research/deep/report.txt"}, place{path: "/browse/research?as_of=1"},
+			place{path: "/browse/research?show=insight&report=age-size"}, place{path: "/browse/research?show=insight&report=largest"}, place{path: "/browse/research?show=insight&report=newest"}, place{path: "/browse/research?show=map&color=growth"})
 		sizes = append(sizes, [2]int64{390, 844}, [2]int64{2560, 1440})
 	}
+	var b *tab
 	for n, theme := range []string{"light", "dark"} {
-		_ = eval[bool](b, `localStorage.setItem("fustor-theme", "`+theme+`"), true`)
 		for _, size := range sizes {
+			if b == nil || long { // a tab ends after some minutes
+				b = browseAs(t, f.server.Handler())
+				b.open("/?code=" + f.keys.NewCode(adminKey))
+			}
+			_ = eval[bool](b, `localStorage.setItem("fustor-theme", "`+theme+`"), true`)
 			if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(size[0], size[1])); err != nil {
 				t.Fatal(err)
 			}
@@ -489,8 +495,11 @@ func TestPageIsAccessible(t *testing.T) {
 				if !long && i%2 != n {
 					continue
 				}
-				b.open(page)
+				b.open(page.path)
 				b.until(`document.querySelector("#app main")?.innerText.length > 40 && !document.querySelector(".loading") && !document.querySelector(".stale")`)
+				if page.click != "" {
+					b.click(page.click)
+				}
 				found := eval[string](b, checker+`;axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.map(v => ({id: v.id, at: v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + " " + (n.any[0]?.message ?? ""))}))))`)
 				var violations []struct {
 					ID string   `json:"id"`
@@ -502,13 +511,16 @@ func TestPageIsAccessible(t *testing.T) {
 				for _, v := range violations {
 					t.Errorf("%s, %s, %v: %s: %q", page, theme, size, v.ID, v.At)
 				}
+				if wide := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
+					t.Errorf("%s, %s, %v: wider than the window by %d pixels", page, theme, size, wide)
+				}
 				if long {
-					b.keep(fmt.Sprintf("%d-%dx%d-%s.png", i, size[0], size[1], theme))
+					b.keep(fmt.Sprintf("%02d-%dx%d-%s.png", i, size[0], size[1], theme))
 				}
 			}
+			b.clean()
 		}
 	}
-	b.clean()
 }
 
 // keep saves what the tab shows.

@@ -79,13 +79,14 @@ interface Confirmed { label: string; title: string; children: ComponentChildren;
 
 /** Confirm is a button that asks before it does something that cannot be taken back. typed is what must be typed first. */
 function Confirm({ label, title, children, run, done, line, typed, accessible }: Confirmed) {
-  const box = useRef<HTMLDialogElement>(null)
+  const box = useRef<HTMLDialogElement>(null), cancel = useRef<HTMLButtonElement>(null)
   const [text, setText] = useState("")
   const act = useDoing()
   const open = () => {
     setText("")
     act.clear()
     box.current?.showModal()
+    cancel.current?.focus()
   }
   return <>
     <button type="button" class="small danger" aria-label={accessible} onClick={open}>{label}</button>
@@ -95,6 +96,7 @@ function Confirm({ label, title, children, run, done, line, typed, accessible }:
         if (typed !== undefined && text !== typed) return
         if (await act.run(async () => { await run(); return true })) {
           box.current?.close()
+          document.getElementById("content")?.focus() // the button may go with what it was about
           done()
         }
       }}>
@@ -103,7 +105,7 @@ function Confirm({ label, title, children, run, done, line, typed, accessible }:
         {typed !== undefined && <label class="field wide">Type <b>{typed}</b> to confirm<input value={text} autocomplete="off" spellcheck={false} onInput={e => setText(e.currentTarget.value)} /></label>}
         {act.problem && <Trouble problem={act.problem} />}
         <div class="row"><button type="submit" class="danger" disabled={act.doing || typed !== undefined && text !== typed}>{label}</button>
-          <button type="button" autofocus onClick={() => box.current?.close()}>Cancel</button></div>
+          <button type="button" ref={cancel} onClick={() => box.current?.close()}>Cancel</button></div>
         <Shell line={line} />
       </form>
     </dialog>
@@ -160,6 +162,7 @@ function NewView({ settings, made }: { settings: Answer<{ settings: Setting[] }>
           made(name)
           set(false)
           setName("")
+          document.getElementById("content")?.focus()
         }} />}</Shown></div>}</div>
 }
 
@@ -174,7 +177,10 @@ function Keys() {
   const [made, setMade] = useState<(Key & { api_key: string }) | null>(null)
   return <section><h2>Keys</h2>
     <p class="soft">A key opens views to programs and people; the store has no more of it than a fingerprint.</p>
-    {made && <Told of={made} close={() => setMade(null)} />}
+    {made && <Told of={made} close={() => {
+      setMade(null)
+      document.getElementById("content")?.focus()
+    }} />}
     <NewKey made={k => {
       setMade(k)
       keys.again()

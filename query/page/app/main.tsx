@@ -11,8 +11,8 @@ import { Insight } from "./insight"
 import { List, One } from "./list"
 import { useLive } from "./live"
 import { Map } from "./map"
-import { A, Ago, CopyPath, HereContext, Loading, Menu, Name, Shown, Size, titleOf, Trouble, useAsk, useHere, When } from "./parts"
-import { type Path } from "./paths"
+import { A, Ago, CopyPath, focusContent, HereContext, Loading, Menu, Name, Shown, Size, titleOf, Trouble, useAsk, useHere, When } from "./parts"
+import { parentOf, type Path } from "./paths"
 import { parse, write as writeQuestion } from "./query"
 import { fromCharacters, Help, Search, useSlash } from "./search"
 import { State } from "./state"
@@ -49,6 +49,11 @@ function App() {
   useEffect(() => {
     document.title = `${place.show === "search" && place.q ? `“${place.q}”` : place.show === "admin" ? "Administration" : titleOf(place)} – Fustor`
   }, [place])
+  const first = useRef(true)
+  useEffect(() => { // who goes on by keyboard goes on at the content, and not at the top of the page
+    if (!first.current) focusContent()
+    first.current = false
+  }, [place.view, place.path, place.show])
   const [forest, setForest] = useState(startsAsForest)
   const here = useMemo(() => ({ place, go, now, forest }), [place, now, forest])
   const live = useLive(place, forest, () => setNow(n => n + 1))
@@ -95,7 +100,17 @@ function Frame({ live, setForest }: { live: string; setForest: (is: boolean) => 
         <A to={{ show, ...show === "state" || show === "admin" ? { path: "/" } : {} }} aria-current={place.show === show ? "page" : undefined}>{text}</A>)}
         {place.show === "search" && <A to={{}} aria-current="page">Search</A>}</nav>
     </div>
-    <main id="content" tabIndex={-1}>
+    <main id="content" tabIndex={-1} onKeyDown={e => {
+      if (e.target !== e.currentTarget || e.altKey || e.ctrlKey || e.metaKey) return
+      const row = e.key === "ArrowDown" ? e.currentTarget.querySelector<HTMLElement>("[data-row]") : null
+      if (row) {
+        e.preventDefault()
+        row.focus()
+      } else if (e.key === "Backspace" && place.path !== "/") {
+        e.preventDefault()
+        go({ path: parentOf(place.path) })
+      }
+    }}>
       <h1 class="unseen">{place.show === "search" ? "Search" : isAdmin ? "Administration" : place.show === "state" ? `State of ${place.view}` : titleOf(place)}</h1>
       {place.show !== "state" && !isAdmin && !forest && <>
         <Facts of={found.data} path={place.path} />

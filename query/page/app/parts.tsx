@@ -17,6 +17,12 @@ export interface Here {
 export const HereContext = createContext<Here>(null as unknown as Here)
 export const useHere = () => useContext(HereContext)
 
+/** focusContent gives the focus to the content if what had it is gone, so that the next Tab or ↓ goes on there. */
+export function focusContent() {
+  const at = document.activeElement
+  if (at === null || at === document.body || !at.isConnected) document.getElementById("content")?.focus({ preventScroll: true })
+}
+
 /** A is a link to a place of this view: a real one, that also opens in another tab. */
 export function A({ to, children, ...rest }: { to: Partial<Place>; children: ComponentChildren; class?: string; title?: string; "aria-current"?: "page" | "true" | undefined; "data-row"?: string }) {
   const { place, go } = useHere()

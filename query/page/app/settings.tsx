@@ -38,7 +38,7 @@ export function parseSpan(text: string): number | undefined {
 const show = (s: Setting, v: unknown): string => {
   if (s.kind === "texts") return ((v as string[] | null | undefined) ?? []).join("\n")
   if (v === -1 && s.unlimited) return "unlimited"
-  return s.kind === "seconds" ? shortSpan(Number(v)) : String(v)
+  return s.kind === "seconds" ? shortSpan(Number(v)) : format.count(Number(v))
 }
 
 /** read is the value of what was typed, or what is wrong with it. */
@@ -96,7 +96,7 @@ export function SettingsForm({ settings, config, may = true, line, save, saved }
         {s.kind === "switch" ? <input id={id} type="checkbox" checked={Boolean(value)} aria-describedby={id + "-text"} onChange={e => set({ ...typed, [s.name]: e.currentTarget.checked })} /> :
           s.kind === "texts" ? <textarea id={id} rows={2} value={String(value)} spellcheck={false} aria-describedby={id + "-text"} onInput={e => set({ ...typed, [s.name]: e.currentTarget.value })} /> :
             <input id={id} value={String(value)} spellcheck={false} autocomplete="off" aria-invalid={error !== ""} aria-describedby={id + "-text"} onInput={e => set({ ...typed, [s.name]: e.currentTarget.value })} />}
-        <span class="soft" id={id + "-text"}>{s.text}{s.kind === "texts" ? " One a line." : s.kind === "switch" ? <> Default: {s.default ? "yes" : "no"}.</> : <> <span class="bounds">{bounds(s)}; default {show(s, s.default)}.</span></>}
+        <span class="soft" id={id + "-text"}>{s.text}{s.kind === "texts" ? " One a line." : s.kind === "switch" ? <> Default: {s.default ? "yes" : "no"}.</> : <> {bounds(s)}; default {show(s, s.default)}.</>}
           {error && <span class="line wrong-text" role="alert">{error}</span>}</span>
       </div>
     })}</div>
