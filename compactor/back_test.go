@@ -55,7 +55,7 @@ func TestNothingIsBuiltOnWhatWentBack(t *testing.T) {
 			if removed, err := fresh.Retain(h.ctx, viewName); removed > 0 {
 				t.Errorf("retention removed %d: %v", removed, err)
 			}
-			if m, err := manifest.LoadKey(h.ctx, h.store, viewName, good.Key()); err != nil || m.Version != good.Version {
+			if m, err := manifest.NewLeaves(0, 0).LoadKey(h.ctx, h.store, viewName, good.Key()); err != nil || m.Version != good.Version {
 				t.Errorf("the version that was current: %v", err)
 			}
 		})

@@ -295,7 +295,7 @@ func (p *past) check(what string, exact bool) {
 		if !ok {
 			p.Fatalf("%s: %s was never published, and is in the history", what, v.Key)
 		}
-		m, err := manifest.LoadKey(p.ctx, p.store, viewName, v.Key)
+		m, err := manifest.NewLeaves(0, 0).LoadKey(p.ctx, p.store, viewName, v.Key)
 		if err != nil {
 			p.Fatalf("%s: %v", what, err)
 		}
@@ -566,7 +566,7 @@ func TestPinsHold(t *testing.T) {
 		chain, _ := p.chain()
 		var numbers []uint64
 		for _, v := range chain {
-			m, err := manifest.LoadKey(p.ctx, p.store, viewName, v.Key)
+			m, err := manifest.NewLeaves(0, 0).LoadKey(p.ctx, p.store, viewName, v.Key)
 			if err == nil {
 				_, err = p.read(m)
 			}

@@ -410,7 +410,7 @@ func keptDaily(b *testing.B, h *harness, clock *turned) *keptVersions {
 	k := &keptVersions{all: map[string]int64{}}
 	kept, _ := config.Keep().Least().Split(chain, head.Manifest, nil, now)
 	for _, v := range kept {
-		m, err := manifest.LoadKey(h.ctx, h.store, viewName, v.Key)
+		m, err := manifest.NewLeaves(0, 0).LoadKey(h.ctx, h.store, viewName, v.Key)
 		if err != nil {
 			b.Fatal(err)
 		}

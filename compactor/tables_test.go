@@ -121,7 +121,7 @@ func (p *tabled) table() *iceberg.Table {
 		if i < 0 {
 			p.Fatalf("the table has a snapshot of version %d, which is not kept", s.ID)
 		}
-		m, err := manifest.LoadKey(p.ctx, p.store, viewName, chain[i].Key)
+		m, err := manifest.NewLeaves(0, 0).LoadKey(p.ctx, p.store, viewName, chain[i].Key)
 		if err == nil {
 			_, err = p.read(m)
 		}

@@ -172,7 +172,7 @@ func TestAsOf(t *testing.T) {
 // read reads a manifest.
 func (p *past) read(key string) *manifest.Manifest {
 	p.t.Helper()
-	m, err := manifest.LoadKey(p.t.Context(), p.st, testView, key)
+	m, err := manifest.NewLeaves(0, 0).LoadKey(p.t.Context(), p.st, testView, key)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -441,7 +441,7 @@ func TestFeedOfVersionsThatAreGone(t *testing.T) {
 	var old *manifest.Manifest
 	p, err := manifest.At(t.Context(), f.st, f.last[testView], 3)
 	if err == nil {
-		old, err = manifest.LoadKey(t.Context(), f.st, testView, p.Key)
+		old, err = manifest.NewLeaves(0, 0).LoadKey(t.Context(), f.st, testView, p.Key)
 	}
 	if err == nil {
 		var body []byte

@@ -40,7 +40,7 @@ func BenchmarkHistory(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Logf("%d rows, %d versions, from %s to %s", head.Rows(), len(kept), kept[0].At, kept[len(kept)-1].At)
-	first, err := manifest.LoadKey(ctx, st, view, kept[0].Key)
+	first, err := manifest.NewLeaves(0, 0).LoadKey(ctx, st, view, kept[0].Key)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -71,11 +71,6 @@ func LoadRootIfChanged(ctx context.Context, st store.Store, view, etag string) (
 }
 
 // LoadKey reads one version by the key of its manifest. store.ErrNotFound where retention has removed it.
-func LoadKey(ctx context.Context, st store.Store, view, key string) (*Manifest, error) {
-	return (*Leaves)(nil).LoadKey(ctx, st, view, key)
-}
-
-// LoadKey is LoadKey with the leaves that are remembered.
 func (l *Leaves) LoadKey(ctx context.Context, st store.Store, view, key string) (*Manifest, error) {
 	for try := 0; ; try++ {
 		m, err := LoadKeyRoot(ctx, st, view, key)

@@ -218,13 +218,13 @@ func TestDamagedLeaves(t *testing.T) {
 	if _, _, err := Load(ctx, st, "v"); !errors.Is(err, ErrFormat) || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), key) {
 		t.Errorf("missing, head: %v", err)
 	}
-	if _, err := LoadKey(ctx, st, "v", m.Key()); !errors.Is(err, ErrFormat) || errors.Is(err, store.ErrNotFound) {
+	if _, err := NewLeaves(0, 0).LoadKey(ctx, st, "v", m.Key()); !errors.Is(err, ErrFormat) || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("missing, manifest: %v", err)
 	}
 	if err := st.Delete(ctx, m.Key()); err != nil { // as retention does, first
 		t.Fatal(err)
 	}
-	if _, err := LoadKey(ctx, st, "v", m.Key()); !errors.Is(err, store.ErrNotFound) {
+	if _, err := NewLeaves(0, 0).LoadKey(ctx, st, "v", m.Key()); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a version that is gone: %v", err)
 	}
 }

@@ -105,7 +105,7 @@ func TestManifestsOfEarlierBuilds(t *testing.T) {
 	if _, err := st.Put(t.Context(), key, body); err != nil {
 		t.Fatal(err)
 	}
-	m, err := LoadKey(t.Context(), st, "v", key)
+	m, err := NewLeaves(0, 0).LoadKey(t.Context(), st, "v", key)
 	if err != nil || m.Version != 3 {
 		t.Fatalf("%+v, %v", m, err)
 	}

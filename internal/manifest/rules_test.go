@@ -47,7 +47,7 @@ func TestObjectsOfSomethingElse(t *testing.T) {
 		if _, _, err := Load(t.Context(), st, "v"); (err == nil) != c.head || err != nil && !errors.Is(err, ErrFormat) {
 			t.Errorf("%s as head: %v", c.what, err)
 		}
-		if _, err := LoadKey(t.Context(), st, "v", good.Key()); (err == nil) != (c.what == "the version") || err != nil && !errors.Is(err, ErrFormat) {
+		if _, err := NewLeaves(0, 0).LoadKey(t.Context(), st, "v", good.Key()); (err == nil) != (c.what == "the version") || err != nil && !errors.Is(err, ErrFormat) {
 			t.Errorf("%s as a version: %v", c.what, err)
 		}
 	}

@@ -349,7 +349,7 @@ func (w *world) answers() map[string]string {
 	say("head", m, nil)
 	if list, _, err := manifest.List(w.ctx, w.st, "a", 0, 0, nil); err == nil {
 		for _, p := range list {
-			old, err := manifest.LoadKey(w.ctx, w.st, "a", p.Key)
+			old, err := manifest.NewLeaves(0, 0).LoadKey(w.ctx, w.st, "a", p.Key)
 			say(p.Key, old, err)
 		}
 	}
