@@ -73,12 +73,14 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, view string) error
 			stop(err)
 		}
 	}
-	defer out.beat(s.heartbeat, check)()
+	stopBeats := out.beat(s.heartbeat, check)
+	defer stopBeats()
 	if !within {
 		out.told(f, 0, "", true)
 	}
 	out.flush()
 	err = s.tell(ctx, f, q, out, limit, life)
+	stopBeats() // nothing comes after the end
 	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && r.Context().Err() == nil {
 		err = cause
 	}

@@ -55,7 +55,8 @@ function Boxes({ of, page, by, growth }: { of: Node; page: Page<Node>; by: Measu
   const frame = useRef<HTMLDivElement>(null), canvas = useRef<HTMLCanvasElement>(null), over = useRef<HTMLCanvasElement>(null)
 
   useLayoutEffect(() => {
-    if (byKey) frame.current!.focus()
+    const at = document.activeElement
+    if (byKey && (at === document.body || at?.id === "content")) frame.current!.focus() // unless somebody went on meanwhile
     byKey = false
     const measure = () => {
       const box = frame.current!.getBoundingClientRect()
