@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/sleep"
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // scanner runs the scans that the schedule decides on, one at a time.
@@ -87,7 +88,11 @@ func (s *scanner) runTask(ctx context.Context, t schedule.Task) error {
 			s.situation.endScan(t, err, position{})
 		}
 	}()
-	err = s.scan(taskCtx, t, counts, changed)
+	scanCtx, span := trace.Start(taskCtx, trace.Internal, "scan", trace.View(s.o.View), trace.Text("fustor.scan", string(t.Kind)))
+	err = s.scan(scanCtx, t, counts, changed)
+	span.Is(trace.Number("fustor.directories", int64(counts.Directories.Load())), trace.Number("fustor.files", int64(counts.Files.Load())),
+		trace.Number("fustor.errors", int64(counts.Errors.Load())))
+	span.EndWith(err)
 	if s.situation.endScan(t, err, s.lastListed(t, counts)) {
 		s.leftOut = nil
 		s.o.Logger.Info("all directories that the snapshot left out were listed")

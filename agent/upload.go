@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // uploader makes the stream's segments durable, one after the other.
@@ -83,7 +84,10 @@ func (u *uploader) awaitResume(ctx context.Context) error {
 func (u *uploader) send(ctx context.Context, seg pipe.Segment) error {
 	sendCtx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	sendCtx, span := trace.Start(sendCtx, trace.Internal, "send segment", trace.View(seg.View), trace.Number("fustor.seq", int64(seg.Seq)),
+		trace.Number("fustor.events", int64(seg.Events)), trace.Number("fustor.bytes", int64(len(seg.Body))))
 	err := u.sender.Send(sendCtx, seg)
+	span.EndWith(err)
 	u.counters.sent(len(seg.Body), err)
 	switch {
 	case err == nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/trace"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -52,6 +53,8 @@ func (c *Compactor) foldInTurn(ctx context.Context, view string) (n int, all boo
 }
 
 func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, all bool, err error) {
+	var span *trace.Span
+	defer func() { span.EndWith(err) }()
 	if turn.large { // it has nothing to read before
 		if err := turn.begin(ctx); err != nil {
 			return 0, false, err
@@ -80,6 +83,7 @@ func (c *Compactor) fold(ctx context.Context, view string, turn *turn) (n int, a
 	if in.segments+in.parts == 0 && !in.dropped {
 		return 0, true, c.atRest(ctx, head, config)
 	}
+	ctx, span = trace.Since(ctx, began, "fold", trace.View(view), trace.Number("fustor.segments", int64(in.segments)), trace.Number("fustor.version", int64(head.Version+1)))
 	w, err := c.resolve(ctx, head.Manifest, rules, in.batch, turn, roomIn(head.Manifest, config.MaxEntries))
 	if err != nil {
 		return 0, false, err

@@ -11,6 +11,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // mergeCacheBytes bounds what a merge keeps decoded: it reads every row group once.
@@ -59,7 +60,9 @@ func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time)
 		if p.none() {
 			return false, nil
 		}
-		err = c.step(ctx, head, p, stop)
+		stepCtx, span := trace.Since(ctx, began, "merge", trace.View(view), trace.Number("fustor.version", int64(head.Version+1)))
+		err = c.step(stepCtx, head, p, stop)
+		span.EndWith(err)
 	}
 	switch {
 	case errors.Is(err, store.ErrLost):

@@ -23,6 +23,7 @@ import (
 	"github.com/fustor/fustor/internal/httpclient"
 	"github.com/fustor/fustor/internal/job"
 	"github.com/fustor/fustor/internal/pipeapi"
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // What the agent decides on.
@@ -194,14 +195,19 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
+	ctx, span := trace.Within(ctx, trace.Client, method, trace.Text("http.request.method", method), trace.Text("server.address", u.Host))
+	defer span.End()
+	trace.Inject(ctx, req.Header)
 	var sent int64
 	if c.mark != nil {
 		sent = c.mark.Reading()
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		span.Failed("no answer")
 		return nil, err
 	}
+	span.Is(trace.Number("http.response.status_code", int64(resp.StatusCode)))
 	defer resp.Body.Close()
 	const limit = 4 << 20
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, limit))

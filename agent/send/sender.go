@@ -19,6 +19,7 @@ import (
 	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // Sender makes segments durable. It returns nil only once the segment is; a segment that is there already, byte for
@@ -261,11 +262,16 @@ func (s *Ingest) put(ctx context.Context, g pipeapi.Grant, body []byte) error {
 	if host := g.Header.Get("Host"); host != "" {
 		req.Host = host
 	}
+	// The store is not told of the trace: what was signed is sent and nothing else.
+	_, span := trace.Within(ctx, trace.Client, g.Method, trace.Text("http.request.method", g.Method), trace.Text("server.address", req.URL.Host))
+	defer span.End()
 	resp, err := s.upload.Do(req)
 	if err != nil {
+		span.Failed("no answer")
 		return redact(err)
 	}
 	defer resp.Body.Close()
+	span.Is(trace.Number("http.response.status_code", int64(resp.StatusCode)))
 	if err := httpclient.CheckNoPage(resp); err != nil && resp.StatusCode/100 == 2 {
 		return err
 	}

@@ -84,6 +84,11 @@ Examples:
 }
 
 func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error {
+	end, err := a.startTraces(ctx, "agent", a.logger("agent"))
+	if err != nil {
+		return err
+	}
+	defer end()
 	if c.Dir == "" {
 		return c.runConfig(ctx, a, parsed)
 	}
@@ -117,7 +122,6 @@ func (c *agentCmd) Run(ctx context.Context, a *app, parsed *kong.Context) error 
 	if c.Sender == "echo" {
 		return c.echo(ctx, a, o)
 	}
-	var err error
 	if c.Store != "" {
 		if o.Sender, err = storeSender(ctx, c.Store, log); err != nil {
 			return err

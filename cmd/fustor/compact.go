@@ -61,6 +61,12 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	if c.Memory.Bytes < compactor.MinMemory {
 		return usageError("--memory: %s is less than the %s that a fold needs", show.Size(c.Memory.Bytes), show.Size(compactor.MinMemory))
 	}
+	log := a.logger("compact")
+	end, err := a.startTraces(ctx, "compactor", log)
+	if err != nil {
+		return err
+	}
+	defer end()
 	if !c.Follow { // there is nothing to fold in a store that nobody has made
 		if _, err := openExisting(ctx, c.Store); err != nil {
 			return err
@@ -75,7 +81,6 @@ func (c *compactCmd) Run(ctx context.Context, a *app) error {
 	if a.getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(c.Memory.Bytes / 32 * 25)
 	}
-	log := a.logger("compact")
 	var compact *compactor.Compactor
 	hints := hint.NewHub(func(view string) { compact.Wake(view) })
 	compact, err = compactor.New(compactor.Options{Store: st, Logger: log, Memory: c.Memory.Bytes, TempDir: c.Temp,

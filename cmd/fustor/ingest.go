@@ -43,6 +43,12 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if c.Uploads.Bytes < ingest.MinUploadMemory {
 		return usageError("--upload-memory must be at least %s", show.Size(ingest.MinUploadMemory))
 	}
+	log := a.logger("ingest")
+	end, err := a.startTraces(ctx, "ingest", log)
+	if err != nil {
+		return err
+	}
+	defer end()
 	st, err := openForWriting(ctx, c.Store)
 	if err != nil {
 		return err
@@ -51,7 +57,6 @@ func (c *ingestCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger("ingest")
 	compact, err := compactor.New(compactor.Options{Store: st, Logger: log}) // for retention, when an administrator asks
 	if err != nil {
 		return err

@@ -71,6 +71,11 @@ func (c *queryCmd) Run(ctx context.Context, a *app) error {
 	if c.Listen == listenNowhere && c.Socket == "" {
 		return usageError("--listen none needs --socket")
 	}
+	end, err := a.startTraces(ctx, "query", log)
+	if err != nil {
+		return err
+	}
+	defer end()
 	opened := openForReading
 	if c.Administer {
 		opened = openForWriting

@@ -35,6 +35,11 @@ Examples:
 }
 
 func (c *upCmd) Run(ctx context.Context, a *app) error {
+	end, err := a.startTraces(ctx, "up", a.logger("up"))
+	if err != nil {
+		return err
+	}
+	defer end()
 	u := &up{upCmd: c, app: a}
 	if err := u.prepare(ctx); err != nil {
 		return err

@@ -35,6 +35,7 @@ import (
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/flock"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/internal/trace"
 	"github.com/fustor/fustor/internal/values"
 	"github.com/fustor/fustor/query"
 )
@@ -96,6 +97,7 @@ func (u *up) prepare(ctx context.Context) (err error) {
 	if u.store, err = local.Open(filepath.Join(u.data, "store")); err != nil {
 		return storeFailure(err)
 	}
+	u.store = trace.Store(u.store)
 	if u.listener, err = u.tlsFlags.listen(u.Listen, u.log); err != nil {
 		return err
 	}

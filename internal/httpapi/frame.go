@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // Frame is what surrounds every handler of a server.
@@ -44,6 +46,13 @@ func (f Frame) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(context.WithValue(r.Context(), serverTimeKey{}, f.ServerTime))
 	}
 	rec := &recorder{ResponseWriter: w}
+	var span *trace.Span
+	if !isProbe(r.URL.Path) {
+		var ctx context.Context
+		if ctx, span = trace.Start(trace.Extract(r.Context(), r.Header), trace.Server, methodName(r.Method)); span != nil {
+			r = r.WithContext(ctx)
+		}
+	}
 	f.Metrics.begin()
 	defer func() {
 		if v := recover(); v != nil {
@@ -51,6 +60,7 @@ func (f Frame) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		}
 		took := f.Now().Sub(start)
 		f.Metrics.end(r, rec, took)
+		endSpan(span, r, rec)
 		f.log(r, rec, took)
 		if rec.abort {
 			if !r.ProtoAtLeast(1, 1) {
@@ -61,6 +71,24 @@ func (f Frame) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	h.ServeHTTP(rec, r)
+}
+
+// endSpan tells what became of a request. The path is that of the call; what is asked for is in the query string, which is not told.
+func endSpan(span *trace.Span, r *http.Request, rec *recorder) {
+	if span == nil {
+		return
+	}
+	route, status := routeOf(r), rec.code()
+	span.Name(methodName(r.Method) + " " + route)
+	span.Is(trace.Text("http.request.method", methodName(r.Method)), trace.Text("http.route", route), trace.Number("http.response.status_code", int64(status)),
+		trace.Number("http.response.body.size", rec.bytes))
+	if view := r.PathValue("view_id"); view != "" {
+		span.Is(trace.View(view))
+	}
+	if status >= 500 || rec.abort {
+		span.Failed(http.StatusText(status))
+	}
+	span.End()
 }
 
 // recovered answers a panic if nothing was sent yet; otherwise the connection must be cut, lest the client take a part

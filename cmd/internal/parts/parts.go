@@ -13,6 +13,7 @@ import (
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/doctor"
 	"github.com/fustor/fustor/internal/store/open"
+	"github.com/fustor/fustor/internal/trace"
 )
 
 // OpenForReading opens a store and asks it one thing, so that a wrong URL or key is found now, not by the first reader.
@@ -25,7 +26,7 @@ func OpenForReading(ctx context.Context, url string) (store.Store, error) {
 	if _, err := st.Get(ctx, doctor.Marker); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("read store %s: %w", st, err)
 	}
-	return st, nil
+	return trace.Store(st), nil
 }
 
 // OpenForWriting opens a store and refuses one that does not keep the rules that writers rely on: doctor.ErrUnfit.
@@ -34,7 +35,7 @@ func OpenForWriting(ctx context.Context, url string) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return st, doctor.Require(ctx, st)
+	return trace.Store(st), doctor.Require(ctx, st)
 }
 
 // Keys knows the keys in the store of o, and the one that the process was given for everything, if any.
