@@ -136,6 +136,10 @@ func TestBrowserLogsInWithProvider(t *testing.T) {
 	b.mu.Unlock()
 	b.open("/browse/" + testView + "/theirs")
 	b.until(`document.body.innerText.includes("may not list")`)
+	b.open("/browse/" + testView)
+	b.until(`[...document.querySelectorAll("#app [data-row]")].some(a => a.innerText === "theirs")`)
+	_ = eval[bool](b, `[...document.querySelectorAll("#app [data-row]")].find(a => a.innerText === "theirs").click(), true`)
+	b.until(`document.querySelector("#app main [role=alert]")?.innerText.includes("may not list")`)
 	if text := eval[string](b, "document.body.innerText"); strings.Contains(text, "hidden.log") {
 		t.Errorf("a closed directory: %s", text)
 	}

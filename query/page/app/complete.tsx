@@ -1,9 +1,9 @@
 // "Is it complete?" for any directory, kept up to date while it is open, and "scan this now".
 import { h, Fragment } from "preact"
 import { useEffect, useState } from "preact/hooks"
-import { ask, Failure, type Problem } from "./api"
+import { ask, type Problem } from "./api"
 import * as format from "./format"
-import { Ago, Choice, CopyPath, Size, Trouble, useHere } from "./parts"
+import { Ago, Choice, CopyPath, Size, Trouble, troubleOf, useHere } from "./parts"
 import { params, quoted, type Path } from "./paths"
 
 interface Answer {
@@ -41,7 +41,7 @@ function Panel({ path }: { path: Path }) {
           if (a.complete) await new Promise(done => setTimeout(done, 5000))
         } catch (e) {
           if (abort.signal.aborted) return
-          setProblem(e instanceof Failure ? e.problem : { status: -1, title: "This failed", detail: String(e) })
+          setProblem(troubleOf(e))
           await new Promise(done => setTimeout(done, 5000))
         }
       }
@@ -83,7 +83,7 @@ export function ScanNow({ path }: { path: Path }) {
   }, [job])
   const begin = () => {
     setProblem(undefined)
-    ask<{ job: Job }>(place.view, "tree", { ...params(path), on_demand_scan: true, only_path: true, limit: 1 }).then(a => setJob(a.job), (e: unknown) => setProblem(e instanceof Failure ? e.problem : undefined))
+    ask<{ job: Job }>(place.view, "tree", { ...params(path), on_demand_scan: true, only_path: true, limit: 1 }).then(a => setJob(a.job), (e: unknown) => setProblem(troubleOf(e)))
   }
   const running = job && job.state !== "done" && job.state !== "failed"
   return <span class="scan-now"><button type="button" disabled={running} onClick={begin}>Scan this now</button>

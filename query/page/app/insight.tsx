@@ -1,7 +1,7 @@
 // Reports about everything below a directory, as a table and as a plot, each with the filter that made it.
 import { h, Fragment, type ComponentChildren } from "preact"
 import { useEffect, useMemo, useState } from "preact/hooks"
-import { ask, below, Failure, pathOf, type Node, type Params, type Problem, type Totals } from "./api"
+import { ask, below, pathOf, type Node, type Params, type Problem, type Totals } from "./api"
 import { Export } from "./export"
 import * as format from "./format"
 import { Bar } from "./list"
@@ -117,7 +117,7 @@ function AgeAndSize() {
     const abort = new AbortController()
     setProblem(undefined)
     Promise.all(sizes.map(([, from, to]) => ask<{ entries: Bucket[] }>(place.view, "reports/histogram", { ...params, of, min_size: from, max_size: to }, abort.signal)))
-      .then(all => setRows(all.map(a => a.entries)), (e: unknown) => !abort.signal.aborted && setProblem(e instanceof Failure ? e.problem : undefined))
+      .then(all => setRows(all.map(a => a.entries)), (e: unknown) => !abort.signal.aborted && setProblem(troubleOf(e)))
     return () => abort.abort()
   }, [key, now])
   const columns = rows?.[0]?.map((_, i) => i).filter(i => rows.some(r => r[i]!.files > 0)) ?? []

@@ -7,6 +7,7 @@ import { params } from "./paths"
 const atMostEvery = 2000
 const tooMany = 2000 // changes on one connection: then it looks again every ten seconds instead
 const pollEvery = 10_000
+const tryAgainAfter = 30_000 // a feed that was refused: by a proxy while the server restarts, or as nobody may have more
 
 /** useLive calls changed when something at or below the place has changed, and says how it knows: "live", "polling", "paused" or "then". */
 export function useLive(place: Place, forest: boolean, changed: () => void): string {
@@ -21,7 +22,7 @@ export function useLive(place: Place, forest: boolean, changed: () => void): str
     if (place.show === "admin") return set("") // it shows no view
     if (place.asOf) return set("earlier version")
     if (!visible) return set("paused")
-    let feed: EventSource | undefined, timer = 0, pending = 0, last = Date.now(), seen = 0
+    let feed: EventSource | undefined, timer = 0, retry = 0, pending = 0, last = Date.now(), seen = 0
     const soon = () => {
       pending ||= window.setTimeout(() => {
         pending = 0
@@ -31,12 +32,16 @@ export function useLive(place: Place, forest: boolean, changed: () => void): str
     }
     const poll = () => {
       set("polling")
+      clearInterval(timer)
       timer = window.setInterval(changed, pollEvery)
     }
-    if (forest) poll()
-    else {
+    const connect = () => {
       feed = new EventSource(callURL(place.view, "changes", params(place.show === "state" ? "/" : place.path)))
-      feed.addEventListener("open", () => set("live"))
+      feed.addEventListener("open", () => {
+        clearInterval(timer)
+        set("live")
+        if (retry) soon() // what changed in between
+      })
       feed.addEventListener("version", e => (JSON.parse(e.data) as { changes?: number }).changes && soon())
       feed.addEventListener("change", () => {
         soon()
@@ -49,11 +54,15 @@ export function useLive(place: Place, forest: boolean, changed: () => void): str
         if (feed!.readyState !== EventSource.CLOSED) return set("connecting")
         feed!.close()
         poll()
+        retry = window.setTimeout(connect, tryAgainAfter)
       })
     }
+    if (forest) poll()
+    else connect()
     return () => {
       feed?.close()
       clearInterval(timer)
+      clearTimeout(retry)
       clearTimeout(pending)
     }
   }, [place.view, place.path, place.show === "state", place.show === "admin", place.asOf, forest, visible])

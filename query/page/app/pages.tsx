@@ -1,8 +1,8 @@
 // A list that goes on as one scrolls: pages of a call, one behind the other, by their cursors.
 import { h } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
-import { ask, Failure, type Member, type Params, type Problem } from "./api"
-import { Trouble, useHere } from "./parts"
+import { ask, type Member, type Params, type Problem } from "./api"
+import { askAgainAfter, mayPass, Trouble, troubleOf, useHere } from "./parts"
 
 export interface Page<T> { entries: T[]; next_cursor?: string; version?: number; more?: number; members?: Member[]; complete?: boolean; unreadable?: number }
 
@@ -29,18 +29,18 @@ export function usePages<T>(call: string | null, given: Params, options: { live?
     const began = performance.now()
     set(was => ({ ...was, loading: true, problem: undefined }))
     ask<Page<T>>(place.view, call!, { ...given, cursor }, abort.signal).then(
-      page => set(was => ({
+      page => (tries.current = 0, set(was => ({
         key, rows: [...had, ...page.entries], first: cursor === undefined ? page : was.first, problem: undefined, loading: false, more: undefined,
         milliseconds: performance.now() - began, ...page.next_cursor ? { cursor: page.next_cursor } : {},
-      })),
+      }))),
       (e: unknown) => {
         if (abort.signal.aborted) return
-        const problem = e instanceof Failure ? e.problem : { status: -1, title: "This page failed", detail: String(e) }
+        const problem = troubleOf(e)
         set(was => ({ key, rows: was.key === key ? was.rows : undefined, first: was.key === key ? was.first : undefined, problem, loading: false, more: undefined, milliseconds: 0 }))
-        if (problem.status === 0 || problem.status === 503) retry.current = window.setTimeout(() => load(cursor, had), 3000)
+        if (mayPass(problem)) retry.current = window.setTimeout(() => load(cursor, had), askAgainAfter(tries.current++))
       })
   }
-  const retry = useRef(0)
+  const retry = useRef(0), tries = useRef(0)
   useEffect(() => {
     if (call === null) return
     // What was read further down would be lost by a refresh, so only a first page follows the view.

@@ -96,6 +96,12 @@ export interface Answer<T> { data?: T; problem?: Problem; loading: boolean; agai
 /** troubleOf is what went wrong, to be shown. */
 export const troubleOf = (e: unknown): Problem => e instanceof Failure ? e.problem : { status: -1, title: "This page failed", detail: String(e) }
 
+/** mayPass says whether a question may be answered by itself later: the server, the store or a proxy between does not answer now, or a first scan runs. */
+export const mayPass = (p: Problem): boolean => p.status === 0 || p.status === 502 || p.status === 503 || p.status === 504
+
+/** askAgainAfter is how many milliseconds the nth try (from 0) that failed is in the past when the next one is made. */
+export const askAgainAfter = (n: number): number => Math.min(500 * 2 ** n, 8000)
+
 /** useAsk asks, and asks again when the question or the view changes; overtaken requests are cancelled. null asks nothing. */
 export function useAsk<T>(call: string | null, given: Params, options: { view?: string; live?: boolean; every?: number } = {}): Answer<T> {
   const { place, now } = useHere()
@@ -104,6 +110,7 @@ export function useAsk<T>(call: string | null, given: Params, options: { view?: 
   const [answer, set] = useState<Omit<Answer<T>, "again"> & { key: string | null }>({ loading: true, key: null })
   const [again, setAgain] = useState(0)
   const tick = options.live === false ? 0 : now
+  const tries = useRef(0)
   useEffect(() => {
     if (key === null || call === null) return
     const abort = new AbortController()
@@ -111,14 +118,15 @@ export function useAsk<T>(call: string | null, given: Params, options: { view?: 
     set(was => ({ ...was.key === key ? was : { key }, loading: true, key } as typeof was))
     ask<T>(view, call, given, abort.signal).then(
       data => {
+        tries.current = 0
         set({ data, loading: false, key })
         if (options.every) timer = window.setTimeout(() => setAgain(n => n + 1), options.every)
       },
       (e: unknown) => {
         if (abort.signal.aborted) return
         const problem = troubleOf(e)
-        set(was => ({ ...problem.status === 0 && was.data !== undefined ? { data: was.data } : {}, problem, loading: false, key }))
-        if (problem.status === 0 || problem.status === 503 || problem.status === 502) timer = window.setTimeout(() => setAgain(n => n + 1), 3000)
+        set(was => ({ ...mayPass(problem) && !problem.progress && was.data !== undefined ? { data: was.data } : {}, problem, loading: false, key }))
+        if (mayPass(problem)) timer = window.setTimeout(() => setAgain(n => n + 1), askAgainAfter(tries.current++))
       })
     return () => {
       abort.abort()
