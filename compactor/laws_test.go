@@ -297,6 +297,20 @@ func TestInterleavingsThatDiverged(t *testing.T) {
 			one: [][]int{{0, 1}, {2}, {3}}, two: [][]int{{0, 1, 2, 3}},
 			want: map[string]bool{"/a": true, "/a/b": false},
 		},
+		{
+			// All that ends with the late report of a file is the listing at 1042, which may show a state from before it. Then the listing at
+			// 1040 counts again: /a is a directory, and so are /a/b and /a/d, whose rows are tombstones by then.
+			name: "a late end makes a tombstone a directory again", local: []bool{network, network, network, local, network},
+			events: []event.Event{
+				list(1033, "/", 1029.5, lawEntry("a", event.File, 990.5)),
+				list(1051, "/", 1008.5),
+				list(1042, "/a", 999.5),
+				list(1040, "/a", 1036.5, lawEntry("b", event.Directory, 997.5)),
+				put(1034, "/a", event.File, 1032.5),
+			},
+			one: [][]int{{0, 1, 2}, {3}, {4}}, two: [][]int{{0, 1, 2, 3, 4}},
+			want: map[string]bool{"/a": true, "/a/b": true},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := saying{local: c.local}

@@ -397,7 +397,8 @@ func (v *visit) record(r *resolution) error {
 		n.before = r.was.Own()
 	}
 	n.forEntries = evidence.ParentState{Before: r.Before, After: r.After, Outdated: r.Outdated, Floor: r.Ends}
-	n.raised = (v.raised || r.Raised) && wasDir
+	// A late end can void what made a tombstone of a directory. What is in it is a tombstone, too, and has to be resolved again.
+	n.raised = (v.raised || r.Raised) && (wasDir || isDir(&r.row, r.known))
 	v.dirs[dir] = n
 	heap.Push(&v.upcoming, dir)
 	if n.raised && !v.raised { // below a raised directory there is a region already

@@ -1,0 +1,124 @@
+package evidence
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// What agents say of a tree; the agents' file systems show no old states, but those of network listings do.
+func putAt(at int64, p string, kind event.Type) saw {
+	return saw{by: Provenance{At: at, Evidence: event.Realtime, Skew: 4, Agent: "a", Source: "s"}, path: p, entry: &event.Entry{Type: kind, MtimeNs: at - 3}}
+}
+
+func deleteAt(at int64, p string) saw {
+	s := putAt(at, p, event.File)
+	s.entry = nil
+	return s
+}
+
+// listAt is of a directory that was last changed 3 before; entries are files of that time, or directories if their names end with a slash.
+func listAt(at int64, p string, entries ...string) saw {
+	s := putAt(at, p, event.Directory)
+	s.by.Evidence, s.lists = event.Audit, true
+	for _, name := range entries {
+		e := event.Entry{Name: name, Type: event.File, MtimeNs: at - 3}
+		if n := len(name) - 1; name[n] == '/' {
+			e.Name, e.Type = name[:n], event.Directory
+		}
+		s.entries = append(s.entries, e)
+	}
+	return s
+}
+
+// old is by a client that may show a state from up to 40 before: no change of the directory or its entries is newer.
+func old(s saw) saw {
+	s.by.Lag, s.entry.MtimeNs = treeRules.Staleness, 9
+	s.entries = slices.Clone(s.entries)
+	for i := range s.entries {
+		s.entries[i].MtimeNs = 9
+	}
+	return s
+}
+
+// everyOrder is what a tree comes to, in all orders of the events with a fold for each, and in one fold.
+func everyOrder(t *testing.T, all []saw) string {
+	t.Helper()
+	results := map[string]string{}
+	note := func(tr tree, how string) {
+		text := ""
+		for _, p := range treePaths {
+			if r := tr[p]; r != nil && !r.Removed {
+				text += fmt.Sprintf("%s %s %d", p, r.Type, r.ObservedAt)
+				if r.AgentMissing {
+					text += " blind"
+				}
+				text += "; "
+			}
+		}
+		results[text] = how
+	}
+	once := tree{}
+	once.fold(all)
+	note(once, "one fold")
+	var permute func(done, rest []saw)
+	permute = func(done, rest []saw) {
+		if len(rest) == 0 {
+			tr := tree{}
+			for _, s := range done {
+				tr.fold([]saw{s})
+			}
+			note(tr, fmt.Sprint(done))
+		}
+		for i := range rest {
+			permute(append(slices.Clone(done), rest[i]), slices.Delete(slices.Clone(rest), i, i+1))
+		}
+	}
+	permute(nil, all)
+	if len(results) != 1 {
+		t.Errorf("the order matters: %v", results)
+	}
+	for only := range results {
+		return only
+	}
+	return ""
+}
+
+// TestEnds: what was there before a directory ended is gone, in whichever order that comes out, and what came after it stays.
+func TestEnds(t *testing.T) {
+	const file, dir = event.File, event.Directory
+	for _, c := range []struct {
+		name string
+		said []saw
+		want string
+	}{
+		{"a late put below a deleted directory", []saw{putAt(100, "/a", dir), deleteAt(300, "/a"), putAt(290, "/a/b", file)}, ""},
+		{"a put below it afterwards: the directory is assumed", []saw{deleteAt(300, "/a"), putAt(290, "/a/b", file), putAt(310, "/a/d", file)}, "/ directory 0; /a directory 0; /a/d file 310; "},
+		{"at the very moment of the end: it stands", []saw{deleteAt(300, "/a"), putAt(300, "/a/b", file)}, "/ directory 0; /a directory 0; /a/b file 300; "},
+		{"a directory again does not bring back what was in it", []saw{putAt(100, "/a/b", file), deleteAt(200, "/a"), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
+		{"nor what was further below", []saw{putAt(100, "/a/b/c", file), deleteAt(200, "/a"), putAt(300, "/a/b", dir)}, "/ directory 0; /a directory 0; /a/b directory 300; "},
+		{"a file in its place ends it, too", []saw{putAt(100, "/a/b", file), putAt(200, "/a", file), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
+		{"so does a file of before a second end", []saw{putAt(100, "/a/b", file), putAt(200, "/a", file), deleteAt(250, "/a"), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
+		{"a directory reported twice ends nothing", []saw{putAt(100, "/a", dir), putAt(200, "/a/b", file), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; /a/b file 200; "},
+		{"a listing without it ends it", []saw{putAt(100, "/a", dir), putAt(110, "/a/b", file), listAt(200, "/"), putAt(150, "/a/d", file)}, "/ directory 200 blind; "},
+		{"a listing of a file in its place ends it", []saw{putAt(110, "/a/b", file), listAt(200, "/", "a"), putAt(300, "/a", dir)}, "/ directory 200 blind; /a directory 300; "},
+		{"reported after such a listing", []saw{listAt(200, "/"), putAt(210, "/a/d", file)}, "/ directory 200 blind; /a directory 0; /a/d file 210; "},
+		{"listed before the directory ended", []saw{listAt(150, "/a", "b"), deleteAt(200, "/a"), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
+		{"listed after it ended", []saw{deleteAt(200, "/a"), listAt(250, "/a", "b", "d/")}, "/ directory 0; /a directory 250 blind; /a/b file 250 blind; /a/d directory 250 blind; "},
+		{"listed after it, by a client that may show what was before", []saw{deleteAt(200, "/a"), old(listAt(230, "/a", "b"))}, ""},
+		{"listed so much later that it may not", []saw{deleteAt(200, "/a"), old(listAt(241, "/a", "b"))}, "/ directory 0; /a directory 241 blind; /a/b file 241 blind; "},
+		{"one scan misses the directory, and the next finds it as it was", []saw{putAt(100, "/a/b", file), listAt(200, "/"), listAt(250, "/", "a/"), listAt(251, "/a", "b")},
+			"/ directory 250 blind; /a directory 251 blind; /a/b file 251 blind; "},
+		{"a listing of an old state does not end what was reported within staleness before", []saw{putAt(190, "/a/b", file), old(listAt(200, "/"))}, "/ directory 200 blind; /a directory 0; /a/b file 190; "},
+		{"what was in it long before does end", []saw{putAt(150, "/a/b", file), old(listAt(200, "/"))}, "/ directory 200 blind; "},
+		{"nor does one of a file in its place", []saw{putAt(190, "/a/b", file), old(listAt(200, "/", "a"))}, "/ directory 200 blind; /a directory 0; /a/b file 190; "},
+		{"the ends above and below count together", []saw{putAt(150, "/a/b/c", file), deleteAt(200, "/a/b"), deleteAt(100, "/a"), putAt(300, "/a/b", dir)}, "/ directory 0; /a directory 0; /a/b directory 300; "},
+		{"an assumed directory whose content ends is gone", []saw{putAt(100, "/a/b/c", file), deleteAt(200, "/a/b/c")}, ""},
+	} {
+		if got := everyOrder(t, c.said); got != c.want {
+			t.Errorf("%s: it comes to %q\nwant %q", c.name, got, c.want)
+		}
+	}
+}
