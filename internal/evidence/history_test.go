@@ -168,3 +168,58 @@ func TestHistoryKeepsBirthsAndACLs(t *testing.T) {
 		}
 	}
 }
+
+// TestLawHistoriesHoldAllEvidence: what is written of a row's evidence is read again, every part of it.
+func TestLawHistoriesHoldAllEvidence(t *testing.T) {
+	parent := &ParentState{}
+	rapid.Check(t, func(t *rapid.T) {
+		row := Row{Parent: "/", Name: "f", Type: event.File, ObservedAt: 300, Evidence: event.Audit, Agent: "a", Source: "s", MtimeNs: 50}
+		number := func(name string) int64 { return rapid.Int64Range(-3, 3).Draw(t, name) * 1_000_000 }
+		provenance := func(at int64) Provenance {
+			return Provenance{At: at, Evidence: event.Evidence(rapid.IntRange(1, 4).Draw(t, "evidence")), Lag: rapid.Int64Range(0, 1).Draw(t, "lag") * 120, Skew: number("skew"),
+				Agent: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "agent"), Source: rapid.SampledFrom([]string{"s", "", "z"}).Draw(t, "source")}
+		}
+		measured := rapid.Bool().Draw(t, "measured")
+		some := func(at int64) fact {
+			e := fact{Provenance: provenance(at), Since: at - number("since"), Gone: rapid.Bool().Draw(t, "gone"), Swept: rapid.Bool().Draw(t, "swept"), SuspectUntil: number("suspect")}
+			e.Entry = event.Entry{Type: event.Type(rapid.IntRange(0, 4).Draw(t, "type")), Mode: uint32(rapid.IntRange(0, 0o7777).Draw(t, "mode")),
+				UID: rapid.SampledFrom([]uint32{0, 7, event.NoOwner}).Draw(t, "uid"), GID: rapid.SampledFrom([]uint32{0, 8, event.NoOwner}).Draw(t, "gid"),
+				AtimeDay: int32(number("day")), Size: rapid.SampledFrom([]int64{0, 4097, 1<<63 - 1}).Draw(t, "size"), MtimeNs: number("mtime"),
+				Target: rapid.SampledFrom([]string{"", "a target"}).Draw(t, "target")}
+			if measured && rapid.Bool().Draw(t, "this one") {
+				e.Entry.Inode = event.Inode{Links: uint32(rapid.IntRange(1, 2).Draw(t, "links")), Allocated: rapid.Int64Range(0, 9000).Draw(t, "allocated"), CtimeNs: number("ctime"),
+					ID: rapid.SampledFrom([]uint64{0, 5, 1<<64 - 1}).Draw(t, "inode"), BirthS: rapid.Int64Range(0, 1).Draw(t, "birth") * -7,
+					ACL: rapid.SampledFrom([]event.ACL{"", "", event.NoACL}).Draw(t, "acl")}
+			}
+			if rapid.IntRange(0, 2).Draw(t, "lent") == 0 {
+				e.lent = at - rapid.Int64Range(0, 2).Draw(t, "lent before")
+			}
+			return e
+		}
+		s := state{base: base(rapid.IntRange(0, 2).Draw(t, "base")), assumed: rapid.Bool().Draw(t, "assumed")}
+		s.ends = Ends{Reported: rapid.Int64Range(0, 1).Draw(t, "reported end") * 90, Observed: rapid.Int64Range(0, 1).Draw(t, "observed end") * 95}
+		if rapid.Bool().Draw(t, "report") {
+			e := some(100)
+			s.report = &e
+		}
+		for i := range rapid.Int64Range(0, 3).Draw(t, "observations") {
+			s.observations = append(s.observations, some(200+100*i))
+		}
+		for i := range rapid.Int64Range(0, 3).Draw(t, "listings") {
+			l := Listing{Provenance: provenance(200 + 100*i), MtimeNs: rapid.SampledFrom([]int64{50, 60}).Draw(t, "dir mtime"), Ownerless: rapid.Bool().Draw(t, "ownerless")}
+			l.From, l.To = rapid.SampledFrom([]string{"", "", "b"}).Draw(t, "from"), rapid.SampledFrom([]string{"", "", "c"}).Draw(t, "to")
+			s.journal = append(s.journal, l)
+		}
+		row.EndedAt = s.ends.Reported
+		if s.inColumns(&row, parent) {
+			return
+		}
+		s.encode(&row, parent)
+		if got := testRules.decode(&row, true, parent); !reflect.DeepEqual(got, s) {
+			t.Fatalf("%x: %+v was written, and read as %+v", row.History, s, got)
+		}
+		if none := testRules.decode(&row, false, parent); !reflect.DeepEqual(none, state{}) {
+			t.Fatalf("of a row that is not known: %+v", none)
+		}
+	})
+}

@@ -344,21 +344,26 @@ func (s *state) forgetOld(explicit int, name string, parent *ParentState) {
 		s.supersede(s.report)
 		reported, next := state{report: s.report}, state{report: s.report, observations: s.observations[:1]}
 		s.setBase(reported.judge(), next.judge())
+		s.observations = slices.DeleteFunc(s.observations, func(l fact) bool { return !s.counts(&l) })
 		s.report = nil
 		s.markImplied(name, parent)
 	}
 }
 
-// forgetFirst drops the first observation, and, if that observation counts, the report before it: both become the base.
+// forgetFirst drops the first observation, and, if that observation counts, the report before it: both become the base. One that does not count
+// because of the report is dropped before the report is: it would count without it.
 func (s *state) forgetFirst() {
-	if s.counts(&s.observations[0]) {
+	i := max(0, slices.IndexFunc(s.observations, func(l fact) bool { return !s.counts(&l) }))
+	if s.counts(&s.observations[i]) {
 		first := state{report: s.report, observations: s.observations[:1], base: s.base, ends: s.ends}
 		next := state{report: s.report, observations: s.observations[:min(2, len(s.observations))], base: s.base}
 		s.ends = first.allEnds()
 		s.setBase(first.judge(), next.judge())
 		s.report = nil
+	} else {
+		s.ends = s.ends.Max(endOf(&s.observations[i]))
 	}
-	s.observations = slices.Delete(s.observations, 0, 1)
+	s.observations = slices.Delete(s.observations, i, i+1)
 }
 
 // setBase makes a verdict the base of the observation that came next. The base only has to say whether there was an entry,

@@ -1,0 +1,50 @@
+package evidence
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fustor/fustor/internal/event"
+)
+
+// TestLawShortcuts: what Resolve decides from a few columns, it decides as it does otherwise. inside makes it take the long way.
+func TestLawShortcuts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		row, known, journal := Row{Parent: "/", Name: "f"}, false, state{}
+		floor := Ends{Reported: rapid.SampledFrom([]int64{0, 0, 0, 150}).Draw(t, "reported"), Observed: rapid.SampledFrom([]int64{0, 0, 130, 200}).Draw(t, "observed")}
+		all := draw(t)
+		if rapid.IntRange(0, 3).Draw(t, "again") == 0 {
+			all = append(all, again(t, 500, MaxObservations+4)...)
+		}
+		for i := range all {
+			if e := all[i].claim.Entry; e != nil && all[i].claim.At < 500 {
+				e.Type = rapid.SampledFrom([]event.Type{event.File, event.File, event.File, event.Symlink, event.Directory}).Draw(t, "type")
+				e.Mode, e.Target = rapid.SampledFrom([]uint32{0o644, 0o600}).Draw(t, "mode"), rapid.SampledFrom([]string{"", "x"}).Draw(t, "target")
+				e.Size = rapid.Int64Range(0, 1).Draw(t, "size")
+				if rapid.IntRange(0, 9).Draw(t, "V2") == 0 {
+					all[i] = byV2(all[i])
+				}
+			}
+		}
+		for len(all) > 0 {
+			n := rapid.IntRange(1, min(2, len(all))).Draw(t, "batch")
+			parent := &ParentState{Before: journal.journal, Floor: floor}
+			var claims []Claim
+			for _, s := range all[:n] {
+				if claims = append(claims, s.claim); s.listing != nil {
+					journal.addListing(*s.listing)
+				}
+			}
+			all = all[n:]
+			parent.Outdated = journal.trimJournal(Ends{})
+			parent.After = journal.journal
+			long := row
+			short, full := testRules.Resolve(&row, known, claims, false, parent), testRules.Resolve(&long, known, claims, true, parent)
+			if short.Changed != full.Changed || row != long {
+				t.Fatalf("%+v: changed %t\n%+v\nand the long way, changed %t\n%+v", claims, short.Changed, row, full.Changed, long)
+			}
+			known = known || full.Changed
+		}
+	})
+}
