@@ -18,13 +18,14 @@ type entry struct {
 	known   bool
 	journal state // of the directory
 	changes int   // of the row
+	floor   Ends  // of the directory
 }
 
 func newEntry() *entry { return &entry{row: Row{Parent: "/", Name: "f"}} }
 
 // say takes in what one batch says.
 func (e *entry) say(all ...said) *ParentState {
-	parent := &ParentState{Before: e.journal.journal}
+	parent := &ParentState{Before: e.journal.journal, Floor: e.floor}
 	var claims []Claim
 	for _, s := range all {
 		if s.listing != nil {
@@ -111,6 +112,82 @@ func TestTombstonesStayGone(t *testing.T) {
 	})
 	if stayed == 0 {
 		t.Error("no case was one")
+	}
+}
+
+// TestTombstonesThatRestOnListings: where the evidence that counts is a listing that only the directory's journal has, the row is to be written once the
+// journal gives that listing up. So it does not stay gone by itself.
+func TestTombstonesThatRestOnListings(t *testing.T) {
+	early := local(listed(200, 7, event.Audit)) // of before the report, as its client may show an old state
+	early.claim.Lag, early.listing.Lag = 120, 120
+	for name, said := range map[string][]said{
+		"the last absence counts":         {put(100, 80), unlisted(150, 130), early, unlisted(400, 390)},
+		"the last absence does not count": {put(100, 80), unlisted(150, 130), early, unlisted(210, 7)},
+	} {
+		e := newEntry()
+		for _, s := range said {
+			e.say(s)
+		}
+		if !e.row.Removed {
+			t.Fatalf("%s: %+v", name, e.row)
+		}
+		for i := range int64(3 * MaxObservations) {
+			at := 1000 + 10*i
+			stays, was := e.row.StaysGone(at, &ParentState{Before: e.journal.journal}), e.row
+			if e.say(unlisted(at, at-15)); e.row != was && stays {
+				t.Errorf("%s: it does not stay gone:\n%+v becomes\n%+v", name, was, e.row)
+			}
+			if e.row.ObservedAt != 150 || !e.row.AgentMissing {
+				t.Fatalf("%s: after %d more listings: %+v", name, i+1, e.row)
+			}
+		}
+	}
+}
+
+// TestJournals: a directory remembers its listings of the last hour, no more than a history holds, and of ranges of names until newer ones include them.
+func TestJournals(t *testing.T) {
+	listing := func(at int64, from, to string) Listing {
+		return Listing{Provenance: Provenance{At: at, Evidence: event.Audit, Agent: "a", Source: "s"}, MtimeNs: at - 10, From: from, To: to}
+	}
+	for _, c := range []struct {
+		name     string
+		listings []Listing
+		ends     Ends
+		want     []int64
+		outdated int
+	}{
+		{"in the order of times", []Listing{listing(30, "", ""), listing(10, "", ""), listing(20, "", "")}, Ends{}, []int64{10, 20, 30}, 0},
+		{"the same one twice", []Listing{listing(30, "", ""), listing(10, "", ""), listing(30, "", ""), listing(10, "", "")}, Ends{}, []int64{10, 30}, 0},
+		{"two ranges of one time", []Listing{listing(30, "c", ""), listing(30, "", "c"), listing(30, "c", "")}, Ends{}, []int64{30, 30}, 0},
+		{"an hour old", []Listing{listing(10, "", ""), listing(10+Memory, "", "")}, Ends{}, []int64{10, 10 + Memory}, 0},
+		{"more than an hour old", []Listing{listing(9, "", ""), listing(10+Memory, "", "")}, Ends{}, []int64{10 + Memory}, 1},
+		{"old, of a range that newer ones do not include", []Listing{listing(9, "", "c"), listing(9, "c", ""), listing(10+Memory, "b", "")}, Ends{}, []int64{9, 10 + Memory}, 1},
+		{"as many as it holds", func() (l []Listing) {
+			for i := range int64(MaxObservations) {
+				l = append(l, listing(10*i+10, "", ""))
+			}
+			return l
+		}(), Ends{}, []int64{10, 20, 30, 40, 50, 60, 70, 80}, 0},
+		{"one more", func() (l []Listing) {
+			for i := range int64(MaxObservations) + 1 {
+				l = append(l, listing(10*i+10, "", ""))
+			}
+			return l
+		}(), Ends{}, []int64{20, 30, 40, 50, 60, 70, 80, 90}, 1},
+		{"from before its end", []Listing{listing(10, "", ""), listing(20, "", ""), listing(30, "", "")}, Ends{Reported: 20}, []int64{30}, 0},
+	} {
+		s := state{}
+		for _, l := range c.listings {
+			s.addListing(l)
+		}
+		outdated := s.trimJournal(c.ends)
+		var got []int64
+		for _, l := range s.journal {
+			got = append(got, l.At)
+		}
+		if !slices.Equal(got, c.want) || len(outdated) != c.outdated {
+			t.Errorf("%s: %v, and %d are outdated", c.name, got, len(outdated))
+		}
 	}
 }
 

@@ -30,9 +30,6 @@ type Provenance struct {
 //
 // Example, with lag 120 and skew 0: a file with mtime 50, observed at 230, holds as of max(50, 230-120) = 110.
 func (s *Provenance) since(mtime int64) int64 {
-	if s.Lag == 0 {
-		return s.At
-	}
 	return max(min(mtime+s.Skew, s.At), s.At-s.Lag)
 }
 

@@ -59,9 +59,10 @@ func (c Clock) Skew() int64 {
 	return best * 1e9
 }
 
+// floorDiv rounds down. b is positive.
 func floorDiv(a, b int64) int64 {
 	q := a / b
-	if a%b != 0 && (a < 0) != (b < 0) {
+	if a%b < 0 {
 		q--
 	}
 	return q

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/fustor/fustor/internal/event"
 )
 
@@ -29,6 +31,15 @@ func listAt(at int64, p string, entries ...string) saw {
 			e.Name, e.Type = name[:n], event.Directory
 		}
 		s.entries = append(s.entries, e)
+	}
+	return s
+}
+
+// since is what a listing saw of files that were last changed at a time.
+func since(mtime int64, s saw) saw {
+	s.entries = slices.Clone(s.entries)
+	for i := range s.entries {
+		s.entries[i].MtimeNs = mtime
 	}
 	return s
 }
@@ -97,6 +108,7 @@ func TestEnds(t *testing.T) {
 		{"a late put below a deleted directory", []saw{putAt(100, "/a", dir), deleteAt(300, "/a"), putAt(290, "/a/b", file)}, ""},
 		{"a put below it afterwards: the directory is assumed", []saw{deleteAt(300, "/a"), putAt(290, "/a/b", file), putAt(310, "/a/d", file)}, "/ directory 0; /a directory 0; /a/d file 310; "},
 		{"at the very moment of the end: it stands", []saw{deleteAt(300, "/a"), putAt(300, "/a/b", file)}, "/ directory 0; /a directory 0; /a/b file 300; "},
+		{"at that moment, and listed before", []saw{listAt(150, "/a", "b"), deleteAt(300, "/a"), putAt(300, "/a/b", file)}, "/ directory 0; /a directory 0; /a/b file 300; "},
 		{"a directory again does not bring back what was in it", []saw{putAt(100, "/a/b", file), deleteAt(200, "/a"), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
 		{"nor what was further below", []saw{putAt(100, "/a/b/c", file), deleteAt(200, "/a"), putAt(300, "/a/b", dir)}, "/ directory 0; /a directory 0; /a/b directory 300; "},
 		{"a file in its place ends it, too", []saw{putAt(100, "/a/b", file), putAt(200, "/a", file), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
@@ -115,10 +127,79 @@ func TestEnds(t *testing.T) {
 		{"what was in it long before does end", []saw{putAt(150, "/a/b", file), old(listAt(200, "/"))}, "/ directory 200 blind; "},
 		{"nor does one of a file in its place", []saw{putAt(190, "/a/b", file), old(listAt(200, "/", "a"))}, "/ directory 200 blind; /a directory 0; /a/b file 190; "},
 		{"the ends above and below count together", []saw{putAt(150, "/a/b/c", file), deleteAt(200, "/a/b"), deleteAt(100, "/a"), putAt(300, "/a/b", dir)}, "/ directory 0; /a directory 0; /a/b directory 300; "},
+		{"gone in between, as a listing says", []saw{putAt(140, "/a/b", file), listAt(150, "/a"), since(137, listAt(200, "/a", "b"))}, "/ directory 0; /a directory 200 blind; /a/b file 200 blind; "},
 		{"an assumed directory whose content ends is gone", []saw{putAt(100, "/a/b/c", file), deleteAt(200, "/a/b/c")}, ""},
 	} {
 		if got := everyOrder(t, c.said); got != c.want {
 			t.Errorf("%s: it comes to %q\nwant %q", c.name, got, c.want)
 		}
 	}
+}
+
+// TestTombstonesBelowEnds: what ended with a directory says so: when, by which kind of evidence, and that it is no blind spot.
+func TestTombstonesBelowEnds(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		said []saw
+		want Row
+	}{
+		{"deleted", []saw{putAt(110, "/a/b", event.File), deleteAt(200, "/a")}, Row{ObservedAt: 200, Evidence: event.Realtime, Watermark: 200}},
+		{"not listed", []saw{putAt(110, "/a/b", event.File), listAt(200, "/")}, Row{ObservedAt: 200, Evidence: event.Audit, Watermark: 200}},
+		{"not listed, and found by a scan", []saw{listAt(110, "/a", "b"), listAt(200, "/")}, Row{ObservedAt: 200, Evidence: event.Audit, Watermark: 200}},
+		{"deleted, and found by a scan", []saw{listAt(110, "/a", "b"), deleteAt(200, "/a")}, Row{ObservedAt: 200, Evidence: event.Realtime, Watermark: 200}},
+		{"deleted before", []saw{putAt(110, "/a/b", event.File), deleteAt(150, "/a/b"), deleteAt(200, "/a")}, Row{ObservedAt: 150, Evidence: event.Realtime, Watermark: 146}},
+	} {
+		tr := tree{}
+		for _, s := range c.said {
+			tr.fold([]saw{s})
+		}
+		got := *tr["/a/b"]
+		if !got.Removed || got.AgentMissing || got.ObservedAt != c.want.ObservedAt || got.Evidence != c.want.Evidence || got.Watermark != c.want.Watermark || got.Path() != "/a/b" {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestEndsOutliveTheirReports: the hour in which evidence may come late is over, the report of the end is forgotten, and what was below it is still void.
+func TestEndsOutliveTheirReports(t *testing.T) {
+	const later = 300 + 2*Memory
+	tr := tree{}
+	for _, s := range []saw{deleteAt(300, "/a"), listAt(later, "/", "a/"), putAt(290, "/a/b", event.File), putAt(310, "/a/d", event.File)} {
+		tr.fold([]saw{s})
+	}
+	if b, d := tr["/a/b"], tr["/a/d"]; tr["/a"].EndedAt != 300 || b != nil && !b.Removed || d == nil || d.Removed {
+		t.Errorf("/a %+v, b %+v, d %+v", tr["/a"], b, d)
+	}
+}
+
+// TestPathsAreKept: a path of which nothing is left has its names.
+func TestPathsAreKept(t *testing.T) {
+	tr := tree{}
+	for _, s := range []saw{putAt(100, "/a/b/c", event.File), deleteAt(200, "/a/b/c")} {
+		tr.fold([]saw{s})
+	}
+	for p, r := range tr {
+		if r.Path() != p || !r.Removed {
+			t.Errorf("%s: %+v", p, r)
+		}
+	}
+}
+
+// TestLawEarlierEndsChangeNothing: that a directory ended before all evidence on what is in it changes nothing.
+func TestLawEarlierEndsChangeNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		never, ended := newEntry(), newEntry()
+		ended.floor = rapid.SampledFrom([]Ends{{Reported: -500}, {Observed: -500}, {Reported: -500, Observed: -400}, {Reported: -400, Observed: -500}}).Draw(t, "ends")
+		all := draw(t)
+		if rapid.Bool().Draw(t, "an hour later") {
+			all = append(all, again(t, 400+Memory, 3)...)
+		}
+		for i, s := range all {
+			never.say(s)
+			ended.say(s)
+			if never.known != ended.known || never.row != ended.row {
+				t.Fatalf("after %+v\n%+v, and below an end\n%+v", all[:i+1], never.row, ended.row)
+			}
+		}
+	})
 }

@@ -106,20 +106,78 @@ func TestReportsOfOneInstant(t *testing.T) {
 	}
 	// What there was before a deletion is no part of it.
 	for _, before := range [][]said{nil, {full(put(60, 40))}, {full(put(60, 40)), full(put(70, 50))}} {
-		one, two := newEntry(), newEntry()
-		for _, s := range before {
-			one.say(s)
+		for _, agents := range [][]string{{"a", "0"}, {"0", "a"}} {
+			e := newEntry()
+			for _, s := range before {
+				e.say(s)
+			}
+			for _, agent := range agents {
+				e.say(by(gone(100), agent))
+			}
+			if !e.row.Removed || e.row.Agent != "a" {
+				t.Errorf("after %d puts, by %v: %+v", len(before), agents, e.row)
+			}
 		}
-		one.say(gone(100))
-		one.say(by(gone(100), "0"))
-		two.say(by(gone(100), "0"))
-		for _, s := range before {
-			two.say(s)
+	}
+}
+
+// TestRowsOfColumnsAlone: a row without a history is understood from its columns: listings that agree leave it as it is, whatever it rests on and
+// whatever the view has learned of clocks since.
+func TestRowsOfColumnsAlone(t *testing.T) {
+	for _, how := range []event.Evidence{event.Realtime, event.Snapshot, event.Audit, event.OnDemand} {
+		for _, c := range []struct{ removed, blind bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
+			if c.blind && how == event.Realtime {
+				continue
+			}
+			row := Row{Parent: "/", Name: "f", Type: event.File, Mode: 0o644, Size: 1, MtimeNs: 50, ObservedAt: 500, Evidence: how, AgentMissing: c.blind, Agent: "a", Source: "s"}
+			if row.Removed = c.removed; c.removed {
+				row.Watermark = 493
+			}
+			claim := listed(1000, 50, event.Audit)
+			claim.claim.Entry.Mode = 0o644
+			if c.removed {
+				claim = unlisted(1000, 900)
+			}
+			was := row
+			for _, at := range []int64{1000, 2000} {
+				claim.claim.At, claim.listing.At = at, at
+				testRules.Resolve(&row, true, []Claim{claim.claim}, true, &ParentState{After: []Listing{*claim.listing}})
+				row.History = ""
+				if row != was {
+					t.Errorf("%s: %+v becomes\n%+v", how, was, row)
+				}
+			}
 		}
-		two.say(gone(100))
-		if one.row.Agent != "a" || two.row.Agent != "a" || !one.row.Removed || !two.row.Removed {
-			t.Errorf("after %d puts: %+v\nin another order %+v", len(before), one.row, two.row)
+	}
+}
+
+// TestRemovedDirectoriesHoldNothing: what ends has no totals, and is not open to anybody.
+func TestRemovedDirectoriesHoldNothing(t *testing.T) {
+	for name, s := range map[string]said{"deleted": gone(300), "not listed": local(unlisted(300, 290)), "a file": put(300, 290)} {
+		row := Row{Parent: "/", Name: "f", Type: event.Directory, MtimeNs: 50, ObservedAt: 100, Evidence: event.Realtime, Agent: "a", Source: "s", Sub: Totals{Files: 3}, Open: true}
+		parent := &ParentState{}
+		if s.listing != nil {
+			parent.After = []Listing{*s.listing}
 		}
+		testRules.Resolve(&row, true, []Claim{s.claim}, false, parent)
+		if row.Sub != (Totals{}) || row.Open {
+			t.Errorf("%s: %+v", name, row)
+		}
+	}
+}
+
+// TestAssumedDirectories: a directory that was assumed keeps when something at its path ended, and is assumed no longer once it is reported.
+func TestAssumedDirectories(t *testing.T) {
+	row := Row{Parent: "/", Name: "f", Type: event.File, ObservedAt: 100, Evidence: event.Realtime, Agent: "a", Source: "s", Removed: true, Watermark: 90, EndedAt: 120}
+	testRules.Assume(&row, true, &ParentState{})
+	if s := testRules.decode(&row, true, &ParentState{}); row.EndedAt != 120 || row.Removed || row.Type != event.Directory || !s.assumed || s.report == nil || !s.report.Gone {
+		t.Errorf("%+v has %+v", row, s)
+	}
+	d := put(300, 290).claim
+	d.Entry.Type = event.Directory
+	o := testRules.Resolve(&row, true, []Claim{d}, true, &ParentState{})
+	if s := testRules.decode(&row, true, &ParentState{}); s.assumed || row.ObservedAt != 300 || o.Ends.Reported != 120 {
+		t.Errorf("%+v has %+v", row, s)
 	}
 }
 

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -48,29 +49,90 @@ func TestLawRowsRememberWhatTheyShow(t *testing.T) {
 	})
 }
 
-// TestForgottenReportsStillDecide: an observation that did not count, because it may show a state from before a report, does not count once the report
-// is forgotten either.
+// TestForgottenReportsStillDecide: what a report decided stays decided once it is forgotten. An observation that did not count, because it may show a
+// state from before the report, does not count afterwards either; one that agreed with it is no blind spot.
 func TestForgottenReportsStillDecide(t *testing.T) {
 	const start, later = int64(1e15), int64(1e15) + Memory + 100
-	for name, said := range map[string][]said{
-		"an hour later":         {put(start, start-10), local(unlisted(start+20, start+10)), listed(start+40, 7, event.Audit), listed(later, later-400, event.Snapshot)},
-		"across the hour":       {put(start, start-10), local(unlisted(start+30, start+10)), listed(start+110, 7, event.Audit), listed(start+Memory+25, start-400, event.Snapshot)},
-		"a report with no look": {put(start, start-10), gone(start + 20), listed(start+40, 7, event.Audit), listed(later, later-400, event.Snapshot)},
+	for _, c := range []struct {
+		name string
+		said []said
+		want string
+	}{
+		{"an hour later", []said{put(start, start-10), local(unlisted(start+20, start+10)), listed(start+40, 7, event.Audit), listed(later, later-400, event.Snapshot)}, "there"},
+		{"across the hour", []said{put(start, start-10), local(unlisted(start+30, start+10)), listed(start+110, 7, event.Audit), listed(start+Memory+25, start-400, event.Snapshot)}, "there"},
+		{"a report with no look", []said{put(start, start-10), gone(start + 20), listed(start+40, 7, event.Audit), listed(later, later-400, event.Snapshot)}, "there"},
+		{"a look that does not count, across the hour", []said{put(start, start-10), listed(start+100, 7, event.Audit), local(listed(start+Memory+50, 8, event.Audit))}, "there, blind"},
+		{"a listing that agreed, across the hour", []said{put(start, 7), local(listed(start+100, 7, event.Audit)), local(listed(start+Memory+50, 8, event.Audit))}, "there, blind"},
+		{"a look that agreed", []said{put(start, 7), local(alone(start+100, 7, event.Audit)), local(listed(start+Memory+50, 8, event.Snapshot))}, "there"},
+		{"gone, as an audit found", []said{put(start, 7), local(unlisted(start+100, start)), local(unlisted(start+Memory+200, start))}, "gone, blind"},
 	} {
 		e := newEntry()
-		for _, s := range said {
+		for _, s := range c.said {
 			e.say(s)
 		}
-		found := e.row
-		if found.Removed || found.AgentMissing {
-			t.Errorf("%s: a new leader's scan found it, and it is %+v", name, found)
-		}
-		last := *said[3].claim.Entry
-		for i := range int64(3) {
-			e.say(listed(said[3].claim.At+1000*(i+1), last.MtimeNs, event.Audit))
-			if e.row.AgentMissing || e.row.entry() != found.entry() || e.row.Removed {
-				t.Errorf("%s: audit %d sees the same, and it is %+v", name, i, e.row)
+		shown := func() string {
+			text := "there"
+			if e.row.Removed {
+				text = "gone"
 			}
+			if e.row.AgentMissing {
+				text += ", blind"
+			}
+			return text
+		}
+		if shown() != c.want {
+			t.Errorf("%s: %+v", c.name, e.row)
+		}
+		found, last := e.row, c.said[len(c.said)-1]
+		for i := range int64(3) { // audits that see the same
+			last.claim.At += 1000
+			l := *last.listing
+			l.At = last.claim.At
+			last.claim.Evidence, l.Evidence, last.listing = event.Audit, event.Audit, &l
+			if e.say(last); shown() != c.want || e.row.entry() != found.entry() {
+				t.Errorf("%s: audit %d sees the same, and it is %+v", c.name, i, e.row)
+			}
+		}
+	}
+}
+
+// TestWhatIsForgottenAndWhen: evidence is given up once it is more than an hour older than the newest, or beyond as much as a row holds, and not before.
+func TestWhatIsForgottenAndWhen(t *testing.T) {
+	const start = int64(1e15)
+	look := func(at, mtime int64) said { return local(alone(at, mtime, event.Audit)) }
+	looks := func(n int64) (all []said) {
+		for i := range n {
+			all = append(all, look(start+10*i, i+5))
+		}
+		return all
+	}
+	for _, c := range []struct {
+		name   string
+		said   []said
+		report bool
+		want   []int64 // when what is remembered was observed, since start
+	}{
+		{"as many as it holds", looks(MaxObservations), false, []int64{0, 10, 20, 30, 40, 50, 60, 70}},
+		{"one more", looks(MaxObservations + 1), false, []int64{10, 20, 30, 40, 50, 60, 70, 80}},
+		{"an hour old", []said{look(start, 5), look(start+Memory, 6)}, false, []int64{0, Memory}},
+		{"more than an hour old", []said{look(start, 5), look(start+Memory+1, 6)}, false, []int64{Memory + 1}},
+		{"three, of which the first is", []said{look(start, 5), look(start+10, 6), look(start+Memory+5, 7)}, false, []int64{10, Memory + 5}},
+		{"a report an hour old", []said{put(start, 5), look(start+Memory, 6)}, true, []int64{Memory}},
+		{"a report more than an hour old", []said{put(start, 5), look(start+Memory+1, 6)}, false, []int64{Memory + 1}},
+		{"a look that agrees makes the report old, and not what it agrees with", []said{put(start, 5), look(start+10, 6), local(listed(start+Memory+20, 6, event.Audit))}, false, []int64{10}},
+	} {
+		e := newEntry()
+		var parent *ParentState
+		for _, s := range c.said {
+			parent = e.say(s)
+		}
+		s := testRules.decode(&e.row, true, parent)
+		var got []int64
+		for _, l := range s.observations {
+			got = append(got, l.At-start)
+		}
+		if !slices.Equal(got, c.want) || (s.report != nil) != c.report {
+			t.Errorf("%s: a report %t, observations %v", c.name, s.report != nil, got)
 		}
 	}
 }

@@ -98,12 +98,52 @@ func TestOwners(t *testing.T) {
 		{"our audit settles what was lent", []said{native(put(at(1), a)), v2(put(at(300), b)), with(0o600, 9, listed(at(500), b, event.Audit))}, "realtime 2000000070 at 2300000070, mode 600 of 9:9"},
 		{"V2's audits see what ours reports late", []said{native(put(at(1), a)), with(0o600, 9, put(at(300), a)), byV2(local(listed(at(500), a, event.Audit)))}, "realtime 1000000050 at 2300000070, mode 600 of 9:9"},
 		{"V2 tells once more what ours told of a change", []said{native(put(at(1), a)), native(put(at(400), late)), v2(put(at(500), late))}, "realtime 1767323045123456789 at 2500000070, mode 644 of 7:8"},
+		{"V2 tells twice, and ours reports late", []said{native(put(at(1), a)), with(0o600, 9, put(at(200), a)), byV2(put(at(300), b)), byV2(local(listed(at(500), b, event.Audit)))},
+			"realtime 2000000000 at 2300000070, mode 600 of 9:9"},
+		{"V2 looks between two looks of ours that differ", []said{native(put(at(1), a)), byV2(local(listed(at(300), a, event.Audit))), with(0o600, 9, local(listed(at(500), a, event.Audit)))},
+			"audit 1000000050 at 2300000070, mode 600 of 9:9, blind"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := ownership(t, c.said); got != c.want {
 				t.Errorf("it comes to %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestInodesThatAreLent: V2 tells nothing of inodes, so a file that it reports has what ours knew of the same state, of no other state, and of none
+// from before its end; whatever comes late.
+func TestInodesThatAreLent(t *testing.T) {
+	const a, b = 1_000_000_050, 2_000_000_070
+	at := func(n int64) int64 { return b + n*1_000_000 }
+	inode := event.Inode{Links: 1, Allocated: 4096, CtimeNs: 77}
+	full := func(s said) said {
+		s = native(s)
+		s.claim.Entry.Inode, s.claim.Entry.AtimeDay = inode, 5
+		return s
+	}
+	for _, c := range []struct {
+		name  string
+		said  []said
+		inode event.Inode
+		day   int32
+		mtime int64 // if they come in the order of their times
+	}{
+		{"the same state", []said{full(put(at(1), a)), byV2(put(at(500), a))}, inode, 5, a},
+		{"another state", []said{full(put(at(1), a)), byV2(put(at(500), b))}, event.Inode{}, 0, 2_000_000_000},
+		{"the same state, with its end between", []said{full(put(at(1), a)), gone(at(300)), byV2(put(at(500), a))}, event.Inode{}, 0, 1_000_000_000},
+	} {
+		for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+			e := newEntry()
+			for _, i := range order {
+				if i < len(c.said) {
+					e.say(c.said[i])
+				}
+			}
+			if e.row.Inode != c.inode || e.row.AtimeDay != c.day || slices.IsSorted(order) && e.row.MtimeNs != c.mtime {
+				t.Errorf("%s, in the order %v: %+v", c.name, order, e.row)
+			}
+		}
 	}
 }
 

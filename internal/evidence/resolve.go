@@ -43,7 +43,7 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent
 	for i := range claims {
 		s.addClaim(r, &claims[i])
 	}
-	s.applyFloor(r, row, known, parent.Floor)
+	s.applyFloor(r, row, parent.Floor)
 	s.complete()
 	v := s.judge()
 	own := s.allEnds()
@@ -69,7 +69,7 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *Paren
 		return false, true
 	}
 	if !isSimple(row, known, claims, parent) {
-		return false, false
+		return
 	}
 	c := &claims[0]
 	switch c.Verb {
@@ -83,17 +83,14 @@ func (r Rules) resolveSimply(row *Row, known bool, claims []Claim, parent *Paren
 		row.Removed, row.AgentMissing, row.SuspectUntil, row.Watermark = true, false, 0, c.At-c.Skew
 		row.ObservedAt, row.Evidence, row.Agent, row.Source = c.At, c.Evidence, c.Agent, c.Source
 	case Listed:
-		if !journaled(parent.After, row.Name, c.At) {
-			return false, false
-		}
-		if known {
-			return false, false
+		if known || !journaled(parent.After, row.Name, c.At) {
+			return
 		}
 		row.set(c)
 		row.AgentMissing = c.Evidence == event.Audit || c.Evidence == event.OnDemand
 		row.SuspectUntil = r.suspectUntil(&c.Provenance, c.Entry)
 	default:
-		return false, false
+		return
 	}
 	return true, true
 }
@@ -142,7 +139,7 @@ func (s *state) addClaim(r Rules, c *Claim) {
 // gone. Both facts are marked as floor; removeFloor takes them out again where the path does not rest on them.
 //
 // Example: /d was deleted at 300. A put of /d/x from 290 is void, and /d/x is gone as of 300. A put of /d/y from 310 stays.
-func (s *state) applyFloor(r Rules, row *Row, known bool, floor Ends) {
+func (s *state) applyFloor(r Rules, row *Row, floor Ends) {
 	if !s.endedBy(floor) {
 		return
 	}
@@ -157,17 +154,13 @@ func (s *state) applyFloor(r Rules, row *Row, known bool, floor Ends) {
 		kept = append(kept, l)
 	}
 	s.observations, s.base = kept, nothing
-	was := event.Entry{}
-	if known {
-		was = row.entry()
-	}
 	if floor.Reported > 0 && s.report == nil {
 		at := Provenance{At: floor.Reported, Evidence: event.Realtime}
 		s.report = &fact{Provenance: at, Since: floor.Reported, Gone: true, Swept: true, floor: true}
 	}
 	if floor.Observed > 0 {
 		at := Provenance{At: floor.Observed, Evidence: event.Audit}
-		s.addObservation(fact{Provenance: at, Since: floor.Observed, Gone: true, Swept: true, Entry: was, floor: true})
+		s.addObservation(fact{Provenance: at, Since: floor.Observed, Gone: true, Swept: true, Entry: row.entry(), floor: true})
 	}
 }
 
@@ -252,10 +245,7 @@ func (row *Row) shows(e *event.Entry) bool {
 // Assume makes the row a directory that nothing was claimed about, because something in it was reported or observed. What
 // is known about the path itself stays in the history: it shows again once the directory is empty.
 func (r Rules) Assume(row *Row, known bool, parent *ParentState) {
-	s := state{}
-	if known {
-		s = r.decode(row, known, parent)
-	}
+	s := r.decode(row, known, parent)
 	s.assumed = true
 	*row = Row{Parent: row.Parent, Name: row.Name, Type: event.Directory, EndedAt: s.ends.Reported}
 	s.encode(row, parent)

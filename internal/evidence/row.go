@@ -74,9 +74,6 @@ func (r *Row) Path() string {
 
 // ChildParent is what Parent is in the rows of a directory's entries: the directory's path with a final slash.
 func (r *Row) ChildParent() string {
-	if r.Parent == "" {
-		return "/"
-	}
 	return r.Parent + r.Name + "/"
 }
 

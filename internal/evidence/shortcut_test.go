@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -17,8 +18,9 @@ func TestLawShortcuts(t *testing.T) {
 		if rapid.IntRange(0, 3).Draw(t, "again") == 0 {
 			all = append(all, again(t, 500, MaxObservations+4)...)
 		}
+		varied := rapid.Bool().Draw(t, "varied")
 		for i := range all {
-			if e := all[i].claim.Entry; e != nil && all[i].claim.At < 500 {
+			if e := all[i].claim.Entry; varied && e != nil && all[i].claim.At < 500 {
 				e.Type = rapid.SampledFrom([]event.Type{event.File, event.File, event.File, event.Symlink, event.Directory}).Draw(t, "type")
 				e.Mode, e.Target = rapid.SampledFrom([]uint32{0o644, 0o600}).Draw(t, "mode"), rapid.SampledFrom([]string{"", "x"}).Draw(t, "target")
 				e.Size = rapid.Int64Range(0, 1).Draw(t, "size")
@@ -39,10 +41,19 @@ func TestLawShortcuts(t *testing.T) {
 			all = all[n:]
 			parent.Outdated = journal.trimJournal(Ends{})
 			parent.After = journal.journal
+			brief := Row{Parent: row.Parent, Name: row.Name, Type: row.Type, Size: row.Size, MtimeNs: row.MtimeNs, Removed: row.Removed, ObservedAt: row.ObservedAt,
+				EndedAt: row.EndedAt, History: row.History}
+			stays := known && !slices.ContainsFunc(claims, func(c Claim) bool { return c.Verb != Unlisted })
+			for _, c := range claims {
+				stays = stays && brief.StaysGone(c.At, parent)
+			}
 			long := row
 			short, full := testRules.Resolve(&row, known, claims, false, parent), testRules.Resolve(&long, known, claims, true, parent)
 			if short.Changed != full.Changed || row != long {
 				t.Fatalf("%+v: changed %t\n%+v\nand the long way, changed %t\n%+v", claims, short.Changed, row, full.Changed, long)
+			}
+			if stays && full.Changed {
+				t.Fatalf("it was to stay gone, and is %+v", row)
 			}
 			known = known || full.Changed
 		}

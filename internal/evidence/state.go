@@ -120,7 +120,7 @@ func compareBool(a, b bool) int {
 // addObservation adds an observation at its place in time. One that is there already is not added twice.
 func (s *state) addObservation(e fact) {
 	i, found := slices.BinarySearchFunc(s.observations, &e, func(x fact, e *fact) int { return x.compare(e) })
-	if !found && (e.Gone || e.Entry.Owned() || !slices.ContainsFunc(s.observations, func(x fact) bool { return e.isAgain(&x) })) {
+	if !found && !slices.ContainsFunc(s.observations, func(x fact) bool { return e.isAgain(&x) }) {
 		s.observations = slices.Insert(s.observations, i, e)
 	}
 }
@@ -170,7 +170,6 @@ func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 // observationOf is the fact that an observation shows the entry.
 func (r Rules) observationOf(by Provenance, entry *event.Entry) fact {
 	e := fact{Provenance: by, Since: by.since(entry.MtimeNs), Entry: *entry}
-	e.Entry.Name = ""
 	e.SuspectUntil = r.suspectUntil(&by, entry)
 	return e
 }
@@ -206,7 +205,6 @@ func (r Rules) reportOf(c *Claim) fact {
 	e := fact{Provenance: c.Provenance, Since: c.At, Gone: c.Verb == Gone}
 	if c.Entry != nil {
 		e.Entry = *c.Entry
-		e.Entry.Name = ""
 		if !c.Atomic && c.Entry.Type == event.File {
 			e.SuspectUntil = r.openUntil(&c.Provenance, c.Entry)
 		}
@@ -390,7 +388,7 @@ func (s *state) markImplied(name string, parent *ParentState) (explicit int) {
 		unknown := before == nil && s.base != nothing // what it follows upon is forgotten
 		asBefore := l.Gone && gone && l.Entry.Type == 0 || !l.Gone && !gone && sameEntry(&before.Entry, &l.Entry)
 		// Where the observation counts and the one before does not, it says something new.
-		news := before != nil && before != s.report && s.counts(l) && !s.counts(before)
+		news := before != s.report && s.counts(l) && !s.counts(before)
 		l.implied = !unknown && asBefore && (journaled(parent.After, name, l.At) || !news && s.outdated(i, name, parent))
 		s.restsOnListings = s.restsOnListings || l.implied && news
 		if !l.implied {
