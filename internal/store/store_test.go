@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
@@ -23,12 +24,12 @@ func openLocal(t *testing.T) *local.Store {
 }
 
 func TestCheckKey(t *testing.T) {
-	for _, key := range []string{"a", "views/v/head", "a b/ü+%", "...", ".a", "a/.fustor", strings.Repeat("s", store.MaxSegment)} {
+	for _, key := range []string{"a", "views/v/head", "a b/ü+%", "...", ".a", "a/.fustor", strings.Repeat("s", store.MaxSegment), strings.Repeat("abc/", 255) + "abcd"} {
 		if err := store.CheckKey(key); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, key := range []string{"", "/a", "a/", "a//b", "a/../b", ".", "a\x00", "\xff", "a\\b", ".fustor", ".fustor/x", "\ufffe",
+	for _, key := range []string{"", "/a", "a/", "a//b", "a/../b", ".", "a\x00", "\xff", "a\\b", ".fustor", ".fustor/x", "\ufffe", "a\uffff", "a\x7f", "a\x1f", strings.Repeat("abc/", 255) + "abcde",
 		strings.Repeat("s", store.MaxSegment+1), strings.Repeat("abc/", 300) + "x"} {
 		if err := store.CheckKey(key); !errors.Is(err, store.ErrKey) {
 			t.Errorf("%q: error %v", key, err)
@@ -72,6 +73,73 @@ func TestSwapGivesUp(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestSwapPauses: a conflict says that another's write is under way, so the object is not read, and the next try comes after half to all of a pause that
+// doubles up to a second.
+func TestSwapPauses(t *testing.T) {
+	s := openLocal(t)
+	synctest.Test(t, func(t *testing.T) {
+		cryptotest.SetGlobalRandom(t, 1)
+		var at []time.Time
+		reads := 0
+		busy := fault.New(s, func(c fault.Call) fault.Fault {
+			if c.Op == fault.Get {
+				reads++
+				return fault.Fault{}
+			}
+			at = append(at, time.Now())
+			return fault.Fault{Lost: fault.Status(fault.Create, 409)}
+		})
+		if _, err := store.Swap(t.Context(), busy, "k", []byte("mine"), ""); !errors.Is(err, store.ErrConflict) || len(at) != 16 || reads != 0 {
+			t.Fatalf("%v after %d tries and %d reads", err, len(at), reads)
+		}
+		limit, longest := 20*time.Millisecond, 0.0
+		for i := range len(at) - 1 {
+			pause := at[i+1].Sub(at[i])
+			if pause < limit/2 || pause > limit {
+				t.Errorf("pause %d is %s, of at most %s", i, pause, limit)
+			}
+			longest = max(longest, float64(pause)/float64(limit))
+			limit = min(2*limit, time.Second)
+		}
+		if longest < 0.85 { // of fifteen; the random numbers are fixed
+			t.Errorf("no pause is longer than %.2f of its limit", longest)
+		}
+	})
+	for range 64 {
+		if store.Jitter(0) != 0 || store.Jitter(1) != 0 {
+			t.Fatal("jitter reaches its limit")
+		}
+	}
+}
+
+// unfinished is a store whose pages say that there is more, and hold nothing.
+type unfinished struct{ store.Store }
+
+func (unfinished) List(context.Context, string, string, int) (store.Page, error) {
+	return store.Page{More: true}, nil
+}
+
+// TestEach reads all pages, and does not ask for ever where a page holds nothing.
+func TestEach(t *testing.T) {
+	s := openLocal(t)
+	for _, key := range []string{"a/1", "a/2", "a/3", "b/1"} {
+		if _, err := s.Create(t.Context(), key, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	err := store.Each(t.Context(), s, "a/", func(i store.Item, age time.Duration) error {
+		got = append(got, i.Key)
+		return nil
+	})
+	if err != nil || strings.Join(got, " ") != "a/1 a/2 a/3" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := store.Each(t.Context(), unfinished{}, "a/", nil); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -123,6 +191,12 @@ func TestCounts(t *testing.T) {
 	}
 	if diff := c.Counts().Sub(want); diff != (store.Counts{}) {
 		t.Errorf("nothing since: %+v", diff)
+	}
+	if diff := c.Counts().Sub(store.Counts{Get: 1, Put: 1, List: 1, Delete: 1, Presign: 1, BytesIn: 1, BytesOut: 1}); diff != (store.Counts{Get: 2, Put: 3, BytesIn: 10, BytesOut: 17}) {
+		t.Errorf("since the first of each: %+v", diff)
+	}
+	if diff := c.Counts().Sub(store.Counts{Get: 1}); diff != (store.Counts{Get: 2, Put: 4, List: 1, Delete: 1, Presign: 1, BytesIn: 11, BytesOut: 18}) {
+		t.Errorf("since the first reading: %+v", diff)
 	}
 }
 
