@@ -38,6 +38,27 @@ func TestChain(t *testing.T) {
 			write(9, "a", "8a", 3*time.Hour, 3*time.Hour)
 			write(4000, "a", "3999a", 4*time.Hour, 4*time.Hour)
 		}, "1a 3a 9a 4000a"},
+		{"a number that was removed, written again within a minute or two", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(1, "a", "", 0, 0)
+			write(2, "late", "1a", 1*time.Minute, 2*time.Minute+80*time.Second)
+			write(3, "a", "2a", 2*time.Minute, 2*time.Minute+50*time.Second)
+			write(4, "a", "3a", 2*time.Minute, 2*time.Minute)
+		}, "1a 3a 4a"},
+		{"held up for long, and so no proof of when the others were written", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(1, "a", "", 0, 20*time.Minute)
+			write(3, "a", "2a", 1*time.Minute, 11*time.Minute)
+			write(4, "a", "3a", 2*time.Minute, 30*time.Minute)
+		}, "1a 3a 4a"},
+		{"clocks that differ", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(1, "a", "", 0, 0)
+			write(3, "a", "2a", 80*time.Second, 80*time.Second)
+			write(4, "a", "3a", 70*time.Second, 70*time.Second)
+		}, "1a 3a 4a"},
+		{"the first made of one number, where the next version is gone", func(write func(uint64, string, string, time.Duration, time.Duration)) {
+			write(2, "b", "1a", 1*time.Minute, 1*time.Minute)
+			write(2, "a", "1a", 2*time.Minute, 2*time.Minute)
+			write(4, "a", "3a", 3*time.Minute, 3*time.Minute)
+		}, "2b 4a"},
 		{"a copied store", func(write func(uint64, string, string, time.Duration, time.Duration)) {
 			write(1, "a", "", 0, 103*time.Hour)
 			write(5, "a", "4a", 1*time.Hour, 102*time.Hour)
@@ -85,6 +106,9 @@ func TestChain(t *testing.T) {
 				t.Errorf("the history is%s, want %s", got, c.want)
 			}
 			for i := range chain {
+				if i > 0 && chain[i].At.Before(chain[i-1].At) {
+					t.Errorf("version %d is older than the one before it", chain[i].Version)
+				}
 				if p, err := At(t.Context(), st, head, chain[i].Version); err != nil || p.Key != chain[i].Key {
 					t.Errorf("version %d: %v", chain[i].Version, err)
 				}
@@ -96,6 +120,32 @@ func TestChain(t *testing.T) {
 	}
 	if _, ok := timeOf("f471a4d272d59c98a978"); ok || layout.ValidID(Nonce(now.UnixNano(), "x")) == false {
 		t.Error("nonces of earlier builds have no time, and those of this one are valid ids")
+	}
+}
+
+// TestWinners: of several manifests of one number, that is of the history which the next version names, in whatever order they are listed; where none is
+// named, the one that was made first.
+func TestWinners(t *testing.T) {
+	now := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	list := func(first, second time.Duration) []Published {
+		return []Published{{Version: 4, Key: "4x", At: now.Add(first)}, {Version: 4, Key: "4y", At: now.Add(second)}, {Version: 7, Key: "7", At: now.Add(time.Hour)}}
+	}
+	for _, c := range []struct {
+		head   Manifest
+		all    []Published
+		parent string
+		want   string
+	}{
+		{Manifest{Version: 7}, list(0, time.Minute), "", "4x"},
+		{Manifest{Version: 7}, list(time.Minute, 0), "", "4y"},
+		{Manifest{Version: 5, Parent: "4x"}, list(time.Minute, 0)[:2], "", "4x"},
+		{Manifest{Version: 5, Parent: "4y"}, list(0, time.Minute)[:2], "", "4y"},
+	} {
+		c.head.View, c.head.FoldedAt = "v", now.Add(time.Hour).UnixNano()
+		chain, strays, err := Chain(t.Context(), nil, &c.head, c.all)
+		if err != nil || len(chain) == 0 || chain[0].Key != c.want || len(strays) != len(c.all)-len(chain) {
+			t.Errorf("%+v: %+v and %+v, %v", c, chain, strays, err)
+		}
 	}
 }
 

@@ -120,9 +120,9 @@ func (f *Leaf) says(parts []layer.Info) bool {
 	return is == said
 }
 
-// matches reports whether a run of partitions is the leaf's.
+// matches reports whether a run of as many partitions as the leaf has is the leaf's.
 func (f *Leaf) matches(parts []layer.Info) bool {
-	return len(parts) == f.Partitions && parts[0].First == f.First && parts[len(parts)-1].Last == f.Last && sumOf(parts) == f.Sum
+	return parts[0].First == f.First && parts[len(parts)-1].Last == f.Last && sumOf(parts) == f.Sum
 }
 
 // decodeLeaf reads the partitions of a leaf, which is the object of that key.

@@ -299,3 +299,133 @@ func TestLeavesAreBounded(t *testing.T) {
 		t.Fatalf("%d bytes, %v", tiny.bytes, err)
 	}
 }
+
+// TestLawLayout: however the base changes, the leaves are of all its partitions, in order, of bounded size, and those that are as before are not written.
+func TestLawLayout(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &Manifest{View: "v", Version: 1, Nonce: Nonce(1e15, "n")}
+		next := 0
+		for range 4 {
+			inline, size := rapid.IntRange(0, 9).Draw(t, "inline"), rapid.IntRange(1, 9).Draw(t, "size")
+			from := rapid.IntRange(0, len(m.Base)).Draw(t, "from")
+			to := rapid.IntRange(from, len(m.Base)).Draw(t, "to")
+			var fresh []layer.Info
+			for range rapid.IntRange(0, 20).Draw(t, "fresh") {
+				fresh = append(fresh, partition(next, 0))
+				next++
+			}
+			m = following(m)
+			m.Base = slices.Replace(m.Base, from, to, fresh...)
+			for i := range m.Base {
+				m.Base[i].First, m.Base[i].Last = partition(0, i).First, partition(0, i).Last
+			}
+			old := map[string]Leaf{}
+			for _, f := range m.Leaves {
+				old[f.ID] = f
+			}
+			written := map[string]bool{}
+			for _, f := range m.layOut(inline, size) {
+				written[f.ID] = true
+			}
+			if (len(m.Leaves) > 0) != (len(m.Base) > inline) {
+				t.Fatalf("%d partitions, of which %d may be inline, are in %d leaves", len(m.Base), inline, len(m.Leaves))
+			}
+			at := 0
+			for _, f := range m.Leaves {
+				if at+f.Partitions > len(m.Base) || !f.says(m.Base[at:at+f.Partitions]) {
+					t.Fatalf("leaf %+v is not of the partitions from %d on", f, at)
+				}
+				at += f.Partitions
+				if before, kept := old[f.ID]; kept == written[f.ID] || kept && before != f {
+					t.Fatalf("leaf %s was there: %t; it is written: %t", f.ID, kept, written[f.ID])
+				}
+				if written[f.ID] && f.Partitions > size+size/2 {
+					t.Fatalf("a leaf of %d partitions, %d are enough", f.Partitions, size)
+				}
+			}
+			if len(m.Leaves) > 0 && at != len(m.Base) {
+				t.Fatalf("the leaves are of %d partitions of %d", at, len(m.Base))
+			}
+		}
+	})
+}
+
+// TestShortLeaves: a leaf that would be shorter than half of what it may be takes a neighbour along; one of half is left as it is.
+func TestShortLeaves(t *testing.T) {
+	for changed, want := range map[int]int{4: 4, 3: 10} { // partitions in fresh leaves
+		m := &Manifest{View: "v", Version: 1, Nonce: Nonce(1e15, "n"), Base: partitions(8 + changed)}
+		m.layOut(0, 8)
+		first := leafOf("01ARZ3NDEKTSV4RRFFQ6000000", m.Base[:7])
+		last := leafOf("01ARZ3NDEKTSV4RRFFQ6000001", m.Base[7+changed:])
+		if last.Partitions != 1 {
+			t.Fatal(last)
+		}
+		m.Leaves = []Leaf{first, leafOf("01ARZ3NDEKTSV4RRFFQ6000002", partitions(2)), last}
+		fresh := 0
+		for _, f := range m.layOut(0, 8) {
+			fresh += f.Partitions
+		}
+		if fresh != want {
+			t.Errorf("%d partitions that are new: %d in leaves that are written", changed, fresh)
+		}
+	}
+	// At the beginning there is none before it.
+	m := &Manifest{View: "v", Version: 1, Nonce: Nonce(1e15, "n"), Base: partitions(10)}
+	m.Leaves = []Leaf{leafOf("01ARZ3NDEKTSV4RRFFQ6000000", m.Base[2:])}
+	if fresh := m.layOut(0, 8); len(fresh) != 2 || len(m.Leaves) != 2 || m.Leaves[0].Partitions+m.Leaves[1].Partitions != 10 {
+		t.Errorf("two partitions before a leaf: %+v", m.Leaves)
+	}
+}
+
+// TestSumsWithoutMarks: partitions of earlier builds have no marks, and then a leaf of them has none. Its sums are those of all of them, as are those of a
+// version that was read without its partitions.
+func TestSumsWithoutMarks(t *testing.T) {
+	parts := partitions(3)
+	for i := range parts {
+		parts[i].Rows, parts[i].Removed, parts[i].Bytes = int64(i+1), int64(10*i+1), int64(100*i+1)
+	}
+	m := &Manifest{Base: parts}
+	m.Leaves = []Leaf{leafOf("a", parts[:2]), leafOf("b", parts[2:])}
+	want := Leaf{Partitions: 3, Rows: 6, Removed: 33, Bytes: 303}
+	if got := m.BaseSums(); got != want {
+		t.Errorf("%+v", got)
+	}
+	root := &Manifest{Leaves: m.Leaves, unread: true}
+	if got := root.BaseSums(); got != want {
+		t.Errorf("of leaves: %+v", got)
+	}
+	parts[1].Marks = nil
+	f := leafOf("a", parts)
+	if f.Marks != nil || !f.says(parts) {
+		t.Errorf("%+v", f)
+	}
+	all := partitions(3)
+	if f.says(all) {
+		t.Error("partitions with marks are taken for some without")
+	}
+	all[2].Marks = &layer.Marks{AgentMissing: 2}
+	if f := leafOf("a", all); !f.says(all) || f.says(partitions(3)) {
+		t.Error("marks do not count")
+	}
+}
+
+// TestLeavesThatAreRemembered: a version without leaves takes no room, and one that fills all the room has it.
+func TestLeavesThatAreRemembered(t *testing.T) {
+	large := &Manifest{View: "large", Base: partitions(10)}
+	large.layOut(0, 4)
+	l := NewLeaves(MemoryOf(large.Base), 1)
+	l.remember(large)
+	if len(l.get("large").leaves) == 0 {
+		t.Error("a version that fills all the room is not remembered")
+	}
+	l.remember(&Manifest{View: "small", Base: partitions(20)})
+	if len(l.get("large").leaves) == 0 || len(l.get("small").leaves) != 0 {
+		t.Error("a version without leaves takes the room of another")
+	}
+	if inline, size := NewLeaves(1, 0).limits(); inline != InlinePartitions || size != leafPartitions {
+		t.Errorf("%d inline, leaves of %d", inline, size)
+	}
+	if _, err := Decode("x", []byte(`{"format":0,"view":"v","version":1,"nonce":"n"}`)); !errors.Is(err, ErrFormat) {
+		t.Errorf("format 0: %v", err)
+	}
+}

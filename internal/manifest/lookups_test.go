@@ -183,8 +183,19 @@ func TestNewestNames(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		counted := store.Count(st)
+		if _, err := NewestNames(ctx, counted, "v"); err != nil || c.names == "" && counted.Counts().Get != 1 {
+			t.Errorf("%s: %d objects were read, %v", c.what, counted.Counts().Get, err)
+		}
 		if names, err := NewestNames(ctx, st, "v"); err != nil || names.Name(false, "s", 1) != c.want || (names == nil) != (c.want == "") {
 			t.Errorf("%s: %v, %v", c.what, names, err)
 		}
+	}
+}
+
+// TestNobodyHasNames: where no names are known, nobody has one.
+func TestNobodyHasNames(t *testing.T) {
+	if ids := (*Names)(nil).IDs(false, "ann"); ids != nil {
+		t.Errorf("%v", ids)
 	}
 }

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -56,4 +57,14 @@ func TestAddMergedKeepsTheLastWord(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAddMergedOfNothing: a range without keys changes nothing.
+func TestAddMergedOfNothing(t *testing.T) {
+	key := func(name string) layer.Key { return layer.Key{Parent: "/", Name: name} }
+	m, z := key("m"), key("z")
+	list := []Merged{{Delta: "d", From: key("a"), To: &z}}
+	if got := AddMerged(list, Merged{Delta: "e", From: m, To: &m}); !reflect.DeepEqual(got, list) {
+		t.Errorf("%+v", got)
+	}
 }

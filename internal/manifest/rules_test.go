@@ -171,6 +171,11 @@ func TestReset(t *testing.T) {
 	if same, err := follow("one", 1); err != nil || same.Key() != first.Key() || nonces != 1 {
 		t.Errorf("the same epoch again: %+v, %v", same, err)
 	}
+	known := *first
+	known.Clock.Runs, known.Live = [][2]int64{{3, 4}}, true
+	if next := known.Empty("two", "n", 1); !reflect.DeepEqual(next.Clock, known.Clock) || !next.Live {
+		t.Errorf("what does not depend on the view's content is gone: %+v", next)
+	}
 	if next := first.Empty("two", "n", 1); next.Parent != first.Key() || next.Version != 2 {
 		t.Errorf("the version after the first: %+v", next)
 	}
@@ -207,6 +212,16 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// TestResetOfAnEarlierBuild: epochs without numbers follow each other, too.
+func TestResetOfAnEarlierBuild(t *testing.T) {
+	st := sim.NewStore(time.Now)
+	put(t, st, &Manifest{Format: Format, View: "v", Version: 3, Epoch: "one", Nonce: Nonce(1e18, "a")}, layout.Head("v"))
+	m, err := Follow(t.Context(), st, "v", func() (string, uint64, error) { return "two", 0, nil }, func() (string, error) { return "n", nil }, func() int64 { return 2e18 })
+	if err != nil || m.Version != 4 || m.Epoch != "two" {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 // TestVersionsNeverGoBack: a head that is older than what was seen, or than a version that can only have followed a later one, is an error;
 // one version beyond head may be of a writer that is about to publish it.
 func TestVersionsNeverGoBack(t *testing.T) {
@@ -221,7 +236,7 @@ func TestVersionsNeverGoBack(t *testing.T) {
 	for number := range uint64(4) {
 		write(number + 1)
 	}
-	for head, fine := range map[uint64]bool{4: true, 3: true, 2: false, 1: false} {
+	for head, fine := range map[uint64]bool{4: true, 3: true, 2: false, 1: false} { // 2 is two before the newest: its successor was read
 		put(t, st, versions[head], layout.Head("v"))
 		if err := versions[head].Proved(ctx, st); (err == nil) != fine || err != nil && !errors.Is(err, ErrWentBack) {
 			t.Errorf("head is %d of 4: %v", head, err)
