@@ -13,9 +13,13 @@ const (
 	ripeShare = 8
 	// tierShare: a delta joins the merge of the newer ones unless it has more than so many times their rows.
 	tierShare = 2
-	// maxDeltaPartitions bounds the rows of all deltas, in partitions: above it the partitions that they change most are
-	// rewritten before they are ripe.
-	maxDeltaPartitions = 4
+	// deltaShare bounds the rows of all deltas: above one for so many of the base, the partitions that they change most are rewritten
+	// before they are ripe. So a row that changes anywhere costs about as many rewritten ones, whatever the size of the view.
+	deltaShare = 16
+	// minDeltaPartitions and maxDeltaPartitions bound that bound, in partitions: a small view need not rewrite what it has at once, and a
+	// version names every layer of its deltas in head, which each fold writes.
+	minDeltaPartitions = 4
+	maxDeltaPartitions = 32
 	// stepPartitions bounds the delta rows that one step takes, in partitions.
 	stepPartitions = 2
 )
@@ -72,7 +76,7 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error
 			densest = s
 		}
 	}
-	if fresh > maxDeltaPartitions*c.o.PartitionRows {
+	if fresh > c.maxFresh(spans) {
 		return plan{span: c.widen(densest, spans)}, nil
 	}
 	for _, d := range m.Deltas {
@@ -82,6 +86,15 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error
 		return plan{deltas: m.Deltas}, nil
 	}
 	return plan{}, nil
+}
+
+// maxFresh is how many rows the deltas may have that the base has not, before partitions are rewritten that are not ripe.
+func (c *Compactor) maxFresh(spans []span) int64 {
+	base := int64(0)
+	for i := range spans {
+		base += spans[i].rows
+	}
+	return min(max(base/deltaShare, minDeltaPartitions*c.o.PartitionRows), maxDeltaPartitions*c.o.PartitionRows)
 }
 
 // deltaRuns groups deltas that follow each other in key order, as the layers of one large fold do: a reader asks one of them.
