@@ -203,3 +203,14 @@ func TestLawEarlierEndsChangeNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestDirectoriesOfWhichNothingIsSaid: what is said of their entries is understood by their listings, which are as before.
+func TestDirectoriesOfWhichNothingIsSaid(t *testing.T) {
+	tr := tree{}
+	tr.fold([]saw{listAt(100, "/a", "b")})
+	row := *tr["/a"]
+	o := treeRules.Resolve(&row, true, nil, true, &ParentState{})
+	if o.Changed || o.Raised || len(o.Before) != 1 || !slices.Equal(o.Before, o.After) || len(o.Outdated) != 0 {
+		t.Errorf("%+v", o)
+	}
+}

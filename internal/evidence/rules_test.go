@@ -169,6 +169,7 @@ func TestRules(t *testing.T) {
 		{"not listed, nothing known", []said{unlisted(100, 90)}, "nothing"},
 		{"deleted before a scan that saw it, as comes out later", []said{local(listed(100, 5, event.Snapshot)), local(listed(300, 5, event.Audit)), gone(200)},
 			"file mtime 5, audit at 300, blind"},
+		{"looked at and as known, and deleted before that, as comes out later", []said{put(100, 5), local(alone(300, 5, event.Audit)), gone(200)}, "file mtime 5, audit at 300, blind"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := come(t, c.said...); got != c.want {
