@@ -49,6 +49,7 @@ var host = names{
 	"passwd two": "two:x:5:5::/:\ntwo:x:0:0::/:\n", "initgroups two": "two\n", "passwd large": "large:x:4294967296:1::/:\n", "initgroups large": "large\n",
 	"passwd other": "other:x:7:7::/:\n", "initgroups other": "another 1\n", "passwd mixed": "mixed:x:8:8::/:\n", "initgroups mixed": "mixed 1 x\n",
 	"group lab": "lab:x:4711:alice\n", "group broken": "error: the directory does not answer", "group odd": "odd:x:y:\n", "group 4711": "never asked",
+	"group oidc": "oidc:x:4711:alice\n", // a group that is called as a way to come is another thing
 }
 
 func TestNamesOfOthers(t *testing.T) {

@@ -91,4 +91,8 @@ func TestCodesAreBounded(t *testing.T) {
 	if made := a.NewCode("key"); a.codes.take(made, a.now()) != "key" || a.codes.take(made, a.now()) != "" {
 		t.Error("the last code is not good for one use")
 	}
+	first, second := a.NewCode("one"), a.NewCode("two")
+	if a.codes.take(first, a.now()) != "one" || a.codes.take(second, a.now()) != "two" {
+		t.Error("a code ends with the next one")
+	}
 }
