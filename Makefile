@@ -20,7 +20,7 @@ RACE := $(shell CC=$$(go env CC); if command -v $${CC%% *} >/dev/null 2>&1 && [ 
 BUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X github.com/fustor/fustor/cmd/fustor/internal/first.Version=$(VERSION)" -o bin/fustor ./cmd/fustor && \
 	CGO_ENABLED=0 go build -trimpath -tags reading -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fustor-read ./cmd/fustor
 
-.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate explore fuzz mutants e2e e2e-long engines upgrade-check soak histories servers web lint bench bench-once scale generate clean
+.PHONY: help run build release release-check image chart build-lambda deploy-aws destroy-aws bench-lambda compose-env test race models simulate nightly day explore fuzz mutants e2e e2e-long engines upgrade-check soak histories servers web lint bench bench-once scale generate clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -107,8 +107,17 @@ SEEDS ?= 10000
 FIRST ?= 0
 
 simulate: ## runs the simulation on SEEDS=10000 seeds from FIRST=0 on (docs/reliability.md)
-	go test ./testkit/sim -run TestSimulation -v -timeout 30m -seeds=$(SEEDS) -first=$(FIRST)
-	go test ./testkit/sim -run TestSimulation -v -timeout 30m -v2 -seeds=$$(($(SEEDS) / 10)) -first=$$(($(FIRST) / 10))
+	go test ./testkit/sim -run TestSimulation -v -timeout 24h -seeds=$(SEEDS) -first=$(FIRST)
+	go test ./testkit/sim -run TestSimulation -v -timeout 24h -v2 -seeds=$$(($(SEEDS) / 10)) -first=$$(($(FIRST) / 10))
+
+nightly: ## a million seeds of the simulation, a day of it, ten minutes of histories, and the fuzzers: most of a night on two cores
+	$(MAKE) simulate SEEDS=1000000
+	$(MAKE) day histories fuzz
+
+DAY ?= 24h
+
+day: ## eight simulated hosts change a tree for DAY=24h of simulated time while everything breaks (docs/reliability.md); most of an hour
+	go test ./testkit/sim -run TestDay -v -timeout 24h -day=$(DAY) -day.archives=2
 
 explore: ## runs the lease, folds, a merge and retention in every order that the store may take their requests, a fault at every place
 	go test ./testkit/explore -v -timeout 3h -whole

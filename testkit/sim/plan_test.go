@@ -30,6 +30,14 @@ type plan struct {
 	ingests    int
 	compactors int
 	inline     int // base partitions in head itself, at most; 0: as many as by default, so that there are no leaves
+
+	rounds   int           // of change, faults and rest; 0 is one
+	grace    time.Duration // of the compactors; 0: their own, which is longer than a seed
+	archives int           // how many are unpacked and removed at a time, again and again, where an agent leads
+	archive  int           // files of each
+	// Rows of a partition, and claims of a batch; 0: so few that a seed has many.
+	partition int64
+	batch     int
 }
 
 // rates are how often what happens to an I/O.

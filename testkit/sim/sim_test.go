@@ -61,7 +61,7 @@ func replay(t *testing.T, seed uint64) {
 	if testing.Verbose() {
 		print = func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	}
-	r := live(t, seed, authenticator(t), print)
+	r := live(t, seed, authenticator(t), print, nil, nil)
 	if r.failure != nil {
 		t.Error(r.failure)
 	}
@@ -86,7 +86,7 @@ func work(t *testing.T) {
 	s := sum{Faults: map[string]int{}}
 	for seed := *firstFlag; seed < *firstFlag+*seedsFlag; seed++ {
 		fmt.Println("seed", seed) // the last one is what a panic is of
-		r := live(t, seed, keys, nil)
+		r := live(t, seed, keys, nil, nil, nil)
 		fmt.Printf("trace %016x\n", r.sum)
 		if r.failure != nil {
 			s.Failures = append(s.Failures, fmt.Sprintf("seed %d: %v", seed, r.failure))
@@ -146,7 +146,7 @@ func (s *sum) add(o sum) {
 
 // child runs seeds in a process of one thread.
 func child(first, n uint64) sum {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestSimulation$", "-test.timeout=60m", "-worker", fmt.Sprint("-first=", first), fmt.Sprint("-seeds=", n), fmt.Sprint("-v2=", *v2Flag))
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSimulation$", "-test.timeout=24h", "-worker", fmt.Sprint("-first=", first), fmt.Sprint("-seeds=", n), fmt.Sprint("-v2=", *v2Flag))
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -179,11 +179,14 @@ type result struct {
 }
 
 // live runs one seed in a bubble of its own. It ends when every goroutine of it has; one that stays is a panic.
-func live(t *testing.T, seed uint64, keys *access.Authenticator, print func(string, ...any)) (r result) {
+func live(t *testing.T, seed uint64, keys *access.Authenticator, print func(string, ...any), adjust func(*plan), made func(*world)) (r result) {
 	synctest.Test(t, func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, seed)
 		begin := time.Now()
-		w, err := newWorld(seed, keys, print)
+		w, err := newWorld(seed, keys, print, adjust)
+		if err == nil && made != nil {
+			made(w)
+		}
 		if err == nil {
 			err = w.run()
 		}

@@ -17,7 +17,9 @@ import (
 
 // Store is object storage in memory, with a clock of its own. It is linearizable and never fails.
 type Store struct {
-	now func() time.Time
+	// Created is called with the key of each object that is new, while no other request is served; nil: nobody cares.
+	Created func(key string)
+	now     func() time.Time
 
 	mu      sync.Mutex
 	objects map[string]store.Object
@@ -131,6 +133,9 @@ func (s *Store) write(ctx context.Context, op, key string, body []byte, may func
 	if !there {
 		at, _ := slices.BinarySearch(s.keys, key)
 		s.keys = slices.Insert(s.keys, at, key)
+		if s.Created != nil {
+			s.Created(key)
+		}
 	}
 	return meta, nil
 }

@@ -66,7 +66,7 @@ func (u *user) fresh() string { return event.Join(u.some(isDirectory), u.name1()
 
 // change does one thing.
 func (u *user) change() {
-	full := len(u.w.server.Tree()) >= maxEntries
+	full := len(u.w.server.Tree())-int(u.w.unpacked.Load()) >= maxEntries
 	switch n := u.random.IntN(20); {
 	case n < 6 && !full:
 		u.write(u.fresh())
@@ -185,4 +185,34 @@ func (u *user) replace() {
 		return
 	}
 	u.write(path)
+}
+
+// unpack has somebody unpack archives on the host whose agent leads, one after the other, and remove what was in them.
+func (w *world) unpack(ctx context.Context, name string, until time.Time) {
+	users := make([]*user, len(w.plan.agents))
+	for n, host := range w.plan.agents {
+		users[n] = w.user(fmt.Sprint(name, " on host", host), w.mounts[host])
+	}
+	at := 0
+	for ctx.Err() == nil && time.Now().Before(until) {
+		for n := range w.plan.agents {
+			if w.components[w.plan.ingests+w.plan.compactors+n].leads() {
+				at = n
+			}
+		}
+		u, dir := users[at], "/"+name
+		u.did("mkdir", dir, u.mount.Mkdir(dir))
+		w.unpacked.Add(int64(w.plan.archive))
+		for n := range w.plan.archive {
+			if f, err := u.mount.Create(event.Join(dir, fmt.Sprint("file", n))); err == nil {
+				f.Write(1 + u.random.Int64N(1<<20))
+				f.Close()
+			}
+			u.rest(4 * time.Millisecond)
+		}
+		u.rest(2 * w.plan.segments)
+		u.removeAll(dir)
+		w.unpacked.Add(-int64(w.plan.archive))
+		u.rest(2 * w.plan.segments)
+	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/fustor/fustor/compactor"
 	"github.com/fustor/fustor/ingest"
 	"github.com/fustor/fustor/internal/access"
+	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/sleep"
 	"github.com/fustor/fustor/internal/viewconfig"
@@ -45,17 +47,24 @@ type world struct {
 	dir       string
 	hangAfter time.Duration
 	looks     atomic.Int32 // under way
+	unpacked  atomic.Int64 // files of archives in the tree, at most
 
 	ingests    []*ingestHost
 	components []*component
 	clocks     []*hostClock
 	wrong      atomic.Pointer[error] // what must never be so, and was
+	sentMu     sync.Mutex
+	sent       map[string]uint64 // the segments of each session
 	group      sync.WaitGroup
 }
 
-func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any)) (*world, error) {
-	w := &world{seed: seed, keys: keys, trace: &trace{begin: time.Now(), print: print, faults: map[string]int{}}}
+// newWorld makes the world of a seed. adjust changes its plan; nil leaves it as it is.
+func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any), adjust func(*plan)) (*world, error) {
+	w := &world{seed: seed, keys: keys, trace: &trace{begin: time.Now(), print: print, faults: map[string]int{}}, sent: map[string]uint64{}}
 	w.plan = makePlan(w.random("plan"))
+	if adjust != nil {
+		adjust(&w.plan)
+	}
 	w.plan.v2 = -1
 	if r := w.random("v2"); *v2Flag && r.IntN(4) == 0 {
 		w.plan.v2 = r.IntN(len(w.plan.agents))
@@ -69,6 +78,7 @@ func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any
 	w.server = NewServer(func() int64 { return time.Now().UnixNano() + skew })
 	storeSkew := time.Duration(w.random("store").Int64N(int64(time.Hour)))
 	w.store = NewStore(func() time.Time { return time.Now().Add(storeSkew) })
+	w.store.Created = w.sends
 	for h := range max(w.plan.hosts, len(w.plan.agents)) {
 		m := w.server.Mount(w.random(fmt.Sprint("mount ", h)))
 		m.Staleness = w.plan.staleness
@@ -96,6 +106,20 @@ func newWorld(seed uint64, keys *access.Authenticator, print func(string, ...any
 func (w *world) fail(err error) {
 	w.trace.note("WRONG:", err.Error())
 	w.wrong.CompareAndSwap(nil, &err)
+}
+
+// sends counts a segment that is new in the store. Those of a session have no gap.
+func (w *world) sends(key string) {
+	_, session, seq, ok := layout.SplitSegment(key)
+	if !ok {
+		return
+	}
+	w.sentMu.Lock()
+	defer w.sentMu.Unlock()
+	if seq != w.sent[session] {
+		w.fail(fmt.Errorf("segment %s: the session's segments have a gap before it", key))
+	}
+	w.sent[session]++
 }
 
 // random is a generator for one purpose.
@@ -269,8 +293,8 @@ func (w *world) runIngest(ctx context.Context, p *process, host *ingestHost, clo
 
 func (w *world) runCompactor(ctx context.Context, p *process, clock *hostClock) error {
 	c, err := compactor.New(compactor.Options{
-		Store: p.store(), Now: clock.now, Random: w.bytes(p.name), MaxDeltas: 4, PartitionRows: 40, CacheBytes: 1 << 20, BatchClaims: 64,
-		PollMax: w.plan.polls, InlinePartitions: w.plan.inline,
+		Store: p.store(), Now: clock.now, Random: w.bytes(p.name), MaxDeltas: 4, PartitionRows: cmp.Or(w.plan.partition, 40), CacheBytes: 1 << 20, BatchClaims: cmp.Or(w.plan.batch, 64),
+		PollMax: w.plan.polls, InlinePartitions: w.plan.inline, Grace: w.plan.grace,
 	})
 	if err != nil {
 		return err
@@ -327,17 +351,31 @@ func (w *world) run() error {
 		w.group.Go(func() { c.run(ctx) })
 	}
 	w.group.Go(func() { w.watchLeaders(ctx) })
+	defer w.trace.seal()
+	for range max(w.plan.rounds, 1) {
+		if err := w.round(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// round lets the tree change and things break for a while, then ends the faults and waits until the view is the tree.
+func (w *world) round(ctx context.Context) error {
+	w.calm.Store(w.plan.calm)
 	until := time.Now().Add(w.plan.busy)
 	var busy sync.WaitGroup
 	for h := range w.plan.hosts {
 		busy.Go(func() { w.user(fmt.Sprint("host", h), w.mounts[h]).work(ctx, until) })
+	}
+	for n := range w.plan.archives {
+		busy.Go(func() { w.unpack(ctx, fmt.Sprint("archive", n), until) })
 	}
 	if !w.plan.calm {
 		busy.Go(func() { w.trouble(until) })
 	}
 	busy.Wait()
 	w.heal()
-	defer w.trace.seal()
 	return w.settle(ctx)
 }
 
