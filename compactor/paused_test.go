@@ -5,6 +5,7 @@ package compactor
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -59,12 +60,15 @@ func TestPausedCompactor(t *testing.T) {
 	}
 }
 
-// TestPausedProcesses: two compactors in processes of their own fold, merge and remove without a pause, and one of them is stopped by
-// SIGSTOP for longer than the grace, anywhere, and goes on. Nothing that the view refers to goes, and nothing else stays.
+var roundsFlag = flag.Int("rounds", 1, "how often TestPausedProcesses stops or kills a compactor; FUSTOR_E2E_LONG=1 has 60")
+
+// TestPausedProcesses: two compactors in processes of their own fold, merge and remove without a pause. One of them is stopped by
+// SIGSTOP for longer than the grace, anywhere, and goes on, or, every fourth time, is killed and started again. Nothing that the view refers
+// to goes, and nothing else stays.
 func TestPausedProcesses(t *testing.T) {
-	pauses := 1
+	pauses := *roundsFlag
 	if os.Getenv("FUSTOR_E2E_LONG") != "" {
-		pauses = 60
+		pauses = max(pauses, 60)
 	}
 	dir := t.TempDir()
 	h := newHarness(t, dir, 0, Options{})
@@ -88,8 +92,8 @@ func TestPausedProcesses(t *testing.T) {
 	}
 	change()
 	h.once()
-	var processes []*os.Process
-	for range 2 {
+	var processes [2]*os.Process
+	start := func(n int) {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestPausedCompactor$", "-test.timeout=1h")
 		cmd.Env = append(os.Environ(), pausedEnv+"="+dir)
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
@@ -97,13 +101,15 @@ func TestPausedProcesses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		processes = append(processes, cmd.Process)
+		processes[n] = cmd.Process
 		t.Cleanup(func() {
 			_ = cmd.Process.Signal(syscall.SIGCONT)
 			_ = cmd.Process.Kill()
 			<-ended
 		})
 	}
+	start(0)
+	start(1)
 	folded := func() bool { return h.head().Sessions[s.id].Next == s.seq }
 	present := func() error {
 		m := h.head()
@@ -117,11 +123,20 @@ func TestPausedProcesses(t *testing.T) {
 		}
 		return nil
 	}
+	killed := 0
 	for n := range pauses {
 		change()
 		until := time.Now().Add(time.Duration(random.Int64N(int64(150 * time.Millisecond))))
 		wait.For(t, time.Minute, "a moment", func() bool { return time.Now().After(until) })
 		stopped := processes[n%2]
+		if n%4 == 3 {
+			if err := stopped.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			killed++
+			start(n % 2)
+			continue
+		}
 		if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
@@ -142,6 +157,8 @@ func TestPausedProcesses(t *testing.T) {
 			return folded()
 		})
 	}
+	wait.For(t, time.Minute, "everything is folded", folded)
+	t.Logf("%d compactors paused, %d killed; version %d", pauses-killed, killed, h.head().Version)
 	got := map[string]int64{}
 	for path, r := range h.present() {
 		if r.Type == event.File {
