@@ -49,6 +49,8 @@ type Options struct {
 	PartitionRows int64
 	// InlinePartitions is how many base partitions a version has in head itself; more are in leaves. 0: manifest.InlinePartitions.
 	InlinePartitions int
+	// ClaimRows is how many rows a merge takes at least for other compactors to be told of it.
+	ClaimRows int64
 	// MaxDeltas is how many delta layers a view may have before they are merged.
 	MaxDeltas int
 	// PollMax is the longest pause between two polls for new segments, where no notification comes.
@@ -64,6 +66,7 @@ type Options struct {
 const (
 	DefaultMemory        = 256 << 20
 	DefaultPartitionRows = 1 << 20
+	DefaultClaimRows     = 256 << 10
 	DefaultMaxDeltas     = 8
 	DefaultPollMax       = time.Second
 	DefaultGrace         = history.Shortest
@@ -151,6 +154,7 @@ func (o *Options) setDefaults() {
 	def(&o.CacheBytes, o.Memory/8)
 	def(&o.BatchClaims, int(o.Memory/bytesPerClaim))
 	def(&o.PartitionRows, DefaultPartitionRows)
+	def(&o.ClaimRows, DefaultClaimRows)
 	def(&o.MaxDeltas, DefaultMaxDeltas)
 	def(&o.PollMax, DefaultPollMax)
 	def(&o.Grace, DefaultGrace)

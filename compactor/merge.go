@@ -46,14 +46,16 @@ func (c *Compactor) Merge(ctx context.Context, view string) (bool, error) {
 // mergeUntil is Merge, with the time from which on the step takes no further rows.
 func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time) (bool, error) {
 	began := time.Now()
-	head, p, err := c.toMerge(ctx, view)
+	head, p, err := c.toMerge(ctx, view, nil)
 	if err == nil && p.none() {
 		return false, nil
 	}
 	if err == nil {
 		if err = c.turns.merges.Acquire(ctx, 1); err == nil {
 			defer c.turns.merges.Release(1)
-			head, p, err = c.toMerge(ctx, view) // it may have waited
+			var release func()
+			head, p, release, err = c.claimMerge(ctx, view) // it may have waited
+			defer release()
 		}
 	}
 	if err == nil {
@@ -75,13 +77,13 @@ func (c *Compactor) mergeUntil(ctx context.Context, view string, stop time.Time)
 	return true, nil
 }
 
-// toMerge is what there is to merge, and of which version.
-func (c *Compactor) toMerge(ctx context.Context, view string) (version, plan, error) {
+// toMerge is what there is to merge that nobody has claimed, and of which version.
+func (c *Compactor) toMerge(ctx context.Context, view string, claimed claimed) (version, plan, error) {
 	head, err := c.current(ctx, view)
 	if err != nil {
 		return head, plan{}, err
 	}
-	p, err := c.plan(ctx, head.Manifest)
+	p, err := c.plan(ctx, head.Manifest, claimed)
 	return head, p, err
 }
 
@@ -160,8 +162,8 @@ func (g *merger) intoDelta(head version, deltas []layer.Info, of []stretch) erro
 }
 
 // intoBase rewrites the base partitions of a span with the rows that the deltas have for them. The deltas stay, and the
-// version says that their rows there are merged. Folds may go on meanwhile: what they add lies above the new base as it did
-// above the old one.
+// version says that their rows there are merged. Meanwhile folds and other merges may go on, as long as these partitions stay: what folds
+// add lies above the new base as it did above the old one.
 func (g *merger) intoBase(head version, s *span) error {
 	rows := g.rowsOf(stretches(head.Manifest, s.from, s.to))
 	rows.limit = stepPartitions * g.partition
@@ -169,27 +171,75 @@ func (g *merger) intoBase(head version, s *span) error {
 	if err != nil {
 		return err
 	}
-	done := manifest.Merged{From: s.from, To: s.to, Delta: head.Deltas[0].ID}
+	done := manifest.Merged{From: s.from, To: s.to}
 	if rows.stopped != nil {
 		done.To = rows.stopped
 	}
 	_, err = g.c.publish(g.ctx, head, "merge", func(m *manifest.Manifest) error {
-		i := indexOf(m.Deltas, head.Deltas)
-		if i < 0 || i+len(head.Deltas) != len(m.Deltas) {
-			return errOvertaken
-		}
 		at := indexOf(m.Base, s.parts)
 		if at < 0 || len(s.parts) == 0 && len(m.Base) > 0 {
 			return errOvertaken
 		}
+		newest, err := g.stillAbove(head, m)
+		if err != nil {
+			return err
+		}
 		m.Base = slices.Replace(m.Base, at, at+len(s.parts), layers...)
-		m.Merged = manifest.AddMerged(m.Merged, done)
+		if newest != "" {
+			done.Delta = newest
+			m.Merged = manifest.AddMerged(m.Merged, done)
+		}
 		return nil
 	})
 	if err == nil {
 		g.c.metrics.mergedRows.Add(float64(rows.count))
 	}
 	return err
+}
+
+// stillAbove is the newest delta of the draft m such that it and all older ones were in head, too; none: "". It is errOvertaken where m is
+// not known to have come of head by folds and merges alone.
+//
+// Where other merges have made some of head's newest deltas into one, that one has their rows, and perhaps newer ones. So it lies above
+// what was merged of them, as a fold's delta would, and only the older ones count as merged:
+//
+//	head      d5 d4 d3 d2 d1 │ P      this merge makes P' of P and all five
+//	meanwhile d6, and then the three newest became one: N = d6 d5 d4
+//	m         N d3 d2 d1     │ P      becomes N d3 d2 d1 │ P', merged: d3 and older
+//
+// A row that leaves all deltas is in the base where it was, so P would not be there any more. A repair goes back to an earlier version,
+// which lacks what P' would bring: it does not follow head.
+func (g *merger) stillAbove(head version, m *manifest.Manifest) (string, error) {
+	same := 0 // of the oldest
+	for same < min(len(head.Deltas), len(m.Deltas)) && head.Deltas[len(head.Deltas)-1-same].ID == m.Deltas[len(m.Deltas)-1-same].ID {
+		same++
+	}
+	if same < len(head.Deltas) {
+		if err := g.follows(head, m.Parent); err != nil {
+			return "", err
+		}
+	}
+	if same == 0 {
+		return "", nil
+	}
+	return m.Deltas[len(m.Deltas)-same].ID, nil
+}
+
+// follows is an error unless the version of this key came of head: each says which one it came of.
+func (g *merger) follows(head version, key string) error {
+	for key != head.Key() {
+		m, err := manifest.LoadKeyRoot(g.ctx, g.c.o.Store, g.view, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound): // retention was there, so it was long ago
+			return errOvertaken
+		case err != nil:
+			return err
+		case m.Version <= head.Version || m.Parent == "":
+			return errOvertaken
+		}
+		key = m.Parent
+	}
+	return nil
 }
 
 // rewrite merges rows of deltas into the partitions of a span. If there are none, the partitions stay as they are. The new

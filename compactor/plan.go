@@ -44,18 +44,42 @@ type span struct {
 
 func (s *span) ripe() bool { return s.fresh > 0 && s.fresh*ripeShare >= s.rows }
 
+// name is by which a claim tells what the plan is about: the first partition of a span, which is gone once the plan is done.
+func (p *plan) name() string {
+	switch {
+	case p.span == nil:
+		return claimOfDeltas
+	case len(p.span.parts) == 0:
+		return claimOfFirstBase
+	}
+	return p.span.parts[0].ID
+}
+
+// rows is about how many the plan reads.
+func (p *plan) rows() (n int64) {
+	if p.span != nil {
+		return p.span.rows + p.span.fresh
+	}
+	for i := range p.deltas {
+		n += p.deltas[i].Rows
+	}
+	return n
+}
+
 // plan decides by what a merge saves. A reader asks every delta that may have a key, so the number of deltas is bounded. A
 // base partition is rewritten as a whole, so it waits until the deltas have enough rows for it (ripe).
 //
 //  1. With few deltas, and no merge under way, there is nothing to do.
 //  2. With too many deltas, the newest few become one, as long as older ones are much larger.
 //  3. If that would be all of them, ripe partitions are rewritten first; then the rest of the deltas becomes one.
-func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error) {
+//
+// What others have claimed is left to them.
+func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest, claimed claimed) (plan, error) {
 	tooMany := len(deltaRuns(m.Deltas)) > c.o.MaxDeltas
 	if !tooMany && len(m.Merged) == 0 {
 		return plan{}, nil
 	}
-	if tooMany {
+	if tooMany && !claimed[claimOfDeltas] {
 		if few := c.newestFew(m.Deltas); len(few) < len(m.Deltas) {
 			return plan{deltas: few}, nil
 		}
@@ -68,8 +92,11 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error
 	var densest *span
 	for i := range spans {
 		s := &spans[i]
+		if claimed.has(s) {
+			continue
+		}
 		if s.ripe() {
-			return plan{span: c.widen(s, spans)}, nil
+			return plan{span: c.widen(s, spans, claimed)}, nil
 		}
 		fresh += s.fresh
 		if s.fresh > 0 && (densest == nil || float64(s.fresh)/float64(s.rows+1) > float64(densest.fresh)/float64(densest.rows+1)) {
@@ -77,7 +104,10 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest) (plan, error
 		}
 	}
 	if fresh > c.maxFresh(spans) {
-		return plan{span: c.widen(densest, spans)}, nil
+		return plan{span: c.widen(densest, spans, claimed)}, nil
+	}
+	if claimed[claimOfDeltas] || len(claimed) > 0 && !tooMany { // what is being merged into the base need not be written once more
+		return plan{}, nil
 	}
 	for _, d := range m.Deltas {
 		all += d.Rows
@@ -181,10 +211,10 @@ func indexOfID(deltas []layer.Info, id string) int {
 }
 
 // widen adds small neighbouring partitions to the span, so that they do not stay small.
-func (c *Compactor) widen(s *span, spans []span) *span {
+func (c *Compactor) widen(s *span, spans []span, claimed claimed) *span {
 	w := *s
 	for _, next := range spans {
-		if next.first != w.first+len(w.parts) || len(next.parts) == 0 || w.rows+w.fresh+next.rows+next.fresh > c.o.PartitionRows/2 {
+		if claimed.has(&next) || next.first != w.first+len(w.parts) || len(next.parts) == 0 || w.rows+w.fresh+next.rows+next.fresh > c.o.PartitionRows/2 {
 			continue
 		}
 		w.parts = append(w.parts[:len(w.parts):len(w.parts)], next.parts...)

@@ -108,7 +108,7 @@ func (c *Compactor) Retention(ctx context.Context, view string, dry bool) ([]Rem
 	if r.policy = r.asked; r.policy.Within != history.Unlimited {
 		r.policy.Within = max(r.policy.Within, c.o.Grace)
 	}
-	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging, r.tableObjects} {
+	for _, step := range []func() error{r.versions, r.layers, r.segments, r.staging, r.mergeClaims, r.tableObjects} {
 		if err := step(); err != nil {
 			return r.removed, fmt.Errorf("retention of view %s: %w", view, err)
 		}
@@ -293,6 +293,17 @@ func (r *retention) staging() error {
 			return nil
 		}
 		return r.remove(Removal{i.Key, i.Size, age, "rows of an audit whose session is over"})
+	})
+}
+
+// mergeClaims removes what compactors that died have left.
+func (r *retention) mergeClaims() error {
+	return store.Each(r.ctx, r.c.o.Store, layout.MergeClaims(r.view), func(i store.Item, _ time.Duration) error {
+		if age := r.now.Sub(i.LastModified); age > r.c.o.Grace {
+			return r.remove(Removal{i.Key, i.Size, age, "claim on a merge that was not ended"})
+		}
+		r.later(i.LastModified.Add(r.c.o.Grace))
+		return nil
 	})
 }
 

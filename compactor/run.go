@@ -28,6 +28,8 @@ type viewWorker struct {
 	wake   chan struct{}
 	merges chan struct{} // holds a token while a merge is under way
 	tables chan struct{} // holds a token while the view's table is published
+
+	version uint64 // that changed knows of
 }
 
 // Run keeps views folded until ctx ends: those named, or all that the store has where none is. It wakes on Wake and on the
@@ -216,11 +218,25 @@ func (w *viewWorker) run(ctx context.Context) {
 			}
 		}
 		failed = 0
+		if w.changed() { // by another compactor: its folds are ours to merge, too
+			w.mergeBeside(ctx)
+		}
 		w.publishBeside(ctx)
 		w.wait(ctx, pace.rest(time.Now()))
 	}
 	w.merges <- struct{}{} // a merge that is under way ends with ctx
 	w.tables <- struct{}{}
+}
+
+// changed reports whether the view has another version than when it was asked last, by the head that the last fold read.
+func (w *viewWorker) changed() bool {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	before := w.version
+	if seen := w.c.seen[w.view]; seen != nil {
+		w.version = seen.Version
+	}
+	return w.version != before
 }
 
 // wait ends early when there is news.

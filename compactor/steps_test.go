@@ -64,9 +64,15 @@ func TestMergeStepsChangeNothing(t *testing.T) {
 // checkedMerge does one step, and holds all rows before it against those after it.
 func (h *harness) checkedMerge(forgetful bool) bool {
 	h.Helper()
+	return h.checked(forgetful, h.merge)
+}
+
+// checked is checkedMerge of any merge.
+func (h *harness) checked(forgetful bool, merge func() bool) bool {
+	h.Helper()
 	before := h.rows()
 	m := h.head()
-	if !h.merge() {
+	if !merge() {
 		return false
 	}
 	after := h.rows()

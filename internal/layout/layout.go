@@ -108,6 +108,10 @@ func SplitStaging(key string) (session string, ok bool) {
 	return p[3], true
 }
 
+// MergeClaims is the prefix of what compactors say that they are about to merge; MergeClaim is one.
+func MergeClaims(view string) string      { return View(view) + "merging/" }
+func MergeClaim(view, name string) string { return MergeClaims(view) + name + ".json" }
+
 // Layers is the prefix of a view's layers; a layer's Parquet file and its index share the layer's ULID.
 func Layers(view string) string           { return View(view) + "layers/" }
 func Layer(view, ulid string) string      { return Layers(view) + ulid + ".parquet" }

@@ -186,6 +186,25 @@ func TestVersionsInEveryOrder(t *testing.T) {
 			s.goes("two", compactor.Options{MaxDeltas: 1, PartitionRows: 2, InlinePartitions: 2}, merge) // into leaves
 			return s.ends
 		}},
+		{"a merge beside a merge", Options{Lost: 1}, func(t *testing.T, w *World) func() {
+			s := newShelf(t, w)
+			few := compactor.Options{MaxDeltas: 1, PartitionRows: 2, ClaimRows: 1}
+			c := s.compactor("before", w.Store, few)
+			for range 4 {
+				s.send(t.Context(), w.Store)
+				s.must(c.Fold)
+				if _, err := c.Merge(t.Context(), view); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				s.send(t.Context(), w.Store)
+				s.must(c.Fold)
+			}
+			s.goes("one", few, merge)
+			s.goes("two", few, merge)
+			return s.ends
+		}},
 		{"a fold beside retention", Options{Lost: 1}, func(t *testing.T, w *World) func() {
 			s := newShelf(t, w)
 			leaves := compactor.Options{MaxDeltas: 1, PartitionRows: 2, InlinePartitions: 1}

@@ -53,7 +53,7 @@ func makePlan(r *rand.Rand) plan {
 		timeout: within(3*time.Second, 8*time.Second), audit: within(2*time.Second, 8*time.Second),
 		hot: within(time.Second, 5*time.Second), busy: within(4*time.Second, 18*time.Second),
 		segments: within(300*time.Millisecond, 3*time.Second), polls: within(500*time.Millisecond, 4*time.Second), chaos: within(time.Second, 5*time.Second),
-		queue: 16 << r.IntN(8), serverSkew: within(-3*time.Hour, 3*time.Hour), ingests: 1 + r.IntN(2), compactors: 1 + r.IntN(2),
+		queue: 16 << r.IntN(8), serverSkew: within(-3*time.Hour, 3*time.Hour), ingests: 1 + r.IntN(2), compactors: 1 + r.IntN(3),
 	}
 	agentHosts := []int{1, 1, 2, 2, 3}[r.IntN(5)]
 	p.hosts = agentHosts + r.IntN(2)
