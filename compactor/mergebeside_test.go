@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/testkit/cputime"
+	"github.com/fustor/fustor/testkit/gentree"
 )
 
 // planned is a merge that has begun: what it works on does not change any more.
@@ -298,6 +302,90 @@ func TestMergesAreClaimed(t *testing.T) {
 		t.Errorf("the merge whose claim expired: %v", err)
 	}
 	compare(h, w)
+}
+
+// TestRetentionRemovesClaims that nobody has ended, once they are older than the grace.
+func TestRetentionRemovesClaims(t *testing.T) {
+	dir := fastDir(t)
+	h, _, _ := scattered(t, dir)
+	old := time.Now().Add(-2 * h.c.o.Grace)
+	for name, at := range map[string]time.Time{"dead": old, "live": time.Now()} {
+		key := layout.MergeClaim(viewName, name)
+		if _, err := h.store.Create(h.ctx, key, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(dir, filepath.FromSlash(key)), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed, err := h.c.Retention(h.ctx, viewName, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(removed) != 1 || removed[0].Key != layout.MergeClaim(viewName, "dead") {
+		t.Errorf("removed: %+v", removed)
+	}
+	live, over, err := h.c.mergeClaims(h.ctx, viewName)
+	if err != nil || len(over) != 0 || len(live) != 1 || !live["live"] {
+		t.Errorf("left: %v, %v, %v", live, over, err)
+	}
+}
+
+// BenchmarkMergesBeside: a row in five of a view of ten partitions has changed, and one or two compactors merge it.
+func BenchmarkMergesBeside(b *testing.B) {
+	rows := benchRows(b)
+	for _, compactors := range []int{1, 2} {
+		b.Run(fmt.Sprint(compactors), func(b *testing.B) {
+			for range b.N {
+				mergeBeside(b, rows, compactors)
+			}
+		})
+	}
+}
+
+func mergeBeside(b *testing.B, rows, compactors int) {
+	b.StopTimer()
+	o := Options{PartitionRows: int64(rows/10 + 1), ClaimRows: 1}
+	h := newHarness(b, b.TempDir(), 0, o)
+	files, _ := h.plant(rows)
+	slices.Sort(files)
+	s := h.teller("bench")
+	observed := int64(gentree.ScanStart) + 7200e9
+	for i := range rows / 5 {
+		observed += 1e6
+		s.tell(putOf(files[i*7919%len(files)]+strconv.Itoa(i*31%(rows/len(files))), observed, observed%1e6))
+		if i%(rows/50) == rows/50-1 {
+			s.send()
+			h.fold()
+		}
+	}
+	var all []*Compactor
+	for range compactors {
+		all = append(all, h.compactor(o))
+	}
+	before := cputime.Used()
+	b.StartTimer()
+	var group sync.WaitGroup
+	steps := make([]int, compactors)
+	for i, c := range all {
+		group.Go(func() {
+			for {
+				merged, err := c.Merge(h.ctx, viewName)
+				if err != nil {
+					b.Error(err)
+				}
+				if err != nil || !merged {
+					return
+				}
+				steps[i]++
+			}
+		})
+	}
+	group.Wait()
+	b.StopTimer()
+	b.ReportMetric((cputime.Used() - before).Seconds(), "cpu-s")
+	b.ReportMetric(float64(slices.Min(steps)), "steps-at-least")
+	b.ReportMetric(float64(slices.Max(steps)), "steps-at-most")
 }
 
 // TestSmallMergesAreNotClaimed: they cost no request more.
