@@ -111,6 +111,7 @@ type Compactor struct {
 	cutOff   map[string]int                // by view: steps of merges that a deadline has cut off, in Work
 	seen     map[string]*manifest.Manifest // by view: the newest version, of which it has the epoch and the number
 	tables   map[string]tableDone          // by view
+	left     map[string]time.Time          // by view: when to look whether others have done what they claimed
 	proved   map[string]bool               // views whose head was held against their manifests
 	known    map[string]version            // by view: head as it was read or published last, of which nothing is ever changed
 	knownFor int64                         // about how many bytes these take
@@ -132,7 +133,7 @@ func New(o Options) (*Compactor, error) {
 		decoders: &sync.Pool{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
 		metrics: newMetrics(), figures: newViewMetrics(o.Now), counted: counted, leaves: manifest.NewLeaves(o.Memory/leavesShare, o.InlinePartitions), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
-		seen: map[string]*manifest.Manifest{}, known: map[string]version{}, proved: map[string]bool{}, tables: map[string]tableDone{}, publishing: semaphore.NewWeighted(1),
+		seen: map[string]*manifest.Manifest{}, known: map[string]version{}, proved: map[string]bool{}, tables: map[string]tableDone{}, left: map[string]time.Time{}, publishing: semaphore.NewWeighted(1),
 	}, nil
 }
 

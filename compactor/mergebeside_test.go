@@ -268,8 +268,16 @@ func TestMergesAreClaimed(t *testing.T) {
 	}
 	seen[second.plan.name()] = true
 	for {
-		_, p, _ := claim()
+		c, p, _ := claim()
 		if p.plan.none() {
+			if c.leftOver(viewName) {
+				t.Error("what others have just claimed is looked at again at once")
+			}
+			now := time.Now().Add(claimTTL)
+			c.o.Now = func() time.Time { return now }
+			if first, again := c.leftOver(viewName), c.leftOver(viewName); !first || again {
+				t.Errorf("after claims are over, a compactor that left all to others looks: %v, and once more: %v", first, again)
+			}
 			break
 		}
 		if seen[p.plan.name()] {

@@ -44,7 +44,11 @@ func (c *Compactor) claimMerge(ctx context.Context, view string) (version, plan,
 	}
 	for {
 		if len(live) > 0 {
-			if head, p, err = c.toMerge(ctx, view, live); err != nil || p.none() || p.rows() < c.o.ClaimRows {
+			head, p, err = c.toMerge(ctx, view, live)
+			if err == nil && p.none() {
+				c.leave(view)
+			}
+			if err != nil || p.none() || p.rows() < c.o.ClaimRows {
 				return head, p, func() {}, err
 			}
 		}
@@ -59,6 +63,26 @@ func (c *Compactor) claimMerge(ctx context.Context, view string) (version, plan,
 		}
 		live[name] = true // another one was first
 	}
+}
+
+// leave leaves a view's merges to those who have claimed them.
+func (c *Compactor) leave(view string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left[view] = c.o.Now().Add(claimTTL)
+}
+
+// leftOver reports, once, that what was left to others must be done by now, or be anybody's: one that died publishes no version that
+// would have others look.
+func (c *Compactor) leftOver(view string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.left[view]
+	if !ok || c.o.Now().Before(at) {
+		return false
+	}
+	delete(c.left, view)
+	return true
 }
 
 // mergeClaims are those of others that hold, and those that are over.

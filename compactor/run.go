@@ -218,7 +218,7 @@ func (w *viewWorker) run(ctx context.Context) {
 			}
 		}
 		failed = 0
-		if w.changed() { // by another compactor: its folds are ours to merge, too
+		if changed, left := w.changed(), w.c.leftOver(w.view); changed || left { // by another compactor, or it is gone: its merges are ours, too
 			w.mergeBeside(ctx)
 		}
 		w.publishBeside(ctx)
