@@ -200,6 +200,9 @@ func TestMiddleware(t *testing.T) {
 		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.wantDetails) {
 			t.Errorf("%s: %d %s", tc.name, w.Code, w.Body)
 		}
+		if tc.status != 200 {
+			saysWhatToDo(t, tc.name, w.Body.Bytes())
+		}
 		if tc.status == 401 && w.Header().Get("WWW-Authenticate") == "" {
 			t.Errorf("%s: 401 without WWW-Authenticate", tc.name)
 		}

@@ -130,7 +130,7 @@ func (tokens) Verify(_ context.Context, token string) (Vouched, error) {
 	if user != "" {
 		return Vouched{Name: user}, nil
 	}
-	return Vouched{}, &httpapi.Error{Status: http.StatusUnauthorized, Detail: "the token is not accepted"}
+	return Vouched{}, &httpapi.Error{Status: http.StatusUnauthorized, Detail: "the token is not accepted", Hint: "log in again"}
 }
 
 const userHeader = "X-Remote-User"
@@ -275,6 +275,9 @@ func TestCallersWithoutAKey(t *testing.T) {
 		said := w.Body.String()
 		if w.Code != tc.status || !strings.Contains(said, tc.says) || tc.status == 200 && strings.TrimSpace(said) != `"`+tc.says+`"` {
 			t.Errorf("%s: %d %s, want %d %q", tc.name, w.Code, said, tc.status, tc.says)
+		}
+		if tc.status != 200 {
+			saysWhatToDo(t, tc.name, w.Body.Bytes())
 		}
 	}
 }

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/internal/permission"
 )
 
 // TestRecordsAreChecked: a record needs a name, known roles and views; one for what a user may see is for reading alone.
@@ -80,6 +85,47 @@ func TestUnknownNamesAreRemembered(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
+	}
+}
+
+// TestGetent: users are those that the host's getent knows, in whatever language it speaks. One that does not end its answer is a failure.
+func TestGetent(t *testing.T) {
+	dir := t.TempDir()
+	const program = `#!/bin/sh
+[ "$LC_ALL" = C ] || exit 1
+case "$*" in
+"passwd alice") echo alice:x:1001:100:Alice:/home/alice:/bin/sh ;;
+"initgroups alice") echo "alice 100 4711" ;;
+"passwd broken") echo "the directory is away" >&2; exit 3 ;;
+"passwd held") echo held:x:1:1::/:; sleep 600 & echo $! >"$0.pid" ;;
+*) exit 2 ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(dir, "getent"), []byte(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	t.Setenv("LC_ALL", "de_DE.UTF-8")
+	t.Cleanup(func() {
+		text, _ := os.ReadFile(filepath.Join(dir, "getent.pid"))
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			if p, err := os.FindProcess(pid); err == nil {
+				_ = p.Kill()
+			}
+		}
+	})
+	u := NewUsers(time.Now)
+	if who, err := u.Named(t.Context(), "alice"); err != nil || who.Key() != permission.NewIdentity(1001, 100, 4711).Key() {
+		t.Errorf("%+v, %v", who, err)
+	}
+	if _, err := u.Named(t.Context(), "nobody-here"); !errors.Is(err, ErrNoUser) {
+		t.Error(err)
+	}
+	if _, err := u.Named(t.Context(), "broken"); err == nil || errors.Is(err, ErrNoUser) || !strings.Contains(err.Error(), "the directory is away") {
+		t.Error(err)
+	}
+	if _, err := u.Named(t.Context(), "held"); !errors.Is(err, exec.ErrWaitDelay) {
+		t.Errorf("a program of which something goes on: %v", err)
 	}
 }
 

@@ -42,6 +42,15 @@ func TestWrongKeysOfAnAddress(t *testing.T) {
 	if _, there := w.by["over"]; there || len(w.by) != maxWrong {
 		t.Errorf("those whose minute is over do not go first: %d are left", len(w.by))
 	}
+	w.swept, now = now, now.Add(time.Second)
+	w.by = map[string]wrongCount{"over": {1, now}}
+	for i := range maxWrong - 1 {
+		w.by[fmt.Sprint("crowd ", i)] = wrongCount{1, now.Add(time.Second)}
+	}
+	w.add("a second after the last look")
+	if _, there := w.by["over"]; there || len(w.by) != maxWrong {
+		t.Errorf("one whose minute is not over was forgotten for one whose minute is: %d are left", len(w.by))
+	}
 }
 
 // TestAddressOf: the proxy that is trusted says who its client is; others do not.
