@@ -1,17 +1,16 @@
 package agent_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fustor/fustor/agent"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/testkit/logs"
 )
 
 // shifted is the clocks of a host which tests may move.
@@ -40,7 +39,7 @@ func TestLeaderStopsWhereItsClocksProveNothing(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
 			sessionsOf(t, s, 9)
-			host, log := &shifted{}, &safeBuffer{}
+			host, log := &shifted{}, &logs.Buffer{}
 			a := start(t, s, t.TempDir(), func(o *agent.Options) {
 				o.Tuning.Clocks, o.Logger = host.clocks(), slog.New(slog.NewTextHandler(log, nil))
 			})
@@ -69,7 +68,7 @@ func TestLeaderStopsWhereItsClocksProveNothing(t *testing.T) {
 func TestTimeSynchronizationKeepsTheLeader(t *testing.T) {
 	s := newServer(t)
 	sessionsOf(t, s, 9)
-	host, log := &shifted{}, &safeBuffer{}
+	host, log := &shifted{}, &logs.Buffer{}
 	var beats atomic.Int32
 	s.cut.hold = func(r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/heartbeat") {
@@ -85,22 +84,4 @@ func TestTimeSynchronizationKeepsTheLeader(t *testing.T) {
 	if text := log.String(); strings.Contains(text, "leader work stops") || strings.Contains(text, "leader=false") || !a.Status().Leader {
 		t.Errorf("it has not led all the time:\n%s", text)
 	}
-}
-
-// safeBuffer is a buffer that several write to.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

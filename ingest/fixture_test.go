@@ -21,6 +21,7 @@ import (
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/logs"
 	"github.com/fustor/fustor/testkit/openapitest"
 	"github.com/fustor/fustor/testkit/sessiontest"
 )
@@ -42,25 +43,8 @@ type fixture struct {
 	clock   *sessiontest.Clock
 	store   store.Store
 	ingests []*Ingest
-	log     *syncBuffer
+	log     *logs.Buffer
 	stored  chan string
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func newFixture(t *testing.T, n int) *fixture {
@@ -70,7 +54,7 @@ func newFixture(t *testing.T, n int) *fixture {
 		t.Fatal(err)
 	}
 	clock := sessiontest.NewClock(time.Time{})
-	f := &fixture{t: t, clock: clock, store: sessiontest.New(dir, clock, time.Second, nil), log: &syncBuffer{}, stored: make(chan string, 1000)}
+	f := &fixture{t: t, clock: clock, store: sessiontest.New(dir, clock, time.Second, nil), log: &logs.Buffer{}, stored: make(chan string, 1000)}
 	for range n {
 		f.ingests = append(f.ingests, f.newIngest(f.store, clock.Now))
 	}

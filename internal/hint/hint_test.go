@@ -1,7 +1,6 @@
 package hint
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/httpapi"
+	"github.com/fustor/fustor/testkit/logs"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -46,27 +46,9 @@ func serve(hub *Hub) http.Handler {
 	return mux
 }
 
-// log is a log to look at.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *log) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
-
 // TestHintsPass from an ingest to the compactor and from there to a query, again after the compactor was away, and say once that it is.
 func TestHintsPass(t *testing.T) {
-	segments, versions, said := &heard{}, &heard{}, &log{}
+	segments, versions, said := &heard{}, &heard{}, &logs.Buffer{}
 	logger := slog.New(slog.NewTextHandler(said, nil))
 	hub := NewHub(segments.tell)
 	var away sync.Map
@@ -99,19 +81,19 @@ func TestHintsPass(t *testing.T) {
 		})
 	}
 	pass("a")
-	if n := said.count("level=WARN"); n != 0 {
-		t.Errorf("%d warnings: %s", n, said.b.String())
+	if n := said.Count("level=WARN"); n != 0 {
+		t.Errorf("%d warnings: %s", n, said)
 	}
 	away.Store("now", true)
 	compactor.CloseClientConnections()
 	wait.For(t, patience, "two who say that there are no hints", func() bool {
 		teller.Segments("lost")
-		return said.count("no hints") == 2
+		return said.Count("no hints") == 2
 	})
 	away.Delete("now")
 	pass("b")
-	if warned, well := said.count("level=WARN"), said.count("hints pass again"); warned != 2 || well != 2 {
-		t.Errorf("%d warnings, and %d times that hints pass again: %s", warned, well, said.b.String())
+	if warned, well := said.Count("level=WARN"), said.Count("hints pass again"); warned != 2 || well != 2 {
+		t.Errorf("%d warnings, and %d times that hints pass again: %s", warned, well, said)
 	}
 }
 

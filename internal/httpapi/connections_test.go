@@ -8,10 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/testkit/logs"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -43,20 +43,7 @@ type limited struct {
 	from chan string
 	addr string
 
-	mu  sync.Mutex
-	log strings.Builder
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.log.Write(b)
-}
-
-func (l *limited) logged() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.log.String()
+	log logs.Buffer
 }
 
 func limitedServer(t *testing.T, limit int) *limited {
@@ -66,7 +53,7 @@ func limitedServer(t *testing.T, limit int) *limited {
 		t.Fatal(err)
 	}
 	l := &limited{t: t, from: make(chan string, 1), addr: inner.Addr().String()}
-	bounded := LimitConnections(elsewhere{inner, l.from}, limit, slog.New(slog.NewTextHandler(l, nil)))
+	bounded := LimitConnections(elsewhere{inner, l.from}, limit, slog.New(slog.NewTextHandler(&l.log, nil)))
 	server := &http.Server{ConnContext: bounded.Context, Handler: bounded.Wrap(CORS{[]string{page}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "served")
 	}))}
@@ -125,8 +112,8 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 				_, status, _ := l.ask(c.sameHost)
 				return status == 200
 			})
-			if n := strings.Count(l.logged(), "connections are refused"); n != 1 {
-				t.Errorf("it is logged %d times: %s", n, l.logged())
+			if n := l.log.Count("connections are refused"); n != 1 {
+				t.Errorf("it is logged %d times: %s", n, l.log.String())
 			}
 		})
 	}

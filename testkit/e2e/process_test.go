@@ -10,12 +10,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fustor/fustor/testkit/child"
+	"github.com/fustor/fustor/testkit/logs"
 	"github.com/fustor/fustor/testkit/wait"
 )
 
@@ -39,22 +39,7 @@ type process struct {
 }
 
 // logged is what a process writes to stderr, for reading while it writes.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logged struct{ logs.Buffer }
 
 // tail is its last lines, without the requests that went well or asked for what is not there yet: the tests ask and ask.
 func (l *logged) tail(lines int) string {

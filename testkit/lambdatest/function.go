@@ -10,7 +10,6 @@
 package lambdatest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +22,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fustor/fustor/testkit/logs"
 )
 
 // Options say which function it is. All but Env are required.
@@ -44,7 +45,7 @@ type Function struct {
 	idle  []*instance
 	all   []*instance
 	count int // of invocations, for their ids
-	log   lines
+	log   logs.Buffer
 }
 
 // ARN is the name by which invocations are told which function they are of.
@@ -200,24 +201,6 @@ func (f *Function) environment(api, stream string) []string {
 		"PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin", "LD_LIBRARY_PATH=/lib64:/usr/lib64:" + dir,
 		"LANG=en_US.UTF-8", "TZ=:UTC",
 	}, f.o.Env...)
-}
-
-// lines is a log that is written and read at once.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // Build builds the bootstrap as `make build-lambda` does, for this machine.

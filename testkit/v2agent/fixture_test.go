@@ -1,7 +1,6 @@
 package v2agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +27,7 @@ import (
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/store/local"
+	"github.com/fustor/fustor/testkit/logs"
 )
 
 const (
@@ -42,30 +41,13 @@ type fixture struct {
 	store   store.Store
 	dir     string // of the store
 	urls    []string
-	log     *syncBuffer
+	log     *logs.Buffer
 	compact *compactor.Compactor
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func newFixture(t testing.TB, ingests int) *fixture {
 	t.Helper()
-	f := &fixture{TB: t, dir: t.TempDir(), log: &syncBuffer{}}
+	f := &fixture{TB: t, dir: t.TempDir(), log: &logs.Buffer{}}
 	var err error
 	if f.store, err = local.Open(f.dir); err != nil {
 		t.Fatal(err)
