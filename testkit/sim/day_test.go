@@ -32,7 +32,7 @@ func TestDay(t *testing.T) {
 		p.partition, p.batch = 400, 1000
 		p.rounds = int((*dayFlag + round - 1) / round)
 		p.busy = *dayFlag / time.Duration(p.rounds)
-		p.audit = min(p.busy/6, 10*time.Minute)
+		p.audit = min(p.busy/6, 2*time.Minute)
 		p.grace = min(p.busy/4, 10*time.Minute)
 	}, func(made *world) { w = made })
 	if r.failure != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/agent"
+	"github.com/fustor/fustor/agent/schedule"
 	"github.com/fustor/fustor/agent/send"
 	"github.com/fustor/fustor/agent/watch"
 	"github.com/fustor/fustor/compactor"
@@ -435,7 +436,9 @@ func (w *world) trouble(until time.Time) {
 // settle waits until the view is the tree, and checks what must be so then.
 func (w *world) settle(ctx context.Context) error {
 	quiet := w.store.now().UnixNano()
-	limit := 3*(w.plan.audit+w.plan.staleness) + 4*w.plan.timeout + 90*time.Second
+	// What changes in place, and is reported by nobody or was not seen in time, is found once each share of the directories had its audit.
+	audits := w.plan.audit + w.plan.staleness
+	limit := 4*w.plan.timeout + max(3*audits+90*time.Second, (schedule.Shares+1)*audits)
 	deadline := time.Now().Add(limit)
 	time.Sleep(w.plan.audit + w.plan.staleness)
 	w.restartV2()
