@@ -474,6 +474,29 @@ func TestBeatKeepsWhatTheAgentSays(t *testing.T) {
 	}
 }
 
+// TestStatusesAreKeptForTheNextWrite: a heartbeat that is not worth a write is remembered, and what it said is in the record with the next one.
+func TestStatusesAreKeptForTheNextWrite(t *testing.T) {
+	w := newWorld(t, 1, time.Second)
+	l := w.ledgers[0]
+	ids := []string{w.create(l, "leader").Record.ID, w.create(l, "follower").Record.ID}
+	before := w.counted.Counts()
+	for _, id := range ids {
+		if st, err := l.Beat(w.ctx, view, id, session.Beat{AgentStatus: &pipeapi.AgentStatus{Files: 7}}); err != nil || st.Renewed {
+			t.Fatalf("%+v, %v", st, err)
+		}
+	}
+	if cost := w.counted.Counts().Sub(before); cost.Put != 0 {
+		t.Errorf("%d writes right after the beginning", cost.Put)
+	}
+	w.clock.Advance(10 * time.Second)
+	for _, id := range ids {
+		w.pause(l, id)
+		if r, err := session.Read(w.ctx, w.store, view, id); err != nil || !r.Paused || r.AgentStatus == nil || r.AgentStatus.Files != 7 {
+			t.Errorf("%s: %+v, %v", r.Task, r.AgentStatus, err)
+		}
+	}
+}
+
 // statusOf is a status with these members alone, as an agent of another version may send it.
 func statusOf(t *testing.T, members map[string]any) *pipeapi.AgentStatus {
 	t.Helper()

@@ -136,6 +136,25 @@ func TestLeaseThatSaysItsEnd(t *testing.T) {
 	}
 }
 
+// TestEndedSessionFreesItsTask, whatever a lease of its reign still says.
+func TestEndedSessionFreesItsTask(t *testing.T) {
+	w := newWorld(t, 1, time.Second)
+	l := w.ledgers[0]
+	old := w.create(l, "a")
+	if err := l.End(w.ctx, view, old.Record.ID, session.TimedOut); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(31 * time.Second)
+	body, err := seal.JSON(layout.Lease(view), session.Lease{Term: 1, Session: old.Record.ID, Nonce: "n", TTLSeconds: 30, Ended: true})
+	if err == nil {
+		_, err = w.store.Replace(w.ctx, layout.Lease(view), body, w.etag(layout.Lease(view)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "the next of its task", w.create(l, "a"), false, 1)
+}
+
 // TestLeaderThatNoRosterNames does not lead.
 func TestLeaderThatNoRosterNames(t *testing.T) {
 	w := newWorld(t, 1, time.Second)

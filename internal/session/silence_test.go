@@ -310,3 +310,49 @@ func (w *world) etag(key string) string {
 	}
 	return object.Meta.ETag
 }
+
+// A follower that was silent itself, and has sent nothing since, makes no leader yield, however able its heartbeats look.
+func TestSilentFollowerMakesNobodyYield(t *testing.T) {
+	w := newWorld(t, 0, time.Second)
+	old, other := w.join("old", wordless), w.join("other", rested)
+	for !other.state.Leads {
+		w.live(10*time.Second, old, other)
+	}
+	other.says = blocked
+	w.live(6*time.Minute, old, other)
+	want(t, "the new leader, which is silent too", other.state, true, 2)
+	if s := w.statusOf(other); !s.Leads || s.Silence == nil || s.Silence.Owes != session.OwesSegments {
+		t.Errorf("%+v, %+v", s, s.Silence)
+	}
+	if s := w.statusOf(old); s.Silence == nil || s.Silence.Owes != session.OwesFirstScan {
+		t.Errorf("the old leader: %+v", s.Silence)
+	}
+}
+
+// A lease that was given up is free for a session that was silent once all others have had the time of one lease to take it, and no later.
+func TestSilentSessionWaitsForOthers(t *testing.T) {
+	w := newWorld(t, 0, time.Second)
+	old, other := w.join("old", blocked), w.join("other", rested)
+	for !other.state.Leads {
+		w.live(10*time.Second, old, other)
+	}
+	if err := other.ledger.End(w.ctx, view, other.state.Record.ID, session.Closed); err != nil {
+		t.Fatal(err)
+	}
+	other.away = true
+	w.live(20*time.Second, old, other)
+	want(t, "while others may take it", old.state, false, 2)
+	w.live(30*time.Second, old, other)
+	want(t, "afterwards", old.state, true, 3)
+}
+
+// A leader that ends one scan after the other gets something done, though its tree stays as it is and one of them always runs.
+func TestLeaderThatScansIsNotSilent(t *testing.T) {
+	w := newWorld(t, 0, time.Second)
+	leader, follower := w.join("leader", func(beat int) *pipeapi.AgentStatus {
+		ended := pipeapi.LastScan{Scan: "audit", At: scanned.At.Add(time.Duration(beat/8) * time.Second)} // one every 80 s
+		return &pipeapi.AgentStatus{Files: 9, Scan: &pipeapi.RunningScan{Scan: "audit"}, LastScan: &ended}
+	}), w.join("follower", rested)
+	w.live(5*time.Minute, leader, follower)
+	want(t, "after ten time-outs", leader.state, true, 1)
+}
