@@ -113,7 +113,6 @@ func (v *Version) Search(ctx context.Context, s *Search, after *Position, limit 
 
 // keys is the range of keys below the path that may have hits; some is false if it is empty.
 func (s *Search) keys(after *Position) (from, until layer.Key, some bool) {
-	root := layer.KeyOf(s.Path)
 	parent := strings.TrimSuffix(s.Path, "/") + "/"
 	from, until = layer.Key{Parent: parent}, subtreeEnd(parent)
 	// If the pattern fixes how the paths of all matches begin, the rest is not read.
@@ -122,7 +121,7 @@ func (s *Search) keys(after *Position) (from, until layer.Key, some bool) {
 	} else if !strings.HasPrefix(parent, inside) {
 		return from, until, false
 	}
-	if after != nil && after.Key != root {
+	if after != nil { // the key of the path itself is less than those of what is below it
 		if next := after.next(); next.Compare(from) > 0 {
 			from = next
 		}
