@@ -36,10 +36,8 @@ func (c *change) add(before, after evidence.Totals) {
 	c.bytes = c.bytes.plus(after.Bytes).minus(before.Bytes)
 	c.allocated = c.allocated.plus(after.Allocated).minus(before.Allocated)
 	c.linked = c.linked.plus(after.LinkedAllocated).minus(before.LinkedAllocated)
-	if after.LatestMtimeNs != before.LatestMtimeNs {
-		c.added = max(c.added, after.LatestMtimeNs)
-		c.lost = max(c.lost, before.LatestMtimeNs)
-	}
+	c.added = max(c.added, after.LatestMtimeNs)
+	c.lost = max(c.lost, before.LatestMtimeNs)
 }
 
 // changed are totals after the change, but for the latest mtime. exact is false if sums of bytes cannot be known from those before:

@@ -38,7 +38,7 @@ type listing struct {
 func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }
 
 // namedClaim is what one event says about one name: an evidence.Claim in a third of its space. Without a verb it claims
-// nothing, and only makes the walk look the row up (batch.touchAbove).
+// nothing, and only makes the walk look the row up (batch.group).
 type namedClaim struct {
 	name     string
 	at       int64

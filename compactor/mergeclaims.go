@@ -29,7 +29,7 @@ const (
 // claimed are the names of plans that others are at.
 type claimed map[string]bool
 
-func (c claimed) has(s *span) bool { return len(c) > 0 && c[(&plan{span: s}).name()] }
+func (c claimed) has(s *span) bool { return c[(&plan{span: s}).name()] }
 
 // claimMerge is what this compactor is to merge, of which version, and what ends its claim.
 func (c *Compactor) claimMerge(ctx context.Context, view string) (version, plan, func(), error) {

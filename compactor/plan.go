@@ -99,7 +99,7 @@ func (c *Compactor) plan(ctx context.Context, m *manifest.Manifest, claimed clai
 			return plan{span: c.widen(s, spans, claimed)}, nil
 		}
 		fresh += s.fresh
-		if s.fresh > 0 && (densest == nil || float64(s.fresh)/float64(s.rows+1) > float64(densest.fresh)/float64(densest.rows+1)) {
+		if densest == nil || float64(s.fresh)/float64(s.rows+1) > float64(densest.fresh)/float64(densest.rows+1) {
 			densest = s
 		}
 	}

@@ -2,18 +2,24 @@ package compactor
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
+	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/viewconfig"
+	"github.com/fustor/fustor/testkit/sim"
 )
 
 // allow sets how many entries the view may have, for compactors that have not read its settings yet.
@@ -216,5 +222,143 @@ func TestRefusedSegmentIsNamedOnce(t *testing.T) {
 	}
 	if o, err := session.List(h.ctx, h.store, viewName); err != nil || len(o.Sessions) != 2 {
 		t.Errorf("sessions: %+v, %v", o, err)
+	}
+}
+
+// TestRoomForANameAndWhatIsAbove: a new name takes room for itself and for directories that are assumed for it, once; what is known, and what is gone, takes
+// none. A name that nobody knows, present or gone, needs room for a tombstone, and only a tombstone takes that.
+func TestRoomForANameAndWhatIsAbove(t *testing.T) {
+	directory := func(parent, name string) *node {
+		return &node{row: evidence.Row{Parent: parent, Name: name, Type: event.Directory}, known: true}
+	}
+	file, gone := evidence.Row{Type: event.File}, evidence.Row{Type: event.File, Removed: true}
+	for _, c := range []struct {
+		what            string
+		room            room
+		in              string
+		was, is         evidence.Row
+		known           bool
+		admits          bool
+		entries, stones int64 // left
+		held            int
+	}{
+		{"without a limit", room{}, "/x/y/", evidence.Row{}, file, false, true, 0, 0, 0},
+		{"in a directory that is there", room{limit: 9, entries: 1, stones: 1}, "/there/", evidence.Row{}, file, false, true, 0, 1, 0},
+		{"no room for it", room{limit: 9, entries: 0, stones: 1}, "/there/", evidence.Row{}, file, false, false, 0, 1, 0},
+		{"no room for what is above", room{limit: 9, entries: 2, stones: 1}, "/x/y/", evidence.Row{}, file, false, false, 2, 1, 0},
+		{"room for what is above", room{limit: 9, entries: 3, stones: 1}, "/x/y/", evidence.Row{}, file, false, true, 0, 1, 2},
+		{"above is held already", room{limit: 9, entries: 2, stones: 1}, "/held/z/", evidence.Row{}, file, false, true, 0, 1, 2},
+		{"it comes again", room{limit: 9, entries: 1, stones: 0}, "/there/", gone, file, true, true, 0, 0, 0},
+		{"it comes again, without room", room{limit: 9, entries: 0, stones: 0}, "/there/", gone, file, true, false, 0, 0, 0},
+		{"it changes", room{limit: 9, entries: 0, stones: 0}, "/there/", file, file, true, true, 0, 0, 0},
+		{"it goes", room{limit: 9, entries: 0, stones: 0}, "/there/", file, gone, true, true, 0, 0, 0},
+		{"a tombstone", room{limit: 9, entries: 0, stones: 1}, "/there/", evidence.Row{}, gone, false, true, 0, 0, 0},
+		{"no room for a tombstone", room{limit: 9, entries: 5, stones: 0}, "/there/", evidence.Row{}, gone, false, false, 5, 0, 0},
+		{"too many tombstones for any new name", room{limit: 9, entries: 5, stones: 0}, "/there/", evidence.Row{}, file, false, false, 5, 0, 0},
+		{"above the root", room{limit: 9, entries: 1, stones: 1}, "", evidence.Row{}, evidence.Row{Type: event.Directory}, false, true, 0, 1, 0},
+	} {
+		w := &walk{room: &c.room, dirs: map[string]*node{"/": directory("", ""), "/there/": directory("/", "there"), "/x/": directory("/", "x"), "/x/y/": directory("/x/", "y"),
+			"/held/": {row: evidence.Row{Parent: "/", Name: "held"}, held: true}, "/held/z/": {row: evidence.Row{Parent: "/held/", Name: "z"}}}}
+		w.dirs["/x/"].row.Removed, w.dirs["/x/y/"].known = true, false
+		v := &visit{walk: w, dir: w.dirs[c.in]}
+		if got := v.admits(&resolution{row: c.is, was: c.was, wasKnown: c.known}); got != c.admits {
+			t.Errorf("%s: is admitted: %v", c.what, got)
+		}
+		held := 0
+		for n := v.dir; n != nil; n = w.above(n) {
+			if n.held {
+				held++
+			}
+		}
+		if c.room.entries != c.entries || c.room.stones != c.stones || held != c.held {
+			t.Errorf("%s: %+v is left, %d directories are held", c.what, c.room, held)
+		}
+	}
+	of := func(limit int64) room {
+		return *roomIn(&manifest.Manifest{Totals: evidence.Totals{Files: 2, Directories: 1}, Deltas: []layer.Info{{Removed: 5}}}, limit)
+	}
+	for limit, want := range map[int64]room{
+		0: {entries: math.MaxInt64, stones: math.MaxInt64}, 10: {limit: 10, entries: 7, stones: 40 + moreTombstones - 5}, 2: {limit: 2, entries: -1, stones: 8 + moreTombstones - 5},
+		math.MaxInt64: {limit: math.MaxInt64, entries: math.MaxInt64 - 3, stones: math.MaxInt64},
+	} {
+		if got := of(limit); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the room in a view of %d: %+v, want %+v", limit, got, want)
+		}
+	}
+}
+
+// TestWhoSpokeOfWhatWasLeftOut: the segments of each claim and each listing that has the name are named, those that only have it looked up, or speak of
+// others, are not.
+func TestWhoSpokeOfWhatWasLeftOut(t *testing.T) {
+	segment := func(session string, seq uint64) *origin {
+		return &origin{session: session, seq: seq, agent: "agent of " + session}
+	}
+	claim := func(name string, verb evidence.Verb, by *origin) namedClaim {
+		return namedClaim{name: name, verb: verb, by: by}
+	}
+	has := func(by *origin, next int, names ...string) *listing {
+		l := &listing{by: by, next: next}
+		for _, name := range names {
+			l.entries = append(l.entries, event.Entry{Name: name})
+		}
+		return l
+	}
+	w := &walk{room: &room{limit: 9}}
+	v := &visit{walk: w, group: &group{parent: "/", claims: []namedClaim{claim("a", evidence.Exists, segment("other", 1)), claim("b", 0, segment("looks up", 1)),
+		claim("b", evidence.Exists, segment("one", 2)), claim("b", evidence.Exists, segment("one", 1)), claim("b", evidence.Exists, segment("later", 1))}}, claimsPassed: 4,
+		listings: []*listing{has(segment("four", 1), 1, "b"), has(segment("five", 1), 2, "a", "b"), has(segment("six", 1), 1, "a", "b"), has(segment("seven", 1), 0, "b")}}
+	r := &resolution{row: evidence.Row{Parent: "/", Name: "b", Size: 7}}
+	r.Changed = true
+	if v.leaveOut(r, layer.Key{Parent: "/", Name: "b"}); r.Changed || r.row != (evidence.Row{Parent: "/", Name: "b"}) {
+		t.Errorf("it became %+v", r)
+	}
+	r.Changed, r.was, r.wasKnown = true, evidence.Row{Parent: "/", Name: "b", Size: 3}, true
+	if v.leaveOut(r, layer.Key{Parent: "/", Name: "b"}); r.Changed || r.row != r.was {
+		t.Errorf("it became %+v", r)
+	}
+	var got []string
+	for _, one := range w.room.refusals() {
+		got = append(got, fmt.Sprint(one.Session, " ", one.Seq, " ", one.Names))
+		if one.Agent != "agent of "+one.Session || !strings.Contains(one.Reason, "has 9 entries") {
+			t.Errorf("%+v", one)
+		}
+	}
+	if want := []string{"five 1 2", "four 1 2", "one 1 2", "one 2 2"}; !slices.Equal(got, want) {
+		t.Errorf("these spoke of it: %q, want %q", got, want)
+	}
+	m := &manifest.Manifest{FoldedAt: 1}
+	if w.room.recordIn(m); m.Full == nil || m.Full.Names != 8 || m.Full.Limit != 9 || len(m.Refused) != 4 {
+		t.Errorf("full: %+v, refused: %+v", m.Full, m.Refused)
+	}
+	m = &manifest.Manifest{}
+	if (&room{limit: 9}).recordIn(m); m.Full != nil || m.Refused != nil {
+		t.Errorf("nothing was left out: %+v, %+v", m.Full, m.Refused)
+	}
+}
+
+// TestFullViewIsFilledAgain once it may have more entries, or has a quarter of them free.
+func TestFullViewIsFilledAgain(t *testing.T) {
+	for _, c := range []struct {
+		full         *manifest.Full
+		has, may     int64
+		again, asked bool
+	}{
+		{nil, 1, 100, false, false}, {&manifest.Full{Limit: 100}, 76, 100, false, false}, {&manifest.Full{Limit: 100}, 75, 100, true, true}, {&manifest.Full{Limit: 100}, 100, 101, true, true},
+		{&manifest.Full{Limit: 100}, 76, 99, false, false}, {&manifest.Full{Limit: 100}, 100, 0, true, true}, {&manifest.Full{Limit: 100, Rescan: true}, 1, 0, true, false},
+	} {
+		h := &harness{tb: t, ctx: t.Context(), store: sim.NewStore(time.Now)}
+		h.c = h.compactor(Options{})
+		if _, err := h.c.publish(h.ctx, h.head(), "fold", func(m *manifest.Manifest) error {
+			m.Full, m.Totals.Files = c.full, c.has
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.c.fillAgain(h.ctx, h.head(), viewconfig.Config{MaxEntries: c.may}); err != nil {
+			t.Fatal(err)
+		}
+		if m := h.head(); (m.Full != nil && m.Full.Rescan) != c.again || (m.Version == 2) != c.asked {
+			t.Errorf("with %d entries of %d: version %d, %+v", c.has, c.may, m.Version, m.Full)
+		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 //	batch                                         put /a/f                         listing of /c
 //	visited    1 look up "/" 2 look up /a and /c  3 resolve /a/f       (skipped)   4 all rows of /c
 //
-// Visits 1 and 2 look up the directories above those that the batch is about (batch.touchAbove): their totals change, and
+// Visits 1 and 2 look up the directories above those that the batch is about (batch.group): their totals change, and
 // their ends (evidence.Ends) count for what is below.
 //
 // A directory that ended makes everything below it void, whatever the batch says about it. Its subtree becomes a region:
