@@ -65,7 +65,7 @@ func (w *walk) open(n *node, prefix string) (bool, error) {
 		return true, nil
 	case n.whole: // all that is in it was visited
 		return true, nil
-	case rights == rightsOf(&n.was, true) && (n.was.Open || !n.reopens):
+	case rights == rightsOf(&n.was, true) && !n.reopens:
 		return n.was.Open, nil
 	}
 	slices.Sort(n.opened)

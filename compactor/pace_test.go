@@ -58,3 +58,29 @@ func TestLooksAtRestAreFew(t *testing.T) {
 		t.Errorf("a segment waited %v", wait)
 	}
 }
+
+// TestPauses: the first one is short; each that follows is twice as long, up to the longest. While segments flow all are short, until none has come for so
+// long that they flow no more.
+func TestPauses(t *testing.T) {
+	const ms = time.Millisecond
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	check := func(what string, p *pace, at []time.Duration, want ...time.Duration) {
+		t.Helper()
+		for i, w := range want {
+			if got := p.rest(start.Add(at[min(i, len(at)-1)])); got != w {
+				t.Errorf("%s: pause %d is %v, want %v", what, i, got, w)
+			}
+		}
+	}
+	at := func(d ...time.Duration) []time.Duration { return d }
+	check("at the beginning", &pace{max: time.Second}, at(0), 125*ms, 250*ms, 500*ms, time.Second, time.Second)
+	check("polls are often", &pace{max: 100 * ms}, at(0), 100*ms, 100*ms)
+	p := &pace{max: time.Second}
+	check("at the beginning", p, at(0), 125*ms, 250*ms, 500*ms)
+	p.work(start)
+	check("after the first segment", p, at(0), 125*ms, 250*ms, 500*ms)
+	p.work(start.Add(flowing))
+	check("after one that came late", p, at(flowing), 125*ms, 250*ms)
+	p.work(start.Add(2*flowing - 1))
+	check("while segments flow", p, at(2*flowing, 3*flowing-2, 3*flowing-1), 125*ms, 125*ms, 125*ms, 250*ms)
+}

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -173,6 +174,7 @@ func TestPlans(t *testing.T) {
 	elsewhere := []manifest.Merged{{From: layer.Key{Parent: "0"}, To: &layer.Key{Parent: "1"}, Delta: "0"}}
 	for _, c := range []struct {
 		what    string
+		most    int // deltas; 0: two
 		base    string
 		deltas  []string
 		merged  []manifest.Merged // Delta is the number of the delta
@@ -195,6 +197,7 @@ func TestPlans(t *testing.T) {
 		{what: "less than half of the rows are in the base", base: "a g m s", deltas: []string{"g1 m1 s1"}, merged: []manifest.Merged{{To: &layer.Key{Parent: "/", Name: "m"}, Delta: "0"}}, want: none},
 		{what: "a merge of another one is under way", base: "a g m", deltas: []string{"g1 g2 m1"}, merged: []manifest.Merged{{To: &layer.Key{Parent: "/", Name: "m"}, Delta: "0"}}, claimed: "ba", want: none},
 		{what: "only an older delta is merged", base: "a g m", deltas: []string{"g1 g2", "g1 g2 m1 m2"}, merged: []manifest.Merged{{To: &layer.Key{Parent: "/", Name: "m"}, Delta: "1"}}, want: "bg"},
+		{what: "a merge is under way, and deltas are as many as may be", most: 3, base: "a g m", deltas: []string{"m2", "g2 m1", "g1 g3 g4 g5 g6 g7 g8"}, merged: elsewhere, want: "bg"},
 		{what: "rows before the first partition", base: "g m", deltas: []string{"a3", "a2", "a1"}, want: "bg"},
 		{what: "a row at the end of a merged range", base: "a m", deltas: []string{"m n"}, merged: []manifest.Merged{{To: &layer.Key{Parent: "/", Name: "m"}, Delta: "0"}}, want: "bm"},
 		{what: "as much as may wait", base: wide, deltas: []string{one("abcdefghijklmnop")}, merged: elsewhere, want: none},
@@ -209,6 +212,7 @@ func TestPlans(t *testing.T) {
 		for _, name := range strings.Fields(c.claimed) {
 			claimed[name] = true
 		}
+		h.c.o.MaxDeltas = cmp.Or(c.most, 2)
 		p, err := h.c.plan(h.ctx, m, claimed)
 		if err != nil {
 			t.Fatal(err)

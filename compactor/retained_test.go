@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/layer"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/sim"
 )
 
 // timed is a kept version of that hour.
@@ -33,6 +34,7 @@ func TestLayersThatAreAskedFor(t *testing.T) {
 		asked     bool
 	}{
 		{"nothing went", kept(10, 20, 30), kept(10, 20, 30, 40), hour(15, 0), false},
+		{"nothing went, and it was published late", kept(10, 20, 30), kept(10, 20, 30), hour(20, 0), false},
 		{"nothing went, and it is new", kept(10, 20, 30), kept(10, 20, 30), hour(50, 1), true},
 		{"nothing went, and it was there", kept(10, 20, 30), kept(10, 20, 30), hour(50, 0), false},
 		{"of the version that went", kept(10, 20, 30), kept(10, 30), hour(15, 0), true},
@@ -121,6 +123,49 @@ func TestVersionsThatAreAskedForALayer(t *testing.T) {
 	ids := idsOf(&manifest.Manifest{Names: "n", Leaves: []manifest.Leaf{{ID: "f"}}, Base: []layer.Info{{ID: "b"}}, Deltas: []layer.Info{{ID: "d"}}})
 	if fmt.Sprint(ids) != "map[b:true d:true f:true n:true]" {
 		t.Errorf("ids of a version: %v", ids)
+	}
+}
+
+// TestFewManifestsAreHeld while layers are looked up in them, and each is read once by those that come one after the other.
+func TestFewManifestsAreHeld(t *testing.T) {
+	h := &harness{tb: t, ctx: t.Context(), store: sim.NewStore(time.Now)}
+	h.c = h.compactor(Options{})
+	var keys []string
+	for i := range manifestsHeld + 4 {
+		m := &manifest.Manifest{Format: manifest.Format, View: viewName, Version: uint64(i + 1), FoldedAt: 1, Nonce: manifest.Nonce(1, "a"), Base: []layer.Info{{ID: fmt.Sprint("l", i)}}}
+		body, err := m.Encode()
+		if err == nil && i%2 == 0 { // the others went
+			_, err = h.store.Put(h.ctx, m.Key(), body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, m.Key())
+	}
+	counted := store.Count(h.store)
+	h.store = counted
+	h.c = h.compactor(Options{})
+	m := manifestReader{r: &retention{c: h.c, ctx: h.ctx, view: viewName}, known: map[string]map[string]bool{}}
+	for i, key := range keys {
+		before := counted.Counts().Get
+		for range 2 {
+			ids, err := m.ids(key)
+			if err != nil || (ids == nil) != (i%2 != 0) || ids != nil && !ids[fmt.Sprint("l", i)] {
+				t.Fatalf("version %d has %v, %v", i, ids, err)
+			}
+		}
+		if n := counted.Counts().Get - before; n != 1 {
+			t.Errorf("%d requests for one manifest", n)
+		}
+		if len(m.known) != min(i+1, manifestsHeld) {
+			t.Fatalf("after %d manifests %d are held", i+1, len(m.known))
+		}
+	}
+	if _, ok := m.known[keys[3]]; ok {
+		t.Error("an old one is held")
+	}
+	if _, ok := m.known[keys[4]]; !ok {
+		t.Error("a newer one is not held")
 	}
 }
 

@@ -111,11 +111,7 @@ func (r *retention) toAsk() func(oldLayer) bool {
 			at++
 		}
 		if at == len(r.kept) || r.kept[at].Version != k.Version {
-			s := span{to: k.At.Add(clocks)}
-			if !before.IsZero() {
-				s.from = before.Add(-r.c.writing() - clocks)
-			}
-			spans = append(spans, s)
+			spans = append(spans, span{before.Add(-r.c.writing() - clocks), k.At.Add(clocks)}) // without one before it, from the year 1 on
 		}
 	}
 	return func(l oldLayer) bool {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/history"
@@ -247,6 +249,12 @@ func TestRetentionOfLayers(t *testing.T) {
 		var goes []string
 		for _, o := range r.removed {
 			goes = append(goes, o.Key)
+			if o.Age != c.age || o.Bytes != 1 || o.Why == "" {
+				t.Errorf("%+v", o)
+			}
+		}
+		if due := written.Add(3 * time.Hour); c.age == 3*time.Hour && !r.due.Equal(due) || c.age > 3*time.Hour && !r.due.IsZero() {
+			t.Errorf("after %v more is due at %v", c.age, r.due)
 		}
 		var want []string
 		for _, id := range c.goes {
@@ -255,6 +263,35 @@ func TestRetentionOfLayers(t *testing.T) {
 		slices.Sort(goes)
 		if !slices.Equal(goes, want) {
 			t.Errorf("after %v, with %d kept: %q, want %q", c.age, len(c.kept), goes, want)
+		}
+	}
+	all := &retention{c: h.c, ctx: h.ctx, view: viewName, now: written.Add(9 * time.Hour), policy: history.Policy{Within: history.Unlimited}, head: head, dry: true}
+	if err := all.layers(); err != nil || len(all.removed) > 0 {
+		t.Errorf("where all versions are kept these go: %+v, %v", all.removed, err)
+	}
+	// In a store that was copied all layers are as old as the copy; their names say when they were made.
+	copied := written.Add(time.Hour)
+	now = copied
+	id := ulid.MustNew(ulid.Timestamp(written), bytes.NewReader(make([]byte, 10))).String()
+	if _, err := h.store.Put(h.ctx, layout.Layer(viewName, id), []byte("l")); err != nil {
+		t.Fatal(err)
+	}
+	m := &manifest.Manifest{Format: manifest.Format, View: viewName, Version: 9, FoldedAt: written.Add(time.Minute).UnixNano(), Nonce: manifest.Nonce(written.Add(time.Minute).UnixNano(), "a"), Base: []layer.Info{{ID: id}}}
+	body, err := m.Encode()
+	if err == nil {
+		_, err = h.store.Put(h.ctx, m.Key(), body)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &retention{c: h.c, ctx: h.ctx, view: viewName, now: copied.Add(9 * time.Hour), policy: history.Policy{Within: 2 * time.Hour}, head: head, dry: true,
+		kept: []history.Kept{{Published: manifest.Published{Version: 9, Key: m.Key(), At: written.Add(time.Minute)}}}}
+	if err := r.layers(); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range r.removed {
+		if o.Key == layout.Layer(viewName, id) {
+			t.Error("a layer of a store that was copied goes, which a kept version has")
 		}
 	}
 }
