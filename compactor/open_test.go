@@ -9,6 +9,7 @@ import (
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
+	"github.com/fustor/fustor/internal/permission"
 	"github.com/fustor/fustor/testkit/sim"
 )
 
@@ -108,4 +109,22 @@ func TestOpenFollowsFromWhatChanged(t *testing.T) {
 			t.Fatalf("%+v, was %+v, with %+v: open: %v, %v", n.row, n.was, changes, got, err)
 		}
 	})
+}
+
+// TestRightsOf a row: those of the directory that it is; nothing else has any.
+func TestRightsOf(t *testing.T) {
+	row := evidence.Row{Type: event.Directory, Mode: 0o41750, UID: 1, GID: 2, Inode: event.Inode{ACL: "acl"}}
+	if got := rightsOf(&row, true); got != (permission.Directory{UID: 1, GID: 2, Mode: 0o750, ACL: "acl"}) {
+		t.Errorf("%+v", got)
+	}
+	removed, file := row, row
+	removed.Removed, file.Type = true, event.File
+	for _, r := range []struct {
+		row   evidence.Row
+		known bool
+	}{{row, false}, {removed, true}, {file, true}} {
+		if got := rightsOf(&r.row, r.known); got != (permission.Directory{}) {
+			t.Errorf("%+v, known: %v: %+v", r.row, r.known, got)
+		}
+	}
 }

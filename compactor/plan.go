@@ -244,8 +244,8 @@ func stretches(m *manifest.Manifest, from layer.Key, to *layer.Key) (out []stret
 		}
 	}
 	for _, r := range m.Merged {
-		if manifest.CompareEnds(r.To, &from) <= 0 || manifest.CompareEnds(to, &r.From) <= 0 {
-			continue
+		if manifest.CompareEnds(to, &r.From) <= 0 {
+			break
 		}
 		put(&r.From, m.Deltas)
 		end := r.To

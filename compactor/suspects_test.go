@@ -40,7 +40,7 @@ func TestSuspects(t *testing.T) {
 			got = append(got, fmt.Sprint(string(one.Path), " ", one.Until))
 		}
 		if fmt.Sprint(got) != c.want {
-			t.Errorf("%q, then %v: %v, want %s", c.known, c.rows, got, c.want)
+			t.Errorf("%+v, then %v: %v, want %s", c.known, c.rows, got, c.want)
 		}
 	}
 	s, most := newSuspects(nil, 10), 0

@@ -2,13 +2,17 @@ package compactor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fustor/fustor/internal/event"
+	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/testkit/sim"
 )
 
 // hanging is a store whose layers, or whose heads, are written only once the caller has given up: as late as can be.
@@ -135,5 +139,86 @@ func TestStepsCutOffBecomeShorter(t *testing.T) {
 	}
 	if got := c.timeForRows(viewName, time.Minute); got != time.Minute {
 		t.Errorf("when all is done a step takes rows for %v of a minute", got)
+	}
+}
+
+// TestWorkDoesAllThereIs and counts it; so does Once.
+func TestWorkDoesAllThereIs(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		h := &harness{tb: t, ctx: t.Context(), store: sim.NewStore(time.Now)}
+		h.c = h.compactor(Options{MaxDeltas: 1, PartitionRows: 2, BatchClaims: 16, JobLimit: time.Minute})
+		w, s := newWorld(), h.teller("one")
+		s.tell(w.listEvent("/", event.Snapshot))
+		for i := range 24 {
+			path := fmt.Sprintf("/f%02d", i)
+			w.put(path, event.Entry{Type: event.File, MtimeNs: w.tick()})
+			s.tell(w.putEvent(path), w.putEvent("/"))
+			s.send()
+		}
+		done, more := Done{}, false
+		h.c.o.OnCommit = func(m *manifest.Manifest) {
+			if m.Reason == "merge" {
+				done.Merges++
+			}
+		}
+		did, err := Done{}, error(nil)
+		if once {
+			did.Segments, err = h.c.Once(h.ctx, viewName)
+			did.Merges = done.Merges
+		} else {
+			did, err = h.c.Work(h.ctx, viewName, 2*time.Minute)
+			more = did.More
+		}
+		if err != nil || more || did.Segments != 24 || did.Merges != done.Merges || did.Merges < 3 {
+			t.Errorf("it did %+v, %v; %d merges", did, err, done.Merges)
+		}
+		if h.fold() > 0 || h.merge() {
+			t.Error("there was more")
+		}
+		compare(h, w)
+	}
+}
+
+// TestWorkBetweenFoldAndMerge: what is left of the time counts after a fold, too; and an error that is none of the deadline is one.
+func TestWorkBetweenFoldAndMerge(t *testing.T) {
+	h := &harness{tb: t, ctx: t.Context(), store: sim.NewStore(time.Now)}
+	h.c = h.compactor(Options{MaxDeltas: 1})
+	w, s := newWorld(), h.teller("one")
+	for _, path := range []string{"/a", "/b"} {
+		w.put(path, event.Entry{Type: event.File, MtimeNs: w.tick()})
+		s.tell(w.putEvent(path), w.putEvent("/"))
+		s.send()
+		if path == "/a" {
+			h.fold()
+		}
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, time.Hour)
+	defer cancel()
+	margin := time.Hour - 50*time.Millisecond
+	h.c.o.OnCommit = func(*manifest.Manifest) { <-time.After(100 * time.Millisecond) }
+	if did, err := h.c.Work(ctx, viewName, margin); err != nil || did != (Done{Segments: 1, More: true}) {
+		t.Errorf("with time for a fold alone it did %+v, %v", did, err)
+	}
+	h.c.countCutOff(viewName)
+	if h.c.timeForRows(viewName, time.Hour) != time.Hour/2 {
+		t.Error("what was cut off is not counted")
+	}
+	h.c.o.OnCommit = func(*manifest.Manifest) {}
+	if did, err := h.c.Work(ctx, viewName, time.Second); err != nil || did.Segments != 0 || did.Merges == 0 || did.More {
+		t.Errorf("it did %+v, %v", did, err)
+	}
+	if h.c.timeForRows(viewName, time.Hour) != time.Hour {
+		t.Error("what was cut off is remembered after all is done")
+	}
+	cut, stop := context.WithTimeout(h.ctx, time.Hour)
+	stop()
+	if did, err := h.c.Work(cut, viewName, time.Second); !errors.Is(err, context.Canceled) || did.More {
+		t.Errorf("stopped it did %+v, %v", did, err)
+	}
+	for range 2 * maxHalvings {
+		h.c.countCutOff(viewName)
+	}
+	if h.c.timeForRows(viewName, time.Hour) != time.Hour>>maxHalvings {
+		t.Error("a step has no time at all")
 	}
 }
