@@ -204,7 +204,7 @@ func (i *Ingest) endSession(c *call) error {
 }
 
 func standingOf(s session.State) pipeapi.Standing {
-	st := pipeapi.Standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: lease.Interval(s.Record.Timeout(), s.Leads).Seconds(),
+	st := pipeapi.Standing{Role: "follower", Term: s.Term, LeaseTTL: s.Record.TimeoutSeconds, LeaseRenewed: s.Renewed, Heartbeat: s.Interval().Seconds(),
 		Epoch: s.Record.Epoch}
 	if s.Leads {
 		st.Role, st.IsLeader = "leader", true

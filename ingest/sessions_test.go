@@ -303,7 +303,7 @@ func TestIdleViewCost(t *testing.T) {
 		f.want(f.ask(0, "POST", follower+"/heartbeat", `{"can_realtime":false,"agent_status":{"n":1,"last_scan":{"scan":"snapshot"}}}`), 200)
 	}
 	cost := f.ingests[0].counted.Counts().Sub(before)
-	if cost.Put != 2*beats || cost.List != 0 || cost.Delete != 0 || cost.Get > 2*beats+beats/6 { // the follower's record, the leader's bell; once a minute the settings
+	if cost.Put != beats+1 || cost.List != 0 || cost.Delete != 0 || cost.Get > 2*beats+beats/6 { // the lease, the leader's bell; once a minute the settings
 		t.Errorf("%d heartbeats of two sessions cost %+v", beats, cost)
 	}
 }

@@ -21,7 +21,7 @@ type costCmd struct {
 	Queries        float64       `default:"1000" placeholder:"N" group:"workload" help:"Queries a day (default 1000)."`
 	QueryKB        float64       `name:"query-kb" default:"20" placeholder:"N" group:"workload" help:"Size of an answer, KB (default 20)."`
 	Cold           float64       `default:"0.2" placeholder:"SHARE" group:"workload" help:"Share of queries whose data is not in memory (default 0.2)."`
-	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"Session time-out of the views (default 45s): leaders send a heartbeat every two fifths of it, followers every third."`
+	SessionTimeout time.Duration `default:"45s" placeholder:"TIME" group:"workload" help:"Session time-out of the views (default 45s): agents send a heartbeat every two fifths of it."`
 	BatchWindow    time.Duration `default:"2s" placeholder:"TIME" group:"workload" help:"How long the queue collects segments before it wakes the compactor (default 2s): BatchWindowSeconds on AWS."`
 	Polling        bool          `group:"workload" help:"Use processes that poll the store, instead of functions that the store wakes."`
 	RAMPerFile     float64       `name:"ram-per-file" default:"1000" placeholder:"BYTES" group:"workload" help:"Memory per file in the always-on server (default 1000)."`

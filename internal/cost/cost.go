@@ -100,6 +100,7 @@ func Of(w Workload, u Units, p Prices) Estimate {
 	add("leaders' heartbeats", leaders*Month/leaderEvery, u.LeaderBeat)
 	add("leaders' status", leaders*Month/u.StatusEvery, u.Status)
 	add("followers' heartbeats", followers*Month/followerEvery, u.FollowerBeat)
+	add("followers' status", followers*Month/followerWrites(w, u, followerEvery), u.Status)
 	waits := leaders * Month / u.CommandsEvery
 	if w.Polling {
 		waits = leaders * Month / u.CommandsHeld
@@ -165,6 +166,15 @@ func Of(w Workload, u Units, p Prices) Estimate {
 		e.PerMFiles = e.Dollars.Total / w.Files * 1e6
 	}
 	return e
+}
+
+// followerWrites is how often a follower's record is written, seconds: with each heartbeat before which it has sent something.
+func followerWrites(w Workload, u Units, every float64) float64 {
+	segments, _ := rates(w)
+	if w.Agents == 0 || segments == 0 {
+		return u.RecordEvery
+	}
+	return min(u.RecordEvery, every/-math.Expm1(-segments/w.Agents*every))
 }
 
 // rates are segments and folds a second. An agent seals a segment a tenth of a second after the one before it at the soonest, and one a

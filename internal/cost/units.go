@@ -5,6 +5,7 @@ import (
 
 	"github.com/fustor/fustor/internal/access"
 	"github.com/fustor/fustor/internal/lease"
+	"github.com/fustor/fustor/internal/session"
 	"github.com/fustor/fustor/internal/viewconfig"
 )
 
@@ -15,7 +16,7 @@ import (
 type Units struct {
 	LeaderBeat   Requests `json:"leader_heartbeat"`
 	FollowerBeat Requests `json:"follower_heartbeat"`
-	Status       Requests `json:"leader_status"` // a leader's record, which has no other reason to be written
+	Status       Requests `json:"leader_status"` // a session's record, where nothing else is a reason to write it
 	Commands     Requests `json:"leader_asks_for_jobs"`
 	Poll         Requests `json:"held_call_second"` // of a call that is held, each second
 	Sentinel     Requests `json:"leader_asks_for_suspects"`
@@ -45,6 +46,7 @@ type Units struct {
 	CommandsEvery float64 `json:"jobs_asked_every_seconds"` // where they are answered at once, as functions do
 	CommandsHeld  float64 `json:"jobs_waited_for_seconds"`  // where the call is held
 	StatusEvery   float64 `json:"leader_status_every_seconds"`
+	RecordEvery   float64 `json:"follower_status_every_seconds"`
 	SentinelEvery float64 `json:"suspects_asked_every_seconds"`
 	AuditEvery    float64 `json:"audit_every_seconds"`
 	TickEvery     float64 `json:"tick_every_seconds"`
@@ -84,7 +86,7 @@ const Latency = 0.025
 func Measured() Units {
 	return Units{
 		LeaderBeat:   Requests{Get: 1, Put: 1},
-		FollowerBeat: Requests{Get: 1, Put: 1},
+		FollowerBeat: Requests{Get: 1},
 		Status:       Requests{Put: 1},
 		Commands:     Requests{Get: 2},
 		Poll:         Requests{Get: 1},
@@ -108,8 +110,8 @@ func Measured() Units {
 		Query:        Requests{Get: 1},
 		QueryCold:    Requests{Get: 2},
 
-		LeaderBeats: lease.Interval(time.Second, true).Seconds(), FollowerBeats: lease.Interval(time.Second, false).Seconds(),
-		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, ViewsEvery: 3, ViewsListed: 60, KeyKnown: access.KnownFor.Seconds(),
+		LeaderBeats: lease.Interval(time.Second, true).Seconds(), FollowerBeats: lease.Look(time.Second, time.Second).Seconds(),
+		CommandsEvery: 600, CommandsHeld: 25, StatusEvery: 600, RecordEvery: session.RecordEvery.Seconds(), SentinelEvery: 120, AuditEvery: 6 * 3600, TickEvery: 300, ViewsEvery: 3, ViewsListed: 60, KeyKnown: access.KnownFor.Seconds(),
 		SettingsKnown: viewconfig.KnownFor.Seconds(),
 		RetainEvery:   900, Kept: 2 * 3600,
 		RowBytes: 17.8, SegmentBytes: 700, FoldBytes: 12_000,

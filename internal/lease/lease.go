@@ -31,6 +31,20 @@ func Interval(ttl time.Duration, leads bool) time.Duration {
 	return ttl / 3
 }
 
+// Look is how long a follower whose life others carry waits before it looks at the lease again, of which so much was left when it last
+// did. A leader that lives has renewed it by then; where it does not, the lease is found expired as soon as it is. Below zero is a lease
+// that nobody holds, and that this follower may not take, or not yet.
+func Look(ttl, left time.Duration) time.Duration {
+	if left < 0 {
+		return Interval(ttl, false)
+	}
+	return min(Interval(ttl, true), left+ttl/30) // stores tell times in whole seconds
+}
+
+// Carried is for how long a proof of life holds that the leader's renewals carry: it comes with one heartbeat and is written with
+// another, each up to two fifths of the TTL later.
+func Carried(ttl time.Duration) time.Duration { return 2 * ttl }
+
 // Hold is what a leader knows of its own lease: the last renewal that succeeded. The zero Hold holds nothing.
 type Hold struct {
 	Term  uint64

@@ -22,8 +22,8 @@ type Beat struct {
 // Beat renews a session's proof of life and takes the lease over where it is free or expired. A session that does not
 // live any more gets ErrGone. One that is paused takes no lease and keeps none: the lease is free at once, for others.
 //
-// It writes once: the leader its lease, any other session its record. It writes nothing where the last proof is younger
-// than a sixth of the time-out; State.Renewed tells. It writes more only where something changes, and the status of
+// It writes once: the leader its lease, any other session its record, if that is due. It writes nothing where the last proof is
+// younger than a sixth of the time-out; State.Renewed tells. It writes more only where something changes, and the status of
 // the leader's agent every ten minutes.
 func (l *Ledger) Beat(ctx context.Context, view, id string, b Beat) (State, error) {
 	if !ValidID(id) {
@@ -48,7 +48,7 @@ func (l *Ledger) beat(ctx context.Context, view, id string, b Beat) (State, erro
 	if !record.exists() || record.value.Ended {
 		return State{}, ErrGone
 	}
-	if lease, ok := l.remembersLease(view, id); ok && !nearly(l.since(lease.meta), lease.value.TTLSeconds) &&
+	if lease, ok := l.remembersLease(view, id); ok && !nearly(l.since(lease.meta), seconds(lease.value.TTLSeconds)) &&
 		!young(l.since(lease.meta), lease.value.TTLSeconds) {
 		return l.beatLeader(ctx, record, lease, b)
 	}
@@ -112,6 +112,7 @@ func (l *Ledger) beatLeader(ctx context.Context, record held[Record], lease held
 		return state, nil
 	}
 	renewed := lease.value
+	renewed.Followers = renewed.followers(l.clock.Now(), l.following.noted(next.View))
 	renewed.Work = l.work(ctx, next, lease.value)
 	if state.Record.Nonce != record.value.Nonce { // now and then, for the price of a read
 		var err error
@@ -145,11 +146,12 @@ func (l *Ledger) standDown(ctx context.Context, record held[Record], next Record
 // beatFollower renews the record and, where the lease is free or expired, takes it unless it is paused. Where the leader is
 // silent, it has the leader yield the lease. The session may be such a leader: the lease still proves then that it lives.
 func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bool, lease held[Lease], b Beat) (State, error) {
-	view, id, timeout := record.value.View, record.value.ID, record.value.TimeoutSeconds
+	view, id := record.value.View, record.value.ID
 	next, changed := b.applyFollower(record.value, lease)
 	free := freeFor(next, record.value.AgentStatus, lease)
-	if !fresh && (nearly(l.since(record.meta), timeout) || young(l.since(record.meta), timeout) && !free && !changed) {
-		// Whether it died, or was ended where nothing is to be written that would tell, must be read.
+	if !fresh && (nearly(l.proven(record, lease), record.value.holds()) || lease.value.Followers[id].Over ||
+		!record.value.Rests && !l.due(record, lease) && !free && !changed) {
+		// Whether it died, or was ended where nothing is to be written that would tell, must be read. Of one that rests the lease tells.
 		var err error
 		if record, err = l.readRecord(ctx, view, id); err != nil {
 			return State{}, err
@@ -161,11 +163,12 @@ func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bo
 		free = freeFor(next, record.value.AgentStatus, lease)
 		fresh = true
 	}
-	if fresh && !Live(Age(record.meta), timeout) && !holds(lease, id) {
+	if fresh && !lives(record) && !tells(lease, record.value) && !holds(lease, id) {
 		return State{}, l.expire(ctx, view, id)
 	}
-	state := State{Record: record.value, Term: lease.value.Term}
-	if free || changed || !young(l.since(record.meta), timeout) {
+	state := State{Record: record.value, Term: lease.value.Term, LeaseLeft: left(lease)}
+	if free || changed || l.due(record, lease) {
+		next.Rests = next.mayRest() && !free // the record of a leader must not outlive its lease
 		written, err := l.writeRecord(ctx, next, record.meta)
 		if err != nil {
 			return State{}, err
@@ -173,6 +176,13 @@ func (l *Ledger) beatFollower(ctx context.Context, record held[Record], fresh bo
 		state.Record = written.value
 	} else {
 		l.remember(next, record)
+		if next.Rests {
+			note := Following{At: l.clock.Now()}
+			if b.AgentStatus != nil {
+				note.CaughtUp = b.AgentStatus.CaughtUp.OrNil()
+			}
+			l.following.note(next, note)
+		}
 	}
 	switch {
 	case free:
@@ -189,7 +199,8 @@ func (l *Ledger) takeOver(ctx context.Context, r Record, old held[Lease]) (State
 	if err != nil {
 		return State{}, err
 	}
-	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds, Terms: old.value.give(term, r.ID, l.clock.Now())}
+	now := l.clock.Now()
+	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds, Terms: old.value.give(term, r.ID, now), Followers: old.value.followers(now, nil)}
 	lease, err := l.writeLease(ctx, r.View, next, old.meta)
 	if err != nil {
 		return State{}, err

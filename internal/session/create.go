@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 	"github.com/fustor/fustor/internal/viewconfig"
@@ -44,6 +45,16 @@ type State struct {
 	Leads bool
 	// Renewed says whether this step itself renewed the lease, so that a lease.Hold may count from its start.
 	Renewed bool
+	// LeaseLeft is how much of the lease, which another session has, was left; below zero where nobody has it.
+	LeaseLeft time.Duration
+}
+
+// Interval is when the session's next heartbeat is due.
+func (s State) Interval() time.Duration {
+	if s.Leads || !s.Record.mayRest() {
+		return lease.Interval(s.Record.Timeout(), s.Leads)
+	}
+	return lease.Look(s.Record.Timeout(), s.LeaseLeft)
 }
 
 // TakenError is an ErrTaken that tells by whom.
@@ -99,13 +110,14 @@ func (l *Ledger) lead(ctx context.Context, r Record) (State, error) {
 		return State{}, err
 	}
 	if liveLease(lease) || r.Paused {
-		return State{Record: r, Term: lease.value.Term, Leads: liveLease(lease) && lease.value.Session == r.ID}, nil
+		return State{Record: r, Term: lease.value.Term, Leads: liveLease(lease) && lease.value.Session == r.ID, LeaseLeft: left(lease)}, nil
 	}
 	term, err := l.nextTerm(ctx, r.View, lease)
 	if err != nil {
 		return State{}, err
 	}
-	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds, Terms: lease.value.give(term, r.ID, l.clock.Now())}
+	now := l.clock.Now()
+	next := Lease{Term: term, Session: r.ID, TTLSeconds: r.TimeoutSeconds, Terms: lease.value.give(term, r.ID, now), Followers: lease.value.followers(now, nil)}
 	if lease, err = l.writeLease(ctx, r.View, next, lease.meta); err != nil {
 		return State{}, err
 	}

@@ -45,14 +45,14 @@ func (l *Ledger) end(ctx context.Context, view, id, reason string, onlyDead bool
 	if err != nil || !record.exists() {
 		return err
 	}
-	if onlyDead && (record.value.Ended || Live(Age(record.meta), record.value.TimeoutSeconds)) {
+	if onlyDead && (record.value.Ended || lives(record)) {
 		return livingUnless(record.value.Ended)
 	}
 	lease, err := l.readLease(ctx, view)
 	if err != nil {
 		return err
 	}
-	if onlyDead && lease.value.Session == id && liveLease(lease) {
+	if onlyDead && (lease.value.Session == id && liveLease(lease) || tells(lease, record.value)) {
 		return errAlive
 	}
 	if err := l.release(ctx, view, id, lease); err != nil || record.value.Ended {
@@ -62,6 +62,9 @@ func (l *Ledger) end(ctx context.Context, view, id, reason string, onlyDead bool
 	r.Ended, r.EndedReason = true, reason
 	if _, err := l.writeRecord(ctx, r, record.meta); err != nil {
 		return err
+	}
+	if r.Rests {
+		_ = l.over(ctx, view, id) // otherwise it hears of its end when it next writes its record
 	}
 	// A heartbeat that had renewed the record before may have taken the lease since.
 	if lease, err = l.readLease(ctx, view); err != nil {
@@ -95,7 +98,8 @@ func (l *Ledger) release(ctx context.Context, view, id string, lease held[Lease]
 	if lease.value.Session != id {
 		return nil
 	}
-	_, err := l.writeLease(ctx, view, Lease{Term: lease.value.Term, TTLSeconds: lease.value.TTLSeconds, Terms: lease.value.Terms}, lease.meta)
+	_, err := l.writeLease(ctx, view, Lease{Term: lease.value.Term, TTLSeconds: lease.value.TTLSeconds, Terms: lease.value.Terms,
+		Followers: lease.value.followers(l.clock.Now(), nil)}, lease.meta)
 	return err
 }
 
@@ -121,14 +125,14 @@ func (l *Ledger) alive(ctx context.Context, view, id string) (Record, error) {
 		return Record{}, err
 	case !record.exists() || record.value.Ended:
 		return Record{}, ErrGone
-	case Live(Age(record.meta), record.value.TimeoutSeconds) || l.surelyLeads(view, id):
+	case lives(record) || l.surelyLeads(view, id):
 		return record.value, nil
 	}
 	lease, err := l.readLease(ctx, view)
 	if err != nil {
 		return Record{}, err
 	}
-	if holds(lease, id) {
+	if holds(lease, id) || tells(lease, record.value) {
 		return record.value, nil
 	}
 	return Record{}, l.expire(ctx, view, id)
@@ -137,7 +141,7 @@ func (l *Ledger) alive(ctx context.Context, view, id string) (Record, error) {
 // surelyLeads reports whether a lease that is remembered is the session's and far from its end.
 func (l *Ledger) surelyLeads(view, id string) bool {
 	lease, ok := l.remembersLease(view, id)
-	return ok && !nearly(l.since(lease.meta), lease.value.TTLSeconds)
+	return ok && !nearly(l.since(lease.meta), seconds(lease.value.TTLSeconds))
 }
 
 // Leads reports whether a session holds the view's lease, as far as is known: it may lose it at any time.

@@ -11,6 +11,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/seal"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -32,7 +33,7 @@ var (
 // conditional write proves.
 //
 // The invariants, on which every method relies:
-//   - A session proves that it lives by its record's age, or, while it leads, by its lease's.
+//   - A session proves that it lives by its record's age, by what the lease tells of its heartbeats, or, while it leads, by its lease's age.
 //   - Before a session takes the lease it renews its record; after, it reads it again. Whoever ends a session first
 //     takes its lease away, then marks the record, then looks at the lease again. So no ended session keeps the lease.
 //   - A term is given once: the lease goes from term to term + 1 by compare-and-swap on the object that was read.
@@ -43,6 +44,8 @@ type Ledger struct {
 
 	records *otter.Cache[string, held[Record]] // by the object's key; as it was last seen here
 	leases  *otter.Cache[string, held[Lease]]
+
+	following following
 }
 
 // maxRemembered bounds what a Ledger remembers, in sessions and in views.
@@ -173,11 +176,11 @@ func (l *Ledger) since(m store.Meta) time.Duration {
 }
 
 // nearly reports whether so much of a time-out has gone by that it should be read, not remembered.
-func nearly(age time.Duration, timeoutSeconds float64) bool { return !Live(age+age/8, timeoutSeconds) }
+func nearly(age, timeout time.Duration) bool { return !lease.Live(age+age/8, timeout) }
 
 // liveLease reports whether a lease that was just read is held and not expired.
 func liveLease(h held[Lease]) bool {
-	return h.value.Session != "" && Live(Age(h.meta), h.value.TTLSeconds)
+	return h.value.Session != "" && lease.Live(Age(h.meta), seconds(h.value.TTLSeconds))
 }
 
 // holds reports whether a lease that was just read proves that a session lives: the session has it and nobody has ended it.

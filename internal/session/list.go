@@ -159,12 +159,16 @@ func (r Roster) recordOf(view, id string, e RosterEntry) Record {
 func statusOf(r held[Record], lease held[Lease]) Status {
 	id := r.value.ID
 	s := Status{Record: r.value, Leads: !r.value.Ended && leads(lease, id)}
-	s.Lives = !r.value.Ended && (holds(lease, id) || Live(Age(r.meta), r.value.TimeoutSeconds))
+	s.Lives = !r.value.Ended && (holds(lease, id) || lives(r) || tells(lease, r.value))
 	if status := r.value.AgentStatus; status != nil {
 		s.CaughtUp = status.CaughtUp.OrNil()
 	}
 	if holds(lease, id) && lease.value.Work != nil && lease.value.Work.CaughtUp.Known() {
 		s.CaughtUp = lease.value.Work.CaughtUp
+	}
+	following, told := lease.value.Followers[id]
+	if told = told && !following.Over && r.exists() && following.At > r.meta.LastModified.UnixNano(); told && following.CaughtUp != nil {
+		s.CaughtUp = following.CaughtUp
 	}
 	if s.Silence = r.value.Silence; holds(lease, id) && lease.value.silence() != nil {
 		s.Silence = lease.value.silence()
@@ -174,6 +178,9 @@ func statusOf(r held[Record], lease held[Lease]) Status {
 	}
 	if lease.exists() && lease.value.Session == id {
 		s.LastActivity = max(s.LastActivity, lease.meta.LastModified.UnixNano())
+	}
+	if told {
+		s.LastActivity = following.At
 	}
 	return s
 }

@@ -3,7 +3,8 @@
 //
 // All three are small objects that are replaced by compare-and-swap and carry a nonce. Ages are the store's Date minus
 // the object's Last-Modified, so no machine's clock is trusted. The leader proves that it lives by renewing the lease,
-// every other session by renewing its record: one write per session and lease.Interval. Package lease has the rule.
+// any other session by renewing its record, or by a heartbeat that the leader's next renewal tells of (Lease.Followers). Package lease
+// has the rule.
 package session
 
 import (
@@ -11,7 +12,6 @@ import (
 	"encoding/hex"
 	"time"
 
-	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
 )
@@ -34,6 +34,8 @@ type Record struct {
 	Dialect string `json:"dialect,omitempty"`
 	// Paused: it does not run for leader, as its last heartbeat said.
 	Paused bool `json:"paused,omitempty"`
+	// Rests: it does not lead, and proves its life by Lease.Followers where that tells of it. Each of its proofs holds for lease.Carried.
+	Rests bool `json:"rests,omitempty"`
 	// Ended is set once the session was closed or its end was noticed; the record stays until its segments are folded.
 	Ended       bool   `json:"ended,omitempty"`
 	EndedReason string `json:"ended_reason,omitempty"` // closed, timeout, reset
@@ -64,6 +66,8 @@ type Lease struct {
 	Yields bool `json:"yields,omitempty"`
 	// Terms are the last terms that were given, and to whom, the oldest first. Leases of earlier builds have none.
 	Terms []Reign `json:"terms,omitempty"`
+	// Followers are sessions whose heartbeats came through the process that wrote the lease, and what it knows of others.
+	Followers map[string]Following `json:"followers,omitempty"`
 }
 
 // Roster names a view's sessions: views/<view>/roster.json. A session is in it before its agent hears of it, and stays
@@ -114,15 +118,10 @@ func sourceSum(source string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Timeout is for how long one proof of life holds, of the session itself and, while it leads, of its lease.
+// Timeout is for how long one proof of life holds, of the session itself, unless it rests, and, while it leads, of its lease.
 func (r Record) Timeout() time.Duration { return seconds(r.TimeoutSeconds) }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Age is how long ago an object was written, by the store's clock.
 func Age(m store.Meta) time.Duration { return m.Date.Sub(m.LastModified) }
-
-// Live reports whether a session of this time-out, whose proof of life is of this age, still lives.
-func Live(age time.Duration, timeoutSeconds float64) bool {
-	return lease.Live(age, seconds(timeoutSeconds))
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fustor/fustor/internal/layout"
+	"github.com/fustor/fustor/internal/lease"
 	"github.com/fustor/fustor/internal/manifest"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
@@ -186,12 +187,13 @@ func freeFor(r Record, before *pipeapi.AgentStatus, h held[Lease]) bool {
 	if h.value.Session != "" { // it ran out; otherwise it was given up
 		age -= seconds(h.value.TTLSeconds)
 	}
-	return !Live(age, h.value.TTLSeconds)
+	return !lease.Live(age, seconds(h.value.TTLSeconds))
 }
 
 // applyFollower is apply for a session that does not lead, and notes the Silence of one that has to yield its lease.
 func (b Beat) applyFollower(r Record, h held[Lease]) (next Record, changed bool) {
 	next, changed = b.apply(r)
+	changed = changed || busy(r.AgentStatus, b.AgentStatus)
 	silence := h.value.silence()
 	if !h.value.Yields || h.value.Session != r.ID || silence == nil {
 		return next, changed

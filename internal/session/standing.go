@@ -23,7 +23,7 @@ func (l *Ledger) Standing(ctx context.Context, view, id string) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	if lease, ok := l.remembersLease(view, id); ok && !nearly(l.since(lease.meta), lease.value.TTLSeconds) {
+	if lease, ok := l.remembersLease(view, id); ok && !nearly(l.since(lease.meta), seconds(lease.value.TTLSeconds)) {
 		return State{Record: r, Term: lease.value.Term, Leads: true}, nil
 	}
 	lease, err := l.readLease(ctx, view)

@@ -161,7 +161,7 @@ func (d *deployment) tick() {
 
 func (d *deployment) beat(a int) {
 	d.t.Helper()
-	d.call(d.ingest, "POST", "/api/v1/pipe/session/"+d.agents[a].id+"/heartbeat?view=v", `{"can_realtime":true}`, 200)
+	d.call(d.ingest, "POST", "/api/v1/pipe/session/"+d.agents[a].id+"/heartbeat?view=v", fmt.Sprintf(`{"can_realtime":true,"agent_status":{"sent_segments":%d}}`, d.agents[a].seq), 200)
 }
 
 func (d *deployment) ask(call string) {
@@ -268,7 +268,7 @@ func TestModelAgainstARun(t *testing.T) {
 		if s%18 == 0 {
 			d.beat(0)
 		}
-		if s%15 == 0 {
+		if s%18 == 9 {
 			for a := range agents - 1 {
 				d.beat(a + 1)
 			}
