@@ -52,6 +52,9 @@ func (w *worker) run(ctx context.Context) error {
 		beIdle()
 	}
 	for !w.pool.tooMany(w) {
+		if err := ctx.Err(); err != nil { // the queue hears of it by another goroutine, later
+			return err
+		}
 		t, ok := w.queue.pop()
 		if !ok {
 			return ctx.Err()
