@@ -367,6 +367,12 @@ func TestRetentionOfVersions(t *testing.T) {
 	if err := r.versions(); err != nil || !r.due.IsZero() {
 		t.Errorf("a view that has nothing: %v, more is due at %v", err, r.due)
 	}
+	if _, err := none.store.Put(h.ctx, layout.Manifest(viewName, 1, "n"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.versions(); !errors.Is(err, manifest.ErrWentBack) {
+		t.Errorf("one version and no head: %v", err)
+	}
 }
 
 // TestRetentionOfWhatWasNeverPublished: what lost a race goes at once, and what may yet become head once nobody can publish it any more.

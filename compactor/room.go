@@ -83,12 +83,7 @@ func (v *visit) admits(r *resolution) bool {
 }
 
 // above is the directory that a node is in; nil for the root.
-func (w *walk) above(n *node) *node {
-	if n.row.Parent == "" {
-		return nil
-	}
-	return w.dirs[n.row.Parent]
-}
+func (w *walk) above(n *node) *node { return w.dirs[n.row.Parent] }
 
 // leaveOut has a name stay as it was, and notes whose segments spoke of it.
 func (v *visit) leaveOut(r *resolution, key layer.Key) {

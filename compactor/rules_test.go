@@ -125,7 +125,7 @@ func TestFoldsOfTheSame(t *testing.T) {
 }
 
 // TestRetentionOfSegments: a segment goes once it is folded, or nobody will fold it, and is older than the grace; the next one that a session may
-// have folded stays, however old it is. So does what a live session keeps of an audit.
+// have folded stays, however old it is. So does what a live session keeps of an audit. A claim on a merge goes once it is older than the grace.
 func TestRetentionOfSegments(t *testing.T) {
 	written := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 	now := written
@@ -162,17 +162,27 @@ func TestRetentionOfSegments(t *testing.T) {
 			goes = append(goes, key)
 		}
 	}
-	if _, err := h.store.Put(h.ctx, layout.AllSegments(viewName)+"note", []byte("no segment")); err != nil {
+	for _, prefix := range []string{layout.AllSegments(viewName), layout.AllStaging(viewName)} {
+		if _, err := h.store.Put(h.ctx, prefix+"note", []byte("none of these")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim := layout.MergeClaim(viewName, "c")
+	if _, err := h.store.Put(h.ctx, claim, []byte("c")); err != nil {
 		t.Fatal(err)
 	}
+	goes = append(goes, claim)
 	check := func(age time.Duration, goes []string) {
 		t.Helper()
 		r := &retention{c: h.c, ctx: h.ctx, view: viewName, now: written.Add(age), head: head, dry: true}
-		if err := r.segments(); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.staging(); err != nil {
-			t.Fatal(err)
+		for _, step := range []func() error{r.segments, r.staging, r.mergeClaims} {
+			r.due = time.Time{}
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+			if age <= time.Hour && !r.due.Equal(written.Add(time.Hour)) || age > time.Hour && !r.due.IsZero() {
+				t.Errorf("at %v more is due at %v", age, r.due)
+			}
 		}
 		var got []string
 		for _, o := range r.removed {
@@ -184,8 +194,6 @@ func TestRetentionOfSegments(t *testing.T) {
 		var want []string
 		if age > time.Hour {
 			want = goes
-		} else if !r.due.Equal(written.Add(time.Hour)) {
-			t.Errorf("at %v more is due at %v", age, r.due)
 		}
 		slices.Sort(got)
 		slices.Sort(want)

@@ -70,12 +70,11 @@ func (w *walk) sum(prefix string) error {
 			return err
 		}
 	}
-	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
+	if up := w.above(n); up != nil {
 		up.addChange(n.row.Name, n.before, after)
 		up.noteOpen(n)
-	}
-	if prefix == "/" && isDir(&n.row, n.known) {
-		w.totals = &n.row.Sub
+	} else {
+		w.totals = &after
 	}
 	if !n.changed() {
 		return nil
@@ -95,7 +94,7 @@ func (n *node) addChange(name string, before, after evidence.Totals) {
 
 // parentStateOf is the state of the directory that the node is in, as it is after the batch.
 func (w *walk) parentStateOf(n *node) *evidence.ParentState {
-	if up := w.dirs[n.row.Parent]; up != nil && n.row.Parent != "" {
+	if up := w.above(n); up != nil {
 		return &evidence.ParentState{Before: up.forEntries.After, After: up.forEntries.After}
 	}
 	return &evidence.ParentState{}

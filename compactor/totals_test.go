@@ -126,3 +126,30 @@ func TestTotalsFollowFromWhatChanged(t *testing.T) {
 		}
 	})
 }
+
+// TestViewWhoseRootGoes: whatever becomes of the root, the version's totals are those of what is there, and a view that was full has room.
+func TestViewWhoseRootGoes(t *testing.T) {
+	h := &harness{tb: t, ctx: t.Context(), store: sim.NewStore(time.Now)}
+	h.c = h.compactor(Options{})
+	h.allow(3)
+	w, s := newWorld(), h.teller("one")
+	for _, name := range []string{"/f", "/g", "/h"} {
+		w.put(name, event.Entry{Type: event.File, MtimeNs: w.tick(), Size: 5})
+	}
+	tell := func(ev event.Event, entries int64) {
+		t.Helper()
+		s.tell(ev)
+		s.send()
+		h.fold()
+		if h.present(); h.head().Entries() != entries {
+			t.Errorf("%d entries, want %d: %+v", h.head().Entries(), entries, h.head().Totals)
+		}
+	}
+	tell(w.listEvent("/", event.Snapshot), 3)
+	tell(w.deleteEvent("/"), 0)
+	put := w.putEvent("/")
+	put.Entry.Type, put.Entry.Size = event.File, 7
+	tell(put, 1)
+	tell(w.putEvent("/"), 1)
+	tell(w.listEvent("/", event.Audit), 3)
+}

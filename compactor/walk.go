@@ -55,7 +55,7 @@ type walk struct {
 	lookahead    *lookahead
 	suspects     *suspects
 	room         *room
-	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing changed
+	totals       *evidence.Totals // of the whole view, once it is summed up; nil: nothing is claimed
 	stale        uint64           // listings that showed an older state of their directory than the view knew
 }
 
@@ -453,6 +453,9 @@ func (v *visit) recordEntry(r *resolution) error {
 		if dir {
 			v.dir.keepsClosed(&r.row)
 		}
+	} else { // the root
+		all := after
+		v.totals = &all
 	}
 	if !r.Changed {
 		return nil
