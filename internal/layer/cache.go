@@ -112,8 +112,8 @@ func (c *Cache) watch(k cacheKey, v cached) {
 
 // reweigh notes that a block has grown, if it is still here.
 func (c *Cache) reweigh(k cacheKey, b *Block) {
-	c.entries.Compute(k, func(old cached, found bool) (cached, otter.ComputeOp) {
-		if !found || old.block != b {
+	c.entries.Compute(k, func(old cached, _ bool) (cached, otter.ComputeOp) {
+		if old.block != b {
 			return old, otter.CancelOp
 		}
 		return old, otter.WriteOp

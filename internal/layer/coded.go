@@ -29,8 +29,11 @@ var codedScratches = sync.Pool{New: func() any { return &codedScratch{} }}
 // checkCoded calls may with the name column's data page as it is stored; true where that cannot be.
 func checkCoded(data []byte, c *chunk, may func(*CodedNames) bool) bool {
 	n := c.dataSize.values
+	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n {
+		return true
+	}
 	end := packedEnd(data)
-	if c.dataSize.encoding != format.DeltaByteArray || deltaCount(data) != n || end < 0 || deltaCount(data[end:]) != n {
+	if end < 0 || deltaCount(data[end:]) != n {
 		return true
 	}
 	b := codedScratches.Get().(*codedScratch)
@@ -47,7 +50,8 @@ func checkCoded(data []byte, c *chunk, may func(*CodedNames) bool) bool {
 	return may(&CodedNames{b.shared, b.starts, textIn(b.rest)})
 }
 
-// packedEnd is how long the DELTA_BINARY_PACKED sequence is that data begins with; -1 where it is none, or longer than data.
+// packedEnd is how long the DELTA_BINARY_PACKED sequence is that data begins with, whose header deltaCount has checked; -1 where it is longer
+// than data.
 func packedEnd(data []byte) int {
 	at := 0
 	next := func() uint64 {
@@ -66,9 +70,6 @@ func packedEnd(data []byte) int {
 		}
 	}
 	block, miniblocks := header[0], header[1]
-	if miniblocks == 0 || block > 4096 || miniblocks > block {
-		return -1
-	}
 	for left := int64(header[2]) - 1; left > 0; {
 		next() // the smallest difference
 		if at > len(data) || uint64(len(data)-at) < miniblocks {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -368,4 +369,155 @@ func FuzzCodes(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMalformedCodes: what appendCodes does not write is refused.
+func TestMalformedCodes(t *testing.T) {
+	const n, limit = 100, 300
+	codes := make([]uint16, n)
+	for i := range codes {
+		codes[i] = uint16(i * i % limit)
+		if i >= 40 && i < 70 {
+			codes[i] = limit - 1
+		}
+	}
+	valid := appendCodes(nil, codes, limit)
+	if got, err := codesOf(valid, n, limit); err != nil || !slices.Equal(got, codes) {
+		t.Fatalf("%v, %v", got, err)
+	}
+	run := func(width byte, count uint64, value ...byte) []byte {
+		return append(binary.AppendUvarint([]byte{width}, count<<1), value...)
+	}
+	packed := func(width byte, groups uint64) []byte {
+		return append(binary.AppendUvarint([]byte{width}, groups<<1|1), make([]byte, groups*uint64(width))...)
+	}
+	for what, data := range map[string][]byte{
+		"a run":             run(8, n, 7),
+		"a run of two":      run(9, n, 7, 1),
+		"packed":            packed(3, (n+7)/8),
+		"one code for all":  appendConstant(nil, n),
+		"16 bits":           run(16, n, 7, 1),
+		"two runs":          append(run(8, n-1, 7), 1<<1, 9),
+		"packed, and a run": append(packed(8, 2), append(binary.AppendUvarint(nil, (n-16)<<1), 9)...),
+	} {
+		if _, err := codesOf(data, n, limit); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for what, data := range map[string][]byte{
+		"nothing":                       {},
+		"a width alone":                 {8},
+		"a width of 0":                  packed(0, (n+7)/8),
+		"a width of 17":                 packed(17, (n+7)/8),
+		"a number that does not end":    append([]byte{8}, slices.Repeat([]byte{0xff}, 12)...),
+		"no codes in a run":             run(8, 0, 7),
+		"a run that is too long":        run(8, n+1, 7),
+		"a run that is too short":       run(8, n-1, 7),
+		"a run without its code":        run(8, n),
+		"a run with half its code":      run(9, n, 7),
+		"too many groups":               packed(3, (n+7)/8+1),
+		"too few groups":                packed(3, (n+7)/8-1),
+		"a byte more":                   append(slices.Clone(valid), 0),
+		"a byte more than one code has": append(appendConstant(nil, n), 0),
+		"a code beyond the dictionary":  run(16, n, 300&0xff, 300>>8),
+	} {
+		if got, err := codesOf(data, n, limit); err == nil {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	for i := range valid {
+		if _, err := codesOf(valid[:i], n, limit); err == nil {
+			t.Errorf("the first %d bytes of %d are enough", i, len(valid))
+		}
+	}
+	if _, err := codesOf(valid, n, limit-1); err == nil {
+		t.Error("a dictionary that lacks the last code is enough")
+	}
+	if _, err := codesOf(valid, n, 1<<16); err != nil {
+		t.Errorf("of a dictionary as large as can be: %v", err)
+	}
+	if _, err := codesOf(valid, n, 1<<16+1); err == nil {
+		t.Error("codes have 16 bits, and the dictionary more")
+	}
+}
+
+// TestMalformedPages: a page header that Writer does not write is refused, and so is a row group that ends early.
+func TestMalformedPages(t *testing.T) {
+	for _, want := range []page{
+		{dictionary: true, plain: 5, compressed: 4, values: 3},
+		{plain: 5, compressed: 4, values: 3, encoding: 8},
+		{plain: 5, compressed: 4, values: 3, hasBounds: true, minValue: []byte("a"), maxValue: []byte("bcd")},
+	} {
+		header := want.appendHeader(nil)
+		whole := append(slices.Clone(header), 1, 2, 3, 4)
+		r := headerReader{b: whole}
+		if got := r.page(); r.bad || r.at != len(header) || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v, %d of %d bytes, bad: %v; want %+v", got, r.at, len(header), r.bad, want)
+		}
+		for n := range whole {
+			if r := (headerReader{b: whole[:n]}); !func() bool { r.page(); return r.bad }() {
+				t.Errorf("%+v: the first %d bytes of %d are enough", want, n, len(whole))
+			}
+		}
+		for i := range header {
+			for _, c := range []byte{0xff, header[i] ^ 1, header[i] + 2} {
+				damaged := slices.Clone(whole)
+				damaged[i] = c
+				r := headerReader{b: damaged}
+				if got := r.page(); !r.bad && reflect.DeepEqual(got, want) {
+					t.Errorf("%+v: byte %d may be %#x", want, i, c)
+				}
+			}
+		}
+		endless := append(slices.Clone(header[:1]), slices.Repeat([]byte{0xff}, 30)...)
+		if r := (headerReader{b: endless}); !func() bool { r.page(); return r.bad }() {
+			t.Error("a number may be endless")
+		}
+	}
+	raw := hostileGroup(t)
+	for n := 0; n < len(raw.Data); n += 7 {
+		if _, err := parseGroup(raw.Data[:n], raw.Rows); err == nil && n > 0 {
+			if c, err := raw.chunks(); err != nil || n != c[columns1].start && n != c[columns2].start && n != c[columns3].start {
+				t.Fatalf("the first %d bytes of %d are taken for a row group: %v", n, len(raw.Data), err)
+			}
+		}
+	}
+	if _, err := parseGroup(raw.Data, raw.Rows+1); err == nil {
+		t.Error("a row group may have another number of rows")
+	}
+	if _, err := parseGroup(append(slices.Clone(raw.Data), 0), raw.Rows); err == nil {
+		t.Error("a row group may have a byte more")
+	}
+}
+
+// TestVerify finds every byte that is wrong, and says whether it hides rows or only what helps to search them.
+func TestVerify(t *testing.T) {
+	l, built := searchLayer(t)
+	x, err := l.index(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if search, err := l.Verify(t.Context()); search || err != nil {
+		t.Fatalf("a layer that is whole: %v, %v", search, err)
+	}
+	rowsEnd, end := x.search.pages[0].offset, int64(len(built.Data))
+	last := &x.search.pages[searchPages-1]
+	for _, at := range []int64{0, 3, 4, rowsEnd / 2, rowsEnd - 1, rowsEnd, last.offset + last.bytes - 1, last.offset + last.bytes, end - 1} {
+		damaged := slices.Clone(built.Data)
+		damaged[at] ^= 1
+		if _, err := l.st.Put(t.Context(), l.object(), damaged); err != nil {
+			t.Fatal(err)
+		}
+		search, err := open(t, l.st, built.Info).Verify(t.Context())
+		wantFormatError(t, "a flipped bit", l.object(), err)
+		if search != (at >= rowsEnd) {
+			t.Errorf("byte %d of %d, where rows end at %d: only for searches: %v, %v", at, end, rowsEnd, search, err)
+		}
+	}
+	if _, err := l.st.Put(t.Context(), l.object(), built.Data[:end-1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, l.st, built.Info).Verify(t.Context()); err == nil {
+		t.Error("a layer without its last byte is whole")
+	}
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -214,22 +217,30 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 // checkGroup compares what the index says of a group with its rows.
 func checkGroup(t testing.TB, g *Group, rows []evidence.Row) {
 	t.Helper()
-	removed, missing, suspect := 0, 0, int64(0)
+	want := *g
+	want.First, want.Last = Key{rows[0].Parent, rows[0].Name}, Key{rows[len(rows)-1].Parent, rows[len(rows)-1].Name}
+	want.Rows, want.Removed, want.AgentMissing, want.SuspectUntilNs, want.NotUTF8, want.Types, want.Owners = len(rows), 0, 0, 0, false, 0, 0
+	want.MinMtimeSec, want.MaxMtimeSec, want.MinSize, want.MaxSize = math.MaxInt64, math.MinInt64, math.MaxInt64, 0 // of tombstones alone
 	for _, r := range rows {
-		suspect = max(suspect, r.SuspectUntil)
+		want.SuspectUntilNs = max(want.SuspectUntilNs, r.SuspectUntil)
+		want.NotUTF8 = want.NotUTF8 || !utf8.ValidString(r.Parent+r.Name+r.Target+r.Source)
 		if r.AgentMissing {
-			missing++
+			want.AgentMissing++
 		}
 		if r.Removed {
-			removed++
+			want.Removed++
 			continue
 		}
-		if s := floorSeconds(r.MtimeNs); s < g.MinMtimeSec || s > g.MaxMtimeSec || r.Size < g.MinSize || r.Size > g.MaxSize {
-			t.Fatalf("group %+v has row %+v", *g, r)
-		}
+		seconds := time.Unix(0, r.MtimeNs).Unix()
+		want.MinMtimeSec, want.MaxMtimeSec = min(want.MinMtimeSec, seconds), max(want.MaxMtimeSec, seconds+1)
+		smallest, _ := sizesOf(sizeCode(r.Size))
+		_, largest := sizesOf(sizeCode(r.Size))
+		want.MinSize, want.MaxSize = min(want.MinSize, smallest), max(want.MaxSize, largest)
+		want.Types |= 1 << r.Type
+		want.Owners |= OwnerBit(r.UID)
 	}
-	if g.Removed != removed || g.AgentMissing != missing || g.SuspectUntilNs != suspect {
-		t.Fatalf("group %+v: %d removed, %d missing, suspect until %d", *g, removed, missing, suspect)
+	if *g != want {
+		t.Fatalf("group\n%+v has the rows of\n%+v", *g, want)
 	}
 }
 

@@ -105,6 +105,39 @@ func TestSearchIndexLosesNothing(t *testing.T) {
 	})
 }
 
+// TestSearchIndexFindsWholeNames, byte for byte and in any case, whatever is special about their characters.
+func TestSearchIndexFindsWholeNames(t *testing.T) {
+	names := []string{"Ärger.TXT", "İstanbul", "K\u212Alvin", "\xffÄB", "x�y", "ſtraße", "STRASSE", "STRAẞE", "ΑΣ", "日本語.so", "I\u0307stanbul", "CAFE\u0301_07.png", "conﬁg_1.x", "ẚ\u037eb", "5 \u1fef"}
+	slices.Sort(names)
+	st := openStore(t)
+	w := NewWriter(WriterOptions{ID: id(1), RowsPerGroup: 1, SearchSpan: 1})
+	for _, name := range names {
+		if err := w.Append(&evidence.Row{Parent: "/", Name: name, Type: event.File}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := open(t, st, publish(t, st, w))
+	for i, name := range names {
+		var exact, folded Needle
+		exact.Add(name, true, true)
+		folded.AddFolded(casefold.String(name))
+		for what, needle := range map[string]*Needle{"byte for byte": &exact, "in any case": &folded} {
+			if set, err := l.mayHave(t.Context(), needle, 0); err != nil || !set.Has(i) {
+				t.Errorf("%q is not found %s: %v", name, what, err)
+			}
+		}
+	}
+	// Earlier indexes have "straße" as it is: they are not asked for what it is folded to.
+	var needle Needle
+	needle.AddFolded("strasse")
+	for version, asked := range map[byte]needleSlots{foldVersion: needle.now, foldVersion - 1: needle.before} {
+		want := slices.Sorted(slices.Values(asked.grams))
+		if first, _ := needle.in(&searchSection{version: version}); !slices.Equal(first, want) || len(needle.now.grams) <= len(needle.before.grams) {
+			t.Errorf("version %d is asked for %v, want %v", version, first, want)
+		}
+	}
+}
+
 // TestOldSearchIndexesLoseNothing: earlier builds indexed names beyond ASCII as they are, and in lower case. What is asked of their
 // indexes is there of every name that matches.
 func TestOldSearchIndexesLoseNothing(t *testing.T) {

@@ -2,8 +2,12 @@ package layer
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
+	"reflect"
 	"testing"
+
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/fustor/fustor/internal/layout"
 )
@@ -65,6 +69,31 @@ func TestStatisticsAreThoseOfAllRows(t *testing.T) {
 	for name, want := range map[string]Column{"golden": columns1, "golden-2": columns2, "golden-3": columns3, "golden-4": columns} {
 		if all, err := goldenLayer(t, name).Statistics(t.Context()); err != nil || len(all) != int(want) {
 			t.Errorf("%s: statistics of %d columns, want %d: %v", name, len(all), want, err)
+		}
+	}
+}
+
+// TestStatisticsOfOtherColumns: columns that this build does not know, and parts of columns, count for none that it knows; a bound that one row
+// group does not say is not known.
+func TestStatisticsOfOtherColumns(t *testing.T) {
+	column := func(low, high []byte, bytes int64, path ...string) (c format.ColumnChunk) {
+		c.MetaData.Type, c.MetaData.PathInSchema, c.MetaData.TotalCompressedSize = format.Int64, path, bytes
+		c.MetaData.Statistics = format.Statistics{MinValue: low, MaxValue: high}
+		return c
+	}
+	long := func(v int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }
+	groups := []format.RowGroup{
+		{Columns: []format.ColumnChunk{column(long(-5), long(300), 10, "size"), column(long(1), long(2), 7, "mtime_ns"), column(long(0), long(9), 1, "later"), column(long(0), long(9), 1, "size", "part")}},
+		{Columns: []format.ColumnChunk{column(long(-6), long(299), 20, "size"), column(nil, long(3), 7, "mtime_ns")}},
+		{Columns: []format.ColumnChunk{column(long(7), long(8), 30, "size")}},
+	}
+	want := []Statistics{{Column: ColumnSize, Bytes: 60, Min: long(-6), Max: long(300)}, {Column: ColumnMtimeNs, Bytes: 14}}
+	if got := summed(groups); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for c, want := range map[Column]string{ColumnParent: "parent", columns - 1: specs[columns-1].name, columns: fmt.Sprintf("column %d", int(columns)), -1: "column -1"} {
+		if c.String() != want {
+			t.Errorf("column %d is %q, want %q", int(c), c, want)
 		}
 	}
 }
