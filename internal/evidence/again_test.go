@@ -45,13 +45,13 @@ func (e *entry) say(all ...said) *ParentState {
 
 // again is what listings, from a time on, say of a path that stays as it is.
 func again(t *rapid.T, at int64, n int) (all []said) {
-	gone, isLocal := rapid.Bool().Draw(t, "unlisted"), rapid.Bool().Draw(t, "again local")
+	gone, locals := rapid.Bool().Draw(t, "unlisted"), rapid.SampledFrom([]*rapid.Generator[bool]{rapid.Just(true), rapid.Just(false), rapid.Bool()}).Draw(t, "which are local")
 	for i := range int64(n) {
 		s := listed(at+10*i, at-300, event.Audit)
 		if gone {
 			s = unlisted(at+10*i, at-15)
 		}
-		if isLocal {
+		if locals.Draw(t, "again local") {
 			s = local(s)
 		}
 		all = append(all, s)
@@ -120,12 +120,17 @@ func TestTombstonesStayGone(t *testing.T) {
 func TestTombstonesThatRestOnListings(t *testing.T) {
 	early := local(listed(200, 7, event.Audit)) // of before the report, as its client may show an old state
 	early.claim.Lag, early.listing.Lag = 120, 120
-	for name, said := range map[string][]said{
-		"the last absence counts":         {put(100, 80), unlisted(150, 130), early, unlisted(400, 390)},
-		"the last absence does not count": {put(100, 80), unlisted(150, 130), early, unlisted(210, 7)},
+	for name, c := range map[string]struct {
+		said []said
+		at   int64
+	}{
+		"the last absence counts":               {[]said{put(100, 80), unlisted(150, 130), early, unlisted(400, 390)}, 150},
+		"the last absence does not count":       {[]said{put(100, 80), unlisted(150, 130), early, unlisted(210, 7)}, 150},
+		"the first absence does not count":      {[]said{put(100, 80), unlisted(120, 7), unlisted(150, 130), early, unlisted(400, 390)}, 150},
+		"the last absence counts, and no other": {[]said{put(100, 80), unlisted(150, 7), unlisted(400, 390)}, 400},
 	} {
 		e := newEntry()
-		for _, s := range said {
+		for _, s := range c.said {
 			e.say(s)
 		}
 		if !e.row.Removed {
@@ -137,7 +142,7 @@ func TestTombstonesThatRestOnListings(t *testing.T) {
 			if e.say(unlisted(at, at-15)); e.row != was && stays {
 				t.Errorf("%s: it does not stay gone:\n%+v becomes\n%+v", name, was, e.row)
 			}
-			if e.row.ObservedAt != 150 || !e.row.AgentMissing {
+			if e.row.ObservedAt != c.at || !e.row.AgentMissing {
 				t.Fatalf("%s: after %d more listings: %+v", name, i+1, e.row)
 			}
 		}
@@ -189,6 +194,75 @@ func TestJournals(t *testing.T) {
 			t.Errorf("%s: %v, and %d are outdated", c.name, got, len(outdated))
 		}
 	}
+}
+
+// TestListingsOfOtherNames say nothing of a path: a listing of a range of names implies what is in it, and no more.
+func TestListingsOfOtherNames(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		there    bool
+	}{{"", "", true}, {"f", "g", true}, {"", "f", false}, {"g", "", false}, {"a", "f\x00", true}, {"f\x00", "", false}} {
+		row, known := Row{Parent: "/", Name: "f"}, false
+		by := sight(500, event.Audit)
+		parent := &ParentState{Before: []Listing{{Provenance: by, MtimeNs: 490, From: c.from, To: c.to}}}
+		parent.After = parent.Before
+		known = testRules.Resolve(&row, known, []Claim{put(100, 5).claim}, false, &ParentState{}).Changed
+		testRules.Resolve(&row, known, []Claim{gone(300).claim}, false, parent)
+		if row.Removed == c.there {
+			t.Errorf("listed from %q to %q: %+v", c.from, c.to, row)
+		}
+	}
+}
+
+// TestDirectoriesGiveListingsUp: a directory's row remembers its newest listings, and says which it gave up for newer ones.
+func TestDirectoriesGiveListingsUp(t *testing.T) {
+	row, known := Row{Parent: "/", Name: "f"}, false
+	for i := range int64(MaxObservations + 3) {
+		c := directory(1000+10*i, 900).claim
+		o := testRules.Resolve(&row, known, []Claim{c}, true, &ParentState{})
+		known = true
+		if n := min(i+1, MaxObservations); int64(len(o.After)) != n || (len(o.Outdated) == 1) != (i >= MaxObservations) || o.After[n-1].At != c.At {
+			t.Fatalf("listing %d: %+v", i, o)
+		}
+		if s := testRules.decode(&row, true, &ParentState{}); !slices.Equal(s.journal, o.After) {
+			t.Fatalf("listing %d: %+v, remembered are %+v", i, o.After, s.journal)
+		}
+	}
+}
+
+// TestListingsProve as much as an earlier one did if they show no older state of anything.
+func TestListingsProve(t *testing.T) {
+	listing := func(at, lag, skew int64) Listing {
+		return Listing{Provenance: Provenance{At: at, Lag: lag, Skew: skew}}
+	}
+	for _, c := range []struct {
+		name         string
+		newer, older Listing
+		want         bool
+	}{
+		{"the same client", listing(110, 120, 5), listing(100, 120, 5), true},
+		{"one that shows no old states", listing(101, 0, 5), listing(100, 120, 5), true},
+		{"one that may, soon after one that does not", listing(219, 120, 5), listing(100, 0, 5), false},
+		{"one that may no longer show what was before that", listing(220, 120, 5), listing(100, 0, 5), true},
+		{"one by which the file server's clock is further ahead", listing(110, 120, 4), listing(100, 120, 5), false},
+		{"that, so much later", listing(220, 120, 4), listing(100, 120, 5), true},
+		{"one by which it is further behind", listing(110, 120, 6), listing(100, 120, 5), true},
+		{"that, and it may show older states", listing(110, 121, 6), listing(100, 120, 5), false},
+	} {
+		if got := c.newer.proves(&c.older); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(from int64) Listing {
+			return listing(from+rapid.Int64Range(0, 200).Draw(t, "at"), rapid.Int64Range(0, 120).Draw(t, "lag"), rapid.Int64Range(-9, 9).Draw(t, "skew"))
+		}
+		older := draw(1000)
+		newer, mtime := draw(older.At), rapid.Int64Range(700, 1500).Draw(t, "mtime")
+		if newer.proves(&older) && newer.since(mtime) < older.since(mtime) {
+			t.Fatalf("%+v proves no more than %d, and %+v did %d", newer, newer.since(mtime), older, older.since(mtime))
+		}
+	})
 }
 
 // TestLawOutdatedListingsDoNotMatter: also when a directory was listed so often that its journal gave listings up, a path comes to the same in any order, if those

@@ -73,6 +73,12 @@ func (l *Listing) includes(o *Listing) bool {
 	return l.From <= o.From && (l.To == "" || o.To != "" && o.To <= l.To)
 }
 
+// proves reports whether l, which was made after o, shows of whatever state is as of no earlier time than o does (Provenance.since). A client of a
+// file server may show an older state than one on the server itself has shown before.
+func (l *Listing) proves(o *Listing) bool {
+	return l.At-l.Lag >= o.At || l.Lag <= o.Lag && l.Skew >= o.Skew
+}
+
 // Ends are the latest times at which something at a path ended. What was reported or observed below the path before that
 // is void, even if a directory of the same name is there again.
 type Ends struct {

@@ -54,6 +54,13 @@ func old(s saw) saw {
 	return s
 }
 
+// newer is a listing of a directory that has changed a little before, by which what it lacks is gone.
+func newer(s saw) saw {
+	e := *s.entry
+	e.MtimeNs, s.entry = s.by.At-13, &e
+	return s
+}
+
 // everyOrder is what a tree comes to, in all orders of the events with a fold for each, and in one fold.
 func everyOrder(t *testing.T, all []saw) string {
 	t.Helper()
@@ -113,6 +120,10 @@ func TestEnds(t *testing.T) {
 		{"nor what was further below", []saw{putAt(100, "/a/b/c", file), deleteAt(200, "/a"), putAt(300, "/a/b", dir)}, "/ directory 0; /a directory 0; /a/b directory 300; "},
 		{"a file in its place ends it, too", []saw{putAt(100, "/a/b", file), putAt(200, "/a", file), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
 		{"so does a file of before a second end", []saw{putAt(100, "/a/b", file), putAt(200, "/a", file), deleteAt(250, "/a"), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; "},
+		{"a directory reported twice, after what is in it, ends nothing", []saw{putAt(200, "/a/b", file), putAt(250, "/a", dir), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; /a/b file 200; "},
+		{"a listing that may show what was before the end, and a report of after it", []saw{deleteAt(200, "/a"), newer(old(listAt(230, "/a", "b"))), putAt(205, "/a/b", file)}, "/ directory 0; /a directory 230 blind; /a/b file 205; "},
+		{"the same, and another listing lacks it, but is of before", []saw{deleteAt(200, "/a"), newer(old(listAt(230, "/a", "b"))), old(listAt(236, "/a")), putAt(205, "/a/b", file)}, "/ directory 0; /a directory 230 blind; /a/b file 205; "},
+		{"reported before a scan that missed the directory, and listed later as it was before that", []saw{listAt(200, "/"), putAt(190, "/a/b", file), old(listAt(225, "/a", "b"))}, "/ directory 200 blind; /a directory 225 blind; "},
 		{"a directory reported twice ends nothing", []saw{putAt(100, "/a", dir), putAt(200, "/a/b", file), putAt(300, "/a", dir)}, "/ directory 0; /a directory 300; /a/b file 200; "},
 		{"a listing without it ends it", []saw{putAt(100, "/a", dir), putAt(110, "/a/b", file), listAt(200, "/"), putAt(150, "/a/d", file)}, "/ directory 200 blind; "},
 		{"a listing of a file in its place ends it", []saw{putAt(110, "/a/b", file), listAt(200, "/", "a"), putAt(300, "/a", dir)}, "/ directory 200 blind; /a directory 300; "},
@@ -189,10 +200,16 @@ func TestPathsAreKept(t *testing.T) {
 func TestLawEarlierEndsChangeNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		never, ended := newEntry(), newEntry()
-		ended.floor = rapid.SampledFrom([]Ends{{Reported: -500}, {Observed: -500}, {Reported: -500, Observed: -400}, {Reported: -400, Observed: -500}}).Draw(t, "ends")
+		ended.floor = rapid.SampledFrom([]Ends{{Reported: 500}, {Observed: 500}, {Reported: 500, Observed: 600}, {Reported: 600, Observed: 500}}).Draw(t, "ends")
 		all := draw(t)
+		for i := range all {
+			all[i] = later(all[i], 1000)
+			if e := all[i].claim.Entry; e != nil && rapid.IntRange(0, 3).Draw(t, "directory") == 0 {
+				all[i] = aDirectory(all[i])
+			}
+		}
 		if rapid.Bool().Draw(t, "an hour later") {
-			all = append(all, again(t, 400+Memory, 3)...)
+			all = append(all, again(t, 1400+Memory, 3)...)
 		}
 		for i, s := range all {
 			never.say(s)
@@ -212,5 +229,60 @@ func TestDirectoriesOfWhichNothingIsSaid(t *testing.T) {
 	o := treeRules.Resolve(&row, true, nil, true, &ParentState{})
 	if o.Changed || o.Raised || len(o.Before) != 1 || !slices.Equal(o.Before, o.After) || len(o.Outdated) != 0 {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestRowsAfterEndsRememberNoMore: what came after a directory ended, in the same fold, is remembered as if it had not ended: the end is remembered above.
+func TestRowsAfterEndsRememberNoMore(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		said []saw
+	}{
+		{"deleted", []saw{putAt(110, "/a/b", event.File), deleteAt(200, "/a"), listAt(250, "/", "a/"), listAt(252, "/a", "b")}},
+		{"not listed", []saw{putAt(110, "/a/b", event.File), listAt(200, "/"), listAt(250, "/", "a/"), listAt(252, "/a", "b")}},
+		{"not listed, and found by a scan", []saw{listAt(110, "/a", "b"), listAt(200, "/"), listAt(250, "/", "a/"), listAt(252, "/a", "b")}},
+		{"not listed, and reported afterwards", []saw{listAt(110, "/a", "b"), listAt(200, "/"), putAt(250, "/a", event.Directory), putAt(252, "/a/b", event.File)}},
+		{"deleted, and reported afterwards", []saw{listAt(110, "/a", "b"), deleteAt(200, "/a"), putAt(250, "/a", event.Directory), putAt(252, "/a/b", event.File)}},
+		{"deleted, and there is a directory now", []saw{putAt(110, "/a/b/c", event.File), deleteAt(200, "/a"), putAt(250, "/a", event.Directory), putAt(252, "/a/b", event.Directory)}},
+		{"not listed, and there is a directory now", []saw{putAt(110, "/a/b/c", event.File), listAt(200, "/"), putAt(250, "/a", event.Directory), putAt(252, "/a/b", event.Directory)}},
+	} {
+		tr := tree{}
+		tr.fold(c.said)
+		if b := tr["/a/b"]; b.Removed || b.ObservedAt != 252 || b.History != "" || b.EndedAt != 0 {
+			t.Errorf("%s: %+v", c.name, b)
+		}
+	}
+}
+
+// TestLaterEvidenceRaisesNothing: what is said of a directory after the one above ended is no end of its own, below which all were to be resolved again.
+func TestLaterEvidenceRaisesNothing(t *testing.T) {
+	for _, floor := range []Ends{{Observed: 200}, {Reported: 200}, {Reported: 150, Observed: 200}} {
+		row, parent := Row{Parent: "/", Name: "f"}, &ParentState{Floor: floor}
+		for i, at := range []int64{200 + 2*testRules.Staleness, 300 + 2*testRules.Staleness} {
+			o := testRules.Resolve(&row, i > 0, []Claim{aDirectory(put(at, at-50)).claim}, true, parent)
+			if o.Ends != floor || o.Raised || row.EndedAt != 0 || row.History != "" || row.ObservedAt != at {
+				t.Errorf("below %+v: ends %+v, raised: %v: %+v", floor, o.Ends, o.Raised, row)
+			}
+		}
+	}
+}
+
+// TestVoidEvidenceMakesNoRow: where all that is said of a path is void, there is nothing to remember; unless it may come to something with what is said later.
+func TestVoidEvidenceMakesNoRow(t *testing.T) {
+	for _, first := range []saw{deleteAt(200, "/a"), listAt(200, "/")} {
+		tr := tree{}
+		tr.fold([]saw{first})
+		for _, s := range []saw{putAt(110, "/a/b", event.File), listAt(120, "/a", "b")} {
+			if tr.fold([]saw{s}); tr["/a/b"] != nil {
+				t.Errorf("after %s, %s: %+v", first, s, tr["/a/b"])
+			}
+		}
+	}
+	tr := tree{}
+	tr.fold([]saw{deleteAt(200, "/a")})
+	tr.fold([]saw{newer(old(listAt(230, "/a", "b"))), old(listAt(236, "/a"))})
+	tr.fold([]saw{putAt(205, "/a/b", event.File)})
+	if b := tr["/a/b"]; b == nil || b.Removed || b.ObservedAt != 205 {
+		t.Errorf("reported late after the end, and listed since as it was before: %+v", b)
 	}
 }

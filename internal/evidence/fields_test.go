@@ -185,8 +185,7 @@ func TestAssumedDirectories(t *testing.T) {
 func remembered(row *Row, parent *ParentState) (verdict, state) {
 	now := &ParentState{Before: parent.After, After: parent.After}
 	s := testRules.decode(row, true, now)
-	s.recall(testRules, row.Name, now.Before, false)
-	s.recall(testRules, "", s.journal, true)
+	s.recall(testRules, row.Name, now.Before)
 	s.complete()
 	return s.judge(), s
 }

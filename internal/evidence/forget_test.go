@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -119,6 +120,8 @@ func TestWhatIsForgottenAndWhen(t *testing.T) {
 		{"three, of which the first is", []said{look(start, 5), look(start+10, 6), look(start+Memory+5, 7)}, false, []int64{10, Memory + 5}},
 		{"a report an hour old", []said{put(start, 5), look(start+Memory, 6)}, true, []int64{Memory}},
 		{"a report more than an hour old", []said{put(start, 5), look(start+Memory+1, 6)}, false, []int64{Memory + 1}},
+		{"a look at the very time of a report", []said{put(start, 5), look(start, 6)}, true, nil},
+		{"a look that did not count, after which the report is all there is to remember", []said{put(start, 5), alone(start+10, 4, event.Audit), local(listed(start+Memory+100, 5, event.Audit))}, true, nil},
 		{"a look that agrees makes the report old, and not what it agrees with", []said{put(start, 5), look(start+10, 6), local(listed(start+Memory+20, 6, event.Audit))}, false, []int64{10}},
 	} {
 		e := newEntry()
@@ -133,6 +136,130 @@ func TestWhatIsForgottenAndWhen(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) || (s.report != nil) != c.report {
 			t.Errorf("%s: a report %t, observations %v", c.name, s.report != nil, got)
+		}
+	}
+}
+
+// TestForgottenEnds: when something at a path ended is remembered however often what it ended with is forgotten, as it voids what was below.
+func TestForgottenEnds(t *testing.T) {
+	const start = int64(1e15)
+	directory := func(n, mtime int64) said { return local(aDirectory(alone(start+n*(Memory+100), mtime, event.Audit))) }
+	for name, c := range map[string]struct {
+		said []said
+		want Ends
+	}{
+		"a look found a file":      {[]said{local(alone(start, 5, event.Audit)), directory(1, 6), directory(2, 7), directory(3, 8)}, Ends{Observed: start}},
+		"a file was reported":      {[]said{put(start, 5), directory(1, 6), directory(2, 7), directory(3, 8)}, Ends{Reported: start}},
+		"its end was reported":     {[]said{aDirectory(put(start-10, 5)), gone(start), directory(1, 6), directory(2, 7), directory(3, 8)}, Ends{Reported: start}},
+		"both, in the same hour":   {[]said{put(start, 5), local(alone(start+20, 6, event.Audit)), directory(1, 7), directory(2, 8), directory(3, 9)}, Ends{Reported: start, Observed: start + 20}},
+		"it was always one":        {[]said{directory(0, 5), directory(1, 6), directory(2, 7), directory(3, 8)}, Ends{}},
+		"a later look ended it so": {[]said{gone(start), directory(1, 6), local(alone(start+2*(Memory+100), 7, event.Audit)), directory(3, 8)}, Ends{Reported: start, Observed: start + 2*(Memory+100)}},
+	} {
+		e := newEntry()
+		var parent *ParentState
+		for _, s := range c.said {
+			parent = e.say(s)
+		}
+		s := testRules.decode(&e.row, true, parent)
+		if e.row.Type != event.Directory || e.row.Removed || len(s.observations) != 1 || s.allEnds() != c.want {
+			t.Errorf("%s: %+v: ends %+v, want %+v", name, e.row, s.allEnds(), c.want)
+		}
+	}
+}
+
+// TestListingsThatProveLess: a listing by a client that shows no old states counts though so many others came since that a directory does not remember
+// them all, if those may show a state from before it. So it does not matter when a report of the time between comes.
+func TestListingsThatProveLess(t *testing.T) {
+	more := func(mtime int64, all ...said) []said {
+		for i := range int64(MaxObservations) {
+			all = append(all, listed(210+10*i, mtime, event.Audit)) // as of 160 at the latest
+		}
+		return all
+	}
+	lacked := local(unlisted(200, 190))
+	for name, c := range map[string]struct {
+		all  []said
+		late said
+		want string
+	}{
+		"it saw what was known":               {more(5, put(100, 5), local(listed(200, 5, event.Audit))), gone(195), "file mtime 5, audit at 200, blind"},
+		"and a look that is no listing's did": {more(5, put(100, 5), local(listed(200, 5, event.Audit)), local(alone(205, 5, event.Audit))), gone(195), "file mtime 5, audit at 200, blind"},
+		"the others saw what was before":      {more(5, put(190, 185), listed(200, 185, event.Audit)), gone(193), "file mtime 185, audit at 200, blind, suspect until 255"},
+		"the same, and a look saw it, too":    {more(5, put(190, 185), listed(200, 185, event.Audit), alone(205, 185, event.Audit)), gone(193), "file mtime 185, audit at 200, blind, suspect until 255"},
+		"it lacked the file":                  {more(5, put(100, 5), lacked), put(195, 5), "gone, audit at 200, blind"},
+		"it lacked it, as was known":          {append([]said{gone(100), lacked}, again200()...), put(195, 5), "gone, audit at 200, blind"},
+	} {
+		for at := range len(c.all) + 1 {
+			e := newEntry()
+			for _, s := range slices.Insert(slices.Clone(c.all), at, c.late) {
+				e.say(s)
+			}
+			if got := summary(&e.row, e.known); got != c.want {
+				t.Errorf("%s, and the report comes after %d of %d: %s, want %s", name, at, len(c.all), got, c.want)
+			}
+		}
+	}
+}
+
+// again200 are listings after 200 of old states, without the file.
+func again200() (all []said) {
+	for i := range int64(MaxObservations) {
+		all = append(all, unlisted(210+10*i, 7))
+	}
+	return all
+}
+
+// TestRememberedTombstonesStayGone: a tombstone whose latest evidence counts need not be decoded when listings lack it again, though it has a history.
+func TestRememberedTombstonesStayGone(t *testing.T) {
+	for name, all := range map[string][]said{
+		"a report and an absence":            {put(100, 5), unlisted(130, 120)},
+		"a report, a look and an absence":    {put(100, 5), local(alone(120, 7, event.Audit)), unlisted(150, 140)},
+		"a look of before, and an absence":   {put(100, 90), listed(150, 7, event.Audit), unlisted(400, 390)},
+		"a report of its end, and of before": {put(100, 5), local(alone(120, 7, event.Audit)), unlisted(150, 140), unlisted(160, 150)},
+	} {
+		e := newEntry()
+		for _, s := range all {
+			e.say(s)
+		}
+		if !e.row.Removed || e.row.History == "" || !e.row.StaysGone(500, &ParentState{Before: e.journal.journal}) {
+			t.Errorf("%s: %+v", name, e.row)
+		}
+	}
+}
+
+// TestTombstonesRememberTheirBase: a tombstone of which only the absence is left remembers what was known before it.
+func TestTombstonesRememberTheirBase(t *testing.T) {
+	row := Row{Parent: "/", Name: "f", Type: event.File, Removed: true, AgentMissing: true, ObservedAt: 300, Evidence: event.Audit, Agent: "a", Source: "s", Watermark: 290}
+	for _, base := range []base{unmarked, marked} {
+		by := sight(300, event.Audit)
+		s, parent := state{base: base, observations: []fact{{Provenance: by, Since: by.since(290), Gone: true}}}, &ParentState{Before: []Listing{{Provenance: by, MtimeNs: 290}}}
+		parent.After = parent.Before
+		r := row
+		if s.encode(&r, parent); !reflect.DeepEqual(testRules.decode(&r, true, parent), s) {
+			t.Errorf("%+v was written, and %+v read", s, testRules.decode(&r, true, parent))
+		}
+	}
+}
+
+// TestDamagedHistoriesKeepEnds, which are in a column.
+func TestDamagedHistoriesKeepEnds(t *testing.T) {
+	row, parent := rowOf(earlier[0].said)
+	row.EndedAt, row.History = 70, row.History[:len(row.History)-1]
+	if s := testRules.decode(&row, true, &parent); s.ends != (Ends{Reported: 70}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestReportsLeaveNoBase: what was known before a report is of no interest, and is not remembered.
+func TestReportsLeaveNoBase(t *testing.T) {
+	const start = int64(1e15)
+	for name, last := range map[string]said{"put": put(start+Memory+100, start), "deleted": gone(start + Memory + 100)} {
+		e := newEntry()
+		for _, s := range []said{local(alone(start, 5, event.Audit)), local(alone(start+10, 6, event.Audit)), local(alone(start+Memory+5, 7, event.Audit)), last} {
+			e.say(s)
+		}
+		if e.row.History != "" || e.row.ObservedAt != last.claim.At {
+			t.Errorf("%s: %+v, history %x", name, e.row, e.row.History)
 		}
 	}
 }

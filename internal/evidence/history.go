@@ -148,10 +148,8 @@ func (s *state) inColumns(row *Row, parent *ParentState) bool {
 	switch {
 	case s.assumed:
 		return false
-	case s.report == nil && len(s.observations) == 0:
+	case len(s.observations) == 0: // what was known before a report is of no interest
 		return true
-	case len(s.observations) == 0:
-		return s.base == nothing
 	case s.report != nil || len(s.observations) > 1:
 		return false
 	}

@@ -255,3 +255,34 @@ func TestJournalsInHistories(t *testing.T) {
 		}
 	}
 }
+
+// TestColumnsHoldWhatWasKnownBefore: a row that rests on one observation has no history where its columns say what was known before it, and
+// otherwise says so there.
+func TestColumnsHoldWhatWasKnownBefore(t *testing.T) {
+	plain := 0
+	for _, how := range []event.Evidence{event.Snapshot, event.Audit, event.OnDemand} {
+		by := sight(300, how)
+		parent := &ParentState{Before: []Listing{{Provenance: by, MtimeNs: 290}}}
+		parent.After = parent.Before
+		for _, base := range []base{nothing, unmarked, marked} {
+			for _, gone := range []bool{false, true} {
+				s := state{base: base, observations: []fact{{Provenance: by, Since: by.since(290), Gone: gone, Entry: event.Entry{Type: event.File, MtimeNs: 290}}}}
+				v, row := s.judge(), Row{Parent: "/", Name: "f"}
+				s.show(&row, &v)
+				s.encode(&row, parent)
+				got := testRules.decode(&row, true, parent)
+				if got.base != base || len(got.observations) != 1 || got.observations[0].Gone != gone || got.judge().missing != v.missing {
+					t.Errorf("%s, gone: %v, base %d: %+v, history %x, is read as %+v", how, gone, base, row, row.History, got)
+				}
+				if row.History == "" {
+					plain++
+				} else if base == nothing {
+					t.Errorf("%s, gone: %v: nothing was known, and the history is %x", how, gone, row.History)
+				}
+			}
+		}
+	}
+	if plain != 9 { // of each kind: found first, found gone, and a snapshot of what was a blind spot or a later scan of what was none
+		t.Errorf("%d of the rows have no history", plain)
+	}
+}

@@ -36,6 +36,13 @@ func with(mode, owner uint32, s said) said {
 	return s
 }
 
+// sized is said of a file of another size.
+func sized(s said) said {
+	e := *s.claim.Entry
+	e.Size, s.claim.Entry = e.Size+1, &e
+	return s
+}
+
 // ownership is what becomes of the path when all is said, in any order, one fold for each.
 func ownership(t *testing.T, all []said) string {
 	t.Helper()
@@ -91,6 +98,7 @@ func TestOwners(t *testing.T) {
 		{"V2's snapshot sees what ours saw", []said{native(listed(at(1), a, event.Snapshot)), v2(alone(at(500), a, event.Snapshot))}, "snapshot 1000000050 at 2001000070, mode 644 of 7:8"},
 		{"V2 tells that it has changed", []said{native(listed(at(1), a, event.Snapshot)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
 		{"V2 tells that it has changed once more", []said{native(put(at(1), a)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 644 of 7:8"},
+		{"V2 tells that its size has changed, and not its time", []said{native(put(at(1), a)), v2(sized(put(at(500), a)))}, "realtime 1000000000 at 2500000070, mode 644 of 7:8"},
 		{"V2's audit finds that it has changed", []said{native(put(at(1), a)), v2(listed(at(500), b+450_000_000, event.Audit))}, "audit 2450000000 at 2500000070, mode 644 of 7:8, blind"},
 		{"the nearest owner before V2's word counts", []said{native(put(at(1), a)), with(0o600, 9, put(at(300), a)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 600 of 9:9"},
 		{"no owner from before the file's end", []said{native(put(at(1), a)), gone(at(300)), v2(put(at(500), b))}, "realtime 2000000000 at 2500000070, mode 0 of 4294967295:4294967295"},
@@ -245,4 +253,37 @@ func owned(r *Row, known bool) string {
 		return "gone"
 	}
 	return fmt.Sprintf("mtime %d, mode %o of %d:%d, inode %+v, read %d", r.MtimeNs, r.Mode, r.UID, r.GID, r.Inode, r.AtimeDay)
+}
+
+// TestWhatLendsNothingIsForgotten: that the file which V2 reports has no earlier owner, as another one was gone before it, is remembered for an hour.
+func TestWhatLendsNothingIsForgotten(t *testing.T) {
+	const start = int64(1e15)
+	for name, all := range map[string]func(gap int64) []said{
+		"gone": func(gap int64) []said { return []said{gone(start), v2(put(start+gap, start))} },
+		"gone, and reported twice": func(gap int64) []said {
+			return []said{gone(start), v2(put(start+20, start)), v2(put(start+gap, start+5000))}
+		},
+	} {
+		for _, gap := range []int64{100, Memory - 1, Memory, Memory + 1} {
+			row, parent := rowOf(all(gap))
+			s := testRules.decode(&row, true, &parent)
+			if lent := s.report.lent; (lent == start) != (gap < Memory) || lent != start && lent != 0 || s.report.Entry.Owned() {
+				t.Errorf("%s, %d later: lent from %d, history %x", name, gap, lent-start, row.History)
+			}
+		}
+	}
+}
+
+// TestEndsSettleNoOwner: that a directory ended after a report of V2 settles nothing of the owner which that report was lent.
+func TestEndsSettleNoOwner(t *testing.T) {
+	e := newEntry()
+	e.say(native(put(120, 100)))
+	e.say(v2(put(195, 100)))
+	e.floor = Ends{Observed: 200}
+	e.say(v2(put(190, 100))) // of which nothing counts
+	e.say(with(0o600, 9, put(150, 100)))
+	parent := &ParentState{Floor: e.floor}
+	if s := testRules.decode(&e.row, true, parent); s.report == nil || s.report.Entry.UID != 9 {
+		t.Errorf("%+v: %+v", e.row, s.report)
+	}
 }

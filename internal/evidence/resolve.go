@@ -22,7 +22,7 @@ type Outcome struct {
 // inside says that there are claims about paths below it, too. Only then, and for directories, the outcome has more than
 // Changed.
 //
-// The steps: decode what the row remembers; put back what the journals imply (recall); add the claims; void what ended
+// The steps: decode what the row remembers; put back what the directory's journal implies (recall); add the claims; void what ended
 // with a directory above (applyFloor); judge; forget; write the row and its history.
 func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent *ParentState) Outcome {
 	if !inside {
@@ -33,8 +33,7 @@ func (r Rules) Resolve(row *Row, known bool, claims []Claim, inside bool, parent
 	was := *row
 	s := r.decode(row, known, parent)
 	o := Outcome{Before: s.journal}
-	s.recall(r, row.Name, parent.Before, false)
-	s.recall(r, "", s.journal, true)
+	s.recall(r, row.Name, parent.Before)
 	before := s.allEnds()
 	if len(claims) == 0 && !s.assumed && !s.endedBy(parent.Floor) && !parent.lostListing() {
 		return Outcome{Ends: before.Max(parent.Floor), Before: s.journal, After: s.journal}

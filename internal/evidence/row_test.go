@@ -137,6 +137,13 @@ func TestClock(t *testing.T) {
 			t.Errorf("case %d: in parts %v, at once %v", i, parts.Runs, whole.Runs)
 		}
 	}
+	var equal []Sample // many values, each as often as the others
+	for v := range int64(50) {
+		equal = append(equal, many(v+3, 2)...)
+	}
+	if got := (Clock{}).Add(equal).Skew(); got != 3e9 {
+		t.Errorf("of values as frequent as each other: %d, want the smallest", got)
+	}
 	before := Clock{}.Add(many(9, ClockSamples))
 	after := before.Add(many(4, 3))
 	if want := [][2]int64{{9, ClockSamples - 3}, {4, 3}}; !slices.Equal(after.Runs, want) || !slices.Equal(before.Runs, [][2]int64{{9, ClockSamples}}) {

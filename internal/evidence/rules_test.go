@@ -63,6 +63,29 @@ func alone(at, mtime int64, how event.Evidence) said {
 	return s
 }
 
+// aDirectory is said of a directory.
+func aDirectory(s said) said {
+	e := *s.claim.Entry
+	e.Type, s.claim.Entry = event.Directory, &e
+	return s
+}
+
+// later is said some time later, of what had changed later.
+func later(s said, by int64) said {
+	move := func(p *Provenance) { p.At += by }
+	move(&s.claim.Provenance)
+	if s.claim.DirMtimeNs += by; s.claim.Entry != nil {
+		e := *s.claim.Entry
+		e.MtimeNs, s.claim.Entry = e.MtimeNs+by, &e
+	}
+	if s.listing != nil {
+		l := *s.listing
+		move(&l.Provenance)
+		l.MtimeNs, s.listing = l.MtimeNs+by, &l
+	}
+	return s
+}
+
 // local is said by an agent whose file system never shows an old state.
 func local(s said) said {
 	s.claim.Lag = 0
@@ -145,6 +168,8 @@ func TestRules(t *testing.T) {
 		{"listed by audit, nothing known: blind spot", []said{listed(1000, 9, event.Audit)}, "file mtime 9, audit at 1000, blind"},
 		{"listed on demand, nothing known: blind spot", []said{listed(1000, 9, event.OnDemand)}, "file mtime 9, on-demand at 1000, blind"},
 		{"listed by audit, changed: blind spot", []said{put(100, 5), listed(1000, 9, event.Audit)}, "file mtime 9, audit at 1000, blind"},
+		{"listed by audit, now a directory: blind spot", []said{put(100, 5), aDirectory(listed(1000, 5, event.Audit))}, "directory mtime 5, audit at 1000, blind"},
+		{"listed by audit, a directory with another mtime", []said{aDirectory(put(100, 5)), aDirectory(listed(1000, 9, event.Audit))}, "directory mtime 9, audit at 1000"},
 		{"listed by snapshot, changed", []said{put(100, 5), listed(1000, 9, event.Snapshot)}, "file mtime 9, snapshot at 1000"},
 		{"listed by audit, as known", []said{put(100, 5), listed(1000, 5, event.Audit)}, "file mtime 5, realtime at 100"},
 		{"listed by audit, as the snapshot saw it", []said{listed(100, 5, event.Snapshot), listed(1000, 5, event.Audit)}, "file mtime 5, snapshot at 100"},
@@ -176,6 +201,32 @@ func TestRules(t *testing.T) {
 				t.Fatalf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestLongestOpen: a report that a file is open makes it suspect for half an hour at the most, or for as long as is hot.
+func TestLongestOpen(t *testing.T) {
+	const at, longest = int64(1e15), int64(LongestOpen)
+	for unchanged, want := range map[int64]int64{100: 100, longest - 1: longest - 1, longest: longest, longest + 1: longest, 24 * longest: longest, 0: testRules.Hot, -longest: testRules.Hot} {
+		row := Row{Parent: "/", Name: "f"}
+		testRules.Resolve(&row, false, []Claim{writing(at, at-testRules.Skew-unchanged).claim}, false, &ParentState{})
+		if row.SuspectUntil-at != want {
+			t.Errorf("unchanged for %d: suspect for %d, want %d", unchanged, row.SuspectUntil-at, want)
+		}
+	}
+}
+
+// TestTombstonesShowWhatWasThere: the last that was known of the path, also where that comes out late.
+func TestTombstonesShowWhatWasThere(t *testing.T) {
+	for name, all := range map[string][]said{
+		"in the order of times": {put(90, 4), put(99, 5), unlisted(110, 95)},
+		"as comes out late":     {put(90, 4), unlisted(110, 95), put(99, 5)},
+		"nothing was known":     {unlisted(110, 95), put(99, 5)},
+	} {
+		row, _ := rowOf(all)
+		if !row.Removed || row.ObservedAt != 110 || row.Type != event.File || row.MtimeNs != 5 || row.Size != 1 {
+			t.Errorf("%s: %+v", name, row)
+		}
 	}
 }
 

@@ -138,14 +138,14 @@ func (s *state) contentBefore(i int) *fact {
 
 // recall puts the observations back that the row does not store, because the journal of listings implies them: a listing
 // changes a row only where it differs from what was known. So each listing in the journal that left nothing in the row
-// saw what the observation before it saw. own is for the journal of the path itself, whose listings saw a directory here.
+// saw what the observation before it saw.
 //
 // Example: a row rests on a snapshot at 100, and the journal of its directory has listings at 100, 500 and 900. Then the
 // audits at 500 and 900 saw the same entry, and recall adds these two observations.
-func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
+func (s *state) recall(r Rules, name string, listings []Listing) {
 	for i := range listings {
 		l := &listings[i]
-		if !own && !l.covers(name) || s.report != nil && l.At <= s.report.At {
+		if !l.covers(name) || s.report != nil && l.At <= s.report.At {
 			continue
 		}
 		at, _ := slices.BinarySearchFunc(s.observations, l.At, func(x fact, t int64) int { return cmp.Compare(x.At, t) })
@@ -154,7 +154,7 @@ func (s *state) recall(r Rules, name string, listings []Listing, own bool) {
 		}
 		e := fact{Provenance: l.Provenance, Gone: true, Since: l.since(l.MtimeNs)}
 		before := s.contentBefore(at)
-		if before == nil && s.base != nothing || own && (before == nil || !before.directory()) {
+		if before == nil && s.base != nothing {
 			continue
 		}
 		if before != nil && !before.Gone {
@@ -452,7 +452,7 @@ func (s *state) addListing(l Listing) {
 	s.journal = slices.Insert(slices.Clip(s.journal), i, l)
 }
 
-// trimJournal drops listings from before the path ended, and those that are old, or too many, and that newer ones include:
+// trimJournal drops listings from before the path ended, and those that are old, or too many, and that newer ones include and prove as much:
 // the latter it returns. A listing of a range of names stays until newer ones include the whole range: of the pages of a
 // large directory, for example, no page makes another one outdated.
 func (s *state) trimJournal(ends Ends) (outdated []Listing) {
@@ -465,7 +465,7 @@ func (s *state) trimJournal(ends Ends) (outdated []Listing) {
 			continue
 		}
 		old := l.At < newest-Memory || len(kept) >= MaxObservations
-		if old && slices.ContainsFunc(kept, func(k Listing) bool { return k.includes(l) }) {
+		if old && slices.ContainsFunc(kept, func(k Listing) bool { return k.includes(l) && k.proves(l) }) {
 			outdated = append(outdated, *l)
 			continue
 		}
