@@ -20,7 +20,11 @@ func TestOpenFollowsFromWhatChanged(t *testing.T) {
 	h.c = h.compactor(Options{})
 	rapid.Check(t, func(t *rapid.T) {
 		directory := func(label string) evidence.Row {
-			return evidence.Row{Type: event.Directory, Mode: rapid.SampledFrom([]uint32{0o755, 0o700, 0o40755}).Draw(t, label+" mode"), UID: rapid.SampledFrom([]uint32{1, 2}).Draw(t, label+" user"), Open: true}
+			r := evidence.Row{Type: event.Directory, Mode: rapid.SampledFrom([]uint32{0o755, 0o700, 0o40755, 0}).Draw(t, label+" mode"), Open: true}
+			if r.Mode != 0 { // else it has the rights of what is none
+				r.UID = rapid.SampledFrom([]uint32{1, 2}).Draw(t, label+" user")
+			}
+			return r
 		}
 		// What may be under a name: a directory, which may keep others out of what is in it, something else, or nothing, of which a row may remember what it was.
 		entry := func(label string) (r evidence.Row) {
@@ -57,6 +61,9 @@ func TestOpenFollowsFromWhatChanged(t *testing.T) {
 		changes := map[string]change{}
 		open, directories := true, int64(1)
 		out := h.c.newDelta(h.ctx, viewName)
+		if err := out.append(&evidence.Row{Parent: "/m/", Name: "x", Type: event.Directory}); err != nil { // beside it
+			t.Fatal(err)
+		}
 		for _, name := range []string{"a", "b", "c"} {
 			c := change{is: entry(name)}
 			if n.wasDir {
@@ -125,6 +132,19 @@ func TestRightsOf(t *testing.T) {
 	}{{row, false}, {removed, true}, {file, true}} {
 		if got := rightsOf(&r.row, r.known); got != (permission.Directory{}) {
 			t.Errorf("%+v, known: %v: %+v", r.row, r.known, got)
+		}
+	}
+}
+
+// TestOpenHeals: that a row of an earlier build does not say that its directory is open counts no more once all that is in it is known.
+func TestOpenHeals(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		n := &node{row: evidence.Row{Type: event.Directory, Mode: 0o755, Sub: evidence.Totals{Directories: 1}}, known: true, wasDir: true, whole: whole}
+		if n.was = n.row; whole {
+			n.row.Sub.Directories = 2
+		}
+		if open, err := (&walk{}).open(n, "/n/"); err != nil || !open {
+			t.Errorf("all is visited: %v: open: %v, %v", whole, open, err)
 		}
 	}
 }

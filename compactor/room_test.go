@@ -330,6 +330,13 @@ func TestWhoSpokeOfWhatWasLeftOut(t *testing.T) {
 	if w.room.recordIn(m); m.Full == nil || m.Full.Names != 8 || m.Full.Limit != 9 || len(m.Refused) != 4 {
 		t.Errorf("full: %+v, refused: %+v", m.Full, m.Refused)
 	}
+	alone := &visit{walk: &walk{room: &room{limit: 9}}, group: &group{parent: "/", claims: []namedClaim{claim("b", evidence.Exists, segment("one", 1))}}, claimsPassed: 1}
+	alone.leaveOut(r, layer.Key{Parent: "/", Name: "b"})
+	if m = (&manifest.Manifest{}); len(alone.room.left) != 1 {
+		t.Errorf("one claim alone: %+v", alone.room.left)
+	} else if alone.room.recordIn(m); m.Full == nil || m.Full.Names != 1 {
+		t.Errorf("one name: %+v", m.Full)
+	}
 	m = &manifest.Manifest{}
 	if (&room{limit: 9}).recordIn(m); m.Full != nil || m.Refused != nil {
 		t.Errorf("nothing was left out: %+v, %+v", m.Full, m.Refused)
