@@ -43,16 +43,16 @@ func TestOpenFollowsFromWhatChanged(t *testing.T) {
 		lets := func(r *evidence.Row, above evidence.Row) bool {
 			return !isDir(r, there(r)) || r.Open && (r.Mode&0o777 == 0o755 || r.Mode&0o777 == 0o700 && above.Mode&0o777 == 0o700 && r.UID == above.UID || above.Mode&0o777 == 0)
 		}
-		n := &node{row: directory("now"), known: true, wasDir: rapid.Bool().Draw(t, "it was there"), whole: rapid.Bool().Draw(t, "whole")}
+		n := &node{row: directory("now"), known: true, wasDir: rapid.IntRange(0, 3).Draw(t, "it was there") > 0, whole: rapid.IntRange(0, 3).Draw(t, "whole") == 0}
 		n.row.Parent, n.row.Name = "/", "n"
 		is := n.row
 		if n.wasDir {
 			n.was = n.row
-			if rapid.Bool().Draw(t, "it changed") {
+			if rapid.IntRange(0, 3).Draw(t, "it changed") == 0 {
 				n.was = directory("was")
 			}
 		}
-		if rapid.IntRange(0, 3).Draw(t, "assumed") == 0 {
+		if rapid.IntRange(0, 7).Draw(t, "assumed") == 0 {
 			n.row.Removed = rapid.Bool().Draw(t, "it is gone")
 			n.known = n.row.Removed
 			is.Mode, is.UID = 0, 0

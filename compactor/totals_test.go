@@ -60,6 +60,10 @@ func TestTotalsFollowFromWhatChanged(t *testing.T) {
 		}
 		n.known, n.wasDir = there(&n.row), isDir(&n.was, there(&n.was))
 		n.before = n.was.Own()
+		goes := rapid.SampledFrom([]string{"", "a", "d"}).Draw(t, "the newest goes")
+		if goes != "" {
+			n.whole = false
+		}
 		type change struct{ was, is evidence.Row }
 		var changes []change
 		want, holds := n.row.Own(), false
@@ -81,6 +85,10 @@ func TestTotalsFollowFromWhatChanged(t *testing.T) {
 				if c.was = c.is; rapid.Bool().Draw(t, name+" changes") {
 					c.was = row(name, name+" before")
 				}
+			}
+			if n.wasDir && name == goes {
+				c.was = evidence.Row{Parent: "/n/", Name: name, ObservedAt: observed, Type: event.File, MtimeNs: 1<<33*1e9 + 1}
+				c.is = evidence.Row{Parent: "/n/", Name: name}
 			}
 			changes = append(changes, c)
 			n.before = n.before.Plus(gives(&c.was))
