@@ -51,6 +51,9 @@ type Options struct {
 	InlinePartitions int
 	// ClaimRows is how many rows a merge takes at least for other compactors to be told of it.
 	ClaimRows int64
+	// CallOthers has it write layout.MoreMerges where there is more to merge at once than it has begun. What that wakes is another
+	// compactor: where compactors poll, they come by themselves.
+	CallOthers bool
 	// MaxDeltas is how many delta layers a view may have before they are merged.
 	MaxDeltas int
 	// PollMax is the longest pause between two polls for new segments, where no notification comes.

@@ -312,13 +312,59 @@ func TestMergesAreClaimed(t *testing.T) {
 	compare(h, w)
 }
 
+// TestOneCallsTheNext: a compactor that is woken and does not poll calls another one as long as there is more to merge than is claimed, and
+// the last one calls nobody.
+func TestOneCallsTheNext(t *testing.T) {
+	h, _, _ := scattered(t, fastDir(t))
+	o := h.c.o
+	o.CallOthers = true
+	called := func() string {
+		object, err := h.store.Get(h.ctx, layout.MoreMerges(viewName))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return object.ETag
+	}
+	claim := func(o Options) (p plan) {
+		var err error
+		_, p, _, err = h.compactor(o).claimMerge(h.ctx, viewName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	claims, calls := 0, 0
+	for last := called(); ; claims++ {
+		if p := claim(o); p.none() {
+			break
+		}
+		if now := called(); now != last {
+			calls, last = calls+1, now
+		}
+	}
+	if claims < 3 || calls != claims-1 {
+		t.Errorf("%d compactors claimed a merge, %d called another one", claims, calls)
+	}
+	if err := h.store.Delete(h.ctx, layout.MoreMerges(viewName)); err != nil {
+		t.Fatal(err)
+	}
+	large, polls := o, o
+	large.ClaimRows, polls.CallOthers = 1<<20, false
+	for _, o := range []Options{large, polls} {
+		h, _, _ = scattered(t, fastDir(t))
+		if p := claim(o); p.none() || called() != "" {
+			t.Errorf("a small merge, or a compactor where others poll, calls others: %+v", o)
+		}
+	}
+}
+
 // TestRetentionRemovesClaims that nobody has ended, once they are older than the grace.
 func TestRetentionRemovesClaims(t *testing.T) {
 	dir := fastDir(t)
 	h, _, _ := scattered(t, dir)
 	old := time.Now().Add(-2 * h.c.o.Grace)
-	for name, at := range map[string]time.Time{"dead": old, "live": time.Now()} {
-		key := layout.MergeClaim(viewName, name)
+	dead, call := layout.MergeClaim(viewName, "dead"), layout.MoreMerges(viewName)
+	for key, at := range map[string]time.Time{dead: old, call: old, layout.MergeClaim(viewName, "live"): time.Now()} {
 		if _, err := h.store.Create(h.ctx, key, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
@@ -330,7 +376,7 @@ func TestRetentionRemovesClaims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(removed) != 1 || removed[0].Key != layout.MergeClaim(viewName, "dead") {
+	if len(removed) != 2 || removed[0].Key != dead || removed[1].Key != call {
 		t.Errorf("removed: %+v", removed)
 	}
 	live, over, err := h.c.mergeClaims(h.ctx, viewName)

@@ -56,12 +56,33 @@ func (c *Compactor) claimMerge(ctx context.Context, view string) (version, plan,
 		key := layout.MergeClaim(view, name)
 		switch err := c.claim(ctx, key, over[name]); {
 		case err == nil:
+			live[name] = true
+			c.callOthers(ctx, view, live)
 			return head, p, func() { c.unclaim(ctx, key) }, nil
 		case !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrChanged):
 			c.noClaims(view, err)
 			return head, p, func() {}, ctx.Err()
 		}
 		live[name] = true // another one was first
+	}
+}
+
+// callOthers has another compactor come where there is something to merge beside what is claimed. It calls one; that one calls the next.
+// A call that is lost costs time: the schedule finds the rest.
+func (c *Compactor) callOthers(ctx context.Context, view string, live claimed) {
+	if !c.o.CallOthers {
+		return
+	}
+	_, p, err := c.toMerge(ctx, view, live)
+	if err != nil || p.none() || p.rows() < c.o.ClaimRows {
+		return
+	}
+	nonce, err := c.newNonce()
+	if err == nil {
+		_, err = c.o.Store.Put(ctx, layout.MoreMerges(view), []byte(`{"format":1,"nonce":"`+nonce+`"}`))
+	}
+	if err != nil && ctx.Err() == nil {
+		c.o.Logger.Warn("cannot call another compactor for the view's merges; this one does them one after the other", "view", view, "error", err)
 	}
 }
 
@@ -89,7 +110,10 @@ func (c *Compactor) leftOver(view string) bool {
 func (c *Compactor) mergeClaims(ctx context.Context, view string) (live, over claimed, err error) {
 	live, over = claimed{}, claimed{}
 	err = store.Each(ctx, c.o.Store, layout.MergeClaims(view), func(i store.Item, age time.Duration) error {
-		name := strings.TrimSuffix(path.Base(i.Key), ".json")
+		name, is := strings.CutSuffix(path.Base(i.Key), ".json")
+		if !is { // a call
+			return nil
+		}
 		if age <= claimTTL {
 			live[name] = true
 		} else {

@@ -300,7 +300,11 @@ func (r *retention) staging() error {
 func (r *retention) mergeClaims() error {
 	return store.Each(r.ctx, r.c.o.Store, layout.MergeClaims(r.view), func(i store.Item, _ time.Duration) error {
 		if age := r.now.Sub(i.LastModified); age > r.c.o.Grace {
-			return r.remove(Removal{i.Key, i.Size, age, "claim on a merge that was not ended"})
+			why := "claim on a merge that was not ended"
+			if i.Key == layout.MoreMerges(r.view) {
+				why = "call for others to merge"
+			}
+			return r.remove(Removal{i.Key, i.Size, age, why})
 		}
 		r.later(i.LastModified.Add(r.c.o.Grace))
 		return nil

@@ -20,7 +20,8 @@ import (
 	"github.com/fustor/fustor/internal/store/doctor"
 )
 
-// What wakes the compactor: messages of a queue about new segments, and the ticks of a schedule. Both say no more than that
+// What wakes the compactor: messages of a queue about new segments and about merges that one invocation leaves to others, and the ticks of
+// a schedule. Both say no more than that
 // a view may have something to fold, so lost, doubled, late and reordered ones do no harm: a tick looks at every view.
 
 const (
@@ -105,7 +106,8 @@ func (c *compaction) messages(ctx context.Context, batch []events.SQSMessage) ev
 	return answer
 }
 
-// viewsOf are the views that a message tells of new segments of: its body is what S3 sends. Other keys tell nothing.
+// viewsOf are the views that a message tells of new segments of, or of merges that wait: its body is what S3 sends. Other keys tell
+// nothing.
 func (c *compaction) viewsOf(body string) (views []string, err error) {
 	var e struct {
 		events.S3Event
@@ -136,6 +138,9 @@ func (c *compaction) viewsOf(body string) (views []string, err error) {
 			}
 		}
 		view, _, _, ok := layout.SplitSegment(key)
+		if !ok {
+			view, ok = layout.SplitMoreMerges(key)
+		}
 		if ok && layout.ValidView(view) && !slices.Contains(views, view) {
 			views = append(views, view)
 		}

@@ -215,6 +215,15 @@ func TestAWSExamples(t *testing.T) {
 	if err != nil || !slices.Equal(views, []string{"my-view_1"}) {
 		t.Errorf("views %v, %v", views, err)
 	}
+	views, err = x.viewsOf(lambdatest.S3Created(ours, layout.MoreMerges("my-view_1")))
+	if err != nil || !slices.Equal(views, []string{"my-view_1"}) {
+		t.Errorf("of a call for others to merge: views %v, %v", views, err)
+	}
+	for _, key := range []string{layout.MergeClaim("my-view_1", "base"), "views/../merging/more", "merging/more", "other/my-view_1/merging/more"} {
+		if views, err = x.viewsOf(lambdatest.S3Created(ours, key)); err != nil || len(views) != 0 {
+			t.Errorf("of %s: views %v, %v", key, views, err)
+		}
+	}
 	if _, err := x.handle(t.Context(), json.RawMessage(`{"hello":"world"}`)); err == nil || !strings.Contains(err.Error(), "neither an SQS message") {
 		t.Errorf("an event of something else: %v", err)
 	}

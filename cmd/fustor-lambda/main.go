@@ -179,7 +179,7 @@ func beginCompactor(ctx context.Context, url string, mem int64, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	c, err := compactor.New(compactor.Options{Store: st, Logger: log, CacheBytes: mem / 16})
+	c, err := compactor.New(compactor.Options{Store: st, Logger: log, CacheBytes: mem / 16, CallOthers: true})
 	if err != nil {
 		return nil, err
 	}

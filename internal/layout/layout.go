@@ -112,6 +112,20 @@ func SplitStaging(key string) (session string, ok bool) {
 func MergeClaims(view string) string      { return View(view) + "merging/" }
 func MergeClaim(view, name string) string { return MergeClaims(view) + name + ".json" }
 
+// MoreMerges is written each time that a view has more to merge at once than compactors work on it.
+func MoreMerges(view string) string { return MergeClaims(view) + moreMerges }
+
+// SplitMoreMerges is the view of such a key.
+func SplitMoreMerges(key string) (view string, ok bool) {
+	view, ok = strings.CutSuffix(key, "/merging/"+moreMerges)
+	if ok {
+		view, ok = strings.CutPrefix(view, "views/")
+	}
+	return view, ok && ValidView(view)
+}
+
+const moreMerges = "more"
+
 // Layers is the prefix of a view's layers; a layer's Parquet file and its index share the layer's ULID.
 func Layers(view string) string           { return View(view) + "layers/" }
 func Layer(view, ulid string) string      { return Layers(view) + ulid + ".parquet" }

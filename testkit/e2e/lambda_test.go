@@ -106,12 +106,16 @@ func (l *lambda) notify() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	to := notification.NewConfig(notification.NewArn("minio", "sqs", "", "QUEUE", "webhook"))
-	to.AddEvents(notification.ObjectCreatedAll)
-	to.AddFilterPrefix("views/")
-	to.AddFilterSuffix(".zst")
 	config := notification.Configuration{}
-	config.AddQueue(to)
+	for _, filter := range readTemplate(l.t).notifications(l.t) {
+		to := notification.NewConfig(notification.NewArn("minio", "sqs", "", "QUEUE", "webhook"))
+		to.AddEvents(notification.ObjectCreatedAll)
+		to.AddFilterPrefix(filter["prefix"])
+		to.AddFilterSuffix(filter["suffix"])
+		if !config.AddQueue(to) {
+			l.t.Fatal("the second notification overlaps the first")
+		}
+	}
 	if err := client.SetBucketNotification(l.t.Context(), l.s3.Bucket, config); err != nil {
 		l.t.Fatal(err)
 	}

@@ -203,6 +203,44 @@ func readTemplate(t *testing.T) template {
 	return out
 }
 
+// notifications are the filters, by kind, of what the bucket tells the queue.
+func (x template) notifications(t *testing.T) (filters []map[string]string) {
+	t.Helper()
+	var bucket struct {
+		NotificationConfiguration struct {
+			QueueConfigurations []struct {
+				Event  string `yaml:"Event"`
+				Filter struct {
+					S3Key struct {
+						Rules []struct {
+							Name  string `yaml:"Name"`
+							Value string `yaml:"Value"`
+						} `yaml:"Rules"`
+					} `yaml:"S3Key"`
+				} `yaml:"Filter"`
+			} `yaml:"QueueConfigurations"`
+		} `yaml:"NotificationConfiguration"`
+	}
+	node := x.Resources["Bucket"].Properties
+	if err := node.Decode(&bucket); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range bucket.NotificationConfiguration.QueueConfigurations {
+		filter := map[string]string{}
+		for _, r := range q.Filter.S3Key.Rules {
+			filter[r.Name] = r.Value
+		}
+		if q.Event != "s3:ObjectCreated:*" || filter["prefix"] == "" || filter["suffix"] == "" {
+			t.Fatalf("a notification of the template: %+v", q)
+		}
+		filters = append(filters, filter)
+	}
+	if len(filters) != 2 {
+		t.Fatalf("the template has %d notifications", len(filters))
+	}
+	return filters
+}
+
 // policyOf is what a role of the template may do, with the given bucket as its own.
 func (x template) policyOf(role, bucket string) (policy, error) {
 	var properties struct {
