@@ -79,6 +79,30 @@ func TestMomentsAreInOrder(t *testing.T) {
 	})
 }
 
+// TestLooksAreInTime: a follower looks soon after the lease that it saw must have run out, and never later than a leader renews; and a
+// proof of life that is carried holds for longer than until a follower of whom nobody tells writes its own.
+func TestLooksAreInTime(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ttl := time.Duration(rapid.Int64Range(int64(100*time.Millisecond), int64(24*time.Hour)).Draw(rt, "ttl"))
+		left := time.Duration(rapid.Int64Range(0, int64(ttl)).Draw(rt, "left"))
+		look := lease.Look(ttl, left)
+		if look <= 0 || look > lease.Interval(ttl, true) || left < lease.Interval(ttl, true)-ttl/30 && (look <= left || look > left+ttl/30) {
+			rt.Fatalf("with %v of %v left, it looks after %v", left, ttl, look)
+		}
+		if lease.Carried(ttl) <= ttl+lease.Interval(ttl, true) {
+			rt.Fatalf("a proof of life holds for %v of %v", lease.Carried(ttl), ttl)
+		}
+	})
+	for _, c := range []struct{ left, want time.Duration }{{-1, 15 * time.Second}, {0, 1500 * time.Millisecond}, {10 * time.Second, 11500 * time.Millisecond}, {45 * time.Second, 18 * time.Second}} {
+		if got := lease.Look(45*time.Second, c.left); got != c.want {
+			t.Errorf("with %v left, it looks after %v, want %v", c.left, got, c.want)
+		}
+	}
+	if lease.Carried(45*time.Second) != 90*time.Second {
+		t.Error("a proof of life that is carried holds for two time-outs")
+	}
+}
+
 // TestMoments: those that the package's picture names.
 func TestMoments(t *testing.T) {
 	if a, b := lease.Interval(45*time.Second, true), lease.Interval(45*time.Second, false); a != 18*time.Second || b != 15*time.Second {
