@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +25,7 @@ import (
 	"github.com/fustor/fustor/internal/viewconfig"
 	"github.com/fustor/fustor/testkit/cputime"
 	"github.com/fustor/fustor/testkit/gentree"
+	"github.com/fustor/fustor/testkit/wait"
 )
 
 // planned is a merge that has begun: what it works on does not change any more.
@@ -358,6 +362,61 @@ func TestOneCallsTheNext(t *testing.T) {
 	}
 }
 
+// together lets a merge's claim end once another one is about to, too, or nobody has come for a while.
+type together struct {
+	store.Store
+	met  chan struct{}
+	mets atomic.Int32
+	most time.Duration // to wait
+}
+
+func (s *together) Delete(ctx context.Context, key string) error {
+	if strings.HasPrefix(key, layout.MergeClaims(viewName)) {
+		select {
+		case s.met <- struct{}{}:
+			s.mets.Add(1)
+		case <-s.met:
+		case <-time.After(s.most):
+		}
+	}
+	return s.Store.Delete(ctx, key)
+}
+
+// TestOneProcessMergesAtOnce as many parts of a view as its memory has room for.
+func TestOneProcessMergesAtOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	for _, merges := range []int{1, 2} {
+		h, w, _ := scattered(t, fastDir(t))
+		before := h.head().Version
+		meeting := &together{Store: h.store, met: make(chan struct{}), most: 20 * time.Millisecond}
+		if merges > 1 {
+			meeting.most = wait.Limit(200 * time.Millisecond)
+		}
+		o := h.c.o
+		o.Store, o.Memory = meeting, int64(merges)*mergeBytes
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(h.ctx)
+		var ran sync.WaitGroup
+		ran.Go(func() { _ = c.Run(ctx, viewName) })
+		wait.For(t, 20*time.Second, "all is merged", func() bool {
+			_, p, err := h.c.toMerge(h.ctx, viewName, nil)
+			return err == nil && p.none()
+		})
+		cancel()
+		ran.Wait()
+		if met := meeting.mets.Load(); (met > 0) != (merges == 2) {
+			t.Errorf("with room for %d, two merges were at it at the same time %d times", merges, met)
+		}
+		if h.head().Version == before {
+			t.Error("nothing was merged")
+		}
+		compare(h, w)
+	}
+}
+
 // TestRetentionRemovesClaims that nobody has ended, once they are older than the grace.
 func TestRetentionRemovesClaims(t *testing.T) {
 	dir := fastDir(t)
@@ -385,21 +444,25 @@ func TestRetentionRemovesClaims(t *testing.T) {
 	}
 }
 
-// BenchmarkMergesBeside: a row in five of a view of ten partitions has changed, and one or two compactors merge it.
+// BenchmarkMergesBeside: a row in five of a view of ten partitions has changed, and one or two compactors merge it, or one that has room for two
+// merges.
 func BenchmarkMergesBeside(b *testing.B) {
 	rows := benchRows(b)
-	for _, compactors := range []int{1, 2} {
-		b.Run(fmt.Sprint(compactors), func(b *testing.B) {
+	for _, c := range []struct {
+		name               string
+		compactors, merges int
+	}{{"1", 1, 1}, {"2", 2, 1}, {"1-of-two", 1, 2}} {
+		b.Run(c.name, func(b *testing.B) {
 			for range b.N {
-				mergeBeside(b, rows, compactors)
+				mergeBeside(b, rows, c.compactors, c.merges)
 			}
 		})
 	}
 }
 
-func mergeBeside(b *testing.B, rows, compactors int) {
+func mergeBeside(b *testing.B, rows, compactors, merges int) {
 	b.StopTimer()
-	o := Options{PartitionRows: int64(rows/10 + 1), ClaimRows: 1}
+	o := Options{PartitionRows: int64(rows/10 + 1), ClaimRows: 1, Memory: int64(merges) * mergeBytes, BatchClaims: 128 << 10, CacheBytes: 64 << 20}
 	h := newHarness(b, b.TempDir(), 0, o)
 	files, _ := h.plant(rows)
 	slices.Sort(files)
@@ -422,6 +485,15 @@ func mergeBeside(b *testing.B, rows, compactors int) {
 	var group sync.WaitGroup
 	steps := make([]int, compactors)
 	for i, c := range all {
+		if merges > 1 { // as Run has it
+			w := &viewWorker{c: c, view: viewName, ctx: h.ctx, merges: make(chan struct{}, merges)}
+			c.views[viewName] = w
+			w.mergeBeside()
+			for len(w.merges) > 0 {
+				time.Sleep(time.Millisecond)
+			}
+			continue
+		}
 		group.Go(func() {
 			for {
 				merged, err := c.Merge(h.ctx, viewName)

@@ -57,7 +57,7 @@ func (c *Compactor) claimMerge(ctx context.Context, view string) (version, plan,
 		switch err := c.claim(ctx, key, over[name]); {
 		case err == nil:
 			live[name] = true
-			c.callOthers(ctx, view, live)
+			c.callNext(ctx, view, live)
 			return head, p, func() { c.unclaim(ctx, key) }, nil
 		case !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrChanged):
 			c.noClaims(view, err)
@@ -67,14 +67,22 @@ func (c *Compactor) claimMerge(ctx context.Context, view string) (version, plan,
 	}
 }
 
-// callOthers has another compactor come where there is something to merge beside what is claimed. It calls one; that one calls the next.
-// A call that is lost costs time: the schedule finds the rest.
-func (c *Compactor) callOthers(ctx context.Context, view string, live claimed) {
-	if !c.o.CallOthers {
+// callNext begins another merge, or has another compactor come, where there is something to merge beside what is claimed. It calls one; that
+// one calls the next. A call that is lost costs time: the schedule finds the rest.
+func (c *Compactor) callNext(ctx context.Context, view string, live claimed) {
+	c.mu.Lock()
+	w := c.views[view]
+	c.mu.Unlock()
+	here := w != nil && len(w.merges) < cap(w.merges)
+	if !here && !c.o.CallOthers {
 		return
 	}
 	_, p, err := c.toMerge(ctx, view, live)
 	if err != nil || p.none() || p.rows() < c.o.ClaimRows {
+		return
+	}
+	if here {
+		w.mergeMore()
 		return
 	}
 	nonce, err := c.newNonce()

@@ -26,8 +26,9 @@ type viewWorker struct {
 	c      *Compactor
 	view   string
 	wake   chan struct{}
-	merges chan struct{} // holds a token while a merge is under way
-	tables chan struct{} // holds a token while the view's table is published
+	ctx    context.Context // of Run
+	merges chan struct{}   // holds a token for each merge that is under way
+	tables chan struct{}   // holds a token while the view's table is published
 
 	version uint64 // that changed knows of
 }
@@ -156,7 +157,7 @@ func (c *Compactor) worker(ctx context.Context, view string) {
 	if c.views[view] != nil {
 		return
 	}
-	w := &viewWorker{c: c, view: view, wake: make(chan struct{}, 1), merges: make(chan struct{}, 1), tables: make(chan struct{}, 1)}
+	w := &viewWorker{c: c, view: view, wake: make(chan struct{}, 1), ctx: ctx, merges: make(chan struct{}, c.turns.mergesAtOnce), tables: make(chan struct{}, 1)}
 	c.views[view] = w
 	go func() {
 		w.run(ctx)
@@ -207,7 +208,7 @@ func (w *viewWorker) run(ctx context.Context) {
 		case n > 0:
 			failed = 0
 			pace.work(began)
-			w.mergeBeside(ctx)
+			w.mergeBeside()
 			w.publishBeside(ctx)
 			continue
 		}
@@ -219,12 +220,14 @@ func (w *viewWorker) run(ctx context.Context) {
 		}
 		failed = 0
 		if changed, left := w.changed(), w.c.leftOver(w.view); changed || left { // by another compactor, or it is gone: its merges are ours, too
-			w.mergeBeside(ctx)
+			w.mergeBeside()
 		}
 		w.publishBeside(ctx)
 		w.wait(ctx, pace.rest(time.Now()))
 	}
-	w.merges <- struct{}{} // a merge that is under way ends with ctx
+	for range cap(w.merges) { // merges that are under way end with ctx
+		w.merges <- struct{}{}
+	}
 	w.tables <- struct{}{}
 }
 
@@ -250,8 +253,15 @@ func (w *viewWorker) wait(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// mergeBeside merges while folds go on; one merge at a time.
-func (w *viewWorker) mergeBeside(ctx context.Context) {
+// mergeBeside merges while folds go on. It begins with one merge; where that leaves something, it has mergeMore.
+func (w *viewWorker) mergeBeside() {
+	if len(w.merges) == 0 {
+		w.mergeMore()
+	}
+}
+
+// mergeMore merges beside what is under way, as far as there are turns.
+func (w *viewWorker) mergeMore() {
 	select {
 	case w.merges <- struct{}{}:
 	default:
@@ -259,9 +269,9 @@ func (w *viewWorker) mergeBeside(ctx context.Context) {
 	}
 	go func() {
 		defer func() { <-w.merges }()
-		for ctx.Err() == nil {
-			merged, err := w.c.Merge(ctx, w.view)
-			if err != nil && ctx.Err() == nil {
+		for w.ctx.Err() == nil {
+			merged, err := w.c.Merge(w.ctx, w.view)
+			if err != nil && w.ctx.Err() == nil {
 				w.c.o.Logger.Error("merge failed; it will be tried again", "view", w.view, "error", err)
 			}
 			if err != nil || !merged {

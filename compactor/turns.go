@@ -3,6 +3,7 @@ package compactor
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -13,7 +14,7 @@ import (
 //
 //	small folds   smallFolds at once, of a sixteenth of a batch each
 //	large folds   one at once, of a batch
-//	merges        one at once for each 256 MiB
+//	merges        one at once for each 256 MiB, of one view as many as there are processors
 //
 // A view begins with small folds. One that finds more gives up what it has read, and waits for a large one.
 const (
@@ -25,15 +26,19 @@ const (
 // turns are those of one process.
 type turns struct {
 	small, large, merges *semaphore.Weighted
+	// mergesAtOnce is how many merges there may be.
+	mergesAtOnce int
 
 	mu      sync.Mutex
 	isLarge map[string]bool // views whose last fold was large
 }
 
 func newTurns(memory int64) *turns {
+	merges := max(1, memory/mergeBytes)
 	return &turns{
-		small: semaphore.NewWeighted(smallFolds), large: semaphore.NewWeighted(1), merges: semaphore.NewWeighted(max(1, memory/mergeBytes)),
-		isLarge: map[string]bool{},
+		small: semaphore.NewWeighted(smallFolds), large: semaphore.NewWeighted(1), merges: semaphore.NewWeighted(merges),
+		mergesAtOnce: int(min(merges, int64(runtime.GOMAXPROCS(0)))),
+		isLarge:      map[string]bool{},
 	}
 }
 
