@@ -193,7 +193,7 @@ func freeFor(r Record, before *pipeapi.AgentStatus, h held[Lease]) bool {
 // applyFollower is apply for a session that does not lead, and notes the Silence of one that has to yield its lease.
 func (b Beat) applyFollower(r Record, h held[Lease]) (next Record, changed bool) {
 	next, changed = b.apply(r)
-	changed = changed || busy(r.AgentStatus, b.AgentStatus)
+	changed = changed || r.Rests && busy(r.AgentStatus, b.AgentStatus) // the record of one that does not rest is soon written anyway
 	silence := h.value.silence()
 	if !h.value.Yields || h.value.Session != r.ID || silence == nil {
 		return next, changed
