@@ -3,7 +3,7 @@ package tree
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
+	slash "path" // mount points have slashes, whatever the system
 	"slices"
 	"strconv"
 	"strings"
@@ -183,12 +183,12 @@ func visibleMounts(lines []mountLine) map[string]mountLine {
 			}
 			on = parent
 		}
-		above := filepath.Dir(point)
+		above := slash.Dir(point)
 		for above != "/" {
 			if _, ok := top[above]; ok {
 				break
 			}
-			above = filepath.Dir(above)
+			above = slash.Dir(above)
 		}
 		if at, ok := top[above]; ok && point != "/" && on.point != point && at.id != on.id {
 			delete(top, point)
@@ -199,7 +199,7 @@ func visibleMounts(lines []mountLine) map[string]mountLine {
 
 // shown is the directory of its file system that a mount shows at a path below its mount point.
 func shown(l mountLine, path string) string {
-	return filepath.Join("/", l.top, strings.TrimPrefix(path, l.point))
+	return slash.Join("/", l.top, strings.TrimPrefix(path, l.point))
 }
 
 // showsAgain reports whether a mount shows directories that another one shows at another path.
@@ -210,7 +210,7 @@ func showsAgain(l, other mountLine) bool {
 	case within(other.top, l.top):
 		return other.top != l.top || other.point != l.point
 	case within(l.top, other.top):
-		return filepath.Join(other.point, strings.TrimPrefix(l.top, strings.TrimSuffix(other.top, "/"))) != l.point
+		return slash.Join(other.point, strings.TrimPrefix(l.top, strings.TrimSuffix(other.top, "/"))) != l.point
 	}
 	return false
 }

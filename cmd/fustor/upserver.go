@@ -289,10 +289,10 @@ func (u *up) ownData() []string {
 		return nil
 	}
 	below, err := filepath.Rel(u.root, data)
-	if err != nil || below == "." || below == ".." || strings.HasPrefix(below, "../") {
+	if err != nil || below == "." || below == ".." || strings.HasPrefix(filepath.ToSlash(below), "../") {
 		return nil
 	}
-	return []string{"/" + escapeGlob(below)}
+	return []string{"/" + escapeGlob(filepath.ToSlash(below))}
 }
 
 // escapeGlob makes a path a glob that matches it alone.
