@@ -248,11 +248,20 @@ func TestPageInABrowser(t *testing.T) {
 	b.clean()
 }
 
-// forgive drops what the browser said of answers that a test asked for.
+// forgive drops what the browser said of a refusal that a test asked for.
+// The browser says it a while after the page has shown it, so forgive waits for that.
 func (b *tab) forgive(text string) {
+	b.t.Helper()
+	wait.For(b.t, 3*time.Second, "the browser to say "+text, func() bool { return b.forgiveAny(text) })
+}
+
+// forgiveAny drops what the browser has said with a text, and reports whether it had.
+func (b *tab) forgiveAny(text string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := len(b.said)
 	b.said = slices.DeleteFunc(b.said, func(s string) bool { return strings.Contains(s, text) })
+	return len(b.said) < before
 }
 
 func (b *tab) mapPage(t *testing.T) {
