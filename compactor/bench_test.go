@@ -152,7 +152,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		}
 		h.toBase()
 		b.ReportMetric(bytesPerRow(h), "B/row")
-		events := tellChanges(s, rows, 5)
+		events := tellChanges(s, rows, benchEvery())
 		runtime.GC()
 		resetResident()
 		b.StartTimer()
@@ -331,4 +331,12 @@ func BenchmarkFoldRename(b *testing.B) {
 		}
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-merging")
 	}
+}
+
+// benchEvery says that every so-many-th file of BenchmarkFoldAndMerge changes: FUSTOR_BENCH_EVERY, or the fifth.
+func benchEvery() int {
+	if n, err := strconv.Atoi(os.Getenv("FUSTOR_BENCH_EVERY")); err == nil && n > 0 {
+		return n
+	}
+	return 5
 }

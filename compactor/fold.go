@@ -227,6 +227,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 // writeDelta writes the layers with a walk's changed rows, mostly one; none where nothing changed.
 func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
 	out := c.newDelta(ctx, view)
+	out.hint = deltaRowBytes * min(out.rows, int64(len(w.out.rows)+len(w.outDirs.rows)))
 	if err := w.changes(out.append); err != nil {
 		return nil, err
 	}
@@ -240,6 +241,7 @@ type output struct {
 	view   string
 	rows   int64 // of one layer, at most
 	group  int   // rows of a row group; 0: the layer's own choice
+	hint   int64 // how long a layer may become, bytes; 0: nobody knows
 	writer *layer.Writer
 	done   []layer.Info
 }
@@ -247,6 +249,9 @@ type output struct {
 func (c *Compactor) newOutput(ctx context.Context, view string, rows int64) *output {
 	return &output{c: c, ctx: ctx, view: view, rows: rows}
 }
+
+// deltaRowBytes is about what a row takes in a delta.
+const deltaRowBytes = 28
 
 // newDelta is the output of a delta: its layers are smaller, as their many small row groups take memory while they are
 // written.
@@ -268,7 +273,7 @@ func (o *output) open() (*layer.Writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group, Fast: o.group > 0})
+		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group, Fast: o.group > 0, SizeHint: min(o.hint, o.c.o.Memory/8), Encoders: o.c.encoders})
 	}
 	return o.writer, nil
 }

@@ -242,6 +242,9 @@ func (g *merger) follows(head version, key string) error {
 	return nil
 }
 
+// baseRowBytes is what a row takes in the base, a little more than it mostly does.
+const baseRowBytes = 24
+
 // rewrite merges rows of deltas into the partitions of a span. If there are none, the partitions stay as they are. The new
 // partitions are of about one size, between 4/5 and 5/4 of the configured one.
 func (g *merger) rewrite(s *span, d *deltaRows) ([]layer.Info, error) {
@@ -251,6 +254,7 @@ func (g *merger) rewrite(s *span, d *deltaRows) ([]layer.Info, error) {
 	rows := s.rows + min(s.fresh, d.limit)
 	pieces := (rows + g.partition) / (g.partition + g.partition/4)
 	out := g.c.newOutput(g.ctx, g.view, rows/max(1, pieces)+1)
+	out.hint = baseRowBytes * out.rows
 	for _, info := range s.parts {
 		if err := g.mergeLayer(info, d, out); err != nil {
 			return nil, err
@@ -364,7 +368,7 @@ func (g *merger) copyGroup(l *layer.Layer, i int, out *output) error {
 
 // mergeGroup merges one row group. Rows between two changed keys are copied column by column, without making rows of them.
 func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) error {
-	b, err := l.Block(g.ctx, i)
+	b, err := l.BlockToCopy(g.ctx, i)
 	if err != nil {
 		return err
 	}
@@ -388,6 +392,9 @@ func (g *merger) mergeGroup(l *layer.Layer, i int, d *deltaRows, out *output) er
 				return err
 			}
 		}
+	}
+	if d.err == nil && out.writer != nil {
+		return out.writer.GroupEnds()
 	}
 	return d.err
 }

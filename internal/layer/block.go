@@ -27,6 +27,7 @@ type Block struct {
 	raw    []byte
 	group  Group
 	chunks *[columns]chunk
+	grams  *slotSet // of its names, and maybe others, if it was read to be copied; else nil
 
 	keyed    atomic.Bool  // the fields up to offsets are set
 	parents  []string     // the distinct ones, in order
@@ -58,7 +59,7 @@ func openBlock(raw RawGroup) (*Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Block{object: raw.object, raw: raw.Data, group: raw.Group, chunks: chunks}
+	b := &Block{object: raw.object, raw: raw.Data, group: raw.Group, chunks: chunks, grams: raw.grams}
 	b.size.Store(int64(len(b.raw)) + 1024)
 	return b, nil
 }

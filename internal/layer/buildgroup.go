@@ -11,8 +11,13 @@ import (
 func (b *builder) encode(e *encoder, to []byte) ([]byte, Group) {
 	start := len(to)
 	g := b.describe()
+	from := b.origin()
 	for i := range specs {
 		s := &specs[i]
+		if from != nil && b.unchanged(from, Column(i)) {
+			to = append(to, from.chunk(Column(i))...)
+			continue
+		}
 		switch Column(i) {
 		case ColumnParent:
 			to = b.encodeText(e, to, s, &b.parents)

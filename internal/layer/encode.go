@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
@@ -37,6 +38,27 @@ func newEncoder() (*encoder, error) {
 		}
 	}
 	return e, nil
+}
+
+// Encoders keeps what writers compress with for the next: the tables are large, and a fold of few rows would spend more time on making
+// them than on its rows. The zero value is ready, and safe for concurrent use.
+type Encoders struct{ pool sync.Pool }
+
+// take is an encoder that nobody uses; of no pool, a new one.
+func (p *Encoders) take() (*encoder, error) {
+	if p != nil {
+		if e, ok := p.pool.Get().(*encoder); ok {
+			return e, nil
+		}
+	}
+	return newEncoder()
+}
+
+// give takes an encoder back.
+func (p *Encoders) give(e *encoder) {
+	if p != nil {
+		p.pool.Put(e)
+	}
 }
 
 // chunk appends e.dict, if it holds values, and e.data as one chunk.

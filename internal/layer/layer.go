@@ -145,6 +145,15 @@ func (l *Layer) RawGroup(ctx context.Context, i int) (RawGroup, error) {
 	return raw[0], nil
 }
 
+// BlockToCopy is row group i, decoded, for Writer.AppendBlock: one GET. It is not cached, and knows what the search index has of it.
+func (l *Layer) BlockToCopy(ctx context.Context, i int) (*Block, error) {
+	raw, err := l.RawGroup(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	return decodeBlock(raw)
+}
+
 // RawGroups are the row groups from to to-1, read with one GET. They are not cached, and checked when they are used.
 func (l *Layer) RawGroups(ctx context.Context, from, to int) ([]RawGroup, error) {
 	x, err := l.index(ctx)

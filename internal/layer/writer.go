@@ -45,6 +45,8 @@ type WriterOptions struct {
 	Fast bool
 	// SizeHint is how long Data may become, bytes; it saves copying.
 	SizeHint int64
+	// Encoders are where the writer takes what it compresses with, and leaves it when it has finished; nil: it makes its own.
+	Encoders *Encoders
 }
 
 // Writer makes one layer of rows that come in key order. It holds the encoded layer and one row group.
@@ -61,6 +63,9 @@ type Writer struct {
 	last    Key // of everything appended
 	any     bool
 	err     error
+	from    *Block // whose rows are being appended, until GroupEnds
+	most    int    // rows of a row group meanwhile
+	density int64  // of the last row group that was encoded: bytes for 1,024 rows
 }
 
 // NewWriter begins a layer.
@@ -74,7 +79,7 @@ func NewWriter(o WriterOptions) *Writer {
 	}
 	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
 	w.data = append(w.data, parquetMagic...)
-	if w.encoder, w.err = newEncoder(); w.err == nil {
+	if w.encoder, w.err = o.Encoders.take(); w.err == nil {
 		w.encoder.fast = o.Fast
 	}
 	w.pending.reset()
@@ -134,10 +139,46 @@ func (w *Writer) after(k Key) error {
 }
 
 func (w *Writer) full() bool {
-	return w.pending.rows >= w.o.RowsPerGroup || w.pending.text >= maxGroupText
+	return w.pending.rows >= w.limit() || w.pending.text >= maxGroupText
 }
 
-// AppendBlock adds rows from to to-1 of a block as Append would, much faster.
+// limit is how many rows the row group that is being gathered may have.
+func (w *Writer) limit() int {
+	if w.from != nil {
+		return w.most
+	}
+	return min(w.o.RowsPerGroup, fit(w.density))
+}
+
+// fit is how many rows of a density make a row group that is not too long, as far as that can be known before.
+func fit(density int64) int { return int(maxGroupBytes * 31 / 32 << 10 / max(1, density)) }
+
+// groupBegins says that rows of a row group will be appended. One that is made of another may be larger by a quarter than usual: if it
+// were cut where it has the usual size, all those that follow would be cut elsewhere than before, and no column of them would be as it
+// was. One that will be too long becomes several of one size.
+func (w *Writer) groupBegins(b *Block) {
+	if w.from == b {
+		return
+	}
+	w.from = b
+	w.most = min(w.o.RowsPerGroup+w.o.RowsPerGroup/4, fit(max(w.density, b.group.Bytes<<10/int64(b.Len()))))
+	if rows := w.pending.rows + b.Len(); rows > w.most {
+		parts := (rows + w.most - 1) / w.most
+		w.most = (rows + parts - 1) / parts
+	}
+}
+
+// GroupEnds says that all rows of the row group whose rows were passed to AppendBlock have been appended, or what has become of them. What
+// was gathered becomes a row group, unless it is less than half of one.
+func (w *Writer) GroupEnds() error {
+	w.from = nil
+	if w.pending.rows < w.o.RowsPerGroup/2 {
+		return w.err
+	}
+	return w.flush()
+}
+
+// AppendBlock adds rows from to to-1 of a block as Append would, much faster. GroupEnds should follow the last of them.
 func (w *Writer) AppendBlock(b *Block, from, to int) error {
 	if from < 0 || from > to || to > b.Len() {
 		return fmt.Errorf("rows %d to %d of a row group of %d", from, to, b.Len())
@@ -148,8 +189,9 @@ func (w *Writer) AppendBlock(b *Block, from, to int) error {
 	if err := w.after(b.Key(from)); err != nil {
 		return err
 	}
+	w.groupBegins(b)
 	for from < to {
-		end := min(to, from+w.o.RowsPerGroup-w.pending.rows)
+		end := min(to, from+max(1, w.limit()-w.pending.rows))
 		if err := w.pending.addBlock(b, from, end); err != nil {
 			w.err = err
 			return err
@@ -187,6 +229,7 @@ func (w *Writer) AppendGroup(raw RawGroup) error {
 	if chunks[columns-1].end == 0 { // of an earlier schema: a file has one
 		return w.appendDecoded(raw)
 	}
+	w.from = nil
 	if err := w.flush(); err != nil {
 		return err
 	}
@@ -213,7 +256,10 @@ func (w *Writer) appendDecoded(raw RawGroup) error {
 		w.err = err
 		return err
 	}
-	return w.AppendBlock(b, 0, b.Len())
+	if err := w.AppendBlock(b, 0, b.Len()); err != nil {
+		return err
+	}
+	return w.GroupEnds()
 }
 
 // chunks checks the bytes and finds the columns in them.
@@ -241,12 +287,21 @@ func (w *Writer) flush() error {
 		w.err = fmt.Errorf("encode a row group: %w", err)
 		return w.err
 	}
+	density := g.Bytes << 10 / int64(g.Rows)
+	if g.Rows < w.o.RowsPerGroup/4 {
+		density = min(density, w.density) // what every row group has counts for too much in one of few rows
+	}
+	w.density = density
 	if g.Bytes > maxGroupBytes && g.Rows > 1 {
 		raw := RawGroup{Group: g, Data: bytes.Clone(w.data[start:])}
 		w.data = w.data[:start]
 		return w.halve(raw)
 	}
-	w.column().addNames(textIn(w.pending.names), w.pending.offsets)
+	if from := w.pending.origin(); from != nil && from.grams != nil {
+		w.column().merge(from.grams)
+	} else {
+		w.column().addNames(textIn(w.pending.names), w.pending.offsets)
+	}
 	w.pending.reset()
 	w.add(g, chunks)
 	return w.err
@@ -345,6 +400,8 @@ func (w *Writer) Finish() (Built, error) {
 		out.Index, out.Info.IndexBytes = encoded, int64(len(encoded))
 	}
 	w.err = errors.New("the layer is finished already")
+	w.o.Encoders.give(w.encoder)
+	w.encoder = nil
 	return out, nil
 }
 
