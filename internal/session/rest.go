@@ -147,15 +147,18 @@ func (v Lease) followers(now int64, noted map[string]Following) map[string]Follo
 	return all
 }
 
-// over has a session that rests hear of its end with its next heartbeat. Where nobody holds the lease it need not be told: it writes its
-// record before it takes the lease.
+// over has a session that rests hear of its end with its next heartbeat, also where nobody holds the lease: it may be paused, so that it
+// does not take it, or another takes it first. A lease that ran out is given up then, as a write would renew it.
 func (l *Ledger) over(ctx context.Context, view, id string) error {
 	return again(ctx, func() error {
 		h, err := l.readLease(ctx, view)
-		if err != nil || !liveLease(h) || h.value.Session == id {
+		if err != nil || !h.exists() || liveLease(h) && h.value.Session == id {
 			return err
 		}
 		next, now := h.value, l.clock.Now()
+		if !liveLease(h) {
+			next = Lease{Term: next.Term, TTLSeconds: next.TTLSeconds, Terms: next.Terms, Followers: next.Followers}
+		}
 		if next.Followers = next.followers(now, nil); next.Followers == nil {
 			next.Followers = map[string]Following{}
 		}
