@@ -157,7 +157,7 @@ func (l *Ledger) over(ctx context.Context, view, id string) error {
 		}
 		next, now := h.value, l.clock.Now()
 		if !liveLease(h) {
-			next = Lease{Term: next.Term, TTLSeconds: next.TTLSeconds, Terms: next.Terms, Followers: next.Followers}
+			next.Session, next.Ended = "", false
 		}
 		if next.Followers = next.followers(now, nil); next.Followers == nil {
 			next.Followers = map[string]Following{}
