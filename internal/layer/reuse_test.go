@@ -2,6 +2,7 @@ package layer
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -205,6 +206,29 @@ func TestMergedLayers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestVeryLongRowsAreMerged: rows that are each longer than a row group should be get one each.
+func TestVeryLongRowsAreMerged(t *testing.T) {
+	st := openStore(t)
+	rng := rand.New(rand.NewPCG(1, 1))
+	text := func() string {
+		b := make([]byte, 63<<10)
+		for i := range b {
+			b[i] = "/"[0] + 1 + byte(rng.IntN(200)) // not UTF-8, and so written twice
+		}
+		return string(b)
+	}
+	var rows []evidence.Row
+	for range 5 {
+		rows = append(rows, evidence.Row{Parent: "/" + text() + "/", Name: text(), Target: text() + text()[:1<<10], Type: event.Symlink})
+	}
+	slices.SortFunc(rows, compareKeys)
+	base := open(t, st, write(t, st, WriterOptions{ID: id(1)}, rows))
+	rows[2].Mode = 0o777
+	w := NewWriter(WriterOptions{ID: id(2)})
+	mergeInto(t, base, w, rows, func(r *evidence.Row) bool { return r == &rows[2] })
+	same(t, "rows", rowsOf(t, open(t, st, publish(t, st, w))), rows)
 }
 
 func compareKeys(a, b evidence.Row) int {

@@ -150,8 +150,8 @@ func (w *Writer) limit() int {
 	return min(w.o.RowsPerGroup, fit(w.density))
 }
 
-// fit is how many rows of a density make a row group that is not too long, as far as that can be known before.
-func fit(density int64) int { return int(maxGroupBytes * 31 / 32 << 10 / max(1, density)) }
+// fit is how many rows of a density make a row group that is not too long, as far as that can be known before; one at least.
+func fit(density int64) int { return int(max(1, maxGroupBytes*31/32<<10/max(1, density))) }
 
 // groupBegins says that rows of a row group will be appended. One that is made of another may be larger by a quarter than usual: if it
 // were cut where it has the usual size, all those that follow would be cut elsewhere than before, and no column of them would be as it
