@@ -102,10 +102,10 @@ type Compactor struct {
 	// publishing bounds what is published as tables at once.
 	publishing *semaphore.Weighted
 
-	// decoders are of *segmentDecoder. It and encoders are pointers, as a pool keeps what it is part of alive for two collections: many
+	// decoders are of *segmentDecoder. It is a pointer, as a pool keeps what it is part of alive for two collections: many
 	// short-lived compactors in one process would add up.
 	decoders *sync.Pool
-	encoders *layer.Encoders
+	encoders layer.Encoders
 	// reigns are, by view, the reign that a lease proved last: mostly that of the next segment, too.
 	reigns sync.Map
 
@@ -135,7 +135,6 @@ func New(o Options) (*Compactor, error) {
 	}
 	return &Compactor{
 		decoders: &sync.Pool{},
-		encoders: &layer.Encoders{},
 		o:        o, clock: clock, cache: layer.NewCache(o.CacheBytes), configs: viewconfig.NewLoader(o.Store, o.Now), ledger: ledger,
 		metrics: newMetrics(), figures: newViewMetrics(o.Now), counted: counted, leaves: manifest.NewLeaves(o.Memory/leavesShare, o.InlinePartitions), turns: newTurns(o.Memory), views: map[string]*viewWorker{}, retained: map[string]retentionDone{}, cutOff: map[string]int{},
 		seen: map[string]*manifest.Manifest{}, known: map[string]version{}, proved: map[string]bool{}, tables: map[string]tableDone{}, left: map[string]time.Time{}, publishing: semaphore.NewWeighted(1),

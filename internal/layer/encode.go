@@ -41,13 +41,24 @@ func newEncoder() (*encoder, error) {
 }
 
 // Encoders keeps what writers compress with for the next: the tables are large, and a fold of few rows would spend more time on making
-// them than on its rows. The zero value is ready, and safe for concurrent use.
-type Encoders struct{ pool sync.Pool }
+// them than on its rows. The zero value is ready, and safe for concurrent use. It is no sync.Pool: that would keep them alive for two
+// collections after nobody has it any more, and many short-lived compactors in one process would add up.
+type Encoders struct {
+	mu   sync.Mutex
+	free []*encoder
+}
 
-// take is an encoder that nobody uses; of no pool, a new one.
+// maxEncoders are kept at most: some megabytes each.
+const maxEncoders = 2
+
+// take is an encoder that nobody uses; of no Encoders, a new one.
 func (p *Encoders) take() (*encoder, error) {
 	if p != nil {
-		if e, ok := p.pool.Get().(*encoder); ok {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if n := len(p.free); n > 0 {
+			e := p.free[n-1]
+			p.free = p.free[:n-1]
 			return e, nil
 		}
 	}
@@ -56,8 +67,13 @@ func (p *Encoders) take() (*encoder, error) {
 
 // give takes an encoder back.
 func (p *Encoders) give(e *encoder) {
-	if p != nil {
-		p.pool.Put(e)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.free) < maxEncoders {
+		p.free = append(p.free, e)
 	}
 }
 
