@@ -163,14 +163,14 @@ func (h *hosts) startAgentAhead(on *host, store, offset string) {
 }
 
 // mount mounts disk once more, until the test ends.
-func mount(t *testing.T, disk, name string) *host {
+func mount(t *testing.T, disk, name string, options ...string) *host {
 	t.Helper()
 	m := &host{name: name, dir: filepath.Join(t.TempDir(), name)}
 	if err := os.Mkdir(m.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	cmd := exec.Command("bindfs", "-f", disk, m.dir)
+	cmd := exec.Command("bindfs", slices.Concat([]string{"-f"}, options, []string{disk, m.dir})...)
 	cmd.Stderr = &said
 	ended, err := child.Start(cmd, syscall.SIGTERM) // on which it unmounts
 	if err != nil {
