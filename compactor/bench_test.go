@@ -21,16 +21,20 @@ import (
 )
 
 // benchRows is how large the views of the benchmarks are: FUSTOR_BENCH_ROWS, or a million.
-func benchRows(b *testing.B) int {
-	rows := 1_000_000
-	if s := os.Getenv("FUSTOR_BENCH_ROWS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			b.Fatalf("FUSTOR_BENCH_ROWS: %v", err)
-		}
-		rows = n
+func benchRows(b *testing.B) int { return fromEnv(b, "FUSTOR_BENCH_ROWS", 1_000_000) }
+
+// fromEnv is a number from 1 on that a benchmark takes from its environment.
+func fromEnv(b *testing.B, name string, otherwise int) int {
+	b.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
 	}
-	return rows
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		b.Fatalf("%s is a number from 1 on, not %q", name, s)
+	}
+	return n
 }
 
 // tellTree sends a generated tree as the listings of a snapshot, in segments as an agent cuts them.
@@ -118,7 +122,7 @@ func resetResident() {
 }
 
 // BenchmarkFoldAndMerge folds a whole snapshot from its segments, merges included, then realtime changes upon it, then
-// merges those. Rates are by processor time, so that they hold on a busy machine. Run it with FUSTOR_BENCH_ROWS=10000000 for the large view.
+// merges those: every fifth file, or every FUSTOR_BENCH_EVERY-th. Rates are by processor time, so that they hold on a busy machine. Run it with FUSTOR_BENCH_ROWS=10000000 for the large view.
 func BenchmarkFoldAndMerge(b *testing.B) {
 	rows := benchRows(b)
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(200 << 20)) // as `fustor compact` does
@@ -152,7 +156,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		}
 		h.toBase()
 		b.ReportMetric(bytesPerRow(h), "B/row")
-		events := tellChanges(s, rows, benchEvery())
+		events := tellChanges(s, rows, fromEnv(b, "FUSTOR_BENCH_EVERY", 5))
 		runtime.GC()
 		resetResident()
 		b.StartTimer()
@@ -300,10 +304,7 @@ func BenchmarkFoldRequests(b *testing.B) {
 // take memory. FUSTOR_BENCH_MEMORY is the budget in MiB.
 func BenchmarkFoldRename(b *testing.B) {
 	rows := benchRows(b)
-	memory, _ := strconv.ParseInt(os.Getenv("FUSTOR_BENCH_MEMORY"), 10, 64)
-	if memory == 0 {
-		memory = DefaultMemory >> 20
-	}
+	memory := int64(fromEnv(b, "FUSTOR_BENCH_MEMORY", DefaultMemory>>20))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memory << 20 / 32 * 25))
 	for range b.N {
 		b.StopTimer()
@@ -331,12 +332,4 @@ func BenchmarkFoldRename(b *testing.B) {
 		}
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-merging")
 	}
-}
-
-// benchEvery says that every so-many-th file of BenchmarkFoldAndMerge changes: FUSTOR_BENCH_EVERY, or the fifth.
-func benchEvery() int {
-	if n, err := strconv.Atoi(os.Getenv("FUSTOR_BENCH_EVERY")); err == nil && n > 0 {
-		return n
-	}
-	return 5
 }

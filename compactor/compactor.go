@@ -105,7 +105,6 @@ type Compactor struct {
 	// decoders are of *segmentDecoder. It is a pointer, as a pool keeps what it is part of alive for two collections: many
 	// short-lived compactors in one process would add up.
 	decoders *sync.Pool
-	encoders layer.Encoders
 	// reigns are, by view, the reign that a lease proved last: mostly that of the next segment, too.
 	reigns sync.Map
 

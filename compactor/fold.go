@@ -273,7 +273,7 @@ func (o *output) open() (*layer.Writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group, Fast: o.group > 0, SizeHint: min(o.hint, o.c.o.Memory/8), Encoders: &o.c.encoders})
+		o.writer = layer.NewWriter(layer.WriterOptions{ID: id, RowsPerGroup: o.group, Fast: o.group > 0, SizeHint: min(o.hint, o.c.o.Memory/8)})
 	}
 	return o.writer, nil
 }

@@ -7,11 +7,10 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// encode appends the builder's rows to to as a row group and says what it is, all but its Offset.
-func (b *builder) encode(e *encoder, to []byte) ([]byte, Group) {
+// encode appends the builder's rows to to as a row group and says what it is, all but its Offset. from is what origin returns.
+func (b *builder) encode(e *encoder, to []byte, from *Block) ([]byte, Group) {
 	start := len(to)
 	g := b.describe()
-	from := b.origin()
 	for i := range specs {
 		s := &specs[i]
 		if from != nil && b.unchanged(from, Column(i)) {

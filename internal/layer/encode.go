@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
@@ -38,43 +37,6 @@ func newEncoder() (*encoder, error) {
 		}
 	}
 	return e, nil
-}
-
-// Encoders keeps what writers compress with for the next: the tables are large, and a fold of few rows would spend more time on making
-// them than on its rows. The zero value is ready, and safe for concurrent use. It is no sync.Pool: that would keep them alive for two
-// collections after nobody has it any more, and many short-lived compactors in one process would add up.
-type Encoders struct {
-	mu   sync.Mutex
-	free []*encoder
-}
-
-// maxEncoders are kept at most: some megabytes each.
-const maxEncoders = 2
-
-// take is an encoder that nobody uses; of no Encoders, a new one.
-func (p *Encoders) take() (*encoder, error) {
-	if p != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if n := len(p.free); n > 0 {
-			e := p.free[n-1]
-			p.free = p.free[:n-1]
-			return e, nil
-		}
-	}
-	return newEncoder()
-}
-
-// give takes an encoder back.
-func (p *Encoders) give(e *encoder) {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.free) < maxEncoders {
-		p.free = append(p.free, e)
-	}
 }
 
 // chunk appends e.dict, if it holds values, and e.data as one chunk.

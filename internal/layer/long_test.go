@@ -12,11 +12,11 @@ import (
 )
 
 // TestLongGroupsAreHalved: names, sizes and times of nothing but chance do not make a cold list read more than its budget,
-// whether rows or blocks are appended.
+// whether rows or blocks are appended. Once a writer knows how long they get it cuts them before it compresses them, and so not in half.
 func TestLongGroupsAreHalved(t *testing.T) {
 	st := openStore(t)
 	rng := rand.New(rand.NewPCG(1, 1))
-	rows := make([]evidence.Row, 0, 3*RowsPerGroup)
+	rows := make([]evidence.Row, 0, 4*RowsPerGroup)
 	for i := range cap(rows) {
 		size := rng.Int64N(1 << 40)
 		rows = append(rows, evidence.Row{Parent: "/a/", Name: fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64()), Type: event.File,
@@ -34,6 +34,9 @@ func TestLongGroupsAreHalved(t *testing.T) {
 		if err := w.AppendBlock(b, 0, b.Len()); err != nil {
 			t.Fatal(err)
 		}
+		if err := w.GroupEnds(); err != nil {
+			t.Fatal(err)
+		}
 		if w.Rows() == int64(len(rows)) {
 			break
 		}
@@ -47,6 +50,8 @@ func TestLongGroupsAreHalved(t *testing.T) {
 		for i := range groups {
 			if g := &groups[i]; g.Bytes > 160<<10 || g.Rows < RowsPerGroup/8 {
 				t.Errorf("row group %d has %d rows in %d bytes", i, g.Rows, g.Bytes)
+			} else if i > 3 && i < len(groups)-1 && g.Bytes < 140<<10 { // the first are parts of one that nobody knew to be too long
+				t.Errorf("row group %d has but %d bytes", i, g.Bytes)
 			}
 		}
 		if info.Marks.AgentMissing != int64(len(rows)+6)/7 {

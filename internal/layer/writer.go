@@ -45,8 +45,6 @@ type WriterOptions struct {
 	Fast bool
 	// SizeHint is how long Data may become, bytes; it saves copying.
 	SizeHint int64
-	// Encoders are where the writer takes what it compresses with, and leaves it when it has finished; nil: it makes its own.
-	Encoders *Encoders
 }
 
 // Writer makes one layer of rows that come in key order. It holds the encoded layer and one row group.
@@ -79,7 +77,7 @@ func NewWriter(o WriterOptions) *Writer {
 	}
 	w := &Writer{o: o, data: make([]byte, 0, max(o.SizeHint, 1<<16))}
 	w.data = append(w.data, parquetMagic...)
-	if w.encoder, w.err = o.Encoders.take(); w.err == nil {
+	if w.encoder, w.err = newEncoder(); w.err == nil {
 		w.encoder.fast = o.Fast
 	}
 	w.pending.reset()
@@ -147,11 +145,11 @@ func (w *Writer) limit() int {
 	if w.from != nil {
 		return w.most
 	}
-	return min(w.o.RowsPerGroup, fit(w.density))
+	return min(w.o.RowsPerGroup, fit(maxGroupBytes*31/32, w.density)) // the rows to come are not quite those before
 }
 
-// fit is how many rows of a density make a row group that is not too long, as far as that can be known before; one at least.
-func fit(density int64) int { return int(max(1, maxGroupBytes*31/32<<10/max(1, density))) }
+// fit is how many rows of a density, bytes for 1,024 of them, are no more than some bytes together; one at least.
+func fit(bytes, density int64) int { return int(max(1, bytes<<10/max(1, density))) }
 
 // groupBegins says that rows of a row group will be appended. One that is made of another may be larger by a quarter than usual: if it
 // were cut where it has the usual size, all those that follow would be cut elsewhere than before, and no column of them would be as it
@@ -161,7 +159,7 @@ func (w *Writer) groupBegins(b *Block) {
 		return
 	}
 	w.from = b
-	w.most = min(w.o.RowsPerGroup+w.o.RowsPerGroup/4, fit(max(w.density, b.group.Bytes<<10/int64(b.Len()))))
+	w.most = min(w.o.RowsPerGroup+w.o.RowsPerGroup/4, fit(maxGroupBytes, max(w.density, b.group.Bytes<<10/int64(b.Len()))))
 	if rows := w.pending.rows + b.Len(); rows > w.most {
 		parts := (rows + w.most - 1) / w.most
 		w.most = (rows + parts - 1) / parts
@@ -280,7 +278,8 @@ func (w *Writer) flush() error {
 		return w.err
 	}
 	start := len(w.data)
-	data, g := w.pending.encode(w.encoder, w.data)
+	from := w.pending.origin()
+	data, g := w.pending.encode(w.encoder, w.data, from)
 	w.data = data
 	chunks, err := parseGroup(w.data[start:], g.Rows)
 	if err != nil {
@@ -297,7 +296,7 @@ func (w *Writer) flush() error {
 		w.data = w.data[:start]
 		return w.halve(raw)
 	}
-	if from := w.pending.origin(); from != nil && from.grams != nil {
+	if from != nil && from.grams != nil {
 		w.column().merge(from.grams)
 	} else {
 		w.column().addNames(textIn(w.pending.names), w.pending.offsets)
@@ -400,8 +399,6 @@ func (w *Writer) Finish() (Built, error) {
 		out.Index, out.Info.IndexBytes = encoded, int64(len(encoded))
 	}
 	w.err = errors.New("the layer is finished already")
-	w.o.Encoders.give(w.encoder)
-	w.encoder = nil
 	return out, nil
 }
 

@@ -616,7 +616,7 @@ func (h *hosts) listedLate(name string) bool {
 	h.awaitNode(path, "is there", func(n *node) bool { return n != nil })
 	h.late.hold()
 	h.late.awaitHeld(h.t, patience(2*hostsAudit)) // an audit begins
-	awaitPause(time.Second)                       // and has certainly listed the directory
+	awaitPause(time.Second)                       // and should have listed the directory: whether it has, what came late tells
 	h.must(h.t, os.Remove(filepath.Join(h.a.dir, path)))
 	h.awaitNode(path, "is gone", func(n *node) bool { return n == nil })
 	before, audits := h.segments(), h.head().Scan.Audits
