@@ -333,3 +333,42 @@ func BenchmarkFoldRename(b *testing.B) {
 		b.ReportMetric(float64(resident())/(1<<20), "peak-MiB-merging")
 	}
 }
+
+// BenchmarkFoldWorkers folds a whole snapshot, and then changes of every fifth file (or every FUSTOR_BENCH_EVERY-th), with one worker and
+// with more: by the clock, and by processor time.
+func BenchmarkFoldWorkers(b *testing.B) {
+	rows := benchRows(b)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(200 << 20)) // as `fustor compact` does
+	for _, workers := range []int{1, 2, 4} {
+		b.Run(fmt.Sprint("workers=", workers), func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				h := newHarness(b, b.TempDir(), 0, Options{})
+				s := h.teller("bench")
+				tellTree(s, rows)
+				h.c = h.compactor(Options{Workers: workers})
+				folds := func(n int, what string) {
+					runtime.GC()
+					resetResident()
+					var clock, cpu time.Duration
+					for more := true; more; {
+						began, used := time.Now(), cputime.Used()
+						folded := h.fold()
+						clock, cpu = clock+time.Since(began), cpu+cputime.Used()-used
+						more = folded > 0 || h.merge()
+					}
+					b.ReportMetric(float64(n)/clock.Seconds(), what+"/s")
+					b.ReportMetric(float64(n)/cpu.Seconds(), what+"/cpu-s")
+					b.ReportMetric(float64(resident())/(1<<20), what+"-peak-MiB")
+				}
+				b.StartTimer()
+				folds(rows, "listed")
+				b.StopTimer()
+				h.toBase()
+				events := tellChanges(s, rows, fromEnv(b, "FUSTOR_BENCH_EVERY", 5))
+				b.StartTimer()
+				folds(events, "events")
+			}
+		})
+	}
+}

@@ -40,6 +40,13 @@ func (c *change) add(before, after evidence.Totals) {
 	c.lost = max(c.lost, before.LatestMtimeNs)
 }
 
+// take adds another change.
+func (c *change) take(o *change) {
+	c.files, c.directories, c.others, c.unmeasured = c.files+o.files, c.directories+o.directories, c.others+o.others, c.unmeasured+o.unmeasured
+	c.bytes, c.allocated, c.linked = c.bytes.and(o.bytes), c.allocated.and(o.allocated), c.linked.and(o.linked)
+	c.added, c.lost = max(c.added, o.added), max(c.lost, o.lost)
+}
+
 // changed are totals after the change, but for the latest mtime. exact is false if sums of bytes cannot be known from those before:
 // they were saturated and shrink, or an earlier build let them wrap around.
 func (c *change) changed(t evidence.Totals) (after evidence.Totals, exact bool) {
@@ -84,6 +91,12 @@ type wide struct{ high, low uint64 }
 func (w wide) plus(n int64) wide {
 	low, carry := bits.Add64(w.low, uint64(n), 0)
 	high, _ := bits.Add64(w.high, uint64(n>>63), carry)
+	return wide{high, low}
+}
+
+func (w wide) and(o wide) wide {
+	low, carry := bits.Add64(w.low, o.low, 0)
+	high, _ := bits.Add64(w.high, o.high, carry)
 	return wide{high, low}
 }
 

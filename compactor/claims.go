@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
 
@@ -32,7 +33,6 @@ type listing struct {
 	evidence.Listing
 	by      *origin
 	entries []event.Entry
-	next    int // how many entries the walk has passed
 }
 
 func (l *listing) covers(name string) bool { return name >= l.From && (l.To == "" || name < l.To) }
@@ -225,11 +225,7 @@ func (b *batch) fence() {
 	}
 }
 
-func (b *batch) parents() []string {
-	parents := make([]string, 0, len(b.groups))
-	for p := range b.groups {
-		parents = append(parents, p)
-	}
-	sort.Strings(parents)
-	return parents
+// inOrder are the groups in the order of the walk.
+func (b *batch) inOrder() []*group {
+	return slices.SortedFunc(maps.Values(b.groups), func(x, y *group) int { return cmp.Compare(x.parent, y.parent) })
 }

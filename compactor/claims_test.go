@@ -31,10 +31,10 @@ func shown(name string, c evidence.Claim) string {
 
 // shown is a batch, by directory.
 func (b *batch) shown() (all []string) {
-	for _, parent := range b.parents() {
-		g := b.groups[parent]
-		if g.parent != parent {
-			all = append(all, "the group of another parent: "+g.parent)
+	for _, g := range b.inOrder() {
+		parent := g.parent
+		if b.groups[parent] != g {
+			all = append(all, "the group of another parent: "+parent)
 		}
 		for i := range g.claims {
 			if g.claims[i].verb == 0 {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ type Options struct {
 	CacheBytes int64
 	// BatchClaims is about how many names one fold takes in.
 	BatchClaims int
+	// Workers is how many parts of a batch are folded at once, at most, and WorkerClaims how many names are worth one. Workers 0: as many as
+	// there are processors, and one for each 64 MiB of Memory.
+	Workers, WorkerClaims int
 	// PartitionRows is about how many rows a base partition has.
 	PartitionRows int64
 	// InlinePartitions is how many base partitions a version has in head itself; more are in leaves. 0: manifest.InlinePartitions.
@@ -81,6 +85,8 @@ const (
 	MinMemory = 96 << 20
 	// bytesPerClaim is what a name takes of Memory, with all that there is beside it: 128 Ki names to 256 MiB, measured.
 	bytesPerClaim = 2 << 10
+	// workerBytes of Memory allow for one worker of a fold, which a batch has from defaultWorkerClaims names on.
+	workerBytes, defaultWorkerClaims = 64 << 20, 1 << 10
 	// headsShare of Memory is for heads that are remembered.
 	headsShare = 16
 	// leavesShare of Memory is for what is remembered of the leaves of large views: 50,000 partitions of 256 MiB.
@@ -157,6 +163,8 @@ func (o *Options) setDefaults() {
 	o.Memory = max(o.Memory, MinMemory)
 	def(&o.CacheBytes, o.Memory/8)
 	def(&o.BatchClaims, int(o.Memory/bytesPerClaim))
+	def(&o.Workers, max(1, min(runtime.GOMAXPROCS(0), int(o.Memory/workerBytes))))
+	def(&o.WorkerClaims, defaultWorkerClaims)
 	def(&o.PartitionRows, DefaultPartitionRows)
 	def(&o.ClaimRows, DefaultClaimRows)
 	def(&o.MaxDeltas, DefaultMaxDeltas)

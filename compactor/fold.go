@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fustor/fustor/internal/event"
 	"github.com/fustor/fustor/internal/evidence"
 	"github.com/fustor/fustor/internal/layer"
@@ -202,36 +204,57 @@ func addMark(m *manifest.Manifest, s reportedMark) {
 	}
 }
 
-// resolve walks the view with a batch.
-func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evidence.Rules, b *batch, turn *turn, room *room) (*walk, error) {
-	b.finish()
-	view, err := layer.OpenView(c.o.Store, m.View, m.Base, m.Deltas, c.cache)
-	if err != nil {
-		return nil, err
+// writeDelta writes the layers with a batch's changed rows, mostly one; none where nothing changed. Many rows that are in memory become
+// several layers that are written at once, one after the other in key order.
+func (c *Compactor) writeDelta(ctx context.Context, view string, r *resolved) ([]layer.Info, error) {
+	inMemory, all := 0, true
+	for _, b := range r.buffers() {
+		inMemory, all = inMemory+len(b.rows), all && len(b.runs) == 0
 	}
-	w := newWalk(ctx, view, rules, b)
-	w.room = room
-	w.suspects = newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt))
-	rows := max(2, turn.claims, c.o.BatchClaims/4)
-	w.out = rowBuffer{dir: c.o.TempDir, limit: rows}
-	w.outDirs = rowBuffer{dir: c.o.TempDir, limit: max(2, rows/4)} // one row in twenty is a directory's
-	w.lookahead = lookAhead(ctx, view, b, c.lookaheadBytes(b, turn))
-	w.old.BlocksFrom(w.lookahead.block)
-	if err := w.run(); err != nil {
-		w.close()
-		return nil, err
+	if n := min(c.o.Workers, inMemory/(layerShare*c.o.WorkerClaims)); all && n > 1 {
+		return c.writeDeltas(ctx, view, r, inMemory, n)
 	}
-	return w, nil
-}
-
-// writeDelta writes the layers with a walk's changed rows, mostly one; none where nothing changed.
-func (c *Compactor) writeDelta(ctx context.Context, view string, w *walk) ([]layer.Info, error) {
 	out := c.newDelta(ctx, view)
-	out.hint = deltaRowBytes * min(out.rows, int64(len(w.out.rows)+len(w.outDirs.rows)))
-	if err := w.changes(out.append); err != nil {
+	out.hint = deltaRowBytes * min(out.rows, int64(inMemory))
+	if err := r.changes(out.append); err != nil {
 		return nil, err
 	}
 	return out.finish()
+}
+
+// layerShare: a layer of its own is worth so many times the rows that a walk of its own is worth.
+const layerShare = 16
+
+// writeDeltas writes so many rows, all of them in memory, into n layers or more at once.
+func (c *Compactor) writeDeltas(ctx context.Context, view string, r *resolved, rows, n int) ([]layer.Info, error) {
+	inOrder := make([]*evidence.Row, 0, rows)
+	if err := r.changes(func(row *evidence.Row) error {
+		inOrder = append(inOrder, row)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	writing, ctx := errgroup.WithContext(ctx)
+	written := make([][]layer.Info, n)
+	for i := range n {
+		mine := inOrder[i*rows/n : (i+1)*rows/n]
+		out := c.newDelta(ctx, view)
+		out.hint = deltaRowBytes * min(out.rows, int64(len(mine)))
+		if _, err := out.open(); err != nil { // here, so that names are given in order
+			return nil, errors.Join(writing.Wait(), err)
+		}
+		writing.Go(func() (err error) {
+			for _, row := range mine {
+				if err := out.append(row); err != nil {
+					return err
+				}
+			}
+			written[i], err = out.finish()
+			return err
+		})
+	}
+	err := writing.Wait()
+	return slices.Concat(written...), err
 }
 
 // output writes rows in key order into layers of a bounded size.

@@ -106,8 +106,9 @@ func drawEvent(t *rapid.T, at int64, realtimeOnly bool) event.Event {
 
 // telling is one way in which a saying comes to be folded: its sessions' segments in an order that keeps each session's.
 type telling struct {
-	batch int // Options.BatchClaims
-	steps []tellingStep
+	batch   int // Options.BatchClaims
+	workers int // Options.Workers
+	steps   []tellingStep
 }
 
 // tellingStep is a segment with the next n events of a session, and what the compactor does then.
@@ -117,7 +118,7 @@ type tellingStep struct {
 }
 
 func (s saying) drawTelling(t *rapid.T, label string) telling {
-	way := telling{batch: rapid.SampledFrom([]int{1, 5, 1000}).Draw(t, label+" batch")}
+	way := telling{batch: rapid.SampledFrom([]int{1, 5, 1000}).Draw(t, label+" batch"), workers: rapid.IntRange(1, 4).Draw(t, label+" workers")}
 	var rest []int
 	for _, events := range s.events {
 		rest = append(rest, len(events))
@@ -153,7 +154,7 @@ func (s saying) toldTo(t tb, way telling, prepare func(*harness), each func()) m
 		t.Fatalf("%v", err)
 	}
 	defer os.RemoveAll(dir)
-	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: way.batch, MaxDeltas: 2, PartitionRows: 5, InlinePartitions: way.batch % 3})
+	h := newHarness(t, dir, lawStaleness, Options{BatchClaims: way.batch, Workers: way.workers, WorkerClaims: 1, MaxDeltas: 2, PartitionRows: 5, InlinePartitions: way.batch % 3})
 	prepare(h)
 	var tellers []*teller
 	for range s.events {

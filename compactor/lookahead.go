@@ -60,24 +60,24 @@ func (c *Compactor) lookaheadBytes(b *batch, turn *turn) int64 {
 	return c.o.CacheBytes/2 + int64(max(0, turn.claims-b.size))*bytesPerClaim/4
 }
 
-// lookAhead begins to read what a batch needs.
-func lookAhead(ctx context.Context, view *layer.View, b *batch, window int64) *lookahead {
+// lookAhead begins to read what is needed for the claims of some groups, which come in order.
+func lookAhead(ctx context.Context, view *layer.View, groups []*group, window int64) *lookahead {
 	a := &lookahead{maxBytes: window, done: make(chan struct{}), planned: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.moved = sync.NewCond(&a.mu)
 	a.group.SetLimit(lookaheadReads)
 	go func() {
 		defer close(a.done)
-		a.plan(view, b)
+		a.plan(view, groups)
 		a.run()
 		_ = a.group.Wait()
 	}()
 	return a
 }
 
-func (a *lookahead) plan(view *layer.View, b *batch) {
+func (a *lookahead) plan(view *layer.View, groups []*group) {
 	defer close(a.planned)
-	a.reads = plannedReads(a.ctx, view, b, a.maxBytes/lookaheadShare)
+	a.reads = plannedReads(a.ctx, view, groups, a.maxBytes/lookaheadShare)
 	a.byGroup = map[layer.GroupRef]*groupRead{}
 	for i := range a.reads {
 		r := &a.reads[i]
@@ -189,19 +189,18 @@ func (a *lookahead) close() {
 	<-a.done
 }
 
-// plannedReads are the requests for all names of a batch, of at most about limit bytes in memory each.
-func plannedReads(ctx context.Context, view *layer.View, b *batch, limit int64) []groupRead {
+// plannedReads are the requests for all names of some groups, of at most about limit bytes in memory each.
+func plannedReads(ctx context.Context, view *layer.View, groups []*group, limit int64) []groupRead {
 	p := readPlan{limit: limit, deltas: layersToRead(view.Deltas()), base: layersToRead(view.Base())}
-	parents := b.parents()
-	for _, parent := range parents {
-		p.each(b.groups[parent], func(l *layerReads, _ *group) { l.wanted = true })
+	for _, g := range groups {
+		p.each(g, func(l *layerReads, _ *group) { l.wanted = true })
 	}
 	if !p.load(ctx) {
 		return nil
 	}
 	p.at = 0
-	for _, parent := range parents {
-		p.each(b.groups[parent], p.addClaims)
+	for _, g := range groups {
+		p.each(g, p.addClaims)
 	}
 	return p.reads
 }

@@ -41,7 +41,7 @@ type room struct {
 // roomIn is the room in a view; limit 0: there is no limit.
 func roomIn(m *manifest.Manifest, limit int64) *room {
 	if limit == 0 {
-		return &room{entries: math.MaxInt64, stones: math.MaxInt64}
+		return noLimit()
 	}
 	stones := int64(math.MaxInt64)
 	if limit < math.MaxInt64/(2*tombstonesPerEntry) {
@@ -49,6 +49,8 @@ func roomIn(m *manifest.Manifest, limit int64) *room {
 	}
 	return &room{limit: limit, entries: limit - m.Entries(), stones: stones}
 }
+
+func noLimit() *room { return &room{entries: math.MaxInt64, stones: math.MaxInt64} }
 
 // admits reports whether there is room for what a name became, and takes it.
 func (v *visit) admits(r *resolution) bool {
@@ -100,8 +102,8 @@ func (v *visit) leaveOut(r *resolution, key layer.Key) {
 			noted[p.by] = true
 		}
 	}
-	for _, l := range v.listings {
-		if l.next > 0 && l.entries[l.next-1].Name == key.Name {
+	for i, l := range v.listings {
+		if n := v.passed[i]; n > 0 && l.entries[n-1].Name == key.Name {
 			noted[l.by] = true
 		}
 	}

@@ -296,8 +296,8 @@ func TestWhoSpokeOfWhatWasLeftOut(t *testing.T) {
 	claim := func(name string, verb evidence.Verb, by *origin) namedClaim {
 		return namedClaim{name: name, verb: verb, by: by}
 	}
-	has := func(by *origin, next int, names ...string) *listing {
-		l := &listing{by: by, next: next}
+	has := func(by *origin, names ...string) *listing {
+		l := &listing{by: by}
 		for _, name := range names {
 			l.entries = append(l.entries, event.Entry{Name: name})
 		}
@@ -306,7 +306,8 @@ func TestWhoSpokeOfWhatWasLeftOut(t *testing.T) {
 	w := &walk{room: &room{limit: 9}}
 	v := &visit{walk: w, group: &group{parent: "/", claims: []namedClaim{claim("a", evidence.Exists, segment("other", 1)), claim("b", 0, segment("looks up", 1)),
 		claim("b", evidence.Exists, segment("one", 2)), claim("b", evidence.Exists, segment("one", 1)), claim("b", evidence.Exists, segment("later", 1))}}, claimsPassed: 4,
-		listings: []*listing{has(segment("four", 1), 1, "b"), has(segment("five", 1), 2, "a", "b"), has(segment("six", 1), 1, "a", "b"), has(segment("seven", 1), 0, "b")}}
+		listings: []*listing{has(segment("four", 1), "b"), has(segment("five", 1), "a", "b"), has(segment("six", 1), "a", "b"), has(segment("seven", 1), "b")},
+		passed:   []int{1, 2, 1, 0}}
 	r := &resolution{row: evidence.Row{Parent: "/", Name: "b", Size: 7}}
 	r.Changed = true
 	if v.leaveOut(r, layer.Key{Parent: "/", Name: "b"}); r.Changed || r.row != (evidence.Row{Parent: "/", Name: "b"}) {

@@ -43,6 +43,14 @@ func (s *suspects) add(r *evidence.Row) {
 	}
 }
 
+// take adds what rows another part has changed.
+func (s *suspects) take(o *suspects) {
+	for path, changed := range o.changed {
+		s.changed[path] = s.changed[path] || changed
+	}
+	s.found = append(s.found, o.found...)
+}
+
 // list are the suspects now.
 func (s *suspects) list() []manifest.Suspect {
 	list := s.found

@@ -40,11 +40,13 @@ func (w *walk) end() error {
 	return w.sumOutside("")
 }
 
-// sumOutside sums up the enclosing directories that do not have this one in them.
+// sumOutside sums up the enclosing directories that do not have this one in them, but for those that other parts share: they stay in dirs.
 func (w *walk) sumOutside(parent string) error {
 	for n := len(w.enclosing); n > 0 && !strings.HasPrefix(parent, w.enclosing[n-1]); n-- {
-		if err := w.sum(w.enclosing[n-1]); err != nil {
-			return err
+		if dir := w.enclosing[n-1]; !w.shares(dir) {
+			if err := w.sum(dir); err != nil {
+				return err
+			}
 		}
 		w.enclosing = w.enclosing[:n-1]
 	}
@@ -232,11 +234,6 @@ func (s *newestEntry) search(from, to layer.Key) error {
 		}
 	}
 	return cursor.Err()
-}
-
-// changes calls yield with every row that the batch changed, in key order.
-func (w *walk) changes(yield func(*evidence.Row) error) error {
-	return eachRow(yield, &w.out, &w.outDirs)
 }
 
 func compareRows(a, b *evidence.Row) int {

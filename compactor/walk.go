@@ -3,6 +3,7 @@ package compactor
 import (
 	"container/heap"
 	"context"
+	"sort"
 	"strings"
 
 	"github.com/fustor/fustor/internal/event"
@@ -30,7 +31,10 @@ import (
 // the walk then visits every directory that has rows there, too, beside those of the batch.
 //
 // Directories change last: their totals are known only once all of their entries are (see sumOutside).
+//
+// Large batches are divided among several walks (part).
 type walk struct {
+	part
 	ctx    context.Context
 	view   *layer.View
 	rules  evidence.Rules
@@ -43,7 +47,7 @@ type walk struct {
 	oldStarted bool      // old has been moved
 	oldValid   bool      // old is at a row, not at the end
 
-	pending   []string         // directories of the batch that are still to be visited, in order
+	pending   []*group         // of directories of the batch that are still to be visited, in order
 	below     regions          // subtrees of directories that ended; what has rows there is visited as well
 	dirs      map[string]*node // directories that were resolved and are not summed up yet, by the Parent of their entries
 	upcoming  layer.Parents    // those of dirs that the walk has not reached yet
@@ -87,14 +91,17 @@ type node struct {
 
 func (n *node) changed() bool { return n.row != n.was }
 
-func newWalk(ctx context.Context, view *layer.View, rules evidence.Rules, b *batch) *walk {
-	return &walk{ctx: ctx, view: view, rules: rules, batch: b, old: view.Cursor(ctx), probe: view.Cursor(ctx), dirs: map[string]*node{}}
+func newWalk(ctx context.Context, view *layer.View, rules evidence.Rules, b *batch, p part) *walk {
+	return &walk{part: p, ctx: ctx, view: view, rules: rules, batch: b, pending: p.groups, old: view.Cursor(ctx), probe: view.Cursor(ctx), dirs: map[string]*node{}}
 }
 
-// run visits every directory of the batch, and of the regions.
+// run visits every directory of the part that is of the batch, or of a region.
 func (w *walk) run() error {
-	w.pending = w.batch.parents()
-	w.out.rows = make([]evidence.Row, 0, min(w.batch.rows, w.out.limit))
+	for _, dir := range w.around() {
+		if err := w.visitDirectory(dir, true); err != nil {
+			return err
+		}
+	}
 	last := ""
 	for first := true; len(w.pending)+len(w.below) > 0; first = false {
 		parent, err := w.nextParent()
@@ -105,11 +112,7 @@ func (w *walk) run() error {
 			continue
 		}
 		last = parent
-		w.lookahead.moveTo(parent)
-		if err := w.moveTo(parent); err != nil {
-			return err
-		}
-		if err := w.visitDirectory(parent); err != nil {
+		if err := w.visitDirectory(parent, false); err != nil {
 			return err
 		}
 	}
@@ -118,7 +121,7 @@ func (w *walk) run() error {
 
 // nextParent takes the first directory that is still to be visited, of the batch or of a region.
 func (w *walk) nextParent() (string, error) {
-	if len(w.below) > 0 && (len(w.pending) == 0 || w.below[0].next < w.pending[0]) {
+	if len(w.below) > 0 && (len(w.pending) == 0 || w.below[0].next < w.pending[0].parent) {
 		r := &w.below[0]
 		parent := r.next
 		if !w.advance(r, parent+"\x00") {
@@ -128,7 +131,7 @@ func (w *walk) nextParent() (string, error) {
 		}
 		return parent, w.probe.Err()
 	}
-	next := w.pending[0]
+	next := w.pending[0].parent
 	w.pending = w.pending[1:]
 	return next, nil
 }
@@ -140,22 +143,34 @@ func (w *walk) close() {
 }
 
 // visitDirectory resolves the names of one directory: all of its rows where a listing covers them or the directory ended,
-// else only the names of the batch.
-func (w *walk) visitDirectory(parent string) error {
+// else only the names of the batch. Of one around the part it resolves the directories of the part, and those around it.
+func (w *walk) visitDirectory(parent string, around bool) error {
+	w.lookahead.moveTo(parent)
+	if err := w.moveTo(parent); err != nil {
+		return err
+	}
 	g := w.batch.groups[parent]
 	if g == nil {
 		g = &group{parent: parent}
 	}
 	v := &w.dirVisit
-	*v = visit{walk: w, group: g, dir: w.dirs[parent]}
+	*v = visit{walk: w, group: g, dir: w.dirs[parent], passed: v.passed, around: around}
 	v.open()
+	end := ""
+	if around {
+		end = v.narrow()
+	}
 	for {
 		name, ok := v.nextName()
 		if err := w.old.Err(); err != nil {
 			return err
 		}
-		if !ok {
+		if !ok || end != "" && name >= end {
 			break
+		}
+		if around && !w.concerns(parent+name+"/") {
+			v.pass(name)
+			continue
 		}
 		if err := v.resolve(name); err != nil {
 			return err
@@ -172,10 +187,12 @@ type visit struct {
 	parent       *evidence.ParentState
 	raised       bool
 	listings     []*listing
-	everyRow     bool // every row with from <= name < to is visited
+	passed       []int // how many entries of each listing are done
+	everyRow     bool  // every row with from <= name < to is visited
 	from, to     string
 	earliest     int64 // when the first of the listings was made
 	claimsPassed int   // how many of the group's claims are done
+	around       bool  // the directory is one around the part: only directories that concern the part are resolved, and nothing else is recorded
 	last         string
 	started      bool
 	current      resolution // of the current name
@@ -187,6 +204,7 @@ func (v *visit) open() {
 		v.parent, v.raised = &v.dir.forEntries, v.dir.raised
 	}
 	v.listings = v.group.listings
+	v.passed = append(v.passed[:0], make([]int, len(v.listings))...)
 	for i, l := range v.listings {
 		if i == 0 {
 			v.from, v.to, v.earliest = l.From, l.To, l.At
@@ -217,9 +235,9 @@ func (v *visit) nextName() (string, bool) {
 	if v.claimsPassed < len(v.group.claims) {
 		take(v.group.claims[v.claimsPassed].name)
 	}
-	for _, l := range v.listings {
-		if l.next < len(l.entries) {
-			take(l.entries[l.next].Name)
+	for i := range v.listings {
+		if e := v.entry(i); e != nil {
+			take(e.Name)
 		}
 	}
 	if v.everyRow && (!ok || name > v.from) {
@@ -228,6 +246,54 @@ func (v *visit) nextName() (string, bool) {
 		}
 	}
 	return name, ok
+}
+
+// narrow begins at the first name that may concern the part, and returns the first after them; "" if there is none.
+func (v *visit) narrow() (end string) {
+	from, to := v.namesIn(v.group.parent)
+	v.claimsPassed = v.group.search(from)
+	for i, l := range v.listings {
+		v.passed[i] = sort.Search(len(l.entries), func(n int) bool { return l.entries[n].Name >= from })
+	}
+	v.from = max(v.from, from)
+	if to != "" && (v.to == "" || to < v.to) {
+		v.to = to
+	}
+	return to
+}
+
+// concerns reports whether a directory is one of the part, or around it.
+func (p *part) concerns(dir string) bool { return p.has(dir) || strings.HasPrefix(p.from, dir) }
+
+// pass goes on behind a name without resolving it.
+func (v *visit) pass(name string) {
+	v.last, v.started = name, true
+	for v.claimsPassed < len(v.group.claims) && v.group.claims[v.claimsPassed].name == name {
+		v.claimsPassed++
+	}
+	for i := range v.listings {
+		if e := v.entry(i); e != nil && e.Name == name {
+			v.passed[i]++
+		}
+	}
+}
+
+// entry is the next entry of a listing; nil at its end.
+func (v *visit) entry(i int) *event.Entry {
+	if l := v.listings[i]; v.passed[i] < len(l.entries) {
+		return &l.entries[v.passed[i]]
+	}
+	return nil
+}
+
+// isListed reports whether a listing has this name, which is the next of all.
+func (v *visit) isListed(name string) bool {
+	for i := range v.listings {
+		if e := v.entry(i); e != nil && e.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // nextRow is the name of the next row of this directory, where every row is visited.
@@ -284,7 +350,9 @@ func (v *visit) resolve(name string) error {
 	if err := v.load(r, key); err != nil {
 		return err
 	}
-	v.countStale(r)
+	if !v.around {
+		v.countStale(r)
+	}
 	r.Outcome = v.rules.Resolve(&r.row, known, v.claims, r.inside, v.parent)
 	if r.Changed && !v.admits(r) {
 		v.leaveOut(r, key)
@@ -299,10 +367,8 @@ func (v *visit) staysGone(r *resolution, name string) bool {
 	if len(v.listings) == 0 || v.raised || v.claimsPassed < len(v.group.claims) && v.group.claims[v.claimsPassed].name == name {
 		return false
 	}
-	for _, l := range v.listings {
-		if l.next < len(l.entries) && l.entries[l.next].Name == name {
-			return false
-		}
+	if v.isListed(name) {
+		return false
 	}
 	return v.old.Brief(&r.row) == nil && r.row.StaysGone(v.earliest, v.parent)
 }
@@ -339,14 +405,12 @@ func (v *visit) gather(name string, known bool) (inside bool) {
 		claimed = true
 		v.claims = append(v.claims, p.claim())
 	}
-	for _, l := range v.listings {
-		claimed = claimed || l.next < len(l.entries) && l.entries[l.next].Name == name
-	}
-	for _, l := range v.listings {
-		switch {
-		case l.next < len(l.entries) && l.entries[l.next].Name == name:
-			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Listed, Entry: &l.entries[l.next]})
-			l.next++
+	claimed = claimed || v.isListed(name)
+	for i, l := range v.listings {
+		switch e := v.entry(i); {
+		case e != nil && e.Name == name:
+			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Listed, Entry: e})
+			v.passed[i]++
 		case l.covers(name) && (known || claimed || inside):
 			v.claims = append(v.claims, evidence.Claim{Provenance: l.Provenance, Verb: evidence.Unlisted, DirMtimeNs: l.MtimeNs})
 		}
@@ -382,10 +446,19 @@ func isDir(row *evidence.Row, known bool) bool {
 // record keeps the result. Directories that change become nodes and are summed up later; other rows are written now.
 func (v *visit) record(r *resolution) error {
 	wasDir := isDir(&r.was, r.wasKnown)
-	if !r.inside && !((r.Changed || r.Raised || v.raised) && (wasDir || isDir(&r.row, r.known))) {
+	// A late end can void what made a tombstone of a directory. What is in it is a tombstone, too, and has to be resolved again.
+	raised := (v.raised || r.Raised) && (wasDir || isDir(&r.row, r.known))
+	visited := r.inside || raised // there is something in it that is visited
+	if !visited && !(r.Changed && (wasDir || isDir(&r.row, r.known))) {
+		if v.around {
+			return nil
+		}
 		return v.recordEntry(r)
 	}
 	dir := r.row.ChildParent()
+	if visited && !v.concerns(dir) || !visited && v.around {
+		return nil // it is another part's
+	}
 	n := &node{row: r.row, was: r.was, known: r.known, wasDir: wasDir, direct: noChange()}
 	if !r.wasKnown {
 		n.was.Parent, n.was.Name = r.row.Parent, r.row.Name
@@ -397,8 +470,7 @@ func (v *visit) record(r *resolution) error {
 		n.before = r.was.Own()
 	}
 	n.forEntries = evidence.ParentState{Before: r.Before, After: r.After, Outdated: r.Outdated, Floor: r.Ends}
-	// A late end can void what made a tombstone of a directory. What is in it is a tombstone, too, and has to be resolved again.
-	n.raised = (v.raised || r.Raised) && (wasDir || isDir(&r.row, r.known))
+	n.raised = raised
 	v.dirs[dir] = n
 	heap.Push(&v.upcoming, dir)
 	if n.raised && !v.raised { // below a raised directory there is a region already
@@ -425,11 +497,11 @@ type region struct{ prefix, next string }
 
 // advance sets the region's next directory to the first at or after from, and reports whether there is one.
 func (w *walk) advance(r *region, from string) bool {
-	if !w.probe.Seek(layer.Key{Parent: from}) {
+	if !w.probe.Seek(layer.Key{Parent: max(from, w.from)}) {
 		return false
 	}
 	r.next = w.probe.Key().Parent
-	return strings.HasPrefix(r.next, r.prefix)
+	return strings.HasPrefix(r.next, r.prefix) && w.has(r.next)
 }
 
 // recordEntry is record for a row that needs no node: a file, or a directory that does not change.

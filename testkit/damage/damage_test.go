@@ -178,7 +178,7 @@ func (w *world) must(err error) {
 
 func (w *world) compactor() *compactor.Compactor {
 	w.Helper()
-	c, err := compactor.New(compactor.Options{Store: w.st, MaxDeltas: 1, PartitionRows: 15, InlinePartitions: 1})
+	c, err := compactor.New(compactor.Options{Store: w.st, MaxDeltas: 1, PartitionRows: 15, InlinePartitions: 1, Workers: 2, WorkerClaims: 2})
 	w.must(err)
 	return c
 }

@@ -30,6 +30,7 @@ type plan struct {
 	ingests    int
 	compactors int
 	inline     int // base partitions in head itself, at most; 0: as many as by default, so that there are no leaves
+	workers    int // of a fold, at most
 
 	rounds   int           // of change, faults and rest; 0 is one
 	grace    time.Duration // of the compactors; 0: their own, which is longer than a seed
@@ -83,5 +84,6 @@ func makePlan(r *rand.Rand) plan {
 	if r.IntN(2) == 0 {
 		p.inline = 1 + r.IntN(3)
 	}
+	p.workers = 1 + r.IntN(4)
 	return p
 }

@@ -295,7 +295,7 @@ func (w *world) runIngest(ctx context.Context, p *process, host *ingestHost, clo
 func (w *world) runCompactor(ctx context.Context, p *process, clock *hostClock) error {
 	c, err := compactor.New(compactor.Options{
 		Store: p.store(), Now: clock.now, Random: w.bytes(p.name), MaxDeltas: 4, PartitionRows: cmp.Or(w.plan.partition, 40), ClaimRows: 20, CacheBytes: 1 << 20, BatchClaims: cmp.Or(w.plan.batch, 64),
-		PollMax: w.plan.polls, InlinePartitions: w.plan.inline, Grace: w.plan.grace,
+		PollMax: w.plan.polls, InlinePartitions: w.plan.inline, Grace: w.plan.grace, Workers: w.plan.workers, WorkerClaims: 1,
 	})
 	if err != nil {
 		return err

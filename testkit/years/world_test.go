@@ -194,7 +194,7 @@ func (w *world) keep() {
 }
 
 func (w *world) compactor(st store.Store) *compactor.Compactor {
-	c, err := compactor.New(compactor.Options{Store: st, Now: w.clock, BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: 1, OnCommit: w.publish})
+	c, err := compactor.New(compactor.Options{Store: st, Now: w.clock, BatchClaims: 10, MaxDeltas: 2, PartitionRows: 20, InlinePartitions: 1, Workers: 3, WorkerClaims: 1, OnCommit: w.publish})
 	w.must(err)
 	return c
 }
