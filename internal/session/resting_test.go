@@ -1,15 +1,19 @@
 package session
 
 import (
+	"crypto/rand"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/fustor/fustor/internal/layout"
 	"github.com/fustor/fustor/internal/pipeapi"
 	"github.com/fustor/fustor/internal/store"
+	"github.com/fustor/fustor/internal/store/local"
 )
 
 // stood is when all of these tests happen, by the store's clock.
@@ -185,5 +189,51 @@ func TestFollowersThatALeaseTellsOf(t *testing.T) {
 	got := slices.Sorted(maps.Keys(v.followers(now, many)))
 	if len(got) != maxFollowers || got[len(got)-1] != fmt.Sprintf("s%03d", maxFollowers-1) {
 		t.Errorf("of %d it tells of %d, the last is %s", len(many), len(got), got[len(got)-1])
+	}
+}
+
+// TestOverInALease: the lease tells of the end of a session to whoever rests, and is still whose it was, if anybody's.
+func TestOverInALease(t *testing.T) {
+	fresh := time.Now().Add(-time.Second).UnixNano()
+	for _, c := range []struct {
+		what  string
+		lease *Lease
+		want  Lease
+	}{
+		{"there is none", nil, Lease{}},
+		{"another has it", &Lease{Session: "other", Term: 3, TTLSeconds: 300, Followers: map[string]Following{"third": {At: fresh}}},
+			Lease{Session: "other", Term: 3, TTLSeconds: 300, Followers: map[string]Following{"third": {At: fresh}, "s": {Over: true}}}},
+		{"another has it and tells of nobody", &Lease{Session: "other", Term: 3, TTLSeconds: 300}, Lease{Session: "other", Term: 3, TTLSeconds: 300, Followers: map[string]Following{"s": {Over: true}}}},
+		{"it ran out", &Lease{Session: "other", Term: 3, TTLSeconds: -1, Ended: true}, Lease{Term: 3, TTLSeconds: -1, Followers: map[string]Following{"s": {Over: true}}}},
+		{"it has it itself", &Lease{Session: "s", Term: 3, TTLSeconds: 300}, Lease{Session: "s", Term: 3, TTLSeconds: 300}},
+		{"it had it itself", &Lease{Session: "s", Term: 3, TTLSeconds: -1}, Lease{Term: 3, TTLSeconds: -1, Followers: map[string]Following{"s": {Over: true}}}},
+	} {
+		st, err := local.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock := store.NewClock(time.Now)
+		l, err := NewLedger(clock.Watch(st), clock, rand.Reader)
+		if err == nil && c.lease != nil {
+			_, err = l.writeLease(t.Context(), "v", *c.lease, store.Meta{})
+		}
+		if err == nil {
+			err = l.over(t.Context(), "v", "s")
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		h, err := read[Lease](t.Context(), st, layout.Lease("v"))
+		if err != nil || h.exists() != (c.lease != nil) {
+			t.Fatalf("%s: there is a lease: %v, %v", c.what, h.exists(), err)
+		}
+		got := h.value
+		if s, ok := got.Followers["s"]; ok && time.Since(time.Unix(0, s.At)) < time.Minute {
+			got.Followers["s"] = Following{Over: s.Over}
+		}
+		got.Nonce, got.Terms = c.want.Nonce, c.want.Terms
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: it became %+v, want %+v", c.what, got, c.want)
+		}
 	}
 }
