@@ -63,9 +63,6 @@ func (p *part) around() (dirs []string) {
 
 // namesIn is a range of names that has all those which, in a directory around the part, are directories around it or in it. to "" is open.
 func (p *part) namesIn(around string) (from, to string) {
-	if around == "" {
-		return "", ""
-	}
 	first := component(p.from[len(around):])
 	from = first
 	for i := 1; i < len(first); i++ {
@@ -124,7 +121,7 @@ func (b *batch) divide(most int) []*part {
 	passed := 0
 	for i, g := range groups {
 		last := parts[len(parts)-1]
-		if i > 0 && len(parts) < most && passed*most >= len(parts)*all {
+		if passed*most >= len(parts)*all {
 			at := i - (len(groups) - len(last.groups))
 			next := &part{from: g.parent, groups: last.groups[at:]}
 			last.until, last.groups = next.from, last.groups[:at]

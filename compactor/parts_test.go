@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -150,6 +151,87 @@ func listed(rows []evidence.Row) string {
 		fmt.Fprintf(&s, "%+v\n", rows[i])
 	}
 	return s.String()
+}
+
+// TestWhatIsAroundAPart: the directories that its first one is in, and of their entries those that are directories around it or in it.
+func TestWhatIsAroundAPart(t *testing.T) {
+	names := []string{"", "a", "a-", "a-b", "a-b-c", "a.", "b", "bb", "c"}
+	b := newBatch(0, observationDefaults{})
+	for _, dir := range []string{"/a-b/b", "/a-b/b/x", "/a", "/c", "/b/a"} {
+		ev := event.Event{Kind: event.Delete, Evidence: event.Realtime, Path: dir + "/f"}
+		b.add(&ev, &origin{session: "s"})
+	}
+	b.finish()
+	for _, c := range []struct {
+		from, until string
+		around      []string
+		read        string // names that are read in the directories around
+	}{
+		{"", "/a/", nil, ""},
+		{"/", "", []string{""}, `""`},
+		{"/a-b/b/", "/a/", []string{"", "/", "/a-b/"}, `"" "a" "a-b" "b"`},
+		{"/a-b/b/x/", "", []string{"", "/", "/a-b/", "/a-b/b/"}, `"" "a" "a-b" "b" "c" "b" "x"`},
+		{"/a/", "/b/a/", []string{"", "/"}, `"" "a" "a-b" "b"`},
+		{"/b/a/", "/c/", []string{"", "/", "/b/"}, `"" "b" "c" "a"`},
+		{"/c/", "", []string{"", "/"}, `"" "c"`},
+	} {
+		p := part{from: c.from, until: c.until}
+		if got := p.around(); !slices.Equal(got, c.around) {
+			t.Errorf("around the part from %q: %q", c.from, got)
+		}
+		for _, around := range c.around {
+			from, to := p.namesIn(around)
+			for _, name := range names {
+				if (name == "") != (around == "") {
+					continue
+				}
+				dir := around + name + "/"
+				in := name >= from && (to == "" || name < to)
+				if p.concerns(dir) && !in {
+					t.Errorf("the part from %q until %q has %q, but of the names in %q only those from %q to %q", c.from, c.until, dir, around, from, to)
+				}
+			}
+		}
+		var read []string
+		for _, g := range p.toRead(b) {
+			for i := range g.claims {
+				read = append(read, fmt.Sprintf("%q", g.claims[i].name))
+			}
+		}
+		if got := strings.Join(read, " "); got != c.read {
+			t.Errorf("from %q until %q it reads %s around it, want %s", c.from, c.until, got, c.read)
+		}
+	}
+	// Where no name begins with a shorter one that comes after it as a directory, only names from the first on are looked at.
+	if from, to := (&part{from: "/run_7/x/", until: "/run_9/"}).namesIn("/"); from != "run_7" || to != "run_9/" {
+		t.Errorf("names from %q to %q", from, to)
+	}
+	if from, to := (&part{from: "/run-7/x/", until: "/z/"}).namesIn("/run-7/"); from != "x" || to != "" {
+		t.Errorf("names from %q to %q", from, to)
+	}
+	if from, _ := (&part{from: "/a-b-c/x/"}).namesIn("/"); from != "a" {
+		t.Errorf("names from %q", from)
+	}
+	if from, _ := (&part{from: "/-a/x/"}).namesIn("/"); from != "-a" {
+		t.Errorf("names from %q", from)
+	}
+}
+
+// TestPartsShareADirectory: of a directory that several parts have something of, all changes count, and the newest time of all.
+func TestPartsShareADirectory(t *testing.T) {
+	a := &node{direct: noChange(), latest: 3, fell: []string{"a"}, opened: []string{"a"}}
+	b := &node{direct: noChange(), latest: 7, fell: []string{"b"}, opened: []string{"b"}, closes: true, reopens: true}
+	was := evidence.Totals{Files: 1, Directories: 2, Others: 3, Unmeasured: 4, Bytes: 500, Allocated: 600, LinkedAllocated: 700, LatestMtimeNs: 8}
+	is := evidence.Totals{Files: 10, Directories: 20, Others: 30, Unmeasured: 40, Bytes: 50, Allocated: 60, LinkedAllocated: 70, LatestMtimeNs: 9}
+	a.direct.add(evidence.Totals{Files: 5, Bytes: math.MaxInt64, LatestMtimeNs: 5}, was)
+	b.direct.add(was, is)
+	want := noChange()
+	want.add(evidence.Totals{Files: 5, Bytes: math.MaxInt64, LatestMtimeNs: 5}, is)
+	want.added, want.lost = 9, 8
+	a.take(b)
+	if a.direct != want || a.latest != 7 || !slices.Equal(a.fell, []string{"a", "b"}) || !slices.Equal(a.opened, []string{"a", "b"}) || !a.closes || !a.reopens {
+		t.Errorf("together: %+v, want %+v", a, want)
+	}
 }
 
 // TestPartsOfABatch: parts follow each other, none is empty, and each has about as many names as the others, as far as directories allow.
