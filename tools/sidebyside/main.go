@@ -1,5 +1,6 @@
-// Sidebyside asks one real tree the same questions with find(1), du(1), fd(1), plocate(1) and with Fustor, in turn, and
-// prints the medians and the ratios pair by pair as a Markdown table. A tool that is not installed is named and left out.
+// Sidebyside asks one real tree the same questions with the tools that people have for them (find, fd, plocate, du, dua, pdu, gdu, duc), with
+// databases of its entries (SQLite, DuckDB), and with Fustor, in turn, and prints the medians and the ratios pair by pair as a Markdown
+// table. A tool that is not installed is named and left out.
 // `make bench` runs it; docs/benchmarks.md has its tables.
 //
 //	sidebyside FUSTOR DIR [PAIRS]
@@ -10,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,12 +26,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sidebyside:", err)
 		os.Exit(1)
 	}
-}
-
-// question is one thing to ask, in two ways.
-type question struct {
-	name         string
-	theirs, ours []string
 }
 
 func run(args []string) error {
@@ -49,60 +45,51 @@ func run(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(data)
+	sub, err := largestIn(dir)
+	if err != nil {
+		return err
+	}
 	stop, took, err := up(fustor, dir, data)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	fmt.Printf("%s: first scan, folded and ready to answer, after %.2f s\n\n", dir, took.Seconds())
-	fmt.Println("| question | tool | s | Fustor | s | Fustor / tool, median (min–max) |\n|---|---|---|---|---|---|")
-	names, indexed, err := locateIndex(dir, data)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "SKIPPED plocate:", err)
-	} else {
-		fmt.Printf("| an index, of names alone and not kept up | `updatedb` | %.3f | `fustor up` | %.3f | %.3f, once |\n",
-			indexed.Seconds(), took.Seconds(), took.Seconds()/indexed.Seconds())
-	}
-	ask := func(words ...string) []string { return append([]string{fustor}, append(words, "--data", data)...) }
-	for _, q := range []question{
-		{"every entry with type, size, mtime", []string{"find", dir, "-printf", `%p %y %s %T@\n`}, ask("find", "/", "--json")},
-		{"every path", []string{"find", dir}, ask("find", "/")},
-		{"names by glob", []string{"find", dir, "-name", "*.so*"}, ask("search", "*.so*")},
-		{"names by glob", []string{"fdfind", "--unrestricted", "--glob", "*.so*", dir}, ask("search", "*.so*")},
-		{"names by glob", slices.Concat(names, []string{"--basename", "*.so*"}), ask("search", "*.so*")},
-		{"names with a part, few", []string{"find", dir, "-name", "*readme.txt*"}, ask("search", "readme.txt")},
-		{"names with a part, few", slices.Concat(names, []string{"--basename", "readme.txt"}), ask("search", "readme.txt")},
-		{"files newer than a day", []string{"find", dir, "-type", "f", "-mtime", "-1"}, ask("search", "*", "--type", "f", "--newer-than", "1d", "--json")},
-		{"the size of the whole", []string{"du", "-s", "--apparent-size", dir}, ask("du", "/")},
-	} {
-		if len(q.theirs) == 0 || q.theirs[0] == "--basename" {
-			continue // it is not here, as was said
-		}
-		if _, err := exec.LookPath(q.theirs[0]); err != nil {
-			fmt.Fprintf(os.Stderr, "SKIPPED %s: not installed\n", q.theirs[0])
+	fmt.Printf("%s; its largest directory is %s\n\n| index | of what | s | MB |\n|---|---|---|---|\n", dir, sub)
+	fmt.Printf("| fustor up | all that is asked here, and it is kept up | %.2f | %.1f |\n", took.Seconds(), float64(sizeOf(data))/1e6)
+	tools := peers()
+	for i := range tools {
+		p := &tools[i]
+		needs := p.name
+		if _, err := exec.LookPath(needs); err != nil {
+			fmt.Fprintf(os.Stderr, "SKIPPED %s: not installed\n", needs)
+			p.asks = nil
 			continue
 		}
-		if err := compare(q, pairs); err != nil {
-			return err
+		if p.file == "" {
+			continue
+		}
+		indexed, bytes, err := p.make(dir, sub, data)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "SKIPPED %s: %v\n", p.name, err)
+			p.asks = nil
+			continue
+		}
+		fmt.Printf("| %s | %s | %.2f | %.1f |\n", p.name, p.holds, indexed.Seconds(), float64(bytes)/1e6)
+	}
+	fmt.Println("\n| question | tool | s | Fustor | s | Fustor / tool, median (min–max) |\n|---|---|---|---|---|---|")
+	for _, question := range questions {
+		mine := fill(slices.Concat([]string{fustor}, ours[question], []string{"--data", data}), dir, sub, data)
+		for _, p := range tools {
+			words := p.asks[question]
+			if words == nil {
+				continue
+			}
+			if err := compare(question, p.name, fill(words, dir, sub, data), mine, pairs); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// locateIndex makes plocate's index of dir, and returns the command that asks it.
-func locateIndex(dir, data string) (command []string, took time.Duration, err error) {
-	updatedb, err := exec.LookPath("updatedb.plocate")
-	if err != nil {
-		return nil, 0, err
-	}
-	db := filepath.Join(data, "plocate.db")
-	began := time.Now()
-	out, err := exec.Command(updatedb, "-l", "no", "-U", dir, "-o", db,
-		"--prunepaths", "", "--prunefs", "", "--prunenames", "", "--prune-bind-mounts", "no").CombinedOutput()
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %s", err, out)
-	}
-	return []string{"plocate", "--database", db}, time.Since(began), nil
 }
 
 // up starts fustor on dir and waits until it can answer.
@@ -129,25 +116,37 @@ func up(fustor, dir, data string) (stop func(), took time.Duration, err error) {
 	return nil, 0, fmt.Errorf("no answer within half an hour")
 }
 
+// sizeOf is how many bytes the files below a directory have.
+func sizeOf(dir string) (bytes int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				bytes += info.Size()
+			}
+		}
+		return nil
+	})
+	return bytes
+}
+
 // compare times the two ways in turn, after one run of each that does not count.
-func compare(q question, pairs int) error {
-	var theirs, ours, ratios []float64
+func compare(question, tool string, theirs, ours []string, pairs int) error {
+	var a, b, ratios []float64
 	for i := range pairs + 1 {
-		a, err := timed(q.theirs)
+		x, err := timed(theirs)
 		if err != nil {
 			return err
 		}
-		b, err := timed(q.ours)
+		y, err := timed(ours)
 		if err != nil {
 			return err
 		}
 		if i > 0 {
-			theirs, ours, ratios = append(theirs, a), append(ours, b), append(ratios, b/a)
+			a, b, ratios = append(a, x), append(b, y), append(ratios, y/x)
 		}
 	}
 	slices.Sort(ratios)
-	fmt.Printf("| %s | `%s` | %.3f | `fustor %s` | %.3f | %.3f (%.3f–%.3f) |\n", q.name, q.theirs[0], median(theirs), q.ours[1],
-		median(ours), median(ratios), ratios[0], ratios[len(ratios)-1])
+	fmt.Printf("| %s | `%s` | %.3f | `fustor %s` | %.3f | %.3f (%.3f–%.3f) |\n", question, tool, median(a), ours[1], median(b), median(ratios), ratios[0], ratios[len(ratios)-1])
 	return nil
 }
 
