@@ -46,7 +46,7 @@ type Options struct {
 	CacheBytes int64
 	// BatchClaims is about how many names one fold takes in.
 	BatchClaims int
-	// Workers is how many parts of a batch are folded at once, at most, and WorkerClaims how many names are worth one. Workers 0: as many as
+	// Workers is how many parts of a large fold's batch are folded at once, at most, and WorkerClaims how many names are worth one. Workers 0: as many as
 	// there are processors, and one for each 64 MiB of Memory.
 	Workers, WorkerClaims int
 	// PartitionRows is about how many rows a base partition has.

@@ -211,7 +211,7 @@ func (c *Compactor) writeDelta(ctx context.Context, view string, r *resolved) ([
 	for _, b := range r.buffers() {
 		inMemory, all = inMemory+len(b.rows), all && len(b.runs) == 0
 	}
-	if n := min(c.o.Workers, inMemory/(layerShare*c.o.WorkerClaims)); all && n > 1 {
+	if n := min(len(r.parts), inMemory/(layerShare*c.o.WorkerClaims)); all && n > 1 {
 		return c.writeDeltas(ctx, view, r, inMemory, n)
 	}
 	out := c.newDelta(ctx, view)

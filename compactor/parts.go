@@ -133,10 +133,10 @@ func (b *batch) divide(most int) []*part {
 	return parts
 }
 
-// workers is how many parts a batch is to be divided into. Where there may not be room for all of its names, it is one: they are let in in
-// the order of the walk.
-func (c *Compactor) workers(b *batch, room *room) int {
-	if !room.ample(b) {
+// workers is how many parts a batch is to be divided into. A small fold has one, as several take more of the processors together. So has
+// one of names that there may not be room for: they are let in in the order of the walk.
+func (c *Compactor) workers(b *batch, turn *turn, room *room) int {
+	if !turn.large || !room.ample(b) {
 		return 1
 	}
 	return max(1, min(c.o.Workers, b.size/c.o.WorkerClaims))
@@ -165,7 +165,7 @@ func (c *Compactor) resolve(ctx context.Context, m *manifest.Manifest, rules evi
 	if err != nil {
 		return nil, err
 	}
-	parts := b.divide(c.workers(b, room))
+	parts := b.divide(c.workers(b, turn, room))
 	suspects := func() *suspects { return newSuspects(m.Suspects, max(m.ObservedAt, b.observedAt)) }
 	r := &resolved{room: room, suspects: suspects()}
 	all := 0

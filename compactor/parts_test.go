@@ -269,7 +269,7 @@ func TestPartsOfABatch(t *testing.T) {
 func TestLargeFoldsWriteSeveralLayers(t *testing.T) {
 	var want map[string]evidence.Row
 	for workers := range 6 {
-		h := newHarness(t, t.TempDir(), 0, Options{Workers: workers + 1, WorkerClaims: 4})
+		h := newHarness(t, t.TempDir(), 0, Options{Workers: workers + 1, WorkerClaims: 4, BatchClaims: 1 << 10})
 		s := h.teller("one")
 		s.leads = 1 << 60
 		for i := range 100 {
@@ -317,13 +317,14 @@ func TestBatchesOfOnePart(t *testing.T) {
 	}
 	for _, c := range []struct {
 		names int
+		large bool
 		room  *room
 		want  int
 	}{
-		{80, noLimit(), 1}, {230, noLimit(), 2}, {5000, noLimit(), 4},
-		{230, &room{limit: 1, entries: 232, stones: 232}, 2}, {230, &room{limit: 1, entries: 231, stones: 232}, 1}, {230, &room{limit: 1, entries: 232, stones: 231}, 1},
+		{80, true, noLimit(), 1}, {230, true, noLimit(), 2}, {5000, true, noLimit(), 4}, {5000, false, noLimit(), 1},
+		{230, true, &room{limit: 1, entries: 232, stones: 232}, 2}, {230, true, &room{limit: 1, entries: 231, stones: 232}, 1}, {230, true, &room{limit: 1, entries: 232, stones: 231}, 1},
 	} {
-		if got := h.c.workers(batch(c.names), c.room); got != c.want {
+		if got := h.c.workers(batch(c.names), &turn{large: c.large}, c.room); got != c.want {
 			t.Errorf("%d names with room for %d and %d tombstones: %d parts, want %d", c.names, c.room.entries, c.room.stones, got, c.want)
 		}
 	}

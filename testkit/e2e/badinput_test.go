@@ -160,6 +160,24 @@ func TestBadStoreURL(t *testing.T) {
 	}
 }
 
+// refusing is an address at which nobody listens. It is held, so that no other test's server is given its port meanwhile.
+func refusing(t *testing.T) string {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		t.Cleanup(func() { syscall.Close(socket) })
+		err = syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	var address syscall.Sockaddr
+	if err == nil {
+		address, err = syscall.Getsockname(socket)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(address.(*syscall.SockaddrInet4).Port))
+}
+
 // TestBadStore has stores that cannot be used, each for a reason of its own.
 func TestBadStore(t *testing.T) {
 	t.Parallel()
@@ -168,11 +186,7 @@ func TestBadStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	closed := refusing(t)
 	website := httptest.NewServer(http.NotFoundHandler())
 	defer website.Close()
 	all := slices.Concat(writers, readers)
@@ -183,7 +197,7 @@ func TestBadStore(t *testing.T) {
 		commands           [][]string
 		says               string
 	}{
-		{"unreachable", closed.Addr().String(), "fustor", nil, all, "refused"},
+		{"unreachable", closed, "fustor", nil, all, "refused"},
 		{"wrong credentials", good.Host, "fustor", wrong, all, "denied"},
 		{"missing bucket", good.Host, "no-such-bucket", nil, all, "bucket"},
 		{"not S3", website.Listener.Addr().String(), "fustor", nil, writers, "fustor"}, // to a reader it looks empty
