@@ -126,7 +126,7 @@ func peers() []peer {
 			}},
 		{name: "sqlite3", holds: "a table, with indexes of path, size and mtime", file: "sqlite.db",
 			index: shell(tableOf + ` | sqlite3 {data}/sqlite.db "CREATE TABLE entries(path TEXT PRIMARY KEY, parent TEXT, name TEXT, type TEXT, size INTEGER, mtime REAL, uid INTEGER) WITHOUT ROWID" ` +
-				`".mode ascii" ".separator '\t' '\n'" ".import /dev/stdin entries" "CREATE INDEX by_size ON entries(size)" "CREATE INDEX by_mtime ON entries(mtime)" "ANALYZE"`),
+				`".mode tabs" ".import /dev/stdin entries" "CREATE INDEX by_size ON entries(size)" "CREATE INDEX by_mtime ON entries(mtime)" "ANALYZE"`),
 			asks: sql(func(s string) []string { return []string{"sqlite3", "-readonly", "{data}/sqlite.db", s} })},
 		{name: "duckdb", holds: "a table", file: "duckdb.db",
 			index: shell(tableOf + ` | duckdb {data}/duckdb.db "CREATE TABLE entries AS FROM read_csv('/dev/stdin', delim = '\t', quote = '', escape = '', header = false, strict_mode = false, ` +
