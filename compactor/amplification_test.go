@@ -14,7 +14,7 @@ import (
 // BenchmarkWriteAmplification folds a long run of changes, two fifths of the view's rows in all, and says how many bytes
 // merges write for each that folds write. FUSTOR_BENCH_PARTITIONS says how many base partitions the view has at first (10).
 func BenchmarkWriteAmplification(b *testing.B) {
-	rows, parts := benchRows(b), fromEnv(b, "FUSTOR_BENCH_PARTITIONS", 10)
+	rows, parts := benchRows(b), benchNumber(b, "FUSTOR_BENCH_PARTITIONS", 10)
 	for _, pattern := range []string{"scattered", "one-tree", "log"} {
 		b.Run(pattern, func(b *testing.B) {
 			for range b.N {

@@ -21,21 +21,7 @@ import (
 )
 
 // benchRows is how large the views of the benchmarks are: FUSTOR_BENCH_ROWS, or a million.
-func benchRows(b *testing.B) int { return fromEnv(b, "FUSTOR_BENCH_ROWS", 1_000_000) }
-
-// fromEnv is a number from 1 on that a benchmark takes from its environment.
-func fromEnv(b *testing.B, name string, otherwise int) int {
-	b.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		b.Fatalf("%s is a number from 1 on, not %q", name, s)
-	}
-	return n
-}
+func benchRows(b *testing.B) int { return benchNumber(b, "FUSTOR_BENCH_ROWS", 1_000_000) }
 
 // tellTree sends a generated tree as the listings of a snapshot, in segments as an agent cuts them.
 func tellTree(s *teller, rows int) {
@@ -156,7 +142,7 @@ func BenchmarkFoldAndMerge(b *testing.B) {
 		}
 		h.toBase()
 		b.ReportMetric(bytesPerRow(h), "B/row")
-		events := tellChanges(s, rows, fromEnv(b, "FUSTOR_BENCH_EVERY", 5))
+		events := tellChanges(s, rows, benchNumber(b, "FUSTOR_BENCH_EVERY", 5))
 		runtime.GC()
 		resetResident()
 		b.StartTimer()
@@ -304,7 +290,7 @@ func BenchmarkFoldRequests(b *testing.B) {
 // take memory. FUSTOR_BENCH_MEMORY is the budget in MiB.
 func BenchmarkFoldRename(b *testing.B) {
 	rows := benchRows(b)
-	memory := int64(fromEnv(b, "FUSTOR_BENCH_MEMORY", DefaultMemory>>20))
+	memory := int64(benchNumber(b, "FUSTOR_BENCH_MEMORY", DefaultMemory>>20))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memory << 20 / 32 * 25))
 	for range b.N {
 		b.StopTimer()
@@ -365,7 +351,7 @@ func BenchmarkFoldWorkers(b *testing.B) {
 				folds(rows, "listed")
 				b.StopTimer()
 				h.toBase()
-				events := tellChanges(s, rows, fromEnv(b, "FUSTOR_BENCH_EVERY", 5))
+				events := tellChanges(s, rows, benchNumber(b, "FUSTOR_BENCH_EVERY", 5))
 				b.StartTimer()
 				folds(events, "events")
 			}

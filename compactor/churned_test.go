@@ -133,7 +133,7 @@ func TestListingsWriteNoTombstoneAgain(t *testing.T) {
 // BenchmarkFoldListingsOfChurn folds listings of a directory in which many files came and went: what they say of those was
 // known, and must not be written again. FUSTOR_BENCH_GONE is how many went.
 func BenchmarkFoldListingsOfChurn(b *testing.B) {
-	gone := fromEnv(b, "FUSTOR_BENCH_GONE", 200_000)
+	gone := benchNumber(b, "FUSTOR_BENCH_GONE", 200_000)
 	for _, each := range []int{1, 5, 20} {
 		b.Run(fmt.Sprintf("listings=%d", each), func(b *testing.B) {
 			for range b.N {

@@ -45,15 +45,16 @@ func BenchmarkKeptVersions(b *testing.B) {
 	}
 }
 
-// benchNumber is a number of the environment, or what it is without.
+// benchNumber is a number from 1 on of the environment, or what it is without.
 func benchNumber(b *testing.B, name string, without int) int {
+	b.Helper()
 	text := os.Getenv(name)
 	if text == "" {
 		return without
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		b.Fatalf("%s is %q", name, text)
+		b.Fatalf("%s is a number from 1 on, not %q", name, text)
 	}
 	return n
 }
